@@ -1,0 +1,127 @@
+"""`trp-search check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trp_search.cli.cost import most_epochs
+from trp_search.space import load_space
+
+SPACE = """\
+workload: {{network: {network}, data: {data}}}
+training: {{epochs: 6, batch_size: 32, learning_rate: 0.1}}
+space:
+  scheme: [channel, spatial]
+  energy: {{low: 0.7, high: 0.99}}
+  layers: {layers}
+  training: {{epochs: {epochs}}}
+constraints: {{speedup: {speedup}}}
+trials: 8
+concurrency: 2
+"""
+
+
+@pytest.fixture
+def space(tmp_path: Path):
+    def write(**given: object) -> Path:
+        defaults = {
+            "network": "small_resnet",
+            "data": "digits",
+            "layers": "kxk",
+            "epochs": 2,
+            "speedup": 1.5,
+        }
+        path = tmp_path / "space.yaml"
+        path.write_text(SPACE.format(**(defaults | given)))
+        return path
+
+    return write
+
+
+def test_layers_schemes_caps_and_cost_are_shown(trp, space):
+    path = space()
+    ended = trp("check", path)
+    assert (ended.code, ended.err) == (0, "")
+    out = ended.out
+    assert "network        small_resnet, " in out
+    assert "input          1 x 8 x 8, 10 classes (digits)" in out
+    assert "varies         scheme, energy" in out
+    assert "trials         8, proposed by tpe" in out
+    assert "(a)  dense: first convolution, not selected" in out
+    assert "what remains then is mostly in" in out
+    assert "32 images in" in out
+    assert "one trial      up to" in out
+    assert "2 at a time" in out
+    assert f"Next:  trp-search search {path}" in out
+    assert all(len(line) <= 80 for line in out.partition("Next")[0].splitlines())
+
+
+def test_a_layer_at_rank_one_costs_what_the_formula_says(trp, space):
+    # 32 of 32 channels, 3x3: 9216 per pixel dense, 9*32+32 (channel) or 2*3*32 (spatial) cut.
+    row = next(line for line in trp("check", space()).out.splitlines() if ".0.0.conv2" in line)
+    assert row.split()[-2:] == ["28.80\N{MULTIPLICATION SIGN}", "48.00\N{MULTIPLICATION SIGN}"]
+
+
+def test_all_layers_are_looked_at_where_a_trial_may_take_all(trp, space):
+    assert "linear layer, not selected" in trp("check", space()).out
+    assert "not selected" not in trp("check", space(layers="[kxk, all]")).out
+
+
+def test_the_longest_trial_counts(trp, space):
+    assert most_epochs(load_space(space())) == 2
+    assert most_epochs(load_space(space(epochs="[2, 9]"))) == 9
+    assert most_epochs(load_space(space(epochs="{low: 1, high: 5}"))) == 5
+    split = "{by_scheme: {channel: [1, 2], spatial: {low: 3, high: 7}}}"
+    assert most_epochs(load_space(space(epochs=split))) == 7
+
+
+def test_a_constraint_out_of_reach_is_a_warning(trp, space):
+    ended = trp("check", space(speedup=500))
+    assert ended.code == 0
+    assert "warning: constraints.speedup: 500 is out of reach" in ended.out
+
+
+def test_missing_images_are_a_warning_and_nothing_is_trained_or_written(trp, space, tmp_path):
+    data = "{name: images, root: nowhere, image_size: 16, classes: 4}"
+    path = space(network="resnet20", data=data)
+    ended = trp("check", path)
+    assert ended.code == 0
+    assert "warning: workload.data.root: 'nowhere' is not a folder" in ended.out
+    assert "one trial" not in ended.out
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ({"network": "resnet21"}, "workload.network: 'resnet21' is not known"),
+        ({"network": "no_such_module:net"}, "there is no module no_such_module"),
+        ({"data": "digit"}, "workload.data: 'digit' is not known"),
+        ({"layers": "most"}, "space.layers: "),
+        ({"speedup": "fast"}, "constraints.speedup: "),
+    ],
+)
+def test_what_cannot_be_built_or_read_is_one_line(trp, space, given, part):
+    ended = trp("check", space(**given))
+    assert (ended.code, ended.out) == (2, "")
+    assert part in ended.err
+    assert ended.err.count("\n") == 1
+
+
+SHIPPED = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_space_that_is_shipped_passes(trp, path: Path):
+    ended = trp("check", path)
+    assert (ended.code, ended.err) == (0, "")
+    assert "Best the whole network could do" in ended.out
+
+
+def test_five_spaces_are_shipped():
+    names = {path.stem for path in SHIPPED}
+    resnets = {"imagenet_resnet18", "imagenet_resnet50"}
+    assert names >= {"digits", "cifar10", "cifar10_images"} | resnets

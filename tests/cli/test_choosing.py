@@ -1,0 +1,80 @@
+"""`trp-search select`."""
+
+from __future__ import annotations
+
+import json
+
+from trp_search.records import TestScore, to_json
+from trp_search.store import append_record
+
+
+def test_the_choice_is_told_with_both_accuracies_named(trp, sample_run):
+    ended = trp("select", sample_run.path, "--speedup", "2")
+    assert (ended.code, ended.err) == (0, "")
+    assert "Most accurate on validation: point 7, 2.08\N{MULTIPLICATION SIGN}" in ended.out
+    assert (
+        "validation     96.5 % (193 of 200), \N{MINUS SIGN}0.5 points against the plain network"
+        in ended.out
+    )
+    assert "test           95.0 % (190 of 200)" in ended.out
+    assert "multiply-adds  961,998 of 2,000,000" in ended.out
+    assert "nuclear_weight" in ended.out
+    assert "--point 7 --out models/sample-run-2.08x" in ended.out
+
+
+def test_json_has_the_same_for_programs(trp, sample_run):
+    ended = trp("select", sample_run.path, "--speedup", "2", "--json")
+    values = json.loads(ended.out)
+    assert ended.code == 0
+    assert (values["point"], values["reached"]) == ("7", True)
+    assert (values["validation_correct"], values["validation_images"]) == (193, 200)
+    assert (values["test_correct"], values["test_images"]) == (190, 200)
+    assert values["settings"]["scheme"] == "spatial"
+
+
+def test_a_budget_out_of_reach_shows_the_nearest_and_ends_with_one(trp, sample_run):
+    ended = trp("select", sample_run.path, "--speedup", "9")
+    assert ended.code == 1
+    assert "Nearest: point 8, 3.39\N{MULTIPLICATION SIGN}" in ended.out
+    assert ended.err == "trp-search: no point reaches 9x; the nearest is '8' at 3.39x\n"
+
+
+def test_json_of_a_budget_out_of_reach_says_so(trp, sample_run):
+    ended = trp("select", sample_run.path, "--speedup", "9", "--json")
+    assert ended.code == 1
+    assert json.loads(ended.out)["reached"] is False
+
+
+def test_a_speedup_below_one_is_refused(trp, sample_run):
+    ended = trp("select", sample_run.path, "--speedup", "0.5")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "trp-search: speedup: 0.5 is not a number from 1 up\n"
+
+
+def test_a_point_that_cannot_be_scored_on_test_is_told_with_the_reason(trp, sample_run):
+    sample_run.tests.unlink()
+    ended = trp("select", sample_run.path, "--speedup", "2")
+    assert ended.code == 0
+    assert "not scored yet" in ended.out
+    assert "spec.json: cannot be read" in ended.out
+
+
+def test_a_better_cut_of_the_plain_network_is_pointed_out(trp, sample_run, make_point):
+    control = make_point("plain-channel-0.5", correct=199, speedup=2.5, role="control")
+    append_record(sample_run.points, control)
+    ended = trp("select", sample_run.path, "--speedup", "2")
+    assert "own cut plain-channel-0.5 does better at this budget: 99.5 % at 2.50" in ended.out
+
+
+def test_damaged_points_are_told_with_their_file(trp, sample_run):
+    sample_run.points.write_text('{"id": 3}\n')
+    ended = trp("select", sample_run.path, "--speedup", "2")
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{sample_run.points}: not a list of Point records" in ended.err
+
+
+def test_a_test_score_made_earlier_is_used(trp, sample_run):
+    score = TestScore(point="17", accuracy=0.925, correct=185, images=200)
+    sample_run.tests.write_text(to_json(score) + "\n")
+    ended = trp("select", sample_run.path, "--speedup", "2.3")
+    assert "test           92.5 % (185 of 200)" in ended.out

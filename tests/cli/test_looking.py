@@ -1,0 +1,52 @@
+"""`trp-search status` and `report`."""
+
+from __future__ import annotations
+
+
+def test_status_tells_trials_failures_with_reasons_and_the_front(trp, sample_run):
+    ended = trp("status", sample_run.path)
+    assert (ended.code, ended.err) == (0, "")
+    assert "small_resnet on digits" in ended.out
+    assert "97.0 % on validation" in ended.out
+    assert "16 scored, 1 failed, 1 diverged" in ended.out
+    assert "13: failed: RuntimeError: out of memory <worker>" in ended.out
+    assert "9: diverged: the loss was not finite in epoch 2" in ended.out
+    assert "Front: 9 points" in ended.out
+    assert "2.08\N{MULTIPLICATION SIGN}" in ended.out
+
+
+def test_status_fits_eighty_columns(trp, sample_run):
+    table = trp("status", sample_run.path).out.partition("Front")[2]
+    assert all(len(line) <= 80 for line in table.splitlines())
+
+
+def test_status_of_a_run_that_just_began_says_what_there_is(trp, empty_run):
+    ended = trp("status", empty_run.path)
+    assert ended.code == 0
+    assert "not trained yet" in ended.out
+    assert "none yet" in ended.out
+    assert "Front: 0 points" in ended.out
+
+
+def test_an_unfinished_trial_is_told_with_its_epoch_and_how_to_go_on(trp, sample_run):
+    sample_run.trial("5").result.unlink()
+    ended = trp("status", sample_run.path)
+    assert "5: unfinished, epoch 4 of 4" in ended.out
+    assert f"trp-search resume {sample_run.path}" in ended.out
+
+
+def test_report_writes_the_page_and_the_table(trp, sample_run):
+    ended = trp("report", sample_run.path)
+    assert ended.code == 0
+    assert str(sample_run.report) in ended.out
+    assert sample_run.report.read_text().startswith("<!")
+    assert sample_run.front.read_text().startswith("point,")
+
+
+def test_a_damaged_search_space_in_a_run_is_told_with_its_file(trp, sample_run):
+    sample_run.search.write_text("workload: [")
+    for command in ("status", "report", "resume"):
+        ended = trp(command, sample_run.path)
+        assert ended.code == 2
+        assert "search.yaml: " in ended.err
+        assert ended.err.count("\n") == 1

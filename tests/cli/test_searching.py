@@ -1,0 +1,174 @@
+"""`trp-search search`, `resume` and what follows, on real trainings of a second each."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import trp_search
+
+SPACE = """\
+workload:
+  network: small_resnet
+  data: {name: digits, subset: 300, heldout_subset: 100}
+training: {epochs: 1, batch_size: 50, learning_rate: 0.05}
+space:
+  scheme: [channel, spatial]
+  energy: {low: 0.6, high: 0.9}
+  training: {epochs: 1}
+trials: 5
+concurrency: 1
+"""
+LONGER = SPACE.replace("epochs: 1", "epochs: 60").replace("subset: 300, ", "")
+
+
+def started(*words: object, cwd: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "trp_search", *map(str, words)]
+    return subprocess.Popen(
+        command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a space and the run that two trials of it made."""
+    place = tmp_path_factory.mktemp("place")
+    (place / "space.yaml").write_text(SPACE)
+    code, out, err = ended(
+        started("search", "space.yaml", "--out", "run", "--trials", 2, "--seed", 3, cwd=place)
+    )
+    assert code == 0, err
+    (place / "said.txt").write_text(out)
+    return place
+
+
+@pytest.fixture(autouse=True)
+def in_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if "place" in request.fixturenames:
+        monkeypatch.chdir(request.getfixturevalue("place"))
+    return
+
+
+def test_an_occupied_folder_is_refused_and_left_alone(trp, tmp_path: Path):
+    space = tmp_path / "space.yaml"
+    space.write_text(SPACE)
+    out = trp("search", space, "--out", tmp_path)
+    assert (out.code, out.out) == (2, "")
+    assert f"{tmp_path}: already holds something" in out.err
+    assert list(tmp_path.iterdir()) == [space]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "part"),
+    [
+        ("small_resnet", "resnet21", "workload.network: 'resnet21' is not known"),
+        ("{name: digits, subset: 300,", "{name: digits, subset: 3000,", "3000 is more than"),
+        ("name: digits, subset", "name: images, root: nowhere, subset", "'nowhere' is not"),
+        ("energy: {low: 0.6,", "energy: {low: -1,", "space.energy.low: -1"),
+    ],
+)
+def test_nothing_is_written_when_a_search_cannot_start(trp, tmp_path, before, after, part):
+    space = tmp_path / "space.yaml"
+    space.write_text(SPACE.replace(before, after))
+    out = trp("search", space, "--out", tmp_path / "run")
+    assert (out.code, out.out) == (2, "")
+    assert part in out.err
+    assert out.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_search_ends_with_where_it_is_and_what_to_type_next(place: Path):
+    said = (place / "said.txt").read_text()
+    assert "Done: 2 scored trials" in said
+    assert "report  run/report.html" in said
+    assert "python -m trp_search select run --speedup " in said
+    assert "python -m trp_search export run --speedup " in said
+    assert (place / "run" / "report.html").is_file()
+    space = trp_search.load_space(place / "run" / "search.yaml")
+    assert (space.trials, space.seed) == (2, 3)
+
+
+@pytest.mark.slow
+def test_the_choice_is_exported_and_loads_and_scores_the_same(trp, place: Path):
+    chosen = json.loads(trp("select", "run", "--speedup", "1", "--json").out)
+    out = trp("export", "run", "--speedup", "1", "--out", "model")
+    assert (out.code, out.err) == (0, "")
+    assert "Exported point" in out.out
+    assert f"({chosen['validation_correct']} of {chosen['validation_images']})" in out.out
+    scored = json.loads(trp("evaluate", "model", "--test", "--data", "run", "--json").out)
+    assert scored["validation"]["correct"] == chosen["validation_correct"]
+    assert scored["test"]["correct"] == chosen["test_correct"]
+    assert scored["macs"] == chosen["macs"]
+    network = trp_search.load(place / "model")
+    assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+
+
+@pytest.mark.slow
+def test_evaluate_tells_when_other_images_do_not_fit(trp, place: Path):
+    trp("export", "run", "--point", "1", "--out", "one")
+    out = trp("evaluate", "one", "--data", "cifar10")
+    assert out.code == 2
+    assert out.err.count("\n") == 1
+    assert trp("evaluate", "one", "--data", "no-such").code == 2
+
+
+@pytest.mark.slow
+def test_export_needs_one_of_speedup_and_point(trp, place: Path):
+    for words in ([], ["--speedup", "1", "--point", "1"]):
+        out = trp("export", "run", *words, "--out", "other")
+        assert out.err == "trp-search: export: give either --speedup X or --point ID\n"
+    beyond = trp("export", "run", "--speedup", "99", "--out", "other")
+    assert beyond.code == 1
+    assert "no point reaches 99x; the nearest is" in beyond.err
+    assert not (place / "other").exists()
+
+
+@pytest.mark.slow
+def test_resume_adds_the_trials_that_are_asked_for(place: Path):
+    code, out, err = ended(started("resume", "run", "--trials", 3, cwd=place))
+    assert code == 0, err
+    assert "3 trials, 2 of them done earlier, 1 at a time" in out
+    assert "Done: 3 scored trials" in out
+
+
+@pytest.mark.slow
+def test_refit_trains_on_everything_and_exports(trp, place: Path):
+    out = trp("refit", "run", "--point", "0")
+    assert (out.code, out.err) == (0, "")
+    assert "epoch   1 of 1" in out.out
+    assert "validation  trained on as well, so it says nothing" in out.out
+    assert (place / "run" / "models" / "refit-0" / "card.json").is_file()
+    again = trp("refit", "run", "--point", "0")
+    assert again.code == 2
+    assert "already holds something" in again.err
+
+
+@pytest.mark.slow
+def test_an_interrupted_search_says_how_to_go_on(tmp_path: Path):
+    (tmp_path / "space.yaml").write_text(LONGER)
+    process = started("search", "space.yaml", "--out", "run", cwd=tmp_path)
+    epochs = tmp_path / "run" / "trials" / "baseline" / "epochs.jsonl"
+    deadline = time.monotonic() + 120
+    while not epochs.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    code, _, err = ended(process)
+    assert code == 130
+    last = "trp-search: stopped; python -m trp_search resume run goes on from here\n"
+    assert err.endswith(last)

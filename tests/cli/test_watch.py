@@ -1,0 +1,144 @@
+"""A running search as it is told, drawn and logged."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from trp_search.cli.live import ending, picture, watching
+from trp_search.cli.watch import Watch
+from trp_search.records import EpochReport, TrialResult
+from trp_search.search import Epoch, Finished, Stage, Started
+from trp_search.space import load_space
+
+
+def report(trial: str, *, epoch: int, epochs: int = 4, seconds: float = 2.0) -> EpochReport:
+    return EpochReport(
+        trial=trial,
+        epoch=epoch,
+        epochs=epochs,
+        loss=0.5,
+        accuracy=0.9,
+        learning_rate=0.1,
+        seconds=seconds,
+    )
+
+
+def drawn(watch: Watch, *, now: float) -> list[str]:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(picture(watch, now=now))
+    return console.export_text().splitlines()
+
+
+@pytest.fixture
+def watch(empty_run) -> Watch:
+    watch = Watch(space=load_space(empty_run.search), started=100.0)
+    watch.start(trials=10, done=0, concurrency=2)
+    return watch
+
+
+def finish(watch: Watch, name: str, points, *, done: int):
+    watch.finish(
+        TrialResult(trial=name, points=tuple(points[-1:])),
+        done=done,
+        points=points,
+        hypervolume=0.25,
+    )
+
+
+def test_time_left_is_that_of_the_trials_so_far(watch, make_point):
+    assert watch.seconds_left(now=110.0) is None
+    watch.epoch(report("baseline", epoch=3), now=110.0)
+    assert watch.seconds_left(now=120.0) is None
+    watch.epoch(report("0", epoch=1), now=122.0)
+    # The trial began at 120: a quarter of one of ten took 2 s.
+    assert watch.seconds_left(now=122.0) == pytest.approx(2.0 / 0.25 * 9.75)
+    finish(watch, "0", [make_point("0", correct=190, speedup=2.0)], done=1)
+    assert watch.seconds_left(now=128.0) == pytest.approx(8.0 * 9)
+
+
+def test_trials_of_an_earlier_start_do_not_count_as_made_now(empty_run):
+    watch = Watch(space=load_space(empty_run.search), started=0.0)
+    watch.start(trials=10, done=8, concurrency=1)
+    watch.epoch(report("8", epoch=2), now=2.0)
+    assert watch.seconds_left(now=4.0) == pytest.approx(4.0 / 0.5 * 1.5)
+
+
+def test_nothing_is_left_when_all_is_done(watch, make_point):
+    watch.epoch(report("0", epoch=4), now=104.0)
+    finish(watch, "0", [make_point("0", correct=190, speedup=2.0)], done=10)
+    assert watch.seconds_left(now=110.0) is None
+
+
+def test_the_front_leaves_out_controls_dominated_points_and_missed_constraints(watch, make_point):
+    points = [
+        make_point("baseline", correct=199, speedup=1.0, role="baseline", scheme=None),
+        make_point("c", correct=198, speedup=5.0, role="control"),
+        make_point("0", correct=190, speedup=2.0),
+        make_point("1", correct=180, speedup=1.5),
+        make_point("2", correct=40, speedup=9.0),
+    ]
+    finish(watch, "2", points, done=3)
+    assert [point.id for point in watch.front()] == ["0"]
+
+
+def test_the_picture_fits_eighty_columns_and_shows_where_the_search_is(watch, make_point):
+    plain = make_point("baseline", correct=199, speedup=1.0, role="baseline", scheme=None)
+    points = [plain, *(make_point(str(n), correct=195 - n, speedup=1.5 + n) for n in range(12))]
+    finish(watch, "11", points, done=8)
+    watch.epoch(report("12", epoch=1, epochs=164), now=140.0)
+    watch.epoch(report("13", epoch=164, epochs=164), now=140.0)
+    lines = drawn(watch, now=161.0)
+    text = "\n".join(lines)
+    assert all(len(line) <= 80 for line in lines)
+    assert "searching   1:01 so far, about " in text
+    assert "8 of 10 trials, 2 running" in text
+    assert "Front so far: 12 points, 8 of them shown   hypervolume 0.2500" in text
+    assert "baseline    1.00\N{MULTIPLICATION SIGN}" in text
+    assert " 12.50\N{MULTIPLICATION SIGN}" in text
+    assert "epoch 1 of 164" in text
+
+
+def test_the_picture_before_anything_ran_says_so(empty_run):
+    watch = Watch(space=load_space(empty_run.search), started=0.0)
+    assert drawn(watch, now=3.0)[0].startswith("starting   0:03 so far")
+
+
+def test_endings_tell_score_failure_or_divergence(make_point):
+    point = make_point("3", correct=190, speedup=2.0)
+    plain = make_point("baseline", correct=194, speedup=1.0, role="baseline", scheme=None)
+    assert (
+        ending(TrialResult(trial="3", points=(point,)))
+        == "trial 3: 95.0 % at 2.00\N{MULTIPLICATION SIGN}"
+    )
+    assert ending(TrialResult(trial="baseline", points=(plain,))).startswith(
+        "plain network: 97.0 %"
+    )
+    assert ending(TrialResult(trial="3", points=(), failed="no")) == "trial 3 failed: no"
+    assert ending(TrialResult(trial="3", points=(), diverged="so")) == "trial 3 diverged: so"
+
+
+def test_where_there_is_no_terminal_every_ending_is_a_line(empty_run, make_point, capsys):
+    point = make_point("0", correct=190, speedup=2.0)
+    with watching(load_space(empty_run.search)) as tell:
+        tell(Stage(text="training the plain network"))
+        tell(Started(trials=3, done=0, concurrency=2))
+        tell(Epoch(report=report("0", epoch=1)))
+        for result in (
+            TrialResult(trial="0", points=(point,)),
+            TrialResult(trial="1", points=(), failed="RuntimeError: no"),
+        ):
+            tell(
+                Finished(
+                    result=result, number=0, done=1, running=1, points=(point,), hypervolume=0.1
+                )
+            )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("training the plain network")
+    assert lines[1].endswith("3 trials, 2 at a time")
+    assert "trial 0: 95.0 % at 2.00" in lines[2]
+    assert "(1 of 3 done, 1 on the front, hypervolume 0.1000" in lines[2]
+    assert lines[3] == "trial 1 failed: RuntimeError: no"
+    assert len(lines) == 4

@@ -1,0 +1,193 @@
+"""Run folders that any test can open: written through the records, without training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trp_search.records import (
+    Cut,
+    EpochReport,
+    Layer,
+    Point,
+    Role,
+    Scheme,
+    TestScore,
+    TrialResult,
+    to_json,
+)
+from trp_search.store import RunFolder, append_record, write_whole
+
+SEARCH = """\
+workload:
+  network: small_resnet
+  data: digits
+training: {epochs: 12, batch_size: 64, learning_rate: 0.1}
+space:
+  start: [baseline, scratch]
+  scheme: [channel, spatial]
+  energy: {low: 0.7, high: 0.99}
+  period: [5, 20, never]
+  nuclear_weight: {low: 1.0e-5, high: 1.0e-2, log: true}
+  training: {epochs: 4}
+constraints: {accuracy: 0.5}
+trials: 18
+"""
+WIDTHS = (16, 16, 16, 32, 32, 32, 64, 64)
+DENSE_MACS = 2_000_000
+DENSE_PARAMETERS = 71_000
+IMAGES = 200
+
+
+def make_layers(energy: float, scheme: Scheme | None) -> tuple[Layer, ...]:
+    """A first layer that stays dense, then ranks that fall with the energy."""
+    layers = []
+    for index, width in enumerate(WIDTHS):
+        rank = max(1, round(width * energy**4 * (1 - 0.05 * index)))
+        cut = scheme is not None and index > 0
+        layers.append(
+            Layer(
+                name="stem" if index == 0 else f"stages.{index // 3}.conv{index}",
+                scheme=scheme if cut else None,
+                rank=rank if cut else None,
+                full_rank=width if cut else None,
+                macs=DENSE_MACS // 8 * rank // width if cut else DENSE_MACS // 8,
+                dense_macs=DENSE_MACS // 8,
+                parameters=100 * rank,
+                dense_parameters=100 * width,
+                reason=None if cut else "factoring would not save multiply-adds",
+            )
+        )
+    return tuple(layers)
+
+
+@pytest.fixture(scope="session")
+def make_point() -> Callable[..., Point]:
+    """A point of made-up size; `correct` of 200 images."""
+
+    def make(
+        name: str,
+        *,
+        correct: int,
+        speedup: float,
+        role: Role = "trial",
+        scheme: Scheme | None = "channel",
+        energy: float = 0.9,
+        parameters: int | None = None,
+        settings: dict[str, float | int | str | bool | None] | None = None,
+    ) -> Point:
+        return Point(
+            id=name,
+            trial="baseline" if role == "control" else name,
+            role=role,
+            accuracy=correct / IMAGES,
+            correct=correct,
+            images=IMAGES,
+            loss=1 - correct / IMAGES,
+            macs=round(DENSE_MACS / speedup),
+            dense_macs=DENSE_MACS,
+            parameters=parameters or round(DENSE_PARAMETERS / speedup),
+            dense_parameters=DENSE_PARAMETERS,
+            scheme=scheme,
+            cut=Cut(scheme=scheme, energy=energy) if scheme else None,
+            settings=settings or {},
+            layers=make_layers(energy, scheme),
+            batch_norm="re-estimated on 1,024 training images",
+            seconds=4.5,
+        )
+
+    return make
+
+
+@pytest.fixture
+def empty_run(tmp_path: Path) -> RunFolder:
+    """A run that has a search space and nothing else."""
+    run = RunFolder.create(tmp_path / "sample-run")
+    write_whole(run.search, SEARCH)
+    return run
+
+
+@pytest.fixture
+def sample_run(empty_run: RunFolder, make_point: Callable[..., Point]) -> RunFolder:
+    """A finished search on digits: the plain network, its cuts, 16 points, two trials without."""
+    run = empty_run
+    created = {"created": "2026-03-04T09:30:00+00:00", "versions": {"torch": "2.15.0"}, "seed": 0}
+    write_whole(run.environment, json.dumps(created))
+    plain = make_point("baseline", correct=194, speedup=1.0, role="baseline", scheme=None)
+    controls = [
+        make_point(
+            f"plain-{scheme}-{energy}",
+            correct=round(194 - 420 * (1 - energy) ** 1.3),
+            speedup=1 + factor * (1 - energy) ** 0.7,
+            role="control",
+            scheme=scheme,
+            energy=energy,
+            settings={"cut_energy": energy},
+        )
+        for scheme, factor in (("channel", 3.2), ("spatial", 3.9))
+        for energy in (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7)
+    ]
+    finish(run, TrialResult(trial="baseline", points=(plain, *controls)), epochs=12, start=0.3)
+    for number in range(18):
+        finish(run, _trial(number, make_point), epochs=4, start=0.9 - 0.02 * number)
+    for name, correct in (("baseline", 191), ("2", 192), ("7", 190), ("11", 187)):
+        append_record(
+            run.tests, TestScore(point=name, accuracy=correct / 200, correct=correct, images=200)
+        )
+    return run
+
+
+def _trial(number: int, make_point: Callable[..., Point]) -> TrialResult:
+    name = str(number)
+    if number == 9:
+        return TrialResult(trial=name, points=(), diverged="the loss was not finite in epoch 2")
+    if number == 13:
+        return TrialResult(trial=name, points=(), failed="RuntimeError: out of memory <worker>")
+    along = (number * 0.618) % 1
+    energy = 0.99 - 0.29 * along
+    correct = 196 - round(26 * along**2) - (5 * number) % 7
+    point = make_point(
+        name,
+        correct=20 if number == 4 else correct,
+        speedup=1.1 + 2.4 * along**0.8,
+        scheme=("channel", "spatial")[number % 2],
+        energy=energy,
+        settings={
+            "start": ("baseline", "scratch")[number % 3 == 0],
+            "seed": number,
+            "scheme": ("channel", "spatial")[number % 2],
+            "energy": energy,
+            "period": (5, 20, "never")[number % 3],
+            "nuclear_weight": 10 ** (-5 + 3 * ((number * 0.382) % 1)),
+            "momentum": 0.9,
+            "nesterov": True,
+            "cut_energy": energy,
+            "cut_value": None,
+        },
+    )
+    return TrialResult(trial=name, points=(point,), seconds=4.5)
+
+
+def finish(run: RunFolder, result: TrialResult, *, epochs: int, start: float) -> None:
+    """Stores a trial as the search does, with a training that rises from `start`."""
+    folder = run.trial(result.trial)
+    final = result.points[0].accuracy if result.points else 0.1
+    for epoch in range(1, epochs + 1):
+        append_record(
+            folder.epochs,
+            EpochReport(
+                trial=result.trial,
+                epoch=epoch,
+                epochs=epochs,
+                loss=1 / epoch,
+                accuracy=final + (start - final) * (1 - epoch / epochs) ** 2,
+                learning_rate=0.1,
+                seconds=1.0,
+            ),
+        )
+    write_whole(folder.result, to_json(result))
+    for point in result.points:
+        append_record(run.points, point)

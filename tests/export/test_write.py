@@ -1,0 +1,123 @@
+"""Exporting: a bundle is there whole and proven, or it is not there."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from trp_search import trial
+from trp_search.errors import InputError, TrpSearchError
+from trp_search.export.bundle import read_architecture, read_card
+from trp_search.export.load import load
+from trp_search.export.write import export_point
+from trp_search.records import to_json
+from trp_search.store import RunFolder
+
+
+def test_a_bundle_holds_weights_architecture_and_both_cards(bundle: Path):
+    names = {path.name for path in bundle.iterdir()}
+    assert names == {"weights.safetensors", "architecture.json", "card.json", "card.md"}
+
+
+def test_the_loaded_network_gives_the_outputs_of_the_scored_one(
+    trained_run: RunFolder, bundle: Path
+):
+    images = torch.rand(4, 1, 8, 8)
+    scored = trial.network_of(trained_run, "0")
+    with torch.no_grad():
+        assert torch.equal(load(bundle)(images), scored(images))
+
+
+def test_the_card_says_what_was_measured_and_where_it_comes_from(
+    trained_run: RunFolder, bundle: Path
+):
+    card = read_card(bundle)
+    assert card.point == trained_run.point("0")
+    assert card.run == "small"
+    assert card.test == trained_run.read_tests()["0"]
+    assert card.baseline == trained_run.point("baseline").accuracy
+    assert card.versions["torch"] == torch.__version__.partition("+")[0]
+    readable = (bundle / "card.md").read_text()
+    assert f"{card.point.accuracy:.2%} of {card.point.images} images" in readable
+    assert f"{card.test.accuracy:.2%} of 100 images" in readable
+
+
+def test_the_architecture_tells_how_pixels_were_normalised(bundle: Path):
+    architecture = read_architecture(bundle)
+    assert (architecture.channels, architecture.height, architecture.width) == (1, 8, 8)
+    assert len(architecture.mean) == len(architecture.std) == 1
+    assert 0.2 < architecture.mean[0] < 0.4
+
+
+def test_weights_are_plain_tensors_that_others_may_read(bundle: Path):
+    weights = bundle / "weights.safetensors"
+    assert all(
+        tensor.dtype in (torch.float32, torch.int64) for tensor in load_file(weights).values()
+    )
+    assert weights.stat().st_mode == (bundle / "card.json").stat().st_mode
+
+
+@pytest.mark.slow
+def test_an_uncut_network_can_be_exported_too(trained_run: RunFolder, tmp_path: Path):
+    out = export_point(trained_run, "baseline", tmp_path / "plain")
+    assert all(layer.rank is None for layer in read_architecture(out).layers)
+
+
+def test_an_occupied_folder_is_refused_and_left_alone(trained_run: RunFolder, tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(InputError, match="already holds something"):
+        export_point(trained_run, "0", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_unknown_point_is_named_with_those_there_are(trained_run: RunFolder, tmp_path: Path):
+    with pytest.raises(InputError, match="no point '99'; there are baseline"):
+        export_point(trained_run, "99", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_bundle_that_scores_otherwise_than_its_point_is_removed(
+    trained_run: RunFolder, tmp_path: Path
+):
+    run = RunFolder(path=shutil.copytree(trained_run.path, tmp_path / "run"))
+    honest = run.point("0")
+    wrong = dataclasses.replace(honest, correct=honest.correct - 1)
+    run.points.write_text(to_json(wrong) + "\n")
+    found = f"classified {honest.correct} of {honest.images}.*the point {wrong.correct} of"
+    with pytest.raises(TrpSearchError, match=found):
+        export_point(run, "0", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_bundle_that_a_fresh_process_cannot_load_is_removed_with_the_reason(
+    trained_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(TrpSearchError, match="did not load in a fresh process and was removed"):
+        export_point(trained_run, "0", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_is_exported_and_never_imported_by_loading(
+    own_run: RunFolder, tmp_path: Path
+):
+    out = export_point(own_run, "0", tmp_path / "own")
+    module = sys.modules.pop("own_network")
+    with pytest.raises(InputError, match="pass it as network="):
+        load(out)
+    assert "own_network" not in sys.modules
+    plain = module.make(width=8)
+    before = {name: value.clone() for name, value in plain.state_dict().items()}
+    network = load(out, network=plain)
+    images = torch.rand(2, 1, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(network(images), trial.network_of(own_run, "0")(images))
+    assert all(torch.equal(before[name], value) for name, value in plain.state_dict().items())

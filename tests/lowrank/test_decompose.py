@@ -1,0 +1,187 @@
+import copy
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from trp_search.errors import InputError
+from trp_search.lowrank.decompose import decompose
+from trp_search.lowrank.rebuild import rebuild
+from trp_search.lowrank.schemes import SCHEMES
+
+
+def small():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1, groups=16),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False),
+        nn.Conv2d(32, 32, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, 10),
+    ).eval()
+
+
+IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("scheme", list(SCHEMES))
+def test_the_given_network_is_left_as_it_was(scheme):
+    network = small().train()
+    before = copy.deepcopy(network.state_dict())
+    decompose(network, IMAGES, scheme=scheme, energy=0.5)
+    assert network.training
+    assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
+    assert not any(m._forward_hooks for m in network.modules())
+
+
+def test_every_layer_is_accounted_for_and_dense_ones_have_a_reason():
+    result = decompose(small(), IMAGES, scheme="channel", energy=0.5)
+    assert [layer.name for layer in result.layers] == ["0", "3", "4", "5", "8"]
+    by_name = {layer.name: layer for layer in result.layers}
+    assert by_name["3"].reason == "grouped convolution"
+    for layer in result.layers:
+        assert (layer.rank is None) == (layer.reason is not None)
+
+
+def test_a_layer_stays_dense_where_factoring_would_not_save():
+    result = decompose(small(), IMAGES, scheme="channel", energy=1.0)
+    assert all(layer.rank is None for layer in result.layers)
+    by_name = {layer.name: layer for layer in result.layers}
+    assert by_name["4"].reason == "rank 32 would not save multiply-adds (at most 26 would)"
+    assert torch.equal(result.network(IMAGES), small()(IMAGES))
+
+
+def test_kxk_takes_wide_convolutions_but_the_first():
+    result = decompose(small(), IMAGES, scheme="spatial", energy=0.3, layers="kxk")
+    assert [layer.name for layer in result.layers if layer.rank] == ["4"]
+    reasons = {layer.name: layer.reason for layer in result.layers}
+    assert reasons["0"] == "first convolution, not selected"
+    assert reasons["5"] == "1x1 convolution, not selected"
+    assert reasons["8"] == "linear layer, not selected"
+
+
+def test_a_value_threshold_keeps_the_singular_values_that_reach_it():
+    network = small()
+    values = torch.linalg.svdvals(network[4].weight.double().detach().flatten(1))
+    threshold = float(values[5:7].mean())
+    result = decompose(network, IMAGES, value=threshold)
+    assert {layer.name: layer.rank for layer in result.layers}["4"] == 6
+
+
+def test_shared_hooked_parametrised_and_uncalled_layers_stay_dense():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+            self.second.weight = self.first.weight
+            self.hooked = nn.Linear(8, 8)
+            self.hooked.register_forward_hook(lambda module, given, output: output)
+            self.normed = nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))
+            self.idle = nn.Linear(8, 8)
+
+        def forward(self, x):
+            return self.normed(self.hooked(self.second(self.first(x))))
+
+    result = decompose(Odd(), torch.randn(2, 8), energy=0.1)
+    reasons = {layer.name: layer.reason for layer in result.layers}
+    assert reasons["first"] == reasons["second"] == "its weight is used under several names"
+    assert reasons["hooked"] == "it has forward hooks"
+    assert "parametrised" in reasons["normed"]
+    assert reasons["idle"] == "not called in a forward pass"
+
+
+@pytest.mark.parametrize("scheme", list(SCHEMES))
+def test_a_rebuilt_network_takes_the_decomposed_weights(scheme):
+    result = decompose(small(), IMAGES, scheme=scheme, energy=0.6)
+    network = small()
+    rebuild(network, result.layers)
+    network.load_state_dict(result.network.state_dict())
+    assert torch.equal(network(IMAGES), result.network(IMAGES))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "decompose: give exactly one of energy, value and ranks"),
+        ({"energy": 0.9, "value": 0.1}, "decompose: give exactly one of energy, value and ranks"),
+        ({"energy": 1.2}, "energy: 1.2 is not in (0, 1]"),
+        ({"value": -1.0}, "value: -1.0 is not above 0"),
+        (
+            {"ranks": {"9": 1}},
+            "ranks: '9' cannot be factored: there is no such convolution or linear layer",
+        ),
+        ({"ranks": {"3": 1}}, "ranks: '3' cannot be factored: grouped convolution"),
+        ({"ranks": {"4": 0}}, "ranks: 4: 0 is below 1"),
+    ],
+)
+def test_a_wrong_request_is_one_clear_line(options, message):
+    with pytest.raises(InputError) as caught:
+        decompose(small(), IMAGES, **options)
+    assert str(caught.value) == message
+
+
+def test_rebuilding_a_layer_that_is_not_there_is_one_clear_line():
+    layers = decompose(small(), IMAGES, energy=0.5).layers
+    with pytest.raises(InputError, match="the network has none of that name"):
+        rebuild(nn.Sequential(), [layer for layer in layers if layer.rank])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet50", "vgg11_bn", "mobilenet_v3_small", "densenet121", "googlenet"]
+)
+def test_torchvision_classifiers_are_cut_and_still_run(name):
+    extra = {"init_weights": False, "aux_logits": True} if name == "googlenet" else {}
+    torch.manual_seed(0)
+    network = torchvision.models.get_model(name, weights=None, num_classes=10, **extra).eval()
+    images = torch.randn(2, 3, 64, 64)
+    result = decompose(network, images[:1], scheme="channel", energy=0.5)
+    factored = [layer for layer in result.layers if layer.rank]
+    assert factored
+    assert all(layer.macs < layer.dense_macs for layer in factored)
+    assert result.network(images).shape == (2, 10)
+
+
+def test_the_callers_random_numbers_are_left_alone():
+    network = small()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    decompose(network, IMAGES, energy=0.5)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_network_that_reads_a_factored_layer_is_one_clear_line():
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(16, 16)
+
+        def forward(self, x):
+            return self.layer(x.to(self.layer.weight.dtype))
+
+    with pytest.raises(InputError, match="the network reads a layer that was factored"):
+        decompose(Reader(), torch.zeros(1, 16), energy=0.3)
+
+
+def test_layers_called_by_keyword_and_attention_are_handled():
+    class Keyword(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.layer = nn.Linear(8, 8)
+
+        def forward(self, x):
+            return self.layer(input=self.attention(x, x, x)[0])
+
+    layers = decompose(Keyword(), torch.randn(1, 3, 8), energy=0.3).layers
+    reasons = {layer.name: layer.reason for layer in layers}
+    assert reasons == {
+        "attention.out_proj": "attention reads its weight directly",
+        "layer": None,
+    }

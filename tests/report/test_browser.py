@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from trp_search import report
+from trp_search.records import Point, TrialResult, to_json
+from trp_search.store import RunFolder, append_record, write_whole
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None, reason="chromium and chromedriver are not installed"
+)
+pytestmark = [needs_browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--hide-scrollbars",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(executable_path=str(DRIVER)))
+    yield driver
+    driver.quit()
+
+
+class Reader:
+    """A person with a screen of a given width, in the dark or not."""
+
+    def __init__(self, driver: webdriver.Chrome, page: Path, *, width: int, dark: bool) -> None:
+        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        for log in ("browser", "performance"):
+            driver.get_log(log)
+        self.driver, self.page = driver, page.as_uri()
+        driver.get(self.page)
+
+    def script(self, text: str) -> object:
+        return self.driver.execute_script(f"return {text}")
+
+    def one(self, selector: str):
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def wait(self, text: str) -> None:
+        WebDriverWait(self.driver, 10).until(lambda _: self.script(text), text)
+
+    def read_to_the_end(self) -> list[str]:
+        """Scrolls to every figure and waits until it is drawn; returns their names."""
+        places = self.driver.find_elements(By.CSS_SELECTOR, ".drawing")
+        for place in places:
+            self.driver.execute_script("arguments[0].scrollIntoView()", place)
+            name = place.get_attribute("id")
+            marks = f"#{name} .scatterlayer .trace, #{name} .heatmaplayer image"
+            self.wait(f"document.querySelector('{marks}') !== null")
+        return [place.get_attribute("id") for place in places]
+
+    def complaints(self) -> list[str]:
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def requests(self) -> list[str]:
+        """What the page asked for; the browser's own start page does not count."""
+        events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
+        urls = [
+            event["params"]["request"]["url"]
+            for event in events
+            if event["method"] == "Network.requestWillBeSent"
+        ]
+        return [url for url in urls if not url.startswith(("data:", "blob:", "chrome:"))]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_page_draws_everything_fits_its_screen_and_asks_nobody(
+    chromium: webdriver.Chrome,
+    sample_run: RunFolder,
+    width: int,
+    dark: bool,
+):
+    reader = Reader(chromium, report.write(sample_run), width=width, dark=dark)
+    drawn = reader.read_to_the_end()
+    assert drawn[:4] == ["tradeoff", "volume", "training", "ranks"]
+    assert len(drawn) > 4
+    assert reader.script("document.documentElement.scrollWidth") == width
+    assert reader.script("document.querySelectorAll('#tradeoff .points path').length") == 32
+    ink = reader.script("getComputedStyle(document.querySelector('#tradeoff .xtick text')).fill")
+    assert (sum(int(part) for part in ink[4:-1].split(",")) > 380) == dark
+    assert reader.complaints() == []
+    assert reader.requests() == [reader.page]
+
+
+def test_naming_a_speedup_chooses_the_most_accurate_point_that_fast(
+    chromium: webdriver.Chrome, sample_run: RunFolder
+):
+    reader = Reader(chromium, report.write(sample_run), width=1280, dark=False)
+    reader.read_to_the_end()
+    budget = reader.one("#budget")
+    budget.send_keys(Keys.CONTROL, "a")
+    budget.send_keys("2.3")
+    assert reader.one("#chosen h3").text == "Point 17"
+    assert reader.one("tr[aria-current]").get_attribute("data-point") == "17"
+    assert "--point 17 --out" in reader.one("#chosen code").text
+    reader.wait("Math.abs(document.getElementById('tradeoff').data.at(-1).x[0] - 2.4917) < 1e-3")
+    budget.send_keys(Keys.CONTROL, "a")
+    budget.send_keys("9")
+    assert "the fastest reaches 3.39" in reader.one("#answer").text
+
+
+def test_points_are_chosen_by_keyboard_and_the_focus_is_seen(
+    chromium: webdriver.Chrome, sample_run: RunFolder
+):
+    reader = Reader(chromium, report.write(sample_run), width=1280, dark=False)
+    reader.one("#budget").click()
+    for _ in range(30):
+        focused = chromium.switch_to.active_element
+        focused.send_keys(Keys.TAB)
+        focused = chromium.switch_to.active_element
+        assert reader.script("getComputedStyle(document.activeElement).outlineStyle") != "none"
+        if focused.text == "14":
+            focused.send_keys(Keys.ENTER)
+            break
+    assert reader.one("#chosen h3").text == "Point 14"
+
+
+def test_a_mark_is_chosen_by_a_click_and_hover_tells_what_it_is(
+    chromium: webdriver.Chrome, sample_run: RunFolder
+):
+    reader = Reader(chromium, report.write(sample_run), width=1280, dark=False)
+    reader.read_to_the_end()
+    reader.driver.execute_script("document.getElementById('tradeoff').scrollIntoView()")
+    mark = chromium.find_elements(By.CSS_SELECTOR, "#tradeoff .scatterlayer .trace")[-2]
+    star = mark.find_element(By.CSS_SELECTOR, ".points path")
+    webdriver.ActionChains(chromium).move_to_element(star).pause(0.3).click().perform()
+    reader.wait("document.querySelector('#tradeoff .hoverlayer .hovertext') !== null")
+    assert "validation accuracy: 97.0 %" in reader.one("#tradeoff .hovertext").text
+    assert "test accuracy: 95.5 %" in reader.one("#tradeoff .hovertext").text
+    assert reader.one("#chosen h3").text == "Plain network"
+    assert not reader.one("#chosen .command").is_displayed()
+
+
+def test_every_point_can_be_brought_into_view_and_sent_away_again(
+    chromium: webdriver.Chrome, sample_run: RunFolder
+):
+    reader = Reader(chromium, report.write(sample_run), width=1280, dark=False)
+    reader.read_to_the_end()
+    floor = "document.getElementById('tradeoff')._fullLayout.yaxis.range[0]"
+    before = reader.script(floor)
+    assert before > 60
+    reader.one("button.everything").click()
+    reader.wait(f"{floor} < 10")
+    reader.one("button.everything").click()
+    reader.wait(f"{floor} === {before}")
+
+
+def test_nothing_from_a_run_folder_runs(
+    chromium: webdriver.Chrome, sample_run: RunFolder, make_point: Callable[..., Point]
+):
+    evil = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+    point = make_point("50", correct=199, speedup=4.0, settings={evil: evil, "energy": 0.5})
+    append_record(sample_run.points, dataclasses.replace(point, id=evil, batch_norm=evil))
+    result = TrialResult(trial="50", points=(), failed=evil)
+    write_whole(sample_run.trial("50").result, to_json(result))
+    write_whole(sample_run.environment, json.dumps({"created": evil, evil: evil}))
+    reader = Reader(chromium, report.write(sample_run), width=1280, dark=False)
+    reader.read_to_the_end()
+    reader.one("tr:last-child button.point").click()
+    assert reader.one("#chosen h3").text == f"Point {evil}"
+    assert reader.script("window.hacked === undefined")
+    assert reader.complaints() == []
+    assert reader.requests() == [reader.page]
+
+
+def test_a_run_that_has_just_started_is_a_quiet_page(
+    chromium: webdriver.Chrome, empty_run: RunFolder
+):
+    reader = Reader(chromium, report.write(empty_run), width=390, dark=False)
+    assert reader.one(".lead").text == "Nothing has been scored yet."
+    assert reader.script("document.documentElement.scrollWidth") == 390
+    assert reader.complaints() == []

@@ -1,0 +1,23 @@
+import io
+
+import pandas as pd
+
+from trp_search import report
+
+
+def test_every_point_is_a_row_with_its_measures(sample_run):
+    frame = report.points(sample_run)
+    points = {point.id: point for point in sample_run.read_points()}
+    assert set(frame["point"]) == set(points)
+    for row in frame.itertuples():
+        assert row.speedup == points[row.point].speedup
+        assert row.validation_accuracy == points[row.point].accuracy
+    assert "setting.energy" in frame.columns
+
+
+def test_the_front_is_marked_and_written_as_csv(sample_run):
+    report.write(sample_run)
+    written = pd.read_csv(io.StringIO(sample_run.front.read_text()), dtype={"point": str})
+    frame = report.points(sample_run)
+    assert list(written["point"]) == list(frame[frame["front"]].sort_values("speedup")["point"])
+    assert len(written) >= 2

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from trp_search import pareto
+from trp_search.objectives import OBJECTIVES
+from trp_search.records import EpochReport, Point, TrialResult
+from trp_search.report import contents, history, rows
+from trp_search.report.history import Curve
+from trp_search.store import RunFolder
+
+PLANE = (OBJECTIVES["accuracy"], OBJECTIVES["speedup"])
+
+
+def test_hypervolume_is_counted_trial_by_trial_in_order_of_completion(
+    empty_run: RunFolder, make_point: Callable[..., Point]
+):
+    plain = make_point("baseline", correct=180, speedup=1.0, role="baseline")
+    points = (
+        make_point("5", correct=180, speedup=2.0),
+        make_point("3", correct=170, speedup=1.5),
+        make_point("4", correct=190, speedup=1.5),
+    )
+    read = dataclasses.replace(contents.read(empty_run), points=(plain, *points))
+    steps = history.volumes(rows.build(read), PLANE)
+    # The corner is 1x and 80 %: 1 x 0.1, nothing new, then 0.5 x 0.05 above the first.
+    assert [(step.finished, step.trial) for step in steps] == [(1, "5"), (2, "3"), (3, "4")]
+    assert [step.value for step in steps] == pytest.approx([0.1, 0.1, 0.125], rel=1e-4)
+
+
+def test_hypervolume_of_a_whole_run_is_that_of_all_its_eligible_points(sample_run: RunFolder):
+    read = contents.read(sample_run)
+    found = rows.build(read)
+    assert found.baseline is not None
+    steps = history.volumes(found, read.objectives)
+    eligible = [row.point for row in found.trials if not row.violations]
+    whole = pareto.covered(eligible, read.objectives, baseline=found.baseline.point)
+    assert len(steps) == len(found.trials)
+    assert steps[-1].value == pytest.approx(whole)
+
+
+def test_a_point_that_misses_a_constraint_adds_no_hypervolume(
+    empty_run: RunFolder, make_point: Callable[..., Point]
+):
+    plain = make_point("baseline", correct=180, speedup=1.0, role="baseline")
+    read = dataclasses.replace(
+        contents.read(empty_run),
+        points=(plain, make_point("5", correct=180, speedup=2.0)),
+        violations={"5": {"speedup": 1.0}},
+    )
+    assert [step.value for step in history.volumes(rows.build(read), PLANE)] == [0.0]
+
+
+def test_there_is_no_hypervolume_before_the_plain_network_is_scored(
+    empty_run: RunFolder, make_point: Callable[..., Point]
+):
+    points = (make_point("5", correct=180, speedup=2.0),)
+    read = dataclasses.replace(contents.read(empty_run), points=points)
+    assert history.volumes(rows.build(read), PLANE) == ()
+
+
+def test_ends_count_trials_and_group_the_reasons():
+    results = {
+        "baseline": TrialResult(trial="baseline", points=()),
+        "0": TrialResult(trial="0", points=()),
+        "1": TrialResult(trial="1", points=(), failed="out of memory"),
+        "2": TrialResult(trial="2", points=(), diverged="not finite"),
+        "3r1": TrialResult(trial="3r1", points=(), failed="out of memory"),
+        "4": None,
+        "refit-0": TrialResult(trial="refit-0", points=()),
+    }
+    ends = history.ends(results)
+    assert (ends.finished, ends.diverged, ends.failed, ends.unfinished) == (1, 1, 2, 1)
+    assert [(end.kind, end.reason, end.trials) for end in ends.endings] == [
+        ("failed", "out of memory", ("1", "3r1")),
+        ("diverged", "not finite", ("2",)),
+    ]
+
+
+def test_a_failed_plain_network_is_listed_and_is_no_failed_trial():
+    ends = history.ends({"baseline": TrialResult(trial="baseline", points=(), failed="no disk")})
+    assert ends.failed == 0
+    assert [end.trials for end in ends.endings] == [("baseline",)]
+
+
+def _epoch(trial: str, epoch: int, accuracy: float) -> EpochReport:
+    return EpochReport(
+        trial=trial,
+        epoch=epoch,
+        epochs=2,
+        loss=0.1,
+        accuracy=accuracy,
+        learning_rate=0.1,
+        seconds=1.0,
+    )
+
+
+def test_curves_are_of_trials_and_the_plain_network_with_the_front_drawn_last(
+    empty_run: RunFolder, make_point: Callable[..., Point]
+):
+    epochs = {
+        name: (_epoch(name, 1, 0.5), _epoch(name, 2, 0.9))
+        for name in ("7", "baseline", "refit-7", "refit-7-plain", "8")
+    }
+    points = (make_point("7", correct=180, speedup=2.0, scheme="spatial"),)
+    found = rows.build(dataclasses.replace(contents.read(empty_run), points=points))
+    drawn = history.curves(found, epochs | {"9": ()})
+    assert [(curve.trial, curve.scheme, curve.on_front) for curve in drawn] == [
+        ("baseline", "uncut", False),
+        ("8", "uncut", False),
+        ("7", "spatial", True),
+    ]
+    assert (drawn[0].epochs, drawn[0].accuracies) == ((1, 2), (0.5, 0.9))
+    assert [curve.is_plain for curve in drawn] == [True, False, False]
+
+
+def test_the_reach_of_curves_leaves_out_early_epochs_and_a_training_far_below():
+    good = [
+        Curve(
+            trial=f"{n}",
+            scheme="channel",
+            on_front=False,
+            epochs=(1, 2, 3, 4),
+            accuracies=(0.2, 0.6, 0.90 + 0.01 * n, 0.92 + 0.01 * n),
+        )
+        for n in range(5)
+    ]
+    lost = dataclasses.replace(good[0], trial="lost", accuracies=(0.1, 0.1, 0.1, 0.1))
+    low, high = history.reach([*good, lost])
+    assert 0.8 < low < 0.9
+    assert 0.96 < high < 1

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trp_search import report
+from trp_search.errors import InputError
+from trp_search.records import Point, TrialResult, to_json
+from trp_search.report import contents, figures, page
+from trp_search.store import RunFolder, append_record, write_whole
+
+EVIL = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked=1'>"
+
+
+def _text(run: RunFolder) -> str:
+    return report.write(run).read_text(encoding="utf-8")
+
+
+def _data(page_text: str) -> dict:
+    found = re.search(r'id="report-data">(.*?)</script>', page_text, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_a_report_is_one_page_and_one_table(sample_run: RunFolder):
+    before = set(sample_run.path.iterdir())
+    path = report.write(sample_run)
+    assert path == sample_run.report
+    assert set(sample_run.path.iterdir()) - before == {sample_run.report, sample_run.front}
+    front = sample_run.front.read_text().splitlines()
+    ids = [point["id"] for point in _data(path.read_text(encoding="utf-8"))["front"]]
+    assert [line.split(",")[0] for line in front[1:]] == ids
+
+
+def test_the_page_states_what_the_run_is(sample_run: RunFolder):
+    text = _text(sample_run)
+    for fact in ("sample-run", "small_resnet", "digits", "4 March 2026", "2.15.0"):
+        assert fact in text
+    assert "16 finished, 1 diverged, 1 failed" in text
+    assert "fewer multiply-adds" in text
+
+
+def test_every_front_point_comes_with_its_export_command(
+    sample_run: RunFolder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(sample_run.path.parent)
+    text = _text(sample_run)
+    for point in _data(text)["front"]:
+        command = f"trp-search export sample-run --point {point['id']} --out sample-run/models/"
+        assert f"<code>{command}{point['id']}</code>" in text
+
+
+def test_lost_trials_are_listed_with_their_reasons(sample_run: RunFolder):
+    text = _text(sample_run)
+    assert "the loss was not finite in epoch 2" in text
+    assert "RuntimeError: out of memory &lt;worker&gt;" in text
+
+
+def test_plotly_is_there_once_and_only_our_scripts_may_run(sample_run: RunFolder):
+    text = _text(sample_run)
+    assert text.count(figures.library()) == 1
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy
+    assert re.findall(r"sha256-([^']*)", policy[1]) == digests
+    assert "default-src 'none'" in policy[1]
+
+
+def test_markup_from_a_run_folder_stays_text(sample_run: RunFolder, make_point: Callable):
+    point = make_point("99", correct=199, speedup=4.0, settings={EVIL: EVIL})
+    append_record(sample_run.points, dataclasses.replace(point, id=EVIL, batch_norm=EVIL))
+    write_whole(sample_run.environment, json.dumps({"created": EVIL, EVIL: [EVIL]}))
+    write_whole(
+        sample_run.trial("77").result, to_json(TrialResult(trial="77", points=(), failed=EVIL))
+    )
+    read = dataclasses.replace(contents.read(sample_run), name=EVIL, network=EVIL, search=EVIL)
+    text = page.render(read).replace(figures.library(), "")
+    assert "<img" not in text
+    assert "window.hacked = 1</script>" not in text
+    assert _data(text)["points"][EVIL]["title"] == f"Point {EVIL}"
+    assert text.count("<script") == text.count("</script>") == 3
+
+
+class TestWithLittleToShow:
+    def test_a_run_that_has_just_started_says_so(self, empty_run: RunFolder):
+        text = _text(empty_run)
+        assert "Nothing has been scored yet." in text
+        assert empty_run.front.read_text().startswith("point,trial,role,front,scheme,speedup")
+        assert _data(text)["figures"] == {}
+
+    def test_a_run_with_the_plain_network_alone_draws_it(
+        self, empty_run: RunFolder, make_point: Callable[..., Point]
+    ):
+        plain = make_point("baseline", correct=194, speedup=1.0, role="baseline", scheme=None)
+        append_record(empty_run.points, plain)
+        text = _text(empty_run)
+        assert "no trial has been scored yet" in text
+        assert list(_data(text)["figures"]) == ["tradeoff"]
+
+    def test_a_run_of_failures_lists_them(self, empty_run: RunFolder):
+        for name in ("0", "1"):
+            result = TrialResult(trial=name, points=(), failed="no memory")
+            write_whole(empty_run.trial(name).result, to_json(result))
+        text = _text(empty_run)
+        assert "2 trials ended without a point" in text
+        assert "no memory</td><td>0, 1</td>" in text
+
+    def test_trials_without_a_plain_network_are_drawn(
+        self, empty_run: RunFolder, make_point: Callable[..., Point]
+    ):
+        append_record(empty_run.points, make_point("3", correct=194, speedup=2.0))
+        text = _text(empty_run)
+        assert f"At 2.00{chr(215)} fewer multiply-adds: 97.0 % on validation." in text
+        assert "volume" not in _data(text)["figures"]
+
+    def test_refits_are_listed_apart_by_test_accuracy(
+        self, empty_run: RunFolder, make_point: Callable[..., Point]
+    ):
+        refit = make_point("refit-3", correct=200, speedup=2.0, role="refit")
+        append_record(empty_run.points, refit)
+        text = _text(empty_run)
+        assert "Trained again on train and validation" in text
+        assert "100.0 %" not in text
+
+
+class TestAFolderThatCannotBeRead:
+    def test_names_a_result_that_is_none(self, sample_run: RunFolder):
+        write_whole(sample_run.trial("3").result, '{"trial": 3')
+        with pytest.raises(InputError, match=r"trials/3/result\.json: is not a trial's result"):
+            report.write(sample_run)
+        assert not sample_run.report.exists()
+
+    @pytest.mark.parametrize(("text", "said"), [("{", "is not JSON"), ("[]", "holds a list")])
+    def test_names_an_environment_that_is_none(self, sample_run: RunFolder, text: str, said: str):
+        write_whole(sample_run.environment, text)
+        with pytest.raises(InputError, match=rf"environment\.json: {said}"):
+            report.write(sample_run)
+
+
+def test_a_report_is_made_without_torch(sample_run: RunFolder):
+    program = (
+        "import sys; from pathlib import Path; from trp_search import report; "
+        "from trp_search.store import RunFolder; report.write(RunFolder.open(Path(sys.argv[1]))); "
+        "sys.exit(bool({'torch', 'ray', 'optuna'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", program, str(sample_run.path)]
+    done = subprocess.run(command, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0

@@ -1,0 +1,453 @@
+"""The proposer alone: no Ray, results made up."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from trp_search.errors import InputError
+from trp_search.records import Point, TrialResult, TrialSpec, to_json
+from trp_search.search.proposer import Proposer
+from trp_search.space import SearchSpace, load_space
+from trp_search.store import RunFolder, append_record, write_whole
+
+Space = Callable[..., SearchSpace]
+MakePoint = Callable[..., Point]
+BOTH_STARTS = ("start: scratch", "start: [baseline, scratch]")
+THREE_REPEATS = ("seed: 7", "seed: 7\nrepeats: 3")
+
+
+@contextmanager
+def opened(
+    space: SearchSpace, folder: RunFolder, *, trials: int = 4, ahead: int = 2
+) -> Iterator[Proposer]:
+    proposer = Proposer(space, folder, trials=trials, ahead=ahead)
+    try:
+        yield proposer
+    finally:
+        proposer.close()
+
+
+def study_of(folder: RunFolder) -> list[FrozenTrial]:
+    storage = optuna.storages.RDBStorage(f"sqlite:///{folder.study}")
+    trials = optuna.load_study(study_name="trp_search", storage=storage).trials
+    storage.remove_session()
+    storage.engine.dispose()
+    return trials
+
+
+def states(folder: RunFolder) -> str:
+    return " ".join(trial.state.name for trial in study_of(folder))
+
+
+@pytest.fixture
+def result(make_point: MakePoint) -> Callable[[TrialSpec], TrialResult]:
+    """A made-up end of a training: the less energy kept, the faster and the worse."""
+
+    def make(spec: TrialSpec) -> TrialResult:
+        if spec.pruning is None:
+            point = make_point(spec.name, correct=180, speedup=1.0, role="baseline", scheme=None)
+        else:
+            energy = spec.pruning.energy
+            point = make_point(spec.name, correct=round(180 * energy), speedup=2.5 - energy)
+        return TrialResult(trial=spec.name, points=(point,))
+
+    return make
+
+
+def failed(spec: TrialSpec, reason: str = "ValueError: no") -> TrialResult:
+    return TrialResult(trial=spec.name, points=(), failed=reason)
+
+
+def diverged(spec: TrialSpec) -> TrialResult:
+    return TrialResult(trial=spec.name, points=(), diverged="the loss was not finite in epoch 1")
+
+
+def test_the_plain_network_comes_first_and_is_no_trial(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(), folder) as proposer:
+        first = proposer.next()
+        assert first == make_space().baseline_spec()
+        assert states_or_none(folder) == ""
+        proposer.finish(result(first))
+        assert [point.id for point in folder.read_points()] == ["baseline"]
+        assert proposer.done == 0
+    with opened(make_space(), folder) as proposer:
+        assert proposer.next().name == "0"
+
+
+def states_or_none(folder: RunFolder) -> str:
+    return states(folder) if study_of(folder) else ""
+
+
+def test_only_trials_that_start_from_the_plain_network_wait_for_it(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    space = make_space(BOTH_STARTS)
+    with opened(space, folder, trials=12, ahead=3) as proposer:
+        baseline = proposer.next()
+        beside = list(iter(proposer.next, None))
+        assert beside
+        assert all(spec.start == "scratch" for spec in beside)
+        assert not proposer.exhausted
+        held = len(study_of(folder)) - len(beside)
+        assert held == 3, "as many are asked for ahead as may wait"
+        proposer.finish(result(baseline))
+        after = list(iter(proposer.next, None))
+        assert [spec.start for spec in after[:3]] == ["baseline"] * 3
+        names = {spec.name for spec in beside + after}
+        assert names == {str(number) for number in range(12)}
+        assert proposer.exhausted
+
+
+def test_a_finished_trial_is_complete_with_all_its_values(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    space = make_space(("trials: 4", "objectives: [accuracy, speedup, parameters]\ntrials: 4"))
+    with opened(space, folder, trials=1) as proposer:
+        for spec in iter(proposer.next, None):
+            proposer.finish(result(spec))
+        assert proposer.exhausted
+    (trial,) = study_of(folder)
+    point = folder.point("0")
+    assert trial.state == TrialState.COMPLETE
+    assert trial.values == pytest.approx([point.accuracy, point.speedup, point.parameters])
+    assert trial.params == {"energy": point.cut.energy} | trial.params
+    assert folder.trial("0").read_result() == result(
+        space.trial_spec(trial.params, name="0", repeat=0)
+    )
+
+
+def test_repeats_are_told_once_with_their_mean(
+    make_space: Space, folder: RunFolder, make_point: MakePoint, result: Callable[..., TrialResult]
+):
+    with opened(make_space(THREE_REPEATS), folder, trials=1) as proposer:
+        baseline, *repeats = iter(proposer.next, None)
+        proposer.finish(result(baseline))
+        assert [spec.name for spec in repeats] == ["0", "0r1", "0r2"]
+        assert len({spec.seed for spec in repeats}) == 3
+        for spec, correct, speedup in zip(repeats, (100, 120, 170), (1.0, 2.0, 3.0), strict=True):
+            assert states(folder) == "RUNNING"
+            point = make_point(spec.name, correct=correct, speedup=speedup)
+            proposer.finish(TrialResult(trial=spec.name, points=(point,)))
+    (trial,) = study_of(folder)
+    assert trial.values == pytest.approx([0.65, 2.0], rel=1e-4)
+    assert [point.id for point in folder.read_points()] == ["baseline", "0", "0r1", "0r2"]
+
+
+def test_one_failed_repeat_fails_the_trial(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(THREE_REPEATS), folder, trials=1) as proposer:
+        baseline, first, second, third = iter(proposer.next, None)
+        for item in (result(baseline), result(first), failed(second), result(third)):
+            proposer.finish(item)
+    assert states(folder) == "FAIL"
+
+
+def test_a_crash_is_told_with_its_text_and_kept_on_disk(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(), folder, trials=1) as proposer:
+        proposer.finish(result(proposer.next()))
+        spec = proposer.next()
+        proposer.finish(failed(spec, "the worker was killed 3 times"))
+    (trial,) = study_of(folder)
+    assert trial.state == TrialState.FAIL
+    assert trial.user_attrs["failure"] == "the worker was killed 3 times"
+    assert folder.trial("0").read_result().failed == "the worker was killed 3 times"
+
+
+def test_a_diverged_trial_gets_the_worst_values_and_breaks_a_constraint(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    space = make_space(("trials: 4", "constraints: {speedup: 1.7}\ntrials: 4"))
+    with opened(space, folder, trials=2) as proposer:
+        baseline, first, second = iter(proposer.next, None)
+        for item in (result(baseline), diverged(first), result(second)):
+            proposer.finish(item)
+    bad, good = study_of(folder)
+    assert bad.state == TrialState.COMPLETE
+    assert bad.values == [0.0, 0.0]
+    assert bad.constraints["diverged"] == 1.0
+    missing = 1.7 - folder.point("1").speedup
+    assert good.constraints == pytest.approx({"diverged": 0.0, "speedup": missing})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["diverged", "too slow"])
+def test_the_sampler_stays_away_from_what_diverges_or_breaks_a_constraint(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult], end: str
+):
+    changes = [("trials: 4", "constraints: {speedup: 1.8}\ntrials: 4")] if end == "too slow" else []
+    with opened(make_space(*changes), folder, trials=30) as proposer:
+        for spec in iter(proposer.next, None):
+            bad = spec.pruning is not None and spec.pruning.energy > 0.7
+            proposer.finish(diverged(spec) if bad and end == "diverged" else result(spec))
+    late = [trial.params["energy"] for trial in study_of(folder)[15:]]
+    # Uniform draws would be there 11 times of 15; with FAIL in place of the constraint, 14 times.
+    assert sum(energy > 0.7 for energy in late) <= 8
+
+
+def test_a_killed_search_hands_out_its_running_trials_again(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    space = make_space(BOTH_STARTS)
+    with opened(space, folder) as proposer:
+        before = [spec for spec in iter(proposer.next, None) if spec.name != "baseline"]
+        asked = study_of(folder)
+    with opened(space, folder) as proposer:
+        baseline = proposer.next()
+        assert baseline.name == "baseline"
+        proposer.finish(result(baseline))
+        again = {spec.name: spec for spec in iter(proposer.next, None)}
+        assert proposer.exhausted
+    assert {spec.name: spec for spec in before}.items() <= again.items()
+    for trial in asked:
+        assert again[str(trial.number)] == space.trial_spec(
+            trial.params, name=str(trial.number), repeat=0
+        )
+    assert set(again) == {"0", "1", "2", "3"}
+
+
+def test_a_search_killed_between_asking_and_drawing_keeps_the_number(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(), folder) as proposer:
+        proposer.finish(result(proposer.next()))
+    storage = optuna.storages.RDBStorage(f"sqlite:///{folder.study}")
+    optuna.load_study(study_name="trp_search", storage=storage).ask()
+    storage.engine.dispose()
+    with opened(make_space(), folder, trials=1) as proposer:
+        spec = proposer.next()
+        assert spec.name == "0"
+        proposer.finish(result(spec))
+        assert proposer.exhausted
+    assert states(folder) == "COMPLETE"
+
+
+def test_what_had_finished_on_disk_is_told_and_not_trained_again(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(), folder, trials=3) as proposer:
+        baseline, first, second, third = iter(proposer.next, None)
+        proposer.finish(result(baseline))
+    for spec, item in ((first, result(first)), (second, failed(second))):
+        write_whole(folder.trial(spec.name).result, to_json(item))
+    append_record(folder.points, result(first).points[0])
+    with opened(make_space(), folder, trials=3) as proposer:
+        assert proposer.done == 2
+        assert [spec.name for spec in iter(proposer.next, None)] == [third.name]
+    assert states(folder) == "COMPLETE FAIL RUNNING"
+    written = folder.points.read_text().splitlines()
+    assert [line.split(",")[0] for line in written] == ['{"id":"baseline"', '{"id":"0"']
+
+
+def test_a_finished_search_can_be_given_more_trials(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    space = make_space(("trials: 4", "sampler: random\ntrials: 4"))
+    for total in (3, 3, 6, 2):
+        with opened(space, folder, trials=total) as proposer:
+            for spec in iter(proposer.next, None):
+                proposer.finish(result(spec))
+            assert proposer.exhausted
+    drawn = [trial.params["energy"] for trial in study_of(folder)]
+    assert len(set(drawn)) == len(drawn) == 6, "a resumed sampler does not repeat itself"
+
+
+def test_equal_seeds_draw_equal_trials(make_space: Space, tmp_path: Path):
+    drawn = []
+    for name in ("one", "other"):
+        run = RunFolder.create(tmp_path / name)
+        with opened(make_space(), run) as proposer:
+            drawn.append([spec.pruning for spec in iter(proposer.next, None)])
+    assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+def test_every_sampler_draws_what_depends_on_the_scheme(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult], sampler: str
+):
+    space = make_space(
+        ("scheme: channel", "scheme: [channel, spatial]"),
+        (
+            "{low: 0.6, high: 0.99}",
+            "{by_scheme: {channel: {low: 0.9, high: 0.99}, spatial: {low: 0.6, high: 0.8}}}",
+        ),
+        ("epochs: 1", "epochs: {low: 1, high: 5}, learning_rate: {low: 0.01, high: 1, log: true}"),
+        ("trials: 4", f"sampler: {{name: {sampler}, startup: 3, population: 3}}\ntrials: 8"),
+    )
+    with opened(space, folder, trials=8) as proposer:
+        for spec in iter(proposer.next, None):
+            proposer.finish(result(spec))
+            if spec.pruning is not None:
+                assert (spec.pruning.energy >= 0.9) == (spec.pruning.scheme == "channel")
+                assert 1 <= spec.training.epochs <= 5
+    assert states(folder).split() == ["COMPLETE"] * 8
+
+
+def test_the_first_three_failing_alike_stop_the_search(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(), folder, trials=9) as proposer:
+        proposer.finish(result(proposer.next()))
+        for number in range(3):
+            assert proposer.stop_reason is None
+            proposer.finish(failed(proposer.next(), f"OSError: disk full at byte {number}"))
+        assert "disk full" in proposer.stop_reason
+        open_trial = proposer.next()
+        proposer.give_up(proposer.stop_reason)
+    assert states(folder) == "FAIL FAIL FAIL FAIL"
+    assert "disk full" in folder.trial(open_trial.name).read_result().failed
+    with opened(make_space(), folder, trials=9) as proposer:
+        assert proposer.done == 0, "neither those nor one that was given up count"
+        assert proposer.stop_reason is None
+
+
+def test_a_success_or_another_reason_keeps_the_search_going(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(), folder, trials=9) as proposer:
+        proposer.finish(result(proposer.next()))
+        proposer.finish(failed(proposer.next(), "ValueError: one"))
+        proposer.finish(failed(proposer.next(), "ValueError: another"))
+        proposer.finish(failed(proposer.next(), "ValueError: one"))
+        proposer.finish(result(proposer.next()))
+        for _ in range(2):
+            proposer.finish(failed(proposer.next()))
+        assert proposer.stop_reason is None
+
+
+def test_the_last_three_failing_alike_stop_the_search_and_are_tried_again_later(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(), folder, trials=9) as proposer:
+        for _ in range(2):
+            proposer.finish(result(proposer.next()))
+        proposer.finish(failed(proposer.next(), "ValueError: another"))
+        for number in range(3):
+            assert proposer.stop_reason is None
+            proposer.finish(failed(proposer.next(), f"OSError: disk full at byte {number}"))
+        assert proposer.stop_reason.startswith("the last 3 trials failed alike: OSError: disk")
+    with opened(make_space(), folder, trials=9) as proposer:
+        assert proposer.done == 2
+        left = [spec.name for spec in iter(proposer.next, None)]
+    assert left == [str(number) for number in range(5, 12)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("[0.7, 0.9]", "[0.7, 0.8]"), ("[0.7, 0.9]", "{low: 0.6, high: 0.99}")],
+)
+def test_a_parameter_that_changed_since_the_study_began_is_named(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult], before, after
+):
+    old = "{low: 0.6, high: 0.99}"
+    with opened(make_space((old, before)), folder) as proposer:
+        for _ in range(2):
+            proposer.finish(result(proposer.next()))
+    with (
+        opened(make_space((old, after)), folder) as proposer,
+        pytest.raises(InputError, match=r"search\.yaml: space\.energy: .* changed since"),
+    ):
+        proposer.next()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_study_that_was_cut_short_is_named(make_space: Space, folder: RunFolder, share: float):
+    with opened(make_space(), folder):
+        pass
+    whole = folder.study.read_bytes()
+    folder.study.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=r"study\.db: cannot be read, or is damaged: [^\n]+$"):
+        Proposer(make_space(), folder, trials=4, ahead=2)
+
+
+@pytest.mark.parametrize("end", [failed, diverged])
+def test_without_the_plain_network_there_is_no_search_until_it_is_tried_again(
+    make_space: Space, folder: RunFolder, end: Callable[[TrialSpec], TrialResult]
+):
+    with opened(make_space(), folder) as proposer:
+        proposer.finish(end(proposer.next()))
+        assert "the plain network" in proposer.stop_reason
+    with opened(make_space(), folder) as proposer:
+        assert proposer.stop_reason is None
+        assert proposer.next().name == "baseline"
+
+
+def test_a_study_of_other_objectives_is_refused(make_space: Space, folder: RunFolder):
+    with opened(make_space(), folder):
+        pass
+    other = make_space(("trials: 4", "objectives: [accuracy, parameters]\ntrials: 4"))
+    with pytest.raises(InputError, match=r"study\.db: holds a study of other objectives"):
+        Proposer(other, folder, trials=4, ahead=2)
+
+
+def test_a_file_that_is_no_study_is_refused(make_space: Space, folder: RunFolder):
+    folder.study.write_text("this is not a database")
+    with pytest.raises(InputError, match=r"study\.db: not an SQLite database"):
+        Proposer(make_space(), folder, trials=4, ahead=2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_is_killed_when_every_trial_ends_once(
+    tmp_path: Path, result: Callable[..., TrialResult], seed: int
+):
+    chance = np.random.default_rng(seed)
+    (tmp_path / "space.yaml").write_text(
+        "workload: {network: small_resnet, data: digits}\n"
+        "training: {epochs: 2}\n"
+        "space: {start: [baseline, scratch], energy: {low: 0.6, high: 0.99}}\n"
+        "repeats: 2\ntrials: 4\n"
+    )
+    space, folder = load_space(tmp_path / "space.yaml"), RunFolder.create(tmp_path / "run")
+    handed_out: dict[str, TrialSpec] = {}
+    for _ in range(60):
+        with opened(space, folder) as proposer:
+            working: list[TrialSpec] = []
+            while not (proposer.exhausted and not working) and chance.random() > 0.1:
+                spec = proposer.next() if len(working) < 2 else None
+                if spec is not None:
+                    working.append(spec)
+                    assert handed_out.setdefault(spec.name, spec) == spec
+                elif working:
+                    ended = working.pop(int(chance.integers(len(working))))
+                    write_whole(folder.trial(ended.name).result, to_json(result(ended)))
+                    if chance.random() < 0.2:
+                        break  # killed after the worker wrote its result
+                    proposer.finish(result(ended))
+            if proposer.exhausted and not proposer.running:
+                break
+    assert states(folder) == "COMPLETE COMPLETE COMPLETE COMPLETE"
+    written = [line.split('"')[3] for line in folder.points.read_text().splitlines()]
+    assert sorted(written) == sorted(handed_out)
+    assert len(handed_out) == 9
+
+
+def test_the_database_is_let_go(make_space: Space, folder: RunFolder):
+    with opened(make_space(), folder) as proposer:
+        proposer.next()
+        proposer.next()
+    connection = sqlite3.connect(folder.study, timeout=0)
+    connection.execute("BEGIN EXCLUSIVE")
+    connection.close()
+
+
+def test_objectives_in_another_order_are_refused(make_space: Space, folder: RunFolder):
+    with opened(make_space(), folder):
+        pass
+    turned = make_space(("trials: 4", "objectives: [speedup, accuracy]\ntrials: 4"))
+    with (
+        pytest.raises(InputError, match="holds a study of accuracy, speedup, in this order"),
+        opened(turned, folder),
+    ):
+        pass

@@ -1,0 +1,98 @@
+"""What is refused before a search starts, and that nothing is left of it. No Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from trp_search.errors import InputError
+from trp_search.search import driver
+from trp_search.search.start import new_search, resume_search
+from trp_search.space import SearchSpace
+from trp_search.store import RunFolder, write_whole
+
+Space = Callable[..., SearchSpace]
+NETWORK = "network: small_resnet"
+
+
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise InputError("address: refused")
+
+    monkeypatch.setattr(driver.cluster, "connected", refuse)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ([(NETWORK, f"weights: none.safetensors, {NETWORK}")], "workload.weights: 'none.safe"),
+        ([(NETWORK, f"weights: torchvision, {NETWORK}")], "workload.weights: 'torchvision' has"),
+        ([("batch_size: 64", "batch_size: 500")], "training.batch_size: 500 is more than the"),
+        (
+            [("training: {epochs: 1}", "training: {batch_size: {low: 8, high: 300}}")],
+            "space.training.batch_size: 300 is more than the",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_a_folder_is_made(
+    make_space: Space, tmp_path: Path, changes: list[tuple[str, str]], problem: str
+):
+    with pytest.raises(InputError) as caught:
+        new_search(make_space(*changes), tmp_path / "new")
+    assert str(caught.value).startswith(problem)
+    assert not (tmp_path / "new").exists()
+
+
+def test_weights_of_another_network_are_refused(make_space: Space, tmp_path: Path):
+    weights = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"other": torch.zeros(1)}, weights)
+    space = make_space((NETWORK, f"weights: {weights}, {NETWORK}"))
+    with pytest.raises(InputError, match=r"workload\.weights: .* does not fit small_resnet"):
+        new_search(space, tmp_path / "new")
+
+
+@pytest.mark.parametrize("given", [{"trials": -1}, {"trials": 0}, {"concurrency": 0}])
+def test_a_number_that_is_not_allowed_is_refused(make_space: Space, tmp_path: Path, given):
+    with pytest.raises(InputError, match=r"is not (at least 1|above 0)"):
+        new_search(make_space(), tmp_path / "new", **given)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_resumed_search_is_checked_first(make_space: Space, folder: RunFolder, tmp_path: Path):
+    text = make_space().dump().replace("name: digits", f"name: cifar10\n    root: {tmp_path}/none")
+    write_whole(folder.search, text)
+    with pytest.raises(InputError, match=r"workload\.data"):
+        resume_search(folder)
+    assert [path.name for path in folder.path.iterdir()] == ["search.yaml"]
+
+
+@pytest.mark.parametrize("end", [InputError, KeyboardInterrupt])
+def test_a_folder_in_which_no_search_could_start_is_removed(
+    make_space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: type[BaseException]
+):
+    def stop(*_: object, **__: object) -> None:
+        raise end("refused")
+
+    monkeypatch.setattr(driver.cluster, "connected", stop)
+    with pytest.raises(end):
+        new_search(make_space(), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    given = tmp_path / "given"
+    given.mkdir()
+    with pytest.raises(end):
+        new_search(make_space(), given)
+    assert list(given.iterdir()) == []
+
+
+def test_a_folder_that_holds_a_lock_alone_is_empty(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").touch()
+    assert RunFolder.create(tmp_path / "run").path == tmp_path / "run"
+    (tmp_path / "run" / "other").touch()
+    with pytest.raises(InputError, match="already holds something"):
+        RunFolder.create(tmp_path / "run")

@@ -1,0 +1,171 @@
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from filelock import FileLock
+
+from trp_search.errors import InputError
+from trp_search.records import EpochReport
+from trp_search.store import (
+    RunFolder,
+    append_record,
+    exclusive,
+    read_records,
+    replacing,
+    write_whole,
+)
+
+
+def report(epoch, accuracy=0.5):
+    return EpochReport(
+        trial="1",
+        epoch=epoch,
+        epochs=3,
+        loss=1.0,
+        accuracy=accuracy,
+        learning_rate=0.1,
+        seconds=1.0,
+    )
+
+
+def test_records_come_back_in_order(tmp_path):
+    path = tmp_path / "deep" / "epochs.jsonl"
+    reports = [report(epoch) for epoch in (1, 2, 3)]
+    for one in reports:
+        append_record(path, one)
+    assert read_records(path, EpochReport) == reports
+
+
+@pytest.mark.parametrize("lost", [1, 5, 40])
+def test_a_line_torn_by_a_crash_is_dropped_and_overwritten(tmp_path, lost):
+    path = tmp_path / "epochs.jsonl"
+    append_record(path, report(1))
+    append_record(path, report(2))
+    path.write_bytes(path.read_bytes()[:-lost])
+    assert read_records(path, EpochReport) == [report(1)]
+    append_record(path, report(3))
+    assert read_records(path, EpochReport) == [report(1), report(3)]
+
+
+def test_a_damaged_line_names_the_file(tmp_path):
+    path = tmp_path / "epochs.jsonl"
+    path.write_text('{"trial": 3}\n')
+    with pytest.raises(InputError, match=r"epochs\.jsonl: not a list of EpochReport records"):
+        read_records(path, EpochReport)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    write_whole(path, "old")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_lock_is_refused_while_another_process_holds_it_and_free_once_that_is_killed(tmp_path):
+    path = tmp_path / ".lock"
+    code = f"""
+        import sys, time
+        from pathlib import Path
+        from trp_search.store import exclusive
+        with exclusive(Path({str(path)!r}), wait_seconds=0.0, holder="taken"):
+            print("held", flush=True)
+            time.sleep(60)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        with (
+            pytest.raises(InputError, match="taken"),
+            exclusive(path, wait_seconds=0.0, holder="taken"),
+        ):
+            pass
+        process.kill()
+    with exclusive(path, wait_seconds=5.0, holder="taken"):
+        assert path.exists()
+
+
+def test_an_occupied_folder_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    with pytest.raises(InputError, match="already holds something"):
+        RunFolder.create(tmp_path)
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such run folder"):
+        RunFolder.open(tmp_path / "absent")
+    with pytest.raises(InputError, match=r"not a run folder \(it has no search\.yaml\)"):
+        RunFolder.open(tmp_path)
+
+
+def test_an_epoch_that_ran_twice_counts_once_as_it_ran_last(tmp_path):
+    folder = RunFolder.create(tmp_path / "run").trial("1")
+    for one in (report(1), report(2, 0.1), report(2, 0.7), report(3)):
+        append_record(folder.epochs, one)
+    assert [r.accuracy for r in folder.read_epochs()] == [0.5, 0.7, 0.5]
+
+
+def test_trials_are_listed_by_number(tmp_path):
+    run = RunFolder.create(tmp_path / "run")
+    for name in ("10", "9", "baseline", "9r1"):
+        run.trial(name).path.mkdir(parents=True)
+    assert run.trial_names() == ["baseline", "9", "9r1", "10"]
+
+
+def test_a_damaged_line_names_its_number_and_the_key(tmp_path):
+    path = tmp_path / "epochs.jsonl"
+    append_record(path, report(1))
+    good = path.read_text()
+    path.write_text(good + good.replace('"epoch":1', '"epoch":"x"'))
+    with pytest.raises(InputError, match=r"records: line 2: epoch: Input should be a valid int"):
+        read_records(path, EpochReport)
+
+
+def test_what_cannot_be_read_names_the_file(tmp_path):
+    trial = RunFolder.create(tmp_path / "run").trial("1")
+    assert trial.read_result() is None
+    for path, read in (
+        (trial.result, trial.read_result),
+        (trial.spec, trial.read_spec),
+        (trial.epochs, trial.read_epochs),
+    ):
+        path.mkdir(parents=True)
+        with pytest.raises(InputError, match=rf"{path.name}: cannot be read: Is a directory"):
+            read()
+
+
+def test_a_damaged_result_names_the_file_and_the_key(tmp_path):
+    trial = RunFolder.create(tmp_path / "run").trial("1")
+    write_whole(trial.result, '{"trial": "1"}')
+    with pytest.raises(
+        InputError, match=r"result\.json: is not a trial's result: points: Field req"
+    ):
+        trial.read_result()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(NotImplementedError(), "has no locks"), (OSError(37, "No locks available"), "No locks av")],
+)
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, error, told):
+    def refuse(_):
+        raise error
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with (
+        pytest.raises(InputError, match=f"{tmp_path}.*{told}"),
+        exclusive(tmp_path / ".lock", wait_seconds=0.0, holder="taken"),
+    ):
+        pass
+
+
+def test_a_point_without_cost_is_refused(tmp_path):
+    run = RunFolder.create(tmp_path / "run")
+    run.points.write_text('{"macs": 0, "dense_macs": 0}\n')
+    with pytest.raises(InputError, match=r"points\.jsonl: not a list of Point records: line 1: "):
+        run.read_points()

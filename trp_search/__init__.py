@@ -1,0 +1,57 @@
+"""AutoML for low-rank neural networks: the most accurate network at the speedup you name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trp_search.errors import InputError
+    from trp_search.export.choice import select
+    from trp_search.export.load import load
+    from trp_search.export.write import export_point
+    from trp_search.lowrank.decompose import decompose
+    from trp_search.report.frame import points
+    from trp_search.search.start import new_search, resume_search
+    from trp_search.space import load_space
+    from trp_search.store import RunFolder
+    from trp_search.training.regulariser import TrainedRankPruning
+
+__all__ = [
+    "InputError",
+    "RunFolder",
+    "TrainedRankPruning",
+    "decompose",
+    "export_point",
+    "load",
+    "load_space",
+    "new_search",
+    "points",
+    "resume_search",
+    "select",
+]
+
+# Looked up on first use: torch and Ray cost seconds to import, a front needs neither.
+_HOMES = {
+    "InputError": "errors",
+    "RunFolder": "store",
+    "TrainedRankPruning": "training.regulariser",
+    "decompose": "lowrank.decompose",
+    "export_point": "export.write",
+    "load": "export.load",
+    "load_space": "space",
+    "new_search": "search.start",
+    "points": "report.frame",
+    "resume_search": "search.start",
+    "select": "export.choice",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  the type checker reads the imports above
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,55 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from trp_search.cli import bundles, check, choosing, looking, searching
+from trp_search.cli.console import line
+
+app = typer.Typer(
+    name="trp-search",
+    help="Search low-rank versions of a network and take the most accurate at your speedup.",
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> bool:  # noqa: FBT001  typer calls it so
+    if wanted:
+        from importlib.metadata import version
+
+        line(version("trp_search"))
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
+    ] = False,
+) -> None:
+    """Search low-rank versions of a network and take the most accurate at your speedup."""
+    del version, debug
+
+
+for command in (
+    check.check,
+    searching.search,
+    searching.resume,
+    looking.status,
+    looking.report,
+    choosing.select,
+    bundles.export,
+    bundles.evaluate,
+    bundles.refit,
+):
+    app.command()(command)

@@ -1,0 +1,163 @@
+"""`trp-search export`, `evaluate` and `refit`: networks to keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trp_search import records
+from trp_search.cli.arguments import Json, Network, Run, Speedup
+from trp_search.cli.console import following, line, pairs, raw
+from trp_search.cli.words import amount, command, here
+from trp_search.errors import InputError, TrpSearchError
+from trp_search.export.bundle import Card, read_card, vacant
+from trp_search.export.choice import select
+from trp_search.records import DataSpec, EpochReport, TestScore, TrialResult
+from trp_search.report.words import percent, times
+from trp_search.space import load_space
+from trp_search.store import RunFolder
+
+if TYPE_CHECKING:
+    from trp_search.evaluation import Evaluation
+
+Point = Annotated[str | None, typer.Option(metavar="ID", help="a point of the run")]
+
+
+def export(
+    run: Run,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="a new folder")],
+    speedup: Annotated[float | None, Speedup] = None,
+    point: Point = None,
+    network: Network = None,
+) -> None:
+    """Write one point as a bundle, scored again before it is done."""
+    if (speedup is None) == (point is None):
+        raise InputError("export: give either --speedup X or --point ID")
+    folder = RunFolder.open(run)
+    if speedup is not None:
+        point = select(folder, speedup=speedup).point.id
+    assert point is not None
+    _export(folder, point, out, network=network)
+
+
+def _export(folder: RunFolder, point: str, out: Path, *, network: str | None) -> None:
+    folder.point(point)
+    vacant(out)
+    from trp_search.export.write import export_point
+
+    line(f"Writing point {point} and scoring it again in a fresh process ...")
+    bundle = here(export_point(folder, point, out, network=network))
+    card = read_card(bundle)
+    found = card.point
+    line(f"Exported point {point}: {bundle}", style="bold")
+    pairs(
+        [
+            *_accuracies(card),
+            ("speedup", f"{times(found.speedup)} ({amount(found.macs)} multiply-adds)"),
+            ("parameters", f"{found.parameters:,} of {found.dense_parameters:,}"),
+        ]
+    )
+    own = ", network=..." if ":" in card.workload.network.name else ""
+    following([f'network = trp_search.load("{bundle}"{own})', command("evaluate", bundle)])
+
+
+def _accuracies(card: Card) -> list[tuple[str, str]]:
+    rows = [("validation", f"{_share(card.point)}, as in the run")]
+    if card.saw_validation:
+        rows = [("validation", "trained on as well, so it says nothing")]
+    return [*rows, ("test", _share(card.test) if card.test else "not scored")]
+
+
+def _share(score: records.Point | TestScore | Evaluation) -> str:
+    return f"{percent(score.accuracy)} ({score.correct} of {score.images})"
+
+
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(metavar="DIR", help="a bundle")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="a run folder, a search space or a data set's name [default: the card's]"
+        ),
+    ] = None,
+    *,
+    test: Annotated[bool, typer.Option("--test", help="score the test split as well")] = False,
+    network: Network = None,
+    as_json: Json = False,
+) -> None:
+    """Score a bundle again: accuracy and multiply-adds."""
+    card = read_card(bundle)
+    from trp_search.export.evaluate import evaluate_bundle
+
+    spec = None if data is None else _data(data)
+    found = evaluate_bundle(bundle, network=network, data=spec, test=test)
+    if as_json:
+        scores = {"validation": found.validation, "test": found.test}
+        values = {
+            name: {"accuracy": s.accuracy, "correct": s.correct, "images": s.images} if s else None
+            for name, s in scores.items()
+        }
+        raw(json.dumps({**values, "macs": found.macs, "parameters": found.parameters}))
+        return
+    note = ", trained on as well, so it says nothing" if card.saw_validation else ""
+    pairs(
+        [
+            ("validation", _share(found.validation) + note),
+            ("test", _share(found.test) if found.test else "not asked for (--test)"),
+            ("multiply-adds", f"{found.macs:,}"),
+            ("parameters", f"{found.parameters:,}"),
+            ("device", found.device),
+        ]
+    )
+
+
+def _data(given: str) -> DataSpec:
+    path = Path(given)
+    if path.is_dir():
+        return load_space(RunFolder.open(path).search).workload.data
+    return load_space(path).workload.data if path.is_file() else DataSpec(name=given)
+
+
+def refit(
+    run: Run,
+    point: Annotated[str, typer.Option(metavar="ID", help="a point of the run")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="a new folder [default: RUN/models/refit-ID]")
+    ] = None,
+) -> None:
+    """Train a point's setting by the full recipe, and export it."""
+    folder = RunFolder.open(run)
+    target = out or folder.models / f"refit-{point}"
+    vacant(target)
+    from trp_search.refit import refit as training
+
+    with _stoppable():
+        result = _follow(training(folder, point))
+    if not result.points:
+        raise TrpSearchError(f"the refit did not end well: {result.failed or result.diverged}")
+    _export(folder, result.points[0].id, target, network=None)
+
+
+def _follow(reports: Iterator[EpochReport | TrialResult]) -> TrialResult:
+    """Prints each epoch; returns the result."""
+    for item in reports:
+        if isinstance(item, TrialResult):
+            return item
+        loss = "not finite" if item.loss is None else f"{item.loss:.4f}"
+        line(f"{item.trial}  epoch {item.epoch:>3} of {item.epochs}  loss {loss}")
+    raise AssertionError("a trial ends with its result")
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        from trp_search.cli.searching import StoppedError
+
+        raise StoppedError("stopped; the same command goes on from the last epoch") from None

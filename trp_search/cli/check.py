@@ -1,0 +1,123 @@
+"""`trp-search check`: what a search could reach and would cost, in seconds and without training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from trp_search.cli.arguments import Space
+from trp_search.cli.console import OUT, line, pairs, warn
+from trp_search.cli.words import amount, command, duration
+from trp_search.report.words import percent, times
+from trp_search.space import SearchSpace, load_space
+
+if TYPE_CHECKING:
+    from trp_search.cli.cost import Cost
+    from trp_search.scoring.survey import Survey, SurveyedLayer
+
+_CAPPING = 3
+
+
+def check(space: Space) -> None:
+    """Show what a search space could reach and would cost."""
+    from trp_search.cli import cost
+    from trp_search.scoring.survey import survey
+
+    loaded = load_space(space)
+    network, example, shape = cost.plain_network(loaded)
+    found = survey(network, example, layers=cost.widest_layers(loaded))
+    _overview(loaded, found, tuple(example.shape[1:]), shape.classes)
+    _layers(loaded, found)
+    _reach(loaded, found)
+    _warnings(loaded, found)
+    images, missing = cost.training_images(loaded)
+    _cost(loaded, cost.estimate(loaded, network, shape, images=images))
+    if missing and loaded.workload.data.download:
+        warn("the images are not here yet; a search fetches them first")
+    elif missing:
+        warn(f"{missing}; a search would not start")
+    line()
+    line(f"Next:  {command('search', space)}")
+
+
+def _overview(space: SearchSpace, found: Survey, size: tuple[int, ...], classes: int) -> None:
+    workload = space.workload
+    varying = ", ".join(parameter.name for parameter in space.parameters()) or "nothing"
+    repeats = f", each setting {space.repeats} times" if space.repeats > 1 else ""
+    pairs(
+        [
+            ("network", f"{workload.network.name}, {amount(found.parameters)} parameters"),
+            ("input", f"{' x '.join(map(str, size))}, {classes} classes ({workload.data.name})"),
+            ("multiply-adds", f"{amount(found.macs)} per image"),
+            ("varies", varying),
+            ("trials", f"{space.trials}, proposed by {space.sampler.name}{repeats}"),
+        ]
+    )
+
+
+def _layers(space: SearchSpace, found: Survey) -> None:
+    """Each layer's own best speedup; why a layer stays dense is spelled out below the table."""
+    schemes = space.space.schemes
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("layer", overflow="fold", max_width=30)
+    table.add_column("multiply-adds", justify="right")
+    table.add_column("share", justify="right")
+    for scheme in schemes:
+        table.add_column(scheme, justify="right")
+    notes: dict[str, str] = {}
+    for layer in found.layers:
+        cells = [_best(layer, scheme, notes) for scheme in schemes]
+        table.add_row(layer.name, amount(layer.macs), percent(layer.macs / found.macs), *cells)
+    line()
+    line("Best each layer could do, at rank 1 (multiply-adds before / after)", style="bold")
+    OUT.print(table)
+    for reason, mark in notes.items():
+        line(f"  {mark}  dense: {reason}", style="dim")
+
+
+def _best(layer: SurveyedLayer, scheme: str, notes: dict[str, str]) -> str:
+    reach = layer.reach[scheme]
+    if reach.reason is None:
+        return times(layer.macs / reach.macs)
+    return notes.setdefault(reach.reason, f"({'abcdefghijklmnopqrstuvwxyz'[len(notes) % 26]})")
+
+
+def _reach(space: SearchSpace, found: Survey) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("scheme")
+    table.add_column("at best", justify="right")
+    table.add_column("what remains then is mostly in")
+    for scheme in space.space.schemes:
+        left = found.macs / found.best[scheme]
+        capping = [
+            f"{layer.name} ({layer.reach[scheme].macs / left:.0%})"
+            for layer in found.caps(scheme)[:_CAPPING]
+        ]
+        table.add_row(scheme, times(found.best[scheme]), "\n".join(capping))
+    line()
+    line("Best the whole network could do, every layer at rank 1", style="bold")
+    OUT.print(table)
+
+
+def _cost(space: SearchSpace, found: Cost) -> None:
+    step = f"{space.training.batch_size} images in {duration(found.step)}"
+    rows = [("training step", f"{step} here ({found.where}), without truncations")]
+    if found.plain is not None and found.trial is not None and found.search is not None:
+        rows += [
+            ("plain network", duration(found.plain) if found.plain else "weights are given"),
+            ("one trial", f"up to {duration(found.trial)}"),
+            (f"all {space.trials}", f"{duration(found.search)}, {found.concurrency} at a time"),
+        ]
+    line()
+    line("Rough cost", style="bold")
+    pairs(rows)
+
+
+def _warnings(space: SearchSpace, found: Survey) -> None:
+    if found.unknown:
+        warn(f"multiply-adds of {', '.join(found.unknown)} are unknown: no trial could be scored")
+    wanted = space.constraints.get("speedup", 1.0)
+    best = max(found.best[scheme] for scheme in space.space.schemes)
+    if wanted > best:
+        warn(f"constraints.speedup: {wanted:g} is out of reach; {best:.2f} is the most")

@@ -1,0 +1,147 @@
+"""What a search will cost, from one timed training step."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trp_search.errors import InputError
+from trp_search.evaluation import threads
+from trp_search.records import Layers, TrialSpec
+from trp_search.scoring.flops import count
+from trp_search.space import SearchSpace, Value
+from trp_search.workloads import data, networks
+
+# As many multiply-adds as take about a second of training, so that a check takes seconds.
+_MACS = {"cpu": 4e9, "cuda": 1e12}
+
+
+def plain_network(space: SearchSpace) -> tuple[nn.Module, Tensor, data.Shape]:
+    """The network with any weights, one blank image for it, and the shape of the data."""
+    shape = data.describe(space.workload.data)
+    network = networks.build(space.workload.network, channels=shape.channels, classes=shape.classes)
+    return network, torch.zeros(1, shape.channels, shape.height, shape.width), shape
+
+
+def training_images(space: SearchSpace) -> tuple[int | None, str]:
+    """How many images a trial learns from, or None and the reason; nothing is fetched."""
+    workload = space.workload
+    spec = dataclasses.replace(workload.data, download=False)
+    try:
+        train, _, _ = data.sizes(spec, outside_weights=workload.weights is not None)
+    except InputError as error:
+        return None, str(error)
+    return train, ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Rough seconds on this machine: of one training step, and what follows from it.
+
+    The last three are None where the number of images is not known.
+    """
+
+    step: float
+    where: str
+    plain: float | None
+    trial: float | None
+    search: float | None
+    concurrency: int
+
+
+def estimate(
+    space: SearchSpace, network: nn.Module, shape: data.Shape, *, images: int | None
+) -> Cost:
+    """Times a training step; truncations and scoring are not included."""
+    device = "cuda" if space.resources.gpus > 0 and torch.cuda.is_available() else "cpu"
+    cores = os.cpu_count() or 1
+    threads = min(space.resources.cpus, cores)
+    timing = _Timing(device=device, threads=threads)
+    size = (shape.channels, shape.height, shape.width)
+    step = timing.seconds_per_image(network, size, most=space.training.batch_size)
+    epoch = None if images is None else step * images
+    plain = 0.0 if space.workload.weights else _times(epoch, space.training.epochs)
+    trial = _times(epoch, most_epochs(space))
+    at_once = space.concurrency or max(1, cores // space.resources.cpus)
+    rounds = -(-space.trials // at_once)
+    return Cost(
+        step=step * space.training.batch_size,
+        where=timing.name,
+        plain=plain,
+        trial=trial,
+        search=None if plain is None or trial is None else plain + trial * rounds,
+        concurrency=at_once,
+    )
+
+
+def _times(seconds: float | None, number: int) -> float | None:
+    return None if seconds is None else seconds * number
+
+
+def most_epochs(space: SearchSpace) -> int:
+    """The epochs of the longest trial that can be drawn."""
+    varied = [p for p in space.parameters() if p.name.partition("_")[0] == "epochs"]
+    drawn = [value for p in varied for value in (p.choices or (p.high,))]
+    if drawn:
+        return max(int(value) for value in drawn if value is not None)
+    training = any_trial(space).training
+    assert training is not None
+    return training.epochs
+
+
+def any_trial(space: SearchSpace) -> TrialSpec:
+    """One of the trials that can be drawn."""
+    drawn: dict[str, Value] = {}
+    for parameter in space.parameters():
+        first = parameter.choices[0] if parameter.choices else parameter.low
+        assert first is not None
+        drawn[parameter.name] = first
+    return space.trial_spec(drawn, name="0", repeat=0)
+
+
+def widest_layers(space: SearchSpace) -> Layers:
+    """`all` if any trial can touch all layers."""
+    drawn = [p.choices or () for p in space.parameters() if p.name.partition("_")[0] == "layers"]
+    pruning = any_trial(space).pruning
+    assert pruning is not None
+    return "all" if any("all" in choices for choices in drawn) else pruning.layers
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Timing:
+    device: str
+    threads: int
+
+    @property
+    def name(self) -> str:
+        if self.device == "cuda":
+            return torch.cuda.get_device_name()
+        return f"{self.threads} CPU thread{'s' if self.threads > 1 else ''}"
+
+    def seconds_per_image(
+        self, network: nn.Module, size: tuple[int, int, int], *, most: int
+    ) -> float:
+        """From the second of two training steps on noise, of as many images as are quick to run."""
+        macs = count(network, torch.zeros(1, *size)).macs
+        images = max(2, min(most, int(_MACS[self.device] / max(1, macs))))
+        network.to(self.device).train()
+        inputs = torch.rand(images, *size, device=self.device)
+        with threads(self.threads):
+            self._step(network, inputs)
+            return self._step(network, inputs) / images
+
+    def _step(self, network: nn.Module, inputs: Tensor) -> float:
+        labels = torch.zeros(len(inputs), dtype=torch.long, device=self.device)
+        started = time.perf_counter()
+        output = network(inputs)
+        logits = output if isinstance(output, Tensor) else output[0]
+        loss = functional.cross_entropy(logits, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started

@@ -1,0 +1,149 @@
+"""A running search on the terminal: a picture that is redrawn, or plain lines in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from trp_search.cli.console import OUT, line
+from trp_search.cli.tables import point_table
+from trp_search.cli.watch import BASELINE, Watch
+from trp_search.cli.words import clock
+from trp_search.records import EpochReport, TrialResult
+from trp_search.report.words import count, percent, times
+from trp_search.search import Epoch, Event, Finished, Stage, Started
+from trp_search.search.driver import OnEvent
+from trp_search.space import SearchSpace
+
+_ROWS = 8
+_BARS = 8
+_BAR_WIDTH = 30
+
+
+@contextmanager
+def watching(space: SearchSpace) -> Iterator[OnEvent]:
+    """Gives a listener that shows a search while the block runs."""
+    watch = Watch(space=space, started=time.monotonic())
+    if not OUT.is_terminal:
+        yield lambda event: _tell(watch, event)
+        return
+    with Live(
+        get_renderable=lambda: picture(watch, now=time.monotonic()),
+        console=OUT,
+        refresh_per_second=4,
+        transient=True,
+    ):
+        yield lambda event: _update(watch, event)
+
+
+def _update(watch: Watch, event: Event) -> None:
+    match event:
+        case Started():
+            watch.start(trials=event.trials, done=event.done, concurrency=event.concurrency)
+        case Epoch():
+            watch.epoch(event.report, now=time.monotonic())
+        case Finished():
+            watch.finish(
+                event.result,
+                done=event.done,
+                points=event.points,
+                hypervolume=event.hypervolume,
+            )
+            if event.result.failed or event.result.diverged:
+                OUT.print(Text(ending(event.result), style="yellow"), soft_wrap=True)
+        case Stage():
+            watch.stage = event.text
+
+
+def _tell(watch: Watch, event: Event) -> None:
+    stamp = clock(time.monotonic() - watch.started)
+    _update(watch, event)
+    if isinstance(event, Started):
+        earlier = f", {event.done} of them done earlier" if event.done else ""
+        line(f"{stamp}  {event.trials} trials{earlier}, {event.concurrency} at a time")
+    elif isinstance(event, Finished) and event.result.points:
+        line(f"{stamp}  {ending(event.result)}{_standing(watch)}")
+    elif isinstance(event, Stage):
+        line(f"{stamp}  {event.text}")
+
+
+def ending(result: TrialResult) -> str:
+    """How one training ended, in a line."""
+    name = "plain network" if result.trial == BASELINE else f"trial {result.trial}"
+    if result.failed:
+        return f"{name} failed: {result.failed}"
+    if result.diverged:
+        return f"{name} diverged: {result.diverged}"
+    point = result.points[0]
+    return f"{name}: {percent(point.accuracy)} at {times(point.speedup)}"
+
+
+def _standing(watch: Watch) -> str:
+    left = watch.seconds_left(time.monotonic())
+    covered = "" if watch.hypervolume is None else f", hypervolume {watch.hypervolume:.4f}"
+    rest = "" if left is None else f", about {clock(left)} to go"
+    return (
+        f"  ({watch.done} of {watch.trials} done, {len(watch.front())} on the front{covered}{rest})"
+    )
+
+
+def picture(watch: Watch, *, now: float) -> RenderableType:
+    """The search as it stands at `now`."""
+    return Group(_headline(watch, now), Text(), *_front(watch), _bars(watch))
+
+
+def _headline(watch: Watch, now: float) -> RenderableType:
+    left = watch.seconds_left(now)
+    rest = "" if left is None else f", about {clock(left)} to go"
+    head = Text.assemble(
+        (watch.stage, "bold"), (f"   {clock(now - watch.started)} so far{rest}", "dim")
+    )
+    if not watch.trials:
+        return head
+    bad = f", {watch.unsuccessful} failed or diverged" if watch.unsuccessful else ""
+    running = f", {len(watch.running)} running" if watch.running else ""
+    bar = ProgressBar(total=watch.trials, completed=watch.done, width=_BAR_WIDTH)
+    progress = Table.grid(padding=(0, 2))
+    progress.add_row(bar, Text(f"{watch.done} of {watch.trials} trials{bad}{running}"))
+    return Group(head, progress)
+
+
+def _front(watch: Watch) -> list[RenderableType]:
+    front = watch.front()
+    if not front and not watch.baseline:
+        return []
+    shown = f", {_ROWS} of them shown" if len(front) > _ROWS else ""
+    gained = "" if watch.hypervolume is None else f"   hypervolume {watch.hypervolume:.4f}"
+    title = f"Front so far: {count(len(front), 'point')}{shown}"
+    return [
+        Text.assemble((title, "bold"), (gained, "dim")),
+        point_table(front, baseline=watch.baseline, most=_ROWS),
+        Text(),
+    ]
+
+
+def _bars(watch: Watch) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    reports = sorted(watch.running.values(), key=lambda report: report.trial != BASELINE)
+    for report in reports[:_BARS]:
+        table.add_row(*_bar(report))
+    if len(reports) > _BARS:
+        table.add_row(Text(f"and {len(reports) - _BARS} more", style="dim"))
+    return table
+
+
+def _bar(report: EpochReport) -> tuple[RenderableType, ...]:
+    name = "plain network" if report.trial == BASELINE else f"trial {report.trial}"
+    return (
+        Text(f"{name:<13}"),
+        ProgressBar(total=report.epochs, completed=report.epoch, width=_BAR_WIDTH),
+        Text(f"epoch {report.epoch} of {report.epochs}"),
+        Text(f"{percent(report.accuracy)} validation", style="dim"),
+    )

@@ -1,0 +1,82 @@
+"""`trp-search status` and `report`: reading a run folder, without torch or Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from trp_search import report as page
+from trp_search.cli.arguments import Run
+from trp_search.cli.console import OUT, line, pairs
+from trp_search.cli.tables import point_table
+from trp_search.cli.words import command, here
+from trp_search.records import EpochReport, TrialResult
+from trp_search.report import contents, rows
+from trp_search.report.words import count, percent
+from trp_search.store import RunFolder
+
+
+def status(run: Run) -> None:
+    """Show what a run has done: trials, failures, the front."""
+    folder = RunFolder.open(run)
+    read = contents.read(folder)
+    built = rows.build(read)
+    trials = {name: found for name, found in read.results.items() if name[0].isdigit()}
+    pairs(
+        [
+            ("run", here(folder.path)),
+            ("network", f"{read.network} on {read.data}"),
+            ("plain network", _plain(read, built)),
+            ("trials", _counts(trials)),
+            ("report", here(folder.report) if folder.report.exists() else "not written yet"),
+        ]
+    )
+    _unscored(read.results, read.epochs)
+    front = [row.point for row in built.front]
+    line()
+    line(f"Front: {count(len(front), 'point')}", style="bold")
+    if front:
+        baseline = built.baseline.point if built.baseline else None
+        OUT.print(point_table(front, baseline=baseline, tests=read.tests))
+    if None in read.results.values():
+        line()
+        line(f"A search that is not running goes on with  {command('resume', here(folder.path))}")
+
+
+def report(run: Run) -> None:
+    """Write the page and the CSV of a run again."""
+    folder = RunFolder.open(run)
+    pairs([("report", here(page.write(folder))), ("front", here(folder.front))])
+
+
+def _plain(read: contents.Contents, built: rows.Rows) -> str:
+    if built.baseline:
+        return f"{percent(built.baseline.point.accuracy)} on validation"
+    epochs = read.epochs.get("baseline")
+    return f"epoch {epochs[-1].epoch} of {epochs[-1].epochs}" if epochs else "not trained yet"
+
+
+def _counts(trials: Mapping[str, TrialResult | None]) -> str:
+    ended = [result for result in trials.values() if result is not None]
+    scored = sum(bool(result.points) for result in ended)
+    amounts = {
+        "scored": scored,
+        "failed": sum(result.failed is not None for result in ended),
+        "diverged": sum(result.diverged is not None for result in ended),
+        "unfinished": len(trials) - len(ended),
+    }
+    return ", ".join(f"{number} {name}" for name, number in amounts.items() if number) or "none yet"
+
+
+def _unscored(
+    results: Mapping[str, TrialResult | None], epochs: Mapping[str, tuple[EpochReport, ...]]
+) -> None:
+    """Every training without a score, with its reason or how far it is."""
+    for name, result in results.items():
+        if result is None:
+            reports = epochs.get(name) or ()
+            far = f"epoch {reports[-1].epoch} of {reports[-1].epochs}" if reports else "just begun"
+            line(f"  {name}: unfinished, {far}", style="dim")
+        elif result.failed:
+            line(f"  {name}: failed: {result.failed}", style="yellow")
+        elif result.diverged:
+            line(f"  {name}: diverged: {result.diverged}", style="yellow")

@@ -1,0 +1,113 @@
+"""`trp-search search` and `resume`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trp_search.cli.arguments import Address, Concurrency, Run, Seed, Space, Trials
+from trp_search.cli.console import OUT, following, line, pairs
+from trp_search.cli.tables import point_table
+from trp_search.cli.watch import front_of
+from trp_search.cli.words import command, here
+from trp_search.errors import TrpSearchError
+from trp_search.records import Point
+from trp_search.report.words import count
+from trp_search.space import SearchSpace, changed, load_space
+from trp_search.store import RunFolder
+
+
+class StoppedError(TrpSearchError):
+    """The user stopped a search; the message says how to go on."""
+
+    exit_code = 130
+
+
+def search(
+    space: Space,
+    out: Annotated[
+        Path | None, typer.Option(help="a new run folder [default: results/SPACE-DATE-TIME]")
+    ] = None,
+    trials: Trials = None,
+    concurrency: Concurrency = None,
+    address: Address = None,
+    seed: Seed = None,
+) -> None:
+    """Train, cut and score networks; keep the best at each speedup."""
+    from trp_search.cli.live import watching
+    from trp_search.search.start import new_search
+
+    loaded = changed(load_space(space), seed=seed)
+    target = out or Path("results") / time.strftime(f"{space.stem}-%Y%m%d-%H%M%S")
+    with _stoppable(target), watching(loaded) as on_event:
+        run = new_search(
+            loaded,
+            target,
+            trials=trials,
+            concurrency=concurrency,
+            address=address,
+            on_event=on_event,
+        )
+    _conclude(run, loaded)
+
+
+def resume(
+    run: Run,
+    trials: Trials = None,
+    concurrency: Concurrency = None,
+    address: Address = None,
+) -> None:
+    """Go on with a stopped search, or add trials to a finished one."""
+    from trp_search.cli.live import watching
+    from trp_search.search.start import resume_search
+
+    folder = RunFolder.open(run)
+    loaded = load_space(folder.search)
+    with _stoppable(run), watching(loaded) as on_event:
+        resume_search(
+            folder, trials=trials, concurrency=concurrency, address=address, on_event=on_event
+        )
+    _conclude(folder, loaded)
+
+
+@contextmanager
+def _stoppable(run: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not RunFolder(path=run).search.exists():
+            raise StoppedError("stopped before anything had begun") from None
+        raise StoppedError(f"stopped; {command('resume', run)} goes on from here") from None
+
+
+def _conclude(run: RunFolder, space: SearchSpace) -> None:
+    """Where everything is, what was found, and what to type next."""
+    points = run.read_points()
+    front = front_of(points, space, space.objective_list)
+    baseline = next((point for point in points if point.role == "baseline"), None)
+    trials = count(len({p.trial for p in points if p.role == "trial"}), "scored trial")
+    line(f"Done: {trials}, {len(front)} on the front", style="bold")
+    if front:
+        OUT.print(point_table(front, baseline=baseline, tests=run.read_tests()))
+    line()
+    pairs([("run", here(run.path)), ("report", here(run.report))])
+    if front:
+        following(next_commands(run, front))
+
+
+def next_commands(run: RunFolder, front: list[Point]) -> list[str]:
+    """Choosing and exporting at a speedup that this front reaches."""
+    path = here(run.path)
+    fastest = max(point.speedup for point in front)
+    # 2x where it is reached; otherwise the fastest, rounded down to what is.
+    speedup = "2" if fastest >= 2 else f"{max(1.0, int(fastest * 10) / 10):g}"
+    bundle = Path("models") / f"{run.path.name}-{speedup}x"
+    return [
+        command("select", path, "--speedup", speedup),
+        command("export", path, "--speedup", speedup, "--out", bundle),
+    ]

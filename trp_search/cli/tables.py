@@ -1,0 +1,54 @@
+"""Points as a table that fits 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from trp_search.cli.words import amount
+from trp_search.records import Point, TestScore
+from trp_search.report.words import percent, points, times
+
+
+def point_table(
+    rows: Sequence[Point],
+    *,
+    baseline: Point | None,
+    tests: Mapping[str, TestScore] | None = None,
+    most: int | None = None,
+) -> Table:
+    """One row per point, the plain network first; of more than `most` rows an even choice."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("point")
+    for name in ("speedup", "validation", "vs plain", *(["test"] if tests else []), "parameters"):
+        table.add_column(name, justify="right")
+    table.add_column("scheme")
+    shown = _spread(rows, most)
+    for point in ([baseline] if baseline else []) + shown:
+        test = (tests or {}).get(point.id)
+        scores = ([percent(test.accuracy) if test else "-"]) if tests else []
+        table.add_row(
+            point.id,
+            times(point.speedup),
+            percent(point.accuracy),
+            _change(point, baseline),
+            *scores,
+            amount(point.parameters),
+            point.scheme or "uncut",
+            style="dim" if point is baseline else "",
+        )
+    return table
+
+
+def _change(point: Point, baseline: Point | None) -> str:
+    if baseline is None or point is baseline:
+        return ""
+    return points(baseline.accuracy - point.accuracy)
+
+
+def _spread(rows: Sequence[Point], most: int | None) -> list[Point]:
+    if most is None or len(rows) <= most:
+        return list(rows)
+    step = (len(rows) - 1) / (most - 1)
+    return [rows[round(step * index)] for index in range(most)]

@@ -1,0 +1,89 @@
+"""What is known of a running search: told by events, read by whoever draws it. No clock, no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from trp_search import pareto
+from trp_search.objectives import Objective
+from trp_search.records import EpochReport, Point, TrialResult
+from trp_search.space import SearchSpace
+
+BASELINE = "baseline"
+
+
+@dataclass(kw_only=True)
+class Watch:
+    """The state of a search.
+
+    Attributes:
+        trials: how many there are to be in the end.
+        done: how many are finished, by this start of the search or an earlier one.
+        done_before: how many of them an earlier start had finished.
+        running: the latest report of each training under way, by trial.
+        began: when trials began to run, so that a rate can be told.
+    """
+
+    space: SearchSpace
+    started: float
+    stage: str = "starting"
+    trials: int = 0
+    done: int = 0
+    done_before: int = 0
+    concurrency: int = 0
+    running: dict[str, EpochReport] = field(default_factory=dict)
+    points: tuple[Point, ...] = ()
+    hypervolume: float | None = None
+    unsuccessful: int = 0
+    began: float | None = None
+
+    def start(self, *, trials: int, done: int, concurrency: int) -> None:
+        """The workers are there."""
+        self.trials, self.done, self.done_before = trials, done, done
+        self.concurrency = concurrency
+        self.stage = "searching"
+
+    def epoch(self, report: EpochReport, *, now: float) -> None:
+        """One epoch of one trial is over."""
+        if report.trial != BASELINE and self.began is None:
+            self.began = now - report.seconds
+        self.running[report.trial] = report
+
+    def finish(
+        self,
+        result: TrialResult,
+        *,
+        done: int,
+        points: Sequence[Point],
+        hypervolume: float | None,
+    ) -> None:
+        """One training ended, well or not."""
+        self.running.pop(result.trial, None)
+        self.done, self.points, self.hypervolume = done, tuple(points), hypervolume
+        self.unsuccessful += bool(result.failed or result.diverged)
+
+    @property
+    def baseline(self) -> Point | None:
+        """The plain network, once it was scored."""
+        return next((point for point in self.points if point.role == BASELINE), None)
+
+    def front(self) -> list[Point]:
+        """The trials' points that no other dominates and that meet the constraints."""
+        return front_of(self.points, self.space, self.space.objective_list)
+
+    def seconds_left(self, now: float) -> float | None:
+        """Expected seconds to the last trial's end; None where nothing tells it."""
+        under_way = sum(r.epoch / r.epochs for name, r in self.running.items() if name != BASELINE)
+        made = self.done - self.done_before + under_way
+        if self.began is None or made <= 0 or now <= self.began:
+            return None
+        rest = self.trials - self.done - under_way
+        return (now - self.began) / made * rest if rest > 0 else None
+
+
+def front_of(
+    points: Sequence[Point], space: SearchSpace, objectives: Sequence[Objective]
+) -> list[Point]:
+    """The front among trials that meet every constraint, fastest last."""
+    return pareto.front([point for point in points if space.admits(point)], objectives)

@@ -1,0 +1,144 @@
+"""What a bundle holds: its files and the values in them. No torch, no pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
+from trp_search.errors import InputError
+from trp_search.records import (
+    Layer,
+    NetworkSpec,
+    Point,
+    PositiveInt,
+    TestScore,
+    Workload,
+    from_json,
+    to_dict,
+)
+
+FORMAT = 1
+WEIGHTS = "weights.safetensors"
+ARCHITECTURE = "architecture.json"
+CARD = "card.json"
+READABLE_CARD = "card.md"
+
+T = TypeVar("T")
+_STRICT = ConfigDict(extra="forbid")
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
+class Architecture:
+    """All that is needed to build the network that the weights fit.
+
+    Attributes:
+        network: the plain network; `package.module:callable` is never imported from here.
+        height: pixels of an input image; with `width` and `channels` the network's input.
+        mean: per channel, what to subtract from pixels in [0, 1] before the network sees them.
+        std: per channel, what to divide them by then.
+        layers: every convolution and linear layer; those with a rank are pairs.
+    """
+
+    format: int
+    network: NetworkSpec
+    channels: PositiveInt
+    height: PositiveInt
+    width: PositiveInt
+    classes: PositiveInt
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    layers: tuple[Layer, ...]
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
+class Card:
+    """Where the weights come from and what was measured.
+
+    Attributes:
+        run: name of the run folder it was exported from.
+        point: the scored point.
+        baseline: accuracy of the run's plain network on validation.
+        workload: the plain network, its data and its weights.
+        split_seed: with the data, which images are train, validation and test.
+        saw_validation: whether the weights were trained on validation images as well, so that their
+            accuracy there says nothing.
+        test: accuracy on images that no choice was made on.
+        threads: CPU threads and ...
+        device: ... kind of device that it was scored with.
+        versions: of the software that wrote the bundle.
+    """
+
+    format: int
+    run: str
+    point: Point
+    baseline: float | None
+    workload: Workload
+    split_seed: int
+    saw_validation: bool
+    test: TestScore | None
+    threads: Annotated[int, Field(gt=0, le=1024)]
+    device: Literal["cpu", "cuda"]
+    versions: dict[str, str]
+
+
+def write_json(path: Path, record: Architecture | Card) -> None:
+    """The record as JSON for people and machines."""
+    path.write_text(json.dumps(to_dict(record), indent=2) + "\n", encoding="utf-8")
+
+
+def read_architecture(bundle: Path) -> Architecture:
+    """The architecture of the bundle; InputError, naming the file, for what cannot be read."""
+    return _read(bundle, ARCHITECTURE, Architecture)
+
+
+def read_card(bundle: Path) -> Card:
+    """The card of the bundle; raises InputError, naming the file, for what cannot be read."""
+    return _read(bundle, CARD, Card)
+
+
+def present(bundle: Path, name: str) -> Path:
+    """The path of one file of the bundle; raises InputError when it is not there."""
+    if not bundle.is_dir():
+        raise InputError(f"{bundle}: no such bundle")
+    path = bundle / name
+    if not path.is_file():
+        raise InputError(f"{path}: missing; a bundle holds {ARCHITECTURE}, {WEIGHTS} and {CARD}")
+    return path
+
+
+def vacant(out: Path) -> Path:
+    """The absolute path of a folder to be written; raises InputError when something is there."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: already holds something; give a new or empty folder")
+    return out.absolute()
+
+
+def _read(bundle: Path, name: str, kind: type[T]) -> T:
+    path = present(bundle, name)
+    try:
+        text = path.read_bytes()
+        values = json.loads(text)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except RecursionError:
+        raise InputError(f"{path}: nested too deeply") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from None
+    _check_format(path, values)
+    try:
+        return from_json(kind, text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: {place}: {first['msg']}") from None
+
+
+def _check_format(path: Path, values: Any) -> None:  # noqa: ANN401  whatever the file holds
+    if not isinstance(values, dict) or "format" not in values:
+        raise InputError(f"{path}: not a file of a bundle: it has no format")
+    if values["format"] != FORMAT:
+        raise InputError(f"{path}: format {values['format']!r}; this version reads {FORMAT}")

@@ -1,0 +1,129 @@
+"""A point of a run as a bundle on disk: all of it, proven to load and score, or nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from trp_search import trial
+from trp_search.errors import InputError, TrpSearchError
+from trp_search.export.bundle import (
+    ARCHITECTURE,
+    CARD,
+    FORMAT,
+    READABLE_CARD,
+    WEIGHTS,
+    Architecture,
+    Card,
+    vacant,
+    write_json,
+)
+from trp_search.export.card import as_markdown, make_card
+from trp_search.records import Point, TrialSpec
+from trp_search.store import RunFolder
+from trp_search.training.checkpoint import save_weights
+from trp_search.workloads import data, networks
+from trp_search.workloads.images import Normalisation
+
+
+def export_point(
+    run: RunFolder | Path | str, point_id: str, out: Path | str, *, network: str | None = None
+) -> Path:
+    """Writes one point's network to the new folder `out` and returns its absolute path.
+
+    Before the folder gets its name, a fresh process loads the bundle and scores it on validation
+    again, and the number of correct images must be the point's own.
+
+    Args:
+        run: the run folder.
+        point_id: one of its points.
+        out: a folder that does not exist yet, or is empty.
+        network: `package.module:callable` that builds the plain network, where that is your own
+            code and is not the one that the run names.
+
+    Raises:
+        InputError: no such run or point, or `out` holds something.
+        TrpSearchError: the bundle does not score as the point did; nothing is left of it.
+    """
+    folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
+    point = folder.point(point_id)
+    trial.score_test(folder, point_id)
+    target = vacant(Path(out))
+    spec = folder.trial(point.trial).read_spec()
+    if network is not None:
+        named = dataclasses.replace(spec.workload.network, name=network)
+        spec = dataclasses.replace(spec, workload=dataclasses.replace(spec.workload, network=named))
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        card = _write(temporary, folder, point, spec)
+        _verify(temporary, card)
+        temporary.rename(target)
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _write(bundle: Path, run: RunFolder, point: Point, spec: TrialSpec) -> Card:
+    shape, normalisation = _images(spec)
+    plain = networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
+    save_weights(bundle / WEIGHTS, trial.network_of(run, point.id, network=plain))
+    architecture = Architecture(
+        format=FORMAT,
+        network=spec.workload.network,
+        channels=shape.channels,
+        height=shape.height,
+        width=shape.width,
+        classes=shape.classes,
+        mean=normalisation.mean,
+        std=normalisation.std,
+        layers=point.layers,
+    )
+    card = make_card(run, point, spec)
+    write_json(bundle / ARCHITECTURE, architecture)
+    write_json(bundle / CARD, card)
+    (bundle / READABLE_CARD).write_text(as_markdown(card), encoding="utf-8")
+    # The library writes weights for their owner alone; a bundle is there to be passed on.
+    (bundle / WEIGHTS).chmod((bundle / CARD).stat().st_mode)
+    return card
+
+
+def _images(spec: TrialSpec) -> tuple[data.Shape, Normalisation]:
+    splits = data.load(
+        spec.workload.data,
+        split_seed=spec.split_seed,
+        outside_weights=spec.workload.weights is not None,
+        device="cpu",
+    )
+    return splits.shape, splits.train.images.normalisation
+
+
+def _verify(bundle: Path, card: Card) -> None:
+    """Scores the bundle in a process that knows nothing of this one."""
+    command = [sys.executable, "-m", "trp_search", "evaluate", str(bundle), "--json"]
+    name = card.workload.network.name
+    command += ["--network", name] if ":" in name else []
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  own words
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise TrpSearchError(
+            f"the bundle did not load in a fresh process and was removed: "
+            f"{reason.removeprefix('trp-search: ')}"
+        )
+    found = json.loads(done.stdout)["validation"]
+    point = card.point
+    # A GPU's convolutions round differently from run to run; a CPU's do not.
+    allowed = 0 if card.device == "cpu" else point.images // 200
+    off = abs(found["correct"] - point.correct)
+    if found["images"] != point.images or off > allowed:
+        raise TrpSearchError(
+            f"the bundle classified {found['correct']} of {found['images']} validation images in a "
+            f"fresh process, the point {point.correct} of {point.images}; it was removed"
+        )

@@ -1,0 +1,1 @@
+"""Pure low-rank linear algebra on kernels, and networks cut by it."""

@@ -1,0 +1,102 @@
+"""What each layer of a network costs, dense and per rank, before anything is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from trp_search import records
+from trp_search.errors import InputError
+from trp_search.lowrank.schemes import Extent, Scheme, kernel, shape_of
+from trp_search.lowrank.select import select
+from trp_search.lowrank.tracing import extents
+
+
+def measure(
+    network: nn.Module,
+    example_input: Tensor | Sequence[Any],
+    scheme: Scheme,
+    *,
+    layers: records.Layers,
+) -> list[MeasuredLayer]:
+    """Every convolution and linear layer, in the network's order, by one forward pass.
+
+    Raises:
+        InputError: the network is itself a single layer.
+    """
+    chosen, refused = select(network, scheme, layers=layers)
+    if "" in chosen or "" in refused:
+        raise InputError("the network is a single layer: wrap it in torch.nn.Sequential")
+    found = {name: m for name, m in network.named_modules() if name in chosen or name in refused}
+    sizes = extents(network, example_input, found)
+    return [
+        MeasuredLayer(
+            name=name,
+            module=module,
+            scheme=scheme,
+            extents=sizes[name],
+            reason=refused.get(name, None if sizes[name] else "not called in a forward pass"),
+        )
+        for name, module in found.items()
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredLayer:
+    """A layer, what it costs, and why it cannot be factored, if so."""
+
+    name: str
+    module: nn.Module
+    scheme: Scheme
+    extents: list[Extent]
+    reason: str | None
+
+    @property
+    def dense_macs(self) -> int:
+        """Multiply-adds for one image."""
+        # A grouped kernel's C is already its share of the input channels.
+        weights = kernel(self.module).numel()
+        if getattr(self.module, "transposed", False):
+            return sum(weights * e.height_in * e.width_in for e in self.extents)
+        return sum(weights * e.height_out * e.width_out for e in self.extents)
+
+    @property
+    def macs_per_rank(self) -> int:
+        """Multiply-adds that one rank costs for one image."""
+        shape = shape_of(self.module)
+        return sum(self.scheme.macs_per_rank(shape, extent) for extent in self.extents)
+
+    def dense(self, reason: str) -> records.Layer:
+        """The record of leaving it as it is."""
+        parameters = sum(p.numel() for p in self.module.parameters())
+        return records.Layer(
+            name=self.name,
+            scheme=None,
+            rank=None,
+            full_rank=None,
+            macs=self.dense_macs,
+            dense_macs=self.dense_macs,
+            parameters=parameters,
+            dense_parameters=parameters,
+            reason=reason,
+        )
+
+    def factored(self, rank: int) -> records.Layer:
+        """The record of factoring it at `rank`."""
+        shape = shape_of(self.module)
+        bias = self.module.bias
+        extra = bias.numel() if isinstance(bias, Tensor) else 0
+        return records.Layer(
+            name=self.name,
+            scheme=self.scheme.name,
+            rank=rank,
+            full_rank=self.scheme.full_rank(shape),
+            macs=rank * self.macs_per_rank,
+            dense_macs=self.dense_macs,
+            parameters=rank * self.scheme.parameters_per_rank(shape) + extra,
+            dense_parameters=kernel(self.module).numel() + extra,
+            reason=None,
+        )

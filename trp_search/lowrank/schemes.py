@@ -1,0 +1,298 @@
+"""Schemes: how a kernel is unfolded into matrices and how their factors become two layers.
+
+Weights are (N, C, kh, kw); a linear layer's is seen as (N, C, 1, 1). Costs are linear in the rank:
+`macs_per_rank` counts the multiply-adds of one rank for one image.
+
+Sources: channel, Zhang et al., arXiv 1505.06798; spatial, Jaderberg et al., arXiv 1405.3866;
+decoupled, Guo et al., arXiv 1808.05517.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from trp_search import records
+from trp_search.lowrank.truncation import Spectra
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """Pixels that a layer reads and writes for one image; 1 x 1 for a linear layer."""
+
+    height_in: int
+    width_in: int
+    height_out: int
+    width_out: int
+
+
+Shape = tuple[int, int, int, int]
+
+
+class Scheme(ABC):
+    """One way to unfold a kernel. Stateless; `SCHEMES` holds one of each."""
+
+    name: records.Scheme
+
+    @abstractmethod
+    def matrices(self, weight: Tensor) -> Tensor:
+        """(b, m, n) matrices of a (N, C, kh, kw) weight; `weight` undoes it."""
+
+    @abstractmethod
+    def weight(self, matrices: Tensor, shape: Shape) -> Tensor:
+        """The (N, C, kh, kw) weight that `matrices` unfolds into these."""
+
+    @abstractmethod
+    def full_rank(self, shape: Shape) -> int:
+        """The rank at which nothing is lost."""
+
+    @abstractmethod
+    def macs_per_rank(self, shape: Shape, extent: Extent) -> int:
+        """Multiply-adds that one rank costs for one image."""
+
+    @abstractmethod
+    def parameters_per_rank(self, shape: Shape) -> int:
+        """Weights that one rank costs."""
+
+    @abstractmethod
+    def factors(self, left: Tensor, right: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+        """Weights of the two layers from (b, m, r) `left` and (b, r, n) `right`."""
+
+    @abstractmethod
+    def layers(self, module: nn.Module, rank: int) -> tuple[nn.Module, nn.Module]:
+        """The two layers, untrained, that stand in for `module` at `rank`."""
+
+    def refuses(self, shape: Shape) -> str | None:
+        """Why a kernel of this shape has no such factors, or None."""
+        del shape
+        return None
+
+
+@final
+class Channel(Scheme):
+    """N x (C kh kw): a kh x kw convolution to r channels, then 1 x 1."""
+
+    name = "channel"
+
+    @override
+    def matrices(self, weight: Tensor) -> Tensor:
+        return weight.flatten(1).unsqueeze(0)
+
+    @override
+    def weight(self, matrices: Tensor, shape: Shape) -> Tensor:
+        return matrices.reshape(shape)
+
+    @override
+    def full_rank(self, shape: Shape) -> int:
+        n, c, kh, kw = shape
+        return min(n, c * kh * kw)
+
+    @override
+    def macs_per_rank(self, shape: Shape, extent: Extent) -> int:
+        n, c, kh, kw = shape
+        return (c * kh * kw + n) * extent.height_out * extent.width_out
+
+    @override
+    def parameters_per_rank(self, shape: Shape) -> int:
+        n, c, kh, kw = shape
+        return c * kh * kw + n
+
+    @override
+    def factors(self, left: Tensor, right: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+        n, c, kh, kw = shape
+        return right.reshape(-1, c, kh, kw), left.reshape(n, -1, 1, 1)
+
+    @override
+    def layers(self, module: nn.Module, rank: int) -> tuple[nn.Module, nn.Module]:
+        if isinstance(module, nn.Linear):
+            return _linear_pair(module, rank)
+        assert isinstance(module, nn.Conv2d)
+        first = nn.Conv2d(
+            module.in_channels,
+            rank,
+            _pair(module.kernel_size),
+            stride=_pair(module.stride),
+            padding=_padding(module),
+            dilation=_pair(module.dilation),
+            bias=False,
+            padding_mode=module.padding_mode,
+        )
+        return first, nn.Conv2d(rank, module.out_channels, 1, bias=module.bias is not None)
+
+
+@final
+class Spatial(Scheme):
+    """(C kh) x (N kw): a kh x 1 convolution to r channels, then 1 x kw."""
+
+    name = "spatial"
+
+    @override
+    def matrices(self, weight: Tensor) -> Tensor:
+        n, c, kh, kw = weight.shape
+        return weight.permute(1, 2, 0, 3).reshape(1, c * kh, n * kw)
+
+    @override
+    def weight(self, matrices: Tensor, shape: Shape) -> Tensor:
+        n, c, kh, kw = shape
+        return matrices.reshape(c, kh, n, kw).permute(2, 0, 1, 3)
+
+    @override
+    def full_rank(self, shape: Shape) -> int:
+        n, c, kh, kw = shape
+        return min(c * kh, n * kw)
+
+    @override
+    def macs_per_rank(self, shape: Shape, extent: Extent) -> int:
+        n, c, kh, kw = shape
+        first = c * kh * extent.height_out * extent.width_in
+        return first + n * kw * extent.height_out * extent.width_out
+
+    @override
+    def parameters_per_rank(self, shape: Shape) -> int:
+        n, c, kh, kw = shape
+        return c * kh + n * kw
+
+    @override
+    def factors(self, left: Tensor, right: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+        n, c, kh, kw = shape
+        vertical = left[0].mT.reshape(-1, c, kh, 1)
+        horizontal = right[0].reshape(-1, n, kw).permute(1, 0, 2).unsqueeze(2)
+        return vertical, horizontal
+
+    @override
+    def layers(self, module: nn.Module, rank: int) -> tuple[nn.Module, nn.Module]:
+        if isinstance(module, nn.Linear):
+            return _linear_pair(module, rank)
+        assert isinstance(module, nn.Conv2d)
+        (kh, kw), (sh, sw) = _pair(module.kernel_size), _pair(module.stride)
+        (dh, dw), padding = _pair(module.dilation), _padding(module)
+        vertical = nn.Conv2d(
+            module.in_channels,
+            rank,
+            (kh, 1),
+            stride=(sh, 1),
+            padding=padding if isinstance(padding, str) else (padding[0], 0),
+            dilation=(dh, 1),
+            bias=False,
+            padding_mode=module.padding_mode,
+        )
+        horizontal = nn.Conv2d(
+            rank,
+            module.out_channels,
+            (1, kw),
+            stride=(1, sw),
+            padding=padding if isinstance(padding, str) else (0, padding[1]),
+            dilation=(1, dw),
+            bias=module.bias is not None,
+            padding_mode=module.padding_mode,
+        )
+        return vertical, horizontal
+
+
+@final
+class Decoupled(Scheme):
+    """Each output filter as C x (kh kw): T sums of a pointwise, then a depthwise convolution.
+
+    The T paths are one pair of layers: a 1 x 1 convolution to N T channels, then a convolution in N
+    groups of T channels, which adds the paths up. T is the largest rank over the filters.
+    """
+
+    name = "decoupled"
+
+    @override
+    def matrices(self, weight: Tensor) -> Tensor:
+        return weight.flatten(2)
+
+    @override
+    def weight(self, matrices: Tensor, shape: Shape) -> Tensor:
+        return matrices.reshape(shape)
+
+    @override
+    def full_rank(self, shape: Shape) -> int:
+        _, c, kh, kw = shape
+        return min(c, kh * kw)
+
+    @override
+    def macs_per_rank(self, shape: Shape, extent: Extent) -> int:
+        n, c, kh, kw = shape
+        pointwise = n * c * extent.height_in * extent.width_in
+        return pointwise + n * kh * kw * extent.height_out * extent.width_out
+
+    @override
+    def parameters_per_rank(self, shape: Shape) -> int:
+        n, c, kh, kw = shape
+        return n * c + n * kh * kw
+
+    @override
+    def refuses(self, shape: Shape) -> str | None:
+        return "1x1: nothing to decouple" if shape[2:] == (1, 1) else None
+
+    @override
+    def factors(self, left: Tensor, right: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+        n, c, kh, kw = shape
+        return left.mT.reshape(-1, c, 1, 1), right.reshape(n, -1, kh, kw)
+
+    @override
+    def layers(self, module: nn.Module, rank: int) -> tuple[nn.Module, nn.Module]:
+        assert isinstance(module, nn.Conv2d)
+        n = module.out_channels
+        depthwise = nn.Conv2d(
+            n * rank,
+            n,
+            _pair(module.kernel_size),
+            stride=_pair(module.stride),
+            padding=_padding(module),
+            dilation=_pair(module.dilation),
+            groups=n,
+            bias=module.bias is not None,
+            padding_mode=module.padding_mode,
+        )
+        return nn.Conv2d(module.in_channels, n * rank, 1, bias=False), depthwise
+
+
+SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in (Channel(), Spatial(), Decoupled())}
+
+
+def kernel(module: nn.Module) -> Tensor:
+    """The weight of a convolution or linear layer as (N, C, kh, kw)."""
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight.detach().reshape(*weight.shape, *[1] * (4 - weight.dim()))
+
+
+def shape_of(module: nn.Module) -> Shape:
+    """(N, C, kh, kw) of a convolution or linear layer."""
+    n, c, kh, kw = kernel(module).shape
+    return n, c, kh, kw
+
+
+def split(spectra: Spectra, rank: int, *, transposed: bool) -> tuple[Tensor, Tensor]:
+    """(b, m, r) and (b, r, n) factors of the best rank-`rank` approximation, scales balanced.
+
+    `transposed` says that `spectra` are of the transposed matrices.
+    """
+    start = spectra.squares.shape[-1] - rank
+    rows = spectra.rows()[:, start:]
+    scale = torch.linalg.vector_norm(rows, dim=-1).clamp_min(1e-30).sqrt()
+    left = spectra.vectors[:, :, start:] * scale.unsqueeze(-2)
+    right = rows / scale.unsqueeze(-1)
+    return (right.mT, left.mT) if transposed else (left, right)
+
+
+def _linear_pair(module: nn.Linear, rank: int) -> tuple[nn.Module, nn.Module]:
+    first = nn.Linear(module.in_features, rank, bias=False)
+    return first, nn.Linear(rank, module.out_features, bias=module.bias is not None)
+
+
+def _pair(value: tuple[int, ...]) -> tuple[int, int]:
+    height, width = value
+    return height, width
+
+
+def _padding(module: nn.Conv2d) -> str | tuple[int, int]:
+    return module.padding if isinstance(module.padding, str) else _pair(module.padding)

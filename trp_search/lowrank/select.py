@@ -1,0 +1,66 @@
+"""Which layers of a network low-rank methods may touch, and why not the others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import get_args
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils import parametrize
+
+from trp_search import records
+from trp_search.errors import InputError
+from trp_search.lowrank.schemes import Scheme, shape_of
+
+
+def select(
+    network: nn.Module, scheme: Scheme, *, layers: records.Layers
+) -> tuple[dict[str, nn.Module], dict[str, str]]:
+    """Layers to work on by name, and for every other convolution or linear layer the reason.
+
+    `kxk` is the TRP authors' choice: each convolution wider than 1x1 but the first.
+    """
+    if layers not in get_args(records.Layers):
+        raise InputError(f"layers: {layers!r} is not one of {', '.join(get_args(records.Layers))}")
+    found = {n: m for n, m in network.named_modules() if isinstance(m, _ConvNd | nn.Linear)}
+    # Counted by name: a weight, or a whole module, under two names has two uses.
+    named = network.named_modules(remove_duplicate=False)
+    uses = Counter(id(p) for _, m in named for p in m.parameters(recurse=False))
+    heads = {id(m.out_proj) for m in network.modules() if isinstance(m, nn.MultiheadAttention)}
+    first = next((name for name, m in found.items() if isinstance(m, nn.Conv2d)), None)
+    chosen: dict[str, nn.Module] = {}
+    refused: dict[str, str] = {}
+    for name, module in found.items():
+        reason = _unfit(module, uses) or scheme.refuses(shape_of(module))
+        if id(module) in heads:
+            reason = "attention reads its weight directly"
+        if reason is None and layers == "kxk":
+            reason = _outside_kxk(module, is_first=name == first)
+        if reason is None:
+            chosen[name] = module
+        else:
+            refused[name] = reason
+    return chosen, refused
+
+
+def _unfit(module: nn.Module, uses: Counter[int]) -> str | None:
+    if isinstance(module, nn.Conv2d) and module.groups > 1:
+        return "grouped convolution"
+    if type(module).forward not in (nn.Conv2d.forward, nn.Linear.forward):
+        return f"{type(module).__name__}: neither a plain 2-d convolution nor a linear layer"
+    if parametrize.is_parametrized(module):
+        return "its weight is parametrised"
+    if module._forward_pre_hooks or module._forward_hooks:
+        return "it has forward hooks"
+    if uses[id(module.weight)] > 1:
+        return "its weight is used under several names"
+    return None
+
+
+def _outside_kxk(module: nn.Module, *, is_first: bool) -> str | None:
+    if isinstance(module, nn.Linear):
+        return "linear layer, not selected"
+    if shape_of(module)[2:] == (1, 1):
+        return "1x1 convolution, not selected"
+    return "first convolution, not selected" if is_first else None

@@ -1,0 +1,72 @@
+"""A chosen setting trained once more on training and validation images together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator, Iterator
+
+from trp_search import trial
+from trp_search.errors import InputError
+from trp_search.records import EpochReport, TrialResult, TrialSpec
+from trp_search.space import load_space
+from trp_search.store import RunFolder, TrialFolder, append_record
+
+
+def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResult]:
+    """Trains a point's setting again on training and validation images together, and cuts it.
+
+    The plain network is trained first by the full recipe when the setting starts from it; a setting
+    that starts from scratch gets the recipe's epochs. The new point is scored on test, once.
+
+    Raises:
+        InputError: no such point, or one that no trial made.
+    """
+    point = folder.point(point_id)
+    if point.role != "trial":
+        raise InputError(f"point {point_id!r}: a {point.role} point has no setting to refit")
+    spec = trial.on_this_machine(folder.trial(point.trial).read_spec())
+    recipe = trial.on_this_machine(folder.trial("baseline").read_spec())
+    final = dataclasses.replace(spec, name=f"refit-{point_id}", fit_on_validation=True)
+    if spec.start == "baseline" and recipe.training is not None:
+        final = dataclasses.replace(final, baseline=f"{final.name}-plain")
+        plain = yield from _refit_plain(recipe, final.baseline, folder)
+        if not plain.ended_well:
+            yield plain
+            return
+    elif spec.training is not None and spec.start == "scratch":
+        epochs = max(spec.training.epochs, load_space(folder.search).training.epochs)
+        training = dataclasses.replace(spec.training, epochs=epochs)
+        final = dataclasses.replace(final, training=training)
+    _forget_failure(folder.trial(final.name))
+    for item in trial.run(final, folder):
+        if isinstance(item, TrialResult):
+            _publish(item, folder)
+        yield item
+
+
+def _refit_plain(
+    recipe: TrialSpec, name: str, folder: RunFolder
+) -> Generator[EpochReport, None, TrialResult]:
+    spec = dataclasses.replace(
+        recipe, name=name, cuts=(), score_uncut=False, fit_on_validation=True
+    )
+    _forget_failure(folder.trial(name))
+    for item in trial.run(spec, folder):
+        if isinstance(item, TrialResult):
+            return item
+        yield item
+    raise AssertionError("a trial ends with its result")
+
+
+def _forget_failure(place: TrialFolder) -> None:
+    result = place.read_result()
+    if result is not None and not result.ended_well:
+        place.result.unlink()
+
+
+def _publish(result: TrialResult, folder: RunFolder) -> None:
+    known = {point.id for point in folder.read_points()}
+    for point in result.points:
+        if point.id not in known:
+            append_record(folder.points, point)
+        trial.score_test(folder, point.id)

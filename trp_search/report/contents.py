@@ -1,0 +1,97 @@
+"""What a report is made from: everything it needs, read from one run folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trp_search.errors import InputError
+from trp_search.objectives import Objective
+from trp_search.records import EpochReport, Point, TestScore, TrialResult
+from trp_search.space import load_space
+from trp_search.store import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """A run folder as values.
+
+    Attributes:
+        name: what the folder is called.
+        location: the folder as a command typed here would name it.
+        violations: by point id, how far a point is from each constraint that it misses.
+        results: by trial name; None for a trial that has started and not ended.
+        environment: versions, devices, seeds; empty where the run did not record them.
+        search: the resolved search space, as YAML.
+    """
+
+    name: str
+    location: str
+    network: str
+    data: str
+    objectives: tuple[Objective, ...]
+    points: tuple[Point, ...]
+    violations: Mapping[str, Mapping[str, float]]
+    tests: Mapping[str, TestScore]
+    results: Mapping[str, TrialResult | None]
+    epochs: Mapping[str, tuple[EpochReport, ...]]
+    environment: Mapping[str, Any]
+    search: str
+
+
+def read(run: RunFolder) -> Contents:
+    """All that a report shows; raises InputError, naming the file, for what cannot be read."""
+    space = load_space(run.search)
+    points = tuple(run.read_points())
+    names = run.trial_names()
+    return Contents(
+        name=run.path.name,
+        location=_location(run.path),
+        network=space.workload.network.name,
+        data=space.workload.data.name,
+        objectives=space.objective_list,
+        points=points,
+        violations={
+            point.id: missed for point in points if (missed := _missed(space.violations(point)))
+        },
+        tests=run.read_tests(),
+        results={name: _result(run, name) for name in names},
+        epochs={name: tuple(run.trial(name).read_epochs()) for name in names},
+        environment=_environment(run.environment),
+        search=run.search.read_text(encoding="utf-8"),
+    )
+
+
+def _missed(violations: Mapping[str, float]) -> dict[str, float]:
+    return {name: by for name, by in violations.items() if by > 0}
+
+
+def _location(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
+
+
+def _result(run: RunFolder, name: str) -> TrialResult | None:
+    try:
+        return run.trial(name).read_result()
+    except ValueError as error:
+        raise _unreadable(run.trial(name).result, "a trial's result", error) from None
+
+
+def _environment(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        values = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise _unreadable(path, "JSON", error) from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: holds a {type(values).__name__}; a JSON object is expected")
+    return values
+
+
+def _unreadable(path: Path, wanted: str, error: ValueError) -> InputError:
+    return InputError(f"{path}: is not {wanted}: {' '.join(str(error).split())[:160]}")

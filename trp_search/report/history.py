@@ -1,0 +1,140 @@
+"""How the search went: what the front covered, how trials trained and how they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trp_search import pareto
+from trp_search.objectives import Objective
+from trp_search.records import EpochReport, Point, TrialResult
+from trp_search.report.rows import Rows
+
+PLAIN = "baseline"
+
+
+def is_trial(name: str) -> bool:
+    """Whether a training is one of the search's trials: `7` or its repeat `7r1`."""
+    return name[:1].isdigit()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """What the front covered once `finished` trials were scored, the last of them `trial`."""
+
+    finished: int
+    trial: str
+    value: float
+
+
+def volumes(rows: Rows, objectives: Sequence[Objective]) -> tuple[Volume, ...]:
+    """The front's hypervolume after each trial, in order; nothing while there is no baseline."""
+    if rows.baseline is None:
+        return ()
+    scored: dict[str, list[Point]] = {}
+    for row in rows.trials:
+        scored.setdefault(row.point.trial, []).extend([] if row.violations else [row.point])
+    front: list[Point] = []
+    steps = []
+    for finished, (trial, points) in enumerate(scored.items(), start=1):
+        front = pareto.front([*front, *points], objectives)
+        value = pareto.covered(front, objectives, baseline=rows.baseline.point)
+        steps.append(Volume(finished=finished, trial=trial, value=value))
+    return tuple(steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Validation accuracy of one training after each of its epochs, before any cut."""
+
+    trial: str
+    scheme: str
+    on_front: bool
+    epochs: tuple[int, ...]
+    accuracies: tuple[float, ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is the plain network's training."""
+        return self.trial == PLAIN
+
+
+def curves(rows: Rows, epochs: Mapping[str, Sequence[EpochReport]]) -> tuple[Curve, ...]:
+    """One curve per trial with an epoch, and the plain network's; those of the front come last."""
+    schemes = {row.point.trial: row.scheme for row in rows.trials}
+    fronts = {row.point.trial for row in rows.front}
+    drawn = [
+        Curve(
+            trial=trial,
+            scheme=schemes.get(trial, "uncut"),
+            on_front=trial in fronts,
+            epochs=tuple(report.epoch for report in reports),
+            accuracies=tuple(report.accuracy for report in reports),
+        )
+        for trial, reports in epochs.items()
+        if reports and (is_trial(trial) or trial == PLAIN)
+    ]
+    return tuple(sorted(drawn, key=lambda curve: curve.on_front))
+
+
+def reach(curves: Sequence[Curve]) -> tuple[float, float]:
+    """The accuracies worth showing: all but early epochs and trainings far below the others.
+
+    The lower bound is Tukey's fence on the later half of every training.
+    """
+    late = sorted(a for curve in curves for a in curve.accuracies[len(curve.accuracies) // 2 :])
+    high = max(a for curve in curves for a in curve.accuracies)
+    quarter, three_quarters = late[len(late) // 4], late[3 * len(late) // 4]
+    low = max(late[0], quarter - 1.5 * (three_quarters - quarter))
+    padding = 0.1 * max(high - low, 0.02)
+    return low - padding, high + padding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """One reason why trials have no point, and which they are."""
+
+    kind: Literal["diverged", "failed"]
+    reason: str
+    trials: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ends:
+    """How many trials ended in which way; the plain network and refits are no trials."""
+
+    finished: int
+    diverged: int
+    failed: int
+    unfinished: int
+    endings: tuple[Ending, ...]
+
+
+def ends(results: Mapping[str, TrialResult | None]) -> Ends:
+    """The trials' ends, and every reason for having no point (any training's)."""
+    kinds = [_kind(result) for name, result in results.items() if is_trial(name)]
+    reasons: dict[tuple[Literal["diverged", "failed"], str], list[str]] = {}
+    for name, result in results.items():
+        if result and result.failed is not None:
+            reasons.setdefault(("failed", result.failed), []).append(name)
+        elif result and result.diverged is not None:
+            reasons.setdefault(("diverged", result.diverged), []).append(name)
+    return Ends(
+        finished=kinds.count("finished"),
+        diverged=kinds.count("diverged"),
+        failed=kinds.count("failed"),
+        unfinished=kinds.count("unfinished"),
+        endings=tuple(
+            Ending(kind=kind, reason=reason, trials=tuple(names))
+            for (kind, reason), names in reasons.items()
+        ),
+    )
+
+
+def _kind(result: TrialResult | None) -> str:
+    if result is None:
+        return "unfinished"
+    if result.failed is not None:
+        return "failed"
+    return "finished" if result.diverged is None else "diverged"

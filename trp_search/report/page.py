@@ -1,0 +1,158 @@
+"""The report as one page that fetches nothing: text as HTML, figures as data for plotly.js."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from trp_search.report import figures, history, rows, sections, tables, words
+from trp_search.report.contents import Contents
+from trp_search.report.markup import Section, safe
+from trp_search.report.rows import Row, Rows, Window
+from trp_search.report.settings import varied
+
+
+def render(contents: Contents) -> str:
+    """The whole page."""
+    found = rows.build(contents)
+    parts = _sections(contents, found)
+    own = files("trp_search.report")
+    page, style, script = (
+        own.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
+    )
+    library = figures.library()
+    return Template(page).substitute(
+        policy=_policy(library, script),
+        header=_header(contents, found),
+        name=safe(contents.name),
+        sections="\n".join(part.html for part in parts),
+        data=_data(contents, found, parts),
+        style=style,
+        library=library,
+        script=script,
+    )
+
+
+def _sections(contents: Contents, found: Rows) -> list[Section]:
+    """The page's sections in order; one with nothing to show is left out."""
+    parts = [
+        sections.tradeoff(found),
+        tables.front(found, contents.location),
+        sections.course(contents, found),
+        sections.rank_table(found),
+        sections.what_settings_did(found),
+        tables.refits(found, contents.location),
+        tables.endings(contents),
+        _provenance(contents),
+    ]
+    return [part for part in parts if part is not None]
+
+
+def _header(contents: Contents, found: Rows) -> str:
+    """The run's name, what it found in a sentence, and the facts about it."""
+    counts = history.ends(contents.results)
+    trials = [f"{counts.finished} finished", f"{counts.diverged} diverged"]
+    trials.append(f"{counts.failed} failed")
+    if counts.unfinished:
+        trials.append(f"{counts.unfinished} unfinished")
+    facts = {"Network": contents.network, "Data": contents.data, "Date": _date(contents)}
+    facts["Trials"] = ", ".join(trials)
+    listed = [
+        f"<div><dt>{name}</dt><dd>{safe(text)}</dd></div>" for name, text in facts.items() if text
+    ]
+    aside = f"{words.on_test(found)} {words.against_control(found)}".strip()
+    return "\n".join(
+        [
+            f"<h1>{safe(contents.name)}</h1>",
+            f'<p class="lead">{safe(words.headline(found, counts))}</p>',
+            f'<p class="aside">{safe(aside)}</p>' if aside else "",
+            f'<dl class="facts">{"".join(listed)}</dl>',
+        ]
+    )
+
+
+def _date(contents: Contents) -> str:
+    created = str(contents.environment.get("created", ""))
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    return f"{moment.day} {moment:%B %Y, %H:%M}"
+
+
+def _provenance(contents: Contents) -> Section:
+    """The resolved search space and the environment, folded away."""
+    environment = json.dumps(contents.environment, indent=2, ensure_ascii=False)
+    blocks = {"Search space, as resolved": contents.search}
+    if contents.environment:
+        blocks["Versions, devices and seeds"] = environment
+    text = "".join(
+        f'<details><summary>{name}</summary><pre tabindex="0">{safe(block)}</pre></details>'
+        for name, block in blocks.items()
+    )
+    return Section(
+        html=f"""<section aria-labelledby="made-title">
+<h2 id="made-title">How it was made</h2>
+{text}
+</section>"""
+    )
+
+
+def _policy(*scripts: str) -> str:
+    """A content policy: these scripts run and no others, and nothing is requested from anywhere."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    styles = "style-src 'unsafe-inline'"  # plotly.js sets styles of its own
+    return f"default-src 'none'; script-src {allowed}; {styles}; img-src data: blob:"
+
+
+def _data(contents: Contents, found: Rows, parts: Sequence[Section]) -> str:
+    """What the page's script draws from, as JSON that no HTML parser takes for markup."""
+    start = rows.leading(found)
+    names = varied(found.trials)
+    near, everywhere = rows.window(found), rows.everywhere(found)
+    plain = {
+        "points": {
+            row.point.id: _point(row, names, contents.location) for row in found.comparable()
+        },
+        "front": [
+            {"id": row.point.id, "speedup": row.point.speedup, "accuracy": row.point.accuracy}
+            for row in found.front
+        ],
+        "start": start.point.id if start else None,
+        "windows": {"near": _axes(near), "all": _axes(everywhere)} if near and everywhere else {},
+    }
+    drawn = {name: figure for part in parts for name, figure in part.figures.items()}
+    return _embedded(plain, drawn)
+
+
+def _embedded(plain: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
+    drawings = ",".join(f"{json.dumps(name)}:{figure}" for name, figure in drawn.items())
+    text = f'{json.dumps(plain)[:-1]}, "figures": {{{drawings}}}}}'
+    return text.replace("<", "\\u003c")
+
+
+def _axes(window: Window) -> dict[str, Any]:
+    low, high = window.accuracy
+    return {"xaxis": window.speedup, "yaxis": (100 * low, 100 * high)}
+
+
+def _point(row: Row, names: Sequence[str], location: str) -> dict[str, Any]:
+    """What the page says of a point; those settings first that tell the trials apart."""
+    rest = [name for name in row.point.settings if name not in names]
+    return {
+        "x": row.point.speedup,
+        "y": 100 * row.point.accuracy,
+        "title": words.title(row),
+        "hover": figures.hover(row, names),
+        "facts": words.facts(row),
+        "varied": words.settings(row, names),
+        "fixed": words.settings(row, rest),
+        "command": words.export(row, location) if row.point.role == "trial" else "",
+    }

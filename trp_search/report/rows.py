@@ -1,0 +1,161 @@
+"""Points as the report ranks them: the plain network, its own cuts, the trials, the front."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from trp_search import pareto
+from trp_search.objectives import OBJECTIVES
+from trp_search.records import Point, Role, TestScore
+from trp_search.report.contents import Contents
+
+BARELY = 0.01 + 1e-9
+DEEPEST = 0.2
+CONTEXT = 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A point and what it means in this run.
+
+    Attributes:
+        drop: accuracy lost to the plain network on validation, a share; negative is a gain.
+        violations: how far it is from each constraint that it misses.
+    """
+
+    point: Point
+    test: TestScore | None
+    drop: float | None
+    on_front: bool
+    violations: Mapping[str, float]
+
+    @property
+    def scheme(self) -> str:
+        """The scheme it was cut by, or `uncut`."""
+        return self.point.scheme or "uncut"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Every point of a run, by its part in the story; trials in the order of completion.
+
+    Refits were trained on the validation images too: they have no place beside the others.
+    """
+
+    baseline: Row | None
+    controls: tuple[Row, ...]
+    trials: tuple[Row, ...]
+    refits: tuple[Row, ...]
+
+    @property
+    def front(self) -> tuple[Row, ...]:
+        """The trials' points that no other one dominates, fastest last."""
+        kept = (row for row in self.trials if row.on_front)
+        return tuple(sorted(kept, key=lambda row: (row.point.speedup, -row.point.accuracy)))
+
+    def all(self) -> tuple[Row, ...]:
+        """Every point."""
+        return (*self.comparable(), *self.refits)
+
+    def comparable(self) -> tuple[Row, ...]:
+        """The points whose accuracy on validation can be compared."""
+        plain = (self.baseline,) if self.baseline else ()
+        return (*plain, *self.controls, *self.trials)
+
+
+def build(contents: Contents) -> Rows:
+    """The run's points; the front is chosen among trials that meet every constraint."""
+    eligible = [
+        point
+        for point in contents.points
+        if point.role == "trial" and not contents.violations.get(point.id)
+    ]
+    front = {point.id for point in pareto.front(eligible, contents.objectives)}
+    plain = next((point for point in contents.points if point.role == "baseline"), None)
+    roles: dict[Role, list[Row]] = {"baseline": [], "control": [], "trial": [], "refit": []}
+    for point in contents.points:
+        compared = plain if point.role != "refit" else None
+        row = Row(
+            point=point,
+            test=contents.tests.get(point.id),
+            drop=compared.accuracy - point.accuracy if compared else None,
+            on_front=point.id in front,
+            violations=contents.violations.get(point.id, {}),
+        )
+        roles[point.role].append(row)
+    return Rows(
+        baseline=roles["baseline"][0] if plain else None,
+        controls=tuple(roles["control"]),
+        trials=tuple(roles["trial"]),
+        refits=tuple(roles["refit"]),
+    )
+
+
+def by_scheme(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows of each scheme, slowest first; schemes in alphabetical order."""
+    groups: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (row.scheme, row.point.speedup)):
+        groups.setdefault(row.scheme, []).append(row)
+    return groups
+
+
+def staircase(front: Sequence[Row]) -> list[Row]:
+    """The part of the front that is a front in accuracy and speedup alone: what a line may join."""
+    axes = [OBJECTIVES["accuracy"], OBJECTIVES["speedup"]]
+    kept = {point.id for point in pareto.front([row.point for row in front], axes)}
+    return [row for row in front if row.point.id in kept]
+
+
+def leading(rows: Rows) -> Row | None:
+    """The front's fastest point within one point of the plain network, else its most accurate."""
+    close = [row for row in rows.front if row.drop is not None and row.drop <= BARELY]
+    if close:
+        return max(close, key=lambda row: (row.point.speedup, row.point.accuracy))
+    return max(rows.front, key=lambda row: (row.point.accuracy, row.point.speedup), default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A part of the accuracy-speedup plane, and how many points lie outside it."""
+
+    accuracy: tuple[float, float]
+    speedup: tuple[float, float]
+    outside: int
+
+
+def window(rows: Rows) -> Window | None:
+    """Where the front and the plain network are, with some context, whatever else was scored.
+
+    The lowest accuracy shown is that of a front point (or the plain network) at most `DEEPEST`
+    under the best, and then half as far again, at least `CONTEXT`, where something lies there.
+    """
+    shown = rows.comparable()
+    best = max((row.point.accuracy for row in shown), default=0.0)
+    anchors = [row for row in shown if row.on_front or row.point.role == "baseline"] or shown
+    near = [row.point.accuracy for row in anchors if row.point.accuracy >= best - DEEPEST]
+    floor = min(near, default=best)
+    floor -= max((best - floor) / 2, CONTEXT)
+    return _around([row for row in shown if row.point.accuracy >= floor], len(shown))
+
+
+def everywhere(rows: Rows) -> Window | None:
+    """The window in which every point lies."""
+    shown = rows.comparable()
+    return _around(shown, len(shown))
+
+
+def _around(inside: Sequence[Row], known: int) -> Window | None:
+    if not inside:
+        return None
+    return Window(
+        accuracy=_padded([row.point.accuracy for row in inside], least=0.02),
+        speedup=_padded([row.point.speedup for row in inside], least=0.4),
+        outside=known - len(inside),
+    )
+
+
+def _padded(values: Sequence[float], *, least: float) -> tuple[float, float]:
+    middle = (min(values) + max(values)) / 2
+    half = 0.57 * max(max(values) - min(values), least)
+    return middle - half, middle + half

@@ -1,0 +1,144 @@
+"""The page's sections around a figure: each is HTML and the figures it has places for."""
+
+from __future__ import annotations
+
+from trp_search.report import figures, history, ranks, rows, settings, words
+from trp_search.report.contents import Contents
+from trp_search.report.markup import Section, safe
+from trp_search.report.rows import Rows
+
+
+def _place(name: str, label: str, *, look: str = "", style: str = "") -> str:
+    attributes = f'class="drawing {look}" id="{name}" role="img" aria-label="{safe(label)}"'
+    return f'<div {attributes} style="{style}"></div>'
+
+
+def tradeoff(found: Rows) -> Section | None:
+    """The main figure, with the choice of a point beside it."""
+    window = rows.window(found)
+    if window is None:
+        return None
+    images = found.comparable()[0].point.images
+    notes = [
+        "Every mark is a network. Large marks are the front: no other trial is better in every "
+        "objective. Select a mark, or name a speedup, to see all about it.",
+        f"Validation has {words.count(images, 'image')}: "
+        f"one of them is {100 / images:.2g} points of accuracy.",
+    ]
+    more = ""
+    if window.outside:
+        lie = "lies" if window.outside == 1 else "lie"
+        notes.append(f"{words.count(window.outside, 'point')} {lie} below this view.")
+        more = ' <button class="everything" aria-pressed="false">Show every point</button>'
+    label = (
+        f"Validation accuracy against speedup: {words.count(len(found.trials), 'trial point')}, "
+        f"{len(found.front)} of them on the front."
+    )
+    text = f"""<section aria-labelledby="tradeoff-title">
+<h2 id="tradeoff-title">Accuracy against speedup</h2>
+<p class="note">{safe(" ".join(notes))}{more}</p>
+<div class="tradeoff">
+<figure>{_place("tradeoff", label, look="tall")}</figure>
+{_choice(found)}
+</div>
+</section>"""
+    return Section(html=text, figures={"tradeoff": figures.tradeoff(found, window)})
+
+
+def _choice(found: Rows) -> str:
+    best = rows.leading(found)
+    ask = ""
+    if best is not None:
+        start = int(best.point.speedup * 10) / 10
+        ask = (
+            f'<label>The most accurate at least <input id="budget" type="number" min="1" '
+            f'step="0.1" inputmode="decimal" value="{start:.1f}"> times faster</label>'
+            f'<p class="note" id="answer" aria-live="polite"></p>'
+        )
+    return f"""<aside class="choice" aria-label="Chosen point">{ask}
+<div id="chosen" aria-live="polite">
+<h3>Select a mark</h3>
+<dl class="measures main"></dl>
+<h4 hidden>Settings</h4>
+<dl class="measures varied"></dl>
+<details hidden><summary>Other settings</summary>
+<dl class="measures fixed"></dl></details>
+<div class="command" hidden><code></code><button class="copy">Copy</button></div>
+</div></aside>"""
+
+
+def course(contents: Contents, found: Rows) -> Section | None:
+    """Hypervolume and training curves, beside each other."""
+    shown: dict[str, str] = {}
+    text = ""
+    steps = history.volumes(found, contents.objectives)
+    if steps:
+        shown["volume"] = figures.volume(steps)
+        note = (
+            "How much the front gains over the plain network's speed and an accuracy 10 points "
+            "below its own. It levels off when more trials find nothing better."
+        )
+        label = f"Hypervolume of the front over {words.count(len(steps), 'scored trial')}."
+        text += _half("What the search gained", note, _place("volume", label))
+    lines = history.curves(found, contents.epochs)
+    if lines:
+        shown["training"] = figures.training(lines)
+        note = (
+            "Validation accuracy after each epoch, before the cut. Strong lines led to the front; "
+            "the dotted one is the plain network. Early and far lower values are out of view."
+        )
+        label = f"Validation accuracy by epoch of {words.count(len(lines), 'training')}."
+        text += _half("How trials trained", note, _place("training", label))
+    return Section(html=f'<section class="pair">{text}</section>', figures=shown) if text else None
+
+
+def _half(title: str, note: str, place: str) -> str:
+    return f'<figure><h2>{title}</h2><p class="note">{note}</p>{place}</figure>'
+
+
+def rank_table(found: Rows) -> Section | None:
+    """Ranks per layer of each front point."""
+    table = ranks.table(found.front)
+    if table is None:
+        return None
+    height = f"height: {80 + 20 * len(table.layers)}px"
+    label = f"Share of the full rank kept in {words.count(len(table.layers), 'layer')} by each of "
+    label += f"{words.count(len(table.rows), 'front point')}."
+    text = f"""<section aria-labelledby="ranks-title">
+<h2 id="ranks-title">Ranks, layer by layer</h2>
+<p class="note">One column per front point. Kept of the full rank:
+<span class="swatch few"></span> little, <span class="swatch full"></span> all;
+<span class="swatch dense"></span> layers that stayed dense, with the reason when pointed at.</p>
+<figure>{_place("ranks", label, style=height)}</figure>
+</section>"""
+    return Section(html=text, figures={"ranks": figures.rank_table(table)})
+
+
+def what_settings_did(found: Rows) -> Section | None:
+    """Each setting that varied against accuracy and speedup."""
+    window = rows.window(found)
+    panels = settings.panels(found.trials)
+    if window is None or not panels:
+        return None
+    shown = {
+        f"setting-{place}": figures.setting(panel, window) for place, panel in enumerate(panels)
+    }
+    places = "".join(
+        f"<figure>{_place(name, f'Accuracy and speedup against {_both(panel)}.', look='small')}"
+        "</figure>"
+        for name, panel in zip(shown, panels, strict=True)
+    )
+    note = (
+        "Every trial against every setting that varied; large marks are the front. "
+        "Accuracies below the first figure's view lie on the lower edge."
+    )
+    text = f"""<section aria-labelledby="settings-title">
+<h2 id="settings-title">What the settings did</h2>
+<p class="note">{note}</p>
+<div class="many">{places}</div>
+</section>"""
+    return Section(html=text, figures=shown)
+
+
+def _both(panel: settings.Panel) -> str:
+    return " and ".join(panel.names)

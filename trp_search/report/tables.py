@@ -1,0 +1,106 @@
+"""The page's tables: the front, refits, and trials that have no point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trp_search.report import history, words
+from trp_search.report.contents import Contents
+from trp_search.report.markup import Section, safe
+from trp_search.report.rows import Row, Rows
+
+
+def front(found: Rows, location: str) -> Section:
+    """The front as a table."""
+    names = ["Point", "Speedup", "Validation", "Against plain", "Test", "Parameters", "Scheme"]
+    note = "Validation and test are accuracies; test was used for no choice."
+    text = f'<p class="note">{_no_front(found)}</p>'
+    if found.front:
+        text = _table(found.front, location, names, note)
+    return Section(
+        html=f"""<section aria-labelledby="front-title">
+<h2 id="front-title">The front</h2>
+{text}
+</section>"""
+    )
+
+
+def _no_front(found: Rows) -> str:
+    if found.trials:
+        return "It is empty: no trial meets every constraint."
+    return "It is empty: no trial has been scored yet."
+
+
+def _table(listed: Sequence[Row], location: str, names: Sequence[str], note: str) -> str:
+    heads = "".join(
+        f'<th scope="col" role="columnheader"{_kind(name)}>{name}</th>'
+        for name in [*names, "Export"]
+    )
+    body = "\n".join(_line(row, location, names) for row in listed)
+    return f"""<p class="note">{note}</p>
+<table class="front" role="table"><thead><tr role="row">{heads}</tr></thead>
+<tbody>
+{body}
+</tbody></table>"""
+
+
+def _kind(name: str) -> str:
+    return "" if name in {"Point", "Scheme", "Export"} else ' class="number"'
+
+
+def _line(row: Row, location: str, names: Sequence[str]) -> str:
+    point = row.point
+    button = f'<button class="point">{safe(point.id)}</button>'
+    values = {
+        "Point": safe(point.id) if point.role == "refit" else button,
+        "Speedup": words.times(point.speedup),
+        "Validation": words.percent(point.accuracy),
+        "Against plain": "" if row.drop is None else f"{words.points(row.drop)} points",
+        "Test": "not scored" if row.test is None else words.percent(row.test.accuracy),
+        "Parameters": f"{point.parameters:,}",
+        "Scheme": safe(row.scheme),
+    }
+    cells = "".join(
+        f'<td role="cell" data-name="{name}"{_kind(name)}>{values[name]}</td>' for name in names
+    )
+    command = f"<code>{safe(words.export(row, location))}</code>"
+    copy = f'<button class="copy" aria-label="Copy the command for {safe(point.id)}">Copy</button>'
+    return (
+        f'<tr role="row" data-point="{safe(point.id)}">{cells}<td role="cell" class="wide" '
+        f'data-name="Export"><div class="command">{command}{copy}</div></td></tr>'
+    )
+
+
+def refits(found: Rows, location: str) -> Section | None:
+    """Chosen settings that were trained again by the full recipe."""
+    if not found.refits:
+        return None
+    names = ["Point", "Speedup", "Test", "Parameters", "Scheme"]
+    note = "Validation images were among those trained on; test accuracy is the measure."
+    return Section(
+        html=f"""<section aria-labelledby="refits-title">
+<h2 id="refits-title">Trained again on train and validation</h2>
+{_table(found.refits, location, names, note)}
+</section>"""
+    )
+
+
+def endings(contents: Contents) -> Section | None:
+    """Trials that diverged or failed, by reason."""
+    found = history.ends(contents.results).endings
+    if not found:
+        return None
+    lines = "\n".join(
+        f'<tr><td>{ending.kind}</td><td class="reason">{safe(ending.reason)}</td>'
+        f"<td>{safe(words.some(ending.trials))}</td></tr>"
+        for ending in found
+    )
+    return Section(
+        html=f"""<section aria-labelledby="endings-title">
+<h2 id="endings-title">Trials without a point</h2>
+<table><thead><tr><th scope="col">How</th><th scope="col">Reason</th>
+<th scope="col">Trials</th></tr></thead><tbody>
+{lines}
+</tbody></table>
+</section>"""
+    )

@@ -1,0 +1,1 @@
+"""Scores: multiply-adds, accuracy, and the points made of them."""

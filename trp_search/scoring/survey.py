@@ -1,0 +1,99 @@
+"""What each scheme could reach on a network at best: every layer at rank 1, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from trp_search import records
+from trp_search.lowrank.costs import MeasuredLayer, measure
+from trp_search.lowrank.schemes import SCHEMES
+from trp_search.scoring.flops import count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """One layer under one scheme: multiply-adds at rank 1, or why it stays dense."""
+
+    macs: int
+    full_rank: int | None
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurveyedLayer:
+    """One layer and what each scheme makes of it."""
+
+    name: str
+    macs: int
+    parameters: int
+    reach: Mapping[str, Reach]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """A network before any training.
+
+    Attributes:
+        macs: multiply-adds of the dense network for one image.
+        unknown: operators without a known cost; with any, no point could be scored.
+        best: the highest speedup each scheme could reach, every layer at rank 1.
+    """
+
+    macs: int
+    parameters: int
+    unknown: tuple[str, ...]
+    layers: tuple[SurveyedLayer, ...]
+    best: Mapping[str, float]
+
+    def caps(self, scheme: str) -> list[SurveyedLayer]:
+        """Layers by the multiply-adds that remain at rank 1, the largest first."""
+        return sorted(self.layers, key=lambda layer: -layer.reach[scheme].macs)
+
+
+def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers = "all") -> Survey:
+    """Looks at every convolution and linear layer under every scheme."""
+    dense = count(network, example_input)
+    found: dict[str, dict[str, records.Layer]] = {}
+    for name, scheme in SCHEMES.items():
+        measured = measure(network, example_input, scheme, layers=layers)
+        found[name] = {layer.name: _at_best(layer) for layer in measured}
+    names = list(next(iter(found.values())))
+    surveyed = tuple(
+        _surveyed(name, {s: layers_[name] for s, layers_ in found.items()}) for name in names
+    )
+    saved = {
+        scheme: sum(layer.dense_macs - layer.macs for layer in by_name.values())
+        for scheme, by_name in found.items()
+    }
+    return Survey(
+        macs=dense.macs,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        unknown=dense.unknown,
+        layers=surveyed,
+        best={scheme: dense.macs / (dense.macs - saving) for scheme, saving in saved.items()},
+    )
+
+
+def _at_best(layer: MeasuredLayer) -> records.Layer:
+    """The layer at rank 1, or dense where that saves nothing."""
+    if layer.reason is not None:
+        return layer.dense(layer.reason)
+    if layer.macs_per_rank >= layer.dense_macs:
+        return layer.dense("even rank 1 would not save multiply-adds")
+    return layer.factored(1)
+
+
+def _surveyed(name: str, by_scheme: Mapping[str, records.Layer]) -> SurveyedLayer:
+    first = next(iter(by_scheme.values()))
+    return SurveyedLayer(
+        name=name,
+        macs=first.dense_macs,
+        parameters=first.dense_parameters,
+        reach={
+            scheme: Reach(macs=layer.macs, full_rank=layer.full_rank, reason=layer.reason)
+            for scheme, layer in by_scheme.items()
+        },
+    )

@@ -1,0 +1,23 @@
+"""The only door to Ray and Optuna: a search space and a run folder -> a finished search."""
+
+import os
+
+# Ray reads some of these when it is imported, and hands all of them to the workers it starts.
+_SETTINGS = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # and with it a warning about the future
+    "RAY_AIR_NEW_OUTPUT": "0",  # Tune's tables, which verbose=0 does not silence
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # news of dead workers, which log_to_driver=False lets by
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is the driver's: what ran stays resumable
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+for _name, _value in _SETTINGS.items():
+    os.environ.setdefault(_name, _value)
+
+from trp_search.search.driver import run_search  # noqa: E402
+from trp_search.search.events import Epoch, Event, Finished, Stage, Started  # noqa: E402
+
+__all__ = ["Epoch", "Event", "Finished", "Stage", "Started", "run_search"]

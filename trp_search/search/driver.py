@@ -1,0 +1,255 @@
+"""A search from start to end: the study, Ray Tune over it, test scores and the page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+from ray import tune
+from ray.exceptions import RayError
+from ray.tune.error import TuneError
+from ray.tune.experiment import Trial
+
+from trp_search import pareto, report
+from trp_search.errors import InputError, SearchError
+from trp_search.records import EpochReport, Point, TrialResult
+from trp_search.search import cluster
+from trp_search.search.environment import write_environment
+from trp_search.search.events import Epoch, Event, Finished, Stage, Started
+from trp_search.search.proposer import BASELINE, Proposer, number_of
+from trp_search.search.searcher import NAME, Listener, StudySearcher
+from trp_search.search.trainable import TrialTrainable, Workplace, score_on_test, sweep
+from trp_search.space import SearchSpace, changed
+from trp_search.store import RunFolder, exclusive, write_whole
+
+OnEvent = Callable[[Event], None]
+_RESTARTS = 2
+_REPORT_SECONDS = 20.0
+_REPORT_SHARE = 0.05
+
+
+def run_search(
+    space: SearchSpace,
+    folder: RunFolder,
+    *,
+    trials: int | None = None,
+    concurrency: int | None = None,
+    address: str | None = None,
+    on_event: OnEvent,
+) -> None:
+    """Searches until the study in `folder` has its trials; goes on where an earlier call stopped.
+
+    Args:
+        space: what may vary.
+        folder: the run.
+        trials: how many the study is to have in the end; the space's number by default.
+        concurrency: trials at a time; by default the space's number, or what fits.
+        address: a Ray cluster, `auto` or `host:port`; by default the space's, or this machine.
+        on_event: told of everything that a person may want to watch.
+
+    Raises:
+        InputError: a number is not allowed, another process searches in `folder`, the cluster
+            cannot be used, or a trial does not fit on it.
+        SearchError: the plain network or a few trials in a row failed for one reason.
+    """
+    at_once = changed(space, concurrency=concurrency).concurrency
+    space = changed(space, trials=trials)
+    busy = "another search is at work in this folder"
+    with exclusive(folder.lock, wait_seconds=0.0, holder=busy), _nothing_half_written(folder):
+        _search(
+            space,
+            folder,
+            concurrency=at_once,
+            address=address or space.address,
+            on_event=on_event,
+        )
+
+
+@contextmanager
+def _nothing_half_written(folder: RunFolder) -> Iterator[None]:
+    """Leaves a new run's folder empty when the search cannot start."""
+    try:
+        yield
+    except (InputError, KeyboardInterrupt):
+        if not folder.search.exists():
+            folder.lock.unlink(missing_ok=True)
+        raise
+
+
+def _search(
+    space: SearchSpace,
+    folder: RunFolder,
+    *,
+    concurrency: int | None,
+    address: str | None,
+    on_event: OnEvent,
+) -> None:
+    sweep(folder.path)
+    modules = cluster.user_modules(space.workload)
+    with cluster.connected(address, modules=modules):
+        fitting = cluster.slots(space.resources)
+        if address is not None:
+            cluster.check_storage(folder)
+        write_whole(folder.search, space.dump())  # more trials may have been asked for
+        write_environment(folder, seed=space.seed, accelerators=cluster.devices())
+        at_once = min(concurrency or fitting, fitting)
+        search = _Search(space, folder, concurrency=at_once, on_event=on_event)
+        workplace = Workplace(
+            run=folder,
+            current=Path.cwd(),
+            module_folders=tuple({path.parent for path in modules}),
+        )
+        try:
+            search.train(workplace)
+            search.score(workplace)
+        finally:
+            search.close()
+
+
+class _Search:
+    """One process's part in a search."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        folder: RunFolder,
+        *,
+        concurrency: int,
+        on_event: OnEvent,
+    ) -> None:
+        self._space = space
+        self._folder = folder
+        self._concurrency = concurrency
+        self._tell = on_event
+        self._page = _Page(folder, on_event=on_event)
+        self._proposer = Proposer(space, folder, trials=space.trials, ahead=concurrency)
+        if folder.search.read_text() != space.dump():
+            write_whole(folder.search, space.dump())  # a resumed search with another end
+        on_event(Started(trials=space.trials, done=self._proposer.done, concurrency=concurrency))
+
+    def close(self) -> None:
+        self._proposer.close()
+
+    def train(self, workplace: Workplace) -> None:
+        """Runs every training that is left; raises SearchError when there is no point in it."""
+        if not self._proposer.exhausted:
+            try:
+                self._tune(workplace)
+            finally:
+                if self._proposer.stop_reason is not None:
+                    self._proposer.give_up(f"the search stopped: {self._proposer.stop_reason}")
+
+    def score(self, workplace: Workplace) -> None:
+        """Scores the front and the plain network on test, and writes the page."""
+        chosen = [point.id for point in self._front() if point.id not in self._folder.read_tests()]
+        if chosen:
+            self._tell(Stage(text=f"scoring {len(chosen)} points on test images"))
+            given = self._space.resources
+            task = ray.remote(num_cpus=given.cpus, num_gpus=given.gpus)(score_on_test)
+            try:
+                ray.get(task.remote(workplace, chosen))
+            except RayError as error:
+                raise SearchError(
+                    f"the points were not scored on test: {cluster.last_line(error)}"
+                ) from None
+        self._tell(Stage(text="writing the report"))
+        report.write(self._folder)
+
+    def _front(self) -> list[Point]:
+        points = list(self._proposer.points.values())
+        eligible = [point for point in points if self._space.admits(point)]
+        plain = [point for point in points if point.role == "baseline"]
+        return plain + pareto.front(eligible, self._space.objective_list)
+
+    def _tune(self, workplace: Workplace) -> None:
+        given = self._space.resources
+        listener = Listener(self._receive)
+        scratch = self._folder.path / ".ray"
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._concurrency)
+        tuner = tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(TrialTrainable, workplace=workplace),
+                {"cpu": given.cpus, "gpu": given.gpus},
+            ),
+            tune_config=tune.TuneConfig(
+                num_samples=-1,
+                search_alg=StudySearcher(self._proposer, concurrency=self._concurrency),
+                reuse_actors=True,
+                trial_dirname_creator=_directory,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(scratch),
+                callbacks=[listener],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=_RESTARTS),
+                verbose=0,
+            ),
+        )
+        try:
+            tuner.fit()
+        except (TuneError, RayError) as error:
+            if listener.error is not None:
+                raise listener.error from None
+            raise SearchError(f"Ray stopped the search: {cluster.last_line(error)}") from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _receive(self, item: EpochReport | TrialResult) -> None:
+        if isinstance(item, EpochReport):
+            self._tell(Epoch(report=item))
+            return
+        proposer = self._proposer
+        proposer.finish(item)
+        self._tell(
+            Finished(
+                result=item,
+                number=None if item.trial == BASELINE else number_of(item.trial),
+                done=proposer.done,
+                running=proposer.running,
+                points=tuple(proposer.points.values()),
+                hypervolume=self._hypervolume(),
+            )
+        )
+        if proposer.stop_reason is not None:
+            raise SearchError(proposer.stop_reason)
+        self._page.refresh()
+
+    def _hypervolume(self) -> float | None:
+        points = self._proposer.points
+        plain = points.get(BASELINE)
+        if plain is None:
+            return None
+        trials = [point for point in points.values() if point.role == "trial"]
+        return pareto.covered(trials, self._space.objective_list, baseline=plain)
+
+
+class _Page:
+    """The report while the search runs: never more than a small share of the driver's time."""
+
+    def __init__(self, folder: RunFolder, *, on_event: OnEvent) -> None:
+        self._folder = folder
+        self._tell = on_event
+        self._next = time.monotonic() + _REPORT_SECONDS
+
+    def refresh(self) -> None:
+        """Writes the page when it is due; a page that cannot be written is no reason to stop."""
+        began = time.monotonic()
+        if began < self._next:
+            return
+        try:
+            report.write(self._folder)
+        except Exception as error:  # noqa: BLE001  shown, and raised again by the last report
+            self._tell(Stage(text=f"the report was not written: {type(error).__name__}: {error}"))
+        took = time.monotonic() - began
+        self._next = time.monotonic() + max(_REPORT_SECONDS, took / _REPORT_SHARE)
+
+
+def _directory(trial: Trial) -> str:
+    return str(trial.config[NAME])

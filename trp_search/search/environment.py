@@ -1,0 +1,54 @@
+"""What a run was made with, for whoever reads it later."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from trp_search.store import RunFolder, write_whole
+
+_PACKAGES = ("trp_search", "torch", "torchvision", "ray", "optuna", "fvcore")
+
+
+def write_environment(run: RunFolder, *, seed: int, accelerators: Sequence[str]) -> None:
+    """Writes `environment.json`, once in the life of a run."""
+    if run.environment.exists():
+        return
+    found = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in _PACKAGES},
+        "commit": _commit(),
+        "platform": platform.platform(),
+        "devices": [_processor(), *accelerators],
+        "seed": seed,
+    }
+    write_whole(run.environment, json.dumps(found, indent=2) + "\n")
+
+
+def _commit() -> str | None:
+    """The commit of the package's own checkout, marked when files differ from it."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(  # noqa: S603  a fixed command
+            command, cwd=here, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    """The CPU's model where the system tells it."""
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text().splitlines() if table.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    if models:
+        return f"{models[0]} ({len(models)} threads)"
+    return platform.processor() or platform.machine()

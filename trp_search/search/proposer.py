@@ -1,0 +1,261 @@
+"""A search space and its Optuna study: what to train next, and what came of it. No Ray here."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from trp_search.records import Point, TrialResult, TrialSpec, to_json
+from trp_search.search.study import draw, opened
+from trp_search.space import SearchSpace
+from trp_search.store import RunFolder, append_record, write_whole
+
+BASELINE = "baseline"
+_FAILURE = "failure"
+_UNFINISHED = "unfinished"
+_FEW = 3
+
+
+@dataclass
+class _Asked:
+    """One Optuna trial and the trainings (one per repeat) that it waits for."""
+
+    trial: Trial
+    specs: tuple[TrialSpec, ...]
+    results: dict[str, TrialResult] = field(default_factory=dict)
+
+
+class Proposer:
+    """Hands out specifications, takes results and keeps the study and `points.jsonl` true.
+
+    Whatever an earlier process left behind is taken up: a trial that was running is handed out
+    again under its number, one that had finished on disk is told.
+
+    Args:
+        space: what may vary.
+        folder: the run; only one proposer may hold it at a time.
+        trials: how many trials the study is to have in the end.
+        ahead: how many trials may be asked for while all wait for the plain network.
+    """
+
+    def __init__(self, space: SearchSpace, folder: RunFolder, *, trials: int, ahead: int) -> None:
+        self._space = space
+        self._folder = folder
+        self._trials = trials
+        self._ahead = ahead
+        self.points: dict[str, Point] = {point.id: point for point in folder.read_points()}
+        self._ready: deque[TrialSpec] = deque()
+        self._held: deque[TrialSpec] = deque()
+        self._asked: dict[int, _Asked] = {}
+        self._running: set[str] = set()
+        self._streak: dict[int, str] = {}
+        self.stop_reason: str | None = None
+        self._storage, self._study, told = opened(space, folder)
+        self._complete = sum(trial.state == TrialState.COMPLETE for trial in told)
+        without = self._without()
+        self._failed = sum(_counts_as_failed(t) and t.number not in without for t in told)
+        self._has_baseline = self._take_up_baseline()
+        for trial in told:
+            if trial.state == TrialState.RUNNING:
+                self._take_up(Trial(self._study, trial._trial_id))
+
+    @property
+    def done(self) -> int:
+        """Trials that ended, well or not."""
+        return self._complete + self._failed
+
+    @property
+    def running(self) -> int:
+        """Trainings that were handed out and have not come back."""
+        return len(self._running)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left to hand out."""
+        return not (self._ready or self._held or self._wanting())
+
+    def next(self) -> TrialSpec | None:
+        """The next training, or None while there is none to start."""
+        while not self._ready and self._wanting() and len(self._held) < self._ahead:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._take_up(self._study.ask())
+        if not self._ready:
+            return None
+        spec = self._ready.popleft()
+        self._running.add(spec.name)
+        return spec
+
+    def finish(self, result: TrialResult) -> None:
+        """Records the result of a training; tells Optuna when it was its trial's last."""
+        self._running.discard(result.trial)
+        self._keep(result)
+        self._record(result)
+        if result.trial == BASELINE:
+            self._baseline_came(result)
+            return
+        asked = self._asked[number_of(result.trial)]
+        asked.results[result.trial] = result
+        self._settle(asked)
+
+    def give_up(self, reason: str) -> None:
+        """Tells Optuna that the trials still open will not be finished; none of them counts."""
+        for asked in self._asked.values():
+            for spec in asked.specs:
+                left = TrialResult(trial=spec.name, points=(), failed=reason)
+                self._keep(asked.results.get(spec.name, left))
+            asked.trial.set_user_attr(_UNFINISHED, reason)
+            self._fail(asked.trial, reason)
+        self._asked.clear()
+
+    def close(self) -> None:
+        """Lets go of the study's file."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+    def _wanting(self) -> bool:
+        return self.done + len(self._asked) < self._trials
+
+    def _take_up_baseline(self) -> bool:
+        place = self._folder.trial(BASELINE)
+        result = place.read_result()
+        if result is not None and result.points:
+            self._record(result)
+            return True
+        place.result.unlink(missing_ok=True)
+        self._ready.append(self._space.baseline_spec())
+        return False
+
+    def _take_up(self, trial: Trial) -> None:
+        drawn = draw(trial, self._space, self._folder)
+        specs = tuple(
+            self._space.trial_spec(drawn, name=_name(trial.number, repeat), repeat=repeat)
+            for repeat in range(self._space.repeats)
+        )
+        asked = _Asked(trial=trial, specs=specs)
+        self._asked[trial.number] = asked
+        for spec in specs:
+            result = self._folder.trial(spec.name).read_result()
+            if result is not None:
+                self._record(result)
+                asked.results[spec.name] = result
+            elif spec.start == BASELINE and not self._has_baseline:
+                self._held.append(spec)
+            else:
+                self._ready.append(spec)
+        self._settle(asked)
+
+    def _keep(self, result: TrialResult) -> None:
+        """Writes a result that its worker, dead or never started, could not."""
+        place = self._folder.trial(result.trial).result
+        if not place.exists():
+            write_whole(place, to_json(result))
+
+    def _record(self, result: TrialResult) -> None:
+        for point in result.points:
+            if point.id not in self.points:
+                append_record(self._folder.points, point)
+                self.points[point.id] = point
+
+    def _baseline_came(self, result: TrialResult) -> None:
+        reason = _reason(result)
+        if reason is not None:
+            self.stop_reason = f"the plain network was not trained: {reason}"
+            return
+        self._has_baseline = True
+        self._ready.extend(self._held)
+        self._held.clear()
+
+    def _settle(self, asked: _Asked) -> None:
+        if len(asked.results) < len(asked.specs):
+            return
+        results = [asked.results[spec.name] for spec in asked.specs]
+        diverged = [result.diverged for result in results if result.diverged]
+        failed = [reason for r in results if not r.diverged and (reason := _reason(r))]
+        if failed:
+            self._fail(asked.trial, failed[0])
+            self._count_failure(asked.trial.number, failed[0])
+        else:
+            self._complete_trial(asked.trial, results, diverged=diverged)
+        del self._asked[asked.trial.number]
+
+    def _fail(self, trial: Trial, reason: str) -> None:
+        trial.set_user_attr(_FAILURE, reason)
+        self._study.tell(trial, state=TrialState.FAIL)
+
+    def _complete_trial(
+        self, trial: Trial, results: Sequence[TrialResult], *, diverged: Sequence[str]
+    ) -> None:
+        """Tells one value per objective, the mean over repeats.
+
+        A diverged trial gets the worst there is and breaks a constraint, which teaches a sampler
+        to stay away where FAIL would not.
+        """
+        points = [point for result in results for point in result.points]
+        objectives = self._space.objective_list
+        limits = {"diverged": float(bool(diverged))}
+        if diverged:
+            trial.set_user_attr("diverged", diverged[0])
+            values = [objective.worst for objective in objectives]
+        else:
+            values = [_mean([o.read(point) for point in points]) for o in objectives]
+            broken = [self._space.violations(point) for point in points]
+            limits |= {name: _mean([b[name] for b in broken]) for name in broken[0]}
+        known = self._study.get_trials(deepcopy=False)[trial.number].constraints
+        for name, value in limits.items():
+            if name not in known:
+                trial.set_constraint(name, value)
+        self._study.tell(trial, values)
+        self._complete += 1
+        self._streak.clear()
+
+    def _count_failure(self, number: int, reason: str) -> None:
+        """A cause that fails a few trials in a row alike would fail all that follow.
+
+        Those few do not count when the search is resumed: the cause may be mended by then.
+        """
+        self._failed += 1
+        alike = re.sub(r"\d+", "#", reason)
+        if alike not in self._streak.values():
+            self._streak.clear()
+        self._streak[number] = alike
+        few = _FEW if self._complete else min(_FEW, self._trials)
+        if len(self._streak) >= few:
+            which = "first" if self.done == few else "last"
+            self.stop_reason = f"the {which} {few} trials failed alike: {reason}"
+            # A study's attribute, because Optuna closes a trial's when it is told.
+            self._study.set_user_attr(_UNFINISHED, sorted(self._without() | set(self._streak)))
+
+    def _without(self) -> set[int]:
+        """Failed trials that count for nothing, by number."""
+        return set(self._study.user_attrs.get(_UNFINISHED, ()))
+
+
+def number_of(name: str) -> int:
+    """The Optuna number of the training `name`."""
+    return int(name.partition("r")[0])
+
+
+def _name(number: int, repeat: int) -> str:
+    return str(number) if repeat == 0 else f"{number}r{repeat}"
+
+
+def _reason(result: TrialResult) -> str | None:
+    """Why a result is no use, or None."""
+    if result.failed or result.diverged:
+        return result.failed or result.diverged
+    return None if result.points else "it ended without a point"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _counts_as_failed(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and _UNFINISHED not in trial.user_attrs

@@ -1,0 +1,32 @@
+"""The sampler that a search space names."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+
+from trp_search.space import SearchSpace
+
+
+def sampler(space: SearchSpace, *, asked: int) -> BaseSampler:
+    """The space's sampler, seeded anew for a study that holds `asked` trials already.
+
+    A resumed search would otherwise draw its first trials a second time.
+    """
+    seed = int(np.random.SeedSequence([space.seed, asked]).generate_state(1)[0])
+    chosen = space.sampler
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if chosen.name == "random":
+            return RandomSampler(seed=seed)
+        if chosen.name == "nsga2":
+            return NSGAIISampler(population_size=chosen.population, seed=seed)
+        return TPESampler(
+            n_startup_trials=chosen.startup,
+            multivariate=True,
+            group=any(parameter.scheme is not None for parameter in space.parameters()),
+            seed=seed,
+        )

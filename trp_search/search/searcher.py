@@ -1,0 +1,116 @@
+"""The two places where Ray Tune meets the study: what it asks for, and what it hears back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import cloudpickle
+from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+from typing_extensions import override
+
+from trp_search.records import EpochReport, TrialResult, from_json, to_json
+from trp_search.search.proposer import Proposer
+from trp_search.search.trainable import EPOCH, RESULT, SPEC
+
+NAME = "name"
+
+
+class StudySearcher(Searcher):
+    """Suggests what the proposer hands out.
+
+    The study is the state: what Tune saves of this object is empty and is never read.
+    """
+
+    def __init__(self, proposer: Proposer, *, concurrency: int) -> None:
+        super().__init__()
+        self._proposer = proposer
+        self._concurrency = concurrency
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    @override
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        if self._proposer.running >= self._concurrency:
+            return None
+        if self._proposer.exhausted:
+            return Searcher.FINISHED
+        spec = self._proposer.next()
+        return None if spec is None else {NAME: spec.name, SPEC: to_json(spec)}
+
+    @override
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing: Tune would swallow what goes wrong here, so the listener hears results."""
+
+    @override
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: there is no state beside the study."""
+
+    @override
+    def restore(self, checkpoint_path: str) -> None:
+        raise AssertionError("a search goes on from its run folder")
+
+
+class Listener(Callback):
+    """Passes on what workers report.
+
+    Attributes:
+        error: what the receiver raised; Tune itself only passes on its text.
+    """
+
+    def __init__(self, receive: Callable[[EpochReport | TrialResult], None]) -> None:
+        self._receive = receive
+        self.error: Exception | None = None
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    @override
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        if RESULT in result:
+            self._pass_on(from_json(TrialResult, result[RESULT]))
+        else:
+            self._pass_on(from_json(EpochReport, result[EPOCH]))
+
+    @override
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        name = trial.config[NAME]
+        self._pass_on(TrialResult(trial=name, points=(), failed=_cause_of_death(trial)))
+
+    def _pass_on(self, item: EpochReport | TrialResult) -> None:
+        try:
+            self._receive(item)
+        except Exception as error:
+            self.error = error
+            raise
+
+
+def _cause_of_death(trial: Trial) -> str:
+    """Why a worker did not come back from `trial`, in words."""
+    kept = trial.pickled_error_file
+    error = cloudpickle.loads(Path(kept).read_bytes()) if kept else None
+    times = f"{trial.run_metadata.num_failures} times"
+    if isinstance(error, OutOfMemoryError):
+        return f"the worker was killed {times}: its machine ran out of memory"
+    if isinstance(error, RayActorError) and not error.actor_init_failed:
+        return f"the worker was killed {times} (SIGKILL; out of memory?)"
+    lines = str(error or "for a reason that Ray does not tell").strip().splitlines()
+    return f"the worker failed {times}: {lines[-1][:500]}"

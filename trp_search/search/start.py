@@ -1,0 +1,125 @@
+"""A search begun or taken up again, after everything that can be checked beforehand was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from trp_search.errors import InputError
+from trp_search.search.driver import OnEvent, run_search
+from trp_search.search.events import Event
+from trp_search.space import SearchSpace, changed, entries, load_space
+from trp_search.store import RunFolder
+from trp_search.workloads import data, networks
+from trp_search.workloads.callables import is_callable_name
+from trp_search.workloads.residual import ResidualNetwork
+
+
+def new_search(
+    space: SearchSpace | Path | str,
+    out: Path | str,
+    *,
+    trials: int | None = None,
+    concurrency: int | None = None,
+    address: str | None = None,
+    on_event: OnEvent | None = None,
+) -> RunFolder:
+    """Searches `space` in the new folder `out` and returns the finished run.
+
+    Args:
+        space: what may vary, or the YAML file that says it.
+        out: a folder that does not exist yet, or is empty.
+        trials: how many; the space's number by default.
+        concurrency: trials at a time; by default the space's number, or what fits.
+        address: a Ray cluster, `auto` or `host:port`; by default the space's, or this machine.
+        on_event: told of everything that a person may want to watch.
+
+    Raises:
+        InputError: something given cannot be used; nothing was started.
+        SearchError: the plain network or a few trials in a row failed for one reason.
+    """
+    space = space if isinstance(space, SearchSpace) else load_space(Path(space))
+    space = changed(space, trials=trials)
+    changed(space, concurrency=concurrency)
+    check_ready(space)
+    with _created(Path(out)) as run:
+        run_search(
+            space,
+            run,
+            concurrency=concurrency,
+            address=address,
+            on_event=on_event or _ignore,
+        )
+    return run
+
+
+def resume_search(
+    run: RunFolder | Path | str,
+    *,
+    trials: int | None = None,
+    concurrency: int | None = None,
+    address: str | None = None,
+    on_event: OnEvent | None = None,
+) -> RunFolder:
+    """Goes on with a search that was stopped, or adds to a finished one until it has `trials`."""
+    folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
+    space = load_space(folder.search)
+    check_ready(space)
+    run_search(
+        space,
+        folder,
+        trials=trials,
+        concurrency=concurrency,
+        address=address,
+        on_event=on_event or _ignore,
+    )
+    return folder
+
+
+def check_ready(space: SearchSpace) -> None:
+    """Builds the network and looks for the images, so that what is missing shows before the start.
+
+    Nothing is downloaded that only a trial needs: torchvision's weights are fetched later.
+
+    Raises:
+        InputError: the network, its weights or the images are not to be had, or a batch is larger
+            than the training set.
+    """
+    workload = space.workload
+    shape = data.describe(workload.data)
+    network = networks.build(workload.network, channels=shape.channels, classes=shape.classes)
+    own = is_callable_name(workload.network.name) or isinstance(network, ResidualNetwork)
+    if workload.weights is not None and (own or workload.weights != "torchvision"):
+        networks.load_weights(network, workload.weights, spec=workload.network)
+    images, _, _ = data.sizes(workload.data, outside_weights=workload.weights is not None)
+    _check_batches(space, images)
+
+
+def _check_batches(space: SearchSpace, images: int) -> None:
+    drawn = space.space.named_training().get("batch_size")
+    sizes = {"training.batch_size": space.training.batch_size}
+    if drawn is not None:
+        numbers = [value for value in entries.values(drawn) if isinstance(value, int)]
+        sizes["space.training.batch_size"] = max(numbers)
+    for where, size in sizes.items():
+        if size > images:
+            raise InputError(f"{where}: {size} is more than the {images} training images")
+
+
+@contextmanager
+def _created(path: Path) -> Iterator[RunFolder]:
+    """A new run at `path`; a folder made for a search that then could not start is removed."""
+    existed = path.exists()
+    run = RunFolder.create(path)
+    try:
+        yield run
+    finally:
+        if not existed and not run.search.exists():
+            with suppress(OSError):  # somebody else put something there
+                run.path.rmdir()
+
+
+def _ignore(event: Event) -> None:
+    """For a search that nobody watches."""
+    del event

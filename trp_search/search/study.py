@@ -1,0 +1,107 @@
+"""The Optuna study of a run: opened once, drawn from by the search space's parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import sqlalchemy.exc
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial
+
+from trp_search.errors import InputError
+from trp_search.search.sampler import sampler
+from trp_search.space import Parameter, SearchSpace, Value
+from trp_search.store import RunFolder
+
+_STUDY_NAME = "trp_search"
+_OBJECTIVES = "objectives"
+# What Optuna says of a range or a list that differs from the one a parameter had.
+_OTHER_RANGE = ("does not support dynamic value space", "to the same parameter name")
+
+
+def opened(
+    space: SearchSpace, folder: RunFolder
+) -> tuple[optuna.storages.RDBStorage, optuna.Study, list[FrozenTrial]]:
+    """The run's study, made when there is none, with its file and the trials it holds.
+
+    Raises:
+        InputError: the file is no study, is damaged, or holds one of other objectives.
+    """
+    try:
+        storage = _storage(folder.study)
+        study = _study(space, folder, storage)
+        return storage, study, study.get_trials(deepcopy=False)
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = error.__cause__ or error
+        first = str(cause).splitlines()[0]
+        raise InputError(f"{folder.study}: cannot be read, or is damaged: {first}") from None
+
+
+def _storage(path: Path) -> optuna.storages.RDBStorage:
+    if path.exists() and path.stat().st_size and path.read_bytes()[:6] != b"SQLite":
+        raise InputError(f"{path}: not an SQLite database")
+    wait = {"connect_args": {"timeout": 60}}
+    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs=wait)
+
+
+def _study(
+    space: SearchSpace, folder: RunFolder, storage: optuna.storages.RDBStorage
+) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    goals = (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE)
+    directions = [goals[objective.maximise] for objective in space.objective_list]
+    study = optuna.create_study(
+        storage=storage, study_name=_STUDY_NAME, directions=directions, load_if_exists=True
+    )
+    if study.directions != directions:
+        kept = [direction.name.lower() for direction in study.directions]
+        raise InputError(
+            f"{folder.study}: holds a study of other objectives (it has directions "
+            f"{', '.join(kept)}; objectives {', '.join(space.objectives)} were given)"
+        )
+    named = study.user_attrs.get(_OBJECTIVES)
+    if named is None:
+        study.set_user_attr(_OBJECTIVES, list(space.objectives))
+    elif named != list(space.objectives):
+        raise InputError(f"{folder.study}: holds a study of {', '.join(named)}, in this order")
+    study.sampler = sampler(space, asked=len(study.get_trials(deepcopy=False)))
+    return study
+
+
+def draw(trial: Trial, space: SearchSpace, folder: RunFolder) -> dict[str, Value]:
+    """A value for each parameter; those that a killed process had drawn already stay."""
+    drawn: dict[str, Value] = {}
+    for parameter in space.parameters():
+        if parameter.scheme is None or parameter.scheme == drawn.get("scheme"):
+            try:
+                drawn[parameter.name] = _suggest(trial, parameter)
+            except ValueError as error:
+                if any(sign in str(error) for sign in _OTHER_RANGE):
+                    raise InputError(_changed(parameter, space, folder)) from None
+                raise
+    return drawn
+
+
+def _changed(parameter: Parameter, space: SearchSpace, folder: RunFolder) -> str:
+    name = parameter.name.removesuffix(f"_{parameter.scheme}")
+    part = "space.training" if name in space.space.named_training() else "space"
+    return (
+        f"{folder.search}: {part}.{name}: what it may be was changed since the study "
+        "began; take the change back, or start a new search"
+    )
+
+
+def _suggest(trial: Trial, parameter: Parameter) -> Value:
+    name = parameter.name
+    if parameter.choices is not None:
+        chosen: Value = trial.suggest_categorical(name, parameter.choices)  # type: ignore[assignment]
+        return chosen
+    assert parameter.low is not None
+    assert parameter.high is not None
+    if parameter.integer:
+        low, high, step = int(parameter.low), int(parameter.high), int(parameter.step or 1)
+        return trial.suggest_int(name, low, high, step=step, log=parameter.log)
+    return trial.suggest_float(
+        name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
+    )

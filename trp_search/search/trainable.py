@@ -1,0 +1,100 @@
+"""What runs in a worker: one Ray trial is one `trial.run`, its reports passed on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Trainable
+from ray.tune.result import DONE
+from typing_extensions import override
+
+from trp_search import trial
+from trp_search.errors import InputError
+from trp_search.records import EpochReport, TestScore, TrialResult, TrialSpec, from_json, to_json
+from trp_search.store import RunFolder, exclusive
+
+SPEC = "spec"
+EPOCH = "epoch"
+RESULT = "result"
+_LOCK_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """Where a worker works: the driver's folders, as far as its machine has them."""
+
+    run: RunFolder
+    current: Path
+    module_folders: tuple[Path, ...]
+
+    def enter(self) -> None:
+        """Makes relative paths and the user's modules mean what they mean to the driver."""
+        if self.current.is_dir():
+            os.chdir(self.current)
+        for folder in self.module_folders:
+            if folder.is_dir() and str(folder) not in sys.path:
+                sys.path.append(str(folder))
+
+
+class TrialTrainable(Trainable):
+    """A worker that trains one specification after the other."""
+
+    @override
+    def setup(self, config: dict[str, Any], workplace: Workplace | None = None) -> None:
+        assert workplace is not None
+        self._workplace = workplace
+        workplace.enter()
+        self._begin(config)
+
+    @override
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._items.close()
+        self._begin(new_config)
+        return True
+
+    @override
+    def step(self) -> dict[str, Any]:
+        item = next(self._items)
+        if isinstance(item, TrialResult):
+            self._items.close()
+            return {RESULT: to_json(item), DONE: True}
+        return {EPOCH: to_json(item), DONE: False}
+
+    @override
+    def cleanup(self) -> None:
+        self._items.close()
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._items = _items(from_json(TrialSpec, config[SPEC]), self._workplace.run)
+
+
+def _items(spec: TrialSpec, run: RunFolder) -> Generator[EpochReport | TrialResult, None, None]:
+    """The trial's reports and result, behind a lock.
+
+    A worker that a killed driver left behind may still be at it for a moment.
+    """
+    folder = run.trial(spec.name).path
+    holder = f"another worker is still at it after {_LOCK_SECONDS:.0f} s"
+    try:
+        with exclusive(folder / ".lock", wait_seconds=_LOCK_SECONDS, holder=holder):
+            sweep(folder)
+            yield from trial.run(spec, run)
+    except (InputError, OSError) as error:
+        yield TrialResult(trial=spec.name, points=(), failed=str(error))
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed processes were writing to `folder` when they were killed."""
+    for left in folder.glob(".*.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def score_on_test(workplace: Workplace, point_ids: Sequence[str]) -> list[TestScore]:
+    """Test scores of the points, one after the other."""
+    workplace.enter()
+    return [trial.score_test(workplace.run, point_id) for point_id in point_ids]

@@ -1,0 +1,202 @@
+"""One entry of a space: a value, a range, a list, or one of these for each scheme."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Generic, TypeAlias, TypeVar
+
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic.dataclasses import dataclass as checked
+
+from trp_search.records import Scheme
+
+N = TypeVar("N", bound=float)
+T = TypeVar("T")
+E = TypeVar("E")
+
+Value: TypeAlias = bool | int | float | str
+Plain: TypeAlias = Value | tuple[float, ...]
+_STRICT = ConfigDict(extra="forbid")
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
+class Range(Generic[N]):
+    """Every number between two bounds, both included."""
+
+    low: N
+    high: N
+    log: bool = False
+    step: N | None = None
+
+    @model_validator(mode="after")
+    def _drawable(self) -> Range[N]:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low {self.low:g} is not above 0, which log needs")
+        if self.log and self.step is not None:
+            raise ValueError("takes log or step, not both")
+        if self.step is not None and not _whole((self.high - self.low) / (self.step or math.nan)):
+            raise ValueError(
+                f"step {self.step:g} does not lead from low {self.low:g} to high {self.high:g}"
+            )
+        return self
+
+
+def _whole(steps: float) -> bool:
+    return abs(steps - round(steps)) < 1e-6 if math.isfinite(steps) else False
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
+class ByScheme(Generic[E]):
+    """One entry for each scheme that can be drawn."""
+
+    by_scheme: dict[Scheme, E]
+
+
+class OneOf(tuple[T, ...]):
+    """The values of a list in the file; a plain tuple is one value (milestones)."""
+
+    __slots__ = ()
+
+
+def label(value: Plain) -> Value:
+    """`value` as a study stores it and people read it."""
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def _distinct(values: tuple[T, ...]) -> OneOf[T]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ValueError(f"{value} is in the list twice")
+    return OneOf(values)
+
+
+def _form(raw: object) -> str:
+    if isinstance(raw, dict | Range | ByScheme):
+        return "<range>"
+    return "<list>" if isinstance(raw, list | OneOf) else "<value>"
+
+
+def _form_of_lists(raw: object) -> str:
+    nested = isinstance(raw, list) and any(isinstance(value, list) for value in raw)
+    return "<list>" if nested or isinstance(raw, OneOf) else "<value>"
+
+
+def _scope(raw: object) -> str:
+    split = isinstance(raw, ByScheme) or (isinstance(raw, dict) and "by_scheme" in raw)
+    return "<by scheme>" if split else "<one>"
+
+
+_List = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+# Tags are written <so> because they appear in pydantic's error locations, where keys never do.
+Number = Annotated[
+    Annotated[N, Tag("<value>")]
+    | Annotated[Range[N], Tag("<range>")]
+    | Annotated[_List[N], Tag("<list>")],
+    Discriminator(_form),
+]
+NumberOr = Annotated[
+    Annotated[N | T, Tag("<value>")]
+    | Annotated[Range[N], Tag("<range>")]
+    | Annotated[_List[N | T], Tag("<list>")],
+    Discriminator(_form),
+]
+Choice = Annotated[
+    Annotated[T, Tag("<value>")] | Annotated[_List[T], Tag("<list>")], Discriminator(_form)
+]
+ChoiceOfLists = Annotated[
+    Annotated[tuple[T, ...], Tag("<value>")] | Annotated[_List[tuple[T, ...]], Tag("<list>")],
+    Discriminator(_form_of_lists),
+]
+PerScheme = Annotated[
+    Annotated[E, Tag("<one>")] | Annotated[ByScheme[E], Tag("<by scheme>")], Discriminator(_scope)
+]
+
+
+Inner: TypeAlias = Plain | Range[float] | OneOf[Plain]
+Entry: TypeAlias = Inner | ByScheme[Inner]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One thing that varies: numbers from `low` to `high`, or one of `choices`.
+
+    `scheme` is set when the parameter exists only where that scheme was drawn; `scheme` itself
+    comes before every such parameter.
+    """
+
+    name: str
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+    step: int | float | None = None
+    integer: bool = False
+    choices: tuple[Value, ...] | None = None
+    scheme: Scheme | None = None
+
+
+def values(entry: Entry) -> tuple[Plain, ...]:
+    """What an entry can be: all of a list, the bounds of a range."""
+    match entry:
+        case ByScheme():
+            return tuple(value for inner in entry.by_scheme.values() for value in values(inner))
+        case Range():
+            return (entry.low, entry.high)
+        case OneOf():
+            return tuple(entry)
+        case _:
+            return (entry,)
+
+
+def parameters(name: str, entry: Entry, *, schemes: tuple[Scheme, ...]) -> Iterator[Parameter]:
+    """The parameters that the entry `name` adds to a study in which `schemes` can be drawn."""
+    if isinstance(entry, ByScheme) and len(schemes) > 1:
+        for scheme in schemes:
+            inner = entry.by_scheme[scheme]
+            if _varies(inner):
+                yield _parameter(f"{name}_{scheme}", inner, scheme=scheme)
+    elif _varies(inner := _inner(entry, scheme=schemes[0])):
+        yield _parameter(name, inner, scheme=None)
+
+
+def resolve(name: str, entry: Entry, *, scheme: Scheme, drawn: Mapping[str, Value]) -> Plain:
+    """The value of the entry `name` in a trial of `scheme` for which `drawn` was drawn."""
+    inner = _inner(entry, scheme=scheme)
+    if not _varies(inner):
+        return values(inner)[0]
+    own = f"{name}_{scheme}"
+    value = drawn[own] if isinstance(entry, ByScheme) and own in drawn else drawn[name]
+    if isinstance(inner, Range):
+        return value
+    return {label(choice): choice for choice in values(inner)}[value]
+
+
+def first(entry: Entry, *, scheme: Scheme) -> Plain:
+    """The first value that `entry` names for `scheme`."""
+    return values(_inner(entry, scheme=scheme))[0]
+
+
+def _inner(entry: Entry, *, scheme: Scheme) -> Inner:
+    return entry.by_scheme[scheme] if isinstance(entry, ByScheme) else entry
+
+
+def _varies(inner: Inner) -> bool:
+    return len(values(inner)) > 1
+
+
+def _parameter(name: str, inner: Inner, *, scheme: Scheme | None) -> Parameter:
+    if not isinstance(inner, Range):
+        return Parameter(name=name, choices=tuple(map(label, values(inner))), scheme=scheme)
+    return Parameter(
+        name=name,
+        low=inner.low,
+        high=inner.high,
+        log=inner.log,
+        step=inner.step,
+        integer=isinstance(inner.low, int),
+        scheme=scheme,
+    )

@@ -1,0 +1,70 @@
+"""A search space file, read and checked to the last entry before anything starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from trp_search.errors import InputError
+from trp_search.space import problems, rules, text
+from trp_search.space.model import SearchSpace
+
+
+def load_space(path: Path) -> SearchSpace:
+    """The search space in the YAML file `path`.
+
+    Raises:
+        InputError: the first problem, as `file: key.path: value is not what is allowed`.
+    """
+    raw = text.read_mapping(path)
+    _expand(raw)
+    try:
+        # From JSON, strict tells true from 1 and 3.0 from 3, and still takes lists as tuples.
+        space = SearchSpace.model_validate_json(json.dumps(raw), strict=True)
+    except ValidationError as error:
+        raise InputError(f"{path}: {problems.describe(error, SearchSpace)}") from None
+    except (ValueError, TypeError, RecursionError) as error:  # an alias that holds itself, a date
+        raise InputError(f"{path}: not a plain mapping: {error}") from None
+    for where, sentence in rules.breaches(space):
+        raise InputError(f"{path}: {where}: {sentence}")
+    return space
+
+
+def changed(
+    space: SearchSpace,
+    *,
+    trials: int | None = None,
+    concurrency: int | None = None,
+    seed: int | None = None,
+) -> SearchSpace:
+    """`space` with what is given in place of its own; InputError when it is not allowed."""
+    given = {"trials": trials, "concurrency": concurrency, "seed": seed}
+    changes = {name: value for name, value in given.items() if value is not None}
+    own = {name: getattr(space, name) for name in SearchSpace.model_fields}
+    try:
+        result = SearchSpace.model_validate(own | changes, strict=True)
+    except ValidationError as error:
+        raise InputError(problems.describe(error, SearchSpace)) from None
+    for where, sentence in rules.breaches(result):
+        raise InputError(f"{where}: {sentence}")
+    return result
+
+
+def _expand(raw: dict[str, Any]) -> None:
+    """Writes out what may be given by name alone, and what follows from the number of trials."""
+    workload = raw.get("workload")
+    for part in ("network", "data"):
+        if isinstance(workload, dict) and isinstance(workload.get(part), str):
+            workload[part] = {"name": workload[part]}
+    sampler = raw.setdefault("sampler", {})
+    if isinstance(sampler, str):
+        sampler = raw["sampler"] = {"name": sampler}
+    default = SearchSpace.model_fields["trials"].default
+    trials = raw.get("trials", default)
+    if isinstance(sampler, dict):
+        trials = trials if isinstance(trials, int) else default  # said to be wrong elsewhere
+        sampler.setdefault("startup", max(5, trials // 5))
+        sampler.setdefault("population", min(max(4, trials // 5), 50))

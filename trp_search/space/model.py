@@ -1,0 +1,272 @@
+"""A search space as values: what is fixed, what varies, and the trial that a draw stands for."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from trp_search.objectives import OBJECTIVES, Name, Objective
+from trp_search.records import (
+    Cut,
+    Fraction,
+    Layers,
+    NonNegative,
+    Point,
+    Positive,
+    PositiveInt,
+    Pruning,
+    Scheme,
+    Share,
+    Start,
+    Training,
+    TrialSpec,
+    Workload,
+)
+from trp_search.space import entries, text
+from trp_search.space.entries import (
+    Choice,
+    ChoiceOfLists,
+    Entry,
+    Number,
+    NumberOr,
+    Parameter,
+    PerScheme,
+)
+
+# The plain network's own cuts, from 1.1x to about 4x on the residual networks that are shipped.
+CONTROL_ENERGIES = (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingEntries(_Strict):
+    """A trial's training: what it does not name is taken from the recipe."""
+
+    epochs: PerScheme[Number[PositiveInt]] | None = None
+    batch_size: PerScheme[Number[PositiveInt]] | None = None
+    learning_rate: PerScheme[Number[Positive]] | None = None
+    momentum: PerScheme[Number[Fraction]] | None = None
+    nesterov: PerScheme[Choice[bool]] | None = None
+    weight_decay: PerScheme[Number[NonNegative]] | None = None
+    schedule: PerScheme[Choice[Literal["cosine", "step", "constant"]]] | None = None
+    milestones: PerScheme[ChoiceOfLists[float]] | None = None
+    gamma: PerScheme[Number[Share]] | None = None
+    warmup: PerScheme[Number[Fraction]] | None = None
+    label_smoothing: PerScheme[Number[Fraction]] | None = None
+    precision: PerScheme[Choice[Literal["float32", "bfloat16"]]] | None = None
+    channels_last: PerScheme[Choice[bool]] | None = None
+
+
+class Space(_Strict):
+    """What varies from trial to trial; see `records.Pruning` and `records.Cut`."""
+
+    scheme: Choice[Scheme] = "channel"
+    start: PerScheme[Choice[Start]] = "baseline"
+    energy: PerScheme[Number[Share]] = 0.95
+    period: PerScheme[NumberOr[PositiveInt, Literal["never"]]] = 20
+    projection: PerScheme[Choice[bool]] = True
+    nuclear_weight: PerScheme[Number[NonNegative]] | None = None
+    nuclear_weight_per_step: PerScheme[Number[NonNegative]] | None = None
+    nuclear_every_step: PerScheme[Choice[bool]] = False
+    layers: PerScheme[Choice[Layers]] = "kxk"
+    cut_energy: PerScheme[Number[Share]] | None = None
+    cut_value: PerScheme[Number[Positive]] | None = None
+    reestimate_batch_norm: PerScheme[Choice[bool]] = True
+    batch_norm_images: PerScheme[Number[PositiveInt]] = 2048
+    training: TrainingEntries = TrainingEntries()
+
+    def named(self) -> dict[str, Entry]:
+        """Every entry, given or by default, under its parameter's name; scheme first."""
+        own = {name: getattr(self, name) for name in type(self).model_fields if name != "training"}
+        return {k: v for k, v in (own | self.named_training()).items() if v is not None}
+
+    def named_training(self) -> dict[str, Entry]:
+        """The training entries that are given."""
+        fields = TrainingEntries.model_fields
+        every = {name: getattr(self.training, name) for name in fields}
+        return {name: entry for name, entry in every.items() if entry is not None}
+
+    @property
+    def schemes(self) -> tuple[Scheme, ...]:
+        """Those that can be drawn."""
+        schemes: tuple[Any, ...] = entries.values(self.named()["scheme"])
+        return schemes
+
+
+class Sampler(_Strict):
+    """Who proposes settings.
+
+    Attributes:
+        startup: trials drawn at random before TPE models anything.
+        population: trials of one NSGA-II generation.
+    """
+
+    name: Literal["tpe", "nsga2", "random"] = "tpe"
+    startup: PositiveInt
+    population: Annotated[int, Field(ge=2)]
+
+
+class Resources(_Strict):
+    """What one trial is given; part of a GPU lets that many trials share one."""
+
+    cpus: PositiveInt = 1
+    gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class SearchSpace(_Strict):
+    """Everything a search is told; `load_space` makes one and checks what fields alone cannot.
+
+    Attributes:
+        training: the full recipe: how the plain network is trained and a chosen one refitted.
+        constraints: least accuracy, least speedup, most parameters of a wanted network.
+        repeats: trainings of each setting, with seeds of their own.
+        concurrency: trials at once; None is as many as the resources hold.
+        address: a running Ray cluster to join; None starts one here.
+    """
+
+    workload: Workload
+    training: Training
+    space: Space = Space()
+    objectives: Annotated[tuple[Name, ...], Field(min_length=1)] = ("accuracy", "speedup")
+    constraints: dict[Name, float] = {}
+    sampler: Sampler
+    trials: PositiveInt = 16
+    repeats: PositiveInt = 1
+    concurrency: PositiveInt | None = None
+    resources: Resources = Resources()
+    address: str | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @property
+    def objective_list(self) -> tuple[Objective, ...]:
+        """The objectives, in the order of the study's values."""
+        return tuple(OBJECTIVES[name] for name in self.objectives)
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What varies; `scheme` first, then each entry in turn."""
+        schemes = self.space.schemes
+        return tuple(
+            parameter
+            for name, entry in self.space.named().items()
+            for parameter in entries.parameters(name, entry, schemes=schemes)
+        )
+
+    def settings(self, drawn: Mapping[str, entries.Value]) -> dict[str, entries.Value]:
+        """The setting that `drawn` stands for, flat, with what does not vary, for people."""
+        resolved = self._resolved(drawn)
+        resolved["nuclear_weight"] = _nuclear_weight(resolved)
+        return {name: entries.label(value) for name, value in resolved.items()}
+
+    def trial_spec(
+        self, drawn: Mapping[str, entries.Value], *, name: str, repeat: int
+    ) -> TrialSpec:
+        """The trial `name` of the setting `drawn`; repeats differ in their seed alone."""
+        setting = self._resolved(drawn)
+        overrides = {key: setting[key] for key in self.space.named_training()}
+        return self._spec(
+            name=name,
+            seed=_seed(self.seed, repeat),
+            start=setting["start"],
+            training=dataclasses.replace(self.training, **overrides),
+            pruning=_pruning(setting),
+            cuts=(_cut(setting),),
+        )
+
+    def baseline_spec(self) -> TrialSpec:
+        """The plain network, uncut and cut: the reference that TRP is compared with.
+
+        It is trained by the full recipe, or not at all when the workload brings weights.
+        """
+        return self._spec(
+            name="baseline",
+            seed=self.seed,
+            start="scratch",
+            training=None if self.workload.weights else self.training,
+            pruning=None,
+            cuts=tuple(cut for scheme in self.space.schemes for cut in self._controls(scheme)),
+            score_uncut=True,
+        )
+
+    def violations(self, point: Point) -> dict[str, float]:
+        """By how much `point` misses each constraint; at most 0 where it does not."""
+        return {
+            name: OBJECTIVES[name].sign * (bound - OBJECTIVES[name].read(point))
+            for name, bound in self.constraints.items()
+        }
+
+    def admits(self, point: Point) -> bool:
+        """Whether `point` may be on the front: a trial's, and within every constraint."""
+        return point.role == "trial" and all(by <= 0 for by in self.violations(point).values())
+
+    def dump(self) -> str:
+        """The whole space, defaults included, as YAML that loads as an equal one."""
+        return text.write_mapping(self.model_dump(mode="json", exclude_none=True))
+
+    def _resolved(self, drawn: Mapping[str, entries.Value]) -> dict[str, Any]:
+        named = self.space.named()
+        first = self.space.schemes[0]
+        scheme: Any = entries.resolve("scheme", named["scheme"], scheme=first, drawn=drawn)
+        return {
+            name: entries.resolve(name, entry, scheme=scheme, drawn=drawn)
+            for name, entry in named.items()
+        }
+
+    def _controls(self, scheme: Scheme) -> list[Cut]:
+        named = self.space.named()
+        settings = ("layers", "reestimate_batch_norm", "batch_norm_images")
+        same: dict[str, Any] = {
+            name: entries.first(named[name], scheme=scheme) for name in settings
+        }
+        return [Cut(scheme=scheme, energy=energy, **same) for energy in CONTROL_ENERGIES]
+
+    def _spec(self, **own: object) -> TrialSpec:
+        fixed: dict[str, Any] = own
+        return TrialSpec(
+            workload=self.workload,
+            threads=self.resources.cpus,
+            device="cuda" if self.resources.gpus > 0 else "cpu",
+            split_seed=self.seed,
+            **fixed,
+        )
+
+
+def _pruning(setting: Mapping[str, Any]) -> Pruning:
+    names = ("scheme", "energy", "projection", "nuclear_every_step", "layers")
+    return Pruning(
+        period=None if setting["period"] == "never" else setting["period"],
+        nuclear_weight=_nuclear_weight(setting),
+        **{name: setting[name] for name in names},
+    )
+
+
+def _nuclear_weight(setting: Mapping[str, Any]) -> float:
+    """The paper's lambda; a weight per step is spread over the period that it acts in."""
+    weight: float = setting.get("nuclear_weight", 0.0)
+    per_step: float | None = setting.get("nuclear_weight_per_step")
+    if setting["nuclear_every_step"]:
+        return weight if per_step is None else per_step
+    if setting["period"] == "never":
+        return 0.0
+    return weight if per_step is None else per_step * setting["period"]
+
+
+def _cut(setting: Mapping[str, Any]) -> Cut:
+    names = ("scheme", "layers", "reestimate_batch_norm", "batch_norm_images")
+    value = setting.get("cut_value")
+    return Cut(
+        energy=setting.get("cut_energy", setting["energy"]) if value is None else None,
+        value=value,
+        **{name: setting[name] for name in names},
+    )
+
+
+def _seed(seed: int, repeat: int) -> int:
+    """One of 2**31 seeds, the same for every setting."""
+    digest = hashlib.blake2b(f"{seed}/{repeat}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest) >> 1

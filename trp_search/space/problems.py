@@ -1,0 +1,155 @@
+"""pydantic's errors as one line: key path, value given, what is allowed.
+
+What is allowed is read from the model's JSON schema, so it is said nowhere twice.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+_UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
+_BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
+_NOT_A_MAPPING = {"model_type", "model_attributes_type", "dataclass_type", "dict_type"}
+_WHY = {"resources.gpus": "a trial trains on one device"}
+
+Schema = dict[str, Any]
+
+
+def describe(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first problem; an unknown key goes before the missing one it may have been meant for."""
+    problems = error.errors(include_url=False)
+    unknown = [problem for problem in problems if _is_unknown(problem)]
+    problem = (unknown or problems)[0]
+    schema = model.model_json_schema()
+    loc = [part for part in problem["loc"] if part != "[key]"]
+    where, nodes = _follow(schema, loc[:-1] if unknown else loc)
+    if unknown:
+        where = _join(where, str(loc[-1]))
+    line = f"{where}: {_sentence(problem, nodes, str(loc[-1]) if loc else '')}"
+    return f"{line}: {_WHY[where]}" if where in _WHY else line
+
+
+def _is_unknown(problem: Mapping[str, Any]) -> bool:
+    return problem["type"] in _UNKNOWN or problem["loc"][-1:] == ("[key]",)
+
+
+def _sentence(problem: Mapping[str, Any], nodes: list[Schema], key: str) -> str:
+    kind, given = problem["type"], _shown(problem.get("input"))
+    if _is_unknown(problem):
+        return f"unknown key; {_nearest(key, _keys(nodes))}"
+    if kind == "missing":
+        return f"is missing; it takes {_allowed(nodes)}"
+    if kind == "value_error":
+        return str(problem["ctx"]["error"])
+    if kind == "too_short":
+        return "an empty list leaves nothing to choose from"
+    if kind in _NOT_A_MAPPING:
+        mappings = [node for node in nodes if node.get("type") == "object"]
+        return f"{given} is not {_allowed(mappings)}"
+    if kind in _BOUNDS:
+        return f"{given} is not {_allowed(nodes, noun=False)}"
+    lists = ", or a list of such values" if kind == "union_tag_invalid" else ""
+    return f"{given} is not {_allowed(nodes)}{lists}"
+
+
+def _shown(value: object) -> str:
+    """`value` as a user wrote it, shortened."""
+    text = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _nearest(key: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
+
+
+def _follow(schema: Schema, loc: Sequence[int | str]) -> tuple[str, list[Schema]]:
+    """The key path of an error's location and the schemas that hold there.
+
+    A location also names pydantic's own forks (`<range>`, `nullable`, `int`): no key, left out.
+    """
+    definitions = schema.get("$defs", {})
+    path, nodes = "", _unfold([schema], definitions)
+    for part in loc:
+        below = _unfold(_children(nodes, part), definitions)
+        if below:
+            path, nodes = _join(path, part), below
+    return path, nodes
+
+
+def _join(path: str, part: int | str) -> str:
+    if isinstance(part, int):
+        return f"{path}[{part}]"
+    return f"{path}.{part}" if path else part
+
+
+def _children(nodes: list[Schema], part: int | str) -> list[Schema]:
+    if isinstance(part, int):
+        return [node["items"] for node in nodes if "items" in node]
+    if part.startswith("<"):
+        return []
+    return [child for node in nodes if (child := _property(node, part)) is not None]
+
+
+def _property(node: Schema, name: str) -> Schema | None:
+    other = node.get("additionalProperties")
+    known: Schema | None = node.get("properties", {}).get(name)
+    return known if known is not None or not isinstance(other, dict) else other
+
+
+def _unfold(nodes: list[Schema], definitions: dict[str, Schema]) -> list[Schema]:
+    """`nodes` with every reference and alternative replaced by what it stands for."""
+    out: list[Schema] = []
+    for node in nodes:
+        if "$ref" in node:
+            inner = [definitions[node["$ref"].rpartition("/")[2]]]
+        else:
+            inner = node.get("anyOf") or node.get("oneOf") or []
+        out += _unfold(inner, definitions) if inner else [node]
+    return out
+
+
+def _keys(nodes: list[Schema]) -> list[str]:
+    keys = [
+        key
+        for node in nodes
+        for key in (node.get("properties") or node.get("propertyNames", {}).get("enum", []))
+    ]
+    return list(dict.fromkeys(keys))
+
+
+def _allowed(nodes: list[Schema], *, noun: bool = True) -> str:
+    """What `nodes` let through; without `noun` only the bounds are said."""
+    plain = [node for node in nodes if node.get("type") not in ("object", "array", "null")]
+    if plain:
+        noun = noun or len(plain) > 1
+        return " or ".join(dict.fromkeys(_phrase(node, noun=noun) for node in plain))
+    if keys := _keys(nodes):
+        return f"a mapping with keys among {', '.join(keys)}"
+    return "a list" if any("items" in node for node in nodes) else "a mapping"
+
+
+def _phrase(node: Schema, *, noun: bool) -> str:
+    if "enum" in node:
+        return f"one of {', '.join(map(str, node['enum']))}"
+    if "const" in node:
+        return str(node["const"])
+    kind = node.get("type")
+    if kind in ("integer", "number"):
+        word = "a whole number" if kind == "integer" else "a number"
+        return f"{word} {_interval(node)}".strip() if noun else _interval(node)
+    return {"boolean": "true or false", "string": "text"}.get(str(kind), "")
+
+
+def _interval(node: Schema) -> str:
+    above, least = node.get("exclusiveMinimum"), node.get("minimum")
+    below, most = node.get("exclusiveMaximum"), node.get("maximum")
+    low, high = (least if above is None else above), (most if below is None else below)
+    if low is None or high is None:
+        return "" if low is None else f"at least {low}" if above is None else f"above {low}"
+    return f"in {'[' if above is None else '('}{low}, {high}{']' if below is None else ')'}"

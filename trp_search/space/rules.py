@@ -1,0 +1,70 @@
+"""What has to hold between the entries of a space; each breach is a key path and a sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from trp_search.space import entries
+from trp_search.space.model import SearchSpace
+
+Breach = tuple[str, str]
+
+
+def breaches(space: SearchSpace) -> Iterator[Breach]:
+    """Everything in `space` that no search could use."""
+    yield from _by_scheme(space)
+    yield from _pairs(space)
+    yield from _precision(space)
+    yield from _constraints(space)
+    if len(set(space.objectives)) < len(space.objectives):
+        yield "objectives", "one is in the list twice"
+    if space.trials > 1 and not space.parameters():
+        yield "space", "nothing varies; give an entry a range or a list, or set trials: 1"
+
+
+def _path(space: SearchSpace, name: str) -> str:
+    return f"space.training.{name}" if name in space.space.named_training() else f"space.{name}"
+
+
+def _by_scheme(space: SearchSpace) -> Iterator[Breach]:
+    for name, entry in space.space.named().items():
+        if isinstance(entry, entries.ByScheme):
+            for scheme in space.space.schemes:
+                if scheme not in entry.by_scheme:
+                    where = f"{_path(space, name)}.by_scheme"
+                    yield where, f"has no entry for {scheme}, which can be drawn"
+
+
+def _pairs(space: SearchSpace) -> Iterator[Breach]:
+    own = space.space
+    if own.nuclear_weight is not None and own.nuclear_weight_per_step is not None:
+        yield "space", "takes nuclear_weight or nuclear_weight_per_step, not both"
+    if own.cut_energy is not None and own.cut_value is not None:
+        yield "space", "takes cut_energy or cut_value, not both"
+    if True in _possible(space, "nesterov") and 0 in _possible(space, "momentum"):
+        yield "space.training", "nesterov needs momentum above 0, and momentum can be 0"
+
+
+def _precision(space: SearchSpace) -> Iterator[Breach]:
+    for where, values in (
+        ("training", (space.training.precision,)),
+        ("space.training", _possible(space, "precision")),
+    ):
+        if space.resources.gpus == 0 and "bfloat16" in values:
+            yield f"{where}.precision", "'bfloat16' needs a GPU, and resources.gpus is 0"
+            return
+
+
+def _possible(space: SearchSpace, name: str) -> tuple[entries.Plain, ...]:
+    """What the training setting `name` of a trial can be."""
+    entry = space.space.named_training().get(name)
+    return (getattr(space.training, name),) if entry is None else entries.values(entry)
+
+
+def _constraints(space: SearchSpace) -> Iterator[Breach]:
+    for name, bound in space.constraints.items():
+        if name == "accuracy" and not 0 <= bound <= 1:
+            yield f"constraints.{name}", f"{bound:g} is not in [0, 1]"
+        if name != "accuracy" and not 1 <= bound < math.inf:
+            yield f"constraints.{name}", f"{bound:g} is not at least 1"

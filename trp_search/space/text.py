@@ -1,0 +1,81 @@
+"""YAML in and out: plain values only, every key once, `1e-5` a number and `on` a word."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from typing_extensions import override
+
+from trp_search.errors import InputError
+
+# YAML 1.2's core schema: PyYAML's own rules (1.1) read 1e-5 as text, `no` as false, 1:30 as 90.
+_PLAIN = {
+    "bool": (r"true|false", "tf"),
+    "null": (r"~|null|", "~n"),
+    "int": (r"[-+]?[0-9]+", "-+0123456789"),
+    "float": (
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan",
+        "-+0123456789.",
+    ),
+}
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - PyYAML's own attribute
+
+    @override
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key is not text", problem_mark=key.start_mark)
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes exactly the words that `_Loader` would not read as text."""
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - PyYAML's own attribute
+
+
+for _kind, (_pattern, _first) in _PLAIN.items():
+    for _side in (_Loader, _Dumper):
+        _side.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_kind}",
+            re.compile(f"^(?:{_pattern})$"),
+            ["", *_first] if _kind == "null" else list(_first),
+        )
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping written in the YAML file `path`; InputError, one line, when there is none."""
+    try:
+        # Only plain values are built: _Loader derives from SafeLoader.
+        value = yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except yaml.MarkedYAMLError as error:
+        raise InputError(f"{path}: {_where(error)}{error.problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds no mapping with keys such as workload:")
+    return value
+
+
+def write_mapping(value: dict[str, Any]) -> str:
+    """`value` as YAML that `read_mapping` gives back."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=100)
+
+
+def _where(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    return f"line {mark.line + 1}: " if mark else ""

@@ -1,0 +1,1 @@
+"""Training with Trained Rank Pruning."""

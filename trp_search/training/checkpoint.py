@@ -1,0 +1,89 @@
+"""A training between two epochs, as one safetensors file written whole; nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from trp_search.errors import InputError
+from trp_search.store import replacing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a training is: epochs done, optimiser steps done, time spent."""
+
+    epoch: int = 0
+    iteration: int = 0
+    seconds: float = 0.0
+
+
+def save_weights(path: Path, network: nn.Module) -> None:
+    """Writes the network's state to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        save_file(_own(network.state_dict()), temporary)
+
+
+def load_tensors(network: nn.Module, path: Path) -> None:
+    """Puts a safetensors file's weights into `network`.
+
+    Raises:
+        InputError: the file is missing or damaged, or does not fit the network.
+    """
+    tensors, _ = _read(path)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = textwrap.shorten(str(error).partition("\n")[2], 160, placeholder=" ...")
+        raise InputError(f"{path}: not this network's weights: {reason}") from None
+
+
+def save_checkpoint(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Writes weights, momentum and progress to `path`, whole or not at all."""
+    tensors = {f"network.{name}": t for name, t in network.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        buffer = optimizer.state[parameter].get("momentum_buffer")
+        if buffer is not None:
+            tensors[f"momentum.{name}"] = buffer
+    with replacing(path) as temporary:
+        save_file(_own(tensors), temporary, metadata={"progress": json.dumps(asdict(progress))})
+
+
+def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Puts a checkpoint's weights and momentum in place and returns its progress."""
+    tensors, metadata = _read(path)
+    prefix = "network."
+    network.load_state_dict(
+        {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    )
+    for name, parameter in network.named_parameters():
+        buffer = tensors.get(f"momentum.{name}")
+        if buffer is not None:
+            optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(
+                buffer
+            )
+    return Progress(**json.loads(metadata["progress"]))
+
+
+def _own(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    # Tied weights share memory, which the format refuses; each name gets its own copy.
+    return {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of weights")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a whole safetensors file: {error}") from None

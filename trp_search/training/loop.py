@@ -1,0 +1,163 @@
+"""The training loop: a generator of one report per epoch, resumable between epochs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
+from torch.nn import functional
+
+from trp_search.evaluation import DivergedError, evaluate
+from trp_search.records import EpochReport, Pruning, Training
+from trp_search.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from trp_search.training.regulariser import TrainedRankPruning
+from trp_search.training.schedule import learning_rate
+from trp_search.workloads.data import Train, Validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What one training reads: images, settings, where its checkpoint is, and its seed."""
+
+    name: str
+    train: Train
+    validation: Validation
+    training: Training
+    pruning: Pruning | None
+    checkpoint: Path
+    seed: int
+    device: str
+
+
+def train(network: nn.Module, job: Job) -> Iterator[EpochReport]:
+    """Trains `network` in place, from its checkpoint when there is one.
+
+    Every random draw is a function of (seed, epoch), so a training that was killed and resumed
+    gives the weights of one that was not, bit for bit on a CPU.
+
+    Raises:
+        DivergedError: the loss or a weight is not finite.
+    """
+    loop = _Loop(network, job)
+    while loop.progress.epoch < job.training.epochs:
+        yield loop.epoch()
+
+
+class _Loop:
+    def __init__(self, network: nn.Module, job: Job) -> None:
+        settings = job.training
+        layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+        self.network = network.to(device=job.device, memory_format=layout)  # type: ignore[call-overload]
+        self.job = job
+        self.optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            nesterov=settings.nesterov,
+            weight_decay=settings.weight_decay,
+        )
+        self.pruning = _regulariser(network, job.pruning)
+        self.progress = Progress()
+        if job.checkpoint.exists():
+            self.progress = load_checkpoint(job.checkpoint, network, self.optimizer)
+        if self.pruning is not None:
+            self.pruning.load_state_dict({"iteration": self.progress.iteration})
+
+    def epoch(self) -> EpochReport:
+        """One pass over the training images, scored on validation and written down."""
+        job, done = self.job, self.progress
+        started = time.perf_counter()
+        loss, steps = self._pass(done)
+        if loss is None:
+            raise DivergedError(f"the loss was not finite in epoch {done.epoch + 1}")
+        result = evaluate(self.network, job.validation.batches(_EVALUATION_BATCH))
+        seconds = time.perf_counter() - started
+        self.progress = Progress(
+            epoch=done.epoch + 1,
+            iteration=done.iteration + steps,
+            seconds=done.seconds + seconds,
+        )
+        save_checkpoint(job.checkpoint, self.network, self.optimizer, self.progress)
+        return EpochReport(
+            trial=job.name,
+            epoch=self.progress.epoch,
+            epochs=job.training.epochs,
+            loss=loss,
+            accuracy=result.accuracy,
+            learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+            seconds=seconds,
+        )
+
+    def _pass(self, done: Progress) -> tuple[float | None, int]:
+        """Mean loss, None when not finite, and the number of steps."""
+        job, settings = self.job, self.job.training
+        # Seeded per epoch for what the network itself draws (dropout); data has its own generator.
+        torch.manual_seed(job.seed * 100_003 + done.epoch)
+        self.network.train()
+        per_epoch = max(1, len(job.train) // settings.batch_size)
+        total: Tensor | None = None
+        steps = 0
+        for images, labels in job.train.batches(
+            settings.batch_size, seed=job.seed, epoch=done.epoch
+        ):
+            rate = learning_rate(settings, (done.epoch + steps / per_epoch) / settings.epochs)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            loss = self._step(images, labels)
+            total = loss if total is None else total + loss
+            steps += 1
+        assert total is not None, "no batch of training images"
+        mean = total.item() / steps
+        return (mean if torch.isfinite(total) else None), steps
+
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One optimiser step; the loss stays on the device."""
+        settings = self.job.training
+        if settings.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        if self.pruning is not None:
+            self._truncate(self.pruning)
+        with torch.autocast(
+            self.job.device, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
+        ):
+            output = self.network(images)
+            # GoogLeNet and Inception return named tuples while training.
+            logits = output if isinstance(output, Tensor) else output[0]
+            loss = functional.cross_entropy(
+                logits, labels, label_smoothing=settings.label_smoothing
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.pruning is not None:
+            self.pruning.before_step()
+        self.optimizer.step()
+        return loss.detach()
+
+    def _truncate(self, pruning: TrainedRankPruning) -> None:
+        try:
+            pruning.before_forward()
+        except LinAlgError:
+            raise DivergedError("a weight was not finite at a truncation") from None
+
+
+_EVALUATION_BATCH = 256
+
+
+def _regulariser(network: nn.Module, pruning: Pruning | None) -> TrainedRankPruning | None:
+    if pruning is None:
+        return None
+    return TrainedRankPruning(
+        network,
+        scheme=pruning.scheme,
+        energy=pruning.energy,
+        period=pruning.period,
+        projection=pruning.projection,
+        nuclear_weight=pruning.nuclear_weight,
+        nuclear_every_step=pruning.nuclear_every_step,
+        layers=pruning.layers,
+    )

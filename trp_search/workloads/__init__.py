@@ -1,0 +1,1 @@
+"""Workloads: a name -> a network; a name -> train, validation and test images."""

@@ -1,0 +1,54 @@
+"""`package.module:callable`, as a user writes it, to the callable."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trp_search.errors import InputError
+
+
+def is_callable_name(name: str) -> bool:
+    """Whether `name` is of the form `package.module:callable`."""
+    return ":" in name
+
+
+def called(name: str, options: dict[str, Any], *, where: str) -> object:
+    """What the callable `name` returns for `options`; InputError that begins with `where`."""
+    function = _resolve(name, where)
+    try:
+        result: object = function(**options)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{where}: {name} raised {one_line(error)}") from error
+    return result
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's type and text without line breaks."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _resolve(name: str, where: str) -> Callable[..., Any]:
+    module_name, _, attribute = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # a console script does not look where it is run
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise InputError(f"{where}: {name!r}: there is no module {error.name}") from None
+        raise InputError(f"{where}: {name!r}: importing it raised {one_line(error)}") from error
+    except Exception as error:
+        raise InputError(f"{where}: {name!r}: importing it raised {one_line(error)}") from error
+    function = getattr(module, attribute, None)
+    if function is None:
+        raise InputError(f"{where}: {name!r}: {module_name} has no {attribute or 'empty name'}")
+    if not callable(function):
+        raise InputError(f"{where}: {name!r}: {attribute} is not callable")
+    found: Callable[..., Any] = function
+    return found

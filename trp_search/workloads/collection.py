@@ -1,0 +1,23 @@
+"""What every source of images gives: labels at once, pixels on demand."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+
+class Collection(ABC):
+    """Training images, then held-out ones, numbered through.
+
+    Attributes:
+        labels: int64 (n,).
+        training: how many of the n are training images.
+    """
+
+    labels: Tensor
+    training: int
+
+    @abstractmethod
+    def read(self, ids: Tensor) -> Tensor:
+        """uint8 (len(ids), c, h, w) on the CPU, and no other image is decoded."""

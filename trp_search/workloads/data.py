@@ -1,0 +1,210 @@
+"""A workload's images by name, split into what is learnt from, chosen on and looked at last."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trp_search.errors import InputError
+from trp_search.records import DataSpec, from_json, to_json
+from trp_search.workloads import folder, pixels
+from trp_search.workloads.callables import is_callable_name
+from trp_search.workloads.choose import balanced
+from trp_search.workloads.collection import Collection
+from trp_search.workloads.given import Given
+from trp_search.workloads.images import HeldImages, Images, Normalisation, Shape
+from trp_search.workloads.seeds import seeded
+from trp_search.workloads.splits import Splits, Test, Train, Validation
+
+__all__ = ["Shape", "Splits", "Test", "Train", "Validation", "describe", "load", "sizes"]
+
+_WHERE = "workload.data"
+_FIXED = {
+    "digits": Shape(channels=1, height=8, width=8, classes=10),
+    "cifar10": Shape(channels=3, height=32, width=32, classes=10),
+    "cifar100": Shape(channels=3, height=32, width=32, classes=100),
+}
+
+
+def describe(spec: DataSpec) -> Shape:
+    """The shape of the images that `spec` names; reads as little as that takes.
+
+    Nothing is read when `spec` itself says all of it, so that a space can be checked where its
+    data are not.
+    """
+    return _described(to_json(spec))
+
+
+def load(spec: DataSpec, *, split_seed: int, outside_weights: bool, device: str) -> Splits:
+    """The images that `spec` names, in three parts that share none.
+
+    Validation is a share of the training images and test is the held-out set. With
+    `outside_weights`, which may have seen every training image, validation and test are the two
+    halves of the held-out set instead. The last two sets loaded are kept for the next trial.
+
+    Raises:
+        InputError: the images are missing, unreadable or fewer than asked for.
+    """
+    return _loaded(to_json(spec), split_seed, outside_weights, device)
+
+
+def sizes(spec: DataSpec, *, outside_weights: bool) -> tuple[int, int, int]:
+    """How many training, validation and test images `load` would give; decodes none of them.
+
+    Raises:
+        InputError: as `load`, but for images that cannot be decoded.
+    """
+    parts = _divided(_collection(spec), spec, seed=0, outside_weights=outside_weights)
+    train, validation, test = (len(part) for part in parts)
+    return train, validation, test
+
+
+@lru_cache(maxsize=16)
+def _described(text: str) -> Shape:
+    spec = from_json(DataSpec, text)
+    _check(spec)
+    channels, size, classes = spec.channels or 3, spec.image_size, spec.classes
+    if spec.name in _FIXED:
+        shape = _FIXED[spec.name]
+    elif spec.name == "images" and (size is None or classes is None or _root(spec).is_dir()):
+        shape = folder.describe(_root(spec), channels=channels, size=size, classes=classes)
+    elif size and classes and (spec.name == "images" or spec.channels):
+        shape = Shape(channels=channels, height=size, width=size, classes=classes)
+    else:
+        shape = Given(spec).shape
+    return dataclasses.replace(
+        shape,
+        channels=spec.channels or shape.channels,
+        height=size or shape.height,
+        width=size or shape.width,
+    )
+
+
+@lru_cache(maxsize=2)
+def _loaded(text: str, split_seed: int, outside_weights: bool, device: str) -> Splits:  # noqa: FBT001  a cache's key
+    spec = from_json(DataSpec, text)
+    shape = describe(spec)
+    collection = _collection(spec)
+    parts = _divided(collection, spec, seed=split_seed, outside_weights=outside_weights)
+    ids = torch.cat(parts).sort().values
+    train, validation, test = (torch.searchsorted(ids, part) for part in parts)
+    make = _streamed if spec.stream else _held
+    images = make(collection, spec, ids, train=train, device=device)
+    return Splits(
+        train=Train(images=images, rows=train, augment=spec.augment),
+        validation=Validation(images=images, rows=validation),
+        test=Test(images=images, rows=test),
+        shape=shape,
+    )
+
+
+def _held(
+    collection: Collection, spec: DataSpec, ids: Tensor, *, train: Tensor, device: str
+) -> Images:
+    shape = describe(spec)
+    read = collection.read(ids)
+    held = pixels.fitted(read, channels=shape.channels, size=(shape.height, shape.width))
+    return HeldImages(
+        held.to(device),
+        collection.labels[ids].to(device),
+        ids,
+        normalisation=_given(spec, shape.channels) or Normalisation.of(held[train]),
+        mirror=spec.name != "digits",
+    )
+
+
+def _given(spec: DataSpec, channels: int) -> Normalisation | None:
+    if spec.mean is None or spec.std is None:
+        return None
+    if len(spec.mean) != channels:
+        raise InputError(f"{_WHERE}.mean: {len(spec.mean)} numbers for {channels} channels")
+    return Normalisation(mean=spec.mean, std=spec.std)
+
+
+def _streamed(
+    collection: Collection, spec: DataSpec, ids: Tensor, *, train: Tensor, device: str
+) -> Images:
+    from trp_search.workloads.streamed import StreamedImages  # noqa: PLC0415  as `_collection`
+
+    assert isinstance(collection, folder.Folder)
+    del train  # normalised by ImageNet's statistics, not by its own
+    return StreamedImages(
+        [collection.files[number] for number in ids.tolist()],
+        collection.labels[ids],
+        ids,
+        size=describe(spec).height,
+        normalisation=_given(spec, 3),
+        workers=spec.workers,
+        device=device,
+    )
+
+
+def _divided(
+    collection: Collection, spec: DataSpec, *, seed: int, outside_weights: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The numbers of the training, validation and test images, each sorted."""
+    every = torch.arange(len(collection.labels))
+    labels = collection.labels
+    training = _subset(every[: collection.training], labels, "subset", spec.subset, seed=seed)
+    held_out = _subset(
+        every[collection.training :], labels, "heldout_subset", spec.heldout_subset, seed=seed
+    )
+    divided = held_out if outside_weights else training
+    count = len(divided) // 2 if outside_weights else max(1, round(spec.validation * len(divided)))
+    if not 0 < count < len(divided):
+        raise InputError(f"{_WHERE}: {len(divided)} images are too few to set validation aside")
+    chosen = balanced(labels[divided], count, generator=seeded("validation", seed))
+    if outside_weights:
+        return training, divided[chosen], divided[~chosen]
+    return divided[~chosen], divided[chosen], held_out
+
+
+def _subset(ids: Tensor, labels: Tensor, key: str, count: int | None, *, seed: int) -> Tensor:
+    if count is None:
+        return ids
+    if count > len(ids):
+        raise InputError(f"{_WHERE}.{key}: {count} is more than the {len(ids)} images there are")
+    return ids[balanced(labels[ids], count, generator=seeded(key, seed))]
+
+
+def _collection(spec: DataSpec) -> Collection:
+    # Each source loads a library that costs seconds, and a workload needs one of them.
+    if spec.name == "digits":
+        from trp_search.workloads.embedded import Digits  # noqa: PLC0415
+
+        return Digits()
+    if spec.name in _FIXED:
+        from trp_search.workloads.cifar import Cifar  # noqa: PLC0415
+
+        return Cifar(spec.name, root=_root(spec), download=spec.download)
+    if spec.name == "images":
+        return folder.Folder(_root(spec), channels=spec.channels or 3, size=spec.image_size)
+    return Given(spec)
+
+
+def _root(spec: DataSpec) -> Path:
+    if spec.root is None:
+        raise InputError(f"{_WHERE}.root: is missing; {spec.name} needs the folder of its files")
+    return Path(os.path.expandvars(spec.root)).expanduser()
+
+
+def _check(spec: DataSpec) -> None:
+    """What can be said of `spec` without reading anything."""
+    if not is_callable_name(spec.name) and spec.name not in (*_FIXED, "images"):
+        close = difflib.get_close_matches(spec.name, (*_FIXED, "images"), n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        known = ", ".join((*_FIXED, "images"))
+        raise InputError(
+            f"{_WHERE}: {spec.name!r} is not known; {hint}There are {known} and "
+            "package.module:callable"
+        )
+    if spec.channels not in (None, 1, 3):
+        raise InputError(f"{_WHERE}.channels: {spec.channels} is not 1 or 3")
+    if spec.stream and (spec.name != "images" or spec.image_size is None or spec.channels == 1):
+        raise InputError(f"{_WHERE}.stream: needs data images in colour and an image_size")

@@ -1,0 +1,62 @@
+"""Decoded images of one shape: uint8, (c, h, w)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from trp_search.errors import InputError
+
+_MODES = {1: "L", 3: "RGB"}
+
+
+def from_pil(image: Image.Image, *, channels: int, size: int | None) -> Tensor:
+    """The image in 1 or 3 channels; with `size`, its middle square brought to that side."""
+    picture = image.convert(_MODES[channels])
+    if size is not None and picture.size != (size, size):
+        picture = _centre(picture, size)
+    array = np.array(picture, dtype=np.uint8).reshape(picture.height, picture.width, channels)
+    return torch.from_numpy(array).permute(2, 0, 1).contiguous()
+
+
+def stacked(images: Iterable[Tensor]) -> Tensor:
+    """(n, c, h, w) of images of one shape; InputError when they differ."""
+    every = list(images)
+    shapes = {tuple(image.shape[1:]) for image in every}
+    if len(shapes) > 1:
+        (a, b), (c, d) = sorted(shapes)[:2]
+        raise InputError(
+            f"workload.data.image_size: images differ in size ({a}x{b}, {c}x{d}); "
+            "give the side in pixels that they are brought to"
+        )
+    return torch.stack(every)
+
+
+def fitted(pixels: Tensor, *, channels: int, size: tuple[int, int]) -> Tensor:
+    """uint8 `pixels` (n, c, h, w) as grey or in colour, stretched to `size` (height, width)."""
+    if pixels.shape[1] != channels:
+        if {pixels.shape[1], channels} != {1, 3}:
+            raise InputError(
+                f"workload.data.channels: {channels} cannot be made of {pixels.shape[1]}"
+            )
+        grey = pixels.float().mean(1, keepdim=True).round().byte()
+        pixels = grey.expand(-1, channels, -1, -1)
+    if pixels.shape[2:] == size:
+        return pixels.contiguous()
+    parts = [
+        functional.interpolate(part.float(), size, mode="bilinear", antialias=True)
+        for part in torch.split(pixels, 1024)
+    ]
+    return torch.cat([part.round().clamp(0, 255).byte() for part in parts])
+
+
+def _centre(picture: Image.Image, size: int) -> Image.Image:
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    box = (left, top, left + side, top + side)
+    return picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
