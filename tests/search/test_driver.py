@@ -203,18 +203,13 @@ def test_a_driver_that_cannot_go_on_says_why_and_leaves_its_trials_to_be_resumed
         run_search(make_space(), folder, on_event=fill_the_disk)
     found = Search(space=make_space(), folder=folder, events=[]).trials()
     assert TrialState.FAIL not in {optuna_trial.state for optuna_trial in found}
-    ends: list[str] = []
-    run_search(
-        make_space(),
-        folder,
-        trials=2,
-        on_event=lambda event: (
-            ends.append(event.result.trial) if isinstance(event, Finished) else None
-        ),
-    )
+    events: list[Event] = []
+    run_search(make_space(), folder, trials=2, on_event=events.append)
     assert {point.id for point in folder.read_points() if point.role == "trial"} == {"0", "1"}
-    # Trial 0 may have ended while the first driver fell: then it is told and not run again.
-    assert ends in (["0", "1"], ["1", "0"], ["1"])
+    ends = [event.result.trial for event in events if isinstance(event, Finished)]
+    assert len(set(ends)) == len(ends)
+    # What ended while the first driver fell, trial 0 or the plain network, is not run again.
+    assert {"1"} <= set(ends) <= {"baseline", "0", "1"}
 
 
 def test_a_second_search_in_the_same_folder_is_refused(
