@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 Scheme = Literal["channel", "spatial", "decoupled"]
+CutScheme = Literal["channel", "spatial", "decoupled", "per-layer"]
+Spread = Literal["knapsack", "greedy", "least-worst", "energy", "uniform"]
 Layers = Literal["kxk", "all"]
 Start = Literal["baseline", "scratch"]
-Role = Literal["baseline", "control", "trial", "refit"]
+Role = Literal["baseline", "control", "trial", "derived", "raced", "refit"]
 
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Speedup = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 T = TypeVar("T")
@@ -131,6 +134,8 @@ class Pruning:
     Attributes:
         scheme: how a weight is unfolded into a matrix.
         energy: share of squared singular values that a truncation keeps.
+        speedup: what truncations aim at in place of an energy: ranks are chosen anew over all
+            layers each time so that the network would run this many times fewer multiply-adds.
         period: iterations between truncated SVDs (the paper's m); None is never.
         projection: whether the weight is replaced by its truncation.
         nuclear_weight: factor of U V^T in the gradient (the paper's lambda); 0 is off.
@@ -140,6 +145,7 @@ class Pruning:
 
     scheme: Scheme = "channel"
     energy: Share = 0.95
+    speedup: Speedup | None = None
     period: PositiveInt | None = 20
     projection: bool = True
     nuclear_weight: NonNegative = 0.0
@@ -149,20 +155,68 @@ class Pruning:
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
 class Cut:
-    """How trained weights become ranks: keep an energy, or keep singular values above a value."""
+    """How trained weights become ranks. Exactly one of the first six says how much is kept.
 
-    scheme: Scheme = "channel"
+    Attributes:
+        energy: this share of each layer's squared singular values.
+        value: singular values at or above this.
+        ratio: this share of each layer's full rank.
+        evbmf: what stands out of noise (empirical variational Bayesian matrix factorisation).
+        speedup: what fits multiply-adds before / after, spread over layers by `spread`.
+        parameters: what fits this many parameters, spread in the same way.
+        scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most.
+        spread: `knapsack` (least sum of lost energies), `greedy` (largest product of kept ones),
+            `least-worst` (ALDS's criterion), or one `energy` or one `uniform` ratio in all layers.
+        multiple: ranks are multiples of this.
+        calibration_images: training images whose activations weigh what is lost; 0 looks at
+            weights alone.
+        layers: `kxk` or `all`.
+        reestimate_batch_norm: whether statistics are measured again after the cut.
+        batch_norm_images: on how many training images.
+    """
+
     energy: Share | None = None
     value: Positive | None = None
+    ratio: Share | None = None
+    evbmf: bool = False
+    speedup: Speedup | None = None
+    parameters: PositiveInt | None = None
+    scheme: CutScheme = "channel"
+    spread: Spread = "knapsack"
+    multiple: PositiveInt = 1
+    calibration_images: Annotated[int, Field(ge=0)] = 0
     layers: Layers = "all"
     reestimate_batch_norm: bool = True
     batch_norm_images: PositiveInt = 2048
 
     @model_validator(mode="after")
-    def _one_rule(self) -> Cut:
-        if (self.energy is None) == (self.value is None):
-            raise ValueError("a cut needs either an energy or a value")
+    def _one_amount(self) -> Cut:
+        amounts = (self.energy, self.value, self.ratio, self.speedup, self.parameters)
+        if sum(amount is not None for amount in amounts) + self.evbmf != 1:
+            raise ValueError(
+                "a cut needs exactly one of energy, value, ratio, evbmf, speedup and parameters"
+            )
         return self
+
+    @property
+    def name(self) -> str:
+        """Short: `per-layer-2x-aware`, `channel-0.9`."""
+        amount = {
+            "": self.energy,
+            "value-": self.value,
+            "ratio-": self.ratio,
+            "parameters-": self.parameters,
+        }
+        parts = [f"{key}{value:g}" for key, value in amount.items() if value is not None]
+        if self.speedup is not None:
+            parts.append(f"{self.speedup:g}x")
+        if self.evbmf:
+            parts.append("evbmf")
+        if self.speedup is not None or self.parameters is not None:
+            parts += [self.spread] if self.spread != "knapsack" else []
+        parts += [f"by-{self.multiple}"] if self.multiple > 1 else []
+        parts += ["aware"] if self.calibration_images else []
+        return "-".join([self.scheme, *parts])
 
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
@@ -170,9 +224,11 @@ class TrialSpec:
     """Everything one training and its scores depend on.
 
     `name` is the folder under `trials/`: an Optuna number (`7`), a repeat of it (`7r1`) or
-    `baseline`. `pruning` is None for a plain training. Each of `cuts` becomes a point; an
-    uncut network is scored as well when `score_uncut`. `baseline` names the trial whose weights
-    a start from the baseline takes. With `fit_on_validation` validation images are trained on.
+    `baseline`. `pruning` is None for a plain training. Each of `cuts` becomes a point; those of
+    `race` run against each other, first on `race_images` validation images, and one that is out of
+    reach is left out. An uncut network is scored as well when `score_uncut`. `baseline` names the
+    trial whose weights a start from the baseline takes. With `fit_on_validation` validation images
+    are trained on.
     """
 
     name: str
@@ -182,6 +238,8 @@ class TrialSpec:
     training: Training | None
     pruning: Pruning | None
     cuts: tuple[Cut, ...]
+    race: tuple[Cut, ...] = ()
+    race_images: PositiveInt = 1000
     score_uncut: bool = False
     threads: PositiveInt = 1
     device: Literal["cpu", "cuda"] = "cpu"
@@ -205,7 +263,10 @@ class EpochReport:
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
 class Layer:
-    """One layer of a cut network: its rank, or why it is dense; multiply-adds are per image."""
+    """One layer of a cut network: its rank, or why it is dense; multiply-adds are per image.
+
+    `kept` is the share of energy that each scheme on offer keeps at what the layer now costs.
+    """
 
     name: str
     scheme: Scheme | None
@@ -216,6 +277,7 @@ class Layer:
     parameters: int
     dense_parameters: int
     reason: str | None
+    kept: dict[Scheme, float] = field(default_factory=dict)
 
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
@@ -223,8 +285,10 @@ class Point:
     """A scored network. Accuracy is on validation; test lives in its own file.
 
     Attributes:
-        id: unique in the run: `baseline`, `plain-channel-0.9` or the trial's name.
-        role: `trial` points make the front; `control` points are cuts of the plain network; a
+        id: unique in the run: `baseline`, `plain-channel-0.9`, a trial's name or that and a cut's.
+        role: `trial` points, cut as their trial was told to be, and `derived` ones, further cuts of
+            the same weights, make the front; a `raced` one fell back on a sample of the validation
+            images and was not scored on more; `control` points are cuts of the plain network; a
             `refit` point was trained on the validation images too: its accuracy says nothing.
         settings: what was varied, flat, for people.
         batch_norm: what was done to the statistics after the cut.
@@ -242,7 +306,7 @@ class Point:
     dense_macs: PositiveInt
     parameters: int
     dense_parameters: int
-    scheme: Scheme | None
+    scheme: CutScheme | None
     cut: Cut | None
     settings: dict[str, float | int | str | bool | None]
     layers: tuple[Layer, ...]
@@ -253,6 +317,11 @@ class Point:
     def speedup(self) -> float:
         """Multiply-adds before / after."""
         return self.dense_macs / self.macs
+
+    @property
+    def searched(self) -> bool:
+        """Whether a trial made it and it was scored in full, so that it may be on the front."""
+        return self.role in ("trial", "derived")
 
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
@@ -269,12 +338,16 @@ class TestScore:
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
 class TrialResult:
-    """How a trial ended: points, or why there are none (`diverged` or `failed`)."""
+    """How a trial ended: points, or why there are none (`diverged` or `failed`).
+
+    `refused` says, by name, why a cut that ran for a point is none.
+    """
 
     trial: str
     points: tuple[Point, ...]
     diverged: str | None = None
     failed: str | None = None
+    refused: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -297,3 +370,13 @@ def to_dict(record: object) -> dict[str, Any]:
 def from_json(kind: type[T], text: str | bytes) -> T:
     """A record of `kind`; raises `pydantic.ValidationError` (a ValueError) when it is not one."""
     return TypeAdapter(kind).validate_json(text)
+
+
+def problem(error: ValueError) -> str:
+    """The first thing that a record refused: field, value given, what is allowed."""
+    if not isinstance(error, ValidationError):
+        return " ".join(str(error).split())
+    first = error.errors(include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['input']!r}: {message[0].lower()}{message[1:]}" if place else message

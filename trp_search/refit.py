@@ -22,11 +22,13 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
         InputError: no such point, or one that no trial made.
     """
     point = folder.point(point_id)
-    if point.role != "trial":
+    if not point.searched or point.cut is None:
         raise InputError(f"point {point_id!r}: a {point.role} point has no setting to refit")
     spec = trial.on_this_machine(folder.trial(point.trial).read_spec())
     recipe = trial.on_this_machine(folder.trial("baseline").read_spec())
-    final = dataclasses.replace(spec, name=f"refit-{point_id}", fit_on_validation=True)
+    final = dataclasses.replace(
+        spec, name=f"refit-{point_id}", cuts=(point.cut,), race=(), fit_on_validation=True
+    )
     if spec.start == "baseline" and recipe.training is not None:
         final = dataclasses.replace(final, baseline=f"{final.name}-plain")
         plain = yield from _refit_plain(recipe, final.baseline, folder)
@@ -48,7 +50,7 @@ def _refit_plain(
     recipe: TrialSpec, name: str, folder: RunFolder
 ) -> Generator[EpochReport, None, TrialResult]:
     spec = dataclasses.replace(
-        recipe, name=name, cuts=(), score_uncut=False, fit_on_validation=True
+        recipe, name=name, cuts=(), race=(), score_uncut=False, fit_on_validation=True
     )
     _forget_failure(folder.trial(name))
     for item in trial.run(spec, folder):

@@ -16,14 +16,21 @@ from trp_search.records import (
     Cut,
     EpochReport,
     Point,
-    Role,
     TestScore,
     Training,
     TrialResult,
     TrialSpec,
     to_json,
 )
-from trp_search.scoring.candidate import Cost, RefusedError, Scored, cost_of, score_cut, score_uncut
+from trp_search.scoring.candidate import (
+    Cuts,
+    RefusedError,
+    Scored,
+    cost_of,
+    example,
+    score_uncut,
+)
+from trp_search.scoring.points import Origin
 from trp_search.store import RunFolder, TrialFolder, append_record, exclusive, write_whole
 from trp_search.training.checkpoint import load_tensors, save_weights
 from trp_search.training.loop import Job, train
@@ -74,15 +81,55 @@ def _train_and_score(
             yield report
     seconds = sum(report.seconds for report in place.read_epochs())
     save_weights(place.weights, network)
-    points = []
-    if spec.score_uncut:
-        points.append(_point(spec, None, score_uncut(network, splits), dense, seconds))
-    for cut in spec.cuts:
-        scored = score_cut(network, cut, splits)
-        point = _point(spec, cut, scored, dense, seconds)
-        save_weights(place.point_weights(point.id), scored.network)
-        points.append(point)
-    return TrialResult(trial=spec.name, points=tuple(points), seconds=seconds)
+    origin = Origin(spec=spec, dense=dense, seconds=seconds)
+    points, refused = _score(network, splits, origin, place)
+    return TrialResult(trial=spec.name, points=points, refused=refused, seconds=seconds)
+
+
+def _score(
+    network: nn.Module, splits: data.Splits, origin: Origin, place: TrialFolder
+) -> tuple[tuple[Point, ...], dict[str, str]]:
+    """Every point that the trial asks for, their weights kept, and what a race refused."""
+    spec, cuts = origin.spec, Cuts(network, splits)
+    points = [origin.point(score_uncut(network, splits), None)] if spec.score_uncut else []
+    points += [_kept(place, origin, cut, cuts.score(cut)) for cut in spec.cuts]
+    race = cuts.race(spec.race, images=spec.race_images)
+    points += [_kept(place, origin, cut, scored) for cut, scored in race.survivors]
+    points += [origin.point(scored, cut, raced=True) for cut, scored in race.behind]
+    return tuple(points), dict(race.refused)
+
+
+def _kept(place: TrialFolder, origin: Origin, cut: Cut, scored: Scored) -> Point:
+    """The point of a cut, its weights written."""
+    point = origin.point(scored, cut)
+    save_weights(place.point_weights(point.id), scored.made.network)
+    return point
+
+
+def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
+    """A further point from the stored weights of the trial `name`; the run's list lacks it yet.
+
+    Raises:
+        InputError: there is no such trial, its weights are gone or the budget is out of reach.
+        RefusedError: an operator whose cost is unknown.
+        DivergedError: a loss that is not finite.
+    """
+    place = folder.trial(name)
+    result = place.read_result()
+    if result is None or not result.ended_well:
+        known = ", ".join(n for n in folder.trial_names() if folder.trial(n).result.exists())
+        raise InputError(
+            f"{folder.path}: no trial {name!r} that ended well; ended: {known or 'none'}"
+        )
+    spec = on_this_machine(place.read_spec())
+    with threads(spec.threads):
+        splits = _splits(spec)
+        _keep_split(splits, spec, folder)
+        network = _build(spec)
+        load_tensors(network, place.weights)
+        network = network.to(spec.device).eval()
+        origin = Origin(spec=spec, dense=cost_of(network, splits), seconds=result.seconds)
+        return _kept(place, origin, cut, Cuts(network, splits).score(cut))
 
 
 def _keep_split(splits: data.Splits, spec: TrialSpec, folder: RunFolder) -> None:
@@ -184,59 +231,10 @@ def _job(spec: TrialSpec, training: Training, place: TrialFolder, splits: data.S
         name=spec.name,
         train=splits.train,
         validation=splits.validation,
+        example_input=example(splits, spec.device),
         training=training,
         pruning=spec.pruning,
         checkpoint=place.checkpoint,
         seed=spec.seed,
         device=spec.device,
     )
-
-
-def _point(spec: TrialSpec, cut: Cut | None, scored: Scored, dense: Cost, seconds: float) -> Point:
-    found = scored.validation
-    name, role = _identity(spec, cut)
-    return Point(
-        id=name,
-        trial=spec.name,
-        role=role,
-        accuracy=found.accuracy,
-        correct=found.correct,
-        images=found.images,
-        loss=found.loss,
-        macs=scored.cost.macs,
-        dense_macs=dense.macs,
-        parameters=scored.cost.parameters,
-        dense_parameters=dense.parameters,
-        scheme=None if cut is None else cut.scheme,
-        cut=cut,
-        settings=_settings(spec, cut),
-        layers=scored.layers,
-        batch_norm=scored.batch_norm,
-        seconds=seconds,
-    )
-
-
-def _identity(spec: TrialSpec, cut: Cut | None) -> tuple[str, Role]:
-    """A point's id and role."""
-    if spec.fit_on_validation:
-        return spec.name, "refit"
-    if spec.pruning is not None:
-        return spec.name, "trial"
-    if cut is None:
-        return spec.name, "baseline"
-    amount = cut.energy if cut.energy is not None else f"value-{cut.value}"
-    return f"plain-{cut.scheme}-{amount}", "control"
-
-
-def _settings(spec: TrialSpec, cut: Cut | None) -> dict[str, float | int | str | bool | None]:
-    """What the trial was set to, flat, for people."""
-    found: dict[str, float | int | str | bool | None] = {"start": spec.start, "seed": spec.seed}
-    for part in (spec.pruning, spec.training):
-        if part is not None:
-            values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
-            found |= {k: v for k, v in values.items() if not isinstance(v, tuple)}
-    if spec.pruning is not None and spec.pruning.period is None:
-        found["period"] = "never"
-    if cut is not None:
-        found |= {"scheme": cut.scheme, "cut_energy": cut.energy, "cut_value": cut.value}
-    return found

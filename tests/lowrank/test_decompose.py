@@ -26,6 +26,7 @@ def small():
     ).eval()
 
 
+ONE = "a cut needs exactly one of energy, value, ratio, evbmf, speedup and parameters"
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
@@ -107,10 +108,20 @@ def test_a_rebuilt_network_takes_the_decomposed_weights(scheme):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "decompose: give exactly one of energy, value and ranks"),
-        ({"energy": 0.9, "value": 0.1}, "decompose: give exactly one of energy, value and ranks"),
-        ({"energy": 1.2}, "energy: 1.2 is not in (0, 1]"),
-        ({"value": -1.0}, "value: -1.0 is not above 0"),
+        ({}, f"decompose: {ONE}"),
+        ({"energy": 0.9, "value": 0.1}, f"decompose: {ONE}"),
+        ({"energy": 0.9, "ranks": {"4": 2}}, "decompose: ranks leave no room for another amount"),
+        (
+            {"energy": 1.2},
+            "decompose: energy: 1.2: input should be less than or equal to 1",
+        ),
+        ({"value": -1.0}, "decompose: value: -1.0: input should be greater than 0"),
+        ({"speedup": 500.0}, "speedup: 500x cannot be reached; the best is 8.03x"),
+        ({"parameters": 9}, "parameters: 9 cannot be reached; the fewest are 575"),
+        (
+            {"ranks": {"4": 2}, "scheme": "per-layer"},
+            "decompose: ranks need one scheme, not per-layer",
+        ),
         (
             {"ranks": {"9": 1}},
             "ranks: '9' cannot be factored: there is no such convolution or linear layer",

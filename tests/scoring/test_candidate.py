@@ -4,7 +4,7 @@ from torch import nn
 
 from trp_search.evaluation import DivergedError
 from trp_search.records import Cut, DataSpec, NetworkSpec
-from trp_search.scoring.candidate import RefusedError, cost_of, score_cut, score_uncut
+from trp_search.scoring.candidate import Cuts, RefusedError, cost_of, score_uncut
 from trp_search.workloads import data, networks
 
 
@@ -22,22 +22,22 @@ def network():
 
 def test_where_nothing_is_factored_the_network_stays_as_it_is(network, splits):
     uncut = score_uncut(network, splits)
-    kept = score_cut(network, Cut(energy=1.0), splits)
+    kept = Cuts(network, splits).score(Cut(energy=1.0))
     assert kept.validation == uncut.validation
-    assert kept.cost == uncut.cost
-    assert kept.batch_norm == "as trained"
+    assert kept.made.cost == uncut.made.cost
+    assert kept.made.batch_norm == "as trained"
 
 
 def test_statistics_are_re_estimated_after_a_cut_unless_switched_off(network, splits):
     cut = Cut(energy=0.5, batch_norm_images=100)
-    on = score_cut(network, cut, splits)
-    off = score_cut(network, Cut(energy=0.5, reestimate_batch_norm=False), splits)
-    assert on.batch_norm == "re-estimated on 100 training images"
-    assert off.batch_norm == "as trained"
-    assert on.cost == off.cost
+    on = Cuts(network, splits).score(cut)
+    off = Cuts(network, splits).score(Cut(energy=0.5, reestimate_batch_norm=False))
+    assert on.made.batch_norm == "re-estimated on 100 training images"
+    assert off.made.batch_norm == "as trained"
+    assert on.made.cost == off.made.cost
     assert on.validation.loss != off.validation.loss
     before = network.state_dict()
-    after = off.network.state_dict()
+    after = off.made.network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before if "running" in name)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trp_search.cli import bundles, check, choosing, looking, searching
+from trp_search.cli import bundles, check, choosing, cutting, looking, searching
 from trp_search.cli.console import line
 
 app = typer.Typer(
@@ -48,6 +48,8 @@ for command in (
     looking.status,
     looking.report,
     choosing.select,
+    cutting.cut,
+    cutting.compress,
     bundles.export,
     bundles.evaluate,
     bundles.refit,

@@ -42,10 +42,11 @@ def export(
     if speedup is not None:
         point = select(folder, speedup=speedup).point.id
     assert point is not None
-    _export(folder, point, out, network=network)
+    export_bundle(folder, point, out, network=network)
 
 
-def _export(folder: RunFolder, point: str, out: Path, *, network: str | None) -> None:
+def export_bundle(folder: RunFolder, point: str, out: Path, *, network: str | None) -> None:
+    """Writes a point as a bundle and says what it is."""
     folder.point(point)
     vacant(out)
     from trp_search.export.write import export_point
@@ -136,25 +137,31 @@ def refit(
     vacant(target)
     from trp_search.refit import refit as training
 
-    with _stoppable():
-        result = _follow(training(folder, point))
+    with stoppable():
+        result = follow(training(folder, point))
     if not result.points:
         raise TrpSearchError(f"the refit did not end well: {result.failed or result.diverged}")
-    _export(folder, result.points[0].id, target, network=None)
+    export_bundle(folder, result.points[0].id, target, network=None)
 
 
-def _follow(reports: Iterator[EpochReport | TrialResult]) -> TrialResult:
+def follow(reports: Iterator[EpochReport | TrialResult]) -> TrialResult:
     """Prints each epoch; returns the result."""
     for item in reports:
         if isinstance(item, TrialResult):
             return item
-        loss = "not finite" if item.loss is None else f"{item.loss:.4f}"
-        line(f"{item.trial}  epoch {item.epoch:>3} of {item.epochs}  loss {loss}")
+        line(epoch(item))
     raise AssertionError("a trial ends with its result")
 
 
+def epoch(report: EpochReport) -> str:
+    """One epoch as a line."""
+    loss = "not finite" if report.loss is None else f"{report.loss:.4f}"
+    return f"{report.trial}  epoch {report.epoch:>3} of {report.epochs}  loss {loss}"
+
+
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
+    """An interrupt inside the block says how to go on."""
     try:
         yield
     except KeyboardInterrupt:

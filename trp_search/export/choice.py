@@ -76,7 +76,7 @@ def choose(run: RunFolder | Path | str, *, speedup: float) -> Choice:
 
 
 def _eligible(folder: RunFolder, points: list[Point]) -> list[Point]:
-    trials = [point for point in points if point.role == "trial"]
+    trials = [point for point in points if point.searched]
     if not trials:
         raise NothingFoundError(f"{folder.path}: no trial has been scored yet")
     space = load_space(folder.search)

@@ -69,6 +69,16 @@ class MeasuredLayer:
         shape = shape_of(self.module)
         return sum(self.scheme.macs_per_rank(shape, extent) for extent in self.extents)
 
+    @property
+    def parameters_per_rank(self) -> int:
+        """Weights that one rank costs."""
+        return self.scheme.parameters_per_rank(shape_of(self.module))
+
+    @property
+    def full_rank(self) -> int:
+        """The rank at which nothing is lost."""
+        return self.scheme.full_rank(shape_of(self.module))
+
     def dense(self, reason: str) -> records.Layer:
         """The record of leaving it as it is."""
         parameters = sum(p.numel() for p in self.module.parameters())
@@ -86,17 +96,16 @@ class MeasuredLayer:
 
     def factored(self, rank: int) -> records.Layer:
         """The record of factoring it at `rank`."""
-        shape = shape_of(self.module)
         bias = self.module.bias
         extra = bias.numel() if isinstance(bias, Tensor) else 0
         return records.Layer(
             name=self.name,
             scheme=self.scheme.name,
             rank=rank,
-            full_rank=self.scheme.full_rank(shape),
+            full_rank=self.full_rank,
             macs=rank * self.macs_per_rank,
             dense_macs=self.dense_macs,
-            parameters=rank * self.scheme.parameters_per_rank(shape) + extra,
+            parameters=rank * self.parameters_per_rank + extra,
             dense_parameters=kernel(self.module).numel() + extra,
             reason=None,
         )

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.costs import MeasuredLayer, measure
+from trp_search.lowrank.analysis import AnalysedLayer, Analysis, analyse
+from trp_search.lowrank.choice import Choice, choose
+from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.rebuild import replace
-from trp_search.lowrank.rules import Energy, Fixed, RankRule, Value
-from trp_search.lowrank.schemes import SCHEMES, kernel, shape_of, split
 from trp_search.lowrank.tracing import extents
-from trp_search.lowrank.truncation import spectra, wide
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,44 +33,87 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     network: nn.Module,
     example_input: Tensor | Sequence[Any],
     *,
-    scheme: str = "channel",
+    scheme: records.CutScheme = "channel",
     energy: float | None = None,
     value: float | None = None,
+    ratio: float | None = None,
+    evbmf: bool = False,
+    speedup: float | None = None,
+    parameters: int | None = None,
     ranks: Mapping[str, int] | None = None,
+    spread: records.Spread = "knapsack",
+    multiple: int = 1,
+    calibration: Iterable[Tensor] | None = None,
     layers: records.Layers = "all",
 ) -> Decomposed:
     """A copy of `network` in which pairs of low-rank layers stand for the layers they make cheaper.
 
+    Exactly one of `energy`, `value`, `ratio`, `evbmf`, `speedup`, `parameters` and `ranks` says how
+    much is kept; see `records.Cut` for what they and the options mean.
+
     Args:
         network: any module; it is not changed.
         example_input: what its forward pass takes: a tensor with a batch axis, or the arguments.
-        scheme: `channel`, `spatial` or `decoupled`.
-        energy: keep this share of each layer's squared singular values, in (0, 1].
-        value: or keep the singular values at or above this.
-        ranks: or these ranks by layer name, taken even where they do not save multiply-adds; layers
-            that are not named stay dense.
+        scheme: `channel`, `spatial`, `decoupled`, or `per-layer` for the best in each layer.
+        energy: a share in (0, 1].
+        value: above 0.
+        ratio: a share in (0, 1].
+        evbmf: estimate noise and keep the rest.
+        speedup: multiply-adds of convolutions and linear layers, before / after, at least 1.
+        parameters: at most as many.
+        ranks: by layer name, taken even where they do not save multiply-adds; layers that are not
+            named stay dense. Needs one scheme.
+        spread: how a budget is spread over layers.
+        multiple: ranks are multiples of this.
+        calibration: batches of images whose activations weigh errors, a few hundred in all; batch
+            norm statistics are to be measured again afterwards.
         layers: `all`, or `kxk`: convolutions wider than 1x1 but the first.
 
     Raises:
-        InputError: not exactly one rule, or one out of range; an unknown scheme or layer.
+        InputError: not exactly one amount, one out of range or out of reach; an unknown scheme or
+            layer; a value that is not finite.
     """
-    if scheme not in SCHEMES:
-        raise InputError(f"scheme: {scheme!r} is not one of {', '.join(SCHEMES)}")
-    rule = _rule(energy, value, ranks)
-    method = SCHEMES[scheme]
-    measured = measure(network, example_input, method, layers=layers)
+    amounts = {
+        "energy": energy,
+        "value": value,
+        "ratio": ratio,
+        "evbmf": evbmf,
+        "speedup": speedup,
+        "parameters": parameters,
+    }
+    options = {"scheme": scheme, "spread": spread, "multiple": multiple, "layers": layers}
     if ranks is not None:
-        _check_ranks(ranks, measured)
-    result = copy.deepcopy(network)
+        if any(amounts.values()):
+            raise InputError("decompose: ranks leave no room for another amount")
+        amounts = {"energy": 1.0}
+    try:
+        wanted = TypeAdapter(records.Cut).validate_python({**amounts, **options})
+    except ValueError as error:
+        raise InputError(f"decompose: {records.problem(error)}") from None
+    if ranks is not None and scheme == "per-layer":
+        raise InputError("decompose: ranks need one scheme, not per-layer")
+    analysis = analyse(
+        network, example_input, scheme=scheme, layers=layers, calibration=calibration
+    )
+    return build(analysis, choose(analysis, wanted) if ranks is None else _given(analysis, ranks))
+
+
+def cut(analysis: Analysis, wanted: records.Cut, *, other_macs: int = 0) -> Decomposed:
+    """The network of `analysis` cut as `wanted`; see `choose` for what is raised."""
+    return build(analysis, choose(analysis, wanted, other_macs=other_macs))
+
+
+def build(analysis: Analysis, choices: Sequence[Choice]) -> Decomposed:
+    """A copy of the analysed network with the chosen pairs of layers in place."""
+    result = copy.deepcopy(analysis.network)
+    device = next((parameter.device.type for parameter in result.parameters()), "cpu")
+    records_ = []
     # Making layers draws their first weights, which must not move the caller's random numbers.
-    with torch.random.fork_rng(devices=[]), torch.autocast(_device_type(network), enabled=False):
-        cut = tuple(_cut(result, layer, rule, ranks) for layer in measured)
-    _check_runs(result, example_input)
-    return Decomposed(network=result, layers=cut)
-
-
-def _device_type(network: nn.Module) -> str:
-    return next((parameter.device.type for parameter in network.parameters()), "cpu")
+    with torch.random.fork_rng(devices=[]), torch.autocast(device, enabled=False):
+        for layer, choice in zip(analysis.layers, choices, strict=True):
+            records_.append(_placed(result, layer, choice))
+    _check_runs(result, analysis.example_input)
+    return Decomposed(network=result, layers=tuple(records_))
 
 
 def _check_runs(network: nn.Module, example_input: Tensor | Sequence[Any]) -> None:
@@ -82,40 +126,25 @@ def _check_runs(network: nn.Module, example_input: Tensor | Sequence[Any]) -> No
         ) from None
 
 
-def _cut(
-    result: nn.Module, layer: MeasuredLayer, rule: RankRule, ranks: Mapping[str, int] | None
-) -> records.Layer:
-    """Replaces `layer` in `result` by its pair, or says why it stays dense."""
-    if layer.reason is not None:
-        return layer.dense(layer.reason)
-    if ranks is not None:
-        if layer.name not in ranks:
-            return layer.dense("no rank given")
-        rule = Fixed(ranks[layer.name])
-    matrices, transposed = wide(layer.scheme.matrices(kernel(layer.module)))
-    # Past this side double precision costs minutes, and single is still exact to 1e-6.
-    found = spectra(matrices.double() if matrices.shape[1] <= _DOUBLE_SIDE else matrices.float())
-    rank = max(1, int(rule.ranks(found.squares.sqrt().flip(-1)).max()))
-    if ranks is None and rank * layer.macs_per_rank >= layer.dense_macs:
-        most = (layer.dense_macs - 1) // layer.macs_per_rank
-        return layer.dense(f"rank {rank} would not save multiply-adds (at most {most} would)")
-    first, second = layer.scheme.layers(layer.module, rank)
-    _fill_(layer, (first, second), split(found, rank, transposed=transposed))
-    replace(result, layer.name, nn.Sequential(first, second))
-    return layer.factored(rank)
-
-
-_DOUBLE_SIDE = 1024
+def _placed(result: nn.Module, layer: AnalysedLayer, choice: Choice) -> records.Layer:
+    """Puts the chosen pair into `result`, or says why the layer stays dense."""
+    if choice.candidate is None:
+        assert choice.reason is not None
+        return layer.layer.dense(choice.reason)
+    measured = choice.candidate.layer
+    pair = measured.scheme.layers(measured.module, choice.rank)
+    _fill_(measured, pair, choice.candidate.factors(choice.rank))
+    replace(result, measured.name, nn.Sequential(*pair))
+    return dataclasses.replace(measured.factored(choice.rank), kept=dict(choice.kept))
 
 
 @torch.no_grad()
 def _fill_(
-    layer: MeasuredLayer, pair: tuple[nn.Module, nn.Module], sides: tuple[Tensor, Tensor]
+    layer: MeasuredLayer, pair: tuple[nn.Module, nn.Module], weights: tuple[Tensor, Tensor]
 ) -> None:
     original = layer.module.weight
     assert isinstance(original, Tensor)
     bias = layer.module.bias
-    weights = layer.scheme.factors(*sides, shape_of(layer.module))
     for module, weight in zip(pair, weights, strict=True):
         module.to(device=original.device, dtype=original.dtype)
         module.train(layer.module.training)
@@ -129,25 +158,22 @@ def _fill_(
         target.copy_(bias)
 
 
-def _rule(energy: float | None, value: float | None, ranks: Mapping[str, int] | None) -> RankRule:
-    if sum(given is not None for given in (energy, value, ranks)) != 1:
-        raise InputError("decompose: give exactly one of energy, value and ranks")
-    if energy is not None:
-        if not 0 < energy <= 1:
-            raise InputError(f"energy: {energy} is not in (0, 1]")
-        return Energy(energy)
-    if value is not None:
-        if not value > 0:
-            raise InputError(f"value: {value} is not above 0")
-        return Value(value)
-    return Fixed(1)
-
-
-def _check_ranks(ranks: Mapping[str, int], measured: Sequence[MeasuredLayer]) -> None:
-    reasons = {layer.name: layer.reason for layer in measured}
+def _given(analysis: Analysis, ranks: Mapping[str, int]) -> list[Choice]:
+    reasons = {layer.layer.name: layer.reason for layer in analysis.layers}
     for name, rank in ranks.items():
         reason = reasons.get(name, "there is no such convolution or linear layer")
         if reason is not None:
             raise InputError(f"ranks: {name!r} cannot be factored: {reason}")
         if rank < 1:
             raise InputError(f"ranks: {name}: {rank} is below 1")
+    return [
+        _at_rank(layer, ranks[layer.layer.name])
+        if layer.layer.name in ranks
+        else Choice(reason=layer.reason or "no rank given")
+        for layer in analysis.layers
+    ]
+
+
+def _at_rank(layer: AnalysedLayer, rank: int) -> Choice:
+    candidate = layer.candidates[0]
+    return Choice(candidate=candidate, rank=min(rank, candidate.layer.full_rank))

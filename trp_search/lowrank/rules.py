@@ -1,22 +1,26 @@
-"""Rank rules: from a layer's singular values to the rank it keeps."""
+"""Rank rules: from a layer's singular values to the rank it keeps. They look at one layer."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 from typing_extensions import override
 
 
 class RankRule(ABC):
-    """A value that maps (b, m) descending singular values to (b,) ranks."""
+    """A value that maps (b, q) singular values, the largest first, to (b,) ranks."""
 
     @abstractmethod
-    def ranks(self, values: Tensor) -> Tensor:
-        """The rank of each row of `values`, between 0 and m."""
+    def ranks(self, values: Tensor, *, longer: int) -> Tensor:
+        """The rank of each row of `values`, 0 to q; `longer` is the matrices' longer side."""
 
 
 @final
@@ -27,7 +31,7 @@ class Energy(RankRule):
     share: float
 
     @override
-    def ranks(self, values: Tensor) -> Tensor:
+    def ranks(self, values: Tensor, *, longer: int) -> Tensor:
         squares = values.square()
         tail = squares.flip(-1).cumsum(-1)
         return (tail > (1 - self.share) * squares.sum(-1, keepdim=True)).sum(-1)
@@ -41,17 +45,60 @@ class Value(RankRule):
     threshold: float
 
     @override
-    def ranks(self, values: Tensor) -> Tensor:
+    def ranks(self, values: Tensor, *, longer: int) -> Tensor:
         return (values >= self.threshold).sum(-1)
 
 
 @final
 @dataclass(frozen=True)
-class Fixed(RankRule):
-    """A given rank, as far as there are singular values."""
+class Uniform(RankRule):
+    """The same share of the full rank in every layer, in (0, 1], rounded to the nearest."""
 
-    rank: int
+    ratio: float
 
     @override
-    def ranks(self, values: Tensor) -> Tensor:
-        return torch.full(values.shape[:-1], min(self.rank, values.shape[-1]))
+    def ranks(self, values: Tensor, *, longer: int) -> Tensor:
+        full = values.shape[-1]
+        return torch.full(values.shape[:-1], max(1, math.floor(self.ratio * full + 0.5)))
+
+
+@final
+@dataclass(frozen=True)
+class Evbmf(RankRule):
+    """The number of singular values that stand out of noise, whose variance is estimated as well.
+
+    Empirical variational Bayesian matrix factorisation, the global analytic solution: Nakajima et
+    al., JMLR 14 (2013), theorems 2 and 3; as a rank rule, Kim et al., arXiv 1511.06530.
+    """
+
+    @override
+    def ranks(self, values: Tensor, *, longer: int) -> Tensor:
+        rows = values.double().cpu().numpy()
+        return torch.tensor([_evbmf_rank(row, max(longer, len(row))) for row in rows])
+
+
+def _evbmf_rank(values: NDArray[np.float64], longer: int) -> int:
+    """The rank of one (L x M) matrix, L = len(values) <= M = longer."""
+    values = values / max(values[0], np.finfo(float).tiny)
+    count = len(values)
+    alpha = count / longer
+    # 2.5129 sqrt(alpha) approximates the zero of the equation that theorem 2 gives for tau.
+    tau = 2.5129 * math.sqrt(alpha)
+    edge = (1 + tau) * (1 + alpha / tau)
+    squares = np.square(values) / longer
+
+    def free_energy(noise: float) -> float:
+        x = np.maximum(squares / noise, np.finfo(float).tiny)
+        signal, rest = x[x > edge], x[x <= edge]
+        centred = signal - (1 + alpha)
+        t = 0.5 * (centred + np.sqrt(np.square(centred) - 4 * alpha))
+        found = np.sum(signal - t + np.log((t + 1) / signal) + alpha * np.log(t / alpha + 1))
+        return float(found + np.sum(rest - np.log(rest)))
+
+    most = min(math.ceil(count / (1 + alpha)) - 1, count - 1)
+    low = max(squares[most] / edge, float(squares[most:].mean()))
+    high = float(squares.mean())
+    if not 0 < low < high:
+        return int(np.sum(squares > edge * low)) if low > 0 else int(np.sum(values > 0))
+    noise = minimize_scalar(free_energy, bounds=(low, high), method="bounded").x
+    return int(np.sum(squares > edge * noise))

@@ -13,12 +13,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
-import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from trp_search import records
-from trp_search.lowrank.truncation import Spectra
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +33,16 @@ Shape = tuple[int, int, int, int]
 
 
 class Scheme(ABC):
-    """One way to unfold a kernel. Stateless; `SCHEMES` holds one of each."""
+    """One way to unfold a kernel. Stateless; `SCHEMES` holds one of each.
+
+    Attributes:
+        reads: whether a matrix's inputs span the kernel's height, and its width.
+        reads_rows: whether inputs are a matrix's rows; its columns otherwise.
+    """
 
     name: records.Scheme
+    reads: tuple[bool, bool]
+    reads_rows: bool
 
     @abstractmethod
     def matrices(self, weight: Tensor) -> Tensor:
@@ -78,6 +83,8 @@ class Channel(Scheme):
     """N x (C kh kw): a kh x kw convolution to r channels, then 1 x 1."""
 
     name = "channel"
+    reads = (True, True)
+    reads_rows = False
 
     @override
     def matrices(self, weight: Tensor) -> Tensor:
@@ -130,6 +137,8 @@ class Spatial(Scheme):
     """(C kh) x (N kw): a kh x 1 convolution to r channels, then 1 x kw."""
 
     name = "spatial"
+    reads = (True, False)
+    reads_rows = True
 
     @override
     def matrices(self, weight: Tensor) -> Tensor:
@@ -203,6 +212,8 @@ class Decoupled(Scheme):
     """
 
     name = "decoupled"
+    reads = (False, False)
+    reads_rows = True
 
     @override
     def matrices(self, weight: Tensor) -> Tensor:
@@ -269,19 +280,6 @@ def shape_of(module: nn.Module) -> Shape:
     """(N, C, kh, kw) of a convolution or linear layer."""
     n, c, kh, kw = kernel(module).shape
     return n, c, kh, kw
-
-
-def split(spectra: Spectra, rank: int, *, transposed: bool) -> tuple[Tensor, Tensor]:
-    """(b, m, r) and (b, r, n) factors of the best rank-`rank` approximation, scales balanced.
-
-    `transposed` says that `spectra` are of the transposed matrices.
-    """
-    start = spectra.squares.shape[-1] - rank
-    rows = spectra.rows()[:, start:]
-    scale = torch.linalg.vector_norm(rows, dim=-1).clamp_min(1e-30).sqrt()
-    left = spectra.vectors[:, :, start:] * scale.unsqueeze(-2)
-    right = rows / scale.unsqueeze(-1)
-    return (right.mT, left.mT) if transposed else (left, right)
 
 
 def _linear_pair(module: nn.Linear, rank: int) -> tuple[nn.Module, nn.Module]:

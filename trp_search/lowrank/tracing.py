@@ -1,14 +1,45 @@
-"""What each layer reads and writes: one forward pass with hooks that are taken off again."""
+"""What layers read and write: forward passes with hooks that are taken off again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trp_search.lowrank.schemes import Extent
+
+Note = Callable[[str, nn.Module, Tensor, Tensor], None]
+
+
+@contextmanager
+def watching(network: nn.Module, modules: Mapping[str, nn.Module], note: Note) -> Iterator[None]:
+    """Calls `note(name, module, given, output)` at every call of `modules` inside the block.
+
+    The network is in evaluation mode meanwhile, and afterwards as it was.
+    """
+
+    def hook_of(name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
+        def hook(module: nn.Module, given: Any, named: Any, output: Any) -> None:  # noqa: ANN401
+            note(name, module, given[0] if given else named["input"], output)
+
+        return hook
+
+    handles = [
+        module.register_forward_hook(hook_of(name), with_kwargs=True)
+        for name, module in modules.items()
+    ]
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in modes.items():
+            module.training = training
 
 
 def extents(
@@ -20,26 +51,12 @@ def extents(
     """
     seen: dict[str, list[Extent]] = {name: [] for name in modules}
 
-    def watch(name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
-        def note(module: nn.Module, given: Any, named: Any, output: Any) -> None:  # noqa: ANN401
-            seen[name].append(_extent(module, given[0] if given else named["input"], output))
+    def note(name: str, module: nn.Module, given: Tensor, output: Tensor) -> None:
+        seen[name].append(_extent(module, given, output))
 
-        return note
-
-    handles = [
-        module.register_forward_hook(watch(name), with_kwargs=True)
-        for name, module in modules.items()
-    ]
-    modes = {module: module.training for module in network.modules()}
     arguments = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
-    try:
-        with torch.no_grad():
-            network.eval()(*arguments)
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, training in modes.items():
-            module.training = training
+    with watching(network, modules, note), torch.no_grad():
+        network(*arguments)
     return seen
 
 

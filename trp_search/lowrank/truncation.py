@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +20,8 @@ class Spectra:
     """Squared singular values and left vectors of a batch of matrices, smallest value first.
 
     Attributes:
-        squares: (b, m) squared singular values, ascending.
-        vectors: (b, m, m) columns are the left singular vectors.
+        squares: (b, q) squared singular values, ascending.
+        vectors: (b, m, q) columns are the left singular vectors.
         matrices: (b, m, n) what they are of.
     """
 
@@ -29,7 +30,7 @@ class Spectra:
     matrices: Tensor
 
     def kept(self, energy: float) -> Tensor:
-        """(b, m) mask of the values that a truncation at `energy` keeps.
+        """(b, q) mask of the values that a truncation at `energy` keeps.
 
         What is left out holds at most 1 - energy of the sum of squares. Summing from the smallest
         keeps that small share exact, and no host round-trip is needed.
@@ -37,13 +38,40 @@ class Spectra:
         return self.squares.cumsum(-1) > (1 - energy) * self.squares.sum(-1, keepdim=True)
 
     def rows(self) -> Tensor:
-        """(b, m, n) row i is singular value i times its right singular vector."""
+        """(b, q, n) row i is singular value i times its right singular vector."""
         return self.vectors.mT @ self.matrices
 
     def truncated(self, kept: Tensor) -> Tensor:
-        """(b, m, n) the matrices with only the singular values of the (b, m) mask `kept`."""
+        """(b, m, n) the matrices with only the singular values of the (b, q) mask `kept`."""
         masked = self.vectors * kept.unsqueeze(-2)
         return masked @ self.vectors.mT @ self.matrices
+
+    def last(self, ranks: Tensor) -> Tensor:
+        """(b, q) mask of the `ranks` (b,) largest values of each matrix."""
+        width = self.squares.shape[-1]
+        places = torch.arange(width, 0, -1, device=ranks.device)
+        return places <= ranks.unsqueeze(-1)
+
+    def lost(self, *, layers: int) -> Tensor:
+        """(layers, q + 1) share of the squared values beyond each rank from 0.
+
+        The matrices belong to `layers` layers, equally many each, that have one rank each.
+        """
+        squares = self.squares.reshape(layers, -1, self.squares.shape[-1]).sum(1)
+        tails = functional.pad(squares.cumsum(-1), (1, 0)).flip(-1)
+        return tails / tails[:, :1].clamp_min(torch.finfo(tails.dtype).tiny)
+
+    def values(self) -> Tensor:
+        """(b, q) singular values, the largest first."""
+        return self.squares.sqrt().flip(-1)
+
+    def factors(self, rank: int) -> tuple[Tensor, Tensor]:
+        """(b, m, r) and (b, r, n), scales balanced: their product is the truncation at `rank`."""
+        start = self.squares.shape[-1] - rank
+        vectors = self.vectors[:, :, start:]
+        rows = vectors.mT @ self.matrices
+        scale = torch.linalg.vector_norm(rows, dim=-1).clamp_min(1e-30).sqrt()
+        return vectors * scale.unsqueeze(-2), rows / scale.unsqueeze(-1)
 
     def polar(self, kept: Tensor) -> Tensor:
         """(b, m, n) sum of u_i v_i^T over the mask `kept`, without numerically zero values.
@@ -69,3 +97,68 @@ def wide(matrices: Tensor) -> tuple[Tensor, bool]:
     """`matrices` (b, m, n), transposed if needed so that m <= n, and whether they were."""
     transposed = matrices.shape[1] > matrices.shape[2]
     return (matrices.mT if transposed else matrices), transposed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """Second moments of what a layer reads, or of what it writes for that, without its bias.
+
+    Attributes:
+        matrix: (d, d), any scale.
+        of_outputs: whether they are of outputs. These are smaller, and enough for one matrix.
+    """
+
+    matrix: Tensor
+    of_outputs: bool
+
+
+def weighted_spectra(matrices: Tensor, moments: Moments) -> Spectra:
+    """The spectra of (b, m, n) `matrices` in the norm of what they make of their inputs.
+
+    With second moments A (n x n) of the inputs, ||(M - M') A^(1/2)||_F is the error of the outputs.
+    The best M' of rank k is U_k U_k^T M, U_k the first eigenvectors of M A M^T, which are the
+    second moments of the outputs (PCA of responses: Zhang et al., arXiv 1505.06798, section 3.1).
+
+    `squares` add up to the plain ones, so that white inputs give plain spectra. White inputs of a
+    millionth of the weight are mixed in: directions that no input takes are ranked by the weights.
+    """
+    matrices = matrices.double()
+    plain = matrices @ matrices.mT
+    energy = _traces(plain).sum()
+    height, width = matrices.shape[-2:]
+    if moments.of_outputs:
+        outputs = moments.matrix.double().unsqueeze(0)
+        squares, vectors = torch.linalg.eigh(_scaled(outputs, energy, plain) + _WHITE * plain)
+    else:
+        white = torch.eye(width, dtype=matrices.dtype, device=matrices.device)
+        inputs = _scaled(moments.matrix.double(), white.trace(), white) + _WHITE * white
+        if height <= width:
+            squares, vectors = torch.linalg.eigh(matrices @ inputs @ matrices.mT)
+        else:
+            squares, vectors = _tall(matrices, inputs)
+    squares = squares.clamp_min(0)
+    squares = squares * (energy / squares.sum().clamp_min(torch.finfo(squares.dtype).tiny))
+    return Spectra(squares=squares, vectors=vectors, matrices=matrices)
+
+
+_WHITE = 1e-6
+
+
+def _tall(matrices: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """What `eigh` of M A M^T would give, without its zeros, by way of the smaller side."""
+    values, axes = torch.linalg.eigh(inputs)
+    root = axes * values.clamp_min(_WHITE).sqrt()
+    squares, right = torch.linalg.eigh(root.mT @ matrices.mT @ matrices @ root)
+    # QR keeps the spans of the first k columns, so the largest values go first.
+    left = torch.linalg.qr((matrices @ root @ right).flip(-1)).Q
+    return squares, left.flip(-1)
+
+
+def _scaled(found: Tensor, trace: Tensor, fallback: Tensor) -> Tensor:
+    """`found` with the given trace; `fallback`, which has it, where `found` is zero."""
+    own = _traces(found).sum()
+    return torch.where(own > 0, found * (trace / own), fallback)
+
+
+def _traces(matrices: Tensor) -> Tensor:
+    return matrices.diagonal(dim1=-2, dim2=-1).sum(-1)

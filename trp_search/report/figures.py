@@ -19,8 +19,20 @@ from trp_search.report.rows import Row, Rows, Window, by_scheme, staircase
 from trp_search.report.settings import Panel
 
 # Mid tones: at least 3:1 against the light paper and against the dark one.
-COLOURS = {"channel": "#2f7fc2", "spatial": "#c96a1b", "decoupled": "#2a9272", "uncut": "#83868c"}
-SYMBOLS = {"channel": "circle", "spatial": "square", "decoupled": "diamond", "uncut": "cross"}
+COLOURS = {
+    "channel": "#2f7fc2",
+    "spatial": "#c96a1b",
+    "decoupled": "#2a9272",
+    "per-layer": "#9a5bb5",
+    "uncut": "#83868c",
+}
+SYMBOLS = {
+    "channel": "circle",
+    "spatial": "square",
+    "decoupled": "diamond",
+    "per-layer": "triangle-up",
+    "uncut": "cross",
+}
 _KEPT = [[0, "rgba(47,127,194,0.08)"], [1, "rgba(47,127,194,1)"]]
 _DENSE = [[0, "rgba(131,134,140,0.28)"], [1, "rgba(131,134,140,0.28)"]]
 _HOVER = "%{hovertext}<extra></extra>"
@@ -79,7 +91,7 @@ def _marks(rows: Sequence[Row], **marker: Any) -> Trace:  # noqa: ANN401 (plotly
 
 def tradeoff(rows: Rows, window: Window) -> str:
     """Accuracy against speedup; the last trace is empty, for the point that the reader chose."""
-    data = [*_controls(rows.controls), *_trials(rows.trials), _steps(rows.front)]
+    data = [*_controls(rows.controls), *_trials((*rows.trials, *rows.derived)), _steps(rows.front)]
     data += _front(rows.front)
     shapes = []
     if rows.baseline:
@@ -258,6 +270,8 @@ def _cell(layer: Layer | None, column: str) -> str:
         lines.append(f"dense: {_safe(layer.reason or 'no reason was recorded')}")
     else:
         lines.append(f"{layer.scheme}, rank {layer.rank} of {layer.full_rank}")
+    if layer.kept:
+        lines.append(_safe(words.kept(layer)))
     lines.append(f"multiply-adds {layer.macs:,} of {layer.dense_macs:,}")
     return "<br>".join(lines)
 

@@ -33,7 +33,9 @@ def volumes(rows: Rows, objectives: Sequence[Objective]) -> tuple[Volume, ...]:
     if rows.baseline is None:
         return ()
     scored: dict[str, list[Point]] = {}
-    for row in rows.trials:
+    for row in (*rows.trials, *rows.derived):
+        if row.point.role == "raced":
+            continue
         scored.setdefault(row.point.trial, []).extend([] if row.violations else [row.point])
     front: list[Point] = []
     steps = []

@@ -154,5 +154,5 @@ def _point(row: Row, names: Sequence[str], location: str) -> dict[str, Any]:
         "facts": words.facts(row),
         "varied": words.settings(row, names),
         "fixed": words.settings(row, rest),
-        "command": words.export(row, location) if row.point.role == "trial" else "",
+        "command": words.export(row, location) if row.point.searched else "",
     }

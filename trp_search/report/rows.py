@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from trp_search import pareto
 from trp_search.objectives import OBJECTIVES
@@ -40,18 +41,20 @@ class Row:
 class Rows:
     """Every point of a run, by its part in the story; trials in the order of completion.
 
+    Derived ones are further cuts of the trials' weights, those that a race left behind included.
     Refits were trained on the validation images too: they have no place beside the others.
     """
 
     baseline: Row | None
     controls: tuple[Row, ...]
     trials: tuple[Row, ...]
+    derived: tuple[Row, ...]
     refits: tuple[Row, ...]
 
     @property
     def front(self) -> tuple[Row, ...]:
-        """The trials' points that no other one dominates, fastest last."""
-        kept = (row for row in self.trials if row.on_front)
+        """The points of trials that no other one dominates, fastest last."""
+        kept = (row for row in (*self.trials, *self.derived) if row.on_front)
         return tuple(sorted(kept, key=lambda row: (row.point.speedup, -row.point.accuracy)))
 
     def all(self) -> tuple[Row, ...]:
@@ -61,7 +64,7 @@ class Rows:
     def comparable(self) -> tuple[Row, ...]:
         """The points whose accuracy on validation can be compared."""
         plain = (self.baseline,) if self.baseline else ()
-        return (*plain, *self.controls, *self.trials)
+        return (*plain, *self.controls, *self.trials, *self.derived)
 
 
 def build(contents: Contents) -> Rows:
@@ -69,11 +72,11 @@ def build(contents: Contents) -> Rows:
     eligible = [
         point
         for point in contents.points
-        if point.role == "trial" and not contents.violations.get(point.id)
+        if point.searched and not contents.violations.get(point.id)
     ]
     front = {point.id for point in pareto.front(eligible, contents.objectives)}
     plain = next((point for point in contents.points if point.role == "baseline"), None)
-    roles: dict[Role, list[Row]] = {"baseline": [], "control": [], "trial": [], "refit": []}
+    roles: dict[Role, list[Row]] = {role: [] for role in get_args(Role)}
     for point in contents.points:
         compared = plain if point.role != "refit" else None
         row = Row(
@@ -88,6 +91,7 @@ def build(contents: Contents) -> Rows:
         baseline=roles["baseline"][0] if plain else None,
         controls=tuple(roles["control"]),
         trials=tuple(roles["trial"]),
+        derived=(*roles["derived"], *roles["raced"]),
         refits=tuple(roles["refit"]),
     )
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from trp_search.errors import InputError
 from trp_search.evaluation import DivergedError, Evaluation, evaluate
-from trp_search.lowrank.decompose import Decomposed, decompose
+from trp_search.lowrank.analysis import Analysis, analyse
+from trp_search.lowrank.decompose import Decomposed, cut
 from trp_search.records import Cut, Layer
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.scoring.flops import count
-from trp_search.workloads.data import Splits, Train
+from trp_search.workloads.data import Splits, Train, Validation
 
 _BATCH = 256
+_CALIBRATION_BATCH = 32
 
 
 class RefusedError(Exception):
@@ -31,49 +35,125 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
-    """A network as it would be shipped, and what it does on validation."""
+class Made:
+    """A network as it would be shipped."""
 
     network: nn.Module
     layers: tuple[Layer, ...]
     cost: Cost
     batch_norm: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A network and what it does on validation."""
+
+    made: Made
     validation: Evaluation
 
 
-def score_cut(network: nn.Module, cut: Cut, splits: Splits) -> Scored:
-    """Cuts a copy of `network`, re-estimates batch norm on training images, scores on validation.
+class Cuts:
+    """A trained network's cuts, scored; what they have in common is worked out once."""
 
-    Raises:
-        RefusedError: an operator whose cost is unknown.
-        DivergedError: a loss that is not finite.
+    def __init__(self, network: nn.Module, splits: Splits) -> None:
+        self._network = network
+        self._splits = splits
+        self._analyses: dict[tuple[str, str, int], Analysis] = {}
+        self._counted: int | None = None
+
+    def score(self, wanted: Cut) -> Scored:
+        """The network cut, batch norm measured again on training images, scored on validation.
+
+        Raises:
+            InputError: the budget is out of reach.
+            RefusedError: an operator whose cost is unknown.
+            DivergedError: a loss that is not finite.
+        """
+        return _scored(self._make(wanted), self._splits.validation)
+
+    def race(self, wanted: Sequence[Cut], *, images: int) -> Race:
+        """All cuts scored on a sample of `images` validation images, the better ones on all.
+
+        A cut falls back when one that is at least as fast is more accurate on the sample by more
+        than a standard error of the difference.
+        """
+        sample = self._splits.validation.sample(images)
+        ran: list[tuple[Cut, Scored]] = []
+        refused: dict[str, str] = {}
+        for cut_ in wanted:
+            try:
+                ran.append((cut_, _scored(self._make(cut_), sample)))
+            except (InputError, DivergedError) as error:
+                refused[cut_.name] = str(error)
+        everything = self._splits.validation
+        survivors, behind = [], []
+        for cut_, scored in ran:
+            if any(_overtakes(other, scored) for _, other in ran):
+                behind.append((cut_, scored))
+            else:
+                more = len(sample) < len(everything)
+                survivors.append((cut_, _scored(scored.made, everything) if more else scored))
+        return Race(survivors=survivors, behind=behind, refused=refused)
+
+    def _make(self, wanted: Cut) -> Made:
+        analysis = self._analysis(wanted)
+        layers_macs = sum(layer.layer.dense_macs for layer in analysis.layers)
+        decomposed = cut(analysis, wanted, other_macs=max(0, self._dense_macs() - layers_macs))
+        return Made(
+            network=decomposed.network,
+            layers=decomposed.layers,
+            batch_norm=_settle_batch_norm(decomposed, wanted, self._splits.train),
+            cost=cost_of(decomposed.network, self._splits),
+        )
+
+    def _dense_macs(self) -> int:
+        if self._counted is None:
+            self._counted = cost_of(self._network, self._splits).macs
+        return self._counted
+
+    def _analysis(self, wanted: Cut) -> Analysis:
+        key = (wanted.scheme, wanted.layers, wanted.calibration_images)
+        if key not in self._analyses:
+            images = wanted.calibration_images
+            train = self._splits.train
+            self._analyses[key] = analyse(
+                self._network,
+                _example(self._splits, self._network),
+                scheme=wanted.scheme,
+                layers=wanted.layers,
+                calibration=train.samples(images, batch_size=_CALIBRATION_BATCH)
+                if images
+                else None,
+            )
+        return self._analyses[key]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Race:
+    """What came of cuts that ran against each other.
+
+    Attributes:
+        survivors: scored on every validation image.
+        behind: scored on the sample alone.
+        refused: by the cut's name, why it is not a network.
     """
-    decomposed = decompose(
-        network,
-        _example(splits, network),
-        scheme=cut.scheme,
-        energy=cut.energy,
-        value=cut.value,
-        layers=cut.layers,
-    )
-    return Scored(
-        network=decomposed.network,
-        layers=decomposed.layers,
-        batch_norm=_settle_batch_norm(decomposed, cut, splits.train),
-        cost=cost_of(decomposed.network, splits),
-        validation=_evaluated(decomposed.network, splits),
-    )
+
+    survivors: Sequence[tuple[Cut, Scored]]
+    behind: Sequence[tuple[Cut, Scored]]
+    refused: Mapping[str, str]
+
+
+def _overtakes(one: Scored, other: Scored) -> bool:
+    share, images = other.validation.accuracy, other.validation.images
+    error = math.sqrt(2 * share * (1 - share) / images)
+    faster = one.made.cost.macs <= other.made.cost.macs
+    return faster and one.validation.accuracy > share + error
 
 
 def score_uncut(network: nn.Module, splits: Splits) -> Scored:
-    """Scores `network` as it is; raises as `score_cut` does."""
-    return Scored(
-        network=network,
-        layers=(),
-        batch_norm="as trained",
-        cost=cost_of(network, splits),
-        validation=_evaluated(network, splits),
-    )
+    """Scores `network` as it is; raises as `Cuts.score` does."""
+    made = Made(network=network, layers=(), batch_norm="as trained", cost=cost_of(network, splits))
+    return _scored(made, splits.validation)
 
 
 def cost_of(network: nn.Module, splits: Splits) -> Cost:
@@ -84,10 +164,14 @@ def cost_of(network: nn.Module, splits: Splits) -> Cost:
     return Cost(macs=found.macs, parameters=sum(p.numel() for p in network.parameters()))
 
 
-def _example(splits: Splits, network: nn.Module) -> Tensor:
+def example(splits: Splits, device: str) -> Tensor:
+    """One image of zeros, (1, c, h, w)."""
     shape = splits.shape
-    device = next(network.parameters()).device
     return torch.zeros(1, shape.channels, shape.height, shape.width, device=device)
+
+
+def _example(splits: Splits, network: nn.Module) -> Tensor:
+    return example(splits, str(next(network.parameters()).device))
 
 
 def _settle_batch_norm(decomposed: Decomposed, cut: Cut, train: Train) -> str:
@@ -97,8 +181,8 @@ def _settle_batch_norm(decomposed: Decomposed, cut: Cut, train: Train) -> str:
     return f"re-estimated on {images} training images" if images else "none in the network"
 
 
-def _evaluated(network: nn.Module, splits: Splits) -> Evaluation:
-    result = evaluate(network, splits.validation.batches(_BATCH))
+def _scored(made: Made, images: Validation) -> Scored:
+    result = evaluate(made.network, images.batches(_BATCH))
     if not math.isfinite(result.loss):
         raise DivergedError("the validation loss is not finite")
-    return result
+    return Scored(made=made, validation=result)

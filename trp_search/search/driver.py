@@ -226,7 +226,7 @@ class _Search:
         plain = points.get(BASELINE)
         if plain is None:
             return None
-        trials = [point for point in points.values() if point.role == "trial"]
+        trials = [point for point in points.values() if point.searched]
         return pareto.covered(trials, self._space.objective_list, baseline=plain)
 
 

@@ -12,6 +12,8 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from trp_search.records import Point, TrialResult, TrialSpec, to_json
+from trp_search.search import derived
+from trp_search.search.derived import is_derived
 from trp_search.search.study import draw, opened
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder, append_record, write_whole
@@ -57,10 +59,16 @@ class Proposer:
         self._streak: dict[int, str] = {}
         self.stop_reason: str | None = None
         self._storage, self._study, told = opened(space, folder)
-        self._complete = sum(trial.state == TrialState.COMPLETE for trial in told)
+        complete = [t for t in told if t.state == TrialState.COMPLETE and not is_derived(t)]
+        self._complete = len(complete)
         without = self._without()
         self._failed = sum(_counts_as_failed(t) and t.number not in without for t in told)
         self._has_baseline = self._take_up_baseline()
+        for trial in complete:
+            # An earlier process may have ended before it told all.
+            names = (_name(trial.number, repeat) for repeat in range(space.repeats))
+            results = [self._folder.trial(name).read_result() for name in names]
+            self._tell_derived(trial.number, [result for result in results if result])
         for trial in told:
             if trial.state == TrialState.RUNNING:
                 self._take_up(Trial(self._study, trial._trial_id))
@@ -197,7 +205,7 @@ class Proposer:
         A diverged trial gets the worst there is and breaks a constraint, which teaches a sampler
         to stay away where FAIL would not.
         """
-        points = [point for result in results for point in result.points]
+        points = [p for result in results for p in result.points if p.role == "trial"]
         objectives = self._space.objective_list
         limits = {"diverged": float(bool(diverged))}
         if diverged:
@@ -212,8 +220,14 @@ class Proposer:
             if name not in known:
                 trial.set_constraint(name, value)
         self._study.tell(trial, values)
+        self._tell_derived(trial.number, results)
         self._complete += 1
         self._streak.clear()
+
+    def _tell_derived(self, number: int, results: Sequence[TrialResult]) -> None:
+        if self._space.curve.tell:
+            trial = self._study.get_trials(deepcopy=False)[number]
+            derived.tell(self._study, self._space, trial, results)
 
     def _count_failure(self, number: int, reason: str) -> None:
         """A cause that fails a few trials in a row alike would fail all that follow.

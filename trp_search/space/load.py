@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trp_search.errors import InputError
+from trp_search.records import Workload
 from trp_search.space import problems, rules, text
 from trp_search.space.model import SearchSpace
 
@@ -39,9 +40,15 @@ def changed(
     trials: int | None = None,
     concurrency: int | None = None,
     seed: int | None = None,
+    workload: Workload | None = None,
 ) -> SearchSpace:
     """`space` with what is given in place of its own; InputError when it is not allowed."""
-    given = {"trials": trials, "concurrency": concurrency, "seed": seed}
+    given = {
+        "trials": trials,
+        "concurrency": concurrency,
+        "seed": seed,
+        "workload": workload,
+    }
     changes = {name: value for name, value in given.items() if value is not None}
     own = {name: getattr(space, name) for name in SearchSpace.model_fields}
     try:

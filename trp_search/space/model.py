@@ -21,6 +21,8 @@ from trp_search.records import (
     Pruning,
     Scheme,
     Share,
+    Speedup,
+    Spread,
     Start,
     Training,
     TrialSpec,
@@ -39,6 +41,11 @@ from trp_search.space.entries import (
 
 # The plain network's own cuts, from 1.1x to about 4x on the residual networks that are shipped.
 CONTROL_ENERGIES = (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
+
+
+_SHARED = ("layers", "reestimate_batch_norm", "batch_norm_images")
+
+Images = Annotated[int, Field(ge=0)]
 
 
 class _Strict(BaseModel):
@@ -68,7 +75,8 @@ class Space(_Strict):
 
     scheme: Choice[Scheme] = "channel"
     start: PerScheme[Choice[Start]] = "baseline"
-    energy: PerScheme[Number[Share]] = 0.95
+    energy: PerScheme[Number[Share]] | None = None
+    speedup: PerScheme[Number[Speedup]] | None = None
     period: PerScheme[NumberOr[PositiveInt, Literal["never"]]] = 20
     projection: PerScheme[Choice[bool]] = True
     nuclear_weight: PerScheme[Number[NonNegative]] | None = None
@@ -77,6 +85,10 @@ class Space(_Strict):
     layers: PerScheme[Choice[Layers]] = "kxk"
     cut_energy: PerScheme[Number[Share]] | None = None
     cut_value: PerScheme[Number[Positive]] | None = None
+    cut_speedup: PerScheme[Number[Speedup]] | None = None
+    spread: PerScheme[Choice[Spread]] = "knapsack"
+    multiple: PerScheme[Number[PositiveInt]] = 1
+    calibration_images: PerScheme[Number[Images]] = 0
     reestimate_batch_norm: PerScheme[Choice[bool]] = True
     batch_norm_images: PerScheme[Number[PositiveInt]] = 2048
     training: TrainingEntries = TrainingEntries()
@@ -84,6 +96,8 @@ class Space(_Strict):
     def named(self) -> dict[str, Entry]:
         """Every entry, given or by default, under its parameter's name; scheme first."""
         own = {name: getattr(self, name) for name in type(self).model_fields if name != "training"}
+        if self.speedup is None and self.energy is None:
+            own["energy"] = Pruning().energy
         return {k: v for k, v in (own | self.named_training()).items() if v is not None}
 
     def named_training(self) -> dict[str, Entry]:
@@ -97,6 +111,27 @@ class Space(_Strict):
         """Those that can be drawn."""
         schemes: tuple[Any, ...] = entries.values(self.named()["scheme"])
         return schemes
+
+
+class Curve(_Strict):
+    """Further cuts of every trained network, which cost no training.
+
+    They race: all are scored on some validation images, those that are not behind on all.
+
+    Attributes:
+        speedups: budgets, each met by the best scheme in each layer; what is out of reach is left
+            out. The plain network is cut at these as well.
+        energies: shares of energy kept under the trial's own scheme.
+        images: validation images of the first round.
+        calibration_images: training images whose activations weigh what the budgets' cuts lose.
+        tell: whether Optuna hears of them, as further trials with the cut as a parameter.
+    """
+
+    speedups: tuple[Speedup, ...] = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+    energies: tuple[Share, ...] = (0.98, 0.9, 0.8)
+    images: PositiveInt = 1000
+    calibration_images: Images = 256
+    tell: bool = False
 
 
 class Sampler(_Strict):
@@ -125,6 +160,7 @@ class SearchSpace(_Strict):
     Attributes:
         training: the full recipe: how the plain network is trained and a chosen one refitted.
         constraints: least accuracy, least speedup, most parameters of a wanted network.
+        curve: further cuts of what was trained.
         repeats: trainings of each setting, with seeds of their own.
         concurrency: trials at once; None is as many as the resources hold.
         address: a running Ray cluster to join; None starts one here.
@@ -138,6 +174,7 @@ class SearchSpace(_Strict):
     sampler: Sampler
     trials: PositiveInt = 16
     repeats: PositiveInt = 1
+    curve: Curve = Curve()
     concurrency: PositiveInt | None = None
     resources: Resources = Resources()
     address: str | None = None
@@ -176,6 +213,8 @@ class SearchSpace(_Strict):
             training=dataclasses.replace(self.training, **overrides),
             pruning=_pruning(setting),
             cuts=(_cut(setting),),
+            race=self._curve(setting),
+            race_images=self.curve.images,
         )
 
     def baseline_spec(self) -> TrialSpec:
@@ -190,6 +229,8 @@ class SearchSpace(_Strict):
             training=None if self.workload.weights else self.training,
             pruning=None,
             cuts=tuple(cut for scheme in self.space.schemes for cut in self._controls(scheme)),
+            race=self._budgets(self._first("channel")),
+            race_images=self.curve.images,
             score_uncut=True,
         )
 
@@ -202,7 +243,7 @@ class SearchSpace(_Strict):
 
     def admits(self, point: Point) -> bool:
         """Whether `point` may be on the front: a trial's, and within every constraint."""
-        return point.role == "trial" and all(by <= 0 for by in self.violations(point).values())
+        return point.searched and all(by <= 0 for by in self.violations(point).values())
 
     def dump(self) -> str:
         """The whole space, defaults included, as YAML that loads as an equal one."""
@@ -218,12 +259,29 @@ class SearchSpace(_Strict):
         }
 
     def _controls(self, scheme: Scheme) -> list[Cut]:
-        named = self.space.named()
-        settings = ("layers", "reestimate_batch_norm", "batch_norm_images")
-        same: dict[str, Any] = {
-            name: entries.first(named[name], scheme=scheme) for name in settings
-        }
+        same = self._first(scheme)
         return [Cut(scheme=scheme, energy=energy, **same) for energy in CONTROL_ENERGIES]
+
+    def _first(self, scheme: Scheme) -> dict[str, Any]:
+        """What cuts share: of each entry the first value that `scheme` can have."""
+        named = self.space.named()
+        return {name: entries.first(named[name], scheme=scheme) for name in _SHARED}
+
+    def _curve(self, setting: Mapping[str, Any]) -> tuple[Cut, ...]:
+        """A trial's further cuts."""
+        same = {name: setting[name] for name in _SHARED}
+        energies = tuple(
+            Cut(scheme=setting["scheme"], energy=energy, **same) for energy in self.curve.energies
+        )
+        own = _cut(setting)
+        return tuple(cut for cut in energies + self._budgets(same) if cut != own)
+
+    def _budgets(self, same: Mapping[str, Any]) -> tuple[Cut, ...]:
+        images = self.curve.calibration_images
+        return tuple(
+            Cut(scheme="per-layer", speedup=speedup, calibration_images=images, **same)
+            for speedup in self.curve.speedups
+        )
 
     def _spec(self, **own: object) -> TrialSpec:
         fixed: dict[str, Any] = own
@@ -237,11 +295,11 @@ class SearchSpace(_Strict):
 
 
 def _pruning(setting: Mapping[str, Any]) -> Pruning:
-    names = ("scheme", "energy", "projection", "nuclear_every_step", "layers")
+    names = ("scheme", "energy", "speedup", "projection", "nuclear_every_step", "layers")
     return Pruning(
         period=None if setting["period"] == "never" else setting["period"],
         nuclear_weight=_nuclear_weight(setting),
-        **{name: setting[name] for name in names},
+        **{name: setting[name] for name in names if name in setting},
     )
 
 
@@ -257,13 +315,12 @@ def _nuclear_weight(setting: Mapping[str, Any]) -> float:
 
 
 def _cut(setting: Mapping[str, Any]) -> Cut:
-    names = ("scheme", "layers", "reestimate_batch_norm", "batch_norm_images")
-    value = setting.get("cut_value")
-    return Cut(
-        energy=setting.get("cut_energy", setting["energy"]) if value is None else None,
-        value=value,
-        **{name: setting[name] for name in names},
-    )
+    """What a trial is cut by: what the cut entries say, or else what it was trained towards."""
+    amounts = [(name, setting.get(f"cut_{name}")) for name in ("value", "energy", "speedup")]
+    amounts += [(name, setting.get(name)) for name in ("speedup", "energy")]
+    amount = next((name, given) for name, given in amounts if given is not None)
+    names = ("scheme", "spread", "multiple", "calibration_images", *_SHARED)
+    return Cut(**dict([amount]), **{name: setting[name] for name in names})
 
 
 def _seed(seed: int, repeat: int) -> int:

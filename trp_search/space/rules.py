@@ -40,8 +40,11 @@ def _pairs(space: SearchSpace) -> Iterator[Breach]:
     own = space.space
     if own.nuclear_weight is not None and own.nuclear_weight_per_step is not None:
         yield "space", "takes nuclear_weight or nuclear_weight_per_step, not both"
-    if own.cut_energy is not None and own.cut_value is not None:
-        yield "space", "takes cut_energy or cut_value, not both"
+    if own.speedup is not None and own.energy is not None:
+        yield "space", "takes energy or speedup, not both"
+    cuts = (own.cut_energy, own.cut_value, own.cut_speedup)
+    if sum(entry is not None for entry in cuts) > 1:
+        yield "space", "takes one of cut_energy, cut_value and cut_speedup"
     if True in _possible(space, "nesterov") and 0 in _possible(space, "momentum"):
         yield "space.training", "nesterov needs momentum above 0, and momentum can be 0"
 

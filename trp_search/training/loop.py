@@ -22,11 +22,15 @@ from trp_search.workloads.data import Train, Validation
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What one training reads: images, settings, where its checkpoint is, and its seed."""
+    """What one training reads: images, settings, where its checkpoint is, and its seed.
+
+    `example_input` is one image's shape on the device, for counting multiply-adds.
+    """
 
     name: str
     train: Train
     validation: Validation
+    example_input: Tensor
     training: Training
     pruning: Pruning | None
     checkpoint: Path
@@ -61,7 +65,7 @@ class _Loop:
             nesterov=settings.nesterov,
             weight_decay=settings.weight_decay,
         )
-        self.pruning = _regulariser(network, job.pruning)
+        self.pruning = _regulariser(network, job)
         self.progress = Progress()
         if job.checkpoint.exists():
             self.progress = load_checkpoint(job.checkpoint, network, self.optimizer)
@@ -148,13 +152,16 @@ class _Loop:
 _EVALUATION_BATCH = 256
 
 
-def _regulariser(network: nn.Module, pruning: Pruning | None) -> TrainedRankPruning | None:
+def _regulariser(network: nn.Module, job: Job) -> TrainedRankPruning | None:
+    pruning = job.pruning
     if pruning is None:
         return None
     return TrainedRankPruning(
         network,
         scheme=pruning.scheme,
         energy=pruning.energy,
+        speedup=pruning.speedup,
+        example_input=job.example_input,
         period=pruning.period,
         projection=pruning.projection,
         nuclear_weight=pruning.nuclear_weight,

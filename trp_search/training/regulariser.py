@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from typing import cast, final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
+from trp_search.lowrank.allocation import relaxed
+from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.schemes import SCHEMES, Shape, shape_of
 from trp_search.lowrank.select import select
-from trp_search.lowrank.truncation import spectra, wide
+from trp_search.lowrank.truncation import Spectra, spectra, wide
 
 
 @final
@@ -39,6 +44,9 @@ class TrainedRankPruning:
             reference.
         scheme: `channel`, `spatial` or `decoupled`.
         energy: share of the squared singular values kept, in (0, 1].
+        speedup: in place of an energy, the multiply-adds before / after that truncations aim at:
+            each time the ranks that lose least and fit are chosen anew over all layers.
+        example_input: what the network takes, to count its multiply-adds; `speedup` needs it.
         period: iterations between truncations (the paper's m); None is never.
         projection: whether weights are replaced, or only pulled by the nuclear term.
         nuclear_weight: the paper's lambda; its pull per step is lambda / period.
@@ -55,6 +63,8 @@ class TrainedRankPruning:
         *,
         scheme: str = "channel",
         energy: float = 0.95,
+        speedup: float | None = None,
+        example_input: Tensor | Sequence[Any] | None = None,
         period: int | None = 20,
         projection: bool = True,
         nuclear_weight: float = 0.0,
@@ -65,6 +75,7 @@ class TrainedRankPruning:
             self._settings = records.Pruning(
                 scheme=cast("records.Scheme", scheme),
                 energy=energy,
+                speedup=speedup,
                 period=period,
                 projection=projection,
                 nuclear_weight=nuclear_weight,
@@ -72,7 +83,7 @@ class TrainedRankPruning:
                 layers=layers,
             )
         except ValueError as error:
-            raise InputError(f"TrainedRankPruning: {_first_line(error)}") from None
+            raise InputError(f"TrainedRankPruning: {records.problem(error)}") from None
         self._scheme = SCHEMES[scheme]
         chosen, _ = select(network, self._scheme, layers=layers)
         groups: dict[Shape, list[nn.Parameter]] = defaultdict(list)
@@ -82,6 +93,13 @@ class TrainedRankPruning:
             if weight.requires_grad:
                 groups[shape_of(module)].append(weight)
         self._groups = dict(groups)
+        self._plan: _Plan | None = None
+        if speedup is not None:
+            if example_input is None:
+                raise InputError("TrainedRankPruning: speedup needs an example_input")
+            measured = measure(network, example_input, self._scheme, layers=layers)
+            order = [id(weight) for group in self._groups.values() for weight in group]
+            self._plan = _plan(measured, order, speedup)
         self._iteration = 0
         self._pulls: dict[Shape, list[Tensor]] = {}
 
@@ -104,17 +122,32 @@ class TrainedRankPruning:
                 self._truncate(pulling=pulling, projecting=projecting)
 
     def _truncate(self, *, pulling: bool, projecting: bool) -> None:
-        settings = self._settings
+        found: dict[Shape, tuple[Spectra, bool]] = {}
         for shape, weights in self._groups.items():
             stacked = torch.cat([self._scheme.matrices(w.detach().reshape(shape)) for w in weights])
             matrices, transposed = wide(stacked.float())
-            found = spectra(matrices)
-            kept = found.kept(settings.energy)
+            found[shape] = spectra(matrices), transposed
+        kept = self._kept({shape: spectra_ for shape, (spectra_, _) in found.items()})
+        for shape, (spectra_, transposed) in found.items():
             if pulling:
-                self._pulls[shape] = self._folded(shape, found.polar(kept), transposed=transposed)
+                pull = spectra_.polar(kept[shape])
+                self._pulls[shape] = self._folded(shape, pull, transposed=transposed)
             if projecting:
-                low = self._folded(shape, found.truncated(kept), transposed=transposed)
-                torch._foreach_copy_(list[Tensor](weights), low)
+                low = spectra_.truncated(kept[shape])
+                folded = self._folded(shape, low, transposed=transposed)
+                torch._foreach_copy_(list[Tensor](self._groups[shape]), folded)
+
+    def _kept(self, found: dict[Shape, Spectra]) -> dict[Shape, Tensor]:
+        """What a truncation keeps, one mask for each shape."""
+        if self._plan is None:
+            return {shape: one.kept(self._settings.energy) for shape, one in found.items()}
+        counts = [len(self._groups[shape]) for shape in found]
+        lost = [one.lost(layers=count) for one, count in zip(found.values(), counts, strict=True)]
+        ranks = torch.split(self._plan.ranks(lost), counts)
+        return {
+            shape: one.last(rank.repeat_interleave(len(one.squares) // count))
+            for (shape, one), rank, count in zip(found.items(), ranks, counts, strict=True)
+        }
 
     @property
     def _device_type(self) -> str:
@@ -152,5 +185,50 @@ class TrainedRankPruning:
         ]
 
 
-def _first_line(error: ValueError) -> str:
-    return " ".join(str(error).split("\n")[1:3]).strip()
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What ranks cost, one row a weight, and what they may cost together.
+
+    Attributes:
+        cost: (L, K) multiply-adds of each rank; rank 0 stands for dense.
+        budget: for all weights together.
+    """
+
+    cost: Tensor
+    budget: float
+
+    def ranks(self, lost: Sequence[Tensor]) -> Tensor:
+        """(L,) ranks from the (l, q + 1) shares of energy lost; the full width for dense."""
+        cost = self.cost.to(lost[0].device)
+        error = cost.new_zeros(cost.shape)
+        start = 0
+        for table in lost:
+            rows = slice(start, start + len(table))
+            error[rows, 1 : table.shape[1]] = table[:, 1:].double()
+            start = rows.stop
+        chosen = relaxed(cost, error, self.budget)
+        return torch.where(chosen == 0, cost.shape[1], chosen)
+
+
+def _plan(measured: Sequence[MeasuredLayer], order: Sequence[int], speedup: float) -> _Plan:
+    """The plan for the weights with the ids `order`; other layers cost what they cost."""
+    by_weight = {id(layer.module.weight): layer for layer in measured}
+    layers = [by_weight[weight] for weight in order]
+    cost = torch.full(
+        (len(layers), 1 + max(layer.full_rank for layer in layers)), torch.inf
+    ).double()
+    for row, layer in zip(cost, layers, strict=True):
+        row[0] = layer.dense_macs
+        if layer.reason is None:
+            highest = min(layer.full_rank, (layer.dense_macs - 1) // layer.macs_per_rank)
+            row[1 : highest + 1] = torch.arange(1, highest + 1) * layer.macs_per_rank
+    total = sum(layer.dense_macs for layer in measured)
+    other = total - sum(layer.dense_macs for layer in layers)
+    least = float(cost.min(1).values.sum())
+    budget = total / speedup - other
+    if least > budget:
+        best = math.floor(100 * total / (least + other)) / 100
+        raise InputError(
+            f"TrainedRankPruning: speedup: {speedup:g}x cannot be reached; the best is {best:.2f}x"
+        )
+    return _Plan(cost=cost, budget=budget)

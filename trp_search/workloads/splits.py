@@ -75,6 +75,11 @@ class Validation:
         """All of them, in order."""
         return self.images.plain(self.rows, batch_size)
 
+    def sample(self, count: int) -> Validation:
+        """`count` of them (all, if fewer), always the same."""
+        chosen = torch.randperm(len(self), generator=seeded("race"))[:count]
+        return Validation(images=self.images, rows=self.rows[chosen.sort().values])
+
 
 @final
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,71 @@
+"""No search at all: the plain network, trained or brought along, cut to a budget."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from trp_search import report, trial
+from trp_search.errors import InputError
+from trp_search.records import Cut, EpochReport, Point, TrialResult
+from trp_search.space import SearchSpace
+from trp_search.store import RunFolder, append_record, exclusive, write_whole
+
+
+def compress(
+    space: SearchSpace, folder: RunFolder, cut: Cut
+) -> Iterator[EpochReport | TrialResult | Point]:
+    """Trains the plain network unless `folder` has it, cuts it, and keeps all as a run.
+
+    Yields a report per epoch, how that training ended and, if it ended well, the new point, scored
+    on validation.
+
+    Raises:
+        InputError: the folder is another space's run or is in use; the budget is out of reach.
+    """
+    spec = dataclasses.replace(space.baseline_spec(), cuts=(), race=())
+    with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
+        _claim(space, folder)
+        for item in trial.run(spec, folder):
+            yield item
+        assert isinstance(item, TrialResult)
+        if not item.ended_well:
+            folder.trial(item.trial).result.unlink()  # so that the same call tries again
+            return
+        for point in item.points:
+            _keep(folder, point)
+        yield _cut(folder, item.trial, cut)
+
+
+def recut(folder: RunFolder, name: str, cut: Cut) -> Point:
+    """A further point from the stored weights of the trial `name`; nothing is trained.
+
+    Raises:
+        InputError: no such trial, a search is at work in the run, or the budget is out of reach.
+    """
+    with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
+        return _cut(folder, name, cut)
+
+
+_BUSY = "a search is at work in this folder"
+
+
+def _claim(space: SearchSpace, folder: RunFolder) -> None:
+    """Makes `folder` the run of `space`, or finds that it is."""
+    text = space.dump()
+    if folder.search.is_file() and folder.search.read_text() != text:
+        raise InputError(f"{folder.path}: is the run of another search space; give another folder")
+    write_whole(folder.search, text)
+
+
+def _cut(folder: RunFolder, name: str, cut: Cut) -> Point:
+    point = trial.cut_again(folder, name, cut)
+    _keep(folder, point)
+    report.write(folder)
+    return point
+
+
+def _keep(folder: RunFolder, point: Point) -> None:
+    """Adds a point that the run does not have as it is."""
+    if point not in folder.read_points():
+        append_record(folder.points, point)

@@ -1,0 +1,254 @@
+"""Budget rules: which option each layer takes so that all together fit a budget.
+
+An option is a rank under a scheme, with its cost and what it loses; option 0 is to stay dense.
+Nothing here knows of networks or kernels.
+"""
+
+from __future__ import annotations
+
+import heapq
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from typing_extensions import override
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """(L, K) float64 tables, one row a layer; what a row has no use for costs infinity.
+
+    Attributes:
+        cost: multiply-adds or parameters.
+        error: share of the squared singular values that is lost, in [0, 1].
+        worst: the largest lost singular value over the largest of all, in [0, 1].
+        removed: share of the full rank that is lost, in [0, 1].
+    """
+
+    cost: Tensor
+    error: Tensor
+    worst: Tensor
+    removed: Tensor
+
+    @property
+    def least(self) -> Tensor:
+        """(L,) each layer's cheapest option."""
+        return self.cost.argmin(1)
+
+    def spent(self, chosen: Tensor) -> Tensor:
+        """The cost of the (L,) options `chosen`, all together."""
+        return at(self.cost, chosen).sum()
+
+
+def at(table: Tensor, chosen: Tensor) -> Tensor:
+    """(L,) the entries of an (L, K) `table` at the options `chosen`."""
+    return table.gather(1, chosen.unsqueeze(1)).squeeze(1)
+
+
+class BudgetRule(ABC):
+    """A value that spreads a budget over layers."""
+
+    @abstractmethod
+    def choose(self, options: Options, budget: float) -> Tensor:
+        """(L,) options that cost `budget` at most; a budget below the least cost is a bug."""
+
+
+@final
+@dataclass(frozen=True)
+class Knapsack(BudgetRule):
+    """Least sum of errors: Lagrangian relaxation (BALF, arXiv 2509.25136), then exchanges.
+
+    The relaxation finds the best for some budget at or below the one given; what it leaves is
+    spent by moving one layer, or two against each other, as long as that helps.
+    """
+
+    @override
+    def choose(self, options: Options, budget: float) -> Tensor:
+        rows = _frontiers(options)
+        chosen = relaxed(options.cost, options.error, budget)
+        return _exchanged(rows, _places(rows, options, chosen), budget)
+
+
+@final
+@dataclass(frozen=True)
+class Greedy(BudgetRule):
+    """Largest product of retained energies, by dropping what costs least energy per cost saved.
+
+    Zhang et al., arXiv 1505.06798, section 3.3. A dense layer's first drop is to the option
+    where that ratio is best.
+    """
+
+    @override
+    def choose(self, options: Options, budget: float) -> Tensor:
+        rows = _frontiers(options)
+        places = [len(row.cost) - 1 for row in rows]
+        spent = sum(row.cost[-1] for row in rows)
+        queue = [(*_best_drop(row, len(row.cost) - 1), layer) for layer, row in enumerate(rows)]
+        heapq.heapify(queue)
+        while spent > budget:
+            _, place, layer = heapq.heappop(queue)
+            spent -= rows[layer].cost[places[layer]] - rows[layer].cost[place]
+            places[layer] = place
+            heapq.heappush(queue, (*_best_drop(rows[layer], place), layer))
+        return _filled(rows, places, budget)
+
+
+@final
+@dataclass(frozen=True)
+class Level(BudgetRule):
+    """The same level in every layer, as low as the budget allows, by binary search.
+
+    With `worst` this is ALDS's criterion (arXiv 2107.11442) without its channel groups: the least
+    worst layer. With `error` every layer keeps one share of energy, with `removed` one of its rank.
+    """
+
+    of: Literal["worst", "error", "removed"]
+
+    @override
+    def choose(self, options: Options, budget: float) -> Tensor:
+        levels: Tensor = getattr(options, self.of)
+        allowed = torch.unique(levels[options.cost.isfinite()])
+        low, high = 0, len(allowed) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if options.spent(_cheapest(options, levels, allowed[middle])) > budget:
+                low = middle + 1
+            else:
+                high = middle
+        rows = _frontiers(options)
+        chosen = _cheapest(options, levels, allowed[low])
+        return _filled(rows, _places(rows, options, chosen), budget)
+
+
+BUDGET_RULES: dict[str, BudgetRule] = {
+    "knapsack": Knapsack(),
+    "greedy": Greedy(),
+    "least-worst": Level("worst"),
+    "energy": Level("error"),
+    "uniform": Level("removed"),
+}
+
+_STEPS = 60
+
+
+def relaxed(cost: Tensor, error: Tensor, budget: float | Tensor) -> Tensor:
+    """(L,) options of least error + price * cost, at the lowest price that meets the budget.
+
+    (L, K) tables. The price is bisected a fixed number of times, so nothing leaves the device.
+    """
+    unit = at(cost, cost.argmin(1)).sum()
+    scaled = cost / unit
+    low, high = cost.new_tensor(-9.0), cost.new_tensor(9.0)
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        chosen = (error + 10**middle * scaled).argmin(1)
+        over = at(cost, chosen).sum() > budget
+        low, high = torch.where(over, middle, low), torch.where(over, high, middle)
+    return (error + 10**high * scaled).argmin(1)
+
+
+def _cheapest(options: Options, levels: Tensor, allowed: Tensor) -> Tensor:
+    """(L,) the cheapest options whose level is at most `allowed`."""
+    return options.cost.where(levels <= allowed, torch.inf).argmin(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Frontier:
+    """One layer's options that no other beats: costs rise, errors fall strictly."""
+
+    option: NDArray[np.int64]
+    cost: NDArray[np.float64]
+    error: NDArray[np.float64]
+
+
+def _frontiers(options: Options) -> list[_Frontier]:
+    rows = []
+    for cost, error in zip(options.cost.cpu().numpy(), options.error.cpu().numpy(), strict=True):
+        order = np.lexsort((error, cost))
+        order = order[np.isfinite(cost[order])]
+        best = np.minimum.accumulate(error[order])
+        order = order[np.r_[True, best[1:] < best[:-1]]]
+        rows.append(_Frontier(option=order, cost=cost[order], error=error[order]))
+    return rows
+
+
+def _places(rows: list[_Frontier], options: Options, chosen: Tensor) -> list[int]:
+    """Where on its frontier each layer's choice is, or what beats it."""
+    costs = at(options.cost, chosen).tolist()
+    return [_within(row, cost) for row, cost in zip(rows, costs, strict=True)]
+
+
+def _within(row: _Frontier, cost: float) -> int:
+    """The best place that costs at most `cost`."""
+    return int(np.searchsorted(row.cost, cost, side="right")) - 1
+
+
+def _options(rows: list[_Frontier], places: list[int]) -> Tensor:
+    return torch.tensor([int(row.option[place]) for row, place in zip(rows, places, strict=True)])
+
+
+def _left(rows: list[_Frontier], places: list[int], budget: float) -> float:
+    return budget - sum(float(row.cost[place]) for row, place in zip(rows, places, strict=True))
+
+
+def _best_drop(row: _Frontier, place: int) -> tuple[float, int]:
+    """The relative loss of energy per cost saved of the best cheaper place, and that place."""
+    if place == 0:
+        return np.inf, 0
+    kept = np.log(np.maximum(1 - row.error[: place + 1], np.finfo(float).tiny))
+    ratios = (kept[place] - kept[:place]) / (row.cost[place] - row.cost[:place])
+    best = int(ratios.argmin())
+    return float(ratios[best]), best
+
+
+def _filled(rows: list[_Frontier], places: list[int], budget: float) -> Tensor:
+    """Spends what is left where it removes most error per cost."""
+    left = _left(rows, places, budget)
+    while True:
+        best = (0.0, 0, 0)
+        for layer, row in enumerate(rows):
+            place = places[layer]
+            reach = _within(row, row.cost[place] + left) + 1
+            if reach > place + 1:
+                gains = row.error[place] - row.error[place + 1 : reach]
+                ratios = gains / (row.cost[place + 1 : reach] - row.cost[place])
+                best = max(best, (float(ratios.max()), layer, place + 1 + int(ratios.argmax())))
+        if best[0] <= 0:
+            return _options(rows, places)
+        _, layer, place = best
+        left -= rows[layer].cost[place] - rows[layer].cost[places[layer]]
+        places[layer] = place
+
+
+def _exchanged(rows: list[_Frontier], places: list[int], budget: float) -> Tensor:
+    """Moves one layer, or one down and another up, as long as the sum of errors falls."""
+    for _ in range(_EXCHANGES):
+        left = _left(rows, places, budget)
+        best = (_LEAST_GAIN, 0, 0, 0, 0)
+        for one, row in enumerate(rows):
+            freed = left + row.cost[places[one]] - row.cost
+            loss = row.error - row.error[places[one]]
+            for two, other in enumerate(rows):
+                if two == one:
+                    place = _within(row, row.cost[places[one]] + left)
+                    best = max(best, (-float(loss[place]), one, place, one, place))
+                    continue
+                now = places[two]
+                reach = np.searchsorted(other.cost, other.cost[now] + freed, side="right") - 1
+                gains = other.error[now] - other.error[reach.clip(0)] - loss
+                gains[reach < 0] = -np.inf
+                place = int(gains.argmax())
+                best = max(best, (float(gains[place]), one, place, two, int(reach[place])))
+        if best[1:] == (0, 0, 0, 0):
+            break
+        _, one, first, two, second = best
+        places[one], places[two] = first, second
+    return _options(rows, places)
+
+
+_EXCHANGES = 100
+_LEAST_GAIN = 1e-9

@@ -1,0 +1,204 @@
+"""From an analysed network and a cut to a rank, or a reason to stay dense, for every layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from trp_search import records
+from trp_search.errors import InputError
+from trp_search.lowrank.allocation import BUDGET_RULES, Options
+from trp_search.lowrank.analysis import AnalysedLayer, Analysis, Candidate
+from trp_search.lowrank.rules import Energy, Evbmf, RankRule, Uniform, Value
+from trp_search.lowrank.schemes import kernel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What becomes of one layer: a candidate at a rank, or a reason to stay dense.
+
+    `kept` is the share of energy that each scheme would keep for the same cost.
+    """
+
+    candidate: Candidate | None = None
+    rank: int = 0
+    reason: str | None = None
+    kept: Mapping[records.Scheme, float] = field(default_factory=dict)
+
+
+def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list[Choice]:
+    """One choice for each layer of `analysis`, which was made for the cut's scheme and layers.
+
+    `other_macs` are multiply-adds of the network that no layer accounts for.
+
+    Raises:
+        InputError: the budget is out of reach; says the best that is not.
+    """
+    menus = [_menu(layer, cut) for layer in analysis.layers]
+    rule = _rule(cut)
+    if rule is not None:
+        return [_by_rule(menu, rule, cut.multiple) for menu in menus]
+    options = _table(menus)
+    budget = _budget(analysis, menus, options, cut, other_macs)
+    picks = BUDGET_RULES[cut.spread].choose(options, budget)
+    return [_picked(menu, pick) for menu, pick in zip(menus, picks.tolist(), strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Item:
+    """A candidate at the ranks that make its layer cheaper than dense."""
+
+    candidate: Candidate
+    ranks: Tensor
+    cost: Tensor
+    error: Tensor
+    worst: Tensor
+
+    def at(self, index: int, menu: _Menu) -> Choice:
+        """The choice of one of the ranks."""
+        return Choice(
+            candidate=self.candidate,
+            rank=int(self.ranks[index]),
+            kept=menu.kept(float(self.cost[index])),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Menu:
+    """What one layer can become, at which cost; `reason` is why it can become nothing."""
+
+    dense: int
+    items: tuple[_Item, ...]
+    reason: str | None
+
+    def kept(self, cost: float) -> dict[records.Scheme, float]:
+        """The most that each scheme keeps at or below `cost`."""
+        shares = ((item, item.error[item.cost <= cost]) for item in self.items)
+        return {
+            item.candidate.scheme.name: 1 - float(errors.min())
+            for item, errors in shares
+            if len(errors)
+        }
+
+
+def _menu(layer: AnalysedLayer, cut: records.Cut) -> _Menu:
+    record = layer.layer.dense("")
+    by_macs = cut.parameters is None
+    dense = record.dense_macs if by_macs else record.dense_parameters
+    fixed = 0 if by_macs else dense - kernel(layer.layer.module).numel()
+    items = []
+    for candidate in layer.candidates:
+        measured = candidate.layer
+        per_rank = measured.macs_per_rank if by_macs else measured.parameters_per_rank
+        highest = min(measured.full_rank, (dense - fixed - 1) // per_rank)
+        ranks = torch.arange(cut.multiple, highest + 1, cut.multiple)
+        items.append(
+            _Item(
+                candidate=candidate,
+                ranks=ranks,
+                cost=(fixed + ranks * per_rank).double(),
+                error=candidate.lost().cpu()[ranks],
+                worst=candidate.next_values().cpu()[ranks],
+            )
+        )
+    reason = layer.reason
+    if reason is None and not any(len(item.ranks) for item in items):
+        what = "multiply-adds" if by_macs else "parameters"
+        least = f"rank {cut.multiple}"
+        reason = f"even {least} would not save {what}"
+    return _Menu(dense=dense, items=tuple(items), reason=reason)
+
+
+def _rule(cut: records.Cut) -> RankRule | None:
+    """The rule that looks at one layer at a time, or None for a budget."""
+    if cut.energy is not None:
+        return Energy(cut.energy)
+    if cut.value is not None:
+        return Value(cut.value)
+    if cut.ratio is not None:
+        return Uniform(cut.ratio)
+    return Evbmf() if cut.evbmf else None
+
+
+def _by_rule(menu: _Menu, rule: RankRule, multiple: int) -> Choice:
+    """The cheapest scheme at the rank that the rule wants of it."""
+    if menu.reason is not None:
+        return Choice(reason=menu.reason)
+    found: list[tuple[float, int, _Item]] = []
+    wanted = []
+    for order, item in enumerate(menu.items):
+        found_ = item.candidate.spectra
+        longer = max(found_.matrices.shape[-2:])
+        rank = max(1, int(rule.ranks(found_.values(), longer=longer).max()))
+        index = math.ceil(rank / multiple) - 1
+        if index < len(item.ranks):
+            found.append((float(item.cost[index]), order, item))
+        wanted.append((rank, item))
+    if found:
+        cost, _, item = min(found, key=lambda entry: entry[:2])
+        return item.at(int((item.cost == cost).nonzero()[0]), menu)
+    rank, item = wanted[0]
+    most = int(item.ranks.max()) if len(item.ranks) else 0
+    return Choice(reason=f"rank {rank} would not save multiply-adds (at most {most} would)")
+
+
+def _table(menus: Sequence[_Menu]) -> Options:
+    """Option 0 is dense; those of a layer's items follow, one after the other."""
+    width = 1 + max((sum(len(item.ranks) for item in menu.items) for menu in menus), default=0)
+    cost = torch.full((len(menus), width), torch.inf, dtype=torch.float64)
+    error, worst, removed = (torch.zeros_like(cost) for _ in range(3))
+    for row, menu in enumerate(menus):
+        cost[row, 0] = menu.dense
+        start = 1
+        for item in menu.items:
+            part = slice(start, start + len(item.ranks))
+            cost[row, part], error[row, part], worst[row, part] = item.cost, item.error, item.worst
+            removed[row, part] = 1 - item.ranks / item.candidate.layer.full_rank
+            start = part.stop
+    return Options(cost=cost, error=error, worst=worst, removed=removed)
+
+
+def _budget(
+    analysis: Analysis,
+    menus: Sequence[_Menu],
+    options: Options,
+    cut: records.Cut,
+    other_macs: int,
+) -> float:
+    """What the layers may cost together; raises InputError when their least is more."""
+    dense = sum(menu.dense for menu in menus)
+    least = float(options.spent(options.least))
+    if cut.speedup is not None:
+        total = dense + other_macs
+        budget = total / cut.speedup - other_macs
+        if least > budget:
+            best = total / (least + other_macs)
+            raise InputError(
+                f"speedup: {cut.speedup:g}x cannot be reached; the best is "
+                f"{math.floor(100 * best) / 100:.2f}x"
+            )
+        return budget
+    assert cut.parameters is not None
+    stored = sum(parameter.numel() for parameter in analysis.network.parameters())
+    budget = cut.parameters - (stored - dense)
+    if least > budget:
+        fewest = int(least) + stored - dense
+        raise InputError(
+            f"parameters: {cut.parameters:,} cannot be reached; the fewest are {fewest:,}"
+        )
+    return budget
+
+
+def _picked(menu: _Menu, pick: int) -> Choice:
+    if pick == 0:
+        return Choice(reason=menu.reason or "no rank that saves enough keeps enough at this budget")
+    index = pick - 1
+    for item in menu.items:
+        if index < len(item.ranks):
+            return item.at(index, menu)
+        index -= len(item.ranks)
+    raise AssertionError("an option that no item has")

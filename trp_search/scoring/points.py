@@ -1,0 +1,73 @@
+"""From a scored network to the point that stands for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from trp_search.records import Cut, Point, Role, TrialSpec
+from trp_search.scoring.candidate import Cost, Scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What the points of one training share: its settings, the dense cost, its time."""
+
+    spec: TrialSpec
+    dense: Cost
+    seconds: float
+
+    def point(self, scored: Scored, cut: Cut | None, *, raced: bool = False) -> Point:
+        """The point of `scored`, cut by `cut`; `raced` says that a race left it behind."""
+        found = scored.validation
+        name, role = self._identity(cut)
+        return Point(
+            id=name,
+            trial=self.spec.name,
+            role="raced" if raced else role,
+            accuracy=found.accuracy,
+            correct=found.correct,
+            images=found.images,
+            loss=found.loss,
+            macs=scored.made.cost.macs,
+            dense_macs=self.dense.macs,
+            parameters=scored.made.cost.parameters,
+            dense_parameters=self.dense.parameters,
+            scheme=None if cut is None else cut.scheme,
+            cut=cut,
+            settings=_settings(self.spec, cut),
+            layers=scored.made.layers,
+            batch_norm=scored.made.batch_norm,
+            seconds=self.seconds,
+        )
+
+    def _identity(self, cut: Cut | None) -> tuple[str, Role]:
+        """A point's id and role: a trial's own cut goes by its name, a further one by both."""
+        spec = self.spec
+        own = cut is None or cut in spec.cuts
+        if spec.fit_on_validation:
+            return spec.name if own or cut is None else f"{spec.name}-{cut.name}", "refit"
+        if spec.pruning is not None:
+            return (
+                (spec.name, "trial")
+                if own or cut is None
+                else (f"{spec.name}-{cut.name}", "derived")
+            )
+        return (spec.name, "baseline") if cut is None else (f"plain-{cut.name}", "control")
+
+
+def _settings(spec: TrialSpec, cut: Cut | None) -> dict[str, float | int | str | bool | None]:
+    """What the trial was set to, flat, for people."""
+    found: dict[str, float | int | str | bool | None] = {"start": spec.start, "seed": spec.seed}
+    for part in (spec.pruning, spec.training):
+        if part is not None:
+            values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+            found |= {k: v for k, v in values.items() if not isinstance(v, tuple)}
+    if spec.pruning is not None and spec.pruning.period is None:
+        found["period"] = "never"
+    if spec.pruning is not None and spec.pruning.speedup is not None:
+        found["energy"] = None
+    if cut is not None:
+        found |= {"scheme": cut.scheme, "cut_energy": cut.energy, "cut_value": cut.value}
+        found |= {"cut_speedup": cut.speedup, "calibration_images": cut.calibration_images}
+    return found
