@@ -7,37 +7,26 @@ import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from trp_search.objectives import OBJECTIVES, Name, Objective
 from trp_search.records import (
     Cut,
-    Fraction,
-    Layers,
-    NonNegative,
     Point,
-    Positive,
     PositiveInt,
     Pruning,
     Scheme,
     Share,
     Speedup,
-    Spread,
-    Start,
     Training,
     TrialSpec,
     Workload,
 )
 from trp_search.space import entries, text
 from trp_search.space.entries import (
-    Choice,
-    ChoiceOfLists,
-    Entry,
-    Number,
-    NumberOr,
     Parameter,
-    PerScheme,
 )
+from trp_search.space.varied import Images, Space, Strict
 
 # The plain network's own cuts, from 1.1x to about 4x on the residual networks that are shipped.
 CONTROL_ENERGIES = (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
@@ -45,75 +34,8 @@ CONTROL_ENERGIES = (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
 
 _SHARED = ("layers", "reestimate_batch_norm", "batch_norm_images")
 
-Images = Annotated[int, Field(ge=0)]
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TrainingEntries(_Strict):
-    """A trial's training: what it does not name is taken from the recipe."""
-
-    epochs: PerScheme[Number[PositiveInt]] | None = None
-    batch_size: PerScheme[Number[PositiveInt]] | None = None
-    learning_rate: PerScheme[Number[Positive]] | None = None
-    momentum: PerScheme[Number[Fraction]] | None = None
-    nesterov: PerScheme[Choice[bool]] | None = None
-    weight_decay: PerScheme[Number[NonNegative]] | None = None
-    schedule: PerScheme[Choice[Literal["cosine", "step", "constant"]]] | None = None
-    milestones: PerScheme[ChoiceOfLists[float]] | None = None
-    gamma: PerScheme[Number[Share]] | None = None
-    warmup: PerScheme[Number[Fraction]] | None = None
-    label_smoothing: PerScheme[Number[Fraction]] | None = None
-    precision: PerScheme[Choice[Literal["float32", "bfloat16"]]] | None = None
-    channels_last: PerScheme[Choice[bool]] | None = None
-
-
-class Space(_Strict):
-    """What varies from trial to trial; see `records.Pruning` and `records.Cut`."""
-
-    scheme: Choice[Scheme] = "channel"
-    start: PerScheme[Choice[Start]] = "baseline"
-    energy: PerScheme[Number[Share]] | None = None
-    speedup: PerScheme[Number[Speedup]] | None = None
-    period: PerScheme[NumberOr[PositiveInt, Literal["never"]]] = 20
-    projection: PerScheme[Choice[bool]] = True
-    nuclear_weight: PerScheme[Number[NonNegative]] | None = None
-    nuclear_weight_per_step: PerScheme[Number[NonNegative]] | None = None
-    nuclear_every_step: PerScheme[Choice[bool]] = False
-    layers: PerScheme[Choice[Layers]] = "kxk"
-    cut_energy: PerScheme[Number[Share]] | None = None
-    cut_value: PerScheme[Number[Positive]] | None = None
-    cut_speedup: PerScheme[Number[Speedup]] | None = None
-    spread: PerScheme[Choice[Spread]] = "knapsack"
-    multiple: PerScheme[Number[PositiveInt]] = 1
-    calibration_images: PerScheme[Number[Images]] = 0
-    reestimate_batch_norm: PerScheme[Choice[bool]] = True
-    batch_norm_images: PerScheme[Number[PositiveInt]] = 2048
-    training: TrainingEntries = TrainingEntries()
-
-    def named(self) -> dict[str, Entry]:
-        """Every entry, given or by default, under its parameter's name; scheme first."""
-        own = {name: getattr(self, name) for name in type(self).model_fields if name != "training"}
-        if self.speedup is None and self.energy is None:
-            own["energy"] = Pruning().energy
-        return {k: v for k, v in (own | self.named_training()).items() if v is not None}
-
-    def named_training(self) -> dict[str, Entry]:
-        """The training entries that are given."""
-        fields = TrainingEntries.model_fields
-        every = {name: getattr(self.training, name) for name in fields}
-        return {name: entry for name, entry in every.items() if entry is not None}
-
-    @property
-    def schemes(self) -> tuple[Scheme, ...]:
-        """Those that can be drawn."""
-        schemes: tuple[Any, ...] = entries.values(self.named()["scheme"])
-        return schemes
-
-
-class Curve(_Strict):
+class Curve(Strict):
     """Further cuts of every trained network, which cost no training.
 
     They race: all are scored on some validation images, those that are not behind on all.
@@ -134,7 +56,7 @@ class Curve(_Strict):
     tell: bool = False
 
 
-class Sampler(_Strict):
+class Sampler(Strict):
     """Who proposes settings.
 
     Attributes:
@@ -147,14 +69,14 @@ class Sampler(_Strict):
     population: Annotated[int, Field(ge=2)]
 
 
-class Resources(_Strict):
+class Resources(Strict):
     """What one trial is given; part of a GPU lets that many trials share one."""
 
     cpus: PositiveInt = 1
     gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
-class SearchSpace(_Strict):
+class SearchSpace(Strict):
     """Everything a search is told; `load_space` makes one and checks what fields alone cannot.
 
     Attributes:
@@ -170,7 +92,7 @@ class SearchSpace(_Strict):
     training: Training
     space: Space = Space()
     objectives: Annotated[tuple[Name, ...], Field(min_length=1)] = ("accuracy", "speedup")
-    constraints: dict[Name, float] = {}
+    constraints: dict[Name, float] = {}  # noqa: RUF012  pydantic copies it
     sampler: Sampler
     trials: PositiveInt = 16
     repeats: PositiveInt = 1

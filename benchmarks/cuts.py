@@ -1,0 +1,205 @@
+"""Which way of cutting a trained network keeps most: every rule, scheme and weighting, measured.
+
+    trp-search search benchmarks/cuts.yaml --out RUN
+    python benchmarks/cuts.py accuracy RUN --trial baseline --out cuts.csv
+    python benchmarks/cuts.py accuracy RUN --trial 0 --out cuts.csv
+    python benchmarks/cuts.py price
+
+`accuracy` cuts a trial's stored weights to 1.5, 2, 3 and 4 times fewer multiply-adds and scores
+them on test images, which are used to compare alone: nothing is chosen by them. `price` cuts
+torchvision's ResNet-18 at 224 pixels, calibration included, each time in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from trp_search.errors import InputError
+from trp_search.evaluation import evaluate
+from trp_search.lowrank.analysis import Analysis, analyse
+from trp_search.lowrank.decompose import cut
+from trp_search.records import Cut, CutScheme, Spread
+from trp_search.scoring.batch_norm import reestimate
+from trp_search.store import RunFolder
+from trp_search.training.checkpoint import load_tensors
+from trp_search.workloads import data, networks
+
+BUDGETS = (1.5, 2.0, 3.0, 4.0)
+SCHEMES: tuple[CutScheme, ...] = get_args(CutScheme)
+SPREADS: tuple[Spread, ...] = get_args(Spread)
+WEIGHTED = ("weights", "activations")
+FIELDS = (
+    "trial",
+    "scheme",
+    "weighted",
+    "rule",
+    "budget",
+    "speedup",
+    "batch_norm",
+    "accuracy",
+    "seconds",
+)
+
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """A trained network and the images that measure its cuts."""
+
+    network: nn.Module
+    example: Tensor
+    calibration: list[Tensor]
+    norm: list[Tensor]
+    test: list[tuple[Tensor, Tensor]]
+
+    @staticmethod
+    def of(run: Path, name: str, *, images: int, calibration: int) -> Bench:
+        """The stored weights of trial `name` and its images."""
+        folder = RunFolder.open(run)
+        spec = folder.trial(name).read_spec()
+        workload = spec.workload
+        splits = data.load(
+            workload.data, split_seed=spec.split_seed, outside_weights=False, device="cpu"
+        )
+        shape = splits.shape
+        network = networks.build(workload.network, channels=shape.channels, classes=shape.classes)
+        load_tensors(network, folder.trial(name).weights)
+        test = splits.test
+        order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
+        return Bench(
+            network=network.eval(),
+            example=torch.zeros(1, shape.channels, shape.height, shape.width),
+            calibration=list(splits.train.samples(calibration, batch_size=32)),
+            norm=list(splits.train.samples(2048, batch_size=256)),
+            test=list(test.images.plain(test.rows[order[:images].sort().values], 250)),
+        )
+
+    def rows(self) -> Iterator[Row]:
+        """The network uncut, then every cut, each with old and with new batch norm."""
+        yield {"scheme": "uncut", "speedup": 1, "accuracy": self.score(self.network)}
+        for scheme, weighted in itertools.product(SCHEMES, WEIGHTED):
+            began = time.perf_counter()
+            analysis = analyse(
+                self.network,
+                self.example,
+                scheme=scheme,
+                layers="all",
+                calibration=self.calibration if weighted == "activations" else None,
+            )
+            analysing = time.perf_counter() - began
+            for rule, wanted in _cuts(scheme):
+                begun = {"scheme": scheme, "weighted": weighted, "rule": rule}
+                yield from self._both(analysis, wanted, begun, analysing)
+
+    def _both(self, analysis: Analysis, wanted: Cut, begun: Row, analysing: float) -> Iterator[Row]:
+        began = time.perf_counter()
+        try:
+            made = cut(analysis, wanted)
+        except InputError as error:
+            print(f"{begun}: {error}", file=sys.stderr)
+            return
+        seconds = analysing + time.perf_counter() - began
+        dense = sum(layer.dense_macs for layer in made.layers)
+        speedup = dense / sum(layer.macs for layer in made.layers)
+        row = begun | {
+            "budget": wanted.speedup,
+            "speedup": round(speedup, 4),
+            "seconds": round(seconds, 3),
+        }
+        yield row | {"batch_norm": "as trained", "accuracy": self.score(made.network)}
+        reestimate(made.network, self.norm)
+        yield row | {"batch_norm": "re-estimated", "accuracy": self.score(made.network)}
+
+    def score(self, network: nn.Module) -> float:
+        """Accuracy on the test images."""
+        return evaluate(network, self.test).accuracy
+
+
+def accuracy(run: Path, name: str, out: Path, *, images: int, calibration: int) -> None:
+    """Appends one row per cut to the CSV file `out`."""
+    bench = Bench.of(run, name, images=images, calibration=calibration)
+    new = not out.exists()
+    with out.open("a", newline="") as file:
+        table = csv.DictWriter(file, FIELDS)
+        if new:
+            table.writeheader()
+        for row in bench.rows():
+            table.writerow({"trial": name} | row)
+            file.flush()
+
+
+def _cuts(scheme: CutScheme) -> Iterator[tuple[str, Cut]]:
+    yield "evbmf", Cut(scheme=scheme, evbmf=True)
+    for spread, budget in itertools.product(SPREADS, BUDGETS):
+        yield spread, Cut(scheme=scheme, speedup=budget, spread=spread)
+
+
+def price(threads: int) -> None:
+    """Seconds and memory of one whole cut at 2x, per scheme and weighting."""
+    print(f"torchvision resnet18, 224 pixels, knapsack at 2x, {threads} threads, 256 images")
+    print(f"{'scheme':<10} {'weighted by':<12} {'seconds':>8} {'GB beyond the network':>22}")
+    context = multiprocessing.get_context("spawn")
+    for scheme, weighted in itertools.product(SCHEMES, (False, True)):
+        with context.Pool(1) as pool:
+            seconds, memory = pool.apply(_price, (scheme, weighted, threads))
+        by = "activations" if weighted else "weights"
+        print(f"{scheme:<10} {by:<12} {seconds:>8.1f} {memory:>22.2f}")
+
+
+def _price(scheme: CutScheme, weighted: bool, threads: int) -> tuple[float, float]:  # noqa: FBT001
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18().eval()
+    example = torch.zeros(1, 3, 224, 224)
+    with torch.no_grad():
+        network(example)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    # Made batch by batch, as a stream of images is.
+    images = (torch.randn(32, 3, 224, 224) for _ in range(8)) if weighted else None
+    analysis: Analysis = analyse(network, example, scheme=scheme, layers="all", calibration=images)
+    cut(analysis, Cut(scheme=scheme, speedup=2.0))
+    seconds = time.perf_counter() - began
+    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("accuracy")
+    one.add_argument("run", type=Path)
+    one.add_argument("--trial", default="baseline")
+    one.add_argument("--out", type=Path, required=True)
+    one.add_argument("--images", type=int, default=2500)
+    one.add_argument("--calibration", type=int, default=256)
+    two = commands.add_parser("price")
+    two.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    if given.command == "accuracy":
+        accuracy(
+            given.run, given.trial, given.out, images=given.images, calibration=given.calibration
+        )
+    else:
+        price(given.threads)
+
+
+if __name__ == "__main__":
+    main()

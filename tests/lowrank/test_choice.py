@@ -1,0 +1,225 @@
+import functools
+import re
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+
+from trp_search.errors import InputError
+from trp_search.lowrank.allocation import BUDGET_RULES
+from trp_search.lowrank.decompose import decompose
+from trp_search.lowrank.schemes import SCHEMES
+from trp_search.records import NetworkSpec
+from trp_search.workloads.networks import build
+
+EXAMPLE = torch.zeros(1, 3, 32, 32)
+IMAGES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+SPREADS = list(BUDGET_RULES)
+CHOICES = [*SCHEMES, "per-layer"]
+# A decoupled kernel has 9 ranks at most, so what a budget leaves can be a few per cent.
+SLACK = {"channel": 1.02, "spatial": 1.02, "decoupled": 1.035, "per-layer": 1.02}
+
+
+@functools.cache
+def resnet():
+    torch.manual_seed(0)
+    return build(NetworkSpec(name="resnet20"), channels=3, classes=10).eval()
+
+
+def small():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 1),
+        nn.Conv2d(32, 32, (3, 1)),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, 10),
+    ).eval()
+
+
+def best_of(network, example, **options):
+    """The number that a budget out of reach is refused with."""
+    with pytest.raises(InputError) as caught:
+        decompose(network, example, **options)
+    found = re.search(r"the (?:best is|fewest are) ([\d.,]+?)x?$", str(caught.value))
+    return float(found[1].replace(",", ""))
+
+
+def speedup_of(layers):
+    return sum(layer.dense_macs for layer in layers) / sum(layer.macs for layer in layers)
+
+
+def parameters_of(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def lost_of(layers):
+    return sum(1 - layer.kept[layer.scheme] for layer in layers if layer.rank)
+
+
+@pytest.mark.parametrize("scheme", CHOICES)
+@pytest.mark.parametrize("spread", SPREADS)
+def test_a_speedup_is_met_from_above_and_hardly_exceeded(scheme, spread):
+    options = {"scheme": scheme, "spread": spread}
+    best = best_of(resnet(), EXAMPLE, speedup=1e4, **options)
+    for asked in (1.3, 2.0, 4.0, 0.7 * best, best):
+        result = decompose(resnet(), EXAMPLE, speedup=asked, **options)
+        assert 1 <= speedup_of(result.layers) / asked <= SLACK[scheme]
+
+
+@pytest.mark.parametrize("scheme", CHOICES)
+@pytest.mark.parametrize("spread", SPREADS)
+def test_a_parameter_budget_is_met_from_below_and_nearly_spent(scheme, spread):
+    options = {"scheme": scheme, "spread": spread}
+    dense = parameters_of(resnet())
+    fewest = int(best_of(resnet(), EXAMPLE, parameters=1, **options))
+    for asked in (dense * 3 // 4, dense // 2, fewest):
+        result = decompose(resnet(), EXAMPLE, parameters=asked, **options)
+        assert 1 <= asked / parameters_of(result.network) <= SLACK[scheme]
+
+
+@pytest.mark.parametrize("scheme", CHOICES)
+def test_layers_are_told_what_the_network_has(scheme):
+    result = decompose(small(), IMAGES, scheme=scheme, speedup=1.5)
+    norm = parameters_of(small()[3])
+    assert sum(layer.parameters for layer in result.layers) + norm == parameters_of(result.network)
+    assert sum(layer.dense_parameters for layer in result.layers) + norm == parameters_of(small())
+
+
+@pytest.mark.parametrize("scheme", CHOICES)
+@pytest.mark.parametrize("calibration", [None, [IMAGES]])
+def test_the_best_that_a_refusal_names_can_be_reached_and_no_more(scheme, calibration):
+    options = {"scheme": scheme, "calibration": calibration}
+    best = best_of(small(), IMAGES, speedup=1e4, **options)
+    assert speedup_of(decompose(small(), IMAGES, speedup=best, **options).layers) >= best
+    with pytest.raises(InputError, match=r"^speedup: \S+x cannot be reached; the best is "):
+        decompose(small(), IMAGES, speedup=best + 0.011, **options)
+    fewest = int(best_of(small(), IMAGES, parameters=1, **options))
+    result = decompose(small(), IMAGES, parameters=fewest, **options)
+    assert parameters_of(result.network) == fewest
+    with pytest.raises(InputError, match=r"^parameters: \S+ cannot be reached; the fewest are "):
+        decompose(small(), IMAGES, parameters=fewest - 1, **options)
+
+
+AMOUNTS = [
+    {"energy": 0.5},
+    {"value": 0.9},
+    {"ratio": 0.3},
+    {"evbmf": True},
+    *[{"speedup": 2.0, "spread": spread} for spread in SPREADS],
+    {"parameters": 3000},
+]
+
+
+def ranks_of(result):
+    return [layer.rank for layer in result.layers if layer.rank is not None]
+
+
+@pytest.mark.parametrize("multiple", [2, 4])
+@pytest.mark.parametrize("scheme", ["channel", "spatial", "per-layer"])
+@pytest.mark.parametrize("amount", AMOUNTS, ids=str)
+def test_ranks_are_multiples(amount, scheme, multiple):
+    ranks = ranks_of(decompose(small(), IMAGES, scheme=scheme, multiple=multiple, **amount))
+    assert ranks
+    assert all(rank % multiple == 0 for rank in ranks)
+
+
+@pytest.mark.parametrize("scheme", CHOICES)
+def test_layers_without_a_multiple_that_saves_stay_dense(scheme):
+    result = decompose(small(), IMAGES, scheme=scheme, energy=0.5, multiple=64)
+    assert ranks_of(result) == []
+    assert torch.equal(result.network(IMAGES), small()(IMAGES))
+
+
+@pytest.mark.parametrize("amount", [{"energy": 0.5}, {"ratio": 0.3}, {"value": 0.9}], ids=str)
+@pytest.mark.parametrize("scheme", ["channel", "spatial"])
+def test_a_rank_is_rounded_up_to_the_next_multiple(amount, scheme):
+    exact = decompose(small(), IMAGES, scheme=scheme, **amount).layers
+    rounded = decompose(small(), IMAGES, scheme=scheme, multiple=3, **amount).layers
+    for layer, other in zip(exact, rounded, strict=True):
+        if layer.rank and other.rank:
+            assert other.rank == -(-layer.rank // 3) * 3
+    assert any(layer.rank and other.rank for layer, other in zip(exact, rounded, strict=True))
+
+
+@pytest.mark.parametrize("speedup", [1.2, 1.8, 3.0])
+@pytest.mark.parametrize("scheme", list(SCHEMES))
+@pytest.mark.parametrize("aware", [False, True])
+def test_choosing_per_layer_loses_no_more_than_any_one_scheme(scheme, speedup, aware):
+    options = {"speedup": speedup, "calibration": [IMAGES] if aware else None}
+    per_layer = decompose(resnet(), EXAMPLE, scheme="per-layer", **options)
+    single = decompose(resnet(), EXAMPLE, scheme=scheme, **options)
+    assert lost_of(per_layer.layers) <= lost_of(single.layers) + 1e-9
+
+
+def test_per_layer_mixes_schemes_where_that_pays():
+    layers = decompose(resnet(), EXAMPLE, scheme="per-layer", speedup=1.5).layers
+    assert len(Counter(layer.scheme for layer in layers if layer.scheme)) > 1
+
+
+def test_per_layer_takes_the_scheme_that_keeps_most_for_what_the_layer_costs():
+    for layer in decompose(resnet(), EXAMPLE, scheme="per-layer", speedup=2.0).layers:
+        if layer.rank is not None:
+            assert layer.kept[layer.scheme] == max(layer.kept.values())
+
+
+@pytest.mark.parametrize("energy", [0.3, 0.6])
+def test_a_rule_per_layer_takes_the_cheapest_scheme(energy):
+    mixed = decompose(small(), IMAGES, scheme="per-layer", energy=energy).layers
+    singles = [decompose(small(), IMAGES, scheme=one, energy=energy).layers for one in SCHEMES]
+    for layer, *others in zip(mixed, *singles, strict=True):
+        assert layer.macs == min(other.macs for other in others)
+
+
+UNCHANGED = [
+    {"energy": 1.0},
+    {"ratio": 1.0},
+    *[{"speedup": 1.0, "spread": spread} for spread in SPREADS],
+    {"parameters": parameters_of(small())},
+]
+
+
+@pytest.mark.parametrize("calibration", [None, [IMAGES]])
+@pytest.mark.parametrize("scheme", CHOICES)
+@pytest.mark.parametrize("amount", UNCHANGED, ids=str)
+def test_asked_for_nothing_the_network_stays_what_it_was(amount, scheme, calibration):
+    result = decompose(small(), IMAGES, scheme=scheme, calibration=calibration, **amount)
+    torch.testing.assert_close(result.network(IMAGES), small()(IMAGES), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("calibration", [None, [IMAGES]])
+@pytest.mark.parametrize("amount", [{"speedup": 1.5}, {"speedup": 3.0}, {"energy": 0.5}], ids=str)
+def test_a_layer_tells_what_every_scheme_keeps_that_costs_no_more(amount, calibration):
+    network = small()
+    offered = {"0": set(SCHEMES), "2": set(SCHEMES), "5": {"channel"}, "6": set(SCHEMES)}
+    offered["9"] = {"channel"}
+    options = {"scheme": "per-layer", "calibration": calibration}
+    for layer in decompose(network, IMAGES, **options, **amount).layers:
+        if layer.rank is None:
+            assert layer.kept == {}
+            continue
+        fit = {name for name in offered[layer.name] if least_macs(name, layer) <= layer.macs}
+        assert layer.kept.keys() == fit
+        assert all(0 <= share <= 1 for share in layer.kept.values())
+
+
+def least_macs(scheme, layer):
+    """What the layer costs at rank 1."""
+    result = decompose(small(), IMAGES, scheme=scheme, ranks={layer.name: 1})
+    return next(other.macs for other in result.layers if other.name == layer.name)
+
+
+def test_what_is_kept_is_the_share_of_the_weights_own_energy():
+    network = small()
+    for layer in decompose(network, IMAGES, scheme="channel", speedup=2.0).layers:
+        if layer.rank is not None:
+            weight = network.get_submodule(layer.name).weight.detach().double().flatten(1)
+            squares = torch.linalg.svdvals(weight).square()
+            expected = float(squares[: layer.rank].sum() / squares.sum())
+            assert layer.kept == {"channel": pytest.approx(expected)}

@@ -1,0 +1,51 @@
+"""The values that pass between stages: frozen, checked, JSON both ways, no torch."""
+
+from trp_search.records.json import from_json, problem, to_dict, to_json
+from trp_search.records.kinds import (
+    CutScheme,
+    Fraction,
+    Layers,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Role,
+    Scheme,
+    Share,
+    Speedup,
+    Spread,
+    Start,
+)
+from trp_search.records.results import EpochReport, Layer, Point, TestScore, TrialResult
+from trp_search.records.specs import Cut, Pruning, Training, TrialSpec
+from trp_search.records.workload import DataSpec, NetworkSpec, Workload
+
+__all__ = [
+    "Cut",
+    "CutScheme",
+    "DataSpec",
+    "EpochReport",
+    "Fraction",
+    "Layer",
+    "Layers",
+    "NetworkSpec",
+    "NonNegative",
+    "Point",
+    "Positive",
+    "PositiveInt",
+    "Pruning",
+    "Role",
+    "Scheme",
+    "Share",
+    "Speedup",
+    "Spread",
+    "Start",
+    "TestScore",
+    "Training",
+    "TrialResult",
+    "TrialSpec",
+    "Workload",
+    "from_json",
+    "problem",
+    "to_dict",
+    "to_json",
+]

@@ -1,0 +1,35 @@
+"""Records as JSON, both ways, and what one refused in words."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
+
+
+def to_json(record: object) -> str:
+    """The record as one line of JSON."""
+    return TypeAdapter(type(record)).dump_json(record).decode()
+
+
+def to_dict(record: object) -> dict[str, Any]:
+    """The record as plain JSON values."""
+    value: dict[str, Any] = TypeAdapter(type(record)).dump_python(record, mode="json")
+    return value
+
+
+def from_json(kind: type[T], text: str | bytes) -> T:
+    """A record of `kind`; raises `pydantic.ValidationError` (a ValueError) when it is not one."""
+    return TypeAdapter(kind).validate_json(text)
+
+
+def problem(error: ValueError) -> str:
+    """The first thing that a record refused: field, value given, what is allowed."""
+    if not isinstance(error, ValidationError):
+        return " ".join(str(error).split())
+    first = error.errors(include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['input']!r}: {message[0].lower()}{message[1:]}" if place else message

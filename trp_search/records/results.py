@@ -1,0 +1,124 @@
+"""What a trial reports: epochs, layers, points, scores."""
+
+from __future__ import annotations
+
+from dataclasses import field
+
+from pydantic.dataclasses import dataclass as checked
+
+from trp_search.records.kinds import (
+    STRICT,
+    CutScheme,
+    PositiveInt,
+    Role,
+    Scheme,
+)
+from trp_search.records.specs import Cut
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class EpochReport:
+    """One epoch of one trial; `loss` is None when it was not finite."""
+
+    trial: str
+    epoch: int
+    epochs: int
+    loss: float | None
+    accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class Layer:
+    """One layer of a cut network: its rank, or why it is dense; multiply-adds are per image.
+
+    `kept` is the share of energy that each scheme on offer keeps at what the layer now costs.
+    """
+
+    name: str
+    scheme: Scheme | None
+    rank: int | None
+    full_rank: int | None
+    macs: int
+    dense_macs: int
+    parameters: int
+    dense_parameters: int
+    reason: str | None
+    kept: dict[Scheme, float] = field(default_factory=dict)
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class Point:
+    """A scored network. Accuracy is on validation; test lives in its own file.
+
+    Attributes:
+        id: unique in the run: `baseline`, `plain-channel-0.9`, a trial's name or that and a cut's.
+        role: `trial` points, cut as their trial was told to be, and `derived` ones, further cuts of
+            the same weights, make the front; a `raced` one fell back on a sample of the validation
+            images and was not scored on more; `control` points are cuts of the plain network; a
+            `refit` point was trained on the validation images too: its accuracy says nothing.
+        settings: what was varied, flat, for people.
+        batch_norm: what was done to the statistics after the cut.
+        seconds: training time of the trial.
+    """
+
+    id: str
+    trial: str
+    role: Role
+    accuracy: float
+    correct: int
+    images: int
+    loss: float
+    macs: PositiveInt
+    dense_macs: PositiveInt
+    parameters: int
+    dense_parameters: int
+    scheme: CutScheme | None
+    cut: Cut | None
+    settings: dict[str, float | int | str | bool | None]
+    layers: tuple[Layer, ...]
+    batch_norm: str
+    seconds: float
+
+    @property
+    def speedup(self) -> float:
+        """Multiply-adds before / after."""
+        return self.dense_macs / self.macs
+
+    @property
+    def searched(self) -> bool:
+        """Whether a trial made it and it was scored in full, so that it may be on the front."""
+        return self.role in ("trial", "derived")
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class TestScore:
+    """Accuracy of one point on the test split, made after every choice."""
+
+    __test__ = False  # not a pytest class
+
+    point: str
+    accuracy: float
+    correct: int
+    images: int
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class TrialResult:
+    """How a trial ended: points, or why there are none (`diverged` or `failed`).
+
+    `refused` says, by name, why a cut that ran for a point is none.
+    """
+
+    trial: str
+    points: tuple[Point, ...]
+    diverged: str | None = None
+    failed: str | None = None
+    refused: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether the training ended and was scored."""
+        return self.failed is None and self.diverged is None

@@ -1,0 +1,177 @@
+"""What a trial is told: how to train, how to truncate, how to cut."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass as checked
+
+from trp_search.records.kinds import (
+    STRICT,
+    CutScheme,
+    Fraction,
+    Layers,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Scheme,
+    Share,
+    Speedup,
+    Spread,
+    Start,
+)
+from trp_search.records.workload import Workload
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class Training:
+    """One training: SGD with momentum and a schedule.
+
+    Attributes:
+        schedule: `cosine` to zero, `step` (times `gamma` at each of `milestones`) or `constant`.
+        milestones: shares of the epochs at which `step` drops.
+        warmup: share of the epochs over which the rate rises linearly.
+        precision: `bfloat16` is autocast on CUDA; on a CPU it is refused.
+    """
+
+    epochs: PositiveInt
+    batch_size: PositiveInt = 128
+    learning_rate: Positive = 0.1
+    momentum: Fraction = 0.9
+    nesterov: bool = True
+    weight_decay: NonNegative = 1e-4
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    milestones: tuple[Fraction, ...] = (0.5, 0.75)
+    gamma: Share = 0.1
+    warmup: Fraction = 0.0
+    label_smoothing: Fraction = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = False
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Training:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs momentum above 0")
+        return self
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class Pruning:
+    """Trained Rank Pruning during a training (arXiv 1812.02402, 2004.14566).
+
+    Attributes:
+        scheme: how a weight is unfolded into a matrix.
+        energy: share of squared singular values that a truncation keeps.
+        speedup: what truncations aim at in place of an energy: ranks are chosen anew over all
+            layers each time so that the network would run this many times fewer multiply-adds.
+        period: iterations between truncated SVDs (the paper's m); None is never.
+        projection: whether the weight is replaced by its truncation.
+        nuclear_weight: factor of U V^T in the gradient (the paper's lambda); 0 is off.
+        nuclear_every_step: add U V^T at every iteration, not only at every `period`-th.
+        layers: `kxk` (the paper's: every convolution wider than 1x1 but the first) or `all`.
+    """
+
+    scheme: Scheme = "channel"
+    energy: Share = 0.95
+    speedup: Speedup | None = None
+    period: PositiveInt | None = 20
+    projection: bool = True
+    nuclear_weight: NonNegative = 0.0
+    nuclear_every_step: bool = False
+    layers: Layers = "all"
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class Cut:
+    """How trained weights become ranks. Exactly one of the first six says how much is kept.
+
+    Attributes:
+        energy: this share of each layer's squared singular values.
+        value: singular values at or above this.
+        ratio: this share of each layer's full rank.
+        evbmf: what stands out of noise (empirical variational Bayesian matrix factorisation).
+        speedup: what fits multiply-adds before / after, spread over layers by `spread`.
+        parameters: what fits this many parameters, spread in the same way.
+        scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most.
+        spread: `knapsack` (least sum of lost energies), `greedy` (largest product of kept ones),
+            `least-worst` (ALDS's criterion), or one `energy` or one `uniform` ratio in all layers.
+        multiple: ranks are multiples of this.
+        calibration_images: training images whose activations weigh what is lost; 0 looks at
+            weights alone.
+        layers: `kxk` or `all`.
+        reestimate_batch_norm: whether statistics are measured again after the cut.
+        batch_norm_images: on how many training images.
+    """
+
+    energy: Share | None = None
+    value: Positive | None = None
+    ratio: Share | None = None
+    evbmf: bool = False
+    speedup: Speedup | None = None
+    parameters: PositiveInt | None = None
+    scheme: CutScheme = "channel"
+    spread: Spread = "knapsack"
+    multiple: PositiveInt = 1
+    calibration_images: Annotated[int, Field(ge=0)] = 0
+    layers: Layers = "all"
+    reestimate_batch_norm: bool = True
+    batch_norm_images: PositiveInt = 2048
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> Cut:
+        amounts = (self.energy, self.value, self.ratio, self.speedup, self.parameters)
+        if sum(amount is not None for amount in amounts) + self.evbmf != 1:
+            raise ValueError(
+                "a cut needs exactly one of energy, value, ratio, evbmf, speedup and parameters"
+            )
+        return self
+
+    @property
+    def is_budget(self) -> bool:
+        """Whether the amount is for all layers together."""
+        return self.speedup is not None or self.parameters is not None
+
+    @property
+    def name(self) -> str:
+        """Short: `3x`, `channel-0.9`; says what is unlike most cuts of its kind."""
+        amounts = {"": self.energy, "value-": self.value, "ratio-": self.ratio}
+        parts: list[str] = [] if self.scheme == "per-layer" else [self.scheme]
+        parts += [f"{key}{value:g}" for key, value in amounts.items() if value is not None]
+        parts += ["evbmf"] if self.evbmf else []
+        parts += [f"{self.speedup:g}x"] if self.speedup is not None else []
+        parts += [f"{self.parameters}p"] if self.parameters is not None else []
+        parts += [self.spread] if self.is_budget and self.spread != "knapsack" else []
+        parts += [f"by-{self.multiple}"] if self.multiple > 1 else []
+        if self.is_budget != (self.calibration_images > 0):
+            parts.append("weights-only" if self.is_budget else "aware")
+        return "-".join(parts)
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class TrialSpec:
+    """Everything one training and its scores depend on.
+
+    `name` is the folder under `trials/`: an Optuna number (`7`), a repeat of it (`7r1`) or
+    `baseline`. `pruning` is None for a plain training. Each of `cuts` becomes a point; those of
+    `race` run against each other, first on `race_images` validation images, and one that is out of
+    reach is left out. An uncut network is scored as well when `score_uncut`. `baseline` names the
+    trial whose weights a start from the baseline takes. With `fit_on_validation` validation images
+    are trained on.
+    """
+
+    name: str
+    seed: int
+    start: Start
+    workload: Workload
+    training: Training | None
+    pruning: Pruning | None
+    cuts: tuple[Cut, ...]
+    race: tuple[Cut, ...] = ()
+    race_images: PositiveInt = 1000
+    score_uncut: bool = False
+    threads: PositiveInt = 1
+    device: Literal["cpu", "cuda"] = "cpu"
+    split_seed: int = 0
+    baseline: str = "baseline"
+    fit_on_validation: bool = False

@@ -1,0 +1,84 @@
+"""What is trained on what: a network, its images, its weights."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass as checked
+
+from trp_search.records.kinds import (
+    STRICT,
+    Positive,
+    PositiveInt,
+)
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class NetworkSpec:
+    """Which network: a built-in name, a `torchvision.models` name or `package.module:callable`."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class DataSpec:
+    """Which images: `digits`, `cifar10`, `cifar100`, `images` or `package.module:callable`.
+
+    Attributes:
+        name: the source.
+        root: folder of the files, where the source has any; `~` and `$VARIABLES` are expanded.
+        download: whether torchvision may fetch the set into `root`.
+        classes: number of classes; needed only by `images` of a missing folder and by callables.
+        image_size: side in pixels that images are brought to; None keeps the source's own.
+        channels: colour channels.
+        subset: how many training images to use (a seeded, class-balanced choice); None uses all.
+        heldout_subset: the same for the held-out images.
+        validation: share of the training images set aside for validation.
+        mean: subtracted from pixels in [0, 1], per channel; None takes the training images' own
+            (ImageNet's when streaming). Weights from outside need what they were trained with.
+        std: divides what is left; given together with `mean`.
+        augment: whether training images are shifted and mirrored.
+        stream: read files through workers instead of holding every image in memory.
+        workers: loader processes when streaming.
+        options: passed to a callable.
+    """
+
+    name: str
+    root: str | None = None
+    download: bool = False
+    classes: PositiveInt | None = None
+    image_size: PositiveInt | None = None
+    channels: PositiveInt | None = None
+    subset: PositiveInt | None = None
+    heldout_subset: PositiveInt | None = None
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    mean: tuple[float, ...] | None = None
+    std: tuple[Positive, ...] | None = None
+    augment: bool = True
+    stream: bool = False
+    workers: Annotated[int, Field(ge=0)] = 4
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _mean_with_std(self) -> DataSpec:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std are given together")
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            raise ValueError("mean and std need one number per channel each")
+        return self
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class Workload:
+    """A network, what it is trained on and where its weights come from.
+
+    `weights` is None (the run trains the plain network once), `torchvision` (that library's default
+    weights) or the path of a safetensors file.
+    """
+
+    network: NetworkSpec
+    data: DataSpec
+    weights: str | None = None

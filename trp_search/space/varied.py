@@ -1,0 +1,92 @@
+"""What varies from trial to trial: one entry per setting, a value, a range or a list."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from trp_search.records import (
+    Fraction,
+    Layers,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Pruning,
+    Scheme,
+    Share,
+    Speedup,
+    Spread,
+    Start,
+)
+from trp_search.space import entries
+from trp_search.space.entries import Choice, ChoiceOfLists, Entry, Number, NumberOr, PerScheme
+
+Images = Annotated[int, Field(ge=0)]
+
+
+class Strict(BaseModel):
+    """Frozen, and a key that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingEntries(Strict):
+    """A trial's training: what it does not name is taken from the recipe."""
+
+    epochs: PerScheme[Number[PositiveInt]] | None = None
+    batch_size: PerScheme[Number[PositiveInt]] | None = None
+    learning_rate: PerScheme[Number[Positive]] | None = None
+    momentum: PerScheme[Number[Fraction]] | None = None
+    nesterov: PerScheme[Choice[bool]] | None = None
+    weight_decay: PerScheme[Number[NonNegative]] | None = None
+    schedule: PerScheme[Choice[Literal["cosine", "step", "constant"]]] | None = None
+    milestones: PerScheme[ChoiceOfLists[float]] | None = None
+    gamma: PerScheme[Number[Share]] | None = None
+    warmup: PerScheme[Number[Fraction]] | None = None
+    label_smoothing: PerScheme[Number[Fraction]] | None = None
+    precision: PerScheme[Choice[Literal["float32", "bfloat16"]]] | None = None
+    channels_last: PerScheme[Choice[bool]] | None = None
+
+
+class Space(Strict):
+    """What varies from trial to trial; see `records.Pruning` and `records.Cut`."""
+
+    scheme: Choice[Scheme] = "channel"
+    start: PerScheme[Choice[Start]] = "baseline"
+    energy: PerScheme[Number[Share]] | None = None
+    speedup: PerScheme[Number[Speedup]] | None = None
+    period: PerScheme[NumberOr[PositiveInt, Literal["never"]]] = 20
+    projection: PerScheme[Choice[bool]] = True
+    nuclear_weight: PerScheme[Number[NonNegative]] | None = None
+    nuclear_weight_per_step: PerScheme[Number[NonNegative]] | None = None
+    nuclear_every_step: PerScheme[Choice[bool]] = False
+    layers: PerScheme[Choice[Layers]] = "kxk"
+    cut_energy: PerScheme[Number[Share]] | None = None
+    cut_value: PerScheme[Number[Positive]] | None = None
+    cut_speedup: PerScheme[Number[Speedup]] | None = None
+    spread: PerScheme[Choice[Spread]] = "knapsack"
+    multiple: PerScheme[Number[PositiveInt]] = 1
+    calibration_images: PerScheme[Number[Images]] = 0
+    reestimate_batch_norm: PerScheme[Choice[bool]] = True
+    batch_norm_images: PerScheme[Number[PositiveInt]] = 2048
+    training: TrainingEntries = TrainingEntries()
+
+    def named(self) -> dict[str, Entry]:
+        """Every entry, given or by default, under its parameter's name; scheme first."""
+        own = {name: getattr(self, name) for name in type(self).model_fields if name != "training"}
+        if self.speedup is None and self.energy is None:
+            own["energy"] = Pruning().energy
+        return {k: v for k, v in (own | self.named_training()).items() if v is not None}
+
+    def named_training(self) -> dict[str, Entry]:
+        """The training entries that are given."""
+        fields = TrainingEntries.model_fields
+        every = {name: getattr(self.training, name) for name in fields}
+        return {name: entry for name, entry in every.items() if entry is not None}
+
+    @property
+    def schemes(self) -> tuple[Scheme, ...]:
+        """Those that can be drawn."""
+        schemes: tuple[Any, ...] = entries.values(self.named()["scheme"])
+        return schemes
