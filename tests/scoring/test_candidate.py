@@ -1,11 +1,23 @@
+import copy
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 
-from trp_search.evaluation import DivergedError
+from trp_search.errors import InputError
+from trp_search.evaluation import DivergedError, threads
+from trp_search.lowrank.decompose import decompose
 from trp_search.records import Cut, DataSpec, NetworkSpec
-from trp_search.scoring.candidate import Cuts, RefusedError, cost_of, score_uncut
+from trp_search.scoring.candidate import Cuts, RefusedError, cost_of, example, score_uncut
 from trp_search.workloads import data, networks
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads that wait for each other on busy cores make these tests ten times as long."""
+    with threads(1):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +71,133 @@ def test_a_network_whose_loss_is_not_finite_has_no_score(network, splits):
         network.conv1.weight.fill_(float("nan"))
     with pytest.raises(DivergedError, match="not finite"):
         score_uncut(network, splits)
+
+
+SAMPLE = 40
+
+
+@pytest.fixture(scope="module")
+def trained(splits):
+    """Good enough that a rough cut is clearly worse: 77 % of the 75 validation images."""
+    torch.manual_seed(0)
+    network = networks.build(NetworkSpec(name="small_resnet"), channels=1, classes=10)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    for epoch in range(8):
+        for images, labels in splits.train.batches(45, seed=0, epoch=epoch):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(images), labels).backward()
+            optimizer.step()
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def cuts(trained, splits):
+    return Cuts(trained, splits)
+
+
+def per_layer(speedup, **options):
+    return Cut(scheme="per-layer", speedup=speedup, **options)
+
+
+# Slower than what loses less: one share of rank in every layer, statistics left as they were.
+ROUGH = Cut(speedup=1.5, spread="uniform", reestimate_batch_norm=False)
+RACE = (
+    *(per_layer(speedup) for speedup in (1.5, 2.0, 4.0)),
+    *(Cut(scheme=s, energy=e) for s in ("channel", "spatial") for e in (0.9, 0.6)),
+    ROUGH,
+)
+
+
+def on_sample(trained, splits, wanted):
+    """Each cut by itself on the race's sample."""
+    sample = dataclasses.replace(splits, validation=splits.validation.sample(SAMPLE))
+    alone = Cuts(trained, sample)
+    return {cut: alone.score(cut) for cut in wanted}
+
+
+@pytest.mark.parametrize("spread", ["knapsack", "uniform"])
+@pytest.mark.parametrize("speedup", [1.5, 2.0, 5.0])
+def test_a_budget_is_met_within_two_per_cent_by_the_counted_multiply_adds(
+    cuts, trained, splits, speedup, spread
+):
+    made = cuts.score(per_layer(speedup, spread=spread)).made
+    counted = cost_of(made.network, splits)
+    assert made.cost == counted
+    assert speedup <= cost_of(trained, splits).macs / counted.macs <= 1.02 * speedup
+
+
+def test_a_budget_of_parameters_is_met(cuts, splits):
+    made = cuts.score(Cut(scheme="per-layer", parameters=100_000)).made
+    assert 98_000 <= cost_of(made.network, splits).parameters <= 100_000
+
+
+def test_a_budget_out_of_reach_has_no_score_and_names_the_best(cuts):
+    with pytest.raises(InputError, match=r"speedup: 99x cannot be reached; the best is \d"):
+        cuts.score(per_layer(99.0))
+
+
+def test_cuts_leave_the_network_as_it_is(trained, splits):
+    before = copy.deepcopy(trained.state_dict())
+    Cuts(trained, splits).race([per_layer(3.0, calibration_images=32), ROUGH], images=SAMPLE)
+    after = trained.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_cut_by_activations_is_that_of_a_call_of_its_own_and_loses_less(cuts, trained, splits):
+    aware = cuts.score(per_layer(4.0, calibration_images=64))
+    apart = decompose(
+        trained,
+        example(splits, "cpu"),
+        scheme="per-layer",
+        speedup=4.0,
+        calibration=splits.train.samples(64, batch_size=32),
+    )
+    assert aware.made.layers == apart.layers
+    assert aware.made.cost.macs <= cost_of(trained, splits).macs / 4
+    assert aware.validation.loss < cuts.score(per_layer(4.0)).validation.loss
+
+
+def test_what_is_out_of_reach_is_refused_with_its_reason_and_stops_nothing(cuts):
+    race = cuts.race([per_layer(99.0), per_layer(2.0)], images=SAMPLE)
+    assert [cut.name for cut, _ in race.survivors] == ["2x-weights-only"]
+    assert race.behind == []
+    (name,) = race.refused
+    assert name == "99x-weights-only"
+    assert race.refused[name].startswith("speedup: 99x cannot be reached; the best is ")
+
+
+def test_survivors_are_scored_on_every_validation_image_and_the_rest_on_the_sample(
+    cuts, trained, splits
+):
+    race = cuts.race(RACE, images=SAMPLE)
+    assert race.survivors
+    assert race.behind
+    for cut, scored in race.survivors:
+        assert scored.validation.images == len(splits.validation)
+        assert scored.validation == cuts.score(cut).validation
+    alone = on_sample(trained, splits, RACE)
+    for cut, scored in race.behind:
+        assert scored.validation == alone[cut].validation
+        assert scored.validation.images == SAMPLE
+
+
+def test_a_slower_and_clearly_worse_cut_falls_behind(cuts):
+    race = cuts.race([ROUGH, per_layer(2.0)], images=SAMPLE)
+    assert [cut for cut, _ in race.survivors] == [per_layer(2.0)]
+    assert [cut for cut, _ in race.behind] == [ROUGH]
+
+
+def test_the_best_at_its_speed_always_survives(cuts, trained, splits):
+    survivors = [cut for cut, _ in cuts.race(RACE, images=SAMPLE).survivors]
+    alone = on_sample(trained, splits, RACE)
+    for slowest in alone.values():
+        fast = {c: s for c, s in alone.items() if s.made.cost.macs <= slowest.made.cost.macs}
+        most = max(scored.validation.correct for scored in fast.values())
+        best = [cut for cut, scored in fast.items() if scored.validation.correct == most]
+        assert set(best) <= set(survivors)
+
+
+def test_a_sample_of_every_image_scores_all_alike(cuts, splits):
+    race = cuts.race([ROUGH, per_layer(2.0)], images=10 * len(splits.validation))
+    images = [scored.validation.images for _, scored in (*race.survivors, *race.behind)]
+    assert images == [len(splits.validation)] * 2

@@ -11,6 +11,7 @@ from trp_search.cli.console import OUT, line, pairs, warn
 from trp_search.cli.words import amount, command, duration
 from trp_search.report.words import percent, times
 from trp_search.space import SearchSpace, load_space
+from trp_search.space.entries import values
 
 if TYPE_CHECKING:
     from trp_search.cli.cost import Cost
@@ -95,6 +96,7 @@ def _reach(space: SearchSpace, found: Survey) -> None:
             for layer in found.caps(scheme)[:_CAPPING]
         ]
         table.add_row(scheme, times(found.best[scheme]), "\n".join(capping))
+    table.add_row("per-layer", times(found.best["per-layer"]), "the cheapest scheme in each layer")
     line()
     line("Best the whole network could do, every layer at rank 1", style="bold")
     OUT.print(table)
@@ -121,3 +123,9 @@ def _warnings(space: SearchSpace, found: Survey) -> None:
     best = max(found.best[scheme] for scheme in space.space.schemes)
     if wanted > best:
         warn(f"constraints.speedup: {wanted:g} is out of reach; {best:.2f} is the most")
+    for name in ("speedup", "cut_speedup"):
+        entry = space.space.named().get(name)
+        asked = [] if entry is None else [v for v in values(entry) if isinstance(v, int | float)]
+        least = min(found.best[scheme] for scheme in space.space.schemes)
+        if asked and max(asked) > least:
+            warn(f"space.{name}: {max(asked):g} is out of some trials' reach; {least:.2f} is not")

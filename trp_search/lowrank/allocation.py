@@ -6,6 +6,7 @@ Nothing here knows of networks or kernels.
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -60,17 +61,17 @@ class BudgetRule(ABC):
 @final
 @dataclass(frozen=True)
 class Knapsack(BudgetRule):
-    """Least sum of errors: Lagrangian relaxation (BALF, arXiv 2509.25136), then exchanges.
+    """Least sum of errors: Lagrangian relaxation (BALF, arXiv 2509.25136), then a local search.
 
     The relaxation finds the best for some budget at or below the one given; what it leaves is
-    spent by moving one layer, or two against each other, as long as that helps.
+    spent by dynamic programming over options nearby.
     """
 
     @override
     def choose(self, options: Options, budget: float) -> Tensor:
         rows = _frontiers(options)
         chosen = relaxed(options.cost, options.error, budget)
-        return _exchanged(rows, _places(rows, options, chosen), budget)
+        return _refined(rows, _places(rows, options, chosen), budget)
 
 
 @final
@@ -90,7 +91,8 @@ class Greedy(BudgetRule):
         queue = [(*_best_drop(row, len(row.cost) - 1), layer) for layer, row in enumerate(rows)]
         heapq.heapify(queue)
         while spent > budget:
-            _, place, layer = heapq.heappop(queue)
+            ratio, place, layer = heapq.heappop(queue)
+            assert ratio < np.inf, "the budget is below the least cost"
             spent -= rows[layer].cost[places[layer]] - rows[layer].cost[place]
             places[layer] = place
             heapq.heappush(queue, (*_best_drop(rows[layer], place), layer))
@@ -119,15 +121,16 @@ class Level(BudgetRule):
                 low = middle + 1
             else:
                 high = middle
-        rows = _frontiers(options)
         chosen = _cheapest(options, levels, allowed[low])
+        within = options.cost.where(levels <= allowed[low], torch.inf)
+        rows = _frontiers(dataclasses.replace(options, cost=within))
         return _filled(rows, _places(rows, options, chosen), budget)
 
 
 BUDGET_RULES: dict[str, BudgetRule] = {
     "knapsack": Knapsack(),
     "greedy": Greedy(),
-    "least-worst": Level("worst"),
+    "alds-style": Level("worst"),
     "energy": Level("error"),
     "uniform": Level("removed"),
 }
@@ -206,9 +209,9 @@ def _best_drop(row: _Frontier, place: int) -> tuple[float, int]:
 
 
 def _filled(rows: list[_Frontier], places: list[int], budget: float) -> Tensor:
-    """Spends what is left where it removes most error per cost."""
-    left = _left(rows, places, budget)
+    """Spends what is left where it removes most error per cost, then by pairs of moves."""
     while True:
+        left = _left(rows, places, budget)
         best = (0.0, 0, 0)
         for layer, row in enumerate(rows):
             place = places[layer]
@@ -217,38 +220,68 @@ def _filled(rows: list[_Frontier], places: list[int], budget: float) -> Tensor:
                 gains = row.error[place] - row.error[place + 1 : reach]
                 ratios = gains / (row.cost[place + 1 : reach] - row.cost[place])
                 best = max(best, (float(ratios.max()), layer, place + 1 + int(ratios.argmax())))
-        if best[0] <= 0:
+        if best[0] > 0:
+            places[best[1]] = best[2]
+        elif left <= _SLACK * budget or not _exchange(rows, places, left):
             return _options(rows, places)
-        _, layer, place = best
-        left -= rows[layer].cost[place] - rows[layer].cost[places[layer]]
-        places[layer] = place
 
 
-def _exchanged(rows: list[_Frontier], places: list[int], budget: float) -> Tensor:
-    """Moves one layer, or one down and another up, as long as the sum of errors falls."""
-    for _ in range(_EXCHANGES):
-        left = _left(rows, places, budget)
-        best = (_LEAST_GAIN, 0, 0, 0, 0)
-        for one, row in enumerate(rows):
-            freed = left + row.cost[places[one]] - row.cost
-            loss = row.error - row.error[places[one]]
-            for two, other in enumerate(rows):
-                if two == one:
-                    place = _within(row, row.cost[places[one]] + left)
-                    best = max(best, (-float(loss[place]), one, place, one, place))
-                    continue
-                now = places[two]
-                reach = np.searchsorted(other.cost, other.cost[now] + freed, side="right") - 1
-                gains = other.error[now] - other.error[reach.clip(0)] - loss
-                gains[reach < 0] = -np.inf
-                place = int(gains.argmax())
-                best = max(best, (float(gains[place]), one, place, two, int(reach[place])))
-        if best[1:] == (0, 0, 0, 0):
-            break
-        _, one, first, two, second = best
-        places[one], places[two] = first, second
+def _refined(rows: list[_Frontier], places: list[int], budget: float) -> Tensor:
+    """The least sum of errors near `places`: dynamic programming over what no other state beats.
+
+    States that cost nearly the same are thinned out, so that their number stays bounded.
+    """
+    windows = [
+        np.arange(max(0, place - _NEAR), min(len(row.cost), place + _NEAR + 1))
+        for row, place in zip(rows, places, strict=True)
+    ]
+    cheapest = [float(row.cost[window[0]]) for row, window in zip(rows, windows, strict=True)]
+    costs, errors = np.zeros(1), np.zeros(1)
+    steps: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    for layer, (row, window) in enumerate(zip(rows, windows, strict=True)):
+        cost = np.add.outer(costs, row.cost[window]).ravel()
+        error = np.add.outer(errors, row.error[window]).ravel()
+        order = np.lexsort((error, cost))
+        order = order[cost[order] <= budget - sum(cheapest[layer + 1 :])]
+        best = np.minimum.accumulate(error[order])
+        order = order[np.r_[True, best[1:] < best[:-1]]]
+        cells = (cost[order] / budget * _STATES).astype(int)
+        order = order[np.r_[cells[1:] != cells[:-1], True]]
+        costs, errors = cost[order], error[order]
+        steps.append((order // len(window), window[order % len(window)]))
+    state = int(errors.argmin())
+    for layer, (parents, options) in reversed(list(enumerate(steps))):
+        places[layer], state = int(options[state]), int(parents[state])
     return _options(rows, places)
 
 
-_EXCHANGES = 100
+def _exchange(rows: list[_Frontier], places: list[int], left: float) -> bool:
+    """Makes the best move of one layer, or of two, that `left` allows; False when none helps."""
+    best = (_LEAST_GAIN, 0, 0, 0, 0)
+    for one, row in enumerate(rows):
+        freed = left + row.cost[places[one]] - row.cost
+        loss = row.error - row.error[places[one]]
+        for two, other in enumerate(rows):
+            if two == one:
+                place = _within(row, row.cost[places[one]] + left)
+                best = max(best, (-float(loss[place]), one, place, one, place))
+                continue
+            now = places[two]
+            reach = np.searchsorted(other.cost, other.cost[now] + freed, side="right") - 1
+            gains = other.error[now] - other.error[reach.clip(0)] - loss
+            gains[reach < 0] = -np.inf
+            place = int(gains.argmax())
+            best = max(best, (float(gains[place]), one, place, two, int(reach[place])))
+    gain, one, first, two, second = best
+    if gain <= _LEAST_GAIN:
+        return False
+    places[one], places[two] = first, second
+    return True
+
+
+# Options on either side of the relaxed one, and states, that the refinement looks at.
+_NEAR = 24
+_STATES = 2048
 _LEAST_GAIN = 1e-9
+# What may be left before pairs of moves are tried, so that a budget is met within two hundredths.
+_SLACK = 0.018

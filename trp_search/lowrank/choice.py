@@ -95,7 +95,7 @@ def _menu(layer: AnalysedLayer, cut: records.Cut) -> _Menu:
         measured = candidate.layer
         per_rank = measured.macs_per_rank if by_macs else measured.parameters_per_rank
         highest = min(measured.full_rank, (dense - fixed - 1) // per_rank)
-        ranks = torch.arange(cut.multiple, highest + 1, cut.multiple)
+        ranks = torch.arange(1, highest // cut.multiple + 1) * cut.multiple
         items.append(
             _Item(
                 candidate=candidate,
@@ -108,8 +108,7 @@ def _menu(layer: AnalysedLayer, cut: records.Cut) -> _Menu:
     reason = layer.reason
     if reason is None and not any(len(item.ranks) for item in items):
         what = "multiply-adds" if by_macs else "parameters"
-        least = f"rank {cut.multiple}"
-        reason = f"even {least} would not save {what}"
+        reason = f"even rank {cut.multiple} would not save {what}"
     return _Menu(dense=dense, items=tuple(items), reason=reason)
 
 
@@ -128,22 +127,22 @@ def _by_rule(menu: _Menu, rule: RankRule, multiple: int) -> Choice:
     """The cheapest scheme at the rank that the rule wants of it."""
     if menu.reason is not None:
         return Choice(reason=menu.reason)
-    found: list[tuple[float, int, _Item]] = []
-    wanted = []
-    for order, item in enumerate(menu.items):
-        found_ = item.candidate.spectra
-        longer = max(found_.matrices.shape[-2:])
-        rank = max(1, int(rule.ranks(found_.values(), longer=longer).max()))
-        index = math.ceil(rank / multiple) - 1
-        if index < len(item.ranks):
-            found.append((float(item.cost[index]), order, item))
-        wanted.append((rank, item))
-    if found:
-        cost, _, item = min(found, key=lambda entry: entry[:2])
-        return item.at(int((item.cost == cost).nonzero()[0]), menu)
-    rank, item = wanted[0]
+    wanted = [(item, _rank(item.candidate, rule)) for item in menu.items]
+    places = [(item, math.ceil(rank / multiple) - 1) for item, rank in wanted]
+    cheaper = [(item, place) for item, place in places if place < len(item.ranks)]
+    if cheaper:
+        item, place = min(cheaper, key=lambda pair: float(pair[0].cost[pair[1]]))
+        return item.at(place, menu)
+    item, rank = wanted[0]
     most = int(item.ranks.max()) if len(item.ranks) else 0
     return Choice(reason=f"rank {rank} would not save multiply-adds (at most {most} would)")
+
+
+def _rank(candidate: Candidate, rule: RankRule) -> int:
+    """The rank that `rule` wants, at least 1; matrices of one layer share the largest."""
+    found = candidate.spectra
+    longer = max(found.matrices.shape[-2:])
+    return max(1, int(rule.ranks(found.values(), longer=longer).max()))
 
 
 def _table(menus: Sequence[_Menu]) -> Options:
@@ -184,7 +183,7 @@ def _budget(
         return budget
     assert cut.parameters is not None
     stored = sum(parameter.numel() for parameter in analysis.network.parameters())
-    budget = cut.parameters - (stored - dense)
+    budget = float(cut.parameters - (stored - dense))
     if least > budget:
         fewest = int(least) + stored - dense
         raise InputError(

@@ -96,9 +96,18 @@ def _evbmf_rank(values: NDArray[np.float64], longer: int) -> int:
         return float(found + np.sum(rest - np.log(rest)))
 
     most = min(math.ceil(count / (1 + alpha)) - 1, count - 1)
-    low = max(squares[most] / edge, float(squares[most:].mean()))
-    high = float(squares.mean())
-    if not 0 < low < high:
-        return int(np.sum(squares > edge * low)) if low > 0 else int(np.sum(values > 0))
-    noise = minimize_scalar(free_energy, bounds=(low, high), method="bounded").x
-    return int(np.sum(squares > edge * noise))
+    high = math.log(max(float(squares.mean()), np.finfo(float).tiny))
+    low = max(squares[most] / edge, float(squares[most:].mean()), np.finfo(float).tiny)
+    low = min(max(math.log(low), high + _LEAST_NOISE), high)
+    # It has several minima, and the noise may be small: looked for all over a logarithmic scale.
+    grid = np.linspace(low, high, _GRID)
+    best = int(np.argmin([free_energy(math.exp(noise)) for noise in grid]))
+    bounds = (grid[max(best - 1, 0)], grid[min(best + 1, _GRID - 1)])
+    if bounds[0] < bounds[1]:
+        found = minimize_scalar(lambda x: free_energy(math.exp(x)), bounds=bounds, method="bounded")
+        return int(np.sum(squares > edge * math.exp(found.x)))
+    return int(np.sum(squares > edge * math.exp(high)))
+
+
+_GRID = 200
+_LEAST_NOISE = math.log(1e-16)

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 Scheme = Literal["channel", "spatial", "decoupled"]
 CutScheme = Literal["channel", "spatial", "decoupled", "per-layer"]
-Spread = Literal["knapsack", "greedy", "least-worst", "energy", "uniform"]
+Spread = Literal["knapsack", "greedy", "alds-style", "energy", "uniform"]
 Layers = Literal["kxk", "all"]
 Start = Literal["baseline", "scratch"]
 Role = Literal["baseline", "control", "trial", "derived", "raced", "refit"]

@@ -95,7 +95,7 @@ class Cut:
         parameters: what fits this many parameters, spread in the same way.
         scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most.
         spread: `knapsack` (least sum of lost energies), `greedy` (largest product of kept ones),
-            `least-worst` (ALDS's criterion), or one `energy` or one `uniform` ratio in all layers.
+            `alds-style` (ALDS's criterion), or one `energy` or one `uniform` ratio in all layers.
         multiple: ranks are multiples of this.
         calibration_images: training images whose activations weigh what is lost; 0 looks at
             weights alone.

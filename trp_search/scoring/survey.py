@@ -39,7 +39,8 @@ class Survey:
     Attributes:
         macs: multiply-adds of the dense network for one image.
         unknown: operators without a known cost; with any, no point could be scored.
-        best: the highest speedup each scheme could reach, every layer at rank 1.
+        best: the highest speedup each scheme could reach, every layer at rank 1; `per-layer` with
+            the cheapest scheme in each.
     """
 
     macs: int
@@ -68,6 +69,9 @@ def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers 
         scheme: sum(layer.dense_macs - layer.macs for layer in by_name.values())
         for scheme, by_name in found.items()
     }
+    saved["per-layer"] = sum(
+        max(layer.macs - reach.macs for reach in layer.reach.values()) for layer in surveyed
+    )
     return Survey(
         macs=dense.macs,
         parameters=sum(parameter.numel() for parameter in network.parameters()),

@@ -1,0 +1,85 @@
+import dataclasses
+
+import pytest
+from torch import nn
+
+from trp_search.evaluation import Evaluation
+from trp_search.records import Cut, DataSpec, NetworkSpec, Pruning, TrialSpec, Workload
+from trp_search.scoring.candidate import Cost, Made, Scored
+from trp_search.scoring.points import Origin
+
+OWN = Cut(scheme="spatial", energy=0.9)
+FURTHER = Cut(scheme="per-layer", speedup=2.5, calibration_images=256)
+ENERGY = Cut(scheme="spatial", energy=0.8)
+TRIAL = TrialSpec(
+    name="7",
+    seed=3,
+    start="scratch",
+    workload=Workload(network=NetworkSpec(name="small_resnet"), data=DataSpec(name="digits")),
+    training=None,
+    pruning=Pruning(scheme="spatial", energy=0.9),
+    cuts=(OWN,),
+    race=(FURTHER, ENERGY),
+)
+BASELINE = dataclasses.replace(TRIAL, name="baseline", pruning=None, race=())
+REFIT = dataclasses.replace(TRIAL, name="refit-7", race=(), fit_on_validation=True)
+
+
+def point(spec, cut, **options):
+    origin = Origin(spec=spec, dense=Cost(macs=1000, parameters=90), seconds=4.0)
+    made = Made(
+        network=nn.Identity(),
+        layers=(),
+        cost=Cost(macs=400, parameters=50),
+        batch_norm="as trained",
+    )
+    scored = Scored(made=made, validation=Evaluation(correct=3, images=4, loss=0.5))
+    return origin.point(scored, cut, **options)
+
+
+@pytest.mark.parametrize(
+    ("spec", "cut", "name", "role"),
+    [
+        (BASELINE, None, "baseline", "baseline"),
+        (BASELINE, OWN, "plain-spatial-0.9", "control"),
+        (BASELINE, FURTHER, "plain-2.5x", "control"),
+        (TRIAL, OWN, "7", "trial"),
+        (TRIAL, FURTHER, "7-2.5x", "derived"),
+        (TRIAL, ENERGY, "7-spatial-0.8", "derived"),
+        (REFIT, OWN, "refit-7", "refit"),
+        (REFIT, FURTHER, "refit-7-2.5x", "refit"),
+    ],
+)
+def test_a_point_is_named_after_its_trial_and_its_cut(spec, cut, name, role):
+    found = point(spec, cut)
+    assert (found.id, found.role, found.trial, found.cut) == (name, role, spec.name, cut)
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"), [(TRIAL, "7-2.5x"), (BASELINE, "plain-2.5x")], ids=["trial", "plain"]
+)
+def test_what_a_race_left_behind_keeps_its_name_and_is_not_on_offer(spec, name):
+    found = point(spec, FURTHER, raced=True)
+    assert (found.id, found.role, found.searched) == (name, "raced", False)
+
+
+def test_only_a_trials_points_are_searched():
+    both = [point(TRIAL, OWN), point(TRIAL, FURTHER)]
+    others = [point(BASELINE, None), point(BASELINE, OWN), point(REFIT, OWN)]
+    assert [p.searched for p in (*both, *others)] == [True, True, False, False, False]
+
+
+def test_a_point_has_what_was_measured():
+    found = point(TRIAL, FURTHER)
+    assert (found.accuracy, found.correct, found.images, found.loss) == (0.75, 3, 4, 0.5)
+    assert (found.speedup, found.parameters, found.dense_parameters) == (2.5, 50, 90)
+    assert (found.scheme, found.seconds) == ("per-layer", 4.0)
+
+
+def test_settings_say_what_was_trained_with_and_what_was_cut_by():
+    found = point(TRIAL, FURTHER).settings
+    assert (found["energy"], found["cut_energy"], found["cut_speedup"]) == (0.9, None, 2.5)
+    assert (found["scheme"], found["calibration_images"]) == ("per-layer", 256)
+    towards = dataclasses.replace(TRIAL, pruning=Pruning(scheme="spatial", speedup=2.0))
+    found = point(towards, FURTHER).settings
+    assert (found["energy"], found["speedup"], found["cut_speedup"]) == (None, 2.0, 2.5)

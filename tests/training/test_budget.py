@@ -1,0 +1,120 @@
+import pytest
+import torch
+from torch import nn
+
+from trp_search.errors import InputError
+from trp_search.lowrank.decompose import decompose
+from trp_search.lowrank.schemes import SCHEMES
+from trp_search.records import NetworkSpec
+from trp_search.training.regulariser import TrainedRankPruning
+from trp_search.workloads.networks import build
+
+EXAMPLE = torch.zeros(1, 3, 32, 32)
+IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def network():
+    torch.manual_seed(0)
+    return build(NetworkSpec(name="resnet20"), channels=3, classes=10).eval()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "speedup"), [*((scheme, 2.0) for scheme in SCHEMES), ("spatial", 4.0)]
+)
+def test_projected_weights_lose_nothing_when_they_are_cut_to_that_budget(scheme, speedup):
+    trained = network()
+    before = trained(IMAGES)
+    pruning = TrainedRankPruning(trained, scheme=scheme, speedup=speedup, example_input=EXAMPLE)
+    pruning.before_forward()
+    projected = trained(IMAGES)
+    assert (projected - before).abs().max() > 0.01
+    cut = decompose(trained, EXAMPLE, scheme=scheme, speedup=speedup)
+    torch.testing.assert_close(cut.network(IMAGES), projected, atol=2e-3, rtol=1e-3)
+    reached = sum(layer.dense_macs for layer in cut.layers) / sum(
+        layer.macs for layer in cut.layers
+    )
+    assert speedup <= reached
+
+
+def test_a_projection_to_a_budget_loses_less_than_one_energy_in_all_layers():
+    def lost(trained):
+        plain = network()
+        pairs = zip(plain.modules(), trained.modules(), strict=True)
+        return sum(
+            float((a.weight - b.weight).detach().square().sum() / a.weight.detach().square().sum())
+            for a, b in pairs
+            if isinstance(a, nn.Conv2d | nn.Linear)
+        )
+
+    budgeted = network()
+    TrainedRankPruning(
+        budgeted, scheme="spatial", speedup=2.0, example_input=EXAMPLE
+    ).before_forward()
+    even = decompose(network(), EXAMPLE, scheme="spatial", speedup=2.0, spread="energy")
+    kept = [layer.kept["spatial"] for layer in even.layers if layer.rank]
+    assert 0 < lost(budgeted) < sum(1 - share for share in kept)
+
+
+def test_ranks_are_chosen_anew_at_every_projection():
+    trained = network()
+    pruning = TrainedRankPruning(
+        trained, scheme="channel", speedup=3.0, period=1, example_input=EXAMPLE
+    )
+
+    def ranks():
+        pruning.before_forward()
+        pruning.before_step()
+        return [
+            int(torch.linalg.matrix_rank(m.weight.flatten(1), rtol=1e-4))
+            for m in trained.modules()
+            if isinstance(m, nn.Conv2d)
+        ]
+
+    first = ranks()
+    with torch.no_grad():
+        late = trained.get_submodule("stages.2.2.conv2")
+        late.weight.copy_(
+            torch.randn(late.weight.shape, generator=torch.Generator().manual_seed(1))
+        )
+        early = trained.get_submodule("stages.0.0.conv1")
+        early.weight.copy_(early.weight[:1].expand_as(early.weight).clone())
+    second = ranks()
+    assert second != first
+    assert pruning.iteration == 2
+
+
+def test_a_speedup_of_one_changes_no_weight_by_more_than_rounding():
+    trained = network()
+    pruning = TrainedRankPruning(trained, speedup=1.0, example_input=EXAMPLE)
+    pruning.before_forward()
+    for now, then in zip(trained.parameters(), network().parameters(), strict=True):
+        torch.testing.assert_close(now, then, atol=1e-5, rtol=0)
+
+
+def test_layers_that_are_not_selected_count_with_what_they_cost():
+    with pytest.raises(
+        InputError, match=r"speedup: 300x cannot be reached; the best is \d+\.\d\dx"
+    ):
+        TrainedRankPruning(network(), speedup=300.0, example_input=EXAMPLE, layers="kxk")
+
+
+def test_a_budget_needs_an_example_input():
+    with pytest.raises(InputError, match="speedup needs an example_input"):
+        TrainedRankPruning(network(), speedup=2.0)
+
+
+def test_the_nuclear_term_pulls_at_the_budgets_ranks():
+    trained = network()
+    pruning = TrainedRankPruning(
+        trained, scheme="channel", speedup=4.0, nuclear_weight=1.0, example_input=EXAMPLE
+    )
+    pruning.before_forward()
+    for parameter in trained.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    pruning.before_step()
+    layer = trained.get_submodule("stages.1.1.conv1")
+    pulled = torch.linalg.svdvals(layer.weight.grad.flatten(1))
+    rank = int(torch.linalg.matrix_rank(layer.weight.flatten(1), rtol=1e-4))
+    assert rank < 32
+    torch.testing.assert_close(pulled[:rank], torch.ones(rank), atol=1e-3, rtol=0)
+    assert float(pulled[rank:].max()) < 1e-3
