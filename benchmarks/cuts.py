@@ -39,7 +39,7 @@ from trp_search.training.checkpoint import load_tensors
 from trp_search.workloads import data, networks
 
 BUDGETS = (1.5, 2.0, 3.0, 4.0)
-SCHEMES: tuple[CutScheme, ...] = get_args(CutScheme)
+SCHEMES: tuple[CutScheme, ...] = get_args(CutScheme)[::-1]
 SPREADS: tuple[Spread, ...] = get_args(Spread)
 WEIGHTED = ("weights", "activations")
 FIELDS = (
@@ -86,7 +86,7 @@ class Bench:
             network=network.eval(),
             example=torch.zeros(1, shape.channels, shape.height, shape.width),
             calibration=list(splits.train.samples(calibration, batch_size=32)),
-            norm=list(splits.train.samples(2048, batch_size=256)),
+            norm=list(splits.train.samples(1024, batch_size=256)),
             test=list(test.images.plain(test.rows[order[:images].sort().values], 250)),
         )
 
@@ -187,7 +187,7 @@ def main() -> None:
     one.add_argument("run", type=Path)
     one.add_argument("--trial", default="baseline")
     one.add_argument("--out", type=Path, required=True)
-    one.add_argument("--images", type=int, default=2500)
+    one.add_argument("--images", type=int, default=2000)
     one.add_argument("--calibration", type=int, default=256)
     two = commands.add_parser("price")
     two.add_argument("--threads", type=int, default=2)

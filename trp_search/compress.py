@@ -59,6 +59,10 @@ def _claim(space: SearchSpace, folder: RunFolder) -> None:
 
 
 def _cut(folder: RunFolder, name: str, cut: Cut) -> Point:
+    """The run's point of this cut, made unless it is there."""
+    for known in folder.read_points():
+        if known.trial == name and known.cut == cut and known.role != "raced":
+            return known
     point = trial.cut_again(folder, name, cut)
     _keep(folder, point)
     report.write(folder)

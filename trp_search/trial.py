@@ -79,7 +79,7 @@ def _train_and_score(
         for report in train(network, _job(spec, spec.training, place, splits)):
             append_record(place.epochs, report)
             yield report
-    seconds = sum(report.seconds for report in place.read_epochs())
+    seconds = sum((report.seconds for report in place.read_epochs()), 0.0)
     save_weights(place.weights, network)
     origin = Origin(spec=spec, dense=dense, seconds=seconds)
     points, refused = _score(network, splits, origin, place)
@@ -129,6 +129,9 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
         load_tensors(network, place.weights)
         network = network.to(spec.device).eval()
         origin = Origin(spec=spec, dense=cost_of(network, splits), seconds=result.seconds)
+        other = next((p for p in folder.read_points() if p.id == origin.name(cut)), None)
+        if other is not None and other.cut != cut:
+            raise InputError(f"{folder.path}: point {other.id!r} is there with other settings")
         return _kept(place, origin, cut, Cuts(network, splits).score(cut))
 
 

@@ -25,6 +25,7 @@ space:
   energy: {low: 0.6, high: 0.9}
   training: {epochs: 1}
 trials: 5
+curve: {speedups: [2], energies: []}
 concurrency: 1
 """
 LONGER = SPACE.replace("epochs: 1", "epochs: 60").replace("subset: 300, ", "")

@@ -19,6 +19,7 @@ workload:
 training: {{epochs: 1, batch_size: 50, learning_rate: 0.05}}
 space: {{start: scratch, scheme: spatial, energy: 0.8, period: 2}}
 trials: 1
+curve: {{speedups: [2], energies: []}}
 """
 
 OWN_NETWORK = """\

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from trp_search.objectives import OBJECTIVES
-from trp_search.records import Point, TestScore
-from trp_search.report import contents, rows
+from trp_search.records import Point, Scheme, TestScore
+from trp_search.report import contents, rows, words
 from trp_search.report.contents import Contents
 from trp_search.report.frame import frame
 from trp_search.store import RunFolder
@@ -183,3 +183,76 @@ def test_the_front_as_csv_keeps_every_digit_and_names_each_split(
         "never",
         "4.0",
     )
+
+
+def test_a_derived_point_may_be_on_the_front_and_a_raced_one_never(
+    make_point: Make, read: Callable[..., Contents]
+):
+    points = [
+        make_point("7", correct=190, speedup=1.5),
+        make_point("7-3x", correct=185, speedup=3.0, role="derived"),
+        make_point("7-6x", correct=199, speedup=6.0, role="raced"),
+    ]
+    found = rows.build(read(*points))
+    assert ids(found.front) == ["7", "7-3x"]
+    assert (ids(found.trials), ids(found.derived)) == (["7"], ["7-3x", "7-6x"])
+    assert [row.on_front for row in found.derived] == [True, False]
+
+
+def test_a_derived_point_can_push_its_own_trial_off_the_front(
+    make_point: Make, read: Callable[..., Contents]
+):
+    points = [
+        make_point("7", correct=180, speedup=2.0),
+        make_point("7-3x", correct=185, speedup=3.0, role="derived"),
+    ]
+    found = rows.build(read(*points))
+    assert ids(found.front) == ["7-3x"]
+    assert rows.leading(found) == found.derived[0]
+
+
+def test_a_derived_point_that_misses_a_constraint_is_not_on_the_front(
+    make_point: Make, read: Callable[..., Contents]
+):
+    points = [
+        make_point("7", correct=190, speedup=2.0),
+        make_point("7-3x", correct=150, speedup=3.0, role="derived"),
+    ]
+    found = rows.build(read(*points, violations={"7-3x": {"accuracy": 0.1}}))
+    assert ids(found.front) == ["7"]
+
+
+def test_further_cuts_are_compared_with_the_plain_network(
+    make_point: Make, read: Callable[..., Contents]
+):
+    plain = make_point("baseline", correct=194, speedup=1.0, role="baseline")
+    further = make_point("7-3x", correct=190, speedup=3.0, role="derived")
+    found = rows.build(read(plain, further))
+    assert found.derived[0].drop == pytest.approx(0.02)
+    assert ids(found.comparable()) == ["baseline", "7-3x"]
+
+
+def test_a_cut_of_the_plain_network_that_fell_behind_is_none_of_the_trials(
+    make_point: Make, read: Callable[..., Contents]
+):
+    behind = make_point("plain-8x", correct=100, speedup=8.0, role="raced")
+    found = rows.build(read(dataclasses.replace(behind, trial="baseline")))
+    assert ids(found.derived) == []
+
+
+@pytest.mark.parametrize(
+    ("scheme", "kept", "said"),
+    [
+        ("channel", {"channel": 0.971}, "keeps 97.1 % of energy"),
+        (
+            "spatial",
+            {"channel": 0.93, "spatial": 0.971, "decoupled": 0.952},
+            "keeps 97.1 % of energy; at that cost decoupled 95.2 %, channel 93.0 %",
+        ),
+    ],
+)
+def test_what_a_layer_keeps_is_said_beside_what_other_schemes_would(
+    make_point: Make, scheme: Scheme, kept: dict[Scheme, float], said: str
+):
+    layer = make_point("7", correct=190, speedup=2.0, scheme=scheme).layers[1]
+    assert words.kept(dataclasses.replace(layer, kept=kept)) == said

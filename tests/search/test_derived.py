@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from trp_search.records import Point, TrialResult, TrialSpec, to_json
 from trp_search.search.proposer import Proposer
 from trp_search.space import SearchSpace
-from trp_search.store import RunFolder, append_record, write_whole
+from trp_search.store import RunFolder, write_whole
 
 Space = Callable[..., SearchSpace]
 Result = Callable[[TrialSpec], TrialResult]
@@ -167,16 +167,6 @@ def test_a_trial_that_ended_while_no_one_listened_is_told_with_its_cuts(
     with opened(space, folder, trials=1) as proposer:
         assert proposer.done == 1
         assert proposer.exhausted
-    assert set(told(folder)) == {"0-channel-0.7", "0-2x"}
-
-
-def test_a_cut_made_by_hand_later_is_not_told(
-    make_space: Space, folder: RunFolder, result: Result, make_point: MakePoint
-):
-    space = make_space(TELL)
-    searched(space, folder, result, trials=1)
-    append_record(folder.points, make_point("0-5x", correct=99, speedup=5.0, role="derived"))
-    searched(space, folder, result, trials=1)
     assert set(told(folder)) == {"0-channel-0.7", "0-2x"}
 
 

@@ -29,6 +29,7 @@ space:
   energy: {{low: 0.6, high: 0.99}}
   training: {{epochs: 2}}
 trials: 12
+curve: {{speedups: [2], energies: []}}
 """
 MOMENTS = (
     "in the middle of writing a checkpoint",

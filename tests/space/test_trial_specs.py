@@ -3,12 +3,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trp_search.records import Cut
+from trp_search.errors import InputError
+from trp_search.records import Cut, Spread
 from trp_search.space import Parameter, SearchSpace, Value, load_space
 
 TEXT = """
@@ -185,3 +187,107 @@ def test_everything_that_can_be_drawn_is_a_trial(space, data):
     assert spec.pruning.scheme == spec.cuts[0].scheme == drawn["scheme"]
     assert spec.pruning.energy == drawn[f"energy_{drawn['scheme']}"]
     assert spec.training.epochs == drawn["epochs"]
+
+
+SPEEDUP = f"{FIXED}space: {{scheme: spatial, speedup: {{low: 1.5, high: 4.0}}}}"
+CURVE = "curve: {speedups: [2, 3.5], energies: [0.9, 0.7], images: 300, calibration_images: 64}"
+
+
+def test_a_trial_towards_a_speedup_is_trained_and_cut_by_it(tmp_path):
+    space = loaded(tmp_path, SPEEDUP)
+    assert space.parameters() == (Parameter(name="speedup", low=1.5, high=4.0),)
+    spec = space.trial_spec({"speedup": 2.5}, name="0", repeat=0)
+    assert spec.pruning.speedup == 2.5
+    assert spec.cuts == (Cut(scheme="spatial", speedup=2.5, layers="kxk"),)
+    shown = space.settings({"speedup": 2.5})
+    assert (shown["speedup"], "energy" in shown) == (2.5, False)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "space: {speedup: {low: 1.5, high: 4.0}}",
+        "space: {speedup: [2, 3], spread: [knapsack, greedy], multiple: [1, 8]}",
+        "space: {energy: [0.8, 0.9], cut_speedup: 2, calibration_images: [0, 256]}",
+        f"space: {{energy: [0.8, 0.9]}}\n{CURVE[:-1]}, tell: true}}",
+        "space: {energy: [0.8, 0.9]}\ncurve: {speedups: [], energies: []}",
+    ],
+)
+def test_a_space_of_speedups_or_with_a_curve_survives_a_dump(tmp_path, entries):
+    space = loaded(tmp_path, f"{FIXED}{entries}")
+    again = loaded(tmp_path, space.dump())
+    assert again == space
+    assert again.parameters() == space.parameters()
+
+
+def test_energy_together_with_speedup_is_refused(tmp_path):
+    with pytest.raises(InputError) as caught:
+        loaded(tmp_path, f"{FIXED}space: {{energy: 0.9, speedup: [2, 3]}}")
+    assert str(caught.value) == f"{tmp_path / 'x.yaml'}: space: takes energy or speedup, not both"
+
+
+@pytest.mark.parametrize(
+    ("entries", "problem"),
+    [
+        ("space: {speedup: 0.5}", "space.speedup: 0.5 is not at least 1"),
+        ("space: {speedup: {low: 0.5, high: 2}}", "space.speedup.low: 0.5 is not at least 1"),
+        ("space: {multiple: 0}", "space.multiple: 0 is not above 0"),
+        ("space: {calibration_images: -1}", "space.calibration_images: -1 is not at least 0"),
+        (
+            "space: {spread: knapsak}",
+            f"space.spread: 'knapsak' is not one of {', '.join(get_args(Spread))}",
+        ),
+        ("curve: {speedups: [2, 0.5]}", "curve.speedups[1]: 0.5 is not at least 1"),
+        ("curve: {energies: [0]}", "curve.energies[0]: 0 is not in (0, 1]"),
+        ("curve: {image: 5}", "curve.image: unknown key; did you mean images?"),
+        ("curve: {tell: 1}", "curve.tell: 1 is not true or false"),
+    ],
+)
+def test_an_amount_that_cannot_be_is_told_of_in_one_line(tmp_path, entries, problem):
+    with pytest.raises(InputError) as caught:
+        loaded(tmp_path, f"{FIXED}{entries}")
+    assert str(caught.value) == f"{tmp_path / 'x.yaml'}: {problem}"
+
+
+@pytest.mark.parametrize("trained", ["energy: 0.9", "speedup: 3.0"])
+def test_a_cut_by_speedup_goes_before_what_was_trained_towards(tmp_path, trained):
+    space = loaded(tmp_path, f"{FIXED}space: {{{trained}, cut_speedup: 2.0, multiple: 4}}")
+    (cut,) = space.trial_spec({}, name="0", repeat=0).cuts
+    assert (cut.speedup, cut.energy, cut.multiple) == (2.0, None, 4)
+
+
+def test_how_a_budget_is_spread_is_the_trials_cut(tmp_path):
+    entries = "{speedup: 2.0, spread: [greedy, uniform], calibration_images: [0, 64]}"
+    space = loaded(tmp_path, f"{FIXED}space: {entries}")
+    spec = space.trial_spec({"spread": "uniform", "calibration_images": 64}, name="0", repeat=0)
+    assert (spec.cuts[0].spread, spec.cuts[0].calibration_images) == ("uniform", 64)
+
+
+def test_the_curve_is_what_a_trial_and_the_plain_network_race(tmp_path):
+    space = loaded(tmp_path, f"{FIXED}space: {{scheme: spatial, energy: 0.8}}\n{CURVE}")
+    energies = tuple(Cut(scheme="spatial", energy=e, layers="kxk") for e in (0.9, 0.7))
+    budgets = tuple(
+        Cut(scheme="per-layer", speedup=s, calibration_images=64, layers="kxk") for s in (2.0, 3.5)
+    )
+    spec = space.trial_spec({}, name="0", repeat=0)
+    assert (spec.race, spec.race_images) == (energies + budgets, 300)
+    plain = space.baseline_spec()
+    assert (plain.race, plain.race_images) == (budgets, 300)
+    assert len({cut.name for cut in (*spec.cuts, *spec.race)}) == 5
+
+
+def test_a_trials_own_cut_does_not_race_against_itself(tmp_path):
+    space = loaded(tmp_path, f"{FIXED}space: {{scheme: spatial, energy: 0.9}}\n{CURVE}")
+    spec = space.trial_spec({}, name="0", repeat=0)
+    assert [cut.name for cut in spec.race] == ["spatial-0.7", "2x", "3.5x"]
+
+
+def test_an_empty_curve_leaves_every_network_with_its_own_cuts(tmp_path):
+    space = loaded(tmp_path, f"{FIXED}curve: {{speedups: [], energies: []}}")
+    assert space.trial_spec({}, name="0", repeat=0).race == space.baseline_spec().race == ()
+
+
+def test_the_plain_networks_budgets_need_no_entry_for_a_scheme_that_is_not_drawn(tmp_path):
+    entries = "space: {scheme: spatial, energy: 0.9, layers: {by_scheme: {spatial: all}}}"
+    race = loaded(tmp_path, f"{FIXED}{entries}\n{CURVE}").baseline_spec().race
+    assert [(cut.speedup, cut.layers) for cut in race] == [(2.0, "all"), (3.5, "all")]

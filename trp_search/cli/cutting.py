@@ -52,7 +52,8 @@ def cut(  # noqa: PLR0913  options of a command
     space = load_space(folder.search)
     spec = folder.trial(trial).read_spec() if trial in folder.trial_names() else None
     if spec is None:
-        raise InputError(f"{run}: no trial {trial!r}; there are {', '.join(folder.trial_names())}")
+        known = ", ".join(folder.trial_names()) or "none"
+        raise InputError(f"{run}: no trial {trial!r}; there are {known}")
     amounts = {"speedup": speedup, "parameters": parameters, "energy": energy}
     options = {"scheme": scheme, "spread": spread, "multiple": multiple}
     wanted = _cut(space, spec, amounts, options)
@@ -106,9 +107,8 @@ def compress(  # noqa: PLR0913  options of a command
             if isinstance(item, EpochReport):
                 line(epoch(item))
             elif isinstance(item, TrialResult) and not item.ended_well:
-                raise TrpSearchError(
-                    f"the plain network has no use: {item.failed or item.diverged}"
-                )
+                reason = f"the plain network is of no use: {item.failed or item.diverged}"
+                raise (InputError if loaded.workload.weights else TrpSearchError)(reason)
             elif isinstance(item, TrialResult):
                 line(f"Cutting {spec.workload.network.name}, settling batch norm and scoring ...")
             else:

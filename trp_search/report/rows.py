@@ -86,7 +86,8 @@ def build(contents: Contents) -> Rows:
             on_front=point.id in front,
             violations=contents.violations.get(point.id, {}),
         )
-        roles[point.role].append(row)
+        of_plain = point.role == "raced" and point.trial == "baseline"
+        roles["control" if of_plain else point.role].append(row)
     return Rows(
         baseline=roles["baseline"][0] if plain else None,
         controls=tuple(roles["control"]),

@@ -148,7 +148,7 @@ def title(row: Row) -> str:
     """What to call a point: `Point 7`, `Plain network`."""
     if row.point.role == "baseline":
         return "Plain network"
-    if row.point.role == "control":
+    if row.point.trial == "baseline":
         return f"Plain network, cut ({row.scheme})"
     return f"Point {row.point.id}"
 

@@ -41,6 +41,10 @@ class Origin:
             seconds=self.seconds,
         )
 
+    def name(self, cut: Cut) -> str:
+        """The id of the point of `cut`."""
+        return self._identity(cut)[0]
+
     def _identity(self, cut: Cut | None) -> tuple[str, Role]:
         """A point's id and role: a trial's own cut goes by its name, a further one by both."""
         spec = self.spec

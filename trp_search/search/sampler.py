@@ -18,6 +18,8 @@ def sampler(space: SearchSpace, *, asked: int) -> BaseSampler:
     """
     seed = int(np.random.SeedSequence([space.seed, asked]).generate_state(1)[0])
     chosen = space.sampler
+    curve = space.curve
+    told = len(curve.speedups) + len(curve.energies) if curve.tell else 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if chosen.name == "random":
@@ -25,7 +27,7 @@ def sampler(space: SearchSpace, *, asked: int) -> BaseSampler:
         if chosen.name == "nsga2":
             return NSGAIISampler(population_size=chosen.population, seed=seed)
         return TPESampler(
-            n_startup_trials=chosen.startup,
+            n_startup_trials=chosen.startup * (1 + told),
             multivariate=True,
             group=any(parameter.scheme is not None for parameter in space.parameters()),
             seed=seed,

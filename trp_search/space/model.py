@@ -151,7 +151,7 @@ class SearchSpace(Strict):
             training=None if self.workload.weights else self.training,
             pruning=None,
             cuts=tuple(cut for scheme in self.space.schemes for cut in self._controls(scheme)),
-            race=self._budgets(self._first("channel")),
+            race=self._budgets(self._first(self.space.schemes[0])),
             race_images=self.curve.images,
             score_uncut=True,
         )

@@ -19,6 +19,10 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
     yield from _constraints(space)
     if len(set(space.objectives)) < len(space.objectives):
         yield "objectives", "one is in the list twice"
+    for name in ("speedups", "energies"):
+        amounts: tuple[float, ...] = getattr(space.curve, name)
+        if len(set(amounts)) < len(amounts):
+            yield f"curve.{name}", "one is in the list twice"
     if space.trials > 1 and not space.parameters():
         yield "space", "nothing varies; give an entry a range or a list, or set trials: 1"
 

@@ -1,0 +1,248 @@
+"""`trp-search compress` and `trp-search cut`, on real trainings of a second each."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+import trp_search
+from trp_search import trial
+from trp_search.cli import main
+from trp_search.space import load_space
+from trp_search.store import RunFolder, append_record, write_whole
+
+SPACE = """\
+workload:
+  network: small_resnet
+  data: {name: digits, subset: 300, heldout_subset: 100}
+training: {epochs: 1, batch_size: 50, learning_rate: 0.05}
+space: {start: scratch, scheme: spatial, energy: 0.8, period: 2}
+curve: {speedups: [], energies: [], calibration_images: 32}
+trials: 1
+"""
+IMAGE = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a space in it."""
+    (tmp_path / "small.yaml").write_text(SPACE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run with a plain network, as `compress` leaves it too, and one trial."""
+    folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "small")
+    write_whole(folder.search, SPACE)
+    space = load_space(folder.search)
+    for spec in (space.baseline_spec(), space.trial_spec({}, name="0", repeat=0)):
+        *_, result = trial.run(spec, folder)
+        assert result.ended_well, result
+        for point in result.points:
+            append_record(folder.points, point)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compressed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which the shortest call that works was typed, and what it said."""
+    place = tmp_path_factory.mktemp("place")
+    (place / "small.yaml").write_text(SPACE)
+    said = io.StringIO()
+    with contextlib.chdir(place), contextlib.redirect_stdout(said):
+        assert main(["compress", "small.yaml", "--speedup", "2"]) == 0
+    return place, said.getvalue()
+
+
+@pytest.mark.slow
+def test_compress_says_what_it_made_and_what_to_type_next(compressed: tuple[Path, str]):
+    place, said = compressed
+    point = RunFolder.open(place / "results" / "small-plain").point("plain-2x")
+    assert 2 <= point.speedup <= 2.04
+    assert f"Point plain-2x: {point.speedup:.2f}{TIMES} fewer multiply-adds" in said
+    assert f"({point.correct} of {point.images})" in said
+    assert "points against plain" in said
+    bundle = "results/small-plain/models/plain-2x"
+    assert f"Exported point plain-2x: {bundle}" in said
+    assert said.index("Next:") < said.index(f'network = trp_search.load("{bundle}")')
+    assert f" evaluate {bundle}\n" in said
+
+
+@pytest.mark.slow
+def test_the_bundle_of_compress_loads_as_the_points_network(compressed: tuple[Path, str]):
+    place, _ = compressed
+    folder = RunFolder.open(place / "results" / "small-plain")
+    network = trp_search.load(folder.models / "plain-2x")
+    with torch.no_grad():
+        assert torch.equal(network(IMAGE), trial.network_of(folder, "plain-2x")(IMAGE))
+
+
+@pytest.mark.slow
+def test_the_same_call_again_trains_nothing_and_exports_beside(
+    trp, compressed: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+):
+    place, first = compressed
+    monkeypatch.chdir(place)
+    again = trp("compress", "small.yaml", "--speedup", "2")
+    assert (again.code, again.err) == (0, "")
+    assert ("epoch   1 of 1" in first, "epoch" in again.out) == (True, False)
+    assert "Exported point plain-2x: results/small-plain/models/plain-2x-2" in again.out
+
+
+@pytest.mark.slow
+def test_weights_of_ones_own_are_cut_to_so_many_parameters_and_exported_where_asked(
+    trp, place: Path, run: RunFolder
+):
+    state = safetensors.torch.load_file(run.trial("baseline").weights)
+    safetensors.torch.save_file(state, place / "mine.safetensors")
+    words = ["--weights", "mine.safetensors", "--parameters", 90_000, "--out", "model"]
+    ended = trp("compress", "small.yaml", *words)
+    assert (ended.code, ended.err) == (0, "")
+    assert "epoch" not in ended.out
+    assert "Exported point plain-90000p: model" in ended.out
+    network = trp_search.load(place / "model")
+    assert 88_000 <= sum(p.numel() for p in network.parameters()) <= 90_000
+    assert (place / "results" / "small-mine" / "report.html").is_file()
+
+
+def test_cut_says_what_it_made_and_the_command_that_exports_it(trp, run: RunFolder):
+    ended = trp("cut", run.path, "--trial", "0", "--speedup", "2.5")
+    assert (ended.code, ended.err) == (0, "")
+    point = run.point("0-2.5x")
+    assert (point.role, point.cut.calibration_images) == ("derived", 32)
+    assert 2.5 <= point.speedup <= 2.55
+    assert f"Point 0-2.5x: {point.speedup:.2f}{TIMES} fewer multiply-adds" in ended.out
+    assert f"multiply-adds  {point.macs:,} of {point.dense_macs:,}" in ended.out
+    (command,) = re.findall("export .+", ended.out.partition("Next:")[2])
+    assert command == f"export {run.path} --point 0-2.5x --out models/small-0-2.5x"
+
+
+@pytest.mark.slow
+def test_what_cut_tells_to_type_next_exports_the_network(trp, place: Path, run: RunFolder):
+    said = trp("cut", run.path, "--trial", "0", "--speedup", "3", "--spread", "greedy").out
+    (command,) = re.findall("export .+", said.partition("Next:")[2])
+    assert trp(*command.split()).code == 0
+    network = trp_search.load(place / "models" / "small-0-3x-greedy")
+    with torch.no_grad():
+        assert torch.equal(network(IMAGE), trial.network_of(run, "0-3x-greedy")(IMAGE))
+
+
+def test_the_plain_networks_weights_can_be_cut_by_every_amount(trp, run: RunFolder):
+    for words, name in (
+        (["--speedup", "2"], "plain-2x"),
+        (["--parameters", "90000"], "plain-90000p"),
+        (
+            ["--energy", "0.7", "--scheme", "spatial", "--multiple", "4"],
+            "plain-spatial-0.7-by-4-aware",
+        ),
+    ):
+        ended = trp("cut", run.path, "--trial", "baseline", *words)
+        assert (ended.code, ended.err) == (0, "")
+        assert f"Point {name}: " in ended.out
+        assert run.point(name).role == "control"
+
+
+AMOUNTS = {
+    "none": ([], "give one of --speedup, --parameters"),
+    "two": (["--speedup", "2", "--parameters", "9000"], "give one of --speedup, --parameters"),
+    "below one": (["--speedup", "0.5"], "--speedup: "),
+    "no number": (["--speedup", "fast"], "'fast' is not a number"),
+    "not finite": (["--speedup", "inf"], "--speedup: "),
+    "no parameters": (["--parameters", "0"], "'0' is not a whole number from 1 up"),
+    "unknown scheme": (["--speedup", "2", "--scheme", "spatail"], "--scheme: "),
+    "unknown spread": (["--speedup", "2", "--spread", "evenly"], "--spread: "),
+}
+
+
+@pytest.mark.parametrize(("words", "part"), AMOUNTS.values(), ids=AMOUNTS)
+def test_an_amount_that_makes_no_cut_is_one_line_and_nothing_is_written(
+    trp, place: Path, run: RunFolder, words: list[str], part: str
+):
+    before = run.points.read_bytes()
+    for given in (["compress", "small.yaml", "--out", "model"], ["cut", run.path, "--trial", "0"]):
+        ended = trp(*given, *words)
+        assert (ended.code, ended.out) == (2, "")
+        assert part in ended.err
+        assert ended.err.count("\n") == 1
+    assert [path.name for path in place.iterdir()] == ["small.yaml"]
+    assert run.points.read_bytes() == before
+
+
+@pytest.mark.parametrize("words", [["--speedup", "2"], ["--parameters", "9000"]])
+def test_cut_takes_one_amount_of_three(trp, run: RunFolder, words: list[str]):
+    ended = trp("cut", run.path, "--trial", "0", "--energy", "0.5", *words)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "trp-search: give one of --speedup, --parameters, --energy\n"
+
+
+def test_a_trial_that_is_not_there_is_told_with_those_that_are(trp, run: RunFolder):
+    ended = trp("cut", run.path, "--trial", "7", "--speedup", "2")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == f"trp-search: {run.path}: no trial '7'; there are baseline, 0\n"
+
+
+def test_a_run_without_trials_has_nothing_to_cut(trp, empty_run: RunFolder):
+    ended = trp("cut", empty_run.path, "--trial", "0", "--speedup", "2")
+    assert (ended.code, ended.out) == (2, "")
+    assert re.fullmatch(r"trp-search: .*: no trial '0'; .*\w\n", ended.err)
+
+
+def test_a_budget_that_a_trial_cannot_reach_leaves_no_point(trp, run: RunFolder):
+    before = run.points.read_bytes()
+    ended = trp("cut", run.path, "--trial", "0", "--speedup", "999")
+    assert ended.code == 2
+    expected = r"trp-search: speedup: 999x cannot be reached; the best is \d+\.\d\dx\n"
+    assert re.fullmatch(expected, ended.err)
+    assert run.points.read_bytes() == before
+    assert not list(run.trial("0").path.glob("*999*"))
+
+
+def test_a_budget_that_compress_cannot_reach_leaves_the_plain_network_alone(trp, place: Path):
+    ended = trp("compress", "small.yaml", "--speedup", "999", "--run", "kept", "--out", "model")
+    assert ended.code == 2
+    assert "speedup: 999x cannot be reached; the best is " in ended.err
+    assert ended.err.count("\n") == 1
+    assert sorted(path.name for path in place.iterdir()) == ["kept", "small.yaml"]
+    assert [p.id for p in RunFolder.open(place / "kept").read_points()] == ["baseline"]
+
+
+def test_weights_that_are_not_there_are_named_before_anything_starts(trp, place: Path):
+    ended = trp("compress", "small.yaml", "--speedup", "2", "--weights", "lost.safetensors")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "trp-search: --weights: lost.safetensors: no such file\n"
+    assert [path.name for path in place.iterdir()] == ["small.yaml"]
+
+
+def test_weights_that_do_not_fit_are_told_of_in_one_line(trp, place: Path):
+    safetensors.torch.save_file({"head": torch.zeros(3)}, place / "other.safetensors")
+    ended = trp("compress", "small.yaml", "--speedup", "2", "--weights", "other.safetensors")
+    assert ended.code != 0
+    assert "does not fit small_resnet" in ended.err
+    assert ended.err.count("\n") == 1
+    assert not list(place.rglob("models"))
+
+
+def test_an_occupied_folder_is_refused_before_anything_starts(trp, place: Path):
+    (place / "full").mkdir()
+    (place / "full" / "mine.txt").write_text("mine")
+    ended = trp("compress", "small.yaml", "--speedup", "2", "--out", "full")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "trp-search: full: already holds something; give a new or empty folder\n"
+    assert sorted(path.name for path in place.rglob("*")) == ["full", "mine.txt", "small.yaml"]
+
+
+def test_another_spaces_run_is_refused(trp, place: Path, run: RunFolder):
+    (place / "small.yaml").write_text(f"{SPACE}seed: 9\n")
+    ended = trp("compress", "small.yaml", "--speedup", "2", "--run", run.path)
+    assert ended.code == 2
+    assert "is the run of another search space; give another folder" in ended.err
+    assert ended.err.count("\n") == 1
