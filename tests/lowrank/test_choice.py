@@ -18,7 +18,7 @@ IMAGES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 SPREADS = list(BUDGET_RULES)
 CHOICES = [*SCHEMES, "per-layer"]
 # A decoupled kernel has 9 ranks at most, so what a budget leaves can be a few per cent.
-SLACK = {"channel": 1.02, "spatial": 1.02, "decoupled": 1.02, "per-layer": 1.02}
+SLACK = {"channel": 1.02, "spatial": 1.02, "decoupled": 1.025, "per-layer": 1.02}
 
 
 @functools.cache
