@@ -148,6 +148,6 @@ def test_strides_sit_where_they_save_most():
 
 def test_an_unknown_scheme_is_one_clear_line():
     with pytest.raises(
-        InputError, match=r"^scheme: 'cp' is not one of channel, spatial, decoupled$"
+        InputError, match=r"^scheme: 'cp' is not one of channel, spatial, decoupled, per-layer$"
     ):
         decompose(nn.Sequential(nn.Linear(2, 2)), torch.zeros(1, 2), scheme="cp", energy=0.9)

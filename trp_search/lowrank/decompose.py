@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from pydantic import TypeAdapter
@@ -33,7 +33,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     network: nn.Module,
     example_input: Tensor | Sequence[Any],
     *,
-    scheme: records.CutScheme = "channel",
+    scheme: str = "channel",
     energy: float | None = None,
     value: float | None = None,
     ratio: float | None = None,
@@ -41,7 +41,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     speedup: float | None = None,
     parameters: int | None = None,
     ranks: Mapping[str, int] | None = None,
-    spread: records.Spread = "knapsack",
+    spread: str = "knapsack",
     multiple: int = 1,
     calibration: Iterable[Tensor] | None = None,
     layers: records.Layers = "all",
@@ -81,6 +81,12 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
         "speedup": speedup,
         "parameters": parameters,
     }
+    for name, given, known in (
+        ("scheme", scheme, get_args(records.CutScheme)),
+        ("spread", spread, get_args(records.Spread)),
+    ):
+        if given not in known:
+            raise InputError(f"{name}: {given!r} is not one of {', '.join(known)}")
     options = {"scheme": scheme, "spread": spread, "multiple": multiple, "layers": layers}
     if ranks is not None:
         if any(amounts.values()):
@@ -93,7 +99,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     if ranks is not None and scheme == "per-layer":
         raise InputError("decompose: ranks need one scheme, not per-layer")
     analysis = analyse(
-        network, example_input, scheme=scheme, layers=layers, calibration=calibration
+        network, example_input, scheme=wanted.scheme, layers=layers, calibration=calibration
     )
     return build(analysis, choose(analysis, wanted) if ranks is None else _given(analysis, ranks))
 

@@ -108,7 +108,8 @@ def rank_table(found: Rows) -> Section | None:
 <h2 id="ranks-title">Ranks, layer by layer</h2>
 <p class="note">One column per front point. Kept of the full rank:
 <span class="swatch few"></span> little, <span class="swatch full"></span> all;
-<span class="swatch dense"></span> layers that stayed dense, with the reason when pointed at.</p>
+<span class="swatch dense"></span> layers that stayed dense. Point at a layer for its scheme, what
+that and others keep there, or why it stayed dense.</p>
 <figure>{_place("ranks", label, style=height)}</figure>
 </section>"""
     return Section(html=text, figures={"ranks": figures.rank_table(table)})
