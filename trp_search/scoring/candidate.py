@@ -60,6 +60,7 @@ class Cuts:
         self._splits = splits
         self._analyses: dict[tuple[str, str, int], Analysis] = {}
         self._counted: int | None = None
+        self._ranks: dict[tuple[object, ...], str] = {}
 
     def score(self, wanted: Cut) -> Scored:
         """The network cut, batch norm measured again on training images, scored on validation.
@@ -69,20 +70,27 @@ class Cuts:
             RefusedError: an operator whose cost is unknown.
             DivergedError: a loss that is not finite.
         """
-        return _scored(self._make(wanted), self._splits.validation)
+        decomposed = self._decomposed(wanted)
+        self._seen(wanted, decomposed)
+        return _scored(self._settled(decomposed, wanted), self._splits.validation)
 
     def race(self, wanted: Sequence[Cut], *, images: int) -> Race:
         """All cuts scored on a sample of `images` validation images, the better ones on all.
 
         A cut falls back when one that is at least as fast is more accurate on the sample by more
-        than a standard error of the difference.
+        than a standard error of the difference. One with the ranks of an earlier one is left out.
         """
         sample = self._splits.validation.sample(images)
         ran: list[tuple[Cut, Scored]] = []
         refused: dict[str, str] = {}
         for cut_ in wanted:
             try:
-                ran.append((cut_, _scored(self._make(cut_), sample)))
+                decomposed = self._decomposed(cut_)
+                same = self._seen(cut_, decomposed)
+                if same is None:
+                    ran.append((cut_, _scored(self._settled(decomposed, cut_), sample)))
+                else:
+                    refused[cut_.name] = f"the same network as {same}"
             except (InputError, DivergedError) as error:
                 refused[cut_.name] = str(error)
         everything = self._splits.validation
@@ -95,10 +103,19 @@ class Cuts:
                 survivors.append((cut_, _scored(scored.made, everything) if more else scored))
         return Race(survivors=survivors, behind=behind, refused=refused)
 
-    def _make(self, wanted: Cut) -> Made:
+    def _decomposed(self, wanted: Cut) -> Decomposed:
         analysis = self._analysis(wanted)
         layers_macs = sum(layer.layer.dense_macs for layer in analysis.layers)
-        decomposed = cut(analysis, wanted, other_macs=max(0, self._dense_macs() - layers_macs))
+        return cut(analysis, wanted, other_macs=max(0, self._dense_macs() - layers_macs))
+
+    def _seen(self, wanted: Cut, decomposed: Decomposed) -> str | None:
+        """The name of an earlier cut that gave these ranks by the same weighting, if any."""
+        ranks = tuple((layer.scheme, layer.rank) for layer in decomposed.layers)
+        key = (wanted.calibration_images, wanted.reestimate_batch_norm, ranks)
+        name = self._ranks.setdefault(key, wanted.name)
+        return None if name == wanted.name else name
+
+    def _settled(self, decomposed: Decomposed, wanted: Cut) -> Made:
         return Made(
             network=decomposed.network,
             layers=decomposed.layers,
