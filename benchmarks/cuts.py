@@ -3,6 +3,7 @@
     trp-search search benchmarks/cuts.yaml --out RUN
     python benchmarks/cuts.py accuracy RUN --trial baseline --out cuts.csv
     python benchmarks/cuts.py accuracy RUN --trial 0 --out cuts.csv
+    python benchmarks/cuts.py show cuts.csv
     python benchmarks/cuts.py price
 
 `accuracy` cuts a trial's stored weights to 1.5, 2, 3 and 4 times fewer multiply-adds and scores
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+import pandas as pd
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -150,6 +152,23 @@ def _cuts(scheme: CutScheme) -> Iterator[tuple[str, Cut]]:
         yield spread, Cut(scheme=scheme, speedup=budget, spread=spread)
 
 
+def show(path: Path) -> None:
+    """One table for each trial and batch norm: accuracies by budget, the best cut first."""
+    rows = pd.read_csv(path)
+    for trial, own in rows.groupby("trial"):
+        uncut = own.loc[own.scheme == "uncut", "accuracy"].iloc[0]
+        for batch_norm, cuts in own[own.budget.notna()].groupby("batch_norm"):
+            keys = ["scheme", "weighted", "rule"]
+            table = cuts.pivot_table(index=keys, columns="budget", values="accuracy") * 100
+            table = table.loc[table.mean(axis=1).sort_values(ascending=False).index]
+            print(f"\n{trial}: uncut {100 * uncut:.1f} %; batch norm {batch_norm}\n")
+            heads = [*keys, *(f"{budget:g}x" for budget in table.columns)]
+            print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
+            for names, values in table.iterrows():
+                cells = [*names, *(f"{value:.1f}" for value in values)]
+                print("| " + " | ".join(cells) + " |")
+
+
 def price(threads: int) -> None:
     """Seconds and memory of one whole cut at 2x, per scheme and weighting."""
     print(f"torchvision resnet18, 224 pixels, knapsack at 2x, {threads} threads, 256 images")
@@ -189,6 +208,8 @@ def main() -> None:
     one.add_argument("--out", type=Path, required=True)
     one.add_argument("--images", type=int, default=2000)
     one.add_argument("--calibration", type=int, default=256)
+    three = commands.add_parser("show")
+    three.add_argument("csv", type=Path)
     two = commands.add_parser("price")
     two.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
@@ -197,6 +218,8 @@ def main() -> None:
         accuracy(
             given.run, given.trial, given.out, images=given.images, calibration=given.calibration
         )
+    elif given.command == "show":
+        show(given.csv)
     else:
         price(given.threads)
 
