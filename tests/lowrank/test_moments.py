@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from trp_search.errors import InputError
+from trp_search.lowrank import truncation
 from trp_search.lowrank.analysis import analyse
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.moments import collect
@@ -175,6 +176,9 @@ def test_weighted_factors_lose_the_predicted_share_and_no_more_than_plain_ones(
     known = weight @ inputs if of_outputs else inputs
     moments = Moments(matrix=known @ known.mT, of_outputs=of_outputs)
     weighted = weighted_spectra(weight.unsqueeze(0), moments)
+    white = weight if of_outputs else torch.eye(width).double()
+    inputs = inputs * (white.square().sum() / known.square().sum()).sqrt()
+    inputs = torch.cat([inputs, torch.eye(width).double()], 1)  # as much white as there is of the images
     ranks = range(1, min(size) + 1)
     lost = shares_lost(weight, inputs, [pair(weighted, k) for k in ranks])
     torch.testing.assert_close(lost, weighted.lost(layers=1)[0][1:], atol=1e-5, rtol=0)
@@ -189,7 +193,8 @@ def pair(found, rank):
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(3, 8, 3, padding=1), nn.Linear(3, 8), nn.Linear(8, 3)])
-def test_a_layer_cut_with_calibration_loses_the_predicted_share_of_its_outputs(layer):
+def test_a_layer_cut_with_calibration_loses_the_predicted_share_of_its_outputs(layer, monkeypatch):
+    monkeypatch.setattr(truncation, "_WHITE", 1e-9)  # the images alone
     layer = copy.deepcopy(layer).double()
     wide_in = layer.weight.shape[1]
     sides = (9, 9) if isinstance(layer, nn.Conv2d) else ()

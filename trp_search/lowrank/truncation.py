@@ -119,8 +119,9 @@ def weighted_spectra(matrices: Tensor, moments: Moments) -> Spectra:
     The best M' of rank k is U_k U_k^T M, U_k the first eigenvectors of M A M^T, which are the
     second moments of the outputs (PCA of responses: Zhang et al., arXiv 1505.06798, section 3.1).
 
-    `squares` add up to the plain ones, so that white inputs give plain spectra. White inputs of a
-    millionth of the weight are mixed in: directions that no input takes are ranked by the weights.
+    `squares` add up to the plain ones, so that white inputs give plain spectra. White inputs of the
+    same weight are mixed in (shrinkage): directions that no input takes are ranked by the weights,
+    and a few hundred images do not decide alone (results/cuts has the measurement).
     """
     matrices = matrices.double()
     plain = matrices @ matrices.mT
@@ -141,7 +142,7 @@ def weighted_spectra(matrices: Tensor, moments: Moments) -> Spectra:
     return Spectra(squares=squares, vectors=vectors, matrices=matrices)
 
 
-_WHITE = 1e-6
+_WHITE = 1.0
 
 
 def _tall(matrices: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ def _half(plan: dict[str, Any], tensors: Any, path: Path, kept: dict[str, Any]) 
     _save_file(tensors, path, **kept)
     if "checkpoint" in path.name and _is_due(plan, path):
         path.write_bytes(path.read_bytes()[:1000])
-        os.kill(plan["driver"], signal.SIGKILL)
-        os.kill(os.getpid(), signal.SIGKILL)
+        _kill_driver(plan)
+        _die()
 
 
 def _after_result(plan: dict[str, Any]) -> None:
@@ -58,9 +59,14 @@ def _after_result(plan: dict[str, Any]) -> None:
     def write_and_kill(path: Path, data: bytes | str) -> None:
         write(path, data)
         if path.name == "result.json" and _is_due(plan, path):
-            os.kill(plan["driver"], signal.SIGKILL)
+            _kill_driver(plan)
 
     trial.write_whole = write_and_kill
+
+
+def _kill_driver(plan: dict[str, Any]) -> None:
+    with suppress(ProcessLookupError):  # the other worker was first
+        os.kill(plan["driver"], signal.SIGKILL)
 
 
 def _die() -> None:
