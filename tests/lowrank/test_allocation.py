@@ -5,7 +5,15 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from trp_search.lowrank.allocation import BUDGET_RULES, Greedy, Knapsack, Level, Options, relaxed
+from trp_search.lowrank.allocation import (
+    BUDGET_RULES,
+    Greedy,
+    Knapsack,
+    Level,
+    Options,
+    priced,
+    relaxed,
+)
 
 seeds = st.integers(0, 10_000)
 shares = st.floats(0.0, 1.0)
@@ -133,7 +141,7 @@ def test_the_knapsack_exchanges_where_no_price_leads_to_the_best():
     cost = torch.tensor([[10.0, 5.0, 1.0], [10.0, 6.0, 1.0]]).double()
     error = torch.tensor([[0.0, 0.55, 0.9], [0.0, 0.45, 0.91]]).double()
     options = Options(cost=cost, error=error, worst=error, removed=error)
-    assert relaxed(cost, error, 16.0).tolist() == [2, 0]
+    assert priced(cost, error, 16.0).tolist() == [2, 0]
     assert Knapsack().choose(options, 16.0).tolist() == [0, 1]
 
 
@@ -187,9 +195,9 @@ def test_greedy_weighs_energy_against_the_cost_it_saves():
 
 @given(seed=seeds, share=shares, schemes=st.integers(1, 2))
 @settings(deadline=None, max_examples=100)
-def test_the_relaxation_is_optimal_at_some_price(seed, share, schemes):
+def test_what_is_priced_is_optimal_at_some_price(seed, share, schemes):
     options = options_of(seed, schemes=schemes)
-    chosen = relaxed(options.cost, options.error, budget_of(options, share))
+    chosen = priced(options.cost, options.error, budget_of(options, share))
     dearer = options.cost - pick(options.cost, chosen).unsqueeze(1)
     gained = pick(options.error, chosen).unsqueeze(1) - options.error
     finite = options.cost.isfinite()
@@ -201,14 +209,53 @@ def test_the_relaxation_is_optimal_at_some_price(seed, share, schemes):
 
 @given(seed=seeds, share=shares, schemes=st.integers(1, 2))
 @settings(deadline=None)
-def test_the_relaxation_is_the_best_for_what_it_spends(seed, share, schemes):
+def test_what_is_priced_is_the_best_for_what_it_spends(seed, share, schemes):
     options = options_of(seed, layers=3, schemes=schemes, ranks=6)
     budget = budget_of(options, share)
-    chosen = relaxed(options.cost, options.error, budget)
+    chosen = priced(options.cost, options.error, budget)
     spent = float(options.spent(chosen))
     assert spent <= budget
     retained = (1 - pick(options.error, chosen)).sum()
     torch.testing.assert_close(retained, most_retained(options, spent), atol=1e-6, rtol=0)
+
+
+@given(seed=seeds, share=shares, schemes=st.integers(1, 2))
+@settings(deadline=None)
+def test_the_relaxation_fits_and_loses_no_more_than_one_price_does(seed, share, schemes):
+    options = options_of(seed, schemes=schemes)
+    budget = budget_of(options, share)
+    chosen = relaxed(options.cost, options.error, budget)
+    assert options.spent(chosen) <= budget
+    one = priced(options.cost, options.error, budget)
+    assert pick(options.error, chosen).sum() <= pick(options.error, one).sum() + 1e-12
+
+
+def wide_options(ranks=400, *, flat=0):
+    """Two layers of many ranks, between whose last and dense lies a jump; `flat` lose next to none.
+
+    No price but those at its ends leads anywhere on the way from a low rank to dense.
+    """
+    rank = torch.arange(1, ranks + 1).double()
+    lost = (1 - rank / (ranks + 100)) ** 2
+    lost[ranks - flat :] = 1e-11 * (1 - rank[ranks - flat :] / (ranks + 100))
+    cost = torch.cat([torch.tensor([2.05 * ranks]).double(), 2 * rank]).expand(2, -1)
+    error = torch.cat([torch.zeros(1).double(), lost])
+    error = torch.stack([error, 0.7 * error])
+    return Options(cost=cost, error=error, worst=error, removed=error)
+
+
+@pytest.mark.parametrize("flat", [0, 300])
+@pytest.mark.parametrize("speedup", [1.1, 1.25, 1.5, 2.0, 4.0])
+def test_wide_layers_meet_a_budget_at_the_least_loss(speedup, flat):
+    options = wide_options(flat=flat)
+    budget = float(options.cost[:, 0].sum()) / speedup
+    for name, rule in BUDGET_RULES.items():
+        chosen = rule.choose(options, budget)
+        assert budget / 1.02 <= options.spent(chosen) <= budget, name
+        lost = pick(options.error, chosen).sum()
+        assert pick(options.error, Knapsack().choose(options, budget)).sum() <= lost + 1e-12
+    spent = options.spent(relaxed(options.cost, options.error, budget))
+    assert budget / 1.02 <= spent <= budget
 
 
 @given(seed=seeds, share=shares, name=rules, order=st.permutations(range(4)))

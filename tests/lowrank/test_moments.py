@@ -178,7 +178,9 @@ def test_weighted_factors_lose_the_predicted_share_and_no_more_than_plain_ones(
     weighted = weighted_spectra(weight.unsqueeze(0), moments)
     white = weight if of_outputs else torch.eye(width).double()
     inputs = inputs * (white.square().sum() / known.square().sum()).sqrt()
-    inputs = torch.cat([inputs, torch.eye(width).double()], 1)  # as much white as there is of the images
+    inputs = torch.cat(
+        [inputs, torch.eye(width).double()], 1
+    )  # as much white as there is of the images
     ranks = range(1, min(size) + 1)
     lost = shares_lost(weight, inputs, [pair(weighted, k) for k in ranks])
     torch.testing.assert_close(lost, weighted.lost(layers=1)[0][1:], atol=1e-5, rtol=0)

@@ -63,15 +63,19 @@ class BudgetRule(ABC):
 class Knapsack(BudgetRule):
     """Least sum of errors: Lagrangian relaxation (BALF, arXiv 2509.25136), then a local search.
 
-    The relaxation finds the best for some budget at or below the one given; what it leaves is
-    spent by dynamic programming over options nearby.
+    What the relaxation leaves is spent by dynamic programming over options nearby. Greedy dropping
+    is another start: where few layers are wide, the relaxation can be far from the best.
     """
 
     @override
     def choose(self, options: Options, budget: float) -> Tensor:
         rows = _frontiers(options)
-        chosen = relaxed(options.cost, options.error, budget)
-        return _refined(rows, _places(rows, options, chosen), budget)
+        starts = (relaxed(options.cost, options.error, budget), Greedy().choose(options, budget))
+        ends = [
+            _filled(rows, _refined(rows, _places(rows, options, start), budget), budget)
+            for start in starts
+        ]
+        return _options(rows, min(ends, key=lambda places: _lost(rows, places)))
 
 
 @final
@@ -96,7 +100,7 @@ class Greedy(BudgetRule):
             spent -= rows[layer].cost[places[layer]] - rows[layer].cost[place]
             places[layer] = place
             heapq.heappush(queue, (*_best_drop(rows[layer], place), layer))
-        return _filled(rows, places, budget)
+        return _options(rows, _filled(rows, places, budget))
 
 
 @final
@@ -124,7 +128,7 @@ class Level(BudgetRule):
         chosen = _cheapest(options, levels, allowed[low])
         within = options.cost.where(levels <= allowed[low], torch.inf)
         rows = _frontiers(dataclasses.replace(options, cost=within))
-        return _filled(rows, _places(rows, options, chosen), budget)
+        return _options(rows, _filled(rows, _places(rows, options, chosen), budget))
 
 
 BUDGET_RULES: dict[str, BudgetRule] = {
@@ -136,22 +140,47 @@ BUDGET_RULES: dict[str, BudgetRule] = {
 }
 
 _STEPS = 60
+_GAINS = 16
 
 
 def relaxed(cost: Tensor, error: Tensor, budget: float | Tensor) -> Tensor:
-    """(L,) options of least error + price * cost, at the lowest price that meets the budget.
+    """(L,) options of (L, K) tables whose costs add up to `budget` at most, option 0 being dense.
 
-    (L, K) tables. The price is bisected a fixed number of times, so nothing leaves the device.
+    The least error + price * cost at the lowest price that fits. Going dense is a jump that no
+    price is right for, so what is not dense then is bought once more without that option, and the
+    rest is spent on the largest gains. Nothing leaves the device.
     """
+    chosen = priced(cost, error, budget)
+    dense = (chosen == 0).unsqueeze(1)
+    first = torch.arange(cost.shape[1], device=cost.device) == 0
+    cheaper = cost.isfinite().sum(1, keepdim=True) > 1
+    chosen = priced(cost.where(dense | ~first | ~cheaper, torch.inf), error, budget)
+    for _ in range(min(len(cost), _GAINS)):
+        chosen = _topped(cost, error, chosen, budget)
+    return chosen
+
+
+def priced(cost: Tensor, error: Tensor, budget: float | Tensor) -> Tensor:
+    """(L,) the least error + price * cost, the price bisected a fixed number of times."""
     unit = at(cost, cost.argmin(1)).sum()
     scaled = cost / unit
-    low, high = cost.new_tensor(-9.0), cost.new_tensor(9.0)
+    low, high = cost.new_tensor(-15.0), cost.new_tensor(9.0)
     for _ in range(_STEPS):
         middle = (low + high) / 2
         chosen = (error + 10**middle * scaled).argmin(1)
         over = at(cost, chosen).sum() > budget
         low, high = torch.where(over, middle, low), torch.where(over, high, middle)
     return (error + 10**high * scaled).argmin(1)
+
+
+def _topped(cost: Tensor, error: Tensor, chosen: Tensor, budget: float | Tensor) -> Tensor:
+    """`chosen`, one layer changed for the largest gain that what is left of the budget allows."""
+    now = at(cost, chosen)
+    gains = at(error, chosen).unsqueeze(1) - error
+    gains = gains.where(cost - now.unsqueeze(1) <= budget - now.sum(), -torch.inf)
+    best, option = gains.max(1)
+    layer = torch.arange(len(cost), device=cost.device) == best.argmax()
+    return torch.where(layer & (best > 0), option, chosen)
 
 
 def _cheapest(options: Options, levels: Tensor, allowed: Tensor) -> Tensor:
@@ -194,6 +223,10 @@ def _options(rows: list[_Frontier], places: list[int]) -> Tensor:
     return torch.tensor([int(row.option[place]) for row, place in zip(rows, places, strict=True)])
 
 
+def _lost(rows: list[_Frontier], places: list[int]) -> float:
+    return sum(float(row.error[place]) for row, place in zip(rows, places, strict=True))
+
+
 def _left(rows: list[_Frontier], places: list[int], budget: float) -> float:
     return budget - sum(float(row.cost[place]) for row, place in zip(rows, places, strict=True))
 
@@ -208,8 +241,9 @@ def _best_drop(row: _Frontier, place: int) -> tuple[float, int]:
     return float(ratios[best]), best
 
 
-def _filled(rows: list[_Frontier], places: list[int], budget: float) -> Tensor:
+def _filled(rows: list[_Frontier], places: list[int], budget: float) -> list[int]:
     """Spends what is left where it removes most error per cost, then by pairs of moves."""
+    places = list(places)
     while True:
         left = _left(rows, places, budget)
         best = (0.0, 0, 0)
@@ -223,10 +257,10 @@ def _filled(rows: list[_Frontier], places: list[int], budget: float) -> Tensor:
         if best[0] > 0:
             places[best[1]] = best[2]
         elif left <= _SLACK * budget or not _exchange(rows, places, left):
-            return _options(rows, places)
+            return places
 
 
-def _refined(rows: list[_Frontier], places: list[int], budget: float) -> Tensor:
+def _refined(rows: list[_Frontier], places: list[int], budget: float) -> list[int]:
     """The least sum of errors near `places`: dynamic programming over what no other state beats.
 
     States that cost nearly the same are thinned out, so that their number stays bounded.
@@ -250,9 +284,10 @@ def _refined(rows: list[_Frontier], places: list[int], budget: float) -> Tensor:
         costs, errors = cost[order], error[order]
         steps.append((order // len(window), window[order % len(window)]))
     state = int(errors.argmin())
+    found = list(places)
     for layer, (parents, options) in reversed(list(enumerate(steps))):
-        places[layer], state = int(options[state]), int(parents[state])
-    return _options(rows, places)
+        found[layer], state = int(options[state]), int(parents[state])
+    return found
 
 
 def _exchange(rows: list[_Frontier], places: list[int], left: float) -> bool:

@@ -215,7 +215,7 @@ def _plan(measured: Sequence[MeasuredLayer], order: Sequence[int], speedup: floa
     by_weight = {id(layer.module.weight): layer for layer in measured}
     layers = [by_weight[weight] for weight in order]
     cost = torch.full(
-        (len(layers), 1 + max(layer.full_rank for layer in layers)), torch.inf
+        (len(layers), 1 + max((layer.full_rank for layer in layers), default=0)), torch.inf
     ).double()
     for row, layer in zip(cost, layers, strict=True):
         row[0] = layer.dense_macs
