@@ -10,7 +10,7 @@ from trp_search.compress import compress, recut
 from trp_search.errors import InputError
 from trp_search.evaluation import evaluate, threads
 from trp_search.records import Cut, EpochReport, Point, TrialResult
-from trp_search.space import changed, load_space
+from trp_search.space import Resources, changed, load_space
 from trp_search.store import RunFolder, append_record
 
 SPACE = """\
@@ -104,26 +104,53 @@ def test_its_network_loads_and_scores_the_same_again(first):
     assert sum(p.numel() for p in network.parameters()) == point.parameters
 
 
-def test_a_folder_of_another_space_is_refused_and_left_alone(space, folder):
+def test_a_folder_with_another_plain_network_is_refused_and_left_alone(space, folder):
     other, before = changed(space, seed=5), folder.search.read_text()
     with pytest.raises(InputError) as caught:
         list(compress(other, folder, budget(2.0)))
     assert str(caught.value) == (
-        f"{folder.path}: is the run of another search space; give another folder"
+        f"{folder.path}: has another plain network; give another folder (--run)"
     )
     assert folder.search.read_text() == before
 
 
-def test_a_budget_out_of_reach_names_the_best_and_leaves_the_plain_network(space, tmp_path):
+def test_what_does_not_touch_the_plain_network_may_change(space, folder):
+    other, before = space.model_copy(update={"trials": 7}), folder.search.read_text()
+    assert kinds(compress(other, folder, budget(2.0))) == [TrialResult, Point]
+    assert folder.search.read_text() == before
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_left_alone(space, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="already holds something"):
+        list(compress(space, RunFolder(path=tmp_path), budget(2.0)))
+    assert {path.name for path in tmp_path.iterdir()} <= {"notes.txt", ".lock"}
+
+
+def test_a_budget_out_of_reach_is_told_before_anything_is_trained(space, tmp_path):
     folder = RunFolder(path=tmp_path / "run")
     with pytest.raises(
-        InputError, match=r"^speedup: 999x cannot be reached; the best is \d+\.\d+x"
+        InputError, match=r"^speedup: 999x cannot be reached; the best is \d+\.\d+x$"
     ):
-        list(compress(space, folder, budget(999.0)))
-    assert written(folder) == ["baseline"]
-    assert folder.trial("baseline").read_result().ended_well
-    assert list(folder.trial("baseline").path.glob("point-*")) == []
-    assert kinds(compress(space, folder, budget(2.0))) == [TrialResult, Point]
+        next(compress(space, folder, budget(999.0)))
+    assert not folder.path.exists()
+
+
+def test_a_budget_out_of_reach_of_some_layers_says_that_all_have_more(space, folder):
+    with pytest.raises(InputError, match=r"x while layers is kxk; all has more$"):
+        list(compress(space, folder, budget(90.0, layers="kxk")))
+    assert "plain-90x" not in written(folder)
+
+
+def test_a_space_for_a_gpu_is_compressed_where_there_is_none(space, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    training = dataclasses.replace(space.training, precision="bfloat16")
+    own = {"resources": Resources(gpus=1), "training": training}
+    folder = RunFolder(path=tmp_path / "run")
+    items = list(compress(space.model_copy(update=own), folder, budget(2.0)))
+    assert kinds(items) == [EpochReport, TrialResult, Point]
+    assert folder.trial("baseline").read_spec().device == "cpu"
 
 
 def test_a_further_cut_of_a_trial_is_a_derived_point_that_is_listed_once(searched):
@@ -170,6 +197,24 @@ def test_weights_from_a_file_are_not_trained(space, folder, tmp_path):
     kept = safetensors.torch.load_file(brought.trial("baseline").weights)
     assert kept.keys() == state.keys()
     assert all(torch.equal(kept[name], state[name]) for name in state)
+
+
+def test_weights_that_changed_since_are_refused(space, folder, tmp_path):
+    outside = tmp_path / "plain.safetensors"
+    state = safetensors.torch.load_file(folder.trial("baseline").weights)
+    safetensors.torch.save_file(state, outside)
+    workload = dataclasses.replace(space.workload, weights=str(outside))
+    brought = RunFolder(path=tmp_path / "run")
+    own = changed(space, workload=workload)
+    assert kinds(compress(own, brought, budget(2.0))) == [TrialResult, Point]
+    assert kinds(compress(own, brought, budget(2.5))) == [TrialResult, Point]
+    state["fc.weight"] += 1
+    safetensors.torch.save_file(state, outside)
+    with pytest.raises(InputError) as caught:
+        list(compress(own, brought, budget(2.0)))
+    assert str(caught.value) == (
+        f"{brought.path}: has the network that {outside} held before; give another folder (--run)"
+    )
 
 
 def test_a_plain_network_that_failed_is_tried_again(space, tmp_path):

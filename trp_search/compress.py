@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from trp_search import report, trial
 from trp_search.errors import InputError
-from trp_search.records import Cut, EpochReport, Point, TrialResult
-from trp_search.space import SearchSpace
+from trp_search.records import Cut, EpochReport, Point, TrialResult, TrialSpec
+from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, append_record, exclusive, write_whole
 
 
@@ -21,9 +21,11 @@ def compress(
     on validation.
 
     Raises:
-        InputError: the folder is another space's run or is in use; the budget is out of reach.
+        InputError: the folder has another plain network or is in use; the budget is out of reach.
     """
-    spec = dataclasses.replace(space.baseline_spec(), cuts=(), race=())
+    spec = _plain(space)
+    if not folder.trial(spec.name).weights.exists():
+        trial.check_reach(spec, cut)  # before hours of training
     with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
         _claim(space, folder)
         for item in trial.run(spec, folder):
@@ -50,12 +52,24 @@ def recut(folder: RunFolder, name: str, cut: Cut) -> Point:
 _BUSY = "a search is at work in this folder"
 
 
+def _plain(space: SearchSpace) -> TrialSpec:
+    """The training of the plain network alone."""
+    return trial.on_this_machine(dataclasses.replace(space.baseline_spec(), cuts=(), race=()))
+
+
 def _claim(space: SearchSpace, folder: RunFolder) -> None:
-    """Makes `folder` the run of `space`, or finds that it is."""
-    text = space.dump()
-    if folder.search.is_file() and folder.search.read_text() != text:
-        raise InputError(f"{folder.path}: is the run of another search space; give another folder")
-    write_whole(folder.search, text)
+    """Makes `folder` the run of `space`, or finds that its plain network is the same."""
+    if not folder.search.is_file():
+        RunFolder.create(folder.path)
+        write_whole(folder.search, space.dump())
+        return
+    spec, what = _plain(space), None
+    if _plain(load_space(folder.search)) != spec:
+        what = "another plain network"
+    elif not trial.weights_are_as_given(spec, folder):
+        what = f"the network that {spec.workload.weights} held before"
+    if what is not None:
+        raise InputError(f"{folder.path}: has {what}; give another folder (--run)")
 
 
 def _cut(folder: RunFolder, name: str, cut: Cut) -> Point:

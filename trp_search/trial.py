@@ -22,6 +22,7 @@ from trp_search.records import (
     TrialSpec,
     to_json,
 )
+from trp_search.scoring import survey
 from trp_search.scoring.candidate import (
     Cuts,
     RefusedError,
@@ -135,6 +136,25 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
         return _kept(place, origin, cut, Cuts(network, splits).score(cut))
 
 
+def check_reach(spec: TrialSpec, cut: Cut) -> None:
+    """Raises InputError where no weights of the plain network could be cut so; trains nothing."""
+    network = _build(spec).eval()
+    shape = data.describe(spec.workload.data)
+    image = torch.zeros(1, shape.channels, shape.height, shape.width)
+    survey.check_reach(network, image, cut)
+
+
+def weights_are_as_given(spec: TrialSpec, folder: RunFolder) -> bool:
+    """Whether the stored weights of a network that was brought along are still the file's."""
+    stored = folder.trial(spec.name).weights
+    if spec.workload.weights in (None, "torchvision") or not stored.exists():
+        return True
+    now, then = _start(spec, folder), _build(spec)
+    load_tensors(then, stored)
+    pairs = zip(now.state_dict().values(), then.state_dict().values(), strict=True)
+    return all(torch.equal(one.cpu(), other) for one, other in pairs)
+
+
 def _keep_split(splits: data.Splits, spec: TrialSpec, folder: RunFolder) -> None:
     """Writes down which image is in which part; a later trial must find the same."""
     indices = splits.indices()
@@ -192,9 +212,10 @@ def network_of(folder: RunFolder, point_id: str, *, network: nn.Module | None = 
 
 def on_this_machine(spec: TrialSpec) -> TrialSpec:
     """The specification on a device that this machine has."""
-    if spec.device == "cuda" and not torch.cuda.is_available():
-        return dataclasses.replace(spec, device="cpu")
-    return spec
+    if spec.device != "cuda" or torch.cuda.is_available():
+        return spec
+    training = spec.training and dataclasses.replace(spec.training, precision="float32")
+    return dataclasses.replace(spec, device="cpu", training=training)
 
 
 _EVALUATION_BATCH = 256

@@ -83,6 +83,13 @@ def test_a_constraint_out_of_reach_is_a_warning(trp, space):
     assert "warning: constraints.speedup: 500 is out of reach" in ended.out
 
 
+def test_budgets_of_the_curve_out_of_reach_are_a_warning(trp, space):
+    path = space()
+    path.write_text(path.read_text() + "curve: {speedups: [2, 900, 1000]}\n")
+    ended = trp("check", path)
+    assert "warning: curve.speedups: 900, 1000 will be left out; " in ended.out
+
+
 def test_missing_images_are_a_warning_and_nothing_is_trained_or_written(trp, space, tmp_path):
     data = "{name: images, root: nowhere, image_size: 16, classes: 4}"
     path = space(network="resnet20", data=data)

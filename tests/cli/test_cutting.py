@@ -71,6 +71,10 @@ def test_compress_says_what_it_made_and_what_to_type_next(compressed: tuple[Path
     assert f"Point plain-2x: {point.speedup:.2f}{TIMES} fewer multiply-adds" in said
     assert f"({point.correct} of {point.images})" in said
     assert "points against plain" in said
+    for layer in point.layers:
+        kept = f"{layer.rank} of {layer.full_rank}" if layer.rank else "dense (a)"
+        assert re.search(rf"^{re.escape(layer.name)} .*{re.escape(kept)}", said, re.MULTILINE)
+    assert "  (a) no rank that saves enough keeps enough at this budget\n" in said
     bundle = "results/small-plain/models/plain-2x"
     assert f"Exported point plain-2x: {bundle}" in said
     assert said.index("Next:") < said.index(f'network = trp_search.load("{bundle}")')
@@ -200,19 +204,18 @@ def test_a_budget_that_a_trial_cannot_reach_leaves_no_point(trp, run: RunFolder)
     before = run.points.read_bytes()
     ended = trp("cut", run.path, "--trial", "0", "--speedup", "999")
     assert ended.code == 2
-    expected = r"trp-search: speedup: 999x cannot be reached; the best is \d+\.\d\dx\n"
-    assert re.fullmatch(expected, ended.err)
+    expected = r"trp-search: speedup: 999x cannot be reached; the best is \d+\.\d\dx while layers"
+    assert re.fullmatch(rf"{expected} is kxk; all has more\n", ended.err)
     assert run.points.read_bytes() == before
     assert not list(run.trial("0").path.glob("*999*"))
 
 
-def test_a_budget_that_compress_cannot_reach_leaves_the_plain_network_alone(trp, place: Path):
+def test_a_budget_that_compress_cannot_reach_is_told_before_anything_is_made(trp, place: Path):
     ended = trp("compress", "small.yaml", "--speedup", "999", "--run", "kept", "--out", "model")
     assert ended.code == 2
     assert "speedup: 999x cannot be reached; the best is " in ended.err
     assert ended.err.count("\n") == 1
-    assert sorted(path.name for path in place.iterdir()) == ["kept", "small.yaml"]
-    assert [p.id for p in RunFolder.open(place / "kept").read_points()] == ["baseline"]
+    assert [path.name for path in place.iterdir()] == ["small.yaml"]
 
 
 def test_weights_that_are_not_there_are_named_before_anything_starts(trp, place: Path):
@@ -244,5 +247,5 @@ def test_another_spaces_run_is_refused(trp, place: Path, run: RunFolder):
     (place / "small.yaml").write_text(f"{SPACE}seed: 9\n")
     ended = trp("compress", "small.yaml", "--speedup", "2", "--run", run.path)
     assert ended.code == 2
-    assert "is the run of another search space; give another folder" in ended.err
+    assert "has another plain network; give another folder (--run)" in ended.err
     assert ended.err.count("\n") == 1

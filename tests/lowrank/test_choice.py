@@ -181,6 +181,7 @@ def test_a_rule_per_layer_takes_the_cheapest_scheme(energy):
 UNCHANGED = [
     {"energy": 1.0},
     {"ratio": 1.0},
+    {"value": 1e-12},
     *[{"speedup": 1.0, "spread": spread} for spread in SPREADS],
     {"parameters": parameters_of(small())},
 ]

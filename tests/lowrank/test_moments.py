@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from trp_search.errors import InputError
-from trp_search.lowrank import truncation
+from trp_search.lowrank import moments, truncation
 from trp_search.lowrank.analysis import analyse
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.moments import collect
@@ -132,6 +132,15 @@ def test_several_batches_are_one(scheme):
     whole = moments_of(convolution, scheme, images).matrix
     parts = moments_of(convolution, scheme, *images.split(4)).matrix
     torch.testing.assert_close(parts, whole, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 40, 3, stride=2), nn.Linear(3, 8)])
+def test_patches_made_a_few_images_at_a_time_are_all_of_them(layer, monkeypatch):
+    images = correlated(5, 3, 9, 9) if isinstance(layer, nn.Conv2d) else correlated(5, 3)
+    whole = moments_of(layer, "channel", images).matrix
+    monkeypatch.setattr(moments, "_PATCHES", 2 * images[0].numel() * layer.weight[0, 0].numel())
+    few = moments_of(layer, "channel", images).matrix
+    torch.testing.assert_close(few, whole, atol=1e-4, rtol=1e-5)
 
 
 def test_a_layer_that_is_not_called_has_no_moments():
@@ -278,6 +287,16 @@ def test_an_image_that_is_not_finite_names_the_first_layer_it_meets():
         decompose(network, images, energy=0.5, calibration=[images, spoiled])
     assert not any(module._forward_hooks for module in network.modules())
     assert network.training
+
+
+def test_a_weight_that_is_not_finite_is_not_blamed_on_the_images():
+    images = randn(2, 3, 6, 6, dtype=torch.float32)
+    network = small()
+    network(images)
+    with torch.no_grad():
+        network[0].weight[0, 0, 0, 0] = torch.nan
+    with pytest.raises(InputError, match=r"^layer '0': its weight is not finite$"):
+        decompose(network, images, energy=0.5, calibration=[images])
 
 
 def test_calibration_without_images_is_one_clear_line():

@@ -115,6 +115,22 @@ class TestWithLittleToShow:
         assert "2 trials ended without a point" in text
         assert "no memory</td><td>0, 1</td>" in text
 
+    def test_cuts_that_were_left_out_are_listed_by_reason(self, empty_run: RunFolder):
+        for name in ("0", "1"):
+            result = TrialResult(trial=name, points=(), refused={"9x": "the best is 4x"})
+            write_whole(empty_run.trial(name).result, to_json(result))
+        text = _text(empty_run)
+        assert '9x</td><td class="reason">the best is 4x</td><td>0, 1</td>' in text
+
+    def test_without_a_front_the_plain_networks_cuts_are_shown_layer_by_layer(
+        self, empty_run: RunFolder, make_point: Callable[..., Point]
+    ):
+        for name, role in (("baseline", "baseline"), ("plain-2x", "control")):
+            append_record(empty_run.points, make_point(name, correct=194, speedup=2.0, role=role))
+        text = _text(empty_run)
+        assert "One column per cut of the plain network." in text
+        assert list(_data(text)["figures"]) == ["tradeoff", "ranks"]
+
     def test_trials_without_a_plain_network_are_drawn(
         self, empty_run: RunFolder, make_point: Callable[..., Point]
     ):

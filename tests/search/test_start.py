@@ -96,3 +96,10 @@ def test_a_folder_that_holds_a_lock_alone_is_empty(tmp_path: Path):
     (tmp_path / "run" / "other").touch()
     with pytest.raises(InputError, match="already holds something"):
         RunFolder.create(tmp_path / "run")
+
+
+def test_a_run_that_compress_made_is_not_taken_for_a_search(make_space: Space, folder: RunFolder):
+    write_whole(folder.search, make_space().dump())
+    write_whole(folder.trial("baseline").result, "{}")
+    with pytest.raises(InputError, match="was made by compress and holds no search"):
+        resume_search(folder)

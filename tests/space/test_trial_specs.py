@@ -241,6 +241,10 @@ def test_energy_together_with_speedup_is_refused(tmp_path):
         ("curve: {energies: [0]}", "curve.energies[0]: 0 is not in (0, 1]"),
         ("curve: {image: 5}", "curve.image: unknown key; did you mean images?"),
         ("curve: {tell: 1}", "curve.tell: 1 is not true or false"),
+        (
+            "curve: {tell: true}\nsampler: nsga2",
+            "curve.tell: is for sampler tpe; nsga2 would not look at them",
+        ),
     ],
 )
 def test_an_amount_that_cannot_be_is_told_of_in_one_line(tmp_path, entries, problem):

@@ -118,3 +118,24 @@ def test_the_nuclear_term_pulls_at_the_budgets_ranks():
     assert rank < 32
     torch.testing.assert_close(pulled[:rank], torch.ones(rank), atol=1e-3, rtol=0)
     assert float(pulled[rank:].max()) < 1e-3
+
+
+def test_a_network_without_a_layer_to_train_so_says_what_it_can_reach():
+    pair = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    with pytest.raises(InputError, match=r"2x cannot be reached; the best is 1\.00x$"):
+        TrainedRankPruning(pair, speedup=2.0, layers="kxk", example_input=torch.zeros(1, 8))
+
+
+@pytest.mark.parametrize("speedup", [1.1, 1.25, 1.5, 2.0])
+def test_wide_layers_are_projected_to_the_budget_and_not_far_below(speedup):
+    torch.manual_seed(0)
+    wide = nn.Sequential(nn.Linear(64, 400), nn.Linear(400, 400))
+    pruning = TrainedRankPruning(wide, speedup=speedup, example_input=torch.zeros(1, 64))
+    pruning.before_forward()
+    used = sum(
+        min(layer.weight.numel(), rank * sum(layer.weight.shape))
+        for layer in wide
+        for rank in [int(torch.linalg.matrix_rank(layer.weight, rtol=1e-4))]
+    )
+    dense = sum(layer.weight.numel() for layer in wide)
+    assert speedup <= dense / used <= 1.02 * speedup

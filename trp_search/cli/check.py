@@ -123,6 +123,10 @@ def _warnings(space: SearchSpace, found: Survey) -> None:
     best = max(found.best[scheme] for scheme in space.space.schemes)
     if wanted > best:
         warn(f"constraints.speedup: {wanted:g} is out of reach; {best:.2f} is the most")
+    beyond = [f"{asked:g}" for asked in space.curve.speedups if asked > found.best["per-layer"]]
+    if beyond:
+        most = found.best["per-layer"]
+        warn(f"curve.speedups: {', '.join(beyond)} will be left out; {most:.2f} is the most")
     for name in ("speedup", "cut_speedup"):
         entry = space.space.named().get(name)
         asked = [] if entry is None else [v for v in values(entry) if isinstance(v, int | float)]

@@ -13,7 +13,8 @@ import typer
 from trp_search import records
 from trp_search.cli.arguments import Run, Space, Speedup, number, positive
 from trp_search.cli.bundles import epoch, export_bundle, stoppable
-from trp_search.cli.console import following, line, pairs
+from trp_search.cli.console import OUT, following, line, pairs
+from trp_search.cli.tables import layer_table
 from trp_search.cli.words import command, here
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import vacant
@@ -28,6 +29,12 @@ Parameters = Annotated[
 Scheme = Annotated[str, typer.Option(help=f"one of {', '.join(get_args(records.CutScheme))}")]
 Spread = Annotated[
     str, typer.Option(help=f"of the budget over layers: {', '.join(get_args(records.Spread))}")
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|kxk", help="which may be cut: all, or convolutions wider than 1x1 alone"
+    ),
 ]
 Multiple = Annotated[int, typer.Option(min=1, metavar="N", help="ranks are multiples of this")]
 
@@ -46,6 +53,7 @@ def cut(  # noqa: PLR0913  options of a command
     scheme: Scheme = "per-layer",
     spread: Spread = "knapsack",
     multiple: Multiple = 1,
+    layers: Layers = None,
 ) -> None:
     """Cut a trained network of a run once more, at another budget; nothing is trained."""
     folder = RunFolder.open(run)
@@ -55,7 +63,7 @@ def cut(  # noqa: PLR0913  options of a command
         known = ", ".join(folder.trial_names()) or "none"
         raise InputError(f"{run}: no trial {trial!r}; there are {known}")
     amounts = {"speedup": speedup, "parameters": parameters, "energy": energy}
-    options = {"scheme": scheme, "spread": spread, "multiple": multiple}
+    options = {"scheme": scheme, "spread": spread, "multiple": multiple, "layers": layers}
     wanted = _cut(space, spec, amounts, options)
     from trp_search.compress import recut
 
@@ -79,6 +87,7 @@ def compress(  # noqa: PLR0913  options of a command
     scheme: Scheme = "per-layer",
     spread: Spread = "knapsack",
     multiple: Multiple = 1,
+    layers: Layers = "all",
     run: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="keeps the plain network [default: results/SPACE-plain]"),
@@ -93,7 +102,7 @@ def compress(  # noqa: PLR0913  options of a command
         loaded = _with_weights(loaded, weights)
     spec = loaded.baseline_spec()
     amounts = {"speedup": speedup, "parameters": parameters}
-    options = {"scheme": scheme, "spread": spread, "multiple": multiple}
+    options = {"scheme": scheme, "spread": spread, "multiple": multiple, "layers": layers}
     wanted = _cut(loaded, spec, amounts, options)
     name = f"{space.stem}-{'plain' if weights is None else weights.stem}"
     folder = RunFolder(path=(run or Path("results") / name).resolve())
@@ -136,8 +145,10 @@ def _cut(
     like = (*spec.cuts, *space.baseline_spec().cuts)[0]
     shared = ("layers", "reestimate_batch_norm", "batch_norm_images")
     same = {name: getattr(like, name) for name in shared}
+    chosen = {name: value for name, value in options.items() if value is not None}
+    images = space.curve.calibration_images
     try:
-        return Cut(**given, **options, **same, calibration_images=space.curve.calibration_images)
+        return Cut(**given, **(same | chosen), calibration_images=images)
     except ValueError as error:
         raise InputError(f"--{records.problem(error)}") from None
 
@@ -163,3 +174,8 @@ def _show(folder: RunFolder, point: Point) -> None:
             ("batch norm", point.batch_norm),
         ]
     )
+    line()
+    table, notes = layer_table(point)
+    OUT.print(table)
+    for note in notes:
+        line(f"  {note}", style="dim")

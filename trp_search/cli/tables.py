@@ -41,6 +41,30 @@ def point_table(
     return table
 
 
+def layer_table(point: Point) -> tuple[Table, list[str]]:
+    """One row per layer with what became of it, and why the marked ones stayed dense."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("layer", overflow="fold", max_width=30)
+    table.add_column("scheme")
+    for name in ("rank", "multiply-adds", "energy kept"):
+        table.add_column(name, justify="right")
+    marks: dict[str, str] = {}
+    for layer in point.layers:
+        if layer.scheme is None:
+            mark = marks.setdefault(layer.reason or "", "abcdefghijklmnopqrstuvwxyz"[len(marks)])
+            table.add_row(layer.name, f"dense ({mark})", style="dim")
+            continue
+        kept = layer.kept.get(layer.scheme)
+        table.add_row(
+            layer.name,
+            layer.scheme,
+            f"{layer.rank} of {layer.full_rank}",
+            percent(layer.macs / layer.dense_macs),
+            "-" if kept is None else percent(kept),
+        )
+    return table, [f"({mark}) {reason}" for reason, mark in marks.items()]
+
+
 def _change(point: Point, baseline: Point | None) -> str:
     if baseline is None or point is baseline:
         return ""

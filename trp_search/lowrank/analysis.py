@@ -100,6 +100,9 @@ def analyse(
     chosen = list(SCHEMES.values()) if scheme == "per-layer" else [SCHEMES[scheme]]
     found = [measure(network, example_input, one, layers=layers) for one in chosen]
     rows = [_distinct(row) for row in zip(*found, strict=True)]
+    for row in rows:
+        if not kernel(row[0].module).isfinite().all():
+            raise InputError(f"layer {row[0].name!r}: its weight is not finite")
     moments: dict[tuple[str, str], Moments] = {}
     if calibration is not None:
         wanted = {
@@ -128,7 +131,7 @@ def _analysed(
     fit = [layer for layer in row if layer.reason is None]
     return AnalysedLayer(
         layer=row[0],
-        candidates=tuple(_candidate(layer, moments.get(_key(layer))) for layer in fit),
+        candidates=tuple(_candidate(layer, moments.pop(_key(layer), None)) for layer in fit),
         reason=None if fit else row[0].reason,
     )
 
@@ -138,10 +141,7 @@ def _key(layer: MeasuredLayer) -> tuple[str, str]:
 
 
 def _candidate(layer: MeasuredLayer, moments: Moments | None) -> Candidate:
-    weight = kernel(layer.module)
-    if not weight.isfinite().all():
-        raise InputError(f"layer {layer.name!r}: its weight is not finite")
-    matrices = layer.scheme.matrices(weight)
+    matrices = layer.scheme.matrices(kernel(layer.module))
     double = min(matrices.shape[1:]) <= _DOUBLE_SIDE
     matrices = matrices.double() if double else matrices.float()
     if moments is None:

@@ -134,6 +134,7 @@ def _by_rule(menu: _Menu, rule: RankRule, multiple: int) -> Choice:
         item, place = min(cheaper, key=lambda pair: float(pair[0].cost[pair[1]]))
         return item.at(place, menu)
     item, rank = wanted[0]
+    rank = math.ceil(rank / multiple) * multiple
     most = int(item.ranks.max()) if len(item.ranks) else 0
     return Choice(reason=f"rank {rank} would not save multiply-adds (at most {most} would)")
 
@@ -178,7 +179,7 @@ def _budget(
             best = total / (least + other_macs)
             raise InputError(
                 f"speedup: {cut.speedup:g}x cannot be reached; the best is "
-                f"{math.floor(100 * best) / 100:.2f}x"
+                f"{math.floor(100 * best) / 100:.2f}x{_of(cut)}"
             )
         return budget
     assert cut.parameters is not None
@@ -187,9 +188,13 @@ def _budget(
     if least > budget:
         fewest = int(least) + stored - dense
         raise InputError(
-            f"parameters: {cut.parameters:,} cannot be reached; the fewest are {fewest:,}"
+            f"parameters: {cut.parameters:,} cannot be reached; the fewest are {fewest:,}{_of(cut)}"
         )
     return budget
+
+
+def _of(cut: records.Cut) -> str:
+    return " while layers is kxk; all has more" if cut.layers == "kxk" else ""
 
 
 def _picked(menu: _Menu, pick: int) -> Choice:

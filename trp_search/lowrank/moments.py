@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -22,9 +23,9 @@ def collect(
 ) -> dict[tuple[str, str], Moments]:
     """Second moments by layer and scheme, from forward passes of `network` over `batches`.
 
-    Products are single precision within a batch and summed in double. Held are one square matrix
-    for each layer and scheme and, while a layer is called, its patches of one batch. A layer that
-    is not called has no entry. The network is left as it was.
+    Products are single precision within a few images and summed in double. Held are one square
+    matrix for each layer and scheme and, while a layer is called, the patches of a few images. A
+    layer that is not called has no entry. The network is left as it was.
 
     Raises:
         InputError: there are no images, or a layer meets a value that is not finite.
@@ -32,13 +33,19 @@ def collect(
     sums: dict[tuple[str, str], Tensor] = {}
 
     def note(name: str, module: nn.Module, given: Tensor, output: Tensor) -> None:
+        images = max(1, _PATCHES // (given[0].numel() * math.prod(shape_of(module)[2:])))
         for scheme in layers[name][1]:
-            rows = _rows(module, scheme, given.float(), output.float())
-            product = (rows @ rows.mT).double()
-            if not product.isfinite().all():
-                raise InputError(f"calibration: layer {name!r} meets a value that is not finite")
-            key = (name, scheme.name)
-            sums[key] = sums[key].add_(product) if key in sums else product
+            for read, written in zip(
+                torch.split(given, images), torch.split(output, images), strict=True
+            ):
+                rows = _rows(module, scheme, read.float(), written.float())
+                product = (rows @ rows.mT).double()
+                if not product.isfinite().all():
+                    raise InputError(
+                        f"calibration: layer {name!r} meets a value that is not finite"
+                    )
+                key = (name, scheme.name)
+                sums[key] = sums[key].add_(product) if key in sums else product
 
     empty = True
     with watching(network, {name: module for name, (module, _) in layers.items()}, note):
@@ -55,6 +62,10 @@ def collect(
         for scheme in schemes
         if (name, scheme.name) in sums
     }
+
+
+# Numbers in the patches that are made at once, unless one image has more: 64 MB.
+_PATCHES = 2**24
 
 
 def _writes(module: nn.Module, scheme: Scheme) -> bool:

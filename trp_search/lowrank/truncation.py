@@ -123,16 +123,16 @@ def weighted_spectra(matrices: Tensor, moments: Moments) -> Spectra:
     same weight are mixed in (shrinkage): directions that no input takes are ranked by the weights,
     and a few hundred images do not decide alone (results/cuts has the measurement).
     """
-    matrices = matrices.double()
     plain = matrices @ matrices.mT
+    known = moments.matrix.to(matrices)
     energy = _traces(plain).sum()
     height, width = matrices.shape[-2:]
     if moments.of_outputs:
-        outputs = moments.matrix.double().unsqueeze(0)
+        outputs = known.unsqueeze(0)
         squares, vectors = torch.linalg.eigh(_scaled(outputs, energy, plain) + _WHITE * plain)
     else:
         white = torch.eye(width, dtype=matrices.dtype, device=matrices.device)
-        inputs = _scaled(moments.matrix.double(), white.trace(), white) + _WHITE * white
+        inputs = _scaled(known, white.trace(), white) + _WHITE * white
         if height <= width:
             squares, vectors = torch.linalg.eigh(matrices @ inputs @ matrices.mT)
         else:

@@ -49,6 +49,7 @@ def _sections(contents: Contents, found: Rows) -> list[Section]:
         sections.what_settings_did(found),
         tables.refits(found, contents.location),
         tables.endings(contents),
+        tables.left_out(contents),
         _provenance(contents),
     ]
     return [part for part in parts if part is not None]

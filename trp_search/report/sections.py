@@ -97,16 +97,17 @@ def _half(title: str, note: str, place: str) -> str:
 
 
 def rank_table(found: Rows) -> Section | None:
-    """Ranks per layer of each front point."""
-    table = ranks.table(found.front)
+    """Ranks per layer of each front point or, without a front, of the plain network's cuts."""
+    table = ranks.table(found.front or found.controls)
     if table is None:
         return None
+    what = "front point" if found.front else "cut of the plain network"
     height = f"height: {80 + 20 * len(table.layers)}px"
     label = f"Share of the full rank kept in {words.count(len(table.layers), 'layer')} by each of "
-    label += f"{words.count(len(table.rows), 'front point')}."
+    label += f"{len(table.rows)}: one column per {what}."
     text = f"""<section aria-labelledby="ranks-title">
 <h2 id="ranks-title">Ranks, layer by layer</h2>
-<p class="note">One column per front point. Kept of the full rank:
+<p class="note">One column per {what}. Kept of the full rank:
 <span class="swatch few"></span> little, <span class="swatch full"></span> all;
 <span class="swatch dense"></span> layers that stayed dense. Point at a layer for its scheme, what
 that and others keep there, or why it stayed dense.</p>

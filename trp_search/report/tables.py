@@ -1,4 +1,4 @@
-"""The page's tables: the front, refits, and trials that have no point."""
+"""The page's tables: the front, refits, and what has no point."""
 
 from __future__ import annotations
 
@@ -99,6 +99,30 @@ def endings(contents: Contents) -> Section | None:
         html=f"""<section aria-labelledby="endings-title">
 <h2 id="endings-title">Trials without a point</h2>
 <table><thead><tr><th scope="col">How</th><th scope="col">Reason</th>
+<th scope="col">Trials</th></tr></thead><tbody>
+{lines}
+</tbody></table>
+</section>"""
+    )
+
+
+def left_out(contents: Contents) -> Section | None:
+    """Further cuts that are no points, by reason."""
+    trials: dict[tuple[str, str], list[str]] = {}
+    for name, result in contents.results.items():
+        for cut, reason in (result.refused if result else {}).items():
+            trials.setdefault((cut, reason), []).append(name)
+    if not trials:
+        return None
+    lines = "\n".join(
+        f'<tr><td>{safe(cut)}</td><td class="reason">{safe(reason)}</td>'
+        f"<td>{safe(words.some(names))}</td></tr>"
+        for (cut, reason), names in trials.items()
+    )
+    return Section(
+        html=f"""<section aria-labelledby="left-out-title">
+<h2 id="left-out-title">Further cuts that were left out</h2>
+<table><thead><tr><th scope="col">Cut</th><th scope="col">Reason</th>
 <th scope="col">Trials</th></tr></thead><tbody>
 {lines}
 </tbody></table>

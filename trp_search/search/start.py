@@ -9,6 +9,7 @@ from pathlib import Path
 from trp_search.errors import InputError
 from trp_search.search.driver import OnEvent, run_search
 from trp_search.search.events import Event
+from trp_search.search.proposer import BASELINE
 from trp_search.space import SearchSpace, changed, entries, load_space
 from trp_search.store import RunFolder
 from trp_search.workloads import data, networks
@@ -64,6 +65,10 @@ def resume_search(
 ) -> RunFolder:
     """Goes on with a search that was stopped, or adds to a finished one until it has `trials`."""
     folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
+    if folder.trial(BASELINE).result.exists() and not folder.study.exists():
+        raise InputError(
+            f"{folder.path}: was made by compress and holds no search; start one in a new folder"
+        )
     space = load_space(folder.search)
     check_ready(space)
     run_search(

@@ -23,6 +23,8 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
         amounts: tuple[float, ...] = getattr(space.curve, name)
         if len(set(amounts)) < len(amounts):
             yield f"curve.{name}", "one is in the list twice"
+    if space.curve.tell and space.sampler.name != "tpe":
+        yield "curve.tell", f"is for sampler tpe; {space.sampler.name} would not look at them"
     if space.trials > 1 and not space.parameters():
         yield "space", "nothing varies; give an entry a range or a list, or set trials: 1"
 
