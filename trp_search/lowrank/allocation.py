@@ -6,7 +6,6 @@ Nothing here knows of networks or kernels.
 
 from __future__ import annotations
 
-import dataclasses
 import heapq
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,9 +13,18 @@ from typing import Literal, final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
+
+from trp_search.lowrank.frontiers import (
+    best_drop,
+    filled,
+    frontiers,
+    lost,
+    options_at,
+    places_of,
+    refined,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +47,10 @@ class Options:
     def least(self) -> Tensor:
         """(L,) each layer's cheapest option."""
         return self.cost.argmin(1)
+
+    def costs(self, chosen: Tensor) -> list[float]:
+        """What each layer's option of `chosen` costs."""
+        return list(at(self.cost, chosen).tolist())
 
     def spent(self, chosen: Tensor) -> Tensor:
         """The cost of the (L,) options `chosen`, all together."""
@@ -69,13 +81,13 @@ class Knapsack(BudgetRule):
 
     @override
     def choose(self, options: Options, budget: float) -> Tensor:
-        rows = _frontiers(options)
+        rows = frontiers(options.cost, options.error)
         starts = (relaxed(options.cost, options.error, budget), Greedy().choose(options, budget))
         ends = [
-            _filled(rows, _refined(rows, _places(rows, options, start), budget), budget)
+            filled(rows, refined(rows, places_of(rows, options.costs(start)), budget), budget)
             for start in starts
         ]
-        return _options(rows, min(ends, key=lambda places: _lost(rows, places)))
+        return options_at(rows, min(ends, key=lambda places: lost(rows, places)))
 
 
 @final
@@ -89,18 +101,18 @@ class Greedy(BudgetRule):
 
     @override
     def choose(self, options: Options, budget: float) -> Tensor:
-        rows = _frontiers(options)
+        rows = frontiers(options.cost, options.error)
         places = [len(row.cost) - 1 for row in rows]
         spent = sum(row.cost[-1] for row in rows)
-        queue = [(*_best_drop(row, len(row.cost) - 1), layer) for layer, row in enumerate(rows)]
+        queue = [(*best_drop(row, len(row.cost) - 1), layer) for layer, row in enumerate(rows)]
         heapq.heapify(queue)
         while spent > budget:
             ratio, place, layer = heapq.heappop(queue)
             assert ratio < np.inf, "the budget is below the least cost"
             spent -= rows[layer].cost[places[layer]] - rows[layer].cost[place]
             places[layer] = place
-            heapq.heappush(queue, (*_best_drop(rows[layer], place), layer))
-        return _options(rows, _filled(rows, places, budget))
+            heapq.heappush(queue, (*best_drop(rows[layer], place), layer))
+        return options_at(rows, filled(rows, places, budget))
 
 
 @final
@@ -127,8 +139,8 @@ class Level(BudgetRule):
                 high = middle
         chosen = _cheapest(options, levels, allowed[low])
         within = options.cost.where(levels <= allowed[low], torch.inf)
-        rows = _frontiers(dataclasses.replace(options, cost=within))
-        return _options(rows, _filled(rows, _places(rows, options, chosen), budget))
+        rows = frontiers(within, options.error)
+        return options_at(rows, filled(rows, places_of(rows, options.costs(chosen)), budget))
 
 
 BUDGET_RULES: dict[str, BudgetRule] = {
@@ -186,137 +198,3 @@ def _topped(cost: Tensor, error: Tensor, chosen: Tensor, budget: float | Tensor)
 def _cheapest(options: Options, levels: Tensor, allowed: Tensor) -> Tensor:
     """(L,) the cheapest options whose level is at most `allowed`."""
     return options.cost.where(levels <= allowed, torch.inf).argmin(1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Frontier:
-    """One layer's options that no other beats: costs rise, errors fall strictly."""
-
-    option: NDArray[np.int64]
-    cost: NDArray[np.float64]
-    error: NDArray[np.float64]
-
-
-def _frontiers(options: Options) -> list[_Frontier]:
-    rows = []
-    for cost, error in zip(options.cost.cpu().numpy(), options.error.cpu().numpy(), strict=True):
-        order = np.lexsort((error, cost))
-        order = order[np.isfinite(cost[order])]
-        best = np.minimum.accumulate(error[order])
-        order = order[np.r_[True, best[1:] < best[:-1]]]
-        rows.append(_Frontier(option=order, cost=cost[order], error=error[order]))
-    return rows
-
-
-def _places(rows: list[_Frontier], options: Options, chosen: Tensor) -> list[int]:
-    """Where on its frontier each layer's choice is, or what beats it."""
-    costs = at(options.cost, chosen).tolist()
-    return [_within(row, cost) for row, cost in zip(rows, costs, strict=True)]
-
-
-def _within(row: _Frontier, cost: float) -> int:
-    """The best place that costs at most `cost`."""
-    return int(np.searchsorted(row.cost, cost, side="right")) - 1
-
-
-def _options(rows: list[_Frontier], places: list[int]) -> Tensor:
-    return torch.tensor([int(row.option[place]) for row, place in zip(rows, places, strict=True)])
-
-
-def _lost(rows: list[_Frontier], places: list[int]) -> float:
-    return sum(float(row.error[place]) for row, place in zip(rows, places, strict=True))
-
-
-def _left(rows: list[_Frontier], places: list[int], budget: float) -> float:
-    return budget - sum(float(row.cost[place]) for row, place in zip(rows, places, strict=True))
-
-
-def _best_drop(row: _Frontier, place: int) -> tuple[float, int]:
-    """The relative loss of energy per cost saved of the best cheaper place, and that place."""
-    if place == 0:
-        return np.inf, 0
-    kept = np.log(np.maximum(1 - row.error[: place + 1], np.finfo(float).tiny))
-    ratios = (kept[place] - kept[:place]) / (row.cost[place] - row.cost[:place])
-    best = int(ratios.argmin())
-    return float(ratios[best]), best
-
-
-def _filled(rows: list[_Frontier], places: list[int], budget: float) -> list[int]:
-    """Spends what is left where it removes most error per cost, then by pairs of moves."""
-    places = list(places)
-    while True:
-        left = _left(rows, places, budget)
-        best = (0.0, 0, 0)
-        for layer, row in enumerate(rows):
-            place = places[layer]
-            reach = _within(row, row.cost[place] + left) + 1
-            if reach > place + 1:
-                gains = row.error[place] - row.error[place + 1 : reach]
-                ratios = gains / (row.cost[place + 1 : reach] - row.cost[place])
-                best = max(best, (float(ratios.max()), layer, place + 1 + int(ratios.argmax())))
-        if best[0] > 0:
-            places[best[1]] = best[2]
-        elif left <= _SLACK * budget or not _exchange(rows, places, left):
-            return places
-
-
-def _refined(rows: list[_Frontier], places: list[int], budget: float) -> list[int]:
-    """The least sum of errors near `places`: dynamic programming over what no other state beats.
-
-    States that cost nearly the same are thinned out, so that their number stays bounded.
-    """
-    windows = [
-        np.arange(max(0, place - _NEAR), min(len(row.cost), place + _NEAR + 1))
-        for row, place in zip(rows, places, strict=True)
-    ]
-    cheapest = [float(row.cost[window[0]]) for row, window in zip(rows, windows, strict=True)]
-    costs, errors = np.zeros(1), np.zeros(1)
-    steps: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    for layer, (row, window) in enumerate(zip(rows, windows, strict=True)):
-        cost = np.add.outer(costs, row.cost[window]).ravel()
-        error = np.add.outer(errors, row.error[window]).ravel()
-        order = np.lexsort((error, cost))
-        order = order[cost[order] <= budget - sum(cheapest[layer + 1 :])]
-        best = np.minimum.accumulate(error[order])
-        order = order[np.r_[True, best[1:] < best[:-1]]]
-        cells = (cost[order] / budget * _STATES).astype(int)
-        order = order[np.r_[cells[1:] != cells[:-1], True]]
-        costs, errors = cost[order], error[order]
-        steps.append((order // len(window), window[order % len(window)]))
-    state = int(errors.argmin())
-    found = list(places)
-    for layer, (parents, options) in reversed(list(enumerate(steps))):
-        found[layer], state = int(options[state]), int(parents[state])
-    return found
-
-
-def _exchange(rows: list[_Frontier], places: list[int], left: float) -> bool:
-    """Makes the best move of one layer, or of two, that `left` allows; False when none helps."""
-    best = (_LEAST_GAIN, 0, 0, 0, 0)
-    for one, row in enumerate(rows):
-        freed = left + row.cost[places[one]] - row.cost
-        loss = row.error - row.error[places[one]]
-        for two, other in enumerate(rows):
-            if two == one:
-                place = _within(row, row.cost[places[one]] + left)
-                best = max(best, (-float(loss[place]), one, place, one, place))
-                continue
-            now = places[two]
-            reach = np.searchsorted(other.cost, other.cost[now] + freed, side="right") - 1
-            gains = other.error[now] - other.error[reach.clip(0)] - loss
-            gains[reach < 0] = -np.inf
-            place = int(gains.argmax())
-            best = max(best, (float(gains[place]), one, place, two, int(reach[place])))
-    gain, one, first, two, second = best
-    if gain <= _LEAST_GAIN:
-        return False
-    places[one], places[two] = first, second
-    return True
-
-
-# Options on either side of the relaxed one, and states, that the refinement looks at.
-_NEAR = 24
-_STATES = 2048
-_LEAST_GAIN = 1e-9
-# What may be left before pairs of moves are tried, so that a budget is met within two hundredths.
-_SLACK = 0.018
