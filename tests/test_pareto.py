@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from trp_search.objectives import OBJECTIVES
-from trp_search.pareto import covered, front, hypervolume, most_accurate, nondominated, ranks
+from trp_search.pareto import (
+    covered,
+    front,
+    hypervolume,
+    most_accurate,
+    nondominated,
+    order,
+    ranks,
+)
 from trp_search.records import Point
 
 # Few distinct values, so that ties are common.
@@ -107,3 +115,20 @@ def test_what_is_covered_starts_at_1x_and_10_points_below_the_plain_network():
     assert covered(points, BOTH, baseline=baseline) == pytest.approx(0.1 * 1.0)
     fewer = [*BOTH, OBJECTIVES["parameters"]]
     assert covered(points, fewer, baseline=baseline) > 0
+
+
+@given(values=tables)
+def test_order_goes_front_by_front(values):
+    found = order(values)
+    assert sorted(found) == list(range(len(values)))
+    assert list(ranks(values)[found]) == sorted(ranks(values))
+
+
+def test_within_a_front_the_most_accurate_leads_and_the_farthest_follows():
+    line = np.array([[0.9, 1.0], [0.85, 2.0], [0.8, 3.0], [0.4, 11.0]])
+    # In units of the ranges: 0.1 + 0.1, 0.2 + 0.2 and 1 + 1 from the first, then 1.6 from the last.
+    assert list(order(line)) == [0, 3, 2, 1]
+
+
+def test_order_of_rows_that_are_all_alike_is_their_own():
+    assert list(order(np.ones((3, 2)))) == [0, 1, 2]

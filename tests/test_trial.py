@@ -75,6 +75,22 @@ def without_time(result):
     return dataclasses.replace(result, points=points, seconds=0.0)
 
 
+def test_a_standing_is_the_point_that_a_training_ended_there_would_be(folder):
+    training = dataclasses.replace(TRAINING, schedule="constant")
+    images = {"race_images": 10_000}
+    reports, whole = run(folder, spec("0", training=training, rungs=(1, 2), **images))
+    assert [report.standing is not None for report in reports] == [True, True, False]
+    assert folder.trial("0").read_epochs() == reports
+    for epochs in (1, 2):
+        ended = dataclasses.replace(training, epochs=epochs)
+        (point,) = run(folder, spec(str(epochs), training=ended))[1].points
+        standing = reports[epochs - 1].standing
+        assert (standing.accuracy, standing.speedup) == (point.accuracy, point.speedup)
+        assert standing.parameters == point.parameters
+    _, without = run(folder, spec("4", training=training))
+    assert whole.points[0].loss == without.points[0].loss, "looking changes nothing"
+
+
 def test_a_trial_reports_every_epoch_and_ends_with_a_point(folder):
     reports, result = run(folder, spec())
     assert [report.epoch for report in reports] == [1, 2, 3]

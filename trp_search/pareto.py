@@ -30,6 +30,33 @@ def ranks(values: Values) -> NDArray[np.int64]:
     return levels
 
 
+def order(values: Values) -> NDArray[np.int64]:
+    """Rows of (n, m) `values`, the best first: by front, then far from those already taken.
+
+    Within a front the row with the best first value leads, and each next one is the farthest (L1,
+    in units of each column's range) from its nearest one taken, as in MO-ASHA's epsilon-net
+    (Schmucker et al., arXiv 2106.12639).
+    """
+    if len(values) == 0:
+        return np.zeros(0, dtype=np.int64)
+    span = np.ptp(values, axis=0)
+    scaled = (values - values.min(axis=0)) / np.where(span > 0, span, 1.0)
+    levels = ranks(values)
+    taken: list[int] = []
+    for level in range(int(levels.max()) + 1):
+        rest = [int(row) for row in np.flatnonzero(levels == level)]
+        nearest = np.full(len(values), np.inf)
+        row = max(rest, key=lambda row: scaled[row, 0])
+        while True:
+            taken.append(row)
+            rest.remove(row)
+            if not rest:
+                break
+            nearest = np.minimum(nearest, np.abs(scaled - scaled[row]).sum(axis=1))
+            row = max(rest, key=lambda row: nearest[row])
+    return np.array(taken, dtype=np.int64)
+
+
 def hypervolume(values: Values, reference: Values) -> float:
     """Volume between the front of (n, m) `values` and `reference` (m,), which rows must beat."""
     inside = values[(values > reference).all(axis=1)] if len(values) else values

@@ -16,6 +16,7 @@ from trp_search.records import (
     Cut,
     EpochReport,
     Point,
+    Standing,
     TestScore,
     Training,
     TrialResult,
@@ -78,13 +79,27 @@ def _train_and_score(
     dense = cost_of(network, splits)
     if spec.training is not None:
         for report in train(network, _job(spec, spec.training, place, splits)):
-            append_record(place.epochs, report)
-            yield report
+            at_rung = report.epoch in spec.rungs
+            standing = _standing(network, splits, spec) if at_rung else None
+            told = dataclasses.replace(report, standing=standing)
+            append_record(place.epochs, told)
+            yield told
     seconds = sum((report.seconds for report in place.read_epochs()), 0.0)
     save_weights(place.weights, network)
     origin = Origin(spec=spec, dense=dense, seconds=seconds)
     points, refused = _score(network, splits, origin, place)
     return TrialResult(trial=spec.name, points=points, refused=refused, seconds=seconds)
+
+
+def _standing(network: nn.Module, splits: data.Splits, spec: TrialSpec) -> Standing:
+    """What the trial's own cut would be, were the training over."""
+    scored = Cuts(network, splits).score(spec.cuts[0], images=spec.race_images)
+    cost = scored.made.cost
+    return Standing(
+        accuracy=scored.validation.accuracy,
+        speedup=cost_of(network, splits).macs / cost.macs,
+        parameters=cost.parameters,
+    )
 
 
 def _score(

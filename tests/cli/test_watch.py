@@ -118,6 +118,7 @@ def test_endings_tell_score_failure_or_divergence(make_point):
     )
     assert ending(TrialResult(trial="3", points=(), failed="no")) == "trial 3 failed: no"
     assert ending(TrialResult(trial="3", points=(), diverged="so")) == "trial 3 diverged: so"
+    assert ending(TrialResult(trial="3", points=(), stopped="so")) == "trial 3 stopped: so"
 
 
 def test_where_there_is_no_terminal_every_ending_is_a_line(empty_run, make_point, capsys):

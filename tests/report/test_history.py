@@ -70,20 +70,23 @@ def test_ends_count_trials_and_group_the_reasons():
         "2": TrialResult(trial="2", points=(), diverged="not finite"),
         "3r1": TrialResult(trial="3r1", points=(), failed="out of memory"),
         "4": None,
+        "5": TrialResult(trial="5", points=(), stopped="behind"),
         "refit-0": TrialResult(trial="refit-0", points=()),
     }
     ends = history.ends(results)
-    assert (ends.finished, ends.diverged, ends.failed, ends.unfinished) == (1, 1, 2, 1)
-    assert [(end.kind, end.reason, end.trials) for end in ends.endings] == [
+    assert ends.counts == {"finished": 1, "diverged": 1, "failed": 2, "stopped": 1}
+    assert (ends.unfinished, ends.fruitless) == (1, 4)
+    assert [(reason.ending, reason.text, reason.trials) for reason in ends.reasons] == [
         ("failed", "out of memory", ("1", "3r1")),
         ("diverged", "not finite", ("2",)),
+        ("stopped", "behind", ("5",)),
     ]
 
 
 def test_a_failed_plain_network_is_listed_and_is_no_failed_trial():
     ends = history.ends({"baseline": TrialResult(trial="baseline", points=(), failed="no disk")})
-    assert ends.failed == 0
-    assert [end.trials for end in ends.endings] == [("baseline",)]
+    assert ends.counts["failed"] == 0
+    assert [reason.trials for reason in ends.reasons] == [("baseline",)]
 
 
 def _epoch(trial: str, epoch: int, accuracy: float) -> EpochReport:

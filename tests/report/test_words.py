@@ -57,7 +57,8 @@ def test_a_loss_is_negative_points_and_nothing_is_plain_zero():
 def test_a_run_without_points_says_so(empty_run: RunFolder):
     found = rows.build(contents.read(empty_run))
     assert words.headline(found, NO_TRIALS) == "Nothing has been scored yet."
-    lost = dataclasses.replace(NO_TRIALS, failed=2, diverged=1)
+    counts = {"finished": 0, "diverged": 1, "failed": 2, "stopped": 0}
+    lost = dataclasses.replace(NO_TRIALS, counts=counts)
     assert words.headline(found, lost).endswith("yet: 3 trials ended without a point.")
 
 

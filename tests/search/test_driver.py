@@ -135,6 +135,32 @@ def untimed(result: TrialResult) -> list[Point]:
 
 
 @pytest.mark.slow
+def test_trials_behind_at_a_rung_stop_there_and_workers_take_the_next(tmp_path: Path):
+    text = TEXT.format(troubles="{}", marks=json.dumps(str(tmp_path)))
+    text = text.replace("  training: {epochs: 2}\ntrials: 6", "  training: {epochs: 3}\ntrials: 8")
+    rungs = "rungs: {first: 1, factor: 2, keep_front: false}\n"
+    (tmp_path / "space.yaml").write_text(text + rungs)
+    folder, events = RunFolder.create(tmp_path / "run"), []
+    run_search(load_space(tmp_path / "space.yaml"), folder, on_event=events.append)
+    trials = Search(space=load_space(folder.search), folder=folder, events=events).trials()
+    stopped = [t.number for t in trials if t.state == TrialState.PRUNED]
+    assert stopped
+    assert {t.state for t in trials if t.number not in stopped} == {TrialState.COMPLETE}
+    for number in range(8):
+        place = folder.trial(str(number))
+        result, epochs = place.read_result(), place.read_epochs()
+        assert not place.checkpoint.exists()
+        if number in stopped:
+            assert result.stopped == f"behind after epoch {len(epochs)} of 3"
+            assert (len(epochs), result.points) in ((1, ()), (2, ()))
+        else:
+            assert (len(epochs), bool(result.points)) == (3, True)
+    told = [e.result.trial for e in events if isinstance(e, Finished)]
+    assert sorted(told) == sorted(["baseline", *map(str, range(8))])
+    assert {p.trial for p in folder.read_points()}.isdisjoint(map(str, stopped))
+
+
+@pytest.mark.slow
 def test_the_run_folder_tells_the_whole_story(search: Search):
     folder = search.folder
     assert load_space(folder.search) == search.space

@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from trp_search.errors import InputError
-from trp_search.records import Point, TrialResult, TrialSpec, to_json
+from trp_search.records import EpochReport, Point, TrialResult, TrialSpec, to_json
 from trp_search.search.proposer import Proposer
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, append_record, write_whole
@@ -431,6 +431,130 @@ def test_whatever_is_killed_when_every_trial_ends_once(
     written = [line.split('"')[3] for line in folder.points.read_text().splitlines()]
     assert sorted(written) == sorted(handed_out)
     assert len(handed_out) == 9
+
+
+def stopped(spec: TrialSpec) -> TrialResult:
+    return TrialResult(trial=spec.name, points=(), stopped="behind after epoch 1 of 3")
+
+
+def test_a_stopped_trial_is_pruned_without_values_and_counts(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(), folder) as proposer:
+        for spec in iter(proposer.next, None):
+            place = folder.trial(spec.name)
+            write_whole(place.checkpoint, b"half-trained")
+            append_record(place.epochs, make_report(spec.name, seconds=2.5))
+            proposer.finish(stopped(spec) if spec.name in "12" else result(spec))
+        assert proposer.done == 4
+    assert states(folder) == "COMPLETE PRUNED PRUNED COMPLETE"
+    for number in (1, 2):
+        trial = study_of(folder)[number]
+        assert trial.values is None
+        assert trial.user_attrs["stopped"] == "behind after epoch 1 of 3"
+        kept = folder.trial(str(number))
+        assert kept.read_result() == TrialResult(
+            trial=str(number), points=(), stopped="behind after epoch 1 of 3", seconds=2.5
+        )
+        assert not kept.checkpoint.exists()
+    with opened(make_space(), folder, trials=5) as proposer:
+        assert proposer.done == 4
+        assert [spec.name for spec in iter(proposer.next, None)] == ["4"]
+
+
+def make_report(name: str, *, seconds: float) -> EpochReport:
+    return EpochReport(
+        trial=name,
+        epoch=1,
+        epochs=3,
+        loss=1.0,
+        accuracy=0.5,
+        learning_rate=0.1,
+        seconds=seconds,
+    )
+
+
+def test_a_trial_whose_stop_was_not_told_is_pruned_by_the_next_process(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(), folder, trials=1) as proposer:
+        baseline, trial = proposer.next(), proposer.next()
+        proposer.finish(result(baseline))
+        write_whole(folder.trial(trial.name).result, to_json(stopped(trial)))
+    assert states(folder) == "RUNNING"
+    with opened(make_space(), folder, trials=1) as proposer:
+        assert proposer.exhausted
+        assert proposer.done == 1
+    assert states(folder) == "PRUNED"
+
+
+def test_stopped_trials_do_not_hide_that_others_fail_alike(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(("trials: 4", "trials: 20")), folder, trials=20) as proposer:
+        proposer.finish(result(proposer.next()))
+        for ends in (stopped, failed, failed, stopped, failed, failed):
+            proposer.finish(ends(proposer.next()))
+            assert proposer.stop_reason is None
+        proposer.finish(failed(proposer.next()))
+        assert "failed alike" in proposer.stop_reason
+
+
+FIRST = ("trials: 4", "trials: 4\nfirst: [{energy: 0.7}, {energy: 0.8}]")
+
+
+def test_given_settings_come_first_and_once_whatever_is_killed(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    space = make_space(FIRST)
+    with opened(space, folder):
+        pass
+    with opened(space, folder) as proposer:
+        baseline, one = proposer.next(), proposer.next()
+        proposer.finish(result(baseline))
+    with opened(space, folder) as proposer:
+        specs = list(iter(proposer.next, None))
+        assert one == specs[0]
+        assert [spec.pruning.energy for spec in specs[:2]] == [0.7, 0.8]
+        assert [spec.name for spec in specs] == ["0", "1", "2", "3"]
+        for spec in specs:
+            proposer.finish(result(spec))
+    assert states(folder) == "COMPLETE COMPLETE COMPLETE COMPLETE"
+
+
+PATIENT = ("trials: 4", "trials: 30\npatience: {trials: 3, gain: 0.01}")
+
+
+def test_a_search_whose_front_stands_still_asks_for_no_more(
+    make_space: Space, folder: RunFolder, make_point: MakePoint, result: Callable[..., TrialResult]
+):
+    def scored(spec: TrialSpec, speedup: float) -> TrialResult:
+        point = make_point(spec.name, correct=180, speedup=speedup)
+        return TrialResult(trial=spec.name, points=(point,))
+
+    space = make_space(PATIENT)
+    with opened(space, folder, trials=30) as proposer:
+        proposer.finish(result(proposer.next()))
+        for number, speedup in enumerate([1.5, 2.0, 3.0, 4.0, 4.0, 4.01]):
+            assert not proposer.settled
+            assert not proposer.exhausted, number
+            proposer.finish(scored(proposer.next(), speedup))
+        # From 3x to 4.01x in the last three: a third of what is covered.
+        assert not proposer.settled
+        running = proposer.next()
+        proposer.finish(stopped(proposer.next()))
+        assert proposer.settled
+        assert proposer.exhausted
+        assert proposer.next() is None
+        assert proposer.running == 1
+        before = proposer.done
+    with opened(space, folder, trials=30) as proposer:
+        assert proposer.done == before
+        assert proposer.settled
+        assert proposer.next() == running, "what was under way is still brought to its end"
+        proposer.finish(scored(running, 6.0))
+        assert not proposer.settled
+        assert proposer.next().name == "8"
 
 
 def test_the_database_is_let_go(make_space: Space, folder: RunFolder):

@@ -10,10 +10,11 @@ import safetensors.torch
 import torch
 
 from trp_search.errors import InputError
+from trp_search.records import Point, to_json
 from trp_search.search import driver
-from trp_search.search.start import new_search, resume_search
+from trp_search.search.start import begun_with, new_search, resume_search
 from trp_search.space import SearchSpace
-from trp_search.store import RunFolder, write_whole
+from trp_search.store import RunFolder, append_record, write_whole
 
 Space = Callable[..., SearchSpace]
 NETWORK = "network: small_resnet"
@@ -103,3 +104,40 @@ def test_a_run_that_compress_made_is_not_taken_for_a_search(make_space: Space, f
     write_whole(folder.trial("baseline").result, "{}")
     with pytest.raises(InputError, match="was made by compress and holds no search"):
         resume_search(folder)
+
+
+def run_with(space: SearchSpace, folder: RunFolder, *points: Point) -> RunFolder:
+    """A run whose trial N had an energy of 0.7 + N / 10."""
+    for point in points:
+        number = int(point.trial)
+        spec = space.trial_spec({"energy": 0.7 + number / 10}, name=point.trial, repeat=0)
+        write_whole(folder.trial(point.trial).spec, to_json(spec))
+        append_record(folder.points, point)
+    return folder
+
+
+def test_the_front_of_another_run_is_tried_first(
+    make_space: Space, folder: RunFolder, make_point: Callable[..., Point]
+):
+    points = [
+        make_point("0", correct=150, speedup=3.0),
+        make_point("1", correct=140, speedup=2.0),
+        make_point("2", correct=180, speedup=1.2),
+    ]
+    run = run_with(make_space(), folder, *points)
+    found = [setting["energy"] for setting in begun_with(make_space(), run).first]
+    assert found == [pytest.approx(0.9), pytest.approx(0.7)]
+
+
+def test_a_front_outside_the_space_is_refused_by_the_trials_name(
+    make_space: Space, folder: RunFolder, make_point: Callable[..., Point]
+):
+    run = run_with(make_space(), folder, make_point("0", correct=150, speedup=3.0))
+    narrow = make_space(("low: 0.6", "low: 0.8"))
+    with pytest.raises(InputError, match=r"trial 0: energy: 0\.7 is not in \[0\.8, 0\.99\]$"):
+        begun_with(narrow, run)
+
+
+def test_a_run_without_a_front_cannot_be_begun_with(make_space: Space, folder: RunFolder):
+    with pytest.raises(InputError, match="its front is empty"):
+        begun_with(make_space(), folder)

@@ -140,7 +140,7 @@ def refit(
     with stoppable():
         result = follow(training(folder, point))
     if not result.points:
-        raise TrpSearchError(f"the refit did not end well: {result.failed or result.diverged}")
+        raise TrpSearchError(f"the refit did not end well: {result.why_not}")
     export_bundle(folder, result.points[0].id, target, network=None)
 
 

@@ -116,7 +116,7 @@ def compress(  # noqa: PLR0913  options of a command
             if isinstance(item, EpochReport):
                 line(epoch(item))
             elif isinstance(item, TrialResult) and not item.ended_well:
-                reason = f"the plain network is of no use: {item.failed or item.diverged}"
+                reason = f"the plain network is of no use: {item.why_not}"
                 raise (InputError if loaded.workload.weights else TrpSearchError)(reason)
             elif isinstance(item, TrialResult):
                 line(f"Cutting {spec.workload.network.name}, settling batch norm and scoring ...")

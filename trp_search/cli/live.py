@@ -56,7 +56,7 @@ def _update(watch: Watch, event: Event) -> None:
                 points=event.points,
                 hypervolume=event.hypervolume,
             )
-            if event.result.failed or event.result.diverged:
+            if event.result.ending in ("failed", "diverged"):
                 OUT.print(Text(ending(event.result), style="yellow"), soft_wrap=True)
         case Stage():
             watch.stage = event.text
@@ -68,7 +68,7 @@ def _tell(watch: Watch, event: Event) -> None:
     if isinstance(event, Started):
         earlier = f", {event.done} of them done earlier" if event.done else ""
         line(f"{stamp}  {event.trials} trials{earlier}, {event.concurrency} at a time")
-    elif isinstance(event, Finished) and event.result.points:
+    elif isinstance(event, Finished) and (event.result.points or event.result.stopped):
         line(f"{stamp}  {ending(event.result)}{_standing(watch)}")
     elif isinstance(event, Stage):
         line(f"{stamp}  {event.text}")
@@ -77,10 +77,8 @@ def _tell(watch: Watch, event: Event) -> None:
 def ending(result: TrialResult) -> str:
     """How one training ended, in a line."""
     name = "plain network" if result.trial == BASELINE else f"trial {result.trial}"
-    if result.failed:
-        return f"{name} failed: {result.failed}"
-    if result.diverged:
-        return f"{name} diverged: {result.diverged}"
+    if result.why_not:
+        return f"{name} {result.ending}: {result.why_not}"
     point = result.points[0]
     return f"{name}: {percent(point.accuracy)} at {times(point.speedup)}"
 
@@ -107,7 +105,8 @@ def _headline(watch: Watch, now: float) -> RenderableType:
     )
     if not watch.trials:
         return head
-    bad = f", {watch.unsuccessful} failed or diverged" if watch.unsuccessful else ""
+    bad = f", {watch.stopped} stopped" if watch.stopped else ""
+    bad += f", {watch.unsuccessful} failed or diverged" if watch.unsuccessful else ""
     running = f", {len(watch.running)} running" if watch.running else ""
     bar = ProgressBar(total=watch.trials, completed=watch.done, width=_BAR_WIDTH)
     progress = Table.grid(padding=(0, 2))

@@ -57,13 +57,10 @@ def _plain(read: contents.Contents, built: rows.Rows) -> str:
 
 def _counts(trials: Mapping[str, TrialResult | None]) -> str:
     ended = [result for result in trials.values() if result is not None]
-    scored = sum(bool(result.points) for result in ended)
-    amounts = {
-        "scored": scored,
-        "failed": sum(result.failed is not None for result in ended),
-        "diverged": sum(result.diverged is not None for result in ended),
-        "unfinished": len(trials) - len(ended),
-    }
+    amounts = {"scored": sum(bool(result.points) for result in ended)}
+    for kind in ("failed", "diverged", "stopped"):
+        amounts[kind] = sum(result.ending == kind for result in ended)
+    amounts["unfinished"] = len(trials) - len(ended)
     return ", ".join(f"{number} {name}" for name, number in amounts.items() if number) or "none yet"
 
 
@@ -76,7 +73,6 @@ def _unscored(
             reports = epochs.get(name) or ()
             far = f"epoch {reports[-1].epoch} of {reports[-1].epochs}" if reports else "just begun"
             line(f"  {name}: unfinished, {far}", style="dim")
-        elif result.failed:
-            line(f"  {name}: failed: {result.failed}", style="yellow")
-        elif result.diverged:
-            line(f"  {name}: diverged: {result.diverged}", style="yellow")
+        elif result.why_not:
+            style = "dim" if result.stopped else "yellow"
+            line(f"  {name}: {result.ending}: {result.why_not}", style=style)

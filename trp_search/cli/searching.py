@@ -28,7 +28,7 @@ class StoppedError(TrpSearchError):
     exit_code = 130
 
 
-def search(
+def search(  # noqa: PLR0913  options of a command
     space: Space,
     out: Annotated[
         Path | None, typer.Option(help="a new run folder [default: results/SPACE-DATE-TIME]")
@@ -37,12 +37,18 @@ def search(
     concurrency: Concurrency = None,
     address: Address = None,
     seed: Seed = None,
+    begin: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="try the settings of that run's front first"),
+    ] = None,
 ) -> None:
     """Train, cut and score networks; keep the best at each speedup."""
     from trp_search.cli.live import watching
-    from trp_search.search.start import new_search
+    from trp_search.search.start import begun_with, new_search
 
     loaded = changed(load_space(space), seed=seed)
+    if begin is not None:
+        loaded = begun_with(loaded, RunFolder.open(begin))
     target = out or Path("results") / time.strftime(f"{space.stem}-%Y%m%d-%H%M%S")
     with _stoppable(target), watching(loaded) as on_event:
         run = new_search(

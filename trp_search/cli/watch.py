@@ -36,6 +36,7 @@ class Watch:
     points: tuple[Point, ...] = ()
     hypervolume: float | None = None
     unsuccessful: int = 0
+    stopped: int = 0
     began: float | None = None
 
     def start(self, *, trials: int, done: int, concurrency: int) -> None:
@@ -61,7 +62,8 @@ class Watch:
         """One training ended, well or not."""
         self.running.pop(result.trial, None)
         self.done, self.points, self.hypervolume = done, tuple(points), hypervolume
-        self.unsuccessful += bool(result.failed or result.diverged)
+        self.unsuccessful += result.ending in ("failed", "diverged")
+        self.stopped += result.ending == "stopped"
 
     @property
     def baseline(self) -> Point | None:

@@ -3,6 +3,7 @@
 from trp_search.records.json import from_json, problem, to_dict, to_json
 from trp_search.records.kinds import (
     CutScheme,
+    Ending,
     Fraction,
     Layers,
     NonNegative,
@@ -15,7 +16,14 @@ from trp_search.records.kinds import (
     Spread,
     Start,
 )
-from trp_search.records.results import EpochReport, Layer, Point, TestScore, TrialResult
+from trp_search.records.results import (
+    EpochReport,
+    Layer,
+    Point,
+    Standing,
+    TestScore,
+    TrialResult,
+)
 from trp_search.records.specs import Cut, Pruning, Training, TrialSpec
 from trp_search.records.workload import DataSpec, NetworkSpec, Workload
 
@@ -23,6 +31,7 @@ __all__ = [
     "Cut",
     "CutScheme",
     "DataSpec",
+    "Ending",
     "EpochReport",
     "Fraction",
     "Layer",
@@ -38,6 +47,7 @@ __all__ = [
     "Share",
     "Speedup",
     "Spread",
+    "Standing",
     "Start",
     "TestScore",
     "Training",

@@ -11,6 +11,7 @@ CutScheme = Literal["channel", "spatial", "decoupled", "per-layer"]
 Spread = Literal["knapsack", "greedy", "alds-style", "energy", "uniform"]
 Layers = Literal["kxk", "all"]
 Start = Literal["baseline", "scratch"]
+Ending = Literal["finished", "diverged", "failed", "stopped"]
 Role = Literal["baseline", "control", "trial", "derived", "raced", "refit"]
 
 PositiveInt = Annotated[int, Field(gt=0)]

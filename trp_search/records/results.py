@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass as checked
 from trp_search.records.kinds import (
     STRICT,
     CutScheme,
+    Ending,
     PositiveInt,
     Role,
     Scheme,
@@ -17,8 +18,20 @@ from trp_search.records.specs import Cut
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
+class Standing:
+    """What a network under training would be if it were cut now; what a rung compares."""
+
+    accuracy: float
+    speedup: float
+    parameters: int
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
 class EpochReport:
-    """One epoch of one trial; `loss` is None when it was not finite."""
+    """One epoch of one trial; `loss` is None when it was not finite.
+
+    `standing` is there after the epochs that the specification calls rungs.
+    """
 
     trial: str
     epoch: int
@@ -27,6 +40,7 @@ class EpochReport:
     accuracy: float
     learning_rate: float
     seconds: float
+    standing: Standing | None = None
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -106,7 +120,7 @@ class TestScore:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class TrialResult:
-    """How a trial ended: points, or why there are none (`diverged` or `failed`).
+    """How a trial ended: points, or why there are none (`diverged`, `failed` or `stopped`).
 
     `refused` says, by name, why a cut that ran for a point is none.
     """
@@ -115,10 +129,22 @@ class TrialResult:
     points: tuple[Point, ...]
     diverged: str | None = None
     failed: str | None = None
+    stopped: str | None = None
     refused: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
     def ended_well(self) -> bool:
         """Whether the training ended and was scored."""
-        return self.failed is None and self.diverged is None
+        return self.ending == "finished"
+
+    @property
+    def ending(self) -> Ending:
+        """In which of four ways it ended."""
+        kinds: tuple[Ending, ...] = ("failed", "diverged", "stopped")
+        return next((kind for kind in kinds if getattr(self, kind) is not None), "finished")
+
+    @property
+    def why_not(self) -> str | None:
+        """What kept the training from its end, if anything did."""
+        return self.failed or self.diverged or self.stopped

@@ -155,9 +155,10 @@ class TrialSpec:
     `name` is the folder under `trials/`: an Optuna number (`7`), a repeat of it (`7r1`) or
     `baseline`. `pruning` is None for a plain training. Each of `cuts` becomes a point; those of
     `race` run against each other, first on `race_images` validation images, and one that is out of
-    reach is left out. An uncut network is scored as well when `score_uncut`. `baseline` names the
-    trial whose weights a start from the baseline takes. With `fit_on_validation` validation images
-    are trained on.
+    reach is left out. After each epoch in `rungs` the report says where the trial stands, by a cut
+    scored on as many images. An uncut network is scored as well when `score_uncut`. `baseline`
+    names the trial whose weights a start from the baseline takes. With `fit_on_validation`
+    validation images are trained on.
     """
 
     name: str
@@ -169,6 +170,7 @@ class TrialSpec:
     cuts: tuple[Cut, ...]
     race: tuple[Cut, ...] = ()
     race_images: PositiveInt = 1000
+    rungs: tuple[PositiveInt, ...] = ()
     score_uncut: bool = False
     threads: PositiveInt = 1
     device: Literal["cpu", "cuda"] = "cpu"

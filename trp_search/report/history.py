@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 from trp_search import pareto
 from trp_search.objectives import Objective
-from trp_search.records import EpochReport, Point, TrialResult
+from trp_search.records import Ending, EpochReport, Point, TrialResult
 from trp_search.report.rows import Rows
 
 PLAIN = "baseline"
@@ -94,11 +94,11 @@ def reach(curves: Sequence[Curve]) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ending:
-    """One reason why trials have no point, and which they are."""
+class Reason:
+    """One reason why trainings have no point, and which they are."""
 
-    kind: Literal["diverged", "failed"]
-    reason: str
+    ending: Ending
+    text: str
     trials: tuple[str, ...]
 
 
@@ -106,37 +106,29 @@ class Ending:
 class Ends:
     """How many trials ended in which way; the plain network and refits are no trials."""
 
-    finished: int
-    diverged: int
-    failed: int
+    counts: Mapping[Ending, int]
     unfinished: int
-    endings: tuple[Ending, ...]
+    reasons: tuple[Reason, ...]
+
+    @property
+    def fruitless(self) -> int:
+        """Trials that ended without a point."""
+        return sum(self.counts.values()) - self.counts["finished"]
 
 
 def ends(results: Mapping[str, TrialResult | None]) -> Ends:
     """The trials' ends, and every reason for having no point (any training's)."""
-    kinds = [_kind(result) for name, result in results.items() if is_trial(name)]
-    reasons: dict[tuple[Literal["diverged", "failed"], str], list[str]] = {}
+    trials = [result for name, result in results.items() if is_trial(name)]
+    kinds = [result.ending for result in trials if result is not None]
+    reasons: dict[tuple[Ending, str], list[str]] = {}
     for name, result in results.items():
-        if result and result.failed is not None:
-            reasons.setdefault(("failed", result.failed), []).append(name)
-        elif result and result.diverged is not None:
-            reasons.setdefault(("diverged", result.diverged), []).append(name)
+        if result is not None and result.why_not is not None:
+            reasons.setdefault((result.ending, result.why_not), []).append(name)
     return Ends(
-        finished=kinds.count("finished"),
-        diverged=kinds.count("diverged"),
-        failed=kinds.count("failed"),
-        unfinished=kinds.count("unfinished"),
-        endings=tuple(
-            Ending(kind=kind, reason=reason, trials=tuple(names))
-            for (kind, reason), names in reasons.items()
+        counts={kind: kinds.count(kind) for kind in get_args(Ending)},
+        unfinished=trials.count(None),
+        reasons=tuple(
+            Reason(ending=kind, text=text, trials=tuple(names))
+            for (kind, text), names in reasons.items()
         ),
     )
-
-
-def _kind(result: TrialResult | None) -> str:
-    if result is None:
-        return "unfinished"
-    if result.failed is not None:
-        return "failed"
-    return "finished" if result.diverged is None else "diverged"

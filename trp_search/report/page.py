@@ -58,8 +58,8 @@ def _sections(contents: Contents, found: Rows) -> list[Section]:
 def _header(contents: Contents, found: Rows) -> str:
     """The run's name, what it found in a sentence, and the facts about it."""
     counts = history.ends(contents.results)
-    trials = [f"{counts.finished} finished", f"{counts.diverged} diverged"]
-    trials.append(f"{counts.failed} failed")
+    usual = ("finished", "diverged", "failed")
+    trials = [f"{n} {kind}" for kind, n in counts.counts.items() if n or kind in usual]
     if counts.unfinished:
         trials.append(f"{counts.unfinished} unfinished")
     facts = {"Network": contents.network, "Data": contents.data, "Date": _date(contents)}

@@ -86,14 +86,14 @@ def refits(found: Rows, location: str) -> Section | None:
 
 
 def endings(contents: Contents) -> Section | None:
-    """Trials that diverged or failed, by reason."""
-    found = history.ends(contents.results).endings
+    """Trials that diverged, failed or were stopped, by reason."""
+    found = history.ends(contents.results).reasons
     if not found:
         return None
     lines = "\n".join(
-        f'<tr><td>{ending.kind}</td><td class="reason">{safe(ending.reason)}</td>'
-        f"<td>{safe(words.some(ending.trials))}</td></tr>"
-        for ending in found
+        f'<tr><td>{reason.ending}</td><td class="reason">{safe(reason.text)}</td>'
+        f"<td>{safe(words.some(reason.trials))}</td></tr>"
+        for reason in found
     )
     return Section(
         html=f"""<section aria-labelledby="endings-title">

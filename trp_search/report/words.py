@@ -77,7 +77,7 @@ def _nothing(rows: Rows, ends: Ends) -> str:
     if rows.baseline:
         accuracy = percent(rows.baseline.point.accuracy)
         said = f"The plain network reaches {accuracy} on validation; no trial has been scored yet"
-    lost = ends.failed + ends.diverged
+    lost = ends.fruitless
     return f"{said}: {count(lost, 'trial')} ended without a point." if lost else f"{said}."
 
 

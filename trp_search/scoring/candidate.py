@@ -62,8 +62,12 @@ class Cuts:
         self._counted: int | None = None
         self._ranks: dict[tuple[object, ...], str] = {}
 
-    def score(self, wanted: Cut) -> Scored:
+    def score(self, wanted: Cut, *, images: int | None = None) -> Scored:
         """The network cut, batch norm measured again on training images, scored on validation.
+
+        Args:
+            wanted: how to cut.
+            images: how many validation images to look at; all by default.
 
         Raises:
             InputError: the budget is out of reach.
@@ -72,7 +76,9 @@ class Cuts:
         """
         decomposed = self._decomposed(wanted)
         self._seen(wanted, decomposed)
-        return _scored(self._settled(decomposed, wanted), self._splits.validation)
+        validation = self._splits.validation
+        seen = validation if images is None else validation.sample(images)
+        return _scored(self._settled(decomposed, wanted), seen)
 
     def race(self, wanted: Sequence[Cut], *, images: int) -> Race:
         """All cuts scored on a sample of `images` validation images, the better ones on all.

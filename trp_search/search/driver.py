@@ -21,7 +21,9 @@ from trp_search.records import EpochReport, Point, TrialResult
 from trp_search.search import cluster
 from trp_search.search.environment import write_environment
 from trp_search.search.events import Epoch, Event, Finished, Stage, Started
+from trp_search.search.halving import Halving
 from trp_search.search.proposer import BASELINE, Proposer, number_of
+from trp_search.search.scheduler import JudgingScheduler
 from trp_search.search.searcher import NAME, Listener, StudySearcher
 from trp_search.search.trainable import TrialTrainable, Workplace, score_on_test, sweep
 from trp_search.space import SearchSpace, changed
@@ -127,6 +129,8 @@ class _Search:
         self._concurrency = concurrency
         self._tell = on_event
         self._page = _Page(folder, on_event=on_event)
+        self._halving = _halving(space, folder)
+        self._stopped: dict[str, str] = {}
         self._proposer = Proposer(space, folder, trials=space.trials, ahead=concurrency)
         if folder.search.read_text() != space.dump():
             write_whole(folder.search, space.dump())  # a resumed search with another end
@@ -137,12 +141,17 @@ class _Search:
 
     def train(self, workplace: Workplace) -> None:
         """Runs every training that is left; raises SearchError when there is no point in it."""
-        if not self._proposer.exhausted:
+        proposer = self._proposer
+        if not proposer.exhausted:
             try:
                 self._tune(workplace)
             finally:
-                if self._proposer.stop_reason is not None:
-                    self._proposer.give_up(f"the search stopped: {self._proposer.stop_reason}")
+                if proposer.stop_reason is not None:
+                    proposer.give_up(f"the search stopped: {proposer.stop_reason}")
+        patience = self._space.patience
+        if patience is not None and proposer.settled and proposer.done < self._space.trials:
+            last = f"the last {patience.trials} trials added less than {patience.gain:.2%} each"
+            self._tell(Stage(text=f"ended after {proposer.done} trials: {last} (patience)"))
 
     def score(self, workplace: Workplace) -> None:
         """Scores the front and the plain network on test, and writes the page."""
@@ -180,6 +189,7 @@ class _Search:
             tune_config=tune.TuneConfig(
                 num_samples=-1,
                 search_alg=StudySearcher(self._proposer, concurrency=self._concurrency),
+                scheduler=JudgingScheduler(self._goes_on),
                 reuse_actors=True,
                 trial_dirname_creator=_directory,
             ),
@@ -201,10 +211,20 @@ class _Search:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
+    def _goes_on(self, report: EpochReport) -> bool:
+        """Whether a trial goes on after an epoch; Tune asks before it passes the report on."""
+        reason = self._halving.judge(report) if self._halving else None
+        if reason is not None:
+            self._stopped[report.trial] = reason
+        return reason is None
+
     def _receive(self, item: EpochReport | TrialResult) -> None:
         if isinstance(item, EpochReport):
             self._tell(Epoch(report=item))
-            return
+            reason = self._stopped.pop(item.trial, None)
+            if reason is None:
+                return
+            item = TrialResult(trial=item.trial, points=(), stopped=reason)
         proposer = self._proposer
         proposer.finish(item)
         self._tell(
@@ -228,6 +248,15 @@ class _Search:
             return None
         trials = [point for point in points.values() if point.searched]
         return pareto.covered(trials, self._space.objective_list, baseline=plain)
+
+
+def _halving(space: SearchSpace, folder: RunFolder) -> Halving | None:
+    """Who stops at the rungs; it knows what the trials of an earlier process reported."""
+    if space.rungs is None:
+        return None
+    names = folder.trial_names()
+    reports = (report for name in names for report in folder.trial(name).read_epochs())
+    return Halving(space.rungs, space.objective_list, reports=reports)
 
 
 class _Page:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import warnings
 from collections import deque
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from trp_search import pareto
 from trp_search.records import Point, TrialResult, TrialSpec, to_json
 from trp_search.search import derived
 from trp_search.search.derived import is_derived
@@ -62,7 +64,11 @@ class Proposer:
         complete = [t for t in told if t.state == TrialState.COMPLETE and not is_derived(t)]
         self._complete = len(complete)
         without = self._without()
-        self._failed = sum(_counts_as_failed(t) and t.number not in without for t in told)
+        failed = [t for t in told if _counts_as_failed(t) and t.number not in without]
+        self._failed = len(failed)
+        stopped = [t for t in told if t.state == TrialState.PRUNED]
+        self._pruned = len(stopped)
+        self._ended = _in_order([*complete, *stopped, *failed])
         self._has_baseline = self._take_up_baseline()
         for trial in complete:
             # An earlier process may have ended before it told all.
@@ -76,7 +82,7 @@ class Proposer:
     @property
     def done(self) -> int:
         """Trials that ended, well or not."""
-        return self._complete + self._failed
+        return self._complete + self._pruned + self._failed
 
     @property
     def running(self) -> int:
@@ -127,8 +133,23 @@ class Proposer:
         self._storage.remove_session()
         self._storage.engine.dispose()
 
+    @property
+    def settled(self) -> bool:
+        """Whether the front hardly grew over as many trials as the space has patience for."""
+        patience, plain = self._space.patience, self.points.get(BASELINE)
+        if patience is None or plain is None or len(self._ended) <= patience.trials:
+            return False
+        late = set(self._ended[-patience.trials :])
+        points = [point for point in self.points.values() if self._space.admits(point)]
+        early = [point for point in points if number_of(point.trial) not in late]
+        now, then = (
+            pareto.covered(part, self._space.objective_list, baseline=plain)
+            for part in (points, early)
+        )
+        return now - then < patience.gain * patience.trials * now
+
     def _wanting(self) -> bool:
-        return self.done + len(self._asked) < self._trials
+        return self.done + len(self._asked) < self._trials and not self.settled
 
     def _take_up_baseline(self) -> bool:
         place = self._folder.trial(BASELINE)
@@ -161,9 +182,11 @@ class Proposer:
 
     def _keep(self, result: TrialResult) -> None:
         """Writes a result that its worker, dead or never started, could not."""
-        place = self._folder.trial(result.trial).result
-        if not place.exists():
-            write_whole(place, to_json(result))
+        place = self._folder.trial(result.trial)
+        if not place.result.exists():
+            seconds = sum((report.seconds for report in place.read_epochs()), 0.0)
+            write_whole(place.result, to_json(dataclasses.replace(result, seconds=seconds)))
+            place.checkpoint.unlink(missing_ok=True)
 
     def _record(self, result: TrialResult) -> None:
         for point in result.points:
@@ -186,12 +209,23 @@ class Proposer:
         results = [asked.results[spec.name] for spec in asked.specs]
         diverged = [result.diverged for result in results if result.diverged]
         failed = [reason for r in results if not r.diverged and (reason := _reason(r))]
-        if failed:
+        stopped = [result.stopped for result in results if result.stopped]
+        if stopped:
+            self._prune(asked.trial, stopped[0])
+        elif failed:
             self._fail(asked.trial, failed[0])
             self._count_failure(asked.trial.number, failed[0])
         else:
             self._complete_trial(asked.trial, results, diverged=diverged)
         del self._asked[asked.trial.number]
+        self._ended.append(asked.trial.number)
+
+    def _prune(self, trial: Trial, reason: str) -> None:
+        """A trial that was stopped has no values: what it had by then is not what it can do."""
+        trial.set_user_attr("stopped", reason)
+        self._study.tell(trial, state=TrialState.PRUNED)
+        self._pruned += 1
+        self._streak.clear()
 
     def _fail(self, trial: Trial, reason: str) -> None:
         trial.set_user_attr(_FAILURE, reason)
@@ -262,13 +296,17 @@ def _name(number: int, repeat: int) -> str:
 
 def _reason(result: TrialResult) -> str | None:
     """Why a result is no use, or None."""
-    if result.failed or result.diverged:
-        return result.failed or result.diverged
-    return None if result.points else "it ended without a point"
+    return result.why_not or (None if result.points else "it ended without a point")
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+def _in_order(trials: Sequence[FrozenTrial]) -> list[int]:
+    """The numbers of ended trials, the first to end first."""
+    ended = {t.number: t.datetime_complete for t in trials if t.datetime_complete is not None}
+    return sorted(ended, key=lambda number: ended[number])
 
 
 def _counts_as_failed(trial: FrozenTrial) -> bool:

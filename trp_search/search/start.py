@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from trp_search import pareto
 from trp_search.errors import InputError
 from trp_search.search.driver import OnEvent, run_search
 from trp_search.search.events import Event
 from trp_search.search.proposer import BASELINE
-from trp_search.space import SearchSpace, changed, entries, load_space
+from trp_search.space import SearchSpace, changed, entries, first, load_space
 from trp_search.store import RunFolder
 from trp_search.workloads import data, networks
 from trp_search.workloads.callables import is_callable_name
@@ -80,6 +81,26 @@ def resume_search(
         on_event=on_event or _ignore,
     )
     return folder
+
+
+def begun_with(space: SearchSpace, run: RunFolder) -> SearchSpace:
+    """`space`, the settings of the front of `run` tried first.
+
+    Raises:
+        InputError: one of them is outside the space; names it.
+    """
+    points = [point for point in run.read_points() if space.admits(point)]
+    trials = dict.fromkeys(p.trial for p in pareto.front(points, space.objective_list))
+    if not trials:
+        raise InputError(f"{run.path}: its front is empty")
+    settings = []
+    for name in trials:
+        setting = first.setting_of(space, run.trial(name).read_spec())
+        for entry, sentence in first.problems(space, setting):
+            raise InputError(f"{run.path}: trial {name}: {entry}: {sentence}")
+        if setting not in settings:
+            settings.append(setting)
+    return changed(space, first=(*space.first, *settings))
 
 
 def check_ready(space: SearchSpace) -> None:

@@ -11,11 +11,12 @@ from optuna.trial import FrozenTrial, Trial
 
 from trp_search.errors import InputError
 from trp_search.search.sampler import sampler
-from trp_search.space import Parameter, SearchSpace, Value
+from trp_search.space import Parameter, SearchSpace, Value, first
 from trp_search.store import RunFolder
 
 _STUDY_NAME = "trp_search"
 _OBJECTIVES = "objectives"
+_FIRST = "first"
 # What Optuna says of a range or a list that differs from the one a parameter had.
 _OTHER_RANGE = ("does not support dynamic value space", "to the same parameter name")
 
@@ -31,11 +32,20 @@ def opened(
     try:
         storage = _storage(folder.study)
         study = _study(space, folder, storage)
+        _enqueue(space, study)
         return storage, study, study.get_trials(deepcopy=False)
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ or error
         first = str(cause).splitlines()[0]
         raise InputError(f"{folder.study}: cannot be read, or is damaged: {first}") from None
+
+
+def _enqueue(space: SearchSpace, study: optuna.Study) -> None:
+    """Hands the study the settings to begin with, each once, whatever was killed before."""
+    known = {t.user_attrs.get(_FIRST) for t in study.get_trials(deepcopy=False)}
+    for index, drawn in enumerate(first.parameters(space)):
+        if index not in known:
+            study.enqueue_trial(drawn, user_attrs={_FIRST: index})
 
 
 def _storage(path: Path) -> optuna.storages.RDBStorage:

@@ -2,6 +2,17 @@
 
 from trp_search.space.entries import Parameter, Value
 from trp_search.space.load import changed, load_space
-from trp_search.space.model import Resources, Sampler, SearchSpace
+from trp_search.space.model import SearchSpace
+from trp_search.space.sections import Patience, Resources, Rungs, Sampler
 
-__all__ = ["Parameter", "Resources", "Sampler", "SearchSpace", "Value", "changed", "load_space"]
+__all__ = [
+    "Parameter",
+    "Patience",
+    "Resources",
+    "Rungs",
+    "Sampler",
+    "SearchSpace",
+    "Value",
+    "changed",
+    "load_space",
+]

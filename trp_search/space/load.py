@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from trp_search.errors import InputError
 from trp_search.records import Workload
 from trp_search.space import problems, rules, text
+from trp_search.space.entries import Value
 from trp_search.space.model import SearchSpace
 
 
@@ -41,6 +42,7 @@ def changed(
     concurrency: int | None = None,
     seed: int | None = None,
     workload: Workload | None = None,
+    first: tuple[str | dict[str, Value], ...] | None = None,
 ) -> SearchSpace:
     """`space` with what is given in place of its own; InputError when it is not allowed."""
     given = {
@@ -48,6 +50,7 @@ def changed(
         "concurrency": concurrency,
         "seed": seed,
         "workload": workload,
+        "first": first,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     own = {name: getattr(space, name) for name in SearchSpace.model_fields}

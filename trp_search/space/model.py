@@ -16,64 +16,20 @@ from trp_search.records import (
     PositiveInt,
     Pruning,
     Scheme,
-    Share,
-    Speedup,
     Training,
     TrialSpec,
     Workload,
 )
 from trp_search.space import entries, text
-from trp_search.space.entries import (
-    Parameter,
-)
-from trp_search.space.varied import Images, Space, Strict
+from trp_search.space.entries import Parameter
+from trp_search.space.sections import Curve, Patience, Resources, Rungs, Sampler
+from trp_search.space.varied import Space, Strict
 
 # The plain network's own cuts, from 1.1x to about 4x on the residual networks that are shipped.
 CONTROL_ENERGIES = (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
 
 
 _SHARED = ("layers", "reestimate_batch_norm", "batch_norm_images")
-
-
-class Curve(Strict):
-    """Further cuts of every trained network, which cost no training.
-
-    They race: all are scored on some validation images, those that are not behind on all.
-
-    Attributes:
-        speedups: budgets, each met by the best scheme in each layer; what is out of reach is left
-            out. The plain network is cut at these as well.
-        energies: shares of energy kept under the trial's own scheme.
-        images: validation images of the first round.
-        calibration_images: training images whose activations weigh what the budgets' cuts lose.
-        tell: whether Optuna hears of them, as further trials with the cut as a parameter.
-    """
-
-    speedups: tuple[Speedup, ...] = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-    energies: tuple[Share, ...] = (0.98, 0.9, 0.8)
-    images: PositiveInt = 1000
-    calibration_images: Images = 256
-    tell: bool = False
-
-
-class Sampler(Strict):
-    """Who proposes settings.
-
-    Attributes:
-        startup: trials drawn at random before TPE models anything.
-        population: trials of one NSGA-II generation.
-    """
-
-    name: Literal["tpe", "nsga2", "random"] = "tpe"
-    startup: PositiveInt
-    population: Annotated[int, Field(ge=2)]
-
-
-class Resources(Strict):
-    """What one trial is given; part of a GPU lets that many trials share one."""
-
-    cpus: PositiveInt = 1
-    gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class SearchSpace(Strict):
@@ -83,6 +39,9 @@ class SearchSpace(Strict):
         training: the full recipe: how the plain network is trained and a chosen one refitted.
         constraints: least accuracy, least speedup, most parameters of a wanted network.
         curve: further cuts of what was trained.
+        rungs: where trials that are behind stop; none by default.
+        patience: when the search itself stops early; never by default.
+        first: settings tried before any is proposed; what one does not name is proposed.
         repeats: trainings of each setting, with seeds of their own.
         concurrency: trials at once; None is as many as the resources hold.
         address: a running Ray cluster to join; None starts one here.
@@ -97,6 +56,9 @@ class SearchSpace(Strict):
     trials: PositiveInt = 16
     repeats: PositiveInt = 1
     curve: Curve = Curve()
+    rungs: Rungs | None = None
+    patience: Patience | None = None
+    first: tuple[Literal["paper"] | dict[str, entries.Value], ...] = ()
     concurrency: PositiveInt | None = None
     resources: Resources = Resources()
     address: str | None = None
@@ -128,15 +90,17 @@ class SearchSpace(Strict):
         """The trial `name` of the setting `drawn`; repeats differ in their seed alone."""
         setting = self._resolved(drawn)
         overrides = {key: setting[key] for key in self.space.named_training()}
+        training = dataclasses.replace(self.training, **overrides)
         return self._spec(
             name=name,
             seed=_seed(self.seed, repeat),
             start=setting["start"],
-            training=dataclasses.replace(self.training, **overrides),
+            training=training,
             pruning=_pruning(setting),
             cuts=(_cut(setting),),
             race=self._curve(setting),
             race_images=self.curve.images,
+            rungs=self.rungs.epochs(training.epochs) if self.rungs else (),
         )
 
     def baseline_spec(self) -> TrialSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from trp_search.space import entries
+from trp_search.space import entries, first
 from trp_search.space.model import SearchSpace
 
 Breach = tuple[str, str]
@@ -17,16 +17,26 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
     yield from _pairs(space)
     yield from _precision(space)
     yield from _constraints(space)
+    yield from _course(space)
     if len(set(space.objectives)) < len(space.objectives):
         yield "objectives", "one is in the list twice"
     for name in ("speedups", "energies"):
         amounts: tuple[float, ...] = getattr(space.curve, name)
         if len(set(amounts)) < len(amounts):
             yield f"curve.{name}", "one is in the list twice"
-    if space.curve.tell and space.sampler.name != "tpe":
-        yield "curve.tell", f"is for sampler tpe; {space.sampler.name} would not look at them"
     if space.trials > 1 and not space.parameters():
         yield "space", "nothing varies; give an entry a range or a list, or set trials: 1"
+
+
+def _course(space: SearchSpace) -> Iterator[Breach]:
+    """How the search begins and goes on."""
+    for index, setting in enumerate(first.settings(space)):
+        for name, sentence in first.problems(space, setting):
+            yield f"first[{index}].{name}", sentence
+    if space.rungs is not None and space.repeats > 1:
+        yield "rungs", "compare single trainings, and repeats is more than 1"
+    if space.curve.tell and space.sampler.name != "tpe":
+        yield "curve.tell", f"is for sampler tpe; {space.sampler.name} would not look at them"
 
 
 def _path(space: SearchSpace, name: str) -> str:

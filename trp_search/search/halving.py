@@ -1,0 +1,62 @@
+"""Successive halving for several objectives: who stops at a rung. No clock, no Ray."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from trp_search import pareto
+from trp_search.objectives import Objective
+from trp_search.records import EpochReport
+from trp_search.space import Rungs
+
+
+class Halving:
+    """What trials were worth at each rung, and who goes on.
+
+    A trial is compared when it arrives, with all that arrived before it (asynchronous successive
+    halving, arXiv 1810.05934), by front and by distance within a front (MO-ASHA, arXiv 2106.12639).
+    Unlike there, what no other dominates goes on in any case unless `keep_front` is off.
+
+    Args:
+        rungs: where and how many.
+        objectives: what a standing is compared by.
+        reports: what trials reported before this process began; nobody is stopped by them.
+    """
+
+    def __init__(
+        self, rungs: Rungs, objectives: Sequence[Objective], *, reports: Iterable[EpochReport] = ()
+    ) -> None:
+        self._factor = rungs.factor
+        self._keep_front = rungs.keep_front
+        self._objectives = objectives
+        self._reached: dict[int, dict[str, list[float]]] = defaultdict(dict)
+        for report in reports:
+            self._enter(report)
+
+    def judge(self, report: EpochReport) -> str | None:
+        """Why the trial is to stop after this epoch, or None when it goes on."""
+        if not self._enter(report):
+            return None
+        reached = self._reached[report.epoch]
+        if len(reached) < self._factor:
+            return None  # too few to tell
+        values = np.array(list(reached.values()))
+        own = list(reached).index(report.trial)
+        if self._keep_front and pareto.ranks(values)[own] == 0:
+            return None
+        place = 1 + list(pareto.order(values)).index(own)
+        going_on = max(1, int(len(reached) / self._factor))
+        if place <= going_on:
+            return None
+        return f"behind after epoch {report.epoch} of {report.epochs}"
+
+    def _enter(self, report: EpochReport) -> bool:
+        """Writes the standing down; False when there is none, or the trial was there before."""
+        reached = self._reached[report.epoch]
+        if report.standing is None or report.trial in reached:
+            return False
+        reached[report.trial] = [o.sign * o.read(report.standing) for o in self._objectives]
+        return True

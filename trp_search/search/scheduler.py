@@ -1,0 +1,27 @@
+"""Ray Tune's scheduler: a trial runs until it ends or is told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from typing_extensions import override
+
+from trp_search.records import EpochReport, from_json
+from trp_search.search.trainable import EPOCH
+
+
+class JudgingScheduler(FIFOScheduler):
+    """Asks after every epoch whether the trial goes on. Tune saves nothing of a scheduler."""
+
+    def __init__(self, goes_on: Callable[[EpochReport], bool]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._goes_on = goes_on
+
+    @override
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        if EPOCH in result and not self._goes_on(from_json(EpochReport, result[EPOCH])):
+            return TrialScheduler.STOP
+        return TrialScheduler.CONTINUE

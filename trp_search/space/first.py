@@ -1,0 +1,119 @@
+"""Settings that a search tries before anything is proposed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from trp_search.records import TrialSpec
+from trp_search.space import entries
+from trp_search.space.entries import ByScheme, Parameter, Value
+from trp_search.space.model import SearchSpace
+
+# Energy and weight of the authors' code; the period is the paper's, arXiv 2004.14566.
+_PAPER: Mapping[str, Value] = {"energy": 0.98, "period": 20, "nuclear_weight": 3e-4}
+
+
+def settings(space: SearchSpace) -> list[Mapping[str, Value]]:
+    """Those that `space.first` names, the paper's written out for each scheme."""
+    found: list[Mapping[str, Value]] = []
+    for given in space.first:
+        if given == "paper":
+            found += [_per_step(space, {"scheme": s} | dict(_PAPER)) for s in space.space.schemes]
+        else:
+            assert not isinstance(given, str)
+            found.append(given)
+    return found
+
+
+def parameters(space: SearchSpace) -> list[dict[str, Value]]:
+    """What a study is to draw for each setting; what one does not name is proposed."""
+    names = {parameter.name for parameter in space.parameters()}
+    drawn = []
+    for setting in settings(space):
+        scheme = setting.get("scheme", space.space.schemes[0])
+        keys = {name: (f"{name}_{scheme}", name) for name in setting}
+        drawn.append(
+            {key: setting[name] for name, both in keys.items() for key in both if key in names}
+        )
+    return drawn
+
+
+def problems(space: SearchSpace, setting: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
+    """Each name in `setting` whose value the space cannot take, and why."""
+    schemes = space.space.schemes
+    scheme = setting.get("scheme", schemes[0] if len(schemes) == 1 else None)
+    for name, value in setting.items():
+        why = _problem(space, scheme, name, value)
+        if why is not None:
+            yield name, why
+
+
+def _problem(space: SearchSpace, scheme: Value | None, name: str, value: Value) -> str | None:
+    entry = space.space.named().get(name)
+    if entry is None:
+        return "is no entry of the space"
+    if isinstance(entry, ByScheme) and scheme not in entry.by_scheme:
+        return "needs the scheme beside it" if scheme is None else f"has no entry for {scheme}"
+    parameters = {parameter.name: parameter for parameter in space.parameters()}
+    varied = parameters.get(f"{name}_{scheme}", parameters.get(name))
+    if varied is not None:
+        return _outside(varied, value)
+    known = next((one for one in space.space.schemes if one == scheme), space.space.schemes[0])
+    fixed = entries.label(entries.first(entry, scheme=known))
+    return None if _same(value, fixed) else f"{value!r} is not the space's {fixed!r}"
+
+
+def _outside(parameter: Parameter, value: Value) -> str | None:
+    if parameter.choices is not None:
+        if any(_same(value, choice) for choice in parameter.choices):
+            return None
+        return f"{value!r} is not one of {', '.join(map(str, parameter.choices))}"
+    low, high, step = parameter.low, parameter.high, parameter.step
+    assert low is not None
+    assert high is not None
+    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
+        steps = (value - low) / step if step else 0.0
+        whole = not parameter.integer or float(value).is_integer()
+        if whole and math.isclose(steps, round(steps), abs_tol=1e-6):
+            return None
+    every = f" by steps of {step:g}" if step else ""
+    return f"{value!r} is not in [{low:g}, {high:g}]{every}"
+
+
+def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
+    """What of `spec`, a trial of any space, is for this one to vary."""
+    pruning, training = spec.pruning, spec.training
+    assert pruning is not None
+    assert training is not None
+    found: dict[str, object] = {"start": spec.start}
+    found |= {name: getattr(pruning, name) for name in vars(pruning)}
+    found |= {name: entries.label(getattr(training, name)) for name in vars(training)}
+    found |= {f"cut_{name}": getattr(spec.cuts[0], name) for name in ("energy", "value", "speedup")}
+    shared = ("spread", "multiple", "calibration_images", "reestimate_batch_norm")
+    found |= {name: getattr(spec.cuts[0], name) for name in (*shared, "batch_norm_images")}
+    found["period"] = "never" if pruning.period is None else pruning.period
+    varying = {p.name.removesuffix(f"_{p.scheme}") for p in space.parameters()}
+    own = {
+        name: value
+        for name, value in found.items()
+        if name in varying | {"scheme", "nuclear_weight"}
+        and isinstance(value, bool | int | float | str)
+    }
+    kept = _per_step(space, own)
+    return {name: value for name, value in kept.items() if name in varying | {"scheme"}}
+
+
+def _per_step(space: SearchSpace, setting: Mapping[str, Value]) -> dict[str, Value]:
+    """`setting` with its nuclear weight as the space has it."""
+    found = dict(setting)
+    weight, period = found.get("nuclear_weight"), found.get("period")
+    if space.space.nuclear_weight_per_step is not None and isinstance(weight, float):
+        del found["nuclear_weight"]
+        if isinstance(period, int):
+            found["nuclear_weight_per_step"] = weight / period
+    return found
+
+
+def _same(one: Value, other: Value) -> bool:
+    return one == other and isinstance(one, bool) == isinstance(other, bool)

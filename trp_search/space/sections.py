@@ -1,0 +1,88 @@
+"""The sections of a search space beside what varies: cuts, early ends, sampler, resources."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trp_search.records import PositiveInt, Share, Speedup
+from trp_search.space.varied import Images, Strict
+
+
+class Curve(Strict):
+    """Further cuts of every trained network, which cost no training.
+
+    They race: all are scored on some validation images, those that are not behind on all.
+
+    Attributes:
+        speedups: budgets, each met by the best scheme in each layer; what is out of reach is left
+            out. The plain network is cut at these as well.
+        energies: shares of energy kept under the trial's own scheme.
+        images: validation images of the first round.
+        calibration_images: training images whose activations weigh what the budgets' cuts lose.
+        tell: whether Optuna hears of them, as further trials with the cut as a parameter.
+    """
+
+    speedups: tuple[Speedup, ...] = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+    energies: tuple[Share, ...] = (0.98, 0.9, 0.8)
+    images: PositiveInt = 1000
+    calibration_images: Images = 256
+    tell: bool = False
+
+
+class Rungs(Strict):
+    """Where running trials are compared, so that those behind stop (successive halving).
+
+    Attributes:
+        first: epochs of a trial before the first rung.
+        factor: each next rung is this many times later, and of those that reached one the best
+            1 in this many go on.
+        keep_front: whether what nothing at its rung dominates goes on in any case.
+    """
+
+    first: PositiveInt = 1
+    factor: Annotated[float, Field(gt=1, le=100)] = 3.0
+    keep_front: bool = True
+
+    def epochs(self, total: int) -> tuple[int, ...]:
+        """The rungs of a training of `total` epochs, its end not among them."""
+        found: list[int] = []
+        at = float(self.first)
+        while math.ceil(at) < total:
+            found.append(math.ceil(at))
+            at *= self.factor
+        return tuple(dict.fromkeys(found))
+
+
+class Patience(Strict):
+    """When a search stops before its last trial: the front hardly grows any more.
+
+    Attributes:
+        trials: how many of the last trials are looked at.
+        gain: it stops when they added less than this share of the hypervolume each.
+    """
+
+    trials: PositiveInt
+    gain: Annotated[float, Field(gt=0, lt=1)] = 0.001
+
+
+class Sampler(Strict):
+    """Who proposes settings.
+
+    Attributes:
+        startup: trials drawn at random before TPE models anything.
+        population: trials of one NSGA-II generation.
+    """
+
+    name: Literal["tpe", "nsga2", "random"] = "tpe"
+    startup: PositiveInt
+    population: Annotated[int, Field(ge=2)]
+
+
+class Resources(Strict):
+    """What one trial is given; part of a GPU lets that many trials share one."""
+
+    cpus: PositiveInt = 1
+    gpus: Annotated[float, Field(ge=0, le=1)] = 0.0
