@@ -8,7 +8,8 @@
 
 `accuracy` cuts a trial's stored weights to 1.5, 2, 3 and 4 times fewer multiply-adds and scores
 them on test images, which are used to compare alone: nothing is chosen by them. `price` cuts
-torchvision's ResNet-18 at 224 pixels, calibration included, each time in a process of its own.
+ResNet-20 at 32 pixels and torchvision's ResNet-18 at 224, calibration included, each time in a
+process of its own.
 """
 
 from __future__ import annotations
@@ -27,14 +28,13 @@ from typing import get_args
 
 import pandas as pd
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from trp_search.errors import InputError
 from trp_search.evaluation import evaluate
 from trp_search.lowrank.analysis import Analysis, analyse
 from trp_search.lowrank.decompose import cut
-from trp_search.records import Cut, CutScheme, Spread
+from trp_search.records import Cut, CutScheme, NetworkSpec, Spread
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.store import RunFolder
 from trp_search.training.checkpoint import load_tensors
@@ -43,6 +43,7 @@ from trp_search.workloads import data, networks
 BUDGETS = (1.5, 2.0, 3.0, 4.0)
 SCHEMES: tuple[CutScheme, ...] = get_args(CutScheme)[::-1]
 SPREADS: tuple[Spread, ...] = get_args(Spread)
+SIDES = {"resnet20": 32, "resnet18": 224}
 WEIGHTED = ("weights", "activations")
 FIELDS = (
     "trial",
@@ -171,27 +172,33 @@ def show(path: Path) -> None:
 
 def price(threads: int) -> None:
     """Seconds and memory of one whole cut at 2x, per scheme and weighting."""
-    print(f"torchvision resnet18, 224 pixels, knapsack at 2x, {threads} threads, 256 images")
-    print(f"{'scheme':<10} {'weighted by':<12} {'seconds':>8} {'GB beyond the network':>22}")
+    print(f"knapsack at 2x, {threads} threads, 256 images")
+    print(f"{'network':<9} {'scheme':<10} {'weighted by':<12} {'seconds':>8} {'GB beyond it':>13}")
     context = multiprocessing.get_context("spawn")
-    for scheme, weighted in itertools.product(SCHEMES, (False, True)):
+    for name, scheme, weighted in itertools.product(SIDES, SCHEMES, (False, True)):
         with context.Pool(1) as pool:
-            seconds, memory = pool.apply(_price, (scheme, weighted, threads))
+            seconds, memory = pool.apply(_price, (name, scheme, weighted, threads))
         by = "activations" if weighted else "weights"
-        print(f"{scheme:<10} {by:<12} {seconds:>8.1f} {memory:>22.2f}")
+        print(f"{name:<9} {scheme:<10} {by:<12} {seconds:>8.1f} {memory:>13.2f}", flush=True)
 
 
-def _price(scheme: CutScheme, weighted: bool, threads: int) -> tuple[float, float]:  # noqa: FBT001
+def _price(
+    name: str,
+    scheme: CutScheme,
+    weighted: bool,  # noqa: FBT001
+    threads: int,
+) -> tuple[float, float]:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    network = torchvision.models.resnet18().eval()
-    example = torch.zeros(1, 3, 224, 224)
+    side = SIDES[name]
+    network = networks.build(NetworkSpec(name=name), channels=3, classes=1000).eval()
+    example = torch.zeros(1, 3, side, side)
     with torch.no_grad():
         network(example)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.perf_counter()
     # Made batch by batch, as a stream of images is.
-    images = (torch.randn(32, 3, 224, 224) for _ in range(8)) if weighted else None
+    images = (torch.randn(32, 3, side, side) for _ in range(8)) if weighted else None
     analysis: Analysis = analyse(network, example, scheme=scheme, layers="all", calibration=images)
     cut(analysis, Cut(scheme=scheme, speedup=2.0))
     seconds = time.perf_counter() - began
