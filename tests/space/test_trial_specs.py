@@ -295,3 +295,32 @@ def test_the_plain_networks_budgets_need_no_entry_for_a_scheme_that_is_not_drawn
     entries = "space: {scheme: spatial, energy: 0.9, layers: {by_scheme: {spatial: all}}}"
     race = loaded(tmp_path, f"{FIXED}{entries}\n{CURVE}").baseline_spec().race
     assert [(cut.speedup, cut.layers) for cut in race] == [(2.0, "all"), (3.5, "all")]
+
+
+def test_rungs_are_those_of_the_trials_own_training_and_the_plain_network_has_none(tmp_path):
+    space = loaded(
+        tmp_path,
+        "workload: {network: small_resnet, data: digits}\ntraining: {epochs: 40}\n"
+        "space: {energy: 0.9, training: {epochs: [4, 12]}}\nrungs: {first: 1, factor: 3}\n",
+    )
+    found = [space.trial_spec({"epochs": n}, name="0", repeat=0).rungs for n in (4, 12)]
+    assert found == [(1, 3), (1, 3, 9)]
+    assert space.baseline_spec().rungs == ()
+
+
+@pytest.mark.parametrize(
+    ("entries", "problem"),
+    [
+        ("rungs: {}\nrepeats: 2", "rungs: compare single trainings, and repeats is more than 1"),
+        ("rungs: {factor: 1}", "rungs.factor: 1 is not in (1, 100]"),
+        (
+            "rungs: {by: [speed]}",
+            "rungs.by[0]: 'speed' is not one of accuracy, speedup, parameters",
+        ),
+        ("patience: {gain: 0.1}", "patience.trials: is missing; it takes a whole number"),
+    ],
+)
+def test_how_a_search_ends_early_is_checked(tmp_path, entries, problem):
+    with pytest.raises(InputError) as caught:
+        loaded(tmp_path, f"{FIXED}{entries}")
+    assert str(caught.value).startswith(f"{tmp_path / 'x.yaml'}: {problem}")

@@ -17,6 +17,7 @@ from ray.tune.experiment import Trial
 
 from trp_search import pareto, report
 from trp_search.errors import InputError, SearchError
+from trp_search.objectives import OBJECTIVES
 from trp_search.records import EpochReport, Point, TrialResult
 from trp_search.search import cluster
 from trp_search.search.environment import write_environment
@@ -256,7 +257,8 @@ def _halving(space: SearchSpace, folder: RunFolder) -> Halving | None:
         return None
     names = folder.trial_names()
     reports = (report for name in names for report in folder.trial(name).read_epochs())
-    return Halving(space.rungs, space.objective_list, reports=reports)
+    compared = [OBJECTIVES[name] for name in space.rungs.by or space.objectives]
+    return Halving(space.rungs, compared, reports=reports)
 
 
 class _Page:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from trp_search.objectives import Name
 from trp_search.records import PositiveInt, Share, Speedup
 from trp_search.space.varied import Images, Strict
 
@@ -40,11 +41,13 @@ class Rungs(Strict):
         factor: each next rung is this many times later, and of those that reached one the best
             1 in this many go on.
         keep_front: whether what nothing at its rung dominates goes on in any case.
+        by: the objectives compared; all of the search's by default.
     """
 
     first: PositiveInt = 1
     factor: Annotated[float, Field(gt=1, le=100)] = 3.0
     keep_front: bool = True
+    by: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
 
     def epochs(self, total: int) -> tuple[int, ...]:
         """The rungs of a training of `total` epochs, its end not among them."""
