@@ -54,15 +54,15 @@ BASE: dict[str, Any] = {
     "concurrency": 2,
     "trials": EPOCHS // 10,
 }
-PAPER = {
+PAPER: dict[str, Any] = {
     "space": {
         "energy": {"low": 0.8, "high": 0.99},
         "nuclear_weight_per_step": {"low": 1.0e-6, "high": 3.0e-4, "log": True},
-        "training": {"learning_rate": {"low": 0.03, "high": 0.3, "log": True}},
+        "training": {"epochs": None, "learning_rate": {"low": 0.03, "high": 0.3, "log": True}},
     },
     "curve": {"speedups": [], "energies": []},
 }
-OURS = {
+OURS: dict[str, Any] = {
     "space": {
         "start": "baseline",
         "energy": {"low": 0.8, "high": 0.99},
@@ -81,7 +81,10 @@ ARMS: dict[str, tuple[Mapping[str, Any], ...]] = {
     "rungs": (OURS, {"rungs": {"first": 1}}),
     "scratch": (
         OURS,
-        {"space": {"start": "scratch", "training": PAPER["space"]["training"]}, "trials": 40},
+        {
+            "space": {"start": "scratch", "training": PAPER["space"]["training"]},
+            "trials": BASE["trials"],
+        },
     ),
 }
 CONTROLS = {"plain": BASE["training"]["epochs"], "longer": EPOCHS + BASE["training"]["epochs"]}
@@ -105,9 +108,11 @@ def space_of(arm: str, seed: int, place: Path) -> SearchSpace:
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(one)
     for key, value in other.items():
-        inner = found.get(key)
-        nested = isinstance(inner, Mapping) and isinstance(value, Mapping)
-        found[key] = _merged(inner, value) if nested else value
+        inner = found.get(key, {})
+        if isinstance(inner, Mapping) and isinstance(value, Mapping):
+            found[key] = _merged(inner, value)
+        else:
+            found[key] = value
     return {key: value for key, value in found.items() if value is not None}
 
 

@@ -201,6 +201,14 @@ def test_a_refit_trains_on_validation_too_and_is_scored_on_test(finished):
     assert [p.id for p in finished.read_points()].count("refit-0") == 1
 
 
+def test_a_refit_does_not_look_where_it_stands(tmp_path, finished):
+    folder = RunFolder(path=shutil.copytree(finished.path, tmp_path / "run"))
+    place = folder.trial("0")
+    write_whole(place.spec, to_json(dataclasses.replace(place.read_spec(), rungs=(1, 2))))
+    *reports, _ = refit(folder, "0")
+    assert all(report.standing is None for report in reports)
+
+
 def test_only_a_trials_point_can_be_refitted(finished):
     with pytest.raises(InputError, match="a baseline point has no setting to refit"):
         next(iter(refit(finished, "baseline")))

@@ -27,7 +27,12 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
     spec = trial.on_this_machine(folder.trial(point.trial).read_spec())
     recipe = trial.on_this_machine(folder.trial("baseline").read_spec())
     final = dataclasses.replace(
-        spec, name=f"refit-{point_id}", cuts=(point.cut,), race=(), fit_on_validation=True
+        spec,
+        name=f"refit-{point_id}",
+        cuts=(point.cut,),
+        race=(),
+        rungs=(),
+        fit_on_validation=True,
     )
     if spec.start == "baseline" and recipe.training is not None:
         final = dataclasses.replace(final, baseline=f"{final.name}-plain")

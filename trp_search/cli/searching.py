@@ -97,7 +97,10 @@ def _conclude(run: RunFolder, space: SearchSpace) -> None:
     front = front_of(points, space, space.objective_list)
     baseline = next((point for point in points if point.role == "baseline"), None)
     trials = count(len({p.trial for p in points if p.role == "trial"}), "scored trial")
-    line(f"Done: {trials}, {len(front)} on the front", style="bold")
+    results = [run.trial(name).read_result() for name in run.trial_names()]
+    stopped = sum(result is not None and result.ending == "stopped" for result in results)
+    early = f", {stopped} stopped at a rung" if stopped else ""
+    line(f"Done: {trials}{early}, {len(front)} on the front", style="bold")
     if front:
         OUT.print(point_table(front, baseline=baseline, tests=run.read_tests()))
     line()
