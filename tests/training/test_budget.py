@@ -139,3 +139,13 @@ def test_wide_layers_are_projected_to_the_budget_and_not_far_below(speedup):
     )
     dense = sum(layer.weight.numel() for layer in wide)
     assert speedup <= dense / used <= 1.02 * speedup
+
+
+def test_where_no_layer_is_selected_a_budget_of_one_changes_nothing():
+    pair = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    before = [layer.weight.clone() for layer in pair]
+    pruning = TrainedRankPruning(
+        pair, speedup=1.0, layers="kxk", period=1, example_input=torch.zeros(1, 8)
+    )
+    pruning.before_forward()
+    assert all(torch.equal(old, layer.weight) for old, layer in zip(before, pair, strict=True))

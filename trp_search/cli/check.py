@@ -8,6 +8,7 @@ from rich.table import Table
 
 from trp_search.cli.arguments import Space
 from trp_search.cli.console import OUT, line, pairs, warn
+from trp_search.cli.tables import mark
 from trp_search.cli.words import amount, command, duration
 from trp_search.report.words import percent, times
 from trp_search.space import SearchSpace, load_space
@@ -73,15 +74,15 @@ def _layers(space: SearchSpace, found: Survey) -> None:
     line()
     line("Best each layer could do, at rank 1 (multiply-adds before / after)", style="bold")
     OUT.print(table)
-    for reason, mark in notes.items():
-        line(f"  {mark}  dense: {reason}", style="dim")
+    for reason, letters in notes.items():
+        line(f"  {letters}  dense: {reason}", style="dim")
 
 
 def _best(layer: SurveyedLayer, scheme: str, notes: dict[str, str]) -> str:
     reach = layer.reach[scheme]
     if reach.reason is None:
         return times(layer.macs / reach.macs)
-    return notes.setdefault(reach.reason, f"({'abcdefghijklmnopqrstuvwxyz'[len(notes) % 26]})")
+    return mark(notes, reach.reason)
 
 
 def _reach(space: SearchSpace, found: Survey) -> None:

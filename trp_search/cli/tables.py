@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from string import ascii_lowercase
 
 from rich.table import Table
 
@@ -51,8 +52,7 @@ def layer_table(point: Point) -> tuple[Table, list[str]]:
     marks: dict[str, str] = {}
     for layer in point.layers:
         if layer.scheme is None:
-            mark = marks.setdefault(layer.reason or "", "abcdefghijklmnopqrstuvwxyz"[len(marks)])
-            table.add_row(layer.name, f"dense ({mark})", style="dim")
+            table.add_row(layer.name, f"dense {mark(marks, layer.reason or '')}", style="dim")
             continue
         kept = layer.kept.get(layer.scheme)
         table.add_row(
@@ -62,7 +62,15 @@ def layer_table(point: Point) -> tuple[Table, list[str]]:
             percent(layer.macs / layer.dense_macs),
             "-" if kept is None else percent(kept),
         )
-    return table, [f"({mark}) {reason}" for reason, mark in marks.items()]
+    return table, [f"{letters} {reason}" for reason, letters in marks.items()]
+
+
+def mark(marks: dict[str, str], reason: str) -> str:
+    """What stands for `reason` in a table: (a), (b), ... (z), (aa), written down in `marks`."""
+    if reason not in marks:
+        turns, place = divmod(len(marks), len(ascii_lowercase))
+        marks[reason] = f"({ascii_lowercase[place] * (turns + 1)})"
+    return marks[reason]
 
 
 def _change(point: Point, baseline: Point | None) -> str:

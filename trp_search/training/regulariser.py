@@ -139,7 +139,7 @@ class TrainedRankPruning:
 
     def _kept(self, found: dict[Shape, Spectra]) -> dict[Shape, Tensor]:
         """What a truncation keeps, one mask for each shape."""
-        if self._plan is None:
+        if self._plan is None or not found:
             return {shape: one.kept(self._settings.energy) for shape, one in found.items()}
         counts = [len(self._groups[shape]) for shape in found]
         lost = [one.lost(layers=count) for one, count in zip(found.values(), counts, strict=True)]
