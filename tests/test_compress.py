@@ -184,13 +184,23 @@ def test_a_run_in_use_is_refused(folder):
         recut(folder, "baseline", budget(2.0))
 
 
-def test_weights_from_a_file_are_not_trained(space, folder, tmp_path):
-    outside = tmp_path / "plain.safetensors"
+def exported(folder, place):
+    """The plain network's weights as a file of their own, and what it holds."""
     state = safetensors.torch.load_file(folder.trial("baseline").weights)
-    safetensors.torch.save_file(state, outside)
-    workload = dataclasses.replace(space.workload, weights=str(outside))
+    safetensors.torch.save_file(state, place / "plain.safetensors")
+    return place / "plain.safetensors", state
+
+
+def brings(space, weights):
+    """The space with a plain network that is brought along."""
+    workload = dataclasses.replace(space.workload, weights=str(weights))
+    return changed(space, workload=workload)
+
+
+def test_weights_from_a_file_are_not_trained(space, folder, tmp_path):
+    outside, state = exported(folder, tmp_path)
     brought = RunFolder(path=tmp_path / "run")
-    items = list(compress(changed(space, workload=workload), brought, budget(2.0)))
+    items = list(compress(brings(space, outside), brought, budget(2.0)))
     assert items[0].failed is None
     assert kinds(items) == [TrialResult, Point]
     assert brought.trial("baseline").read_epochs() == []
@@ -200,12 +210,8 @@ def test_weights_from_a_file_are_not_trained(space, folder, tmp_path):
 
 
 def test_weights_that_changed_since_are_refused(space, folder, tmp_path):
-    outside = tmp_path / "plain.safetensors"
-    state = safetensors.torch.load_file(folder.trial("baseline").weights)
-    safetensors.torch.save_file(state, outside)
-    workload = dataclasses.replace(space.workload, weights=str(outside))
-    brought = RunFolder(path=tmp_path / "run")
-    own = changed(space, workload=workload)
+    outside, state = exported(folder, tmp_path)
+    brought, own = RunFolder(path=tmp_path / "run"), brings(space, outside)
     assert kinds(compress(own, brought, budget(2.0))) == [TrialResult, Point]
     assert kinds(compress(own, brought, budget(2.5))) == [TrialResult, Point]
     state["fc.weight"] += 1
@@ -219,12 +225,11 @@ def test_weights_that_changed_since_are_refused(space, folder, tmp_path):
 
 def test_a_plain_network_that_failed_is_tried_again(space, tmp_path):
     lost = tmp_path / "plain.safetensors"
-    workload = dataclasses.replace(space.workload, weights=str(lost))
-    folder, without = RunFolder(path=tmp_path / "run"), changed(space, workload=workload)
+    folder, without = RunFolder(path=tmp_path / "run"), brings(space, lost)
     (result,) = compress(without, folder, budget(2.0))
     assert "is no file" in result.failed
     assert folder.read_points() == []
-    state = trial.networks.build(workload.network, channels=1, classes=10).state_dict()
+    state = trial.networks.build(space.workload.network, channels=1, classes=10).state_dict()
     safetensors.torch.save_file(state, lost)
     result, *_ = compress(without, folder, budget(2.0))
     assert result.failed is None

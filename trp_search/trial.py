@@ -25,6 +25,7 @@ from trp_search.records import (
 )
 from trp_search.scoring import survey
 from trp_search.scoring.candidate import (
+    Cost,
     Cuts,
     RefusedError,
     Scored,
@@ -80,7 +81,7 @@ def _train_and_score(
     if spec.training is not None:
         for report in train(network, _job(spec, spec.training, place, splits)):
             at_rung = report.epoch in spec.rungs
-            standing = _standing(network, splits, spec) if at_rung else None
+            standing = _standing(network, splits, spec, dense) if at_rung else None
             told = dataclasses.replace(report, standing=standing)
             append_record(place.epochs, told)
             yield told
@@ -91,13 +92,13 @@ def _train_and_score(
     return TrialResult(trial=spec.name, points=points, refused=refused, seconds=seconds)
 
 
-def _standing(network: nn.Module, splits: data.Splits, spec: TrialSpec) -> Standing:
+def _standing(network: nn.Module, splits: data.Splits, spec: TrialSpec, dense: Cost) -> Standing:
     """What the trial's own cut would be, were the training over."""
     scored = Cuts(network, splits).score(spec.cuts[0], images=spec.race_images)
     cost = scored.made.cost
     return Standing(
         accuracy=scored.validation.accuracy,
-        speedup=cost_of(network, splits).macs / cost.macs,
+        speedup=dense.macs / cost.macs,
         parameters=cost.parameters,
     )
 
@@ -154,8 +155,7 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
 def check_reach(spec: TrialSpec, cut: Cut) -> None:
     """Raises InputError where no weights of the plain network could be cut so; trains nothing."""
     network = _build(spec).eval()
-    shape = data.describe(spec.workload.data)
-    image = torch.zeros(1, shape.channels, shape.height, shape.width)
+    image = example(data.describe(spec.workload.data), "cpu")
     survey.check_reach(network, image, cut)
 
 
@@ -270,7 +270,7 @@ def _job(spec: TrialSpec, training: Training, place: TrialFolder, splits: data.S
         name=spec.name,
         train=splits.train,
         validation=splits.validation,
-        example_input=example(splits, spec.device),
+        example_input=example(splits.shape, spec.device),
         training=training,
         pruning=spec.pruning,
         checkpoint=place.checkpoint,

@@ -13,6 +13,7 @@ from torch.nn import functional
 from trp_search.errors import InputError
 from trp_search.evaluation import threads
 from trp_search.records import Layers, TrialSpec
+from trp_search.scoring.candidate import example
 from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, Value
 from trp_search.workloads import data, networks
@@ -25,7 +26,7 @@ def plain_network(space: SearchSpace) -> tuple[nn.Module, Tensor, data.Shape]:
     """The network with any weights, one blank image for it, and the shape of the data."""
     shape = data.describe(space.workload.data)
     network = networks.build(space.workload.network, channels=shape.channels, classes=shape.classes)
-    return network, torch.zeros(1, shape.channels, shape.height, shape.width), shape
+    return network, example(shape, "cpu"), shape
 
 
 def training_images(space: SearchSpace) -> tuple[int | None, str]:

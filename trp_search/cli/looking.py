@@ -10,7 +10,7 @@ from trp_search.cli.console import OUT, line, pairs
 from trp_search.cli.tables import point_table
 from trp_search.cli.words import command, here
 from trp_search.records import EpochReport, TrialResult
-from trp_search.report import contents, rows
+from trp_search.report import contents, history, rows
 from trp_search.report.words import count, percent
 from trp_search.store import RunFolder
 
@@ -56,11 +56,10 @@ def _plain(read: contents.Contents, built: rows.Rows) -> str:
 
 
 def _counts(trials: Mapping[str, TrialResult | None]) -> str:
-    ended = [result for result in trials.values() if result is not None]
-    amounts = {"scored": sum(bool(result.points) for result in ended)}
-    for kind in ("failed", "diverged", "stopped"):
-        amounts[kind] = sum(result.ending == kind for result in ended)
-    amounts["unfinished"] = len(trials) - len(ended)
+    ends = history.ends(trials)
+    amounts: dict[str, int] = {"scored": ends.counts["finished"]}
+    amounts |= {kind: ends.counts[kind] for kind in ("failed", "diverged", "stopped")}
+    amounts["unfinished"] = ends.unfinished
     return ", ".join(f"{number} {name}" for name, number in amounts.items() if number) or "none yet"
 
 

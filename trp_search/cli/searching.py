@@ -17,6 +17,7 @@ from trp_search.cli.watch import front_of
 from trp_search.cli.words import command, here
 from trp_search.errors import TrpSearchError
 from trp_search.records import Point
+from trp_search.report import history
 from trp_search.report.words import count
 from trp_search.space import SearchSpace, changed, load_space
 from trp_search.store import RunFolder
@@ -97,8 +98,8 @@ def _conclude(run: RunFolder, space: SearchSpace) -> None:
     front = front_of(points, space, space.objective_list)
     baseline = next((point for point in points if point.role == "baseline"), None)
     trials = count(len({p.trial for p in points if p.role == "trial"}), "scored trial")
-    results = [run.trial(name).read_result() for name in run.trial_names()]
-    stopped = sum(result is not None and result.ending == "stopped" for result in results)
+    results = {name: run.trial(name).read_result() for name in run.trial_names()}
+    stopped = history.ends(results).counts["stopped"]
     early = f", {stopped} stopped at a rung" if stopped else ""
     line(f"Done: {trials}{early}, {len(front)} on the front", style="bold")
     if front:

@@ -6,18 +6,16 @@ Nothing here knows of networks or kernels.
 
 from __future__ import annotations
 
-import heapq
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, final
 
-import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from trp_search.lowrank.frontiers import (
-    best_drop,
+    dropped,
     filled,
     frontiers,
     lost,
@@ -82,11 +80,9 @@ class Knapsack(BudgetRule):
     @override
     def choose(self, options: Options, budget: float) -> Tensor:
         rows = frontiers(options.cost, options.error)
-        starts = (relaxed(options.cost, options.error, budget), Greedy().choose(options, budget))
-        ends = [
-            filled(rows, refined(rows, places_of(rows, options.costs(start)), budget), budget)
-            for start in starts
-        ]
+        chosen = relaxed(options.cost, options.error, budget)
+        starts = places_of(rows, options.costs(chosen)), filled(rows, dropped(rows, budget), budget)
+        ends = [filled(rows, refined(rows, start, budget), budget) for start in starts]
         return options_at(rows, min(ends, key=lambda places: lost(rows, places)))
 
 
@@ -102,17 +98,7 @@ class Greedy(BudgetRule):
     @override
     def choose(self, options: Options, budget: float) -> Tensor:
         rows = frontiers(options.cost, options.error)
-        places = [len(row.cost) - 1 for row in rows]
-        spent = sum(row.cost[-1] for row in rows)
-        queue = [(*best_drop(row, len(row.cost) - 1), layer) for layer, row in enumerate(rows)]
-        heapq.heapify(queue)
-        while spent > budget:
-            ratio, place, layer = heapq.heappop(queue)
-            assert ratio < np.inf, "the budget is below the least cost"
-            spent -= rows[layer].cost[places[layer]] - rows[layer].cost[place]
-            places[layer] = place
-            heapq.heappush(queue, (*best_drop(rows[layer], place), layer))
-        return options_at(rows, filled(rows, places, budget))
+        return options_at(rows, filled(rows, dropped(rows, budget), budget))
 
 
 @final

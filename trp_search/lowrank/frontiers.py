@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,12 +25,19 @@ def frontiers(cost: Tensor, error: Tensor) -> list[Frontier]:
     """One for each row of the (L, K) tables; infinite costs are no options."""
     rows = []
     for costs, errors in zip(cost.cpu().numpy(), error.cpu().numpy(), strict=True):
-        order = np.lexsort((errors, costs))
-        order = order[np.isfinite(costs[order])]
-        best = np.minimum.accumulate(errors[order])
-        order = order[np.r_[True, best[1:] < best[:-1]]]
+        order = _unbeaten(costs, errors, most=np.finfo(float).max)
         rows.append(Frontier(option=order, cost=costs[order], error=errors[order]))
     return rows
+
+
+def _unbeaten(
+    cost: NDArray[np.float64], error: NDArray[np.float64], *, most: float
+) -> NDArray[np.int64]:
+    """Where costs up to `most` are that no cheaper one's error reaches, the cheapest first."""
+    order = np.lexsort((error, cost))
+    order = order[cost[order] <= most]
+    best = np.minimum.accumulate(error[order])
+    return order[np.r_[True, best[1:] < best[:-1]]]
 
 
 def places_of(rows: list[Frontier], costs: Sequence[float]) -> list[int]:
@@ -56,7 +64,7 @@ def _left(rows: list[Frontier], places: list[int], budget: float) -> float:
     return budget - sum(float(row.cost[place]) for row, place in zip(rows, places, strict=True))
 
 
-def best_drop(row: Frontier, place: int) -> tuple[float, int]:
+def _best_drop(row: Frontier, place: int) -> tuple[float, int]:
     """The relative loss of energy per cost saved of the best cheaper place, and that place."""
     if place == 0:
         return np.inf, 0
@@ -64,6 +72,21 @@ def best_drop(row: Frontier, place: int) -> tuple[float, int]:
     ratios = (kept[place] - kept[:place]) / (row.cost[place] - row.cost[:place])
     best = int(ratios.argmin())
     return float(ratios[best]), best
+
+
+def dropped(rows: list[Frontier], budget: float) -> list[int]:
+    """From dense, the drop that costs least energy per cost saved, until the budget is met."""
+    places = [len(row.cost) - 1 for row in rows]
+    spent = sum(row.cost[-1] for row in rows)
+    queue = [(*_best_drop(row, len(row.cost) - 1), layer) for layer, row in enumerate(rows)]
+    heapq.heapify(queue)
+    while spent > budget:
+        ratio, place, layer = heapq.heappop(queue)
+        assert ratio < np.inf, "the budget is below the least cost"
+        spent -= rows[layer].cost[places[layer]] - rows[layer].cost[place]
+        places[layer] = place
+        heapq.heappush(queue, (*_best_drop(rows[layer], place), layer))
+    return places
 
 
 def filled(rows: list[Frontier], places: list[int], budget: float) -> list[int]:
@@ -100,10 +123,7 @@ def refined(rows: list[Frontier], places: list[int], budget: float) -> list[int]
     for layer, (row, window) in enumerate(zip(rows, windows, strict=True)):
         cost = np.add.outer(costs, row.cost[window]).ravel()
         error = np.add.outer(errors, row.error[window]).ravel()
-        order = np.lexsort((error, cost))
-        order = order[cost[order] <= budget - sum(cheapest[layer + 1 :])]
-        best = np.minimum.accumulate(error[order])
-        order = order[np.r_[True, best[1:] < best[:-1]]]
+        order = _unbeaten(cost, error, most=budget - sum(cheapest[layer + 1 :]))
         cells = (cost[order] / budget * _STATES).astype(int)
         order = order[np.r_[cells[1:] != cells[:-1], True]]
         costs, errors = cost[order], error[order]

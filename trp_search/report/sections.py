@@ -103,8 +103,8 @@ def rank_table(found: Rows) -> Section | None:
         return None
     what = "front point" if found.front else "cut of the plain network"
     height = f"height: {80 + 20 * len(table.layers)}px"
-    label = f"Share of the full rank kept in {words.count(len(table.layers), 'layer')} by each of "
-    label += f"{len(table.rows)}: one column per {what}."
+    label = f"Share of the full rank kept in {words.count(len(table.layers), 'layer')}: "
+    label += f"{words.count(len(table.rows), 'column')}, one per {what}."
     text = f"""<section aria-labelledby="ranks-title">
 <h2 id="ranks-title">Ranks, layer by layer</h2>
 <p class="note">One column per {what}. Kept of the full rank:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from trp_search.report import history, words
 from trp_search.report.contents import Contents
@@ -90,20 +90,8 @@ def endings(contents: Contents) -> Section | None:
     found = history.ends(contents.results).reasons
     if not found:
         return None
-    lines = "\n".join(
-        f'<tr><td>{reason.ending}</td><td class="reason">{safe(reason.text)}</td>'
-        f"<td>{safe(words.some(reason.trials))}</td></tr>"
-        for reason in found
-    )
-    return Section(
-        html=f"""<section aria-labelledby="endings-title">
-<h2 id="endings-title">Trials without a point</h2>
-<table><thead><tr><th scope="col">How</th><th scope="col">Reason</th>
-<th scope="col">Trials</th></tr></thead><tbody>
-{lines}
-</tbody></table>
-</section>"""
-    )
+    lines = [(reason.ending, reason.text, reason.trials) for reason in found]
+    return _reasons("endings", "Trials without a point", "How", lines)
 
 
 def left_out(contents: Contents) -> Section | None:
@@ -114,17 +102,25 @@ def left_out(contents: Contents) -> Section | None:
             trials.setdefault((cut, reason), []).append(name)
     if not trials:
         return None
-    lines = "\n".join(
-        f'<tr><td>{safe(cut)}</td><td class="reason">{safe(reason)}</td>'
-        f"<td>{safe(words.some(names))}</td></tr>"
-        for (cut, reason), names in trials.items()
+    lines = [(cut, reason, names) for (cut, reason), names in trials.items()]
+    return _reasons("left-out", "Further cuts that were left out", "Cut", lines)
+
+
+def _reasons(
+    name: str, title: str, head: str, lines: Iterable[tuple[str, str, Sequence[str]]]
+) -> Section:
+    """What came to no point: a word for it, the reason, the trials."""
+    body = "\n".join(
+        f'<tr><td>{safe(what)}</td><td class="reason">{safe(reason)}</td>'
+        f"<td>{safe(words.some(trials))}</td></tr>"
+        for what, reason, trials in lines
     )
     return Section(
-        html=f"""<section aria-labelledby="left-out-title">
-<h2 id="left-out-title">Further cuts that were left out</h2>
-<table><thead><tr><th scope="col">Cut</th><th scope="col">Reason</th>
+        html=f"""<section aria-labelledby="{name}-title">
+<h2 id="{name}-title">{title}</h2>
+<table><thead><tr><th scope="col">{head}</th><th scope="col">Reason</th>
 <th scope="col">Trials</th></tr></thead><tbody>
-{lines}
+{body}
 </tbody></table>
 </section>"""
     )

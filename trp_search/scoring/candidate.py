@@ -16,7 +16,7 @@ from trp_search.lowrank.decompose import Decomposed, cut
 from trp_search.records import Cut, Layer
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.scoring.flops import count
-from trp_search.workloads.data import Splits, Train, Validation
+from trp_search.workloads.data import Shape, Splits, Train, Validation
 
 _BATCH = 256
 _CALIBRATION_BATCH = 32
@@ -187,14 +187,13 @@ def cost_of(network: nn.Module, splits: Splits) -> Cost:
     return Cost(macs=found.macs, parameters=sum(p.numel() for p in network.parameters()))
 
 
-def example(splits: Splits, device: str) -> Tensor:
+def example(shape: Shape, device: str) -> Tensor:
     """One image of zeros, (1, c, h, w)."""
-    shape = splits.shape
     return torch.zeros(1, shape.channels, shape.height, shape.width, device=device)
 
 
 def _example(splits: Splits, network: nn.Module) -> Tensor:
-    return example(splits, str(next(network.parameters()).device))
+    return example(splits.shape, str(next(network.parameters()).device))
 
 
 def _settle_batch_norm(decomposed: Decomposed, cut: Cut, train: Train) -> str:

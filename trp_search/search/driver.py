@@ -23,7 +23,8 @@ from trp_search.search import cluster
 from trp_search.search.environment import write_environment
 from trp_search.search.events import Epoch, Event, Finished, Stage, Started
 from trp_search.search.halving import Halving
-from trp_search.search.proposer import BASELINE, Proposer, number_of
+from trp_search.search.names import BASELINE, number_of
+from trp_search.search.proposer import Proposer
 from trp_search.search.scheduler import JudgingScheduler
 from trp_search.search.searcher import NAME, Listener, StudySearcher
 from trp_search.search.trainable import TrialTrainable, Workplace, score_on_test, sweep
@@ -190,7 +191,7 @@ class _Search:
             tune_config=tune.TuneConfig(
                 num_samples=-1,
                 search_alg=StudySearcher(self._proposer, concurrency=self._concurrency),
-                scheduler=JudgingScheduler(self._goes_on),
+                scheduler=JudgingScheduler(self._goes_on) if self._halving else None,
                 reuse_actors=True,
                 trial_dirname_creator=_directory,
             ),

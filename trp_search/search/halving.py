@@ -45,7 +45,7 @@ class Halving:
             return None  # too few to tell
         values = np.array(list(reached.values()))
         own = list(reached).index(report.trial)
-        if self._keep_front and pareto.ranks(values)[own] == 0:
+        if self._keep_front and pareto.nondominated(values)[own]:
             return None
         place = 1 + list(pareto.order(values)).index(own)
         going_on = max(1, int(len(reached) / self._factor))

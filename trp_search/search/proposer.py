@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from trp_search import pareto
 from trp_search.records import Point, TrialResult, TrialSpec, to_json
 from trp_search.search import derived
 from trp_search.search.derived import is_derived
+from trp_search.search.names import BASELINE, name_of, number_of
+from trp_search.search.patience import stands_still
 from trp_search.search.study import draw, opened
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder, append_record, write_whole
 
-BASELINE = "baseline"
 _FAILURE = "failure"
 _UNFINISHED = "unfinished"
 _FEW = 3
@@ -46,6 +46,9 @@ class Proposer:
         folder: the run; only one proposer may hold it at a time.
         trials: how many trials the study is to have in the end.
         ahead: how many trials may be asked for while all wait for the plain network.
+
+    Attributes:
+        settled: whether the front stands still, so that no more trials are asked for.
     """
 
     def __init__(self, space: SearchSpace, folder: RunFolder, *, trials: int, ahead: int) -> None:
@@ -59,30 +62,30 @@ class Proposer:
         self._asked: dict[int, _Asked] = {}
         self._running: set[str] = set()
         self._streak: dict[int, str] = {}
+        self.settled = False
         self.stop_reason: str | None = None
         self._storage, self._study, told = opened(space, folder)
         complete = [t for t in told if t.state == TrialState.COMPLETE and not is_derived(t)]
         self._complete = len(complete)
         without = self._without()
         failed = [t for t in told if _counts_as_failed(t) and t.number not in without]
-        self._failed = len(failed)
         stopped = [t for t in told if t.state == TrialState.PRUNED]
-        self._pruned = len(stopped)
         self._ended = _in_order([*complete, *stopped, *failed])
         self._has_baseline = self._take_up_baseline()
         for trial in complete:
             # An earlier process may have ended before it told all.
-            names = (_name(trial.number, repeat) for repeat in range(space.repeats))
+            names = (name_of(trial.number, repeat) for repeat in range(space.repeats))
             results = [self._folder.trial(name).read_result() for name in names]
             self._tell_derived(trial.number, [result for result in results if result])
         for trial in told:
             if trial.state == TrialState.RUNNING:
                 self._take_up(Trial(self._study, trial._trial_id))
+        self.settled = stands_still(self._space, self.points, self._ended)
 
     @property
     def done(self) -> int:
         """Trials that ended, well or not."""
-        return self._complete + self._pruned + self._failed
+        return len(self._ended)
 
     @property
     def running(self) -> int:
@@ -113,10 +116,11 @@ class Proposer:
         self._record(result)
         if result.trial == BASELINE:
             self._baseline_came(result)
-            return
-        asked = self._asked[number_of(result.trial)]
-        asked.results[result.trial] = result
-        self._settle(asked)
+        else:
+            asked = self._asked[number_of(result.trial)]
+            asked.results[result.trial] = result
+            self._settle(asked)
+        self.settled = stands_still(self._space, self.points, self._ended)
 
     def give_up(self, reason: str) -> None:
         """Tells Optuna that the trials still open will not be finished; none of them counts."""
@@ -132,21 +136,6 @@ class Proposer:
         """Lets go of the study's file."""
         self._storage.remove_session()
         self._storage.engine.dispose()
-
-    @property
-    def settled(self) -> bool:
-        """Whether the front hardly grew over as many trials as the space has patience for."""
-        patience, plain = self._space.patience, self.points.get(BASELINE)
-        if patience is None or plain is None or len(self._ended) <= patience.trials:
-            return False
-        late = set(self._ended[-patience.trials :])
-        points = [point for point in self.points.values() if self._space.admits(point)]
-        early = [point for point in points if number_of(point.trial) not in late]
-        now, then = (
-            pareto.covered(part, self._space.objective_list, baseline=plain)
-            for part in (points, early)
-        )
-        return now - then < patience.gain * patience.trials * now
 
     def _wanting(self) -> bool:
         return self.done + len(self._asked) < self._trials and not self.settled
@@ -164,7 +153,7 @@ class Proposer:
     def _take_up(self, trial: Trial) -> None:
         drawn = draw(trial, self._space, self._folder)
         specs = tuple(
-            self._space.trial_spec(drawn, name=_name(trial.number, repeat), repeat=repeat)
+            self._space.trial_spec(drawn, name=name_of(trial.number, repeat), repeat=repeat)
             for repeat in range(self._space.repeats)
         )
         asked = _Asked(trial=trial, specs=specs)
@@ -206,6 +195,7 @@ class Proposer:
     def _settle(self, asked: _Asked) -> None:
         if len(asked.results) < len(asked.specs):
             return
+        self._ended.append(asked.trial.number)
         results = [asked.results[spec.name] for spec in asked.specs]
         diverged = [result.diverged for result in results if result.diverged]
         failed = [reason for r in results if not r.diverged and (reason := _reason(r))]
@@ -218,13 +208,11 @@ class Proposer:
         else:
             self._complete_trial(asked.trial, results, diverged=diverged)
         del self._asked[asked.trial.number]
-        self._ended.append(asked.trial.number)
 
     def _prune(self, trial: Trial, reason: str) -> None:
         """A trial that was stopped has no values: what it had by then is not what it can do."""
         trial.set_user_attr("stopped", reason)
         self._study.tell(trial, state=TrialState.PRUNED)
-        self._pruned += 1
         self._streak.clear()
 
     def _fail(self, trial: Trial, reason: str) -> None:
@@ -268,7 +256,6 @@ class Proposer:
 
         Those few do not count when the search is resumed: the cause may be mended by then.
         """
-        self._failed += 1
         alike = re.sub(r"\d+", "#", reason)
         if alike not in self._streak.values():
             self._streak.clear()
@@ -283,15 +270,6 @@ class Proposer:
     def _without(self) -> set[int]:
         """Failed trials that count for nothing, by number."""
         return set(self._study.user_attrs.get(_UNFINISHED, ()))
-
-
-def number_of(name: str) -> int:
-    """The Optuna number of the training `name`."""
-    return int(name.partition("r")[0])
-
-
-def _name(number: int, repeat: int) -> str:
-    return str(number) if repeat == 0 else f"{number}r{repeat}"
 
 
 def _reason(result: TrialResult) -> str | None:

@@ -10,7 +10,7 @@ from trp_search import pareto
 from trp_search.errors import InputError
 from trp_search.search.driver import OnEvent, run_search
 from trp_search.search.events import Event
-from trp_search.search.proposer import BASELINE
+from trp_search.search.names import BASELINE
 from trp_search.space import SearchSpace, changed, entries, first, load_space
 from trp_search.store import RunFolder
 from trp_search.workloads import data, networks

@@ -36,8 +36,8 @@ def opened(
         return storage, study, study.get_trials(deepcopy=False)
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ or error
-        first = str(cause).splitlines()[0]
-        raise InputError(f"{folder.study}: cannot be read, or is damaged: {first}") from None
+        said = str(cause).splitlines()[0]
+        raise InputError(f"{folder.study}: cannot be read, or is damaged: {said}") from None
 
 
 def _enqueue(space: SearchSpace, study: optuna.Study) -> None:

@@ -1,0 +1,15 @@
+"""What trainings are called: the plain network, and each repeat of an Optuna trial."""
+
+from __future__ import annotations
+
+BASELINE = "baseline"
+
+
+def number_of(name: str) -> int:
+    """The Optuna number of the training `name`."""
+    return int(name.partition("r")[0])
+
+
+def name_of(number: int, repeat: int) -> str:
+    """The training of a trial's repeat: `7`, `7r1`."""
+    return str(number) if repeat == 0 else f"{number}r{repeat}"
