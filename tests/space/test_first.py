@@ -73,6 +73,19 @@ def test_a_setting_outside_the_space_is_refused_with_its_place(tmp_path, given, 
     assert str(caught.value) == f"{tmp_path / 'x.yaml'}: first[1].{problem}"
 
 
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("[papers]", "first[0]: 'papers' is not paper"),
+        ("paper", "first: 'paper' is not a list"),
+    ],
+)
+def test_what_is_no_setting_is_told_in_one_line(tmp_path, given, problem):
+    with pytest.raises(InputError) as caught:
+        loaded(tmp_path, f"{SPACE}first: {given}\n")
+    assert str(caught.value) == f"{tmp_path / 'x.yaml'}: {problem}"
+
+
 def test_a_setting_of_another_search_is_what_this_one_varies(tmp_path):
     space = loaded(tmp_path, SPACE)
     drawn = {"scheme": "channel", "energy_channel": 0.9, "period": 5, "epochs": 4}

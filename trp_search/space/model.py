@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from trp_search.objectives import OBJECTIVES, Name, Objective
 from trp_search.records import (
@@ -30,6 +30,13 @@ CONTROL_ENERGIES = (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
 
 
 _SHARED = ("layers", "reestimate_batch_norm", "batch_norm_images")
+
+
+_First = Annotated[
+    Annotated[Literal["paper"], Tag("<value>")]
+    | Annotated[dict[str, entries.Value], Tag("<setting>")],
+    Discriminator(lambda raw: "<setting>" if isinstance(raw, dict) else "<value>"),
+]
 
 
 class SearchSpace(Strict):
@@ -58,7 +65,7 @@ class SearchSpace(Strict):
     curve: Curve = Curve()
     rungs: Rungs | None = None
     patience: Patience | None = None
-    first: tuple[Literal["paper"] | dict[str, entries.Value], ...] = ()
+    first: tuple[_First, ...] = ()
     concurrency: PositiveInt | None = None
     resources: Resources = Resources()
     address: str | None = None
