@@ -147,7 +147,7 @@ def test_a_cut_by_activations_is_that_of_a_call_of_its_own_and_loses_less(cuts, 
     aware = cuts.score(per_layer(4.0, calibration_images=64))
     apart = decompose(
         trained,
-        example(splits, "cpu"),
+        example(splits.shape, "cpu"),
         scheme="per-layer",
         speedup=4.0,
         calibration=splits.train.samples(64, batch_size=32),
