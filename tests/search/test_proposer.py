@@ -536,24 +536,24 @@ def test_a_search_whose_front_stands_still_asks_for_no_more(
     with opened(space, folder, trials=30) as proposer:
         proposer.finish(result(proposer.next()))
         for number, speedup in enumerate([1.5, 2.0, 3.0, 4.0, 4.0, 4.01]):
-            assert not proposer.settled
+            assert not proposer.growth.settled
             assert not proposer.exhausted, number
             proposer.finish(scored(proposer.next(), speedup))
         # From 3x to 4.01x in the last three: a third of what is covered.
-        assert not proposer.settled
+        assert not proposer.growth.settled
         running = proposer.next()
         proposer.finish(stopped(proposer.next()))
-        assert proposer.settled
+        assert proposer.growth.settled
         assert proposer.exhausted
         assert proposer.next() is None
         assert proposer.running == 1
         before = proposer.done
     with opened(space, folder, trials=30) as proposer:
         assert proposer.done == before
-        assert proposer.settled
+        assert proposer.growth.settled
         assert proposer.next() == running, "what was under way is still brought to its end"
         proposer.finish(scored(running, 6.0))
-        assert not proposer.settled
+        assert not proposer.growth.settled
         assert proposer.next().name == "8"
 
 

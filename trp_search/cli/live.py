@@ -20,7 +20,6 @@ from trp_search.records import EpochReport, TrialResult
 from trp_search.report.words import count, percent, times
 from trp_search.search import Epoch, Event, Finished, Stage, Started
 from trp_search.search.driver import OnEvent
-from trp_search.space import SearchSpace
 
 _ROWS = 8
 _BARS = 8
@@ -28,9 +27,9 @@ _BAR_WIDTH = 30
 
 
 @contextmanager
-def watching(space: SearchSpace) -> Iterator[OnEvent]:
+def watching() -> Iterator[OnEvent]:
     """Gives a listener that shows a search while the block runs."""
-    watch = Watch(space=space, started=time.monotonic())
+    watch = Watch(started=time.monotonic())
     if not OUT.is_terminal:
         yield lambda event: _tell(watch, event)
         return
@@ -53,7 +52,8 @@ def _update(watch: Watch, event: Event) -> None:
             watch.finish(
                 event.result,
                 done=event.done,
-                points=event.points,
+                plain=event.plain,
+                front=event.front,
                 hypervolume=event.hypervolume,
             )
             if event.result.ending in ("failed", "diverged"):
@@ -88,7 +88,7 @@ def _standing(watch: Watch) -> str:
     covered = "" if watch.hypervolume is None else f", hypervolume {watch.hypervolume:.4f}"
     rest = "" if left is None else f", about {clock(left)} to go"
     return (
-        f"  ({watch.done} of {watch.trials} done, {len(watch.front())} on the front{covered}{rest})"
+        f"  ({watch.done} of {watch.trials} done, {len(watch.front)} on the front{covered}{rest})"
     )
 
 
@@ -115,15 +115,15 @@ def _headline(watch: Watch, now: float) -> RenderableType:
 
 
 def _front(watch: Watch) -> list[RenderableType]:
-    front = watch.front()
-    if not front and not watch.baseline:
+    front = watch.front
+    if not front and not watch.plain:
         return []
     shown = f", {_ROWS} of them shown" if len(front) > _ROWS else ""
     gained = "" if watch.hypervolume is None else f"   hypervolume {watch.hypervolume:.4f}"
     title = f"Front so far: {count(len(front), 'point')}{shown}"
     return [
         Text.assemble((title, "bold"), (gained, "dim")),
-        point_table(front, baseline=watch.baseline, most=_ROWS),
+        point_table(front, baseline=watch.plain, most=_ROWS),
         Text(),
     ]
 

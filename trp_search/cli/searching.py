@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
+from trp_search import pareto
 from trp_search.cli.arguments import Address, Concurrency, Run, Seed, Space, Trials
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.tables import point_table
-from trp_search.cli.watch import front_of
 from trp_search.cli.words import command, here
 from trp_search.errors import TrpSearchError
 from trp_search.records import Point
@@ -51,7 +51,7 @@ def search(  # noqa: PLR0913  options of a command
     if begin is not None:
         loaded = begun_with(loaded, RunFolder.open(begin))
     target = out or Path("results") / time.strftime(f"{space.stem}-%Y%m%d-%H%M%S")
-    with _stoppable(target), watching(loaded) as on_event:
+    with _stoppable(target), watching() as on_event:
         run = new_search(
             loaded,
             target,
@@ -75,7 +75,7 @@ def resume(
 
     folder = RunFolder.open(run)
     loaded = load_space(folder.search)
-    with _stoppable(run), watching(loaded) as on_event:
+    with _stoppable(run), watching() as on_event:
         resume_search(
             folder, trials=trials, concurrency=concurrency, address=address, on_event=on_event
         )
@@ -95,7 +95,7 @@ def _stoppable(run: Path) -> Iterator[None]:
 def _conclude(run: RunFolder, space: SearchSpace) -> None:
     """Where everything is, what was found, and what to type next."""
     points = run.read_points()
-    front = front_of(points, space, space.objective_list)
+    front = pareto.front([p for p in points if space.admits(p)], space.objective_list)
     baseline = next((point for point in points if point.role == "baseline"), None)
     trials = count(len({p.trial for p in points if p.role == "trial"}), "scored trial")
     results = {name: run.trial(name).read_result() for name in run.trial_names()}

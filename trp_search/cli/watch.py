@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trp_search import pareto
-from trp_search.objectives import Objective
 from trp_search.records import EpochReport, Point, TrialResult
-from trp_search.space import SearchSpace
 
 BASELINE = "baseline"
 
@@ -25,7 +22,6 @@ class Watch:
         began: when trials began to run, so that a rate can be told.
     """
 
-    space: SearchSpace
     started: float
     stage: str = "starting"
     trials: int = 0
@@ -33,7 +29,8 @@ class Watch:
     done_before: int = 0
     concurrency: int = 0
     running: dict[str, EpochReport] = field(default_factory=dict)
-    points: tuple[Point, ...] = ()
+    plain: Point | None = None
+    front: Sequence[Point] = ()
     hypervolume: float | None = None
     unsuccessful: int = 0
     stopped: int = 0
@@ -56,23 +53,15 @@ class Watch:
         result: TrialResult,
         *,
         done: int,
-        points: Sequence[Point],
+        plain: Point | None,
+        front: Sequence[Point],
         hypervolume: float | None,
     ) -> None:
         """One training ended, well or not."""
         self.running.pop(result.trial, None)
-        self.done, self.points, self.hypervolume = done, tuple(points), hypervolume
+        self.done, self.plain, self.front, self.hypervolume = done, plain, front, hypervolume
         self.unsuccessful += result.ending in ("failed", "diverged")
         self.stopped += result.ending == "stopped"
-
-    @property
-    def baseline(self) -> Point | None:
-        """The plain network, once it was scored."""
-        return next((point for point in self.points if point.role == BASELINE), None)
-
-    def front(self) -> list[Point]:
-        """The trials' points that no other dominates and that meet the constraints."""
-        return front_of(self.points, self.space, self.space.objective_list)
 
     def seconds_left(self, now: float) -> float | None:
         """Expected seconds to the last trial's end; None where nothing tells it."""
@@ -82,10 +71,3 @@ class Watch:
             return None
         rest = self.trials - self.done - under_way
         return (now - self.began) / made * rest if rest > 0 else None
-
-
-def front_of(
-    points: Sequence[Point], space: SearchSpace, objectives: Sequence[Objective]
-) -> list[Point]:
-    """The front among trials that meet every constraint, fastest last."""
-    return pareto.front([point for point in points if space.admits(point)], objectives)

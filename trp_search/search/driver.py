@@ -15,7 +15,7 @@ from ray.exceptions import RayError
 from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 
-from trp_search import pareto, report
+from trp_search import report
 from trp_search.errors import InputError, SearchError
 from trp_search.objectives import OBJECTIVES
 from trp_search.records import EpochReport, Point, TrialResult
@@ -151,7 +151,7 @@ class _Search:
                 if proposer.stop_reason is not None:
                     proposer.give_up(f"the search stopped: {proposer.stop_reason}")
         patience = self._space.patience
-        if patience is not None and proposer.settled and proposer.done < self._space.trials:
+        if patience is not None and proposer.growth.settled and proposer.done < self._space.trials:
             last = f"the last {patience.trials} trials added less than {patience.gain:.2%} each"
             self._tell(Stage(text=f"ended after {proposer.done} trials: {last} (patience)"))
 
@@ -172,10 +172,8 @@ class _Search:
         report.write(self._folder)
 
     def _front(self) -> list[Point]:
-        points = list(self._proposer.points.values())
-        eligible = [point for point in points if self._space.admits(point)]
-        plain = [point for point in points if point.role == "baseline"]
-        return plain + pareto.front(eligible, self._space.objective_list)
+        growth = self._proposer.growth
+        return [*([growth.plain] if growth.plain else []), *growth.front]
 
     def _tune(self, workplace: Workplace) -> None:
         given = self._space.resources
@@ -235,21 +233,14 @@ class _Search:
                 number=None if item.trial == BASELINE else number_of(item.trial),
                 done=proposer.done,
                 running=proposer.running,
-                points=tuple(proposer.points.values()),
-                hypervolume=self._hypervolume(),
+                plain=proposer.growth.plain,
+                front=tuple(proposer.growth.front),
+                hypervolume=proposer.growth.hypervolume,
             )
         )
         if proposer.stop_reason is not None:
             raise SearchError(proposer.stop_reason)
         self._page.refresh()
-
-    def _hypervolume(self) -> float | None:
-        points = self._proposer.points
-        plain = points.get(BASELINE)
-        if plain is None:
-            return None
-        trials = [point for point in points.values() if point.searched]
-        return pareto.covered(trials, self._space.objective_list, baseline=plain)
 
 
 def _halving(space: SearchSpace, folder: RunFolder) -> Halving | None:

@@ -37,15 +37,17 @@ class Finished:
         number: the trial's number; None for the plain network.
         done: trials finished so far.
         running: trainings still on.
-        points: every point so far, controls and baseline included.
-        hypervolume: of the trials' points; None before there is a baseline to measure from.
+        plain: the plain network, once it was scored.
+        front: of the trials that ended, what meets the constraints; fastest last.
+        hypervolume: of the front; None before there is a plain network to measure from.
     """
 
     result: TrialResult
     number: int | None
     done: int
     running: int
-    points: tuple[Point, ...]
+    plain: Point | None
+    front: tuple[Point, ...]
     hypervolume: float | None
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import warnings
-from collections import deque
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import optuna
@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from trp_search.records import Point, TrialResult, TrialSpec, to_json
 from trp_search.search import derived
 from trp_search.search.derived import is_derived
+from trp_search.search.growth import Growth
 from trp_search.search.names import BASELINE, name_of, number_of
-from trp_search.search.patience import stands_still
 from trp_search.search.study import draw, opened
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder, append_record, write_whole
@@ -48,7 +48,7 @@ class Proposer:
         ahead: how many trials may be asked for while all wait for the plain network.
 
     Attributes:
-        settled: whether the front stands still, so that no more trials are asked for.
+        growth: the front so far; once it stands still no more trials are asked for.
     """
 
     def __init__(self, space: SearchSpace, folder: RunFolder, *, trials: int, ahead: int) -> None:
@@ -56,13 +56,14 @@ class Proposer:
         self._folder = folder
         self._trials = trials
         self._ahead = ahead
-        self.points: dict[str, Point] = {point.id: point for point in folder.read_points()}
+        known = folder.read_points()
+        self._known = {point.id for point in known}
+        self.growth = Growth(space)
         self._ready: deque[TrialSpec] = deque()
         self._held: deque[TrialSpec] = deque()
         self._asked: dict[int, _Asked] = {}
         self._running: set[str] = set()
         self._streak: dict[int, str] = {}
-        self.settled = False
         self.stop_reason: str | None = None
         self._storage, self._study, told = opened(space, folder)
         complete = [t for t in told if t.state == TrialState.COMPLETE and not is_derived(t)]
@@ -72,6 +73,9 @@ class Proposer:
         stopped = [t for t in told if t.state == TrialState.PRUNED]
         self._ended = _in_order([*complete, *stopped, *failed])
         self._has_baseline = self._take_up_baseline()
+        points = _by_number(known)
+        for number in self._ended:
+            self.growth.add(points[number])
         for trial in complete:
             # An earlier process may have ended before it told all.
             names = (name_of(trial.number, repeat) for repeat in range(space.repeats))
@@ -80,7 +84,6 @@ class Proposer:
         for trial in told:
             if trial.state == TrialState.RUNNING:
                 self._take_up(Trial(self._study, trial._trial_id))
-        self.settled = stands_still(self._space, self.points, self._ended)
 
     @property
     def done(self) -> int:
@@ -120,7 +123,6 @@ class Proposer:
             asked = self._asked[number_of(result.trial)]
             asked.results[result.trial] = result
             self._settle(asked)
-        self.settled = stands_still(self._space, self.points, self._ended)
 
     def give_up(self, reason: str) -> None:
         """Tells Optuna that the trials still open will not be finished; none of them counts."""
@@ -138,7 +140,7 @@ class Proposer:
         self._storage.engine.dispose()
 
     def _wanting(self) -> bool:
-        return self.done + len(self._asked) < self._trials and not self.settled
+        return self.done + len(self._asked) < self._trials and not self.growth.settled
 
     def _take_up_baseline(self) -> bool:
         place = self._folder.trial(BASELINE)
@@ -179,9 +181,11 @@ class Proposer:
 
     def _record(self, result: TrialResult) -> None:
         for point in result.points:
-            if point.id not in self.points:
+            if point.id not in self._known:
                 append_record(self._folder.points, point)
-                self.points[point.id] = point
+                self._known.add(point.id)
+            if point.role == BASELINE:
+                self.growth.plain = point
 
     def _baseline_came(self, result: TrialResult) -> None:
         reason = _reason(result)
@@ -197,6 +201,7 @@ class Proposer:
             return
         self._ended.append(asked.trial.number)
         results = [asked.results[spec.name] for spec in asked.specs]
+        self.growth.add(point for result in results for point in result.points)
         diverged = [result.diverged for result in results if result.diverged]
         failed = [reason for r in results if not r.diverged and (reason := _reason(r))]
         stopped = [result.stopped for result in results if result.stopped]
@@ -285,6 +290,15 @@ def _in_order(trials: Sequence[FrozenTrial]) -> list[int]:
     """The numbers of ended trials, the first to end first."""
     ended = {t.number: t.datetime_complete for t in trials if t.datetime_complete is not None}
     return sorted(ended, key=lambda number: ended[number])
+
+
+def _by_number(points: Sequence[Point]) -> Mapping[int, Sequence[Point]]:
+    """The points of each trial."""
+    found: dict[int, list[Point]] = defaultdict(list)
+    for point in points:
+        if point.searched:
+            found[number_of(point.trial)].append(point)
+    return found
 
 
 def _counts_as_failed(trial: FrozenTrial) -> bool:
