@@ -1,0 +1,243 @@
+"""The TRP paper's table: ResNet-20 on CIFAR-10, trained, cut, and not fine-tuned.
+
+    python -m benchmarks.paper_cifar10 run OUT [--at-once 8] [--minutes 9]
+    python -m benchmarks.paper_cifar10 show OUT
+
+From the repository's folder, which needs CIFAR-10 as images under `data/cifar10-images`. By the
+paper's recipe (164 epochs, batch 128, 0.1 divided by 10 at half and three quarters, weight decay
+1e-4, nuclear weight 3e-4): the plain network and its cuts, and Trained Rank Pruning with each
+scheme, with and without the nuclear term. Then this project's own: from the plain network, short
+trainings towards 2x, 3x and 4x. Several trainings run side by side, each in a process of its own;
+`run` ends after `--minutes` and goes on where it stopped when it is called again.
+
+5,000 of the 50,000 training images are set aside. What is chosen is chosen on them; every row's
+test accuracy is printed and nothing is chosen by it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+import torch
+from torch import multiprocessing
+
+from trp_search import trial
+from trp_search.pareto import most_accurate
+from trp_search.records import (
+    Cut,
+    DataSpec,
+    NetworkSpec,
+    Pruning,
+    Scheme,
+    Training,
+    TrialResult,
+    TrialSpec,
+    Workload,
+)
+from trp_search.store import RunFolder, append_record, exclusive
+
+PLAIN = "baseline"
+BUDGETS = (2.0, 3.0, 4.0)
+ENERGIES = (0.98, 0.95, 0.9)
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+# The poster of arXiv 1910.04576 (EMC2 at NeurIPS 2019); its rows were chosen on test images.
+PUBLISHED = (
+    ("plain network", 1.0, 91.74),
+    ("plain, spatial", 1.41, 88.13),
+    ("plain, channel", 1.66, 89.49),
+    ("TRP spatial", 1.97, 90.12),
+    ("TRP spatial + nuclear", 2.17, 90.50),
+    ("TRP channel", 2.66, 90.13),
+    ("TRP channel + nuclear", 2.84, 90.62),
+)
+
+
+def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, TrialSpec]:
+    """Every training of the table by its name, the plain one first."""
+    paper = Training(
+        epochs=epochs,
+        schedule="step",
+        nesterov=False,
+        channels_last=True,
+        precision="bfloat16" if device == "cuda" else "float32",
+    )
+    short = dataclasses.replace(
+        paper, epochs=max(1, epochs // 4), schedule="cosine", learning_rate=0.02
+    )
+    common: dict[str, Any] = {
+        "workload": Workload(network=NetworkSpec(name="resnet20"), data=data),
+        "seed": seed,
+        "device": device,
+    }
+    found = [
+        TrialSpec(
+            name=PLAIN,
+            start="scratch",
+            training=paper,
+            pruning=None,
+            cuts=tuple(Cut(scheme=s, energy=e, layers="kxk") for s in SCHEMES for e in ENERGIES),
+            race=tuple(_budget(speedup) for speedup in BUDGETS),
+            score_uncut=True,
+            **common,
+        )
+    ]
+    for scheme in SCHEMES:
+        for energy in ENERGIES:
+            for nuclear in (0.0, 3e-4):
+                pruning = Pruning(
+                    scheme=scheme, energy=energy, nuclear_weight=nuclear, layers="kxk"
+                )
+                found.append(
+                    TrialSpec(
+                        name=f"trp-{scheme}-{energy:g}{'-nuclear' if nuclear else ''}",
+                        start="scratch",
+                        training=paper,
+                        pruning=pruning,
+                        cuts=(Cut(scheme=scheme, energy=energy, layers="kxk"),),
+                        **common,
+                    )
+                )
+        found += [
+            TrialSpec(
+                name=f"towards-{speedup:g}x-{scheme}",
+                start="baseline",
+                training=short,
+                pruning=Pruning(scheme=scheme, speedup=speedup, period=10),
+                cuts=(_budget(speedup),),
+                **common,
+            )
+            for speedup in BUDGETS
+        ]
+    return {spec.name: spec for spec in found}
+
+
+def _budget(speedup: float) -> Cut:
+    return Cut(scheme="per-layer", speedup=speedup, calibration_images=256)
+
+
+def work(spec: TrialSpec, folder: RunFolder, deadline: float) -> None:
+    """Brings one training on until its end or the deadline; scores what it gave."""
+    for item in trial.run(spec, folder):
+        if isinstance(item, TrialResult):
+            _keep(item, folder)
+        elif time.time() > deadline:
+            return
+
+
+def _keep(result: TrialResult, folder: RunFolder) -> None:
+    with exclusive(folder.path / ".points.lock", wait_seconds=60, holder="points are being kept"):
+        known = {point.id for point in folder.read_points()}
+        for point in result.points:
+            if point.id not in known:
+                append_record(folder.points, point)
+    for point in result.points:
+        if point.role != "raced":
+            trial.score_test(folder, point.id)
+
+
+def run(
+    folder: RunFolder, wanted: Mapping[str, TrialSpec], *, at_once: int, minutes: float
+) -> None:
+    """Trains what is left, `at_once` at a time, until the time is over."""
+    deadline = time.time() + 60 * minutes
+    context = multiprocessing.get_context("spawn")
+    left, running = dict(wanted), dict[str, Any]()
+    while (left or running) and (running or time.time() < deadline):
+        ready = [
+            spec for spec in left.values() if spec.start == "scratch" or _finished(folder, PLAIN)
+        ]
+        for spec in ready[: at_once - len(running) if time.time() < deadline else 0]:
+            process = context.Process(target=work, args=(spec, folder, deadline))
+            process.start()
+            running[spec.name] = process
+            del left[spec.name]
+        for name, process in list(running.items()):
+            if not process.is_alive():
+                del running[name]
+                print(f"{name}: {_progress(folder, name)}", flush=True)
+        time.sleep(0.5)
+
+
+def _finished(folder: RunFolder, name: str) -> bool:
+    result = folder.trial(name).read_result()
+    tested = folder.read_tests()
+    return result is not None and all(p.id in tested or p.role == "raced" for p in result.points)
+
+
+def _progress(folder: RunFolder, name: str) -> str:
+    result = folder.trial(name).read_result()
+    if result is not None:
+        return "done" if result.ended_well else f"{result.ending}: {result.why_not}"
+    epochs = len(folder.trial(name).read_epochs())
+    return f"stopped after epoch {epochs}; the same command goes on"
+
+
+def show(folder: RunFolder) -> None:
+    """The table: every point with its accuracies, and what validation chooses at each budget."""
+    points = [point for point in folder.read_points() if point.role != "raced"]
+    tests = folder.read_tests()
+    plain = next(point for point in points if point.id == PLAIN)
+    rows = [
+        {
+            "network": point.id,
+            "speedup": point.speedup,
+            "parameters": point.parameters,
+            "validation": 100 * point.accuracy,
+            "test": 100 * tests[point.id].accuracy,
+            "against plain": 100 * (tests[point.id].accuracy - tests[plain.id].accuracy),
+        }
+        for point in points
+    ]
+    print(pd.DataFrame(rows).round(2).to_string(index=False))
+    print("\nChosen on validation:")
+    for budget in BUDGETS:
+        best = most_accurate(points, speedup=budget)
+        if best is not None:
+            test = tests[best.id].accuracy
+            print(f"  {budget:g}x: {best.id}, {best.speedup:.2f}x, {test:.2%} on test")
+    print("\nPublished, not measured here (poster of arXiv 1910.04576):")
+    for name, speedup, accuracy in PUBLISHED:
+        print(f"  {name:<22} {speedup:.2f}x  {accuracy:.2f} %")
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("run")
+    one.add_argument("out", type=Path)
+    one.add_argument("--root", default="data/cifar10-images")
+    one.add_argument("--at-once", type=int, default=8)
+    one.add_argument("--minutes", type=float, default=9.0)
+    one.add_argument("--epochs", type=int, default=164)
+    one.add_argument("--subset", type=int)
+    one.add_argument("--only", default="", help="trainings whose names begin so")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    two = commands.add_parser("show")
+    two.add_argument("out", type=Path)
+    given = parser.parse_args()
+    folder = RunFolder(path=given.out.resolve())
+    if given.command == "show":
+        show(folder)
+        return
+    if not folder.path.exists():
+        RunFolder.create(folder.path)
+    data = DataSpec(name="images", root=given.root, classes=10, image_size=32, subset=given.subset)
+    every = specs(data, epochs=given.epochs, device=given.device, seed=given.seed)
+    wanted = {
+        name: spec
+        for name, spec in every.items()
+        if (name == PLAIN or name.startswith(given.only)) and not _finished(folder, name)
+    }
+    run(folder, wanted, at_once=given.at_once, minutes=given.minutes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""How many training steps a second a device gives when several trainings share it.
+
+    python -m benchmarks.throughput [--at-once 1,2,4,8] [--seconds 10] [--rounds 3]
+
+From the repository's folder. ResNet-20 at 32 pixels, batch 128, random images. Three loops: plain
+PyTorch on one batch that stays on the device (the floor: no images read, no validation, nothing
+kept), this project's training, and the same with Trained Rank Pruning. Each training is a process
+of its own, as in a search; on a CPU it has one thread. All are measured in turn in every round;
+medians are printed. `--variants` names what a device can do: float32, channels_last, bfloat16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, multiprocessing, nn
+from torch.nn import functional
+
+from trp_search.evaluation import threads
+from trp_search.records import DataSpec, NetworkSpec, Pruning, Training
+from trp_search.training.loop import Job, train
+from trp_search.workloads import data, networks
+
+BATCH = 128
+STEPS = {"cpu": 10, "cuda": 100}  # of one epoch, so that a CPU ends one within the time
+TRAINING = Training(epochs=10**6, batch_size=BATCH, learning_rate=0.1)
+PRUNING = Pruning(scheme="spatial", energy=0.95, period=20, nuclear_weight=3e-4, layers="kxk")
+LOOPS = ("plain loop", "training", "training with TRP")
+VARIANTS: dict[str, dict[str, Any]] = {
+    "float32": {},
+    "channels_last": {"channels_last": True},
+    "bfloat16": {"channels_last": True, "precision": "bfloat16"},
+}
+
+
+def images(*, training: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Random images: `training` to train on, 100 for validation, 100 held out."""
+    draws = torch.Generator().manual_seed(0)
+    parts = [
+        (
+            torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=draws),
+            torch.arange(count) % 10,
+        )
+        for count in (training + 100, 100)
+    ]
+    return parts[0], parts[1]
+
+
+def steps(loop: str, settings: Training, device: str) -> Iterator[int]:
+    """How many steps were made since the last word; it never ends."""
+    network = networks.build(NetworkSpec(name="resnet20"), channels=3, classes=10).to(device)
+    if loop == LOOPS[0]:
+        yield from _plain(network, settings, device)
+    with tempfile.TemporaryDirectory() as place:
+        count = STEPS[device] * BATCH
+        spec = DataSpec(
+            name="benchmarks.throughput:images",
+            classes=10,
+            validation=100 / (count + 100),
+            options={"training": count},
+        )
+        splits = data.load(spec, split_seed=0, outside_weights=False, device=device)
+        job = Job(
+            name="0",
+            train=splits.train,
+            validation=splits.validation,
+            example_input=torch.zeros(1, 3, 32, 32, device=device),
+            training=settings,
+            pruning=PRUNING if loop == LOOPS[2] else None,
+            checkpoint=Path(place) / "checkpoint",
+            seed=0,
+            device=device,
+        )
+        for _ in train(network, job):
+            yield len(splits.train) // BATCH
+
+
+def _plain(network: nn.Module, settings: Training, device: str) -> Iterator[int]:
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+    network = network.to(memory_format=layout)  # type: ignore[call-overload]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+    inputs = torch.randn(BATCH, 3, 32, 32, device=device).contiguous(memory_format=layout)
+    labels = torch.arange(BATCH, device=device) % 10
+    network.train()
+    while True:
+        for _ in range(10):
+            optimizer.zero_grad(set_to_none=True)
+            half = settings.precision == "bfloat16"
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
+                loss = functional.cross_entropy(network(inputs), labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        yield 10
+
+
+def _work(
+    loop: str,
+    settings: Training,
+    device: str,
+    seconds: float,
+    ready: Any,  # noqa: ANN401  multiprocessing's own types are private
+    found: Any,  # noqa: ANN401
+) -> None:
+    with threads(1):
+        going = steps(loop, settings, device)
+        next(going)
+        ready.wait()
+        began, made = time.perf_counter(), 0
+        while time.perf_counter() - began < seconds:
+            made += next(going)
+        found.put(made / (time.perf_counter() - began))
+
+
+def rate(loop: str, settings: Training, device: str, *, at_once: int, seconds: float) -> float:
+    """Steps per second of `at_once` trainings together."""
+    context = multiprocessing.get_context("spawn")
+    ready, found = context.Barrier(at_once), context.SimpleQueue()
+    given = (loop, settings, device, seconds, ready, found)
+    workers = [context.Process(target=_work, args=given) for _ in range(at_once)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        if worker.exitcode:
+            raise SystemExit(f"{loop}, {at_once} at once: a training ended with {worker.exitcode}")
+    return sum(found.get() for _ in workers)
+
+
+def main() -> None:
+    """Reads the command line, measures, prints one table for each variant."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--at-once", default="1,2,4,8")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--variants", default="float32,channels_last")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    given = parser.parse_args()
+    numbers = [int(number) for number in given.at_once.split(",")]
+    for variant in given.variants.split(","):
+        settings = dataclasses.replace(TRAINING, **VARIANTS[variant])
+        rows = [
+            (
+                loop,
+                at_once,
+                rate(loop, settings, given.device, at_once=at_once, seconds=given.seconds),
+            )
+            for _, at_once, loop in itertools.product(range(given.rounds), numbers, LOOPS)
+        ]
+        table = pd.DataFrame(rows, columns=["loop", "at once", "rate"])
+        wide = table.groupby(["loop", "at once"])["rate"].median().unstack()
+        print(f"\n{given.device}, {variant}: steps per second of all trainings together")
+        print(wide.loc[list(LOOPS)].round(2).to_string())
+        print("\nfor each step of one plain loop alone")
+        print((wide.loc[list(LOOPS)] / wide.loc[LOOPS[0], numbers[0]]).round(2).to_string())
+
+
+if __name__ == "__main__":
+    main()
