@@ -1,12 +1,12 @@
 """Which search finds the better front from the same number of training epochs.
 
-    python -m benchmarks.front run OUT [--arms random,tpe] [--seeds 5]
-    python -m benchmarks.front show OUT
+    python -m benchmarks.front OUT results/front [--arms random,tpe] [--seeds 0,1,2,3,4]
+    python -m benchmarks.front_page results/front
 
-From the repository's folder, which needs CIFAR-10 as images under `data/cifar10-images`. Each arm
-and seed is a run of its own under OUT; one that was stopped goes on, a finished one is left alone.
-Every arm trains the plain network and as many epochs of trials. Points are chosen on validation;
-test is scored for what was chosen, and only shown.
+From the repository's folder, which needs CIFAR-10 as images under `data/cifar10-images`. Every arm
+trains the plain network and as many epochs of trials. Each arm and seed is a run of its own under
+OUT; one that was stopped goes on, one whose rows are in the table is left alone. Points are chosen
+on validation; test is scored for what was chosen, and only shown.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import itertools
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ import numpy as np
 import pandas as pd
 import ray
 import yaml
-from scipy import stats
 from torch import nn
 
+from benchmarks import front_cuts
 from trp_search import pareto, trial
 from trp_search.records import Point, TrialResult
 from trp_search.search.start import new_search, resume_search
@@ -36,7 +37,9 @@ from trp_search.workloads.residual import ResidualNetwork
 
 EPOCHS = 400
 STEP = 4
+SHARES = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 1.0)
 BUDGETS = (1.5, 2.0, 3.0, 4.0)
+FRONT, CUTS = "front.csv", "cuts.csv"
 BASE: dict[str, Any] = {
     "workload": {
         "network": "benchmarks.front:network",
@@ -69,30 +72,25 @@ PAPER: dict[str, Any] = {
     },
     "curve": {"speedups": [], "energies": []},
 }
-OURS: dict[str, Any] = {
+DEFAULT: dict[str, Any] = {
     "space": {
         "start": "baseline",
-        "energy": {"low": 0.8, "high": 0.99},
+        "speedup": {"low": 1.3, "high": 5.0},
         "nuclear_weight_per_step": {"low": 1.0e-6, "high": 3.0e-4, "log": True},
-        "training": {"epochs": 4, "learning_rate": {"low": 0.005, "high": 0.05, "log": True}},
+        "training": {"epochs": 8, "learning_rate": {"low": 0.005, "high": 0.1, "log": True}},
     },
-    "trials": EPOCHS // 4,
+    "trials": EPOCHS // 8,
 }
-BUDGETED = {"space": {"energy": None, "speedup": {"low": 1.3, "high": 5.0}}}
+SCRATCH = {"space": {"start": "scratch", "training": PAPER["space"]["training"]}}
 ARMS: dict[str, tuple[Mapping[str, Any], ...]] = {
     "random": (PAPER, {"sampler": "random"}),
     "tpe": (PAPER,),
     "asha": (PAPER, {"rungs": {"first": 2, "keep_front": False, "by": ["accuracy"]}}),
-    "ours": (OURS,),
-    "budgets": (OURS, BUDGETED),
-    "rungs": (OURS, {"rungs": {"first": 1}}),
-    "scratch": (
-        OURS,
-        {
-            "space": {"start": "scratch", "training": PAPER["space"]["training"]},
-            "trials": BASE["trials"],
-        },
-    ),
+    "default": (DEFAULT,),
+    "energies": (DEFAULT, {"space": {"speedup": None, "energy": PAPER["space"]["energy"]}}),
+    "scratch": (DEFAULT, SCRATCH, {"trials": BASE["trials"]}),
+    "halving": (DEFAULT, {"rungs": {"first": 2}}),
+    "told": (DEFAULT, {"curve": {"tell": True}}),
 }
 CONTROLS = {"plain": BASE["training"]["epochs"], "longer": EPOCHS + BASE["training"]["epochs"]}
 
@@ -105,7 +103,7 @@ def network() -> nn.Module:
 def space_of(arm: str, seed: int, place: Path) -> SearchSpace:
     """The arm's search space, by way of a file as a user's would be."""
     raw = copy.deepcopy(BASE) | {"seed": seed}
-    for changes in ARMS.get(arm, (OURS,)):
+    for changes in ARMS.get(arm, (DEFAULT,)):
         raw = _merged(raw, changes)
     path = place / f"{arm}-{seed}.yaml"
     write_whole(path, yaml.safe_dump(raw))
@@ -123,30 +121,59 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def run(out: Path, arms: list[str], seeds: int) -> None:
-    """Brings every arm and seed to its end."""
+def run(out: Path, table: Path, arms: list[str], seeds: list[int]) -> None:
+    """Brings every arm and seed to its end and appends its rows to the tables in `table`."""
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
-    for seed in range(seeds):
-        for arm in arms:
-            began = time.perf_counter()
-            folder = RunFolder(path=(out / f"{arm}-{seed}").resolve())
-            if arm in CONTROLS:
-                _control(arm, seed, out, folder)
-            else:
-                _search(arm, seed, out, folder)
-            print(f"{arm}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
+    for seed, arm in itertools.product(seeds, arms):
+        if (arm, seed) in finished(table):
+            continue
+        began = time.perf_counter()
+        folder = RunFolder(path=(out / f"{arm}-{seed}").resolve())
+        if arm in CONTROLS:
+            _control(arm, seed, out, folder)
+        else:
+            _search(arm, seed, out, folder)
+        seconds = time.perf_counter() - began
+        named = {"arm": arm, "seed": seed}
+        if arm == "default":
+            append(table / CUTS, [named | row for row in front_cuts.rows(folder)])
+        plain = recipe_accuracy(table, seed) if arm == "longer" else None
+        found = [named | row | {"seconds": seconds} for row in rows(folder, plain)]
+        append(table / FRONT, found)
+        print(f"{arm}, seed {seed}: {seconds:.0f} s", flush=True)
+
+
+def finished(table: Path) -> set[tuple[str, int]]:
+    """Arms and seeds whose rows are there."""
+    path = table / FRONT
+    if not path.exists():
+        return set()
+    return set(pd.read_csv(path)[["arm", "seed"]].itertuples(index=False, name=None))
+
+
+def recipe_accuracy(table: Path, seed: int) -> float:
+    """Test accuracy of the plain network that every other arm of the seed is measured from."""
+    frame = pd.read_csv(table / FRONT).set_index(["arm", "seed"])
+    return float(frame.loc[("plain", seed), "plain"].iloc[0])
+
+
+def append(path: Path, found: list[dict[str, object]]) -> None:
+    """Adds rows to a CSV file, whole or not at all."""
+    before = [pd.read_csv(path)] if path.exists() else []
+    write_whole(path, pd.concat([*before, pd.DataFrame(found)]).round(5).to_csv(index=False))
 
 
 def _search(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
     """More trials until the epochs are spent: where trials stop early there are more of them."""
     space = space_of(arm, seed, out)
+    trials = space.trials
     if not folder.search.exists():
         new_search(space, folder.path)
-    trials = space.trials
+    else:
+        trials = max(trials, len(folder.trial_names()) - 1)
+        resume_search(folder, trials=trials)
     while spent(folder) <= EPOCHS - trial_epochs(space) * STEP:
         trials += STEP
-        resume_search(folder, trials=trials)
-    if not folder.tests.exists():
         resume_search(folder, trials=trials)
 
 
@@ -164,8 +191,6 @@ def spent(folder: RunFolder) -> int:
 
 def _control(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
     """The plain network at the recipe's epochs or at all of them, cut to the usual budgets."""
-    if folder.tests.exists():
-        return
     space = space_of(arm, seed, out)
     spec = space.baseline_spec()
     assert spec.training is not None
@@ -179,73 +204,56 @@ def _control(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
     for point in result.points:
         if point.id not in known:
             append_record(folder.points, point)
-    for point in {point.id: point for point in _chosen(folder)}.values():
-        trial.score_test(folder, point.id)
 
 
-def _chosen(folder: RunFolder) -> list[Point]:
-    """The plain network and what validation chooses at each budget and for the front."""
+def rows(folder: RunFolder, plain_accuracy: float | None) -> Iterator[dict[str, object]]:
+    """What validation chooses after each share of the epochs, and its accuracy on test."""
+    space = load_space(folder.search)
     points = folder.read_points()
-    plain = [point for point in points if point.role == "baseline"]
-    eligible = [point for point in points if point.searched or point.role == "control"]
-    if any(point.searched for point in points):
-        eligible = [point for point in points if point.searched]
-    found = [pareto.most_accurate(eligible, speedup=budget) for budget in BUDGETS]
-    objectives = load_space(folder.search).objective_list
-    return [*plain, *(p for p in found if p), *pareto.front(eligible, objectives)]
+    plain = next(point for point in points if point.role == "baseline")
+    reference = plain_accuracy or trial.score_test(folder, plain.id).accuracy
+    names = sorted((n for n in folder.trial_names() if n != "baseline"), key=int)
+    epochs = np.cumsum([len(folder.trial(name).read_epochs()) for name in names])
+    for share in SHARES if names else (1.0,):
+        spent = int((epochs <= share * EPOCHS).sum())
+        early = set(names[:spent])
+        found = [p for p in points if p.searched and p.trial in early]
+        yield {
+            "share": round(share, 3),
+            "epochs": int(epochs[spent - 1]) if spent else 0,
+            "trials": spent,
+        } | _chosen(folder, space, found or [p for p in points if p.role == "control"], reference)
 
 
-def rows(out: Path) -> Iterator[dict[str, object]]:
-    """One for each finished arm and seed; accuracies are on test."""
-    for path in sorted(out.iterdir()):
-        folder = RunFolder(path=path)
-        if not path.is_dir() or not folder.tests.exists():
-            continue
-        arm, _, seed = path.name.rpartition("-")
-        plain, *chosen = _chosen(folder)
-        tests = {name: score.accuracy for name, score in folder.read_tests().items()}
-        corner = np.array([tests[plain.id] - 0.1, -1.0])
-        front = np.array([[tests[p.id], -1 / p.speedup] for p in chosen if p.id in tests])
-        row: dict[str, object] = {"arm": arm, "seed": int(seed), "plain": tests[plain.id]}
-        for budget, point in zip(BUDGETS, chosen, strict=False):
-            row[f"{budget:g}x"] = tests[point.id] if point.speedup >= budget else None
-        yield row | {
-            "hypervolume": pareto.hypervolume(front, corner),
-            "epochs": spent(folder),
-            "trials": len(folder.trial_names()) - 1,
-        }
+def _chosen(
+    folder: RunFolder, space: SearchSpace, points: Sequence[Point], reference: float
+) -> dict[str, object]:
+    row: dict[str, object] = {"plain": reference}
+    for budget in BUDGETS:
+        best = pareto.most_accurate(points, speedup=budget)
+        row[f"{budget:g}x"] = best and trial.score_test(folder, best.id).accuracy
+    front = pareto.front(points, space.objective_list)
+    values = [[trial.score_test(folder, p.id).accuracy, -1 / p.speedup] for p in front]
+    return row | {"hypervolume": covered(values, reference)}
 
 
-def show(out: Path) -> None:
-    """Means over seeds, and each arm against TPE with the seeds paired."""
-    table = pd.DataFrame(rows(out)).set_index(["arm", "seed"])
-    print(table.groupby("arm").mean().round(4).to_string())
-    for name in ("2x", "3x", "4x", "hypervolume"):
-        wide = table[name].unstack("arm")
-        print(f"\n{name}: against tpe, mean of paired differences and 95 % interval")
-        for arm in wide.columns.drop("tpe", errors="ignore"):
-            gain = (wide[arm] - wide["tpe"]).dropna()
-            if len(gain) > 1:
-                half = stats.sem(gain) * stats.t.ppf(0.975, len(gain) - 1)
-                print(f"  {arm:<20} {gain.mean():+.4f} +- {half:.4f}  ({len(gain)} seeds)")
+def covered(values: Sequence[Sequence[float]], plain: float) -> float:
+    """Hypervolume of (accuracy, minus the share kept) above `plain` - 10 points and 1."""
+    return pareto.hypervolume(np.array(values), np.array([plain - 0.1, -1.0]))
 
 
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("run")
-    one.add_argument("out", type=Path)
-    one.add_argument("--arms", default=",".join([*ARMS, *CONTROLS]))
-    one.add_argument("--seeds", type=int, default=5)
-    two = commands.add_parser("show")
-    two.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("--arms", default=",".join([*ARMS, *CONTROLS]))
+    parser.add_argument("--seeds", default="0,1,2,3,4")
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    if given.command == "run":
-        run(given.out, given.arms.split(","), given.seeds)
-    else:
-        show(given.out)
+    for place in (given.out, given.table):
+        place.mkdir(parents=True, exist_ok=True)
+    seeds = [int(seed) for seed in given.seeds.split(",")]
+    run(given.out, given.table, given.arms.split(","), seeds)
 
 
 if __name__ == "__main__":
