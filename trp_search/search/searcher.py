@@ -89,6 +89,13 @@ class Listener(Callback):
             self._pass_on(from_json(EpochReport, result[EPOCH]))
 
     @override
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Tune holds every trial to the end of a search: what it reported was passed on by now."""
+        trial.run_metadata.last_result = {}
+
+    @override
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
