@@ -76,6 +76,11 @@ def test_the_plain_network_is_trained_cut_and_kept_as_a_run(first):
     assert RunFolder.open(folder.path) == dataclasses.replace(folder, path=folder.path.resolve())
 
 
+def test_the_plain_network_is_trained_on_all_cores(space, folder):
+    assert space.resources.cpus == 1
+    assert folder.trial("baseline").read_spec().threads == torch.get_num_threads()
+
+
 def test_another_budget_trains_nothing_again(space, folder):
     before = folder.trial("baseline").weights.stat().st_mtime_ns
     items = list(compress(space, folder, budget(3.0)))

@@ -54,7 +54,7 @@ _BUSY = "a search is at work in this folder"
 
 def _plain(space: SearchSpace) -> TrialSpec:
     """The training of the plain network alone."""
-    return trial.on_this_machine(dataclasses.replace(space.baseline_spec(), cuts=(), race=()))
+    return trial.alone(dataclasses.replace(space.baseline_spec(), cuts=(), race=()))
 
 
 def _claim(space: SearchSpace, folder: RunFolder) -> None:

@@ -24,8 +24,8 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
     point = folder.point(point_id)
     if not point.searched or point.cut is None:
         raise InputError(f"point {point_id!r}: a {point.role} point has no setting to refit")
-    spec = trial.on_this_machine(folder.trial(point.trial).read_spec())
-    recipe = trial.on_this_machine(folder.trial("baseline").read_spec())
+    spec = trial.alone(folder.trial(point.trial).read_spec())
+    recipe = trial.alone(folder.trial("baseline").read_spec())
     final = dataclasses.replace(
         spec,
         name=f"refit-{point_id}",

@@ -233,6 +233,11 @@ def on_this_machine(spec: TrialSpec) -> TrialSpec:
     return dataclasses.replace(spec, device="cpu", training=training)
 
 
+def alone(spec: TrialSpec) -> TrialSpec:
+    """The specification where nothing else runs: on a device and all cores of this machine."""
+    return dataclasses.replace(on_this_machine(spec), threads=torch.get_num_threads())
+
+
 _EVALUATION_BATCH = 256
 
 

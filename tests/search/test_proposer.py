@@ -88,6 +88,20 @@ def states_or_none(folder: RunFolder) -> str:
     return states(folder) if study_of(folder) else ""
 
 
+def test_the_plain_network_has_the_cores_of_the_trials_that_wait_for_it(
+    make_space: Space, folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    waiting = make_space(("start: scratch", "start: baseline"))
+    with opened(waiting, folder, ahead=3) as proposer:
+        assert proposer.next().threads == 3
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    with opened(waiting, RunFolder.create(tmp_path / "small"), ahead=3) as proposer:
+        assert proposer.next().threads == 2
+    with opened(make_space(BOTH_STARTS), RunFolder.create(tmp_path / "beside")) as proposer:
+        assert proposer.next().threads == 1, "others run beside it"
+
+
 def test_only_trials_that_start_from_the_plain_network_wait_for_it(
     make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import warnings
 from collections import defaultdict, deque
@@ -18,7 +19,7 @@ from trp_search.search.derived import is_derived
 from trp_search.search.growth import Growth
 from trp_search.search.names import BASELINE, name_of, number_of
 from trp_search.search.study import draw, opened
-from trp_search.space import SearchSpace
+from trp_search.space import SearchSpace, entries
 from trp_search.store import RunFolder, append_record, write_whole
 
 _FAILURE = "failure"
@@ -149,8 +150,17 @@ class Proposer:
             self._record(result)
             return True
         place.result.unlink(missing_ok=True)
-        self._ready.append(self._space.baseline_spec())
+        self._ready.append(self._plain())
         return False
+
+    def _plain(self) -> TrialSpec:
+        """The plain network's training; where all trials wait for it, it has their cores too."""
+        spec, start = self._space.baseline_spec(), self._space.space.named()["start"]
+        if entries.values(start) != (BASELINE,):
+            return spec
+        return dataclasses.replace(
+            spec, threads=min(spec.threads * self._ahead, os.cpu_count() or spec.threads)
+        )
 
     def _take_up(self, trial: Trial) -> None:
         drawn = draw(trial, self._space, self._folder)
