@@ -16,7 +16,7 @@ import copy
 import dataclasses
 import itertools
 import logging
-import time
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ from torch import nn
 from benchmarks import front_cuts
 from trp_search import pareto, trial
 from trp_search.records import Point, TrialResult
-from trp_search.search.start import new_search, resume_search
+from trp_search.search.driver import run_search
+from trp_search.search.events import Event
+from trp_search.search.names import BASELINE
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, append_record, write_whole
 from trp_search.workloads.residual import ResidualNetwork
@@ -92,7 +94,8 @@ ARMS: dict[str, tuple[Mapping[str, Any], ...]] = {
     "halving": (DEFAULT, {"rungs": {"first": 2}}),
     "told": (DEFAULT, {"curve": {"tell": True}}),
 }
-CONTROLS = {"plain": BASE["training"]["epochs"], "longer": EPOCHS + BASE["training"]["epochs"]}
+PLAIN = "plain"
+CONTROLS = {PLAIN: BASE["training"]["epochs"], "longer": EPOCHS + BASE["training"]["epochs"]}
 
 
 def network() -> nn.Module:
@@ -127,20 +130,19 @@ def run(out: Path, table: Path, arms: list[str], seeds: list[int]) -> None:
     for seed, arm in itertools.product(seeds, arms):
         if (arm, seed) in finished(table):
             continue
-        began = time.perf_counter()
         folder = RunFolder(path=(out / f"{arm}-{seed}").resolve())
         if arm in CONTROLS:
             _control(arm, seed, out, folder)
         else:
             _search(arm, seed, out, folder)
-        seconds = time.perf_counter() - began
         named = {"arm": arm, "seed": seed}
         if arm == "default":
             append(table / CUTS, [named | row for row in front_cuts.rows(folder)])
-        plain = recipe_accuracy(table, seed) if arm == "longer" else None
-        found = [named | row | {"seconds": seconds} for row in rows(folder, plain)]
+        plain = RunFolder(path=(out / f"{PLAIN}-{seed}").resolve())
+        reference = trial.score_test(plain, BASELINE).accuracy
+        found = [named | row for row in rows(folder, reference)]
         append(table / FRONT, found)
-        print(f"{arm}, seed {seed}: {seconds:.0f} s", flush=True)
+        print(f"{arm}, seed {seed}: {found[-1]['seconds']:.0f} s", flush=True)
 
 
 def finished(table: Path) -> set[tuple[str, int]]:
@@ -151,12 +153,6 @@ def finished(table: Path) -> set[tuple[str, int]]:
     return set(pd.read_csv(path)[["arm", "seed"]].itertuples(index=False, name=None))
 
 
-def recipe_accuracy(table: Path, seed: int) -> float:
-    """Test accuracy of the plain network that every other arm of the seed is measured from."""
-    frame = pd.read_csv(table / FRONT).set_index(["arm", "seed"])
-    return float(frame.loc[("plain", seed), "plain"].iloc[0])
-
-
 def append(path: Path, found: list[dict[str, object]]) -> None:
     """Adds rows to a CSV file, whole or not at all."""
     before = [pd.read_csv(path)] if path.exists() else []
@@ -164,17 +160,23 @@ def append(path: Path, found: list[dict[str, object]]) -> None:
 
 
 def _search(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
-    """More trials until the epochs are spent: where trials stop early there are more of them."""
+    """More trials until the epochs are spent: where trials stop early there are more of them.
+
+    The plain network is the seed's own: what it is to one arm it is to all.
+    """
     space = space_of(arm, seed, out)
-    trials = space.trials
-    if not folder.search.exists():
-        new_search(space, folder.path)
-    else:
-        trials = max(trials, len(folder.trial_names()) - 1)
-        resume_search(folder, trials=trials)
+    place = folder.trial(BASELINE).path
+    if not place.exists():
+        shutil.copytree(out / f"{PLAIN}-{seed}" / place.relative_to(folder.path), place)
+    trials = max(space.trials, len(folder.trial_names()) - 1)
+    run_search(space, folder, trials=trials, on_event=_ignore)
     while spent(folder) <= EPOCHS - trial_epochs(space) * STEP:
         trials += STEP
-        resume_search(folder, trials=trials)
+        run_search(space, folder, trials=trials, on_event=_ignore)
+
+
+def _ignore(event: Event) -> None:
+    del event
 
 
 def trial_epochs(space: SearchSpace) -> int:
@@ -185,8 +187,19 @@ def trial_epochs(space: SearchSpace) -> int:
 
 def spent(folder: RunFolder) -> int:
     """Epochs of all trials."""
-    names = [name for name in folder.trial_names() if name != "baseline"]
-    return sum(len(folder.trial(name).read_epochs()) for name in names)
+    return sum(len(folder.trial(name).read_epochs()) for name in trials_of(folder))
+
+
+def trials_of(folder: RunFolder) -> list[str]:
+    """The names of its trials, in order."""
+    return sorted((name for name in folder.trial_names() if name != BASELINE), key=int)
+
+
+def seconds(folder: RunFolder, names: Sequence[str]) -> float:
+    """From the first training's start to the last one's end."""
+    places = [folder.trial(name) for name in names]
+    first = min(place.spec.stat().st_mtime for place in places)
+    return max(place.result.stat().st_mtime for place in places) - first
 
 
 def _control(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
@@ -198,7 +211,7 @@ def _control(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
     if not folder.search.exists():
         RunFolder.create(folder.path)
         write_whole(folder.search, space.dump())
-    *_, result = trial.run(dataclasses.replace(spec, training=training, threads=2), folder)
+    *_, result = trial.run(dataclasses.replace(spec, training=training), folder)
     assert isinstance(result, TrialResult)
     known = {point.id for point in folder.read_points()}
     for point in result.points:
@@ -206,13 +219,11 @@ def _control(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
             append_record(folder.points, point)
 
 
-def rows(folder: RunFolder, plain_accuracy: float | None) -> Iterator[dict[str, object]]:
+def rows(folder: RunFolder, reference: float) -> Iterator[dict[str, object]]:
     """What validation chooses after each share of the epochs, and its accuracy on test."""
     space = load_space(folder.search)
     points = folder.read_points()
-    plain = next(point for point in points if point.role == "baseline")
-    reference = plain_accuracy or trial.score_test(folder, plain.id).accuracy
-    names = sorted((n for n in folder.trial_names() if n != "baseline"), key=int)
+    names = trials_of(folder)
     epochs = np.cumsum([len(folder.trial(name).read_epochs()) for name in names])
     for share in SHARES if names else (1.0,):
         spent = int((epochs <= share * EPOCHS).sum())
@@ -222,13 +233,15 @@ def rows(folder: RunFolder, plain_accuracy: float | None) -> Iterator[dict[str, 
             "share": round(share, 3),
             "epochs": int(epochs[spent - 1]) if spent else 0,
             "trials": spent,
+            "seconds": round(seconds(folder, names[:spent] or [BASELINE])),
+            "plain": reference,
         } | _chosen(folder, space, found or [p for p in points if p.role == "control"], reference)
 
 
 def _chosen(
     folder: RunFolder, space: SearchSpace, points: Sequence[Point], reference: float
 ) -> dict[str, object]:
-    row: dict[str, object] = {"plain": reference}
+    row: dict[str, object] = {}
     for budget in BUDGETS:
         best = pareto.most_accurate(points, speedup=budget)
         row[f"{budget:g}x"] = best and trial.score_test(folder, best.id).accuracy
