@@ -1,12 +1,12 @@
 """Which search finds the better front from the same number of training epochs.
 
-    python -m benchmarks.front OUT results/front [--arms random,tpe] [--seeds 0,1,2,3,4]
-    python -m benchmarks.front_page results/front
+    python -m benchmarks.front OUT TABLE [--arms random,tpe] [--seeds 0,1,2,3,4]
+    python -m benchmarks.front_page TABLE
 
 From the repository's folder, which needs CIFAR-10 as images under `data/cifar10-images`. Every arm
 trains the plain network and as many epochs of trials. Each arm and seed is a run of its own under
-OUT; one that was stopped goes on, one whose rows are in the table is left alone. Points are chosen
-on validation; test is scored for what was chosen, and only shown.
+OUT; one that was stopped goes on, one whose rows are in the tables of the folder TABLE is left
+alone. Points are chosen on validation; test is scored for what was chosen, and only shown.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from trp_search.store import RunFolder, append_record, write_whole
 from trp_search.workloads.residual import ResidualNetwork
 
 EPOCHS = 400
-STEP = 4
 SHARES = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 1.0)
 BUDGETS = (1.5, 2.0, 3.0, 4.0)
 FRONT, CUTS = "front.csv", "cuts.csv"
@@ -127,10 +126,11 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 def run(out: Path, table: Path, arms: list[str], seeds: list[int]) -> None:
     """Brings every arm and seed to its end and appends its rows to the tables in `table`."""
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
-    for seed, arm in itertools.product(seeds, arms):
-        if (arm, seed) in finished(table):
-            continue
+    for seed, arm in itertools.product(seeds, [PLAIN, *(arm for arm in arms if arm != PLAIN)]):
         folder = RunFolder(path=(out / f"{arm}-{seed}").resolve())
+        needed = arm == PLAIN and not folder.tests.exists()  # the others begin with it
+        if (arm, seed) in finished(table) and not needed:
+            continue
         if arm in CONTROLS:
             _control(arm, seed, out, folder)
         else:
@@ -154,9 +154,13 @@ def finished(table: Path) -> set[tuple[str, int]]:
 
 
 def append(path: Path, found: list[dict[str, object]]) -> None:
-    """Adds rows to a CSV file, whole or not at all."""
-    before = [pd.read_csv(path)] if path.exists() else []
-    write_whole(path, pd.concat([*before, pd.DataFrame(found)]).round(5).to_csv(index=False))
+    """Adds the rows of one arm and seed to a CSV file, in place of those that it has."""
+    table = pd.DataFrame(found)
+    if path.exists():
+        before = pd.read_csv(path)
+        same = (before["arm"] == found[0]["arm"]) & (before["seed"] == found[0]["seed"])
+        table = pd.concat([before[~same], table])
+    write_whole(path, table.round(5).to_csv(index=False))
 
 
 def _search(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
@@ -167,11 +171,15 @@ def _search(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
     space = space_of(arm, seed, out)
     place = folder.trial(BASELINE).path
     if not place.exists():
-        shutil.copytree(out / f"{PLAIN}-{seed}" / place.relative_to(folder.path), place)
+        half = out / f".{arm}-{seed}"
+        shutil.rmtree(half, ignore_errors=True)
+        shutil.copytree(out / f"{PLAIN}-{seed}" / place.relative_to(folder.path), half)
+        place.parent.mkdir(parents=True)
+        half.rename(place)
     trials = max(space.trials, len(folder.trial_names()) - 1)
     run_search(space, folder, trials=trials, on_event=_ignore)
-    while spent(folder) <= EPOCHS - trial_epochs(space) * STEP:
-        trials += STEP
+    while (more := (EPOCHS - epochs_of(folder)) // trial_epochs(space)) > 0:
+        trials += more
         run_search(space, folder, trials=trials, on_event=_ignore)
 
 
@@ -185,7 +193,7 @@ def trial_epochs(space: SearchSpace) -> int:
     return own if isinstance(own, int) else space.training.epochs
 
 
-def spent(folder: RunFolder) -> int:
+def epochs_of(folder: RunFolder) -> int:
     """Epochs of all trials."""
     return sum(len(folder.trial(name).read_epochs()) for name in trials_of(folder))
 
@@ -226,14 +234,14 @@ def rows(folder: RunFolder, reference: float) -> Iterator[dict[str, object]]:
     names = trials_of(folder)
     epochs = np.cumsum([len(folder.trial(name).read_epochs()) for name in names])
     for share in SHARES if names else (1.0,):
-        spent = int((epochs <= share * EPOCHS).sum())
-        early = set(names[:spent])
+        ended = int((epochs <= share * EPOCHS).sum())
+        early = set(names[:ended])
         found = [p for p in points if p.searched and p.trial in early]
         yield {
             "share": round(share, 3),
-            "epochs": int(epochs[spent - 1]) if spent else 0,
-            "trials": spent,
-            "seconds": round(seconds(folder, names[:spent] or [BASELINE])),
+            "epochs": int(epochs[ended - 1]) if ended else 0,
+            "trials": ended,
+            "seconds": round(seconds(folder, names[:ended] or [BASELINE])),
             "plain": reference,
         } | _chosen(folder, space, found or [p for p in points if p.role == "control"], reference)
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from trp_search import pareto
-from trp_search.evaluation import evaluate
+from trp_search.evaluation import evaluate, threads
 from trp_search.records import Cut, TrialSpec
 from trp_search.scoring.candidate import Cuts, cost_of
 from trp_search.store import RunFolder
@@ -28,7 +28,7 @@ def variants(spec: TrialSpec) -> dict[str, Sequence[Cut]]:
     own, scheme = spec.cuts[0], spec.pruning.scheme
 
     def each(change: Callable[[Cut], Cut]) -> list[Cut]:
-        return [own, *(change(cut) for cut in spec.race)]
+        return [change(cut) for cut in (own, *spec.race)]
 
     def budgets(**changes: object) -> list[Cut]:
         return each(lambda cut: dataclasses.replace(cut, **changes) if cut.is_budget else cut)  # type: ignore[arg-type]
@@ -68,11 +68,14 @@ def rows(folder: RunFolder) -> Iterator[dict[str, object]]:
         spec = folder.trial(name).read_spec()
         network = _network(folder, spec, splits)
         dense = cost_of(network, splits).macs
-        for part, cuts in variants(spec).items():
-            race = Cuts(network, splits).race(cuts, images=spec.race_images)
+        for part, (own, *others) in variants(spec).items():
+            with threads(spec.threads):
+                cuts = Cuts(network, splits)
+                scored = [cuts.score(own)]
+                race = cuts.race(others, images=spec.race_images)
             pools.setdefault(part, []).extend(
                 Found(s.validation.accuracy, dense / s.made.cost.macs, s.made.network)
-                for _, s in race.survivors
+                for s in (*scored, *(scored for _, scored in race.survivors))
             )
     reference = _tested(_network(folder, plain, splits), splits)
     for part, pool in pools.items():
@@ -90,7 +93,7 @@ def _chosen(pool: Sequence[Found], splits: Splits, reference: float) -> dict[str
     row: dict[str, object] = {}
     for budget in BUDGETS:
         fast = [found for found in pool if found.speedup >= budget]
-        best = max(fast, key=lambda found: found.accuracy, default=None)
+        best = max(fast, key=lambda found: (found.accuracy, found.speedup), default=None)
         row[f"{budget:g}x"] = best and _tested(best.network, splits)
     mask = pareto.nondominated(np.array([[found.accuracy, found.speedup] for found in pool]))
     front = [found for found, kept in zip(pool, mask, strict=True) if kept]

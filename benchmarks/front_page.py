@@ -42,7 +42,7 @@ def differences(table: pd.DataFrame, against: str) -> Iterator[dict[str, object]
             half = stats.sem(gain) * stats.t.ppf(0.975, len(gain) - 1) if len(gain) > 1 else None
             spread = "" if half is None else f" ± {scale * half:.{_digits(measure)}f}"
             row[measure] = f"{scale * gain.mean():+.{_digits(measure)}f}{spread}"
-            row["seeds"] = len(gain)
+        row["seeds"] = len(gain)
         if arm != against:
             yield row
 
@@ -57,18 +57,26 @@ def means(table: pd.DataFrame) -> Iterator[dict[str, object]]:
             digits = _digits(measure)
             row[measure] = f"{scale * part[measure].mean():.{digits}f}"
             row[measure] += f" ({scale * part[measure].std():.{digits}f})" if len(part) > 1 else ""
-        yield row | {"trials": f"{part['trials'].mean():.0f}", "s": f"{part['seconds'].mean():.0f}"}
+            missed = int(part[measure].isna().sum())
+            row[measure] += f", missed by {missed}" if missed else ""
+        for name, head in (("epochs", "epochs"), ("trials", "trials"), ("seconds", "s")):
+            row[head] = f"{part[name].mean():.0f}"
+        yield row
 
 
 def reached(table: pd.DataFrame) -> str:
     """After which share of its epochs the default covers what the best of the others covers."""
-    curves = table["hypervolume"].groupby(["arm", "share"]).mean()
-    others = {arm: curves[arm, 1.0] for arm in OTHERS if (arm, 1.0) in curves}
+    wide = table["hypervolume"].unstack("seed").loc[["default", *OTHERS]].dropna(axis=1)
+    curves = wide.mean(axis=1)
+    others = {arm: curves[arm, 1.0] for arm in OTHERS}
     best = max(others, key=lambda arm: others[arm])
     ours = curves["default"]
     shares = [share for share in ours.index if ours[share] >= others[best]]
     at = f"{min(shares):.0%} of the epochs" if shares else "never"
-    return f"The default covers what {best} covers in the end ({others[best]:.4f}) after: {at}"
+    return (
+        f"The default covers what {best} covers in the end ({others[best]:.4f}, means over "
+        f"{wide.shape[1]} seeds) after: {at}"
+    )
 
 
 def _digits(measure: str) -> int:
