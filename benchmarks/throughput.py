@@ -31,9 +31,10 @@ from trp_search.training.loop import Job, train
 from trp_search.workloads import data, networks
 
 BATCH = 128
-STEPS = {"cpu": 10, "cuda": 100}  # of one epoch, so that a CPU ends one within the time
+STEPS = {"cpu": 20, "cuda": 350}  # of one epoch: CIFAR-10 has 350; a CPU would not end one
 TRAINING = Training(epochs=10**6, batch_size=BATCH, learning_rate=0.1)
 PRUNING = Pruning(scheme="spatial", energy=0.95, period=20, nuclear_weight=3e-4, layers="kxk")
+_PATIENCE = 300.0  # seconds for all to be ready; one that died would be waited for for ever
 LOOPS = ("plain loop", "training", "training with TRP")
 VARIANTS: dict[str, dict[str, Any]] = {
     "float32": {},
@@ -105,28 +106,32 @@ def _plain(network: nn.Module, settings: Training, device: str) -> Iterator[int]
 
 
 def _work(
-    loop: str,
-    settings: Training,
-    device: str,
+    training: tuple[str, Training, str],
     seconds: float,
     ready: Any,  # noqa: ANN401  multiprocessing's own types are private
+    ended: Any,  # noqa: ANN401
     found: Any,  # noqa: ANN401
 ) -> None:
     with threads(1):
-        going = steps(loop, settings, device)
+        going = steps(*training)
         next(going)
-        ready.wait()
+        ready.wait(timeout=_PATIENCE)
         began, made = time.perf_counter(), 0
         while time.perf_counter() - began < seconds:
             made += next(going)
         found.put(made / (time.perf_counter() - began))
+        with ended.get_lock():
+            ended.value += 1
+        while ended.value < ready.parties:  # or the last to end would have the device to itself
+            next(going)
 
 
 def rate(loop: str, settings: Training, device: str, *, at_once: int, seconds: float) -> float:
     """Steps per second of `at_once` trainings together."""
     context = multiprocessing.get_context("spawn")
     ready, found = context.Barrier(at_once), context.SimpleQueue()
-    given = (loop, settings, device, seconds, ready, found)
+    ended = context.Value("i", 0)
+    given = ((loop, settings, device), seconds, ready, ended, found)
     workers = [context.Process(target=_work, args=given) for _ in range(at_once)]
     for worker in workers:
         worker.start()
@@ -146,7 +151,7 @@ def main() -> None:
     parser.add_argument("--variants", default="float32,channels_last")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     given = parser.parse_args()
-    numbers = [int(number) for number in given.at_once.split(",")]
+    numbers = sorted({1, *(int(number) for number in given.at_once.split(","))})
     for variant in given.variants.split(","):
         settings = dataclasses.replace(TRAINING, **VARIANTS[variant])
         rows = [
@@ -162,7 +167,7 @@ def main() -> None:
         print(f"\n{given.device}, {variant}: steps per second of all trainings together")
         print(wide.loc[list(LOOPS)].round(2).to_string())
         print("\nfor each step of one plain loop alone")
-        print((wide.loc[list(LOOPS)] / wide.loc[LOOPS[0], numbers[0]]).round(2).to_string())
+        print((wide.loc[list(LOOPS)] / wide.loc[LOOPS[0], 1]).round(2).to_string())
 
 
 if __name__ == "__main__":

@@ -214,6 +214,11 @@ def test_only_a_trials_point_can_be_refitted(finished):
         next(iter(refit(finished, "baseline")))
 
 
+def test_a_trial_alone_has_all_threads(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    assert trial.alone(spec(threads=1)) == spec(threads=7)
+
+
 def test_the_number_of_threads_is_the_specifications_and_is_restored(folder):
     before = torch.get_num_threads()
     started = trial.run(spec(threads=1), folder)

@@ -234,7 +234,7 @@ def on_this_machine(spec: TrialSpec) -> TrialSpec:
 
 
 def alone(spec: TrialSpec) -> TrialSpec:
-    """The specification where nothing else runs: on a device and all cores of this machine."""
+    """The specification where nothing else runs: on this machine, as many threads as it has."""
     return dataclasses.replace(on_this_machine(spec), threads=torch.get_num_threads())
 
 

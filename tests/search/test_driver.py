@@ -178,6 +178,11 @@ def test_the_run_folder_tells_the_whole_story(search: Search):
     assert not {name for name in left if name.endswith(".tmp") or name == ".ray"}
 
 
+def test_a_training_alone_may_have_the_machines_cores_and_no_more():
+    here = int(ray.cluster_resources()["CPU"])
+    assert [cluster.cores(wanted) for wanted in (1, here, here + 9)] == [1, here, here]
+
+
 @pytest.mark.slow
 def test_whoever_watches_hears_of_everything(search: Search):
     first, *_ = search.events

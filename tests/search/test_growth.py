@@ -6,7 +6,7 @@ import pytest
 
 from trp_search import pareto
 from trp_search.search.growth import Growth
-from trp_search.space import SearchSpace, load_space
+from trp_search.space import Patience, SearchSpace, load_space
 
 
 @pytest.fixture
@@ -48,6 +48,19 @@ def test_after_every_trial_it_is_the_front_of_all_points(space, make_point, plai
         front = pareto.front([p for p in seen if space.admits(p)], space.objective_list)
         assert growth.front == front
         assert growth.hypervolume == pareto.covered(front, space.objective_list, baseline=plain)
+
+
+def test_patience_counts_trials_that_ended_before_the_plain_network(space, make_point, plain):
+    growth = Growth(space.model_copy(update={"patience": Patience(trials=2)}))
+    for number in range(3):
+        growth.add([make_point("0", correct=190, speedup=2.0)] if number == 0 else [])
+        growth.end_trial()
+        assert not growth.settled
+    growth.plain = plain
+    assert growth.settled
+    growth.add([make_point("3", correct=190, speedup=3.0)])
+    growth.end_trial()
+    assert not growth.settled
 
 
 def test_nothing_is_covered_before_there_is_a_plain_network(space, make_point, plain):

@@ -26,9 +26,9 @@ THREE_REPEATS = ("seed: 7", "seed: 7\nrepeats: 3")
 
 @contextmanager
 def opened(
-    space: SearchSpace, folder: RunFolder, *, trials: int = 4, ahead: int = 2
+    space: SearchSpace, folder: RunFolder, *, trials: int = 4, ahead: int = 2, cores: int = 1
 ) -> Iterator[Proposer]:
-    proposer = Proposer(space, folder, trials=trials, ahead=ahead)
+    proposer = Proposer(space, folder, trials=trials, ahead=ahead, cores=cores)
     try:
         yield proposer
     finally:
@@ -89,16 +89,17 @@ def states_or_none(folder: RunFolder) -> str:
 
 
 def test_the_plain_network_has_the_cores_of_the_trials_that_wait_for_it(
-    make_space: Space, folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_space: Space, folder: RunFolder, tmp_path: Path
 ):
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
     waiting = make_space(("start: scratch", "start: baseline"))
-    with opened(waiting, folder, ahead=3) as proposer:
-        assert proposer.next().threads == 3
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    with opened(waiting, RunFolder.create(tmp_path / "small"), ahead=3) as proposer:
-        assert proposer.next().threads == 2
-    with opened(make_space(BOTH_STARTS), RunFolder.create(tmp_path / "beside")) as proposer:
+    with opened(waiting, folder, cores=3) as proposer:
+        begun = proposer.next()
+        assert begun.threads == 3
+    write_whole(folder.trial("baseline").spec, to_json(begun))
+    with opened(waiting, folder, cores=2) as proposer:
+        assert proposer.next() == begun, "a training goes on as it began"
+    beside = RunFolder.create(tmp_path / "beside")
+    with opened(make_space(BOTH_STARTS), beside, cores=3) as proposer:
         assert proposer.next().threads == 1, "others run beside it"
 
 
@@ -569,6 +570,20 @@ def test_a_search_whose_front_stands_still_asks_for_no_more(
         proposer.finish(scored(running, 6.0))
         assert not proposer.growth.settled
         assert proposer.next().name == "8"
+
+
+def test_points_of_a_trial_that_has_not_ended_are_on_the_front_too(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    space = make_space(THREE_REPEATS)
+    with opened(space, folder) as proposer:
+        proposer.finish(result(proposer.next()))
+        proposer.finish(result(proposer.next()))
+        front = proposer.growth.front
+        assert [point.trial for point in front] == ["0"]
+    with opened(space, folder) as proposer:
+        assert proposer.growth.front == front
+        assert proposer.growth.hypervolume is not None
 
 
 def test_the_database_is_let_go(make_space: Space, folder: RunFolder):

@@ -19,6 +19,8 @@ class Watch:
         done: how many are finished, by this start of the search or an earlier one.
         done_before: how many of them an earlier start had finished.
         running: the latest report of each training under way, by trial.
+        plain: the plain network, once it was scored.
+        front: what no other point dominates and what meets the constraints; fastest last.
         began: when trials began to run, so that a rate can be told.
     """
 

@@ -104,6 +104,17 @@ def slots(resources: Resources) -> int:
     return fitting
 
 
+def cores(wanted: int) -> int:
+    """How many of `wanted` cores one training may use while no other runs.
+
+    On several machines it is one: Ray would not know that the others are taken.
+    """
+    nodes = _nodes()
+    if len(nodes) > 1:
+        return 1
+    return max(1, min(wanted, int(nodes[0]["Resources"].get("CPU", 1))))
+
+
 def devices() -> list[str]:
     """The accelerators of all nodes, by the names that Ray gives them."""
     prefix = "accelerator_type:"

@@ -133,7 +133,13 @@ class _Search:
         self._page = _Page(folder, on_event=on_event)
         self._halving = _halving(space, folder)
         self._stopped: dict[str, str] = {}
-        self._proposer = Proposer(space, folder, trials=space.trials, ahead=concurrency)
+        self._proposer = Proposer(
+            space,
+            folder,
+            trials=space.trials,
+            ahead=concurrency,
+            cores=cluster.cores(space.resources.cpus * concurrency),
+        )
         if folder.search.read_text() != space.dump():
             write_whole(folder.search, space.dump())  # a resumed search with another end
         on_event(Started(trials=space.trials, done=self._proposer.done, concurrency=concurrency))

@@ -38,7 +38,7 @@ class Finished:
         done: trials finished so far.
         running: trainings still on.
         plain: the plain network, once it was scored.
-        front: of the trials that ended, what meets the constraints; fastest last.
+        front: what no other point dominates and what meets the constraints; fastest last.
         hypervolume: of the front; None before there is a plain network to measure from.
     """
 

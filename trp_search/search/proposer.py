@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import warnings
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import optuna
@@ -47,16 +46,26 @@ class Proposer:
         folder: the run; only one proposer may hold it at a time.
         trials: how many trials the study is to have in the end.
         ahead: how many trials may be asked for while all wait for the plain network.
+        cores: what the plain network may have meanwhile.
 
     Attributes:
         growth: the front so far; once it stands still no more trials are asked for.
     """
 
-    def __init__(self, space: SearchSpace, folder: RunFolder, *, trials: int, ahead: int) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        folder: RunFolder,
+        *,
+        trials: int,
+        ahead: int,
+        cores: int = 1,
+    ) -> None:
         self._space = space
         self._folder = folder
         self._trials = trials
         self._ahead = ahead
+        self._cores = cores
         known = folder.read_points()
         self._known = {point.id for point in known}
         self.growth = Growth(space)
@@ -74,9 +83,7 @@ class Proposer:
         stopped = [t for t in told if t.state == TrialState.PRUNED]
         self._ended = _in_order([*complete, *stopped, *failed])
         self._has_baseline = self._take_up_baseline()
-        points = _by_number(known)
-        for number in self._ended:
-            self.growth.add(points[number])
+        self._take_up_growth(known)
         for trial in complete:
             # An earlier process may have ended before it told all.
             names = (name_of(trial.number, repeat) for repeat in range(space.repeats))
@@ -156,11 +163,23 @@ class Proposer:
     def _plain(self) -> TrialSpec:
         """The plain network's training; where all trials wait for it, it has their cores too."""
         spec, start = self._space.baseline_spec(), self._space.space.named()["start"]
-        if entries.values(start) != (BASELINE,):
-            return spec
-        return dataclasses.replace(
-            spec, threads=min(spec.threads * self._ahead, os.cpu_count() or spec.threads)
-        )
+        place = self._folder.trial(BASELINE)
+        if place.spec.exists():
+            threads = place.read_spec().threads  # or what is left would be rounded otherwise
+        else:
+            threads = self._cores if entries.values(start) == (BASELINE,) else spec.threads
+        return dataclasses.replace(spec, threads=max(spec.threads, threads))
+
+    def _take_up_growth(self, known: Sequence[Point]) -> None:
+        points: dict[int, list[Point]] = defaultdict(list)
+        for point in known:
+            if point.searched:
+                points[number_of(point.trial)].append(point)
+        for number in self._ended:
+            self.growth.add(points.pop(number, ()))
+            self.growth.end_trial()
+        for left in points.values():
+            self.growth.add(left)
 
     def _take_up(self, trial: Trial) -> None:
         drawn = draw(trial, self._space, self._folder)
@@ -190,12 +209,13 @@ class Proposer:
             place.checkpoint.unlink(missing_ok=True)
 
     def _record(self, result: TrialResult) -> None:
-        for point in result.points:
-            if point.id not in self._known:
-                append_record(self._folder.points, point)
-                self._known.add(point.id)
-            if point.role == BASELINE:
-                self.growth.plain = point
+        new = [point for point in result.points if point.id not in self._known]
+        for point in new:
+            append_record(self._folder.points, point)
+        self._known.update(point.id for point in new)
+        self.growth.add(new)
+        if result.trial == BASELINE:
+            self.growth.plain = next((p for p in result.points if p.role == BASELINE), None)
 
     def _baseline_came(self, result: TrialResult) -> None:
         reason = _reason(result)
@@ -211,7 +231,7 @@ class Proposer:
             return
         self._ended.append(asked.trial.number)
         results = [asked.results[spec.name] for spec in asked.specs]
-        self.growth.add(point for result in results for point in result.points)
+        self.growth.end_trial()
         diverged = [result.diverged for result in results if result.diverged]
         failed = [reason for r in results if not r.diverged and (reason := _reason(r))]
         stopped = [result.stopped for result in results if result.stopped]
@@ -300,15 +320,6 @@ def _in_order(trials: Sequence[FrozenTrial]) -> list[int]:
     """The numbers of ended trials, the first to end first."""
     ended = {t.number: t.datetime_complete for t in trials if t.datetime_complete is not None}
     return sorted(ended, key=lambda number: ended[number])
-
-
-def _by_number(points: Sequence[Point]) -> Mapping[int, Sequence[Point]]:
-    """The points of each trial."""
-    found: dict[int, list[Point]] = defaultdict(list)
-    for point in points:
-        if point.searched:
-            found[number_of(point.trial)].append(point)
-    return found
 
 
 def _counts_as_failed(trial: FrozenTrial) -> bool:
