@@ -93,7 +93,8 @@ class Listener(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Tune holds every trial to the end of a search: what it reported was passed on by now."""
-        trial.run_metadata.last_result = {}
+        trial.run_metadata.last_result.clear()
+        trial.run_metadata.invalidate_cache()
 
     @override
     def on_trial_error(
