@@ -94,7 +94,7 @@ class Listener(Callback):
     ) -> None:
         """Tune holds every trial to the end of a search: what it reported was passed on by now."""
         trial.run_metadata.last_result.clear()
-        trial.run_metadata.invalidate_cache()
+        trial.run_metadata.invalidate_cache()  # type: ignore[no-untyped-call]
 
     @override
     def on_trial_error(
