@@ -28,18 +28,18 @@ import yaml
 from torch import nn
 
 from benchmarks import front_cuts
-from trp_search import pareto, trial
+from benchmarks.front_rows import Found, chosen, trials_of
+from trp_search import trial
 from trp_search.records import Point, TrialResult
 from trp_search.search.driver import run_search
 from trp_search.search.events import Event
 from trp_search.search.names import BASELINE
 from trp_search.space import SearchSpace, load_space
-from trp_search.store import RunFolder, append_record, write_whole
+from trp_search.store import RunFolder, write_whole
 from trp_search.workloads.residual import ResidualNetwork
 
 EPOCHS = 400
 SHARES = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 1.0)
-BUDGETS = (1.5, 2.0, 3.0, 4.0)
 FRONT, CUTS = "front.csv", "cuts.csv"
 BASE: dict[str, Any] = {
     "workload": {
@@ -198,11 +198,6 @@ def epochs_of(folder: RunFolder) -> int:
     return sum(len(folder.trial(name).read_epochs()) for name in trials_of(folder))
 
 
-def trials_of(folder: RunFolder) -> list[str]:
-    """The names of its trials, in order."""
-    return sorted((name for name in folder.trial_names() if name != BASELINE), key=int)
-
-
 def seconds(folder: RunFolder, names: Sequence[str]) -> float:
     """From the first training's start to the last one's end."""
     places = [folder.trial(name) for name in names]
@@ -221,15 +216,11 @@ def _control(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
         write_whole(folder.search, space.dump())
     *_, result = trial.run(dataclasses.replace(spec, training=training), folder)
     assert isinstance(result, TrialResult)
-    known = {point.id for point in folder.read_points()}
-    for point in result.points:
-        if point.id not in known:
-            append_record(folder.points, point)
+    folder.add_points(result.points)
 
 
 def rows(folder: RunFolder, reference: float) -> Iterator[dict[str, object]]:
     """What validation chooses after each share of the epochs, and its accuracy on test."""
-    space = load_space(folder.search)
     points = folder.read_points()
     names = trials_of(folder)
     epochs = np.cumsum([len(folder.trial(name).read_epochs()) for name in names])
@@ -237,30 +228,22 @@ def rows(folder: RunFolder, reference: float) -> Iterator[dict[str, object]]:
         ended = int((epochs <= share * EPOCHS).sum())
         early = set(names[:ended])
         found = [p for p in points if p.searched and p.trial in early]
+        pool = found or [p for p in points if p.role == "control"]
         yield {
             "share": round(share, 3),
             "epochs": int(epochs[ended - 1]) if ended else 0,
             "trials": ended,
             "seconds": round(seconds(folder, names[:ended] or [BASELINE])),
             "plain": reference,
-        } | _chosen(folder, space, found or [p for p in points if p.role == "control"], reference)
+        } | chosen([_found(folder, p) for p in pool], reference)
 
 
-def _chosen(
-    folder: RunFolder, space: SearchSpace, points: Sequence[Point], reference: float
-) -> dict[str, object]:
-    row: dict[str, object] = {}
-    for budget in BUDGETS:
-        best = pareto.most_accurate(points, speedup=budget)
-        row[f"{budget:g}x"] = best and trial.score_test(folder, best.id).accuracy
-    front = pareto.front(points, space.objective_list)
-    values = [[trial.score_test(folder, p.id).accuracy, -1 / p.speedup] for p in front]
-    return row | {"hypervolume": covered(values, reference)}
-
-
-def covered(values: Sequence[Sequence[float]], plain: float) -> float:
-    """Hypervolume of (accuracy, minus the share kept) above `plain` - 10 points and 1."""
-    return pareto.hypervolume(np.array(values), np.array([plain - 0.1, -1.0]))
+def _found(folder: RunFolder, point: Point) -> Found:
+    return Found(
+        accuracy=point.accuracy,
+        speedup=point.speedup,
+        test=lambda: trial.score_test(folder, point.id).accuracy,
+    )
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ import pandas as pd
 from plotly.subplots import make_subplots
 from scipy import stats
 
-from benchmarks.front import ARMS, BUDGETS, CONTROLS, CUTS, FRONT
+from benchmarks.front import ARMS, CONTROLS, CUTS, FRONT
+from benchmarks.front_rows import BUDGETS
 from trp_search.store import write_whole
 
 NAMED = [f"{budget:g}x" for budget in BUDGETS]

@@ -41,7 +41,7 @@ from trp_search.records import (
     TrialSpec,
     Workload,
 )
-from trp_search.store import RunFolder, append_record, exclusive
+from trp_search.store import RunFolder, exclusive
 
 PLAIN = "baseline"
 BUDGETS = (2.0, 3.0, 4.0)
@@ -136,10 +136,7 @@ def work(spec: TrialSpec, folder: RunFolder, deadline: float) -> None:
 
 def _keep(result: TrialResult, folder: RunFolder) -> None:
     with exclusive(folder.path / ".points.lock", wait_seconds=60, holder="points are being kept"):
-        known = {point.id for point in folder.read_points()}
-        for point in result.points:
-            if point.id not in known:
-                append_record(folder.points, point)
+        folder.add_points(result.points)
     for point in result.points:
         if point.role != "raced":
             trial.score_test(folder, point.id)

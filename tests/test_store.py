@@ -169,3 +169,11 @@ def test_a_point_without_cost_is_refused(tmp_path):
     run.points.write_text('{"macs": 0, "dense_macs": 0}\n')
     with pytest.raises(InputError, match=r"points\.jsonl: not a list of Point records: line 1: "):
         run.read_points()
+
+
+def test_points_are_added_once(tmp_path, make_point):
+    run = RunFolder.create(tmp_path / "run")
+    one, two = make_point("0", correct=190, speedup=2.0), make_point("1", correct=180, speedup=3.0)
+    run.add_points([one])
+    run.add_points([one, two])
+    assert run.read_points() == [one, two]

@@ -9,7 +9,7 @@ from trp_search import trial
 from trp_search.errors import InputError
 from trp_search.records import EpochReport, TrialResult, TrialSpec
 from trp_search.space import load_space
-from trp_search.store import RunFolder, TrialFolder, append_record
+from trp_search.store import RunFolder, TrialFolder
 
 
 def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResult]:
@@ -72,8 +72,6 @@ def _forget_failure(place: TrialFolder) -> None:
 
 
 def _publish(result: TrialResult, folder: RunFolder) -> None:
-    known = {point.id for point in folder.read_points()}
+    folder.add_points(result.points)
     for point in result.points:
-        if point.id not in known:
-            append_record(folder.points, point)
         trial.score_test(folder, point.id)

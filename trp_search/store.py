@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,6 +261,13 @@ class RunFolder:
 
     def read_tests(self) -> dict[str, TestScore]:
         return {score.point: score for score in read_records(self.tests, TestScore)}
+
+    def add_points(self, points: Iterable[Point]) -> None:
+        """Appends the points whose ids the run does not have yet."""
+        known = {point.id for point in self.read_points()}
+        for point in points:
+            if point.id not in known:
+                append_record(self.points, point)
 
     def point(self, point_id: str) -> Point:
         """The point with this id; raises InputError that names those there are."""
