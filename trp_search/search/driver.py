@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,17 +23,16 @@ from trp_search.search.environment import write_environment
 from trp_search.search.events import Epoch, Event, Finished, Stage, Started
 from trp_search.search.halving import Halving
 from trp_search.search.names import BASELINE, number_of
+from trp_search.search.page import RunningPage
 from trp_search.search.proposer import Proposer
 from trp_search.search.scheduler import JudgingScheduler
-from trp_search.search.searcher import NAME, Listener, StudySearcher
-from trp_search.search.trainable import TrialTrainable, Workplace, score_on_test, sweep
+from trp_search.search.searcher import Listener, StudySearcher
+from trp_search.search.trainable import NAME, TrialTrainable, Workplace, score_on_test, sweep
 from trp_search.space import SearchSpace, changed
 from trp_search.store import RunFolder, exclusive, write_whole
 
 OnEvent = Callable[[Event], None]
 _RESTARTS = 2
-_REPORT_SECONDS = 20.0
-_REPORT_SHARE = 0.05
 
 
 def run_search(
@@ -130,7 +128,7 @@ class _Search:
         self._folder = folder
         self._concurrency = concurrency
         self._tell = on_event
-        self._page = _Page(folder, on_event=on_event)
+        self._page = RunningPage(folder, on_error=self._page_failed)
         self._halving = _halving(space, folder)
         self._stopped: dict[str, str] = {}
         self._proposer = Proposer(
@@ -175,6 +173,7 @@ class _Search:
                     f"the points were not scored on test: {cluster.last_line(error)}"
                 ) from None
         self._tell(Stage(text="writing the report"))
+        self._page.close()
         report.write(self._folder)
 
     def _front(self) -> list[Point]:
@@ -194,7 +193,9 @@ class _Search:
             ),
             tune_config=tune.TuneConfig(
                 num_samples=-1,
-                search_alg=StudySearcher(self._proposer, concurrency=self._concurrency),
+                search_alg=StudySearcher(
+                    self._proposer, self._folder, concurrency=self._concurrency
+                ),
                 scheduler=JudgingScheduler(self._goes_on) if self._halving else None,
                 reuse_actors=True,
                 trial_dirname_creator=_directory,
@@ -216,6 +217,9 @@ class _Search:
             raise SearchError(f"Ray stopped the search: {cluster.last_line(error)}") from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+    def _page_failed(self, reason: str) -> None:
+        self._tell(Stage(text=f"the report was not written: {reason}"))
 
     def _goes_on(self, report: EpochReport) -> bool:
         """Whether a trial goes on after an epoch; Tune asks before it passes the report on."""
@@ -257,27 +261,6 @@ def _halving(space: SearchSpace, folder: RunFolder) -> Halving | None:
     reports = (report for name in names for report in folder.trial(name).read_epochs())
     compared = [OBJECTIVES[name] for name in space.rungs.by or space.objectives]
     return Halving(space.rungs, compared, reports=reports)
-
-
-class _Page:
-    """The report while the search runs: never more than a small share of the driver's time."""
-
-    def __init__(self, folder: RunFolder, *, on_event: OnEvent) -> None:
-        self._folder = folder
-        self._tell = on_event
-        self._next = time.monotonic() + _REPORT_SECONDS
-
-    def refresh(self) -> None:
-        """Writes the page when it is due; a page that cannot be written is no reason to stop."""
-        began = time.monotonic()
-        if began < self._next:
-            return
-        try:
-            report.write(self._folder)
-        except Exception as error:  # noqa: BLE001  shown, and raised again by the last report
-            self._tell(Stage(text=f"the report was not written: {type(error).__name__}: {error}"))
-        took = time.monotonic() - began
-        self._next = time.monotonic() + max(_REPORT_SECONDS, took / _REPORT_SHARE)
 
 
 def _directory(trial: Trial) -> str:

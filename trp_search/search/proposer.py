@@ -13,16 +13,14 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from trp_search.records import Point, TrialResult, TrialSpec, to_json
-from trp_search.search import derived
 from trp_search.search.derived import is_derived
 from trp_search.search.growth import Growth
 from trp_search.search.names import BASELINE, name_of, number_of
 from trp_search.search.study import draw, opened
+from trp_search.search.telling import Teller
 from trp_search.space import SearchSpace, entries
 from trp_search.store import RunFolder, append_record, write_whole
 
-_FAILURE = "failure"
-_UNFINISHED = "unfinished"
 _FEW = 3
 
 
@@ -76,19 +74,18 @@ class Proposer:
         self._streak: dict[int, str] = {}
         self.stop_reason: str | None = None
         self._storage, self._study, told = opened(space, folder)
+        self._teller = Teller(space, self._study)
         complete = [t for t in told if t.state == TrialState.COMPLETE and not is_derived(t)]
         self._complete = len(complete)
-        without = self._without()
-        failed = [t for t in told if _counts_as_failed(t) and t.number not in without]
         stopped = [t for t in told if t.state == TrialState.PRUNED]
-        self._ended = _in_order([*complete, *stopped, *failed])
+        self._ended = _in_order([*complete, *stopped, *self._teller.failed(told)])
         self._has_baseline = self._take_up_baseline()
         self._take_up_growth(known)
         for trial in complete:
             # An earlier process may have ended before it told all.
             names = (name_of(trial.number, repeat) for repeat in range(space.repeats))
             results = [self._folder.trial(name).read_result() for name in names]
-            self._tell_derived(trial.number, [result for result in results if result])
+            self._teller.derived(trial.number, [result for result in results if result])
         for trial in told:
             if trial.state == TrialState.RUNNING:
                 self._take_up(Trial(self._study, trial._trial_id))
@@ -138,8 +135,7 @@ class Proposer:
             for spec in asked.specs:
                 left = TrialResult(trial=spec.name, points=(), failed=reason)
                 self._keep(asked.results.get(spec.name, left))
-            asked.trial.set_user_attr(_UNFINISHED, reason)
-            self._fail(asked.trial, reason)
+            self._teller.abandon(asked.trial, reason)
         self._asked.clear()
 
     def close(self) -> None:
@@ -236,55 +232,16 @@ class Proposer:
         failed = [reason for r in results if not r.diverged and (reason := _reason(r))]
         stopped = [result.stopped for result in results if result.stopped]
         if stopped:
-            self._prune(asked.trial, stopped[0])
+            self._teller.prune(asked.trial, stopped[0])
         elif failed:
-            self._fail(asked.trial, failed[0])
+            self._teller.fail(asked.trial, failed[0])
             self._count_failure(asked.trial.number, failed[0])
         else:
-            self._complete_trial(asked.trial, results, diverged=diverged)
+            self._teller.complete(asked.trial, results, diverged=diverged)
+            self._complete += 1
+        if stopped or not failed:
+            self._streak.clear()
         del self._asked[asked.trial.number]
-
-    def _prune(self, trial: Trial, reason: str) -> None:
-        """A trial that was stopped has no values: what it had by then is not what it can do."""
-        trial.set_user_attr("stopped", reason)
-        self._study.tell(trial, state=TrialState.PRUNED)
-        self._streak.clear()
-
-    def _fail(self, trial: Trial, reason: str) -> None:
-        trial.set_user_attr(_FAILURE, reason)
-        self._study.tell(trial, state=TrialState.FAIL)
-
-    def _complete_trial(
-        self, trial: Trial, results: Sequence[TrialResult], *, diverged: Sequence[str]
-    ) -> None:
-        """Tells one value per objective, the mean over repeats.
-
-        A diverged trial gets the worst there is and breaks a constraint, which teaches a sampler
-        to stay away where FAIL would not.
-        """
-        points = [p for result in results for p in result.points if p.role == "trial"]
-        objectives = self._space.objective_list
-        limits = {"diverged": float(bool(diverged))}
-        if diverged:
-            trial.set_user_attr("diverged", diverged[0])
-            values = [objective.worst for objective in objectives]
-        else:
-            values = [_mean([o.read(point) for point in points]) for o in objectives]
-            broken = [self._space.violations(point) for point in points]
-            limits |= {name: _mean([b[name] for b in broken]) for name in broken[0]}
-        known = self._study.get_trials(deepcopy=False)[trial.number].constraints
-        for name, value in limits.items():
-            if name not in known:
-                trial.set_constraint(name, value)
-        self._study.tell(trial, values)
-        self._tell_derived(trial.number, results)
-        self._complete += 1
-        self._streak.clear()
-
-    def _tell_derived(self, number: int, results: Sequence[TrialResult]) -> None:
-        if self._space.curve.tell:
-            trial = self._study.get_trials(deepcopy=False)[number]
-            derived.tell(self._study, self._space, trial, results)
 
     def _count_failure(self, number: int, reason: str) -> None:
         """A cause that fails a few trials in a row alike would fail all that follow.
@@ -299,12 +256,7 @@ class Proposer:
         if len(self._streak) >= few:
             which = "first" if self.done == few else "last"
             self.stop_reason = f"the {which} {few} trials failed alike: {reason}"
-            # A study's attribute, because Optuna closes a trial's when it is told.
-            self._study.set_user_attr(_UNFINISHED, sorted(self._without() | set(self._streak)))
-
-    def _without(self) -> set[int]:
-        """Failed trials that count for nothing, by number."""
-        return set(self._study.user_attrs.get(_UNFINISHED, ()))
+            self._teller.discount(self._streak)
 
 
 def _reason(result: TrialResult) -> str | None:
@@ -312,15 +264,7 @@ def _reason(result: TrialResult) -> str | None:
     return result.why_not or (None if result.points else "it ended without a point")
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 def _in_order(trials: Sequence[FrozenTrial]) -> list[int]:
     """The numbers of ended trials, the first to end first."""
     ended = {t.number: t.datetime_complete for t in trials if t.datetime_complete is not None}
     return sorted(ended, key=lambda number: ended[number])
-
-
-def _counts_as_failed(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.FAIL and _UNFINISHED not in trial.user_attrs

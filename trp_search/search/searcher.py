@@ -15,20 +15,20 @@ from typing_extensions import override
 
 from trp_search.records import EpochReport, TrialResult, from_json, to_json
 from trp_search.search.proposer import Proposer
-from trp_search.search.trainable import EPOCH, RESULT, SPEC
-
-NAME = "name"
+from trp_search.search.trainable import EPOCH, NAME, RESULT
+from trp_search.store import RunFolder, write_whole
 
 
 class StudySearcher(Searcher):
-    """Suggests what the proposer hands out.
+    """Suggests what the proposer hands out: a name, whose specification is in the run folder.
 
     The study is the state: what Tune saves of this object is empty and is never read.
     """
 
-    def __init__(self, proposer: Proposer, *, concurrency: int) -> None:
+    def __init__(self, proposer: Proposer, folder: RunFolder, *, concurrency: int) -> None:
         super().__init__()
         self._proposer = proposer
+        self._folder = folder
         self._concurrency = concurrency
 
     @override
@@ -42,7 +42,11 @@ class StudySearcher(Searcher):
         if self._proposer.exhausted:
             return Searcher.FINISHED
         spec = self._proposer.next()
-        return None if spec is None else {NAME: spec.name, SPEC: to_json(spec)}
+        if spec is None:
+            return None
+        # Tune keeps half a dozen copies of what it is given here for as long as it runs.
+        write_whole(self._folder.trial(spec.name).spec, to_json(spec))
+        return {NAME: spec.name}
 
     @override
     def on_trial_complete(
@@ -93,8 +97,10 @@ class Listener(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Tune holds every trial to the end of a search: what it reported was passed on by now."""
-        trial.run_metadata.last_result.clear()
-        trial.run_metadata.invalidate_cache()  # type: ignore[no-untyped-call]
+        held = trial.run_metadata
+        for part in (held.last_result, held.metric_analysis, held.metric_n_steps):
+            part.clear()
+        held.invalidate_cache()  # type: ignore[no-untyped-call]
 
     @override
     def on_trial_error(

@@ -15,10 +15,10 @@ from typing_extensions import override
 
 from trp_search import trial
 from trp_search.errors import InputError
-from trp_search.records import EpochReport, TestScore, TrialResult, TrialSpec, from_json, to_json
+from trp_search.records import EpochReport, TestScore, TrialResult, to_json
 from trp_search.store import RunFolder, exclusive
 
-SPEC = "spec"
+NAME = "name"
 EPOCH = "epoch"
 RESULT = "result"
 _LOCK_SECONDS = 60.0
@@ -70,22 +70,22 @@ class TrialTrainable(Trainable):
         self._items.close()
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._items = _items(from_json(TrialSpec, config[SPEC]), self._workplace.run)
+        self._items = _items(config[NAME], self._workplace.run)
 
 
-def _items(spec: TrialSpec, run: RunFolder) -> Generator[EpochReport | TrialResult, None, None]:
+def _items(name: str, run: RunFolder) -> Generator[EpochReport | TrialResult, None, None]:
     """The trial's reports and result, behind a lock.
 
     A worker that a killed driver left behind may still be at it for a moment.
     """
-    folder = run.trial(spec.name).path
+    folder = run.trial(name).path
     holder = f"another worker is still at it after {_LOCK_SECONDS:.0f} s"
     try:
         with exclusive(folder / ".lock", wait_seconds=_LOCK_SECONDS, holder=holder):
             sweep(folder)
-            yield from trial.run(spec, run)
+            yield from trial.run(run.trial(name).read_spec(), run)
     except (InputError, OSError) as error:
-        yield TrialResult(trial=spec.name, points=(), failed=str(error))
+        yield TrialResult(trial=name, points=(), failed=str(error))
 
 
 def sweep(folder: Path) -> None:
