@@ -19,6 +19,7 @@ from trp_search.records import (
     TrialResult,
     to_json,
 )
+from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record, write_whole
 
 SEARCH = """\
@@ -191,3 +192,41 @@ def finish(run: RunFolder, result: TrialResult, *, epochs: int, start: float) ->
     write_whole(folder.result, to_json(result))
     for point in result.points:
         append_record(run.points, point)
+
+
+TRAINED = """\
+workload:
+  network: {network}
+  data: {{name: digits, subset: 300, heldout_subset: 100}}
+training: {{epochs: 1, batch_size: 50, learning_rate: 0.05}}
+space: {{start: scratch, scheme: spatial, energy: 0.8, period: 2}}
+trials: 1
+curve: {{speedups: [2], energies: []}}
+"""
+
+
+@pytest.fixture(scope="session")
+def small_run() -> Callable[..., RunFolder]:
+    """Trains a run in a second: digits, the points `baseline`, `plain-2x`, `0` and `0-2x`."""
+    from trp_search import trial  # noqa: PLC0415  torch, for the tests that train
+
+    def train(folder: Path, network: str = "small_resnet") -> RunFolder:
+        run = RunFolder.create(folder)
+        write_whole(run.search, TRAINED.format(network=network))
+        space = load_space(run.search)
+        for spec in (space.baseline_spec(), space.trial_spec({}, name="0", repeat=0)):
+            *_, result = trial.run(spec, run)
+            assert isinstance(result, TrialResult)
+            assert result.points, result
+            run.add_points(result.points)
+        return run
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def trained_run(
+    small_run: Callable[..., RunFolder], tmp_path_factory: pytest.TempPathFactory
+) -> RunFolder:
+    """That run, for every test that only reads it."""
+    return small_run(tmp_path_factory.mktemp("runs") / "small")

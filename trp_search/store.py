@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from trp_search.errors import InputError
 from trp_search.records import (
     EpochReport,
+    Latency,
     Point,
     TestScore,
     TrialResult,
@@ -221,6 +222,10 @@ class RunFolder:
         return self.path / "test.jsonl"
 
     @property
+    def latencies(self) -> Path:
+        return self.path / "latency.jsonl"
+
+    @property
     def front(self) -> Path:
         return self.path / "front.csv"
 
@@ -261,6 +266,13 @@ class RunFolder:
 
     def read_tests(self) -> dict[str, TestScore]:
         return {score.point: score for score in read_records(self.tests, TestScore)}
+
+    def read_latencies(self) -> dict[str, dict[str, Latency]]:
+        """By the target's name, then by point; what was measured again counts last."""
+        found: dict[str, dict[str, Latency]] = {}
+        for latency in read_records(self.latencies, Latency):
+            found.setdefault(latency.target.name, {})[latency.point] = latency
+        return found
 
     def add_points(self, points: Iterable[Point]) -> None:
         """Appends the points whose ids the run does not have yet."""

@@ -36,7 +36,9 @@ def test_a_budget_out_of_reach_shows_the_nearest_and_ends_with_one(trp, sample_r
     ended = trp("select", sample_run.path, "--speedup", "9")
     assert ended.code == 1
     assert "Nearest: point 8, 3.39\N{MULTIPLICATION SIGN}" in ended.out
-    assert ended.err == "trp-search: no point reaches 9x; the nearest is '8' at 3.39x\n"
+    assert ended.err == (
+        "trp-search: no point reaches 9x; the nearest is '8' at 3.39x, 84.0% on validation\n"
+    )
 
 
 def test_json_of_a_budget_out_of_reach_says_so(trp, sample_run):

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from trp_search import trial
 from trp_search.export.write import export_point
-from trp_search.records import TrialResult, TrialSpec
-from trp_search.space import load_space
-from trp_search.store import RunFolder, append_record, write_whole
-
-SPACE = """\
-workload:
-  network: {network}
-  data: {{name: digits, subset: 300, heldout_subset: 100}}
-training: {{epochs: 1, batch_size: 50, learning_rate: 0.05}}
-space: {{start: scratch, scheme: spatial, energy: 0.8, period: 2}}
-trials: 1
-curve: {{speedups: [2], energies: []}}
-"""
+from trp_search.store import RunFolder
 
 OWN_NETWORK = """\
 from torch import nn
@@ -33,29 +21,6 @@ def make(width):
 """
 
 
-def small_run(folder: Path, *, network: str = "small_resnet") -> RunFolder:
-    """A run with the points `baseline`, `plain-spatial-...` and `0`."""
-    run = RunFolder.create(folder)
-    write_whole(run.search, SPACE.format(network=network))
-    space = load_space(run.search)
-    specs: tuple[TrialSpec, ...] = (
-        space.baseline_spec(),
-        space.trial_spec({}, name="0", repeat=0),
-    )
-    for spec in specs:
-        for item in trial.run(spec, run):
-            if isinstance(item, TrialResult):
-                assert item.points, item
-                for point in item.points:
-                    append_record(run.points, point)
-    return run
-
-
-@pytest.fixture(scope="session")
-def trained_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return small_run(tmp_path_factory.mktemp("runs") / "small")
-
-
 @pytest.fixture(scope="session")
 def bundle(trained_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trial's point, exported once for every test that only reads it."""
@@ -63,9 +28,11 @@ def bundle(trained_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def own_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+def own_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_run: Callable[..., RunFolder]
+) -> RunFolder:
     """A run of a network that only the current folder's own module can build."""
     (tmp_path / "own_network.py").write_text(OWN_NETWORK)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    return small_run(tmp_path / "run", network="{name: own_network:make, options: {width: 8}}")
+    return small_run(tmp_path / "run", "{name: own_network:make, options: {width: 8}}")

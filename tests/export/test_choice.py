@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from trp_search.errors import InputError, NothingFoundError
+from trp_search.export.budget import Budget
 from trp_search.export.choice import choose, select
-from trp_search.records import Point
+from trp_search.records import Latency, Point, Target
 from trp_search.store import RunFolder, append_record
 
 MakePoint = Callable[..., Point]
@@ -71,7 +72,7 @@ def test_points_that_miss_a_constraint_are_left_out(run_of):
 
 
 def test_the_nearest_is_the_fastest_and_said_not_to_reach(run_of):
-    choice = choose(run_of(("1", 190, 2.0, "trial"), ("2", 180, 3.0, "trial")), speedup=5.0)
+    choice = choose(run_of(("1", 190, 2.0, "trial"), ("2", 180, 3.0, "trial")), Budget(speedup=5.0))
     assert (choice.point.id, choice.reached) == ("2", False)
 
 
@@ -89,3 +90,121 @@ def test_a_run_whose_points_all_miss_the_constraints_says_so(run_of):
 def test_a_speedup_below_one_or_without_bound_is_refused(run_of, speedup: float):
     with pytest.raises(InputError, match=r"speedup: .* is not a number from 1 up"):
         select(run_of(("1", 190, 2.0, "trial")), speedup=speedup)
+
+
+def timed(run: RunFolder, target: str, **clock: tuple[float, float]) -> RunFolder:
+    """Adds times on `target`: by point the speedup for sure and the seconds of a batch."""
+    for name, (low, seconds) in clock.items():
+        append_record(
+            run.latencies,
+            Latency(
+                point=name.removeprefix("p"),
+                target=Target(name=target, height=8, width=8),
+                seconds=seconds,
+                dense_seconds=seconds * low * 1.1,
+                speedup=low * 1.1,
+                low=low,
+                high=low * 1.2,
+                rounds=20,
+                batch_norm="folded",
+                machine="a processor",
+                versions={},
+            ),
+        )
+    return run
+
+
+ROWS = (
+    ("baseline", 194, 1.0, "baseline"),
+    ("1", 192, 1.5, "trial"),
+    ("2", 190, 2.0, "trial"),
+    ("3", 185, 2.6, "trial"),
+    ("4", 191, 1.2, "trial"),
+)
+
+
+def test_the_smallest_is_taken_that_loses_no_more_than_allowed(run_of):
+    assert select(run_of(*ROWS), max_drop=0.02).point.id == "2"
+    assert select(run_of(), max_drop=0.019).point.id == "1"
+    with pytest.raises(NothingFoundError, match=r"within 0\.5 points of .*; the nearest is '1'"):
+        select(run_of(), max_drop=0.005)
+
+
+def test_by_the_clock_the_lower_end_of_the_interval_counts(run_of):
+    run = timed(run_of(*ROWS), "laptop", p1=(1.9, 0.005), p2=(1.2, 0.006), p3=(2.0, 0.004))
+    choice = select(run, speedup=2.0, target="laptop")
+    assert (choice.point.id, choice.axis.by, choice.axis.target) == ("3", "latency", "laptop")
+    assert select(run, speedup=1.9, by="latency").point.id == "1"
+    with pytest.raises(NothingFoundError, match=r"reaches 2\.1x on the clock for sure; .* '3'"):
+        select(run, speedup=2.1, by="latency")
+
+
+def test_milliseconds_are_kept_for_sure(run_of):
+    # The dense network's median over the lower end of the ratio: 10 % above a point's own median.
+    run = timed(run_of(*ROWS), "laptop", p1=(1.9, 0.005), p3=(2.0, 0.004))
+    assert select(run, milliseconds=5.6).point.id == "1"
+    assert select(run, milliseconds=5.4).point.id == "3"
+    with pytest.raises(NothingFoundError, match="no point surely takes at most 4 ms"):
+        select(run, milliseconds=4.0)
+
+
+def test_a_target_must_have_been_timed_and_be_named_among_several(run_of):
+    run = run_of(*ROWS)
+    with pytest.raises(InputError, match="nothing was timed yet; trp-search latency does it"):
+        select(run, speedup=2.0, by="latency")
+    timed(run, "laptop", p1=(1.9, 0.005))
+    with pytest.raises(InputError, match="'phone' was not timed; there are laptop"):
+        select(run, speedup=2.0, target="phone")
+    timed(run, "phone", pbaseline=(1.0, 0.02))
+    with pytest.raises(InputError, match="several were timed; name one of laptop, phone"):
+        select(run, speedup=1.0, by="latency")
+    with pytest.raises(NothingFoundError, match="no trial's point was timed on 'phone'"):
+        select(run, speedup=1.0, target="phone")
+
+
+def test_parameters_and_bytes_limit_what_is_stored(run_of, make_point):
+    run = run_of(*ROWS)
+    two = run.point("2")
+    choice = select(run, parameters=two.parameters)
+    assert (choice.point.id, choice.axis.by) == ("2", "parameters")
+    for name, size in (("1", 4000), ("3", 1000)):
+        path = run.trial(name).point_weights(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+    assert select(run, bytes=4000).point.id == "1"
+    assert select(run, bytes=3999).point.id == "3"
+    with pytest.raises(NothingFoundError, match="no point has at most 999 bytes"):
+        select(run, bytes=999)
+
+
+def test_neighbours_and_half_a_step_are_those_of_the_front(run_of):
+    choice = select(run_of(*ROWS), speedup=2.0)
+    assert choice.larger is not None
+    assert choice.smaller is not None
+    assert (choice.larger.id, choice.smaller.id) == ("1", "3")
+    assert choice.half_step == choice.smaller
+    fastest = select(run_of(), speedup=2.5)
+    assert (fastest.smaller, fastest.half_step) == (None, None)
+
+
+def test_the_interval_is_that_of_the_validation_images(run_of):
+    low, high = select(run_of(*ROWS), speedup=2.0).interval
+    assert low < 0.95 < high
+    assert high - low == pytest.approx(0.06, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "no limit: give one of speedup, max_drop"),
+        ({"speedup": 2.0, "bytes": 10}, "speedup, bytes: give one of"),
+        ({"max_drop": 1.0}, r"max_drop: 1 is not in \[0, 1\)"),
+        ({"milliseconds": float("nan")}, "milliseconds: nan is not above 0"),
+        ({"speedup": 2.0, "by": "size"}, "by: 'size' is none of macs, latency, parameters"),
+        ({"speedup": 2.0, "by": "macs", "target": "a"}, "'a' has a meaning by latency alone"),
+        ({"milliseconds": 2.0, "by": "macs"}, "time is not measured by macs"),
+    ],
+)
+def test_a_budget_that_cannot_be_is_refused(given: dict[str, object], said: str):
+    with pytest.raises(InputError, match=said):
+        Budget(**given)

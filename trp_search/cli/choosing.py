@@ -6,37 +6,67 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-from trp_search.cli.arguments import Json, Run, Speedup
+import typer
+
+from trp_search.cli.arguments import Json, Run, Speedup, number, positive
 from trp_search.cli.console import following, line, pairs, raw, warn
 from trp_search.cli.words import command, here
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.export.choice import Choice, choose
-from trp_search.records import TestScore
+from trp_search.export.budget import Axis, Budget
+from trp_search.export.choice import Choice, choose, out_of_reach
+from trp_search.records import Point, TestScore
 from trp_search.report.words import percent, points, times
 from trp_search.store import RunFolder
 
 _HIDDEN = {"momentum", "nesterov", "weight_decay", "gamma", "channels_last", "precision"}
 
 
-def select(
+def select(  # noqa: PLR0913  options of a command
     run: Run,
-    speedup: Annotated[float, Speedup],
+    speedup: Annotated[float | None, Speedup] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            parser=number, metavar="D", help="or: the smallest within this share of accuracy: 0.01"
+        ),
+    ] = None,
+    milliseconds: Annotated[
+        float | None, typer.Option(parser=number, metavar="T", help="or: of one batch, at most")
+    ] = None,
+    parameters: Annotated[
+        int | None, typer.Option(parser=positive, metavar="N", help="or: at most so many")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option("--bytes", parser=positive, metavar="N", help="or: at most")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="what gets smaller: macs, latency, parameters")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME", help="where it was timed; takes --by latency")
+    ] = None,
     *,
     as_json: Json = False,
 ) -> None:
-    """Choose the most accurate point at or above a speedup."""
+    """Choose the most accurate point within a budget, or the smallest accurate enough."""
+    budget = Budget(
+        speedup=speedup,
+        max_drop=max_drop,
+        milliseconds=milliseconds,
+        parameters=parameters,
+        bytes=size,
+        by=by,
+        target=target,
+    )
     folder = RunFolder.open(run)
-    choice = choose(folder, speedup=speedup)
-    test, reason = _test(folder, choice) if choice.reached else (choice.test, "too slow to choose")
+    choice = choose(folder, budget)
+    test, reason = _test(folder, choice) if choice.reached else (choice.test, "out of the budget")
     if as_json:
         raw(json.dumps(as_values(choice, test), indent=2))
     else:
-        _show(choice, test, reason)
+        _show(choice, budget, test, reason)
     if not choice.reached:
-        raise NothingFoundError(
-            f"no point reaches {speedup:g}x; the nearest is {choice.point.id!r} "
-            f"at {choice.point.speedup:.2f}x"
-        )
+        raise NothingFoundError(out_of_reach(choice, budget))
     if not as_json:
         path = here(folder.path)
         out = Path("models") / f"{folder.path.name}-{times(choice.point.speedup)[:-1]}x"
@@ -55,24 +85,39 @@ def _test(folder: RunFolder, choice: Choice) -> tuple[TestScore | None, str]:
         return None, str(error)
 
 
-def _show(choice: Choice, test: TestScore | None, reason: str) -> None:
+def _show(choice: Choice, budget: Budget, test: TestScore | None, reason: str) -> None:
     point = choice.point
-    heading = "Most accurate on validation" if choice.reached else "Nearest"
-    line(f"{heading}: point {point.id}, {times(point.speedup)} fewer multiply-adds", style="bold")
+    heading = "Most accurate on validation" if budget.max_drop is None else "Smallest"
+    if not choice.reached:
+        heading = "Nearest"
+    line(f"{heading}: point {point.id}, {_cost(choice.axis, point)}", style="bold")
     drop = (
         "" if choice.drop is None else f", {points(choice.drop)} points against the plain network"
     )
     found = f"{percent(point.accuracy)} ({point.correct} of {point.images}){drop}"
+    low, high = choice.interval
+    timed = [
+        (
+            f"time on {latency.target.name}",
+            f"{1e3 * latency.seconds:#.3g} ms, {times(latency.speedup)} "
+            f"({latency.low:.2f} to {latency.high:.2f})",
+        )
+        for latency in [choice.axis.latencies.get(point.id)]
+        if latency
+    ]
     tested = f"{percent(test.accuracy)} ({test.correct} of {test.images})" if test else ""
     pairs(
         [
             ("validation", found),
+            ("95 % interval", f"{percent(low)} to {percent(high)}"),
             ("test", tested or f"not scored yet: {reason}"),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
+            *timed,
             ("batch norm", point.batch_norm),
         ]
     )
+    _beside(choice)
     line()
     line("Settings", style="bold")
     shown = {
@@ -86,8 +131,38 @@ def _show(choice: Choice, test: TestScore | None, reason: str) -> None:
         line()
         warn(
             f"the plain network's own cut {control.id} does better at this budget: "
-            f"{percent(control.accuracy)} at {times(control.speedup)}"
+            f"{percent(control.accuracy)} at {times(choice.axis.of(control))}"
         )
+
+
+def _cost(axis: Axis, point: Point) -> str:
+    """`2.08x fewer multiply-adds`, as the budget counts it."""
+    ways = {
+        "macs": "fewer multiply-adds",
+        "latency": f"or more on the clock ({axis.target})",
+        "parameters": "fewer parameters",
+    }
+    return f"{times(axis.of(point))} {ways[axis.by]}"
+
+
+def _beside(choice: Choice) -> None:
+    """The front's neighbours, and what half a step more would cost."""
+    point, axis = choice.point, choice.axis
+    rows = [("more accurate", choice.larger), ("smaller", choice.smaller)]
+    rows.append((f"from {times(axis.of(point) + 0.5)}", choice.half_step))
+    shown = [
+        (
+            name,
+            f"point {other.id}: {times(axis.of(other))}, "
+            f"{points(point.accuracy - other.accuracy)} points",
+        )
+        for name, other in rows
+        if other is not None
+    ]
+    if shown:
+        line()
+        line("Beside it on the front", style="bold")
+        pairs(shown)
 
 
 def _plain(value: object) -> str:
@@ -104,6 +179,7 @@ def as_values(choice: Choice, test: TestScore | None) -> dict[str, Any]:
         "validation_accuracy": point.accuracy,
         "validation_correct": point.correct,
         "validation_images": point.images,
+        "validation_interval": choice.interval,
         "validation_drop": choice.drop,
         "test_accuracy": test.accuracy if test else None,
         "test_correct": test.correct if test else None,
@@ -114,4 +190,10 @@ def as_values(choice: Choice, test: TestScore | None) -> dict[str, Any]:
         "dense_parameters": point.dense_parameters,
         "settings": point.settings,
         "better_control": choice.control.id if choice.control else None,
+        "by": choice.axis.by,
+        "target": choice.axis.target,
+        "times": choice.axis.of(point),
+        "larger": choice.larger.id if choice.larger else None,
+        "smaller": choice.smaller.id if choice.smaller else None,
+        "half_step": choice.half_step.id if choice.half_step else None,
     }

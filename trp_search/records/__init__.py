@@ -16,6 +16,7 @@ from trp_search.records.kinds import (
     Spread,
     Start,
 )
+from trp_search.records.latency import Latency, Runtime, Target
 from trp_search.records.results import (
     EpochReport,
     Layer,
@@ -34,6 +35,7 @@ __all__ = [
     "Ending",
     "EpochReport",
     "Fraction",
+    "Latency",
     "Layer",
     "Layers",
     "NetworkSpec",
@@ -43,12 +45,14 @@ __all__ = [
     "PositiveInt",
     "Pruning",
     "Role",
+    "Runtime",
     "Scheme",
     "Share",
     "Speedup",
     "Spread",
     "Standing",
     "Start",
+    "Target",
     "TestScore",
     "Training",
     "TrialResult",

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from trp_search.runtimes.machine import processor
 from trp_search.store import RunFolder, write_whole
 
 _PACKAGES = ("trp_search", "torch", "torchvision", "ray", "optuna", "fvcore")
@@ -25,7 +26,7 @@ def write_environment(run: RunFolder, *, seed: int, accelerators: Sequence[str])
         "versions": {name: version(name) for name in _PACKAGES},
         "commit": _commit(),
         "platform": platform.platform(),
-        "devices": [_processor(), *accelerators],
+        "devices": [processor(), *accelerators],
         "seed": seed,
     }
     write_whole(run.environment, json.dumps(found, indent=2) + "\n")
@@ -42,13 +43,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def _processor() -> str:
-    """The CPU's model where the system tells it."""
-    table = Path("/proc/cpuinfo")
-    lines = table.read_text().splitlines() if table.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    if models:
-        return f"{models[0]} ({len(models)} threads)"
-    return platform.processor() or platform.machine()

@@ -1,0 +1,61 @@
+"""`trp-search latency`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from trp_search.store import RunFolder
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+@pytest.fixture
+def run(trained_run: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy that may be written to."""
+    shutil.copytree(trained_run.path, tmp_path / "run")
+    return RunFolder.open(tmp_path / "run")
+
+
+def test_the_front_is_timed_once_and_shown(trp, run):
+    ended = trp("latency", run.path, "--target", "laptop", "--seconds", "0.01")
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    timed = run.read_latencies()["laptop"]
+    assert lines[0] == (
+        f"Timing {len(timed)} networks on laptop: eager, 1 thread, batch 1, 8 x 8 pixels"
+    )
+    for point, latency in timed.items():
+        row = next(line for line in lines if line.startswith(f"{point} "))
+        assert f"{latency.speedup:.2f}{TIMES}" in row
+        assert f"{latency.low:.2f} to {latency.high:.2f}" in row
+    table = lines[: lines.index("")] if "" in lines else lines
+    assert max(map(len, table)) <= 80
+    again = trp("latency", run.path, "--target", "laptop")
+    assert again.out.startswith("Timing 0 networks on laptop")
+    assert run.read_latencies()["laptop"] == timed
+
+
+def test_a_point_can_be_named(trp, run):
+    ended = trp("latency", run.path, "--target", "a", "--point", "0", "--seconds", "0.01")
+    assert ended.code == 0
+    assert list(run.read_latencies()["a"]) == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--target", "a", "--runtime", "jax"], "target 'a': runtime: 'jax': "),
+        (["--target", "a", "--seconds", "0"], "--seconds: 0 is not above 0"),
+        (["--target", "a", "--threads", "none"], "'none' is not a whole number from 1 up"),
+        (["--target", "a", "--point", "77"], "no point '77'; there are baseline"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(trp, run, words, said):
+    ended = trp("latency", run.path, *words)
+    assert ended.code == 2
+    assert said in ended.err
+    assert ended.err.count("\n") == 1
+    assert not run.latencies.exists()

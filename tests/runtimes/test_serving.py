@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trp_search.errors import InputError
+from trp_search.records import Target
+from trp_search.runtimes.fold import fold_batch_norm
+from trp_search.runtimes.serving import ready
+
+
+def target(runtime: str, **given: object) -> Target:
+    return Target(name="here", runtime=runtime, height=8, width=8, **given)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["eager", "compile", "onnxruntime"])
+@pytest.mark.parametrize("number", [1, 3])
+def test_every_runtime_answers_as_the_network_does(
+    runtime: str, number: int, pairs: nn.Module, images: Tensor
+):
+    expected = pairs(images[:number]).detach()
+    folded, _ = fold_batch_norm(pairs, images)
+    call = ready(folded, images[:number], target(runtime, batch=number))
+    torch.testing.assert_close(call(), expected, rtol=1e-3, atol=1e-4)
+
+
+class Untraceable(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        raise RuntimeError("not in\nthis life")
+
+
+def test_a_network_that_the_compiler_refuses_is_one_line(images: Tensor):
+    with pytest.raises(InputError, match=r"torch\.compile cannot serve this network: [^\n]+$"):
+        ready(Untraceable(), images, target("compile"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_device_that_is_not_there_is_told(pairs: nn.Module, images: Tensor):
+    with pytest.raises(InputError, match="cuda: this machine has no GPU"):
+        ready(pairs, images, target("eager", device="cuda"))

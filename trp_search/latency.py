@@ -1,0 +1,110 @@
+"""Points of a run timed on a target, each in turn with the dense network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from trp_search import pareto, trial
+from trp_search.errors import InputError, NothingFoundError
+from trp_search.evaluation import threads
+from trp_search.records import Latency, Point, Target, problem
+from trp_search.runtimes.fold import fold_batch_norm
+from trp_search.runtimes.machine import device_name
+from trp_search.runtimes.serving import Call, check_device, ready
+from trp_search.runtimes.timing import compare
+from trp_search.space import load_space
+from trp_search.store import RunFolder, append_record, exclusive
+from trp_search.workloads import data
+
+_BASELINE = "baseline"
+_SOFTWARE = {"onnxruntime": ("torch", "onnxruntime")}
+
+
+def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
+    """The target of this name: as it was timed before, or as `given`, the rest by default.
+
+    Args:
+        folder: the run; its images give the size.
+        name: what to call the target.
+        given: fields of a `Target`.
+
+    Raises:
+        InputError: a value that is not allowed, or another than the name stands for already.
+    """
+    known = folder.read_latencies().get(name)
+    shape = data.describe(folder.trial(_BASELINE).read_spec().workload.data)
+    default: dict[str, Any] = {"name": name, "height": shape.height, "width": shape.width}
+    if known:
+        default = dataclasses.asdict(next(iter(known.values())).target)
+    try:
+        target = Target(**(default | given))
+    except ValueError as error:
+        raise InputError(f"target {name!r}: {problem(error)}") from None
+    other = [f"{key} {value}" for key, value in default.items() if value != getattr(target, key)]
+    if known and other:
+        raise InputError(
+            f"target {name!r}: stands for {', '.join(other)} in this run; give another name"
+        )
+    return target
+
+
+def worth_it(folder: RunFolder) -> list[Point]:
+    """The front of each scheme, and that of the plain network's cuts; the fastest last.
+
+    Which scheme is fast on the clock is not known by its multiply-adds.
+
+    Raises:
+        NothingFoundError: the run has no such point.
+    """
+    space = load_space(folder.search)
+    groups: dict[tuple[bool, str | None], list[Point]] = {}
+    for point in folder.read_points():
+        if point.role == "control" or (point.searched and space.admits(point)):
+            groups.setdefault((point.searched, point.scheme), []).append(point)
+    found = [p for group in groups.values() for p in pareto.front(group, space.objective_list)]
+    if not found:
+        raise NothingFoundError(f"{folder.path}: no trial has been scored yet")
+    return sorted(found, key=lambda point: point.speedup)
+
+
+def measure(
+    folder: RunFolder, target: Target, points: Sequence[Point], *, seconds: float
+) -> Iterator[Latency]:
+    """Times each point for about `seconds`, adds it to the run and yields it.
+
+    Raises:
+        InputError: a search is at work in the folder, the runtime or the device is not there, or
+            a network's weights are gone.
+    """
+    check_device(target.device)
+    busy = "a search is at work in this folder; time its points when it has ended"
+    with exclusive(folder.lock, wait_seconds=0.0, holder=busy), threads(target.threads):
+        dense, _ = _serve(folder, _BASELINE, target)
+        for point in points:
+            cut, batch_norm = _serve(folder, point.id, target)
+            timing = compare(dense, cut, seconds=seconds)
+            software = _SOFTWARE.get(target.runtime, ("torch",))
+            latency = Latency(
+                point=point.id,
+                target=target,
+                batch_norm=batch_norm,
+                machine=device_name(target.device),
+                versions={name: version(name) for name in software},
+                **dataclasses.asdict(timing),
+            )
+            append_record(folder.latencies, latency)
+            yield latency
+
+
+def _serve(folder: RunFolder, point_id: str, target: Target) -> tuple[Call, str]:
+    network = trial.network_of(folder, point_id)
+    channels = data.describe(folder.trial(_BASELINE).read_spec().workload.data).channels
+    size = (target.batch, channels, target.height, target.width)
+    images = torch.randn(size, generator=torch.Generator().manual_seed(0))
+    folded, batch_norm = fold_batch_norm(network, images)
+    return ready(folded, images, target), batch_norm

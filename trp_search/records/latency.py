@@ -1,0 +1,58 @@
+"""Time on the clock: where a network is to run, and what was measured there."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass as checked
+
+from trp_search.records.kinds import STRICT, Positive, PositiveInt
+
+Runtime = Literal["eager", "compile", "onnxruntime"]
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class Target:
+    """Where a network is to run.
+
+    Attributes:
+        runtime: eager PyTorch, `torch.compile` or ONNX Runtime.
+        threads: CPU threads of one call.
+        batch: images at a time.
+        height: pixels of an image; with `width` what the network is timed on.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=40)]
+    runtime: Runtime = "eager"
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: Annotated[int, Field(gt=0, le=1024)] = 1
+    batch: PositiveInt = 1
+    height: PositiveInt
+    width: PositiveInt
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class Latency:
+    """One point's time on a target, beside the dense network's: medians of rounds in turn.
+
+    Attributes:
+        seconds: of one batch.
+        speedup: dense / decomposed, the median of the rounds' ratios ...
+        low: ... and the ends of its 95 % interval.
+        batch_norm: whether it was folded before, in both networks.
+        machine: the processor or GPU.
+        versions: of what ran it.
+    """
+
+    point: str
+    target: Target
+    seconds: Positive
+    dense_seconds: Positive
+    speedup: Positive
+    low: Positive
+    high: Positive
+    rounds: PositiveInt
+    batch_norm: str
+    machine: str
+    versions: dict[str, str]

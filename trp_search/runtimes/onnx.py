@@ -1,0 +1,69 @@
+"""The only door to ONNX: a network as a file, and that file at work in ONNX Runtime."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trp_search.errors import InputError
+from trp_search.runtimes.quiet import quiet
+
+_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+_INPUT, _OUTPUT = "images", "logits"
+
+
+def check_installed() -> None:
+    """Raises InputError when ONNX is not installed."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"{', '.join(missing)}: not installed; ONNX needs  pip install 'trp_search[onnx]'"
+        )
+
+
+def write_onnx(network: nn.Module, images: Tensor, path: Path) -> None:
+    """Writes `network` to `path`: input `images` (batch, c, h, w), output `logits`, any batch.
+
+    Args:
+        network: in evaluation mode.
+        images: at least two images, as the exporter takes one for a constant.
+        path: the file; a second one with the weights stands beside it from 2 GB on.
+    """
+    check_installed()
+    batch = torch.export.Dim("batch")
+    with quiet():
+        program = torch.onnx.export(
+            network,
+            (images,),
+            dynamo=True,
+            input_names=[_INPUT],
+            output_names=[_OUTPUT],
+            dynamic_shapes=({0: batch},),
+            verbose=False,
+        )
+    assert program is not None
+    program.save(path)
+
+
+def onnx_session(path: Path, *, device: str, threads: int) -> Callable[[Tensor], Tensor]:
+    """ONNX Runtime with the network of a file, as a function from images to logits."""
+    check_installed()
+    import onnxruntime  # noqa: PLC0415  optional
+
+    provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        raise InputError(f"onnxruntime: the installed one has no {provider}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+
+    def run(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run([_OUTPUT], {_INPUT: images.numpy()})[0])
+
+    return run

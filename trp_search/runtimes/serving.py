@@ -1,0 +1,75 @@
+"""A network made ready for a target: a function of no arguments that gives one batch's logits."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trp_search.errors import InputError
+from trp_search.records import Target
+from trp_search.runtimes.onnx import onnx_session, write_onnx
+from trp_search.runtimes.quiet import quiet
+
+Call = Callable[[], Tensor]
+
+
+def ready(network: nn.Module, images: Tensor, target: Target) -> Call:
+    """`network` at work on `images` (batch, c, h, w) under the target's runtime and device.
+
+    Each call waits for its answer. CPU threads are the caller's to set, but for ONNX Runtime's.
+
+    Raises:
+        InputError: the runtime or the device is not there, or the runtime refuses the network.
+    """
+    check_device(target.device)
+    return _RUNTIMES[target.runtime](network.eval(), images, target)
+
+
+def check_device(device: str) -> None:
+    """Raises InputError where this machine has no such device."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: cuda: this machine has no GPU that PyTorch can use")
+
+
+def _eager(network: nn.Module, images: Tensor, target: Target) -> Call:
+    network, images = network.to(target.device), images.to(target.device)
+
+    def call() -> Tensor:
+        with torch.inference_mode():
+            logits: Tensor = network(images)
+        if images.is_cuda:
+            torch.cuda.synchronize()
+        return logits
+
+    return call
+
+
+def _compiled(network: nn.Module, images: Tensor, target: Target) -> Call:
+    network.compile()
+    call = _eager(network, images, target)
+    try:
+        with quiet():
+            call()
+    except Exception as error:  # noqa: BLE001  compilers raise anything
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f"torch.compile cannot serve this network: {lines[0][:200]}") from None
+    return call
+
+
+def _onnxruntime(network: nn.Module, images: Tensor, target: Target) -> Call:
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "network.onnx"
+        write_onnx(network.cpu(), images[:1].expand(2, -1, -1, -1).clone(), path)
+        session = onnx_session(path, device=target.device, threads=target.threads)
+    return lambda: session(images)
+
+
+_RUNTIMES: dict[str, Callable[[nn.Module, Tensor, Target], Call]] = {
+    "eager": _eager,
+    "compile": _compiled,
+    "onnxruntime": _onnxruntime,
+}

@@ -1,0 +1,73 @@
+"""Two callables timed in turn: how many times faster one is, and how surely."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_SAMPLE_SECONDS = 2e-3
+_FEWEST = 20
+_MOST = 2000
+_NORMAL_95 = 1.96
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Medians over the rounds: seconds of one call, the ratio and its 95 % interval."""
+
+    dense_seconds: float
+    seconds: float
+    speedup: float
+    low: float
+    high: float
+    rounds: int
+
+
+def compare(
+    dense: Call, other: Call, *, seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> Timing:
+    """Times both in turn, the first one alternately, for about `seconds` and at least 20 rounds.
+
+    Both have the same moments of a machine that others use too, so the ratio of a round hardly
+    knows of them. The interval is the median's by order statistics, whatever the distribution.
+    """
+    began = clock()
+    calls = [_calls(call, clock) for call in (dense, other)]
+    pairs: list[tuple[float, float]] = []
+    while len(pairs) < _FEWEST or (clock() - began < seconds and len(pairs) < _MOST):
+        if len(pairs) % 2:
+            second = _sample(other, calls[1], clock)
+            first = _sample(dense, calls[0], clock)
+        else:
+            first = _sample(dense, calls[0], clock)
+            second = _sample(other, calls[1], clock)
+        pairs.append((first, second))
+    ratios = sorted(first / second for first, second in pairs)
+    below = math.floor(len(ratios) / 2 - _NORMAL_95 * math.sqrt(len(ratios)) / 2)
+    return Timing(
+        dense_seconds=statistics.median(first for first, _ in pairs),
+        seconds=statistics.median(second for _, second in pairs),
+        speedup=statistics.median(ratios),
+        low=ratios[below],
+        high=ratios[-1 - below],
+        rounds=len(ratios),
+    )
+
+
+def _calls(call: Call, clock: Callable[[], float]) -> int:
+    """How many calls one sample takes, so that the clock's steps do not show; warms up."""
+    for _ in range(3):
+        call()
+    return max(1, math.ceil(_SAMPLE_SECONDS / max(1e-9, _sample(call, 3, clock))))
+
+
+def _sample(call: Call, calls: int, clock: Callable[[], float]) -> float:
+    began = clock()
+    for _ in range(calls):
+        call()
+    return (clock() - began) / calls
