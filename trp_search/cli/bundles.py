@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,12 +28,19 @@ if TYPE_CHECKING:
 Point = Annotated[str | None, typer.Option(metavar="ID", help="a point of the run")]
 
 
-def export(
+def export(  # noqa: PLR0913  options of a command
     run: Run,
     out: Annotated[Path, typer.Option(metavar="DIR", help="a new folder")],
     speedup: Annotated[float | None, Speedup] = None,
     point: Point = None,
     network: Network = None,
+    form: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="F", help="also onnx, pt2; may be given again"),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(metavar="L", help="of the weights, for the card")
+    ] = None,
 ) -> None:
     """Write one point as a bundle, scored again before it is done."""
     if (speedup is None) == (point is None):
@@ -42,17 +49,30 @@ def export(
     if speedup is not None:
         point = select(folder, speedup=speedup).point.id
     assert point is not None
-    export_bundle(folder, point, out, network=network)
+    export_bundle(folder, point, out, network=network, formats=form or (), licence=licence)
 
 
-def export_bundle(folder: RunFolder, point: str, out: Path, *, network: str | None) -> None:
+def export_bundle(
+    folder: RunFolder,
+    point: str,
+    out: Path,
+    *,
+    network: str | None = None,
+    formats: Sequence[str] = (),
+    licence: str | None = None,
+) -> None:
     """Writes a point as a bundle and says what it is."""
     folder.point(point)
     vacant(out)
+    from trp_search.export.card import file_rows
+    from trp_search.export.formats import FORMATS, check_formats
     from trp_search.export.write import export_point
 
+    check_formats(formats)
     line(f"Writing point {point} and scoring it again in a fresh process ...")
-    bundle = here(export_point(folder, point, out, network=network))
+    bundle = here(
+        export_point(folder, point, out, network=network, formats=formats, licence=licence)
+    )
     card = read_card(bundle)
     found = card.point
     line(f"Exported point {point}: {bundle}", style="bold")
@@ -61,10 +81,14 @@ def export_bundle(folder: RunFolder, point: str, out: Path, *, network: str | No
             *_accuracies(card),
             ("speedup", f"{times(found.speedup)} ({amount(found.macs)} multiply-adds)"),
             ("parameters", f"{found.parameters:,} of {found.dense_parameters:,}"),
+            *file_rows(card),
         ]
     )
     own = ", network=..." if ":" in card.workload.network.name else ""
     following([f'network = trp_search.load("{bundle}"{own})', command("evaluate", bundle)])
+    missing = [FORMATS[name].file for name in formats if FORMATS[name].file in card.not_written]
+    if missing:
+        raise TrpSearchError(f"the bundle is there without {', '.join(missing)}")
 
 
 def _accuracies(card: Card) -> list[tuple[str, str]]:
@@ -141,7 +165,7 @@ def refit(
         result = follow(training(folder, point))
     if not result.points:
         raise TrpSearchError(f"the refit did not end well: {result.why_not}")
-    export_bundle(folder, result.points[0].id, target, network=None)
+    export_bundle(folder, result.points[0].id, target)
 
 
 def follow(reports: Iterator[EpochReport | TrialResult]) -> TrialResult:

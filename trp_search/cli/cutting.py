@@ -125,7 +125,7 @@ def compress(  # noqa: PLR0913  options of a command
     assert point is not None
     _show(folder, point)
     line()
-    export_bundle(folder, point.id, out or _free(folder, point), network=None)
+    export_bundle(folder, point.id, out or _free(folder, point))
 
 
 def _with_weights(space: SearchSpace, weights: Path) -> SearchSpace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -11,6 +12,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from trp_search.errors import InputError
 from trp_search.records import (
+    Latency,
     Layer,
     NetworkSpec,
     Point,
@@ -26,6 +28,7 @@ WEIGHTS = "weights.safetensors"
 ARCHITECTURE = "architecture.json"
 CARD = "card.json"
 READABLE_CARD = "card.md"
+SOURCE = "network.py"
 
 T = TypeVar("T")
 _STRICT = ConfigDict(extra="forbid")
@@ -70,6 +73,11 @@ class Card:
         threads: CPU threads and ...
         device: ... kind of device that it was scored with.
         versions: of the software that wrote the bundle.
+        licence: of the weights, as whoever exported them says.
+        latencies: on every target that the point was timed on.
+        formats: files with the same network, each with the greatest difference of a logit.
+        not_written: files that could not be written or did not answer alike, with the reason.
+        file_bytes: of every file that holds weights.
     """
 
     format: int
@@ -83,6 +91,11 @@ class Card:
     threads: Annotated[int, Field(gt=0, le=1024)]
     device: Literal["cpu", "cuda"]
     versions: dict[str, str]
+    licence: str | None = None
+    latencies: tuple[Latency, ...] = ()
+    formats: dict[str, float] = field(default_factory=dict)
+    not_written: dict[str, str] = field(default_factory=dict)
+    file_bytes: dict[str, int] = field(default_factory=dict)
 
 
 def write_json(path: Path, record: Architecture | Card) -> None:

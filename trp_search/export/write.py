@@ -8,6 +8,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from trp_search import trial
@@ -24,15 +25,23 @@ from trp_search.export.bundle import (
     write_json,
 )
 from trp_search.export.card import as_markdown, make_card
-from trp_search.records import Point, TrialSpec
+from trp_search.export.formats import FORMATS, SOURCE, Format, check_formats, write_format
+from trp_search.records import TrialSpec
 from trp_search.store import RunFolder
 from trp_search.training.checkpoint import save_weights
 from trp_search.workloads import data, networks
-from trp_search.workloads.images import Normalisation
+
+_IMAGES = 256
 
 
 def export_point(
-    run: RunFolder | Path | str, point_id: str, out: Path | str, *, network: str | None = None
+    run: RunFolder | Path | str,
+    point_id: str,
+    out: Path | str,
+    *,
+    network: str | None = None,
+    formats: Sequence[str] = (),
+    licence: str | None = None,
 ) -> Path:
     """Writes one point's network to the new folder `out` and returns its absolute path.
 
@@ -45,12 +54,16 @@ def export_point(
         out: a folder that does not exist yet, or is empty.
         network: `package.module:callable` that builds the plain network, where that is your own
             code and is not the one that the run names.
+        formats: `onnx` or `pt2`, written beside the weights; the card says of each how far its
+            logits were from the network's on real images, or why it is not there.
+        licence: what the card says of the weights' licence.
 
     Raises:
-        InputError: no such run or point, or `out` holds something.
+        InputError: no such run, point or format, or `out` holds something.
         TrpSearchError: the bundle does not score as the point did; nothing is left of it.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
+    check_formats(formats)
     point = folder.point(point_id)
     trial.score_test(folder, point_id)
     target = vacant(Path(out))
@@ -61,8 +74,11 @@ def export_point(
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.mkdir(parents=True)
-        card = _write(temporary, folder, point, spec)
+        card = make_card(folder, point, spec, licence=licence)
+        architecture = _write(temporary, folder, card, spec)
         _verify(temporary, card)
+        card = _with_formats(temporary, folder, card, [SOURCE, *(FORMATS[f] for f in formats)])
+        _write_cards(temporary, card, architecture)
         temporary.rename(target)
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror or error}") from None
@@ -71,8 +87,9 @@ def export_point(
     return target
 
 
-def _write(bundle: Path, run: RunFolder, point: Point, spec: TrialSpec) -> Card:
-    shape, normalisation = _images(spec)
+def _write(bundle: Path, run: RunFolder, card: Card, spec: TrialSpec) -> Architecture:
+    splits, point = _splits(spec), card.point
+    shape, normalisation = splits.shape, splits.train.images.normalisation
     plain = networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
     save_weights(bundle / WEIGHTS, trial.network_of(run, point.id, network=plain))
     architecture = Architecture(
@@ -86,23 +103,42 @@ def _write(bundle: Path, run: RunFolder, point: Point, spec: TrialSpec) -> Card:
         std=normalisation.std,
         layers=point.layers,
     )
-    card = make_card(run, point, spec)
     write_json(bundle / ARCHITECTURE, architecture)
-    write_json(bundle / CARD, card)
-    (bundle / READABLE_CARD).write_text(as_markdown(card), encoding="utf-8")
+    _write_cards(bundle, card, architecture)
     # The library writes weights for their owner alone; a bundle is there to be passed on.
     (bundle / WEIGHTS).chmod((bundle / CARD).stat().st_mode)
-    return card
+    return architecture
 
 
-def _images(spec: TrialSpec) -> tuple[data.Shape, Normalisation]:
-    splits = data.load(
+def _write_cards(bundle: Path, card: Card, architecture: Architecture) -> None:
+    write_json(bundle / CARD, card)
+    (bundle / READABLE_CARD).write_text(as_markdown(card, architecture), encoding="utf-8")
+
+
+def _with_formats(bundle: Path, run: RunFolder, card: Card, formats: Sequence[Format]) -> Card:
+    """Writes the formats that pass and returns the card that tells of them."""
+    spec = run.trial(card.point.trial).read_spec()
+    network = trial.network_of(run, card.point.id)
+    images, _ = next(iter(_splits(spec).validation.batches(_IMAGES)))
+    written: dict[str, float] = {}
+    refused: dict[str, str] = {}
+    for form in formats:
+        try:
+            written[form.file] = write_format(bundle, network, images, form)
+        except TrpSearchError as error:
+            refused[form.file] = str(error)
+    weights = [WEIGHTS, *(file for file in written if file != SOURCE.file)]
+    sizes = {file: (bundle / file).stat().st_size for file in weights}
+    return dataclasses.replace(card, formats=written, not_written=refused, file_bytes=sizes)
+
+
+def _splits(spec: TrialSpec) -> data.Splits:
+    return data.load(
         spec.workload.data,
         split_seed=spec.split_seed,
         outside_weights=spec.workload.weights is not None,
         device="cpu",
     )
-    return splits.shape, splits.train.images.normalisation
 
 
 def _verify(bundle: Path, card: Card) -> None:

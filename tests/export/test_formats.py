@@ -1,0 +1,155 @@
+"""Further formats: proven on real images, or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from trp_search.cli import main
+from trp_search.errors import InputError, TrpSearchError
+from trp_search.export.bundle import read_card
+from trp_search.export.formats import (
+    FORMATS,
+    SOURCE,
+    Format,
+    agreement,
+    check_formats,
+    write_format,
+)
+from trp_search.export.write import export_point
+from trp_search.store import RunFolder
+
+
+def test_equal_logits_agree():
+    logits = torch.randn(5, 10)
+    assert agreement(logits, logits.clone()) == 0.0
+
+
+def test_rounding_agrees_and_its_greatest_difference_is_told():
+    logits = torch.tensor([[1.0, 2.0], [4.0, 3.0]])
+    found = logits + torch.tensor([[0.0, 1e-5], [-2e-5, 0.0]])
+    assert agreement(logits, found) == pytest.approx(2e-5, rel=0.05)
+
+
+@pytest.mark.parametrize("wrong", [1e-3, float("nan")])
+def test_a_logit_that_is_off_does_not_agree(wrong: float):
+    logits = torch.tensor([[1.0, 2.0], [4.0, 3.0]])
+    found = logits.clone()
+    found[1, 1] += wrong
+    with pytest.raises(TrpSearchError, match=r"a logit differs by (0\.001|nan), more than 0\.0005"):
+        agreement(logits, found)
+
+
+def test_a_class_may_change_only_within_the_difference():
+    expected = torch.tensor([[2.00001, 2.0]])
+    assert agreement(expected, torch.tensor([[2.0, 2.00001]])) < 1e-4
+    with pytest.raises(TrpSearchError, match="classified otherwise by a clear margin"):
+        agreement(torch.tensor([[2.0001, 2.0]]), torch.tensor([[2.00004, 2.00006]]))
+
+
+def test_another_number_of_classes_does_not_agree():
+    with pytest.raises(TrpSearchError, match=r"answers \(2, 3\), not \(2, 4\)"):
+        agreement(torch.zeros(2, 4), torch.zeros(2, 3))
+
+
+def test_an_unknown_format_is_refused_with_those_there_are():
+    with pytest.raises(InputError, match="format: 'tflite' is none of onnx, pt2"):
+        check_formats(["pt2", "tflite"])
+
+
+class Branching(nn.Module):
+    """What it does depends on the images, which no exporter follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found = self.conv(images) if images.sum() > 0 else self.conv(-images)
+        return found.mean((2, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", [*FORMATS.values(), SOURCE], ids=lambda form: form.file)
+def test_a_format_that_cannot_be_written_leaves_nothing(form: Format, tmp_path: Path):
+    with pytest.raises(TrpSearchError, match=rf"^{form.file}: [^\n]+$"):
+        write_format(tmp_path, Branching().eval(), torch.rand(4, 1, 8, 8), form)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_format_that_answers_otherwise_leaves_nothing(tmp_path: Path):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
+    liar = Format(
+        file="network.txt",
+        write=lambda _network, _images, path: path.write_text("x") and None,
+        run=lambda _path, images: network(images).detach() + 1,
+    )
+    with pytest.raises(TrpSearchError, match=r"network\.txt: a logit differs by 1"):
+        write_format(tmp_path, network, torch.rand(4, 1, 8, 8), liar)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_format_is_tried_where_this_package_is_not_installed(tmp_path: Path):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
+
+    def write(_network: nn.Module, _images: Tensor, path: Path) -> None:
+        path.write_text("import trp_search\n")
+
+    leaning = Format(file="network.py", write=write, run=SOURCE.run)
+    with pytest.raises(TrpSearchError, match=r"network\.py: .*ModuleNotFoundError.*trp_search"):
+        write_format(tmp_path, network, torch.rand(4, 1, 8, 8), leaning)
+
+
+@pytest.mark.slow
+def test_source_loads_with_torch_and_safetensors_alone(tmp_path: Path):
+    network = nn.Sequential(
+        *(nn.Conv2d(1, 8, (3, 1), bias=False), nn.Conv2d(8, 8, (1, 3)), nn.BatchNorm2d(8)),
+        *(nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)),
+    ).eval()
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    assert write_format(tmp_path, network, torch.rand(4, 1, 8, 8), SOURCE) == 0.0
+    source = (tmp_path / SOURCE.file).read_text()
+    assert (
+        "_add(self, '0', nn.Conv2d(1, 8, kernel_size=(3, 1), stride=(1, 1), bias=False))" in source
+    )
+    assert "trp_search" not in source
+
+
+@pytest.mark.slow
+def test_every_format_goes_into_the_bundle_and_its_card(own_run: RunFolder, tmp_path: Path):
+    out = export_point(own_run, "0", tmp_path / "own", formats=["onnx", "pt2"], licence="MIT")
+    files = {"network.onnx", "network.pt2", "network.py"}
+    assert files < {path.name for path in out.iterdir()}
+    card = read_card(out)
+    assert set(card.formats) == files
+    assert max(card.formats.values()) < 1e-4
+    assert card.not_written == {}
+    assert card.file_bytes["network.onnx"] == (out / "network.onnx").stat().st_size
+    readable = (out / "card.md").read_text()
+    assert "Licence: MIT." in readable
+    assert "from network import load" in readable
+    assert "| images | (n, 1, 8, 8), pixels in [0, 1], normalised |" in readable
+
+
+@pytest.mark.slow
+def test_a_format_that_fails_is_missing_with_its_reason_and_exit_code_one(
+    own_run: RunFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    broken = Format(file="network.pt2", write=FORMATS["pt2"].write, run=lambda _path, x: x)
+    monkeypatch.setitem(FORMATS, "pt2", broken)
+    out = tmp_path / "own"
+    words = ["export", str(own_run.path), "--point", "0", "--out", str(out), "--format", "pt2"]
+    assert main(words) == 1
+    said = capsys.readouterr()
+    assert said.err == "trp-search: the bundle is there without network.pt2\n"
+    assert "not written: network.pt2: answers" in said.out
+    assert not (out / "network.pt2").exists()
+    assert (out / "weights.safetensors").exists()

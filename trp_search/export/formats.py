@@ -1,0 +1,154 @@
+"""A bundle's network in further formats, each proven on real images before it is kept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from trp_search.errors import InputError, TrpSearchError
+from trp_search.export.bundle import SOURCE as SOURCE_FILE
+from trp_search.export.bundle import WEIGHTS
+from trp_search.runtimes.onnx import check_installed, onnx_session, write_onnx
+from trp_search.runtimes.pt2 import write_program
+from trp_search.runtimes.source import NoSourceError, as_source
+
+TOLERANCE = 1e-4
+_PROGRAM = """
+import sys
+for name in ("trp_search", *sys.argv[4:]):
+    sys.modules[name] = None
+import torch
+from safetensors.torch import load_file, save_file
+{load}
+with torch.no_grad():
+    logits = network(load_file(sys.argv[2])["images"])
+save_file({{"logits": logits.contiguous()}}, sys.argv[3])
+"""
+_LOAD_PT2 = "network = torch.export.load(sys.argv[1]).module()"
+_LOAD_SOURCE = """
+import pathlib
+path = pathlib.Path(sys.argv[1])
+scope = {"__file__": str(path), "__name__": "network"}
+exec(compile(path.read_text(), str(path), "exec"), scope)
+network = scope["load"]()
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One way to write a network, and the same file at work where this package is not."""
+
+    file: str
+    write: Callable[[nn.Module, Tensor, Path], None]
+    run: Callable[[Path, Tensor], Tensor]
+
+
+def _write_source(network: nn.Module, images: Tensor, path: Path) -> None:
+    del images
+    path.write_text(as_source(network, weights=WEIGHTS), encoding="utf-8")
+
+
+def _run_onnx(path: Path, images: Tensor) -> Tensor:
+    return onnx_session(path, device="cpu", threads=1)(images)
+
+
+def _run_alone(load: str, *without: str) -> Callable[[Path, Tensor], Tensor]:
+    """A fresh process that cannot import this package, nor what else is named."""
+
+    def run(path: Path, images: Tensor) -> Tensor:
+        with tempfile.TemporaryDirectory() as place:
+            given, found = Path(place) / "images", Path(place) / "logits"
+            save_file({"images": images.contiguous()}, given)
+            program = [sys.executable, "-I", "-c", _PROGRAM.format(load=load)]
+            done = subprocess.run(  # noqa: S603  our own program
+                [*program, str(path), str(given), str(found), *without],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode != 0:
+                lines = done.stderr.strip().splitlines() or ["no reason given"]
+                raise TrpSearchError(f"it does not run in a fresh process: {lines[-1][:200]}")
+            return load_file(found)["logits"]
+
+    return run
+
+
+FORMATS = {
+    "onnx": Format(file="network.onnx", write=write_onnx, run=_run_onnx),
+    "pt2": Format(file="network.pt2", write=write_program, run=_run_alone(_LOAD_PT2)),
+}
+SOURCE = Format(file=SOURCE_FILE, write=_write_source, run=_run_alone(_LOAD_SOURCE, "torchvision"))
+
+
+def check_formats(names: Sequence[str]) -> None:
+    """Raises InputError for a format that is unknown, or whose software is not installed."""
+    for name in names:
+        if name not in FORMATS:
+            raise InputError(f"format: {name!r} is none of {', '.join(FORMATS)}")
+        if name == "onnx":
+            check_installed()
+
+
+def write_format(bundle: Path, network: nn.Module, images: Tensor, form: Format) -> float:
+    """Writes one format into the bundle and returns its greatest difference in a logit.
+
+    Args:
+        bundle: the folder.
+        network: in evaluation mode, on the CPU.
+        images: real ones, as the network sees them, (n, c, h, w).
+        form: which format.
+
+    Raises:
+        TrpSearchError: it cannot be written, or does not answer as the network does; nothing of it
+            is left.
+    """
+    path = bundle / form.file
+    try:
+        form.write(network, images[:2], path)
+        with torch.no_grad():
+            expected = network(images)
+        return agreement(expected, form.run(path, images))
+    except NoSourceError as error:
+        raise TrpSearchError(f"{form.file}: {error}") from None
+    except TrpSearchError as error:
+        path.unlink(missing_ok=True)
+        raise TrpSearchError(f"{form.file}: {error}") from None
+    except Exception as error:  # noqa: BLE001  exporters raise anything
+        path.unlink(missing_ok=True)
+        said = " ".join(str(error).split())[:200]
+        raise TrpSearchError(f"{form.file}: {type(error).__name__}: {said}") from None
+
+
+def agreement(expected: Tensor, found: Tensor) -> float:
+    """The greatest difference of a logit, once it is known to be small enough.
+
+    Args:
+        expected: (n, classes), the network's own.
+        found: the format's.
+
+    Raises:
+        TrpSearchError: a logit differs by more than 1e-4 of the largest one (and one more), or an
+            image is another class although the network's own margin is wider than the difference.
+    """
+    if found.shape != expected.shape:
+        raise TrpSearchError(f"answers {tuple(found.shape)}, not {tuple(expected.shape)}")
+    difference = (found - expected).abs()
+    most = float(difference.max())
+    allowed = TOLERANCE * (1 + float(expected.abs().max()))
+    if not most <= allowed:
+        raise TrpSearchError(f"a logit differs by {most:.2g}, more than {allowed:.2g}")
+    if expected.shape[1] > 1:
+        first, second = expected.topk(2, dim=1).values.unbind(1)
+        moved = found.argmax(1) != expected.argmax(1)
+        if bool((moved & (first - second > most)).any()):
+            raise TrpSearchError("an image is classified otherwise by a clear margin")
+    return most

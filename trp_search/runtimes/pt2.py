@@ -1,0 +1,25 @@
+"""A network as a torch.export program, which PyTorch alone loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trp_search.runtimes.quiet import quiet
+
+
+def write_program(network: nn.Module, images: Tensor, path: Path) -> None:
+    """Writes `network` to `path`; it takes any batch.
+
+    Args:
+        network: in evaluation mode.
+        images: at least two images, as the exporter takes one for a constant.
+        path: the file.
+    """
+    with quiet():
+        program = torch.export.export(
+            network, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        )
+        torch.export.save(program, path)

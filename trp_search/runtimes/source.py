@@ -1,0 +1,127 @@
+"""A network as Python source that needs PyTorch and safetensors alone."""
+
+from __future__ import annotations
+
+import re
+import types
+
+import torch
+from torch import nn
+from torch.fx import GraphModule, Tracer
+
+_FILE = '''\
+"""The network of this folder, without the package that made it.
+
+    from network import load
+    network = load()  # an nn.Module in evaluation mode, on the CPU
+"""
+
+from pathlib import Path
+
+{imports}
+from safetensors.torch import load_file
+from torch import nn
+
+
+class Network(nn.Module):
+    """Layers by the names that their weights have."""
+
+    def __init__(self):
+        super().__init__()
+{layers}
+
+{forward}
+
+
+def _add(root, name, part):
+    *folders, last = name.split(".")
+    for folder in folders:
+        if folder not in root._modules:
+            root.add_module(folder, nn.Module())
+        root = root._modules[folder]
+    setattr(root, last, part)
+
+
+def load(folder=Path(__file__).parent):
+    """The network with its weights; nothing is unpickled."""
+    network = Network()
+    stored = load_file(Path(folder) / "{weights}")
+    network.load_state_dict({{name: stored[name] for name in network.state_dict()}})
+    return network.eval()
+'''
+
+
+class NoSourceError(Exception):
+    """A network that cannot be written as source; the message says why."""
+
+
+def as_source(network: nn.Module, *, weights: str) -> str:
+    """The source of a module with `load()`, which builds `network` from the file `weights`.
+
+    Raises:
+        NoSourceError: what the network does depends on its images, or it is made of other parts
+            than PyTorch's own.
+    """
+    network.eval()
+    try:
+        traced = GraphModule(network, Tracer().trace(network))
+    except Exception as error:  # noqa: BLE001  a network that cannot be traced raises anything
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise NoSourceError(f"it cannot be traced: {reason[:160]}") from None
+    for node in traced.graph.nodes:
+        node.type = None  # an annotation may be of anybody's
+    code = traced.graph.python_code("self")
+    layers = [_layer(name, part) for name, part in _parts(traced)]
+    called = {name: value for name, value in code.globals.items() if _stands_in(code.src, name)}
+    return _FILE.format(
+        imports="\n".join(_imports(called)),
+        layers="\n".join(f"        {line}" for line in layers),
+        forward="\n".join(f"    {line}".rstrip() for line in code.src.strip().splitlines()),
+        weights=weights,
+    )
+
+
+def _parts(traced: GraphModule) -> list[tuple[str, nn.Module | torch.Tensor]]:
+    """Every layer that is called, and every tensor that is used by itself."""
+    found: dict[str, nn.Module | torch.Tensor] = {}
+    for node in traced.graph.nodes:
+        if node.op == "call_module":
+            found[node.target] = traced.get_submodule(node.target)
+        elif node.op == "get_attr":
+            owner, _, name = node.target.rpartition(".")
+            found[node.target] = getattr(traced.get_submodule(owner), name)
+    return list(found.items())
+
+
+def _layer(name: str, part: nn.Module | torch.Tensor) -> str:
+    if isinstance(part, torch.Tensor):
+        wrap = "nn.Parameter" if isinstance(part, nn.Parameter) else "nn.Buffer"
+        return f"_add(self, {name!r}, {wrap}(torch.empty({tuple(part.shape)})))"
+    kind = type(part)
+    if getattr(nn, kind.__name__, None) is not kind or next(part.children(), None) is not None:
+        raise NoSourceError(f"{name} is a {kind.__name__}, which is not one of PyTorch's layers")
+    # Batch norm's `bias` came late: PyTorch without it builds the same layer.
+    built = repr(part).replace(", bias=True, track", ", track")
+    return f"_add(self, {name!r}, nn.{built})"
+
+
+def _imports(names: dict[str, object]) -> list[str]:
+    """What the traced code calls by name; only PyTorch and the standard library may be."""
+    lines = {"import torch"}
+    for name, value in names.items():
+        module = value.__name__ if isinstance(value, types.ModuleType) else _home(value)
+        if module is None or module.partition(".")[0] not in ("torch", "math", "operator"):
+            raise NoSourceError(f"it calls {name}, which is not PyTorch's")
+        if isinstance(value, types.ModuleType):
+            lines.add(f"import {module}" if name == module else f"import {module} as {name}")
+        elif not isinstance(value, (torch.device, type(None))):
+            lines.add(f"from {module} import {getattr(value, '__name__', name)} as {name}")
+    return sorted(lines)
+
+
+def _stands_in(source: str, name: str) -> bool:
+    return re.search(rf"(?<![\w.]){re.escape(name)}\b", source) is not None
+
+
+def _home(value: object) -> str | None:
+    return getattr(value, "__module__", None) or type(value).__module__
