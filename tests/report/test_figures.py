@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trp_search.records import Point
-from trp_search.report import contents, figures, history, ranks, rows, settings
+from trp_search.report import contents, details, drawing, figures, history, ranks, rows, settings
 from trp_search.report.rows import Rows
 from trp_search.store import RunFolder
 
@@ -86,7 +86,7 @@ def test_the_last_trace_waits_for_the_chosen_point(found: Rows):
 def test_hover_text_is_escaped(empty_run: RunFolder, make_point: Callable[..., Point]):
     point = make_point("<i>", correct=190, speedup=2.0, settings={"<b>": "a & b"})
     read = dataclasses.replace(contents.read(empty_run), points=(point,))
-    text = figures.hover(rows.build(read).trials[0], ["<b>"])
+    text = drawing.hover(rows.build(read).trials[0], ["<b>"])
     assert text.startswith("<b>Point &lt;i&gt;</b><br>")
     assert text.endswith("<br>&lt;b&gt;: a &amp; b")
 
@@ -114,7 +114,7 @@ def test_training_curves_are_few_traces_with_gaps_between_trials(
 def test_ranks_are_shares_and_dense_layers_say_why(found: Rows):
     table = ranks.table(found.front)
     assert table is not None
-    shares, dense = json.loads(figures.rank_table(table))["data"]
+    shares, dense = json.loads(details.rank_table(table))["data"]
     assert shares["z"][0] == [None] * len(found.front)
     assert dense["z"][0] == [1] * len(found.front)
     assert all(0 < share <= 1 for share in shares["z"][1])
@@ -126,7 +126,7 @@ def test_a_setting_is_drawn_against_accuracy_and_speedup_with_no_mark_outside(fo
     window = rows.window(found)
     assert window is not None
     for panel in settings.panels(found.trials):
-        figure = json.loads(figures.setting(panel, window))
+        figure = json.loads(details.setting(panel, window))
         above = [trace for trace in figure["data"] if "yaxis" not in trace]
         below = [trace for trace in figure["data"] if trace.get("yaxis") == "y2"]
         accuracies = [y for trace in above for y in trace["y"]]
@@ -138,7 +138,7 @@ def test_marks_of_a_category_stay_near_it(found: Rows):
     window = rows.window(found)
     assert window is not None
     (panel,) = (p for p in settings.panels(found.trials) if p.names == ("period",))
-    figure = json.loads(figures.setting(panel, window))
+    figure = json.loads(details.setting(panel, window))
     assert figure["layout"]["xaxis"]["ticktext"] == ["5", "20", "never"]
     drawn = {
         name: x for t in figure["data"] for name, x in zip(t["customdata"], t["x"], strict=True)

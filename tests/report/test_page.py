@@ -15,7 +15,7 @@ import pytest
 from trp_search import report
 from trp_search.errors import InputError
 from trp_search.records import Point, TrialResult, to_json
-from trp_search.report import contents, figures, page
+from trp_search.report import contents, drawing, page
 from trp_search.store import RunFolder, append_record, write_whole
 
 EVIL = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked=1'>"
@@ -67,7 +67,7 @@ def test_lost_trials_are_listed_with_their_reasons(sample_run: RunFolder):
 
 def test_plotly_is_there_once_and_only_our_scripts_may_run(sample_run: RunFolder):
     text = _text(sample_run)
-    assert text.count(figures.library()) == 1
+    assert text.count(drawing.library()) == 1
     scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
@@ -84,7 +84,7 @@ def test_markup_from_a_run_folder_stays_text(sample_run: RunFolder, make_point: 
         sample_run.trial("77").result, to_json(TrialResult(trial="77", points=(), failed=EVIL))
     )
     read = dataclasses.replace(contents.read(sample_run), name=EVIL, network=EVIL, search=EVIL)
-    text = page.render(read).replace(figures.library(), "")
+    text = page.render(read).replace(drawing.library(), "")
     assert "<img" not in text
     assert "window.hacked = 1</script>" not in text
     assert _data(text)["points"][EVIL]["title"] == f"Point {EVIL}"

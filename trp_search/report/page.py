@@ -11,7 +11,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from trp_search.report import figures, history, rows, sections, tables, words
+from trp_search.report import drawing, history, rows, sections, tables, words
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Row, Rows, Window
@@ -26,7 +26,7 @@ def render(contents: Contents) -> str:
     page, style, script = (
         own.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
     )
-    library = figures.library()
+    library = drawing.library()
     return Template(page).substitute(
         policy=_policy(library, script),
         header=_header(contents, found),
@@ -151,7 +151,7 @@ def _point(row: Row, names: Sequence[str], location: str) -> dict[str, Any]:
         "x": row.point.speedup,
         "y": 100 * row.point.accuracy,
         "title": words.title(row),
-        "hover": figures.hover(row, names),
+        "hover": drawing.hover(row, names),
         "facts": words.facts(row),
         "varied": words.settings(row, names),
         "fixed": words.settings(row, rest),

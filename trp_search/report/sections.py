@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trp_search.report import figures, history, ranks, rows, settings, words
+from trp_search.report import details, figures, history, ranks, rows, settings, words
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Rows
@@ -113,7 +113,7 @@ def rank_table(found: Rows) -> Section | None:
 that and others keep there, or why it stayed dense.</p>
 <figure>{_place("ranks", label, style=height)}</figure>
 </section>"""
-    return Section(html=text, figures={"ranks": figures.rank_table(table)})
+    return Section(html=text, figures={"ranks": details.rank_table(table)})
 
 
 def what_settings_did(found: Rows) -> Section | None:
@@ -123,7 +123,7 @@ def what_settings_did(found: Rows) -> Section | None:
     if window is None or not panels:
         return None
     shown = {
-        f"setting-{place}": figures.setting(panel, window) for place, panel in enumerate(panels)
+        f"setting-{place}": details.setting(panel, window) for place, panel in enumerate(panels)
     }
     places = "".join(
         f"<figure>{_place(name, f'Accuracy and speedup against {_both(panel)}.', look='small')}"

@@ -1,0 +1,115 @@
+"""Figures of what trials were told and what became of their layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trp_search.records import Layer
+from trp_search.report import ranks, words
+from trp_search.report.drawing import COLOURS, HOVER, SYMBOLS, escaped, figure, heading, marks
+from trp_search.report.rows import Window, by_scheme
+from trp_search.report.settings import Panel
+
+_KEPT = [[0, "rgba(47,127,194,0.08)"], [1, "rgba(47,127,194,1)"]]
+_DENSE = [[0, "rgba(131,134,140,0.28)"], [1, "rgba(131,134,140,0.28)"]]
+_GOLDEN = 0.6180339887
+
+
+def rank_table(found: ranks.Ranks) -> str:
+    """Share of the full rank that each layer keeps: one line per layer, one column per point."""
+    shares = [[ranks.kept(layer) for layer in line] for line in found.cells]
+    dense = [
+        [
+            None if layer is None or share is not None else 1
+            for layer, share in zip(*pair, strict=True)
+        ]
+        for pair in zip(found.cells, shares, strict=True)
+    ]
+    columns, lines = list(range(len(found.rows))), list(range(len(found.layers)))
+    # A space that does not break keeps plotly.js from wrapping a label into its neighbour.
+    gap = "\N{NO-BREAK SPACE}\N{MIDDLE DOT}\N{NO-BREAK SPACE}"
+    names = [f"{words.times(row.point.speedup)}{gap}{escaped(row.point.id)}" for row in found.rows]
+    text = [
+        [_cell(layer, name) for layer, name in zip(line, names, strict=True)]
+        for line in found.cells
+    ]
+    bare = {"showgrid": False, "zeroline": False}
+    return figure(
+        [
+            {"type": "heatmap", "x": columns, "y": lines, "z": values, "zmin": 0, "zmax": 1}
+            | {"xgap": 1, "ygap": 1, "colorscale": scale, "showscale": False}
+            | {"hovertext": text, "hovertemplate": HOVER, "hoverongaps": False}
+            for values, scale in ((shares, _KEPT), (dense, _DENSE))
+        ],
+        xaxis=bare | {"side": "top", "tickvals": columns, "ticktext": names},
+        yaxis=bare
+        | {"autorange": "reversed", "automargin": True}
+        | {"tickvals": lines, "ticktext": [escaped(name) for name in found.layers]},
+        margin={"l": 20, "r": 14, "t": 40, "b": 10},
+    )
+
+
+def _cell(layer: Layer | None, column: str) -> str:
+    if layer is None:
+        return ""
+    lines = [f"<b>{escaped(layer.name)}</b> in {column}"]
+    if layer.rank is None:
+        lines.append(f"dense: {escaped(layer.reason or 'no reason was recorded')}")
+    else:
+        lines.append(f"{layer.scheme}, rank {layer.rank} of {layer.full_rank}")
+    if layer.kept:
+        lines.append(escaped(words.kept(layer)))
+    lines.append(f"multiply-adds {layer.macs:,} of {layer.dense_macs:,}")
+    return "<br>".join(lines)
+
+
+def setting(panel: Panel, window: Window) -> str:
+    """One setting against accuracy (above) and speedup (below), points coloured by scheme.
+
+    Accuracies under the window are drawn on its lower edge.
+    """
+    floor, top = (100 * bound for bound in window.accuracy)
+    margin = 0.02 * (top - floor)
+    spread = _spread(len(panel.rows)) if panel.kind == "category" else [0.0] * len(panel.rows)
+    places = [x + aside for x, aside in zip(panel.positions, spread, strict=True)]
+    data = []
+    for scheme, group in by_scheme(panel.rows).items():
+        ids = {row.point.id for row in group}
+        pairs = [pair for pair in zip(places, panel.rows, strict=True) if pair[1].point.id in ids]
+        drawn = marks([row for _, row in pairs], symbol=SYMBOLS[scheme], color=COLOURS[scheme])
+        drawn["marker"] |= {
+            "size": [9 if row.on_front else 5 for _, row in pairs],
+            "line": {"width": 0},
+            "opacity": [0.95 if row.on_front else 0.4 for _, row in pairs],
+        }
+        drawn["x"] = [x for x, _ in pairs]
+        speedups = [row.point.speedup for _, row in pairs]
+        data.append(drawn | {"y": [max(floor + margin, y) for y in drawn["y"]]})
+        data.append(drawn | {"y": speedups, "yaxis": "y2"})
+    axis: dict[str, Any] = {
+        "title": {"text": escaped(", ".join(panel.names))},
+        "anchor": "y2",
+        "type": "linear",
+    }
+    if panel.kind == "log":
+        axis |= {"type": "log", "dtick": 1, "exponentformat": "power"}
+    elif panel.kind == "category":
+        last = len(panel.labels)
+        axis |= {
+            "tickvals": list(range(last)),
+            "ticktext": [escaped(text) for text in panel.labels],
+        }
+        axis |= {"range": (-0.5, last - 0.5)}
+    return figure(
+        data,
+        annotations=[heading("validation accuracy"), heading("speedup") | {"y": 0.42}],
+        xaxis=axis,
+        yaxis={"domain": (0.58, 1), "range": (floor, top), "ticksuffix": " %"},
+        yaxis2={"domain": (0, 0.42), "ticksuffix": words.TIMES},
+        showlegend=False,
+    )
+
+
+def _spread(number: int) -> list[float]:
+    """Small, even shifts that keep points of one category apart."""
+    return [0.5 * ((_GOLDEN * place) % 1 - 0.5) for place in range(number)]
