@@ -11,10 +11,12 @@ import pytest
 from trp_search.records import (
     Cut,
     EpochReport,
+    Latency,
     Layer,
     Point,
     Role,
     Scheme,
+    Target,
     TestScore,
     TrialResult,
     to_json,
@@ -230,3 +232,25 @@ def trained_run(
 ) -> RunFolder:
     """That run, for every test that only reads it."""
     return small_run(tmp_path_factory.mktemp("runs") / "small")
+
+
+@pytest.fixture
+def make_latency() -> Callable[..., Latency]:
+    """A point's time on a target: for sure `low` times less than the dense network's."""
+
+    def make(point: str, *, target: str, low: float, seconds: float = 0.005) -> Latency:
+        return Latency(
+            point=point,
+            target=Target(name=target, height=8, width=8),
+            seconds=seconds,
+            dense_seconds=seconds * low * 1.1,
+            speedup=low * 1.1,
+            low=low,
+            high=low * 1.2,
+            rounds=20,
+            batch_norm="folded",
+            machine="a processor",
+            versions={},
+        )
+
+    return make

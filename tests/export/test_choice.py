@@ -9,7 +9,7 @@ import pytest
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.export.budget import Budget
 from trp_search.export.choice import choose, select
-from trp_search.records import Latency, Point, Target
+from trp_search.records import Latency, Point
 from trp_search.store import RunFolder, append_record
 
 MakePoint = Callable[..., Point]
@@ -92,26 +92,17 @@ def test_a_speedup_below_one_or_without_bound_is_refused(run_of, speedup: float)
         select(run_of(("1", 190, 2.0, "trial")), speedup=speedup)
 
 
-def timed(run: RunFolder, target: str, **clock: tuple[float, float]) -> RunFolder:
+@pytest.fixture
+def timed(make_latency: Callable[..., Latency]) -> Callable[..., RunFolder]:
     """Adds times on `target`: by point the speedup for sure and the seconds of a batch."""
-    for name, (low, seconds) in clock.items():
-        append_record(
-            run.latencies,
-            Latency(
-                point=name.removeprefix("p"),
-                target=Target(name=target, height=8, width=8),
-                seconds=seconds,
-                dense_seconds=seconds * low * 1.1,
-                speedup=low * 1.1,
-                low=low,
-                high=low * 1.2,
-                rounds=20,
-                batch_norm="folded",
-                machine="a processor",
-                versions={},
-            ),
-        )
-    return run
+
+    def add(run: RunFolder, target: str, **clock: tuple[float, float]) -> RunFolder:
+        for name, (low, seconds) in clock.items():
+            found = make_latency(name.removeprefix("p"), target=target, low=low, seconds=seconds)
+            append_record(run.latencies, found)
+        return run
+
+    return add
 
 
 ROWS = (
@@ -130,7 +121,7 @@ def test_the_smallest_is_taken_that_loses_no_more_than_allowed(run_of):
         select(run_of(), max_drop=0.005)
 
 
-def test_by_the_clock_the_lower_end_of_the_interval_counts(run_of):
+def test_by_the_clock_the_lower_end_of_the_interval_counts(run_of, timed):
     run = timed(run_of(*ROWS), "laptop", p1=(1.9, 0.005), p2=(1.2, 0.006), p3=(2.0, 0.004))
     choice = select(run, speedup=2.0, target="laptop")
     assert (choice.point.id, choice.axis.by, choice.axis.target) == ("3", "latency", "laptop")
@@ -139,7 +130,7 @@ def test_by_the_clock_the_lower_end_of_the_interval_counts(run_of):
         select(run, speedup=2.1, by="latency")
 
 
-def test_milliseconds_are_kept_for_sure(run_of):
+def test_milliseconds_are_kept_for_sure(run_of, timed):
     # The dense network's median over the lower end of the ratio: 10 % above a point's own median.
     run = timed(run_of(*ROWS), "laptop", p1=(1.9, 0.005), p3=(2.0, 0.004))
     assert select(run, milliseconds=5.6).point.id == "1"
@@ -148,7 +139,7 @@ def test_milliseconds_are_kept_for_sure(run_of):
         select(run, milliseconds=4.0)
 
 
-def test_a_target_must_have_been_timed_and_be_named_among_several(run_of):
+def test_a_target_must_have_been_timed_and_be_named_among_several(run_of, timed):
     run = run_of(*ROWS)
     with pytest.raises(InputError, match="nothing was timed yet; trp-search latency does it"):
         select(run, speedup=2.0, by="latency")

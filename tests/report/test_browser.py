@@ -11,10 +11,10 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from trp_search import report
-from trp_search.records import Point, TrialResult, to_json
+from trp_search.records import Latency, Point, TrialResult, to_json
 from trp_search.store import RunFolder, append_record, write_whole
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -124,7 +124,112 @@ def test_naming_a_speedup_chooses_the_most_accurate_point_that_fast(
     reader.wait("Math.abs(document.getElementById('tradeoff').data.at(-1).x[0] - 2.4917) < 1e-3")
     budget.send_keys(Keys.CONTROL, "a")
     budget.send_keys("9")
-    assert "the fastest reaches 3.39" in reader.one("#answer").text
+    assert "the smallest reaches 3.39" in reader.one("#answer").text
+
+
+def slide_to(reader: Reader, value: str) -> None:
+    reader.driver.execute_script(
+        "const slide = document.getElementById('slide'); slide.value = arguments[0];"
+        "slide.dispatchEvent(new Event('input'))",
+        value,
+    )
+
+
+def test_the_slider_moves_along_the_front(chromium: webdriver.Chrome, sample_run: RunFolder):
+    reader = Reader(chromium, report.write(sample_run), width=390, dark=False)
+    points = [p for p in sample_run.read_points() if p.searched and p.accuracy >= 0.5]
+    slide = reader.one("#slide")
+    assert slide.get_attribute("max") == f"{max(p.speedup for p in points):.2f}"
+    for budget in ("1", "1.5", "2.2", "2.9"):
+        slide_to(reader, budget)
+        fast = [p for p in points if p.speedup >= float(budget)]
+        best = max(fast, key=lambda p: (p.accuracy, p.speedup))
+        assert reader.one("#chosen h3").text == f"Point {best.id}"
+        assert reader.one("#budget").get_attribute("value") == budget
+    slide.send_keys(Keys.HOME)
+    assert reader.one("#budget").get_attribute("value") == "1"
+
+
+def test_a_point_that_is_selected_takes_the_slider_along(
+    chromium: webdriver.Chrome, sample_run: RunFolder
+):
+    reader = Reader(chromium, report.write(sample_run), width=1280, dark=False)
+    reader.one('tr[data-point="17"] button.point').click()
+    assert reader.one("#chosen h3").text == "Point 17"
+    assert reader.one("#slide").get_attribute("value") == "2.49"
+    assert reader.script("location.hash") == "#point=17&by=macs"
+    again = Reader(chromium, sample_run.report, width=1280, dark=False)
+    again.driver.get(f"{again.page}#point=17&by=parameters")
+    again.driver.refresh()
+    assert again.one("#chosen h3").text == "Point 17"
+    assert again.one("#axis").get_attribute("value") == "parameters"
+
+
+def test_what_counts_can_be_switched_to_time(
+    chromium: webdriver.Chrome, sample_run: RunFolder, make_latency: Callable[..., Latency]
+):
+    for name, low in (("7", 1.4), ("17", 1.1), ("2", 1.2)):
+        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
+    reader = Reader(chromium, report.write(sample_run), width=1280, dark=False)
+    reader.read_to_the_end()
+    names = [option.text for option in reader.driver.find_elements(By.CSS_SELECTOR, "#axis option")]
+    assert names == ["multiply-adds", "parameters", "time on laptop"]
+    Select(reader.one("#axis")).select_by_visible_text("time on laptop")
+    slide_to(reader, "1.15")
+    # 17 is more accurate than 7 but is not known to be as fast.
+    accurate = max(("7", "2"), key=lambda name: sample_run.point(name).accuracy)
+    assert reader.one("#chosen h3").text == f"Point {accurate}"
+    assert "time on laptop" in reader.one("#chosen .main").text
+    title = "document.querySelector('#tradeoff .xtitle').textContent"
+    reader.wait(f"{title} === 'speedup on the clock, laptop'")
+    marks = "document.querySelectorAll('#tradeoff .points path').length"
+    reader.wait(f"{marks} === 5")  # three points, the plain network, the ring
+    slide_to(reader, "1.39")
+    assert reader.one("#chosen h3").text == "Point 7"
+    assert reader.complaints() == []
+
+
+def test_two_points_are_compared_side_by_side(chromium: webdriver.Chrome, sample_run: RunFolder):
+    reader = Reader(chromium, report.write(sample_run), width=1280, dark=False)
+    reader.read_to_the_end()
+    reader.one('tr[data-point="17"] button.point').click()
+    reader.one("button.compare").click()
+    reader.one('tr[data-point="7"] button.point').click()
+    assert reader.one("#chosen h3").text == "Point 7, Point 17"
+    speedup = reader.one("#chosen .main div")
+    assert speedup.text.split("\n") == ["speedup", "2.08\u00d7", "2.49\u00d7"]
+    reader.wait("document.getElementById('tradeoff').data.at(-1).x.length === 2")
+    reader.one("button.compare").click()
+    assert reader.one("#chosen h3").text == "Point 7"
+
+
+def test_the_chosen_network_s_layers_are_bars(chromium: webdriver.Chrome, sample_run: RunFolder):
+    reader = Reader(chromium, report.write(sample_run), width=1280, dark=False)
+    reader.one('tr[data-point="7"] button.point').click()
+    lines = reader.driver.find_elements(By.CSS_SELECTOR, "#layers li")
+    layers = sample_run.point("7").layers
+    assert len(lines) == len(layers)
+    for line, layer in zip(lines, layers, strict=True):
+        if layer.rank is None:
+            said = f"dense: {layer.reason}"
+        else:
+            said = f"{layer.scheme}, rank {layer.rank} of {layer.full_rank}"
+        assert line.text.split("\n") == [layer.name, said]
+        bar = line.find_element(By.CSS_SELECTOR, ".bar")
+        share = line.find_element(By.CSS_SELECTOR, "i").rect["width"] / bar.rect["width"]
+        assert share == pytest.approx(layer.macs / layer.dense_macs, abs=0.02)
+
+
+def test_the_page_of_a_running_search_renews_itself(
+    chromium: webdriver.Chrome, sample_run: RunFolder
+):
+    path = report.write(sample_run, running=True)
+    reader = Reader(chromium, path, width=1280, dark=False)
+    assert reader.script("report.running")
+    assert reader.complaints() == []
+    assert not Reader(chromium, report.write(sample_run), width=1280, dark=False).script(
+        "report.running"
+    )
 
 
 def test_points_are_chosen_by_keyboard_and_the_focus_is_seen(

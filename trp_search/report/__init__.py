@@ -11,12 +11,13 @@ from trp_search.store import RunFolder, write_whole
 __all__ = ["points", "write"]
 
 
-def write(run: RunFolder) -> Path:
+def write(run: RunFolder, *, running: bool = False) -> Path:
     """Writes front.csv and report.html from what the run folder holds now; returns the page's path.
 
-    The page is one file that opens offline. Raises InputError for a folder that cannot be read.
+    The page is one file that opens offline; while a search is `running` it renews itself.
+    Raises InputError for a folder that cannot be read.
     """
     read = contents.read(run)
     write_whole(run.front, frame(rows.build(read).front).to_csv(index=False))
-    write_whole(run.report, page.render(read))
+    write_whole(run.report, page.render(read, running=running))
     return run.report

@@ -10,7 +10,7 @@ from typing import Any
 
 from trp_search.errors import InputError
 from trp_search.objectives import Objective
-from trp_search.records import EpochReport, Point, TestScore, TrialResult
+from trp_search.records import EpochReport, Latency, Point, TestScore, TrialResult
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 
@@ -22,6 +22,7 @@ class Contents:
     Attributes:
         name: what the folder is called.
         location: the folder as a command typed here would name it.
+        latencies: by the target's name, then by point.
         violations: by point id, how far a point is from each constraint that it misses.
         results: by trial name; None for a trial that has started and not ended.
         environment: versions, devices, seeds; empty where the run did not record them.
@@ -36,6 +37,7 @@ class Contents:
     points: tuple[Point, ...]
     violations: Mapping[str, Mapping[str, float]]
     tests: Mapping[str, TestScore]
+    latencies: Mapping[str, Mapping[str, Latency]]
     results: Mapping[str, TrialResult | None]
     epochs: Mapping[str, tuple[EpochReport, ...]]
     environment: Mapping[str, Any]
@@ -58,6 +60,7 @@ def read(run: RunFolder) -> Contents:
             point.id: missed for point in points if (missed := _missed(space.violations(point)))
         },
         tests=run.read_tests(),
+        latencies=run.read_latencies(),
         results={name: _result(run, name) for name in names},
         epochs={name: tuple(run.trial(name).read_epochs()) for name in names},
         environment=_environment(run.environment),

@@ -9,6 +9,12 @@ from trp_search.report.drawing import COLOURS, SYMBOLS, Trace, escaped, figure, 
 from trp_search.report.history import Curve, Volume, reach
 from trp_search.report.rows import Row, Rows, Window, by_scheme, staircase
 
+# The page fills in how far they reach.
+_WHISKERS = {"type": "data", "symmetric": False, "array": [], "arrayminus": []} | {
+    "thickness": 1,
+    "width": 0,
+}
+
 
 def tradeoff(rows: Rows, window: Window) -> str:
     """Accuracy against speedup; the last trace is empty, for the point that the reader chose."""
@@ -71,6 +77,7 @@ def _steps(front: Sequence[Row]) -> Trace:
         "type": "scatter",
         "mode": "lines",
         "name": "front",
+        "meta": "front",
         "x": [row.point.speedup for row in steps],
         "y": [100 * row.point.accuracy for row in steps],
         "line": {"shape": "vh", "width": 1.5},
@@ -82,7 +89,7 @@ def _steps(front: Sequence[Row]) -> Trace:
 def _front(front: Sequence[Row]) -> list[Trace]:
     return [
         marks(rows, symbol=SYMBOLS[scheme], size=14, color=COLOURS[scheme], opacity=1)
-        | {"legendgroup": scheme, "name": scheme}
+        | {"legendgroup": scheme, "name": scheme, "error_y": _WHISKERS}
         for scheme, rows in by_scheme(front).items()
     ]
 

@@ -40,18 +40,71 @@ function theme() {
   };
 }
 
+// What the reader chose: the way of counting, a point, one to compare it with, a budget.
+const wanted = new URLSearchParams(location.hash.slice(1));
+const axisOf = (key) => report.axes.find((axis) => axis.key === key) ?? report.axes[0];
+const state = { axis: axisOf(wanted.get("by")), chosen: null, pinned: null, budget: null };
+const at = (id) => report.points[id].at[state.axis.key];
+
+// The points that no other beats in accuracy and in what is sure on this axis, the slowest first.
+function front() {
+  const known = report.eligible.filter(at);
+  known.sort((a, b) => at(b)[1] - at(a)[1] || report.points[b].y - report.points[a].y);
+  let best = -Infinity;
+  return known.filter((id) => report.points[id].y > best && ((best = report.points[id].y), true)).reverse();
+}
+
+// The main figure along another axis than the one it was written for.
+function along(figure) {
+  const { data, layout } = figure;
+  const macs = state.axis === report.axes[0];
+  for (const trace of data) {
+    if (trace.meta === "front" && !macs) {
+      const steps = front();
+      [trace.x, trace.y] = [steps.map((id) => at(id)[0]), steps.map((id) => report.points[id].y)];
+    }
+    if (trace.meta !== "points") continue;
+    if (!macs) {
+      trace.customdata = trace.customdata.filter(at).sort((a, b) => at(a)[0] - at(b)[0]);
+      trace.x = trace.customdata.map((id) => at(id)[0]);
+      trace.y = trace.customdata.map((id) => report.points[id].y);
+      trace.mode = "markers"; // what is in order of one cost need not be of another
+    }
+    if (trace.error_y) {
+      trace.error_y.array = trace.customdata.map((id) => report.points[id].interval[1] - report.points[id].y);
+      trace.error_y.arrayminus = trace.customdata.map((id) => report.points[id].y - report.points[id].interval[0]);
+    }
+  }
+  const shown = [state.chosen, state.pinned].filter((id) => id !== null && at(id));
+  const ring = data.at(-1);
+  [ring.x, ring.y] = [shown.map((id) => at(id)[0]), shown.map((id) => report.points[id].y)];
+  if (!macs) {
+    const [floor] = layout.yaxis.range;
+    const xs = Object.keys(report.points).filter((id) => at(id) && report.points[id].y >= floor).map((id) => at(id)[0]);
+    const [low, high] = [Math.min(...xs), Math.max(...xs)];
+    const half = 0.57 * Math.max(high - low, 0.4);
+    layout.xaxis.range = [(low + high) / 2 - half, (low + high) / 2 + half];
+    layout.xaxis.title.text = state.axis.title;
+  }
+  if (state.budget !== null) {
+    const line = { type: "line", x0: state.budget, x1: state.budget, yref: "paper", y0: 0, y1: 1 };
+    layout.shapes = [...layout.shapes, { ...line, line: { width: 1 } }];
+  }
+}
+
 function draw(plot) {
   drawn.add(plot);
   const { data, layout } = structuredClone(report.figures[plot.id]);
+  if (plot.id === "tradeoff") along({ data, layout });
   for (const trace of data.filter(({ meta }) => meta === "points")) {
     trace.hovertext = trace.customdata.map((id) => report.points[id].hover);
   }
   const touch = matchMedia("(pointer: coarse)").matches;
-  const shown = { ...layout, template: theme(), uirevision: "kept", dragmode: touch ? false : "zoom" };
+  const shown = { ...layout, template: theme(), uirevision: state.axis.key, dragmode: touch ? false : "zoom" };
   const known = plot.classList.contains("js-plotly-plot");
   const options = { ...config, displayModeBar: plot.id === "tradeoff" ? "hover" : false };
   return Plotly.react(plot, data, shown, options).then(() => {
-    if (!known) plot.on("plotly_click", (event) => choose(event.points[0].customdata));
+    if (!known) plot.on("plotly_click", (event) => pick(event.points[0].customdata));
   });
 }
 
@@ -59,48 +112,138 @@ function redraw() {
   drawn.forEach(draw);
 }
 
-const measures = (pairs) => pairs.map(([name, value]) => {
-  const line = document.createElement("div");
-  for (const [tag, text] of [["dt", name], ["dd", value]]) {
-    const element = document.createElement(tag);
-    element.textContent = text;
-    line.append(element);
-  }
-  return line;
-});
+function element(tag, text, className = "") {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  made.className = className;
+  return made;
+}
+
+// Names and values, beside those of the other point where two are compared.
+function measures(pairs, others) {
+  const second = new Map(others);
+  const names = [...new Set([...pairs, ...(others ?? [])].map(([name]) => name))];
+  const first = new Map(pairs);
+  return names.map((name) => {
+    const line = document.createElement("div");
+    line.append(element("dt", name), element("dd", first.get(name) ?? "-"));
+    if (others) line.append(element("dd", second.get(name) ?? "-"));
+    return line;
+  });
+}
 
 function choose(id) {
-  const point = report.points[id];
+  if (!report.points[id] || !document.getElementById("chosen")) return;
+  state.chosen = id;
+  show();
+}
+
+// A point that was pointed at: the budget goes to it.
+function pick(id) {
+  state.budget = null;
+  choose(id);
+  for (const name of ["budget", "slide"]) {
+    const input = document.getElementById(name);
+    if (input && at(id)) input.value = (Math.floor(100 * at(id)[1]) / 100).toFixed(2);
+  }
+}
+
+// The card, the layers and the rings say what was chosen.
+function show() {
+  const [point, other] = [report.points[state.chosen], report.points[state.pinned]];
   const panel = document.getElementById("chosen");
-  if (!point || !panel) return;
-  panel.querySelector("h3").textContent = point.title;
-  panel.querySelector(".main").replaceChildren(...measures(point.facts));
-  panel.querySelector(".varied").replaceChildren(...measures(point.varied));
-  panel.querySelector(".fixed").replaceChildren(...measures(point.fixed));
+  panel.classList.toggle("two", Boolean(other));
+  panel.querySelector("h3").textContent = other ? `${point.title}, ${other.title}` : point.title;
+  panel.querySelector(".main").replaceChildren(...measures(point.facts, other?.facts));
+  panel.querySelector(".varied").replaceChildren(...measures(point.varied, other?.varied));
+  panel.querySelector(".fixed").replaceChildren(...measures(point.fixed, other?.fixed));
   panel.querySelector("h4").hidden = point.varied.length === 0;
   panel.querySelector("details").hidden = point.fixed.length === 0;
   panel.querySelector(".command").hidden = !point.command;
   panel.querySelector("code").textContent = point.command;
+  const compare = panel.querySelector(".compare");
+  compare.hidden = false;
+  compare.textContent = other ? "Stop comparing" : "Compare with another";
   for (const row of document.querySelectorAll("tr[data-point]")) {
-    if (row.dataset.point === id) row.setAttribute("aria-current", "true");
+    if (row.dataset.point === state.chosen) row.setAttribute("aria-current", "true");
     else row.removeAttribute("aria-current");
   }
-  const ring = report.figures.tradeoff.data.at(-1);
-  [ring.x, ring.y] = [[point.x], [point.y]];
+  bars(state.chosen);
+  const chosen = new URLSearchParams({ point: state.chosen, by: state.axis.key });
+  history.replaceState(null, "", `#${chosen}`);
+  again();
+}
+
+function again() {
   const plot = document.getElementById("tradeoff");
   if (drawn.has(plot)) draw(plot);
 }
 
+// A bar for each layer: all of it what the layer cost, the full part what it keeps.
+function bars(id) {
+  const { names, dense, reasons, points } = report.layers;
+  const section = document.getElementById("layers");
+  section.hidden = !points[id];
+  if (section.hidden) return;
+  const widest = Math.max(...dense);
+  section.querySelector("ol").replaceChildren(...points[id].map(([place, macs, scheme, rank, full]) => {
+    const line = document.createElement("li");
+    const [bar, kept] = [element("span", "", "bar"), element("i", "", rank ? "" : "dense")];
+    bar.style.width = `${Math.max(1, (100 * dense[place]) / widest)}%`;
+    kept.style.width = `${(100 * macs) / dense[place]}%`;
+    bar.append(kept);
+    const track = element("span", "", "track");
+    track.append(bar);
+    const what = rank ? `${scheme}, rank ${rank} of ${full}` : `dense: ${reasons[scheme]}`;
+    line.append(element("span", names[place], "name"), track, element("span", what, "what"));
+    return line;
+  }));
+}
+
 function meet(budget) {
-  const fast = report.front.filter((point) => point.speedup >= budget);
+  const known = report.eligible.filter(at);
+  const fast = known.filter((id) => at(id)[1] >= budget);
   const answer = document.getElementById("answer");
+  state.budget = budget > 0 ? budget : null;
   answer.textContent = "";
   if (fast.length) {
-    choose(fast.reduce((best, next) => (next.accuracy >= best.accuracy ? next : best)).id);
+    const rank = (id) => [report.points[id].y, at(id)[1]];
+    choose(fast.reduce((best, next) => {
+      const [[y, x], [otherY, otherX]] = [rank(best), rank(next)];
+      return otherY > y || (otherY === y && otherX > x) ? next : best;
+    }));
   } else if (budget > 0) {
-    const fastest = Math.max(...report.front.map((point) => point.speedup));
-    answer.textContent = `No point of the front is that fast; the fastest reaches ${fastest.toFixed(2)}×.`;
+    const most = Math.max(...known.map((id) => at(id)[1]));
+    answer.textContent = known.length
+      ? `No network is that small; the smallest reaches ${most.toFixed(2)}×.`
+      : "No network was measured so.";
+    again();
   }
+}
+
+// The slider goes as far as the smallest network does.
+function reach() {
+  const sure = report.eligible.filter(at).map((id) => at(id)[1]);
+  const slide = document.getElementById("slide");
+  slide.max = Math.max(1, ...sure).toFixed(2);
+}
+
+function count(key) {
+  state.axis = axisOf(key);
+  reach();
+  meet(Number(document.getElementById("budget").value));
+}
+
+function ask(budget, from) {
+  for (const id of ["budget", "slide"]) {
+    if (id !== from) document.getElementById(id).value = budget;
+  }
+  meet(budget);
+}
+
+function compare() {
+  state.pinned = state.pinned === null ? state.chosen : null;
+  show();
 }
 
 async function copy(button) {
@@ -130,13 +273,23 @@ document.addEventListener("click", ({ target }) => {
   const button = target.closest("button");
   if (!button) return;
   if (button.matches(".copy")) copy(button);
-  if (button.matches(".point")) choose(button.closest("tr").dataset.point);
+  if (button.matches(".point")) pick(button.closest("tr").dataset.point);
   if (button.matches(".everything")) showAll(button);
+  if (button.matches(".compare")) compare();
 });
 
-const budget = document.getElementById("budget");
-if (budget) budget.addEventListener("input", () => meet(Number(budget.value)));
-if (report.start) choose(report.start);
+if (document.getElementById("budget")) {
+  for (const id of ["budget", "slide"]) {
+    document.getElementById(id).addEventListener("input", ({ target }) => ask(Number(target.value), id));
+  }
+  const axis = document.getElementById("axis");
+  axis.value = state.axis.key;
+  axis.addEventListener("change", () => count(axis.value));
+  reach();
+}
+const start = report.points[wanted.get("point")] ? wanted.get("point") : report.start;
+if (start !== null) pick(start);
+if (report.running) setTimeout(() => location.reload(), 20000);
 
 const seen = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {

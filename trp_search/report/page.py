@@ -11,15 +11,16 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from trp_search.report import drawing, history, rows, sections, tables, words
+from trp_search.intervals import wilson
+from trp_search.report import axes, drawing, history, layers, rows, sections, tables, words
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Row, Rows, Window
 from trp_search.report.settings import varied
 
 
-def render(contents: Contents) -> str:
-    """The whole page."""
+def render(contents: Contents, *, running: bool = False) -> str:
+    """The whole page; one of a search that is `running` renews itself."""
     found = rows.build(contents)
     parts = _sections(contents, found)
     own = files("trp_search.report")
@@ -32,7 +33,7 @@ def render(contents: Contents) -> str:
         header=_header(contents, found),
         name=safe(contents.name),
         sections="\n".join(part.html for part in parts),
-        data=_data(contents, found, parts),
+        data=_data(contents, found, parts, running=running),
         style=style,
         library=library,
         script=script,
@@ -42,7 +43,7 @@ def render(contents: Contents) -> str:
 def _sections(contents: Contents, found: Rows) -> list[Section]:
     """The page's sections in order; one with nothing to show is left out."""
     parts = [
-        sections.tradeoff(found),
+        sections.tradeoff(found, axes.axes(contents.latencies)),
         tables.front(found, contents.location),
         sections.course(contents, found),
         sections.rank_table(found),
@@ -113,19 +114,25 @@ def _policy(*scripts: str) -> str:
     return f"default-src 'none'; script-src {allowed}; {styles}; img-src data: blob:"
 
 
-def _data(contents: Contents, found: Rows, parts: Sequence[Section]) -> str:
+def _data(contents: Contents, found: Rows, parts: Sequence[Section], *, running: bool) -> str:
     """What the page's script draws from, as JSON that no HTML parser takes for markup."""
     start = rows.leading(found)
     names = varied(found.trials)
+    counted = axes.axes(contents.latencies)
     near, everywhere = rows.window(found), rows.everywhere(found)
     plain = {
         "points": {
-            row.point.id: _point(row, names, contents.location) for row in found.comparable()
+            row.point.id: _point(row, names, contents) | {"at": _at(row, counted)}
+            for row in found.comparable()
         },
-        "front": [
-            {"id": row.point.id, "speedup": row.point.speedup, "accuracy": row.point.accuracy}
-            for row in found.front
+        "axes": [{"key": a.key, "name": a.name, "title": a.title} for a in counted],
+        "eligible": [
+            row.point.id
+            for row in (*found.trials, *found.derived)
+            if row.point.searched and not row.violations
         ],
+        "layers": layers.encoded(found.comparable()),
+        "running": running,
         "start": start.point.id if start else None,
         "windows": {"near": _axes(near), "all": _axes(everywhere)} if near and everywhere else {},
     }
@@ -144,16 +151,23 @@ def _axes(window: Window) -> dict[str, Any]:
     return {"xaxis": window.speedup, "yaxis": (100 * low, 100 * high)}
 
 
-def _point(row: Row, names: Sequence[str], location: str) -> dict[str, Any]:
+def _at(row: Row, counted: Sequence[axes.Axis]) -> dict[str, tuple[float, float]]:
+    """How many times smaller the point is, each way that it was measured; and for sure."""
+    return {axis.key: found for axis in counted if (found := axis.read(row)) is not None}
+
+
+def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]:
     """What the page says of a point; those settings first that tell the trials apart."""
+    known = (points.get(row.point.id) for points in contents.latencies.values())
+    timed = [found for found in known if found is not None]
     rest = [name for name in row.point.settings if name not in names]
     return {
-        "x": row.point.speedup,
         "y": 100 * row.point.accuracy,
+        "interval": [100 * end for end in wilson(row.point.correct, row.point.images)],
         "title": words.title(row),
         "hover": drawing.hover(row, names),
-        "facts": words.facts(row),
+        "facts": words.facts(row) + [words.clock(found) for found in timed],
         "varied": words.settings(row, names),
         "fixed": words.settings(row, rest),
-        "command": words.export(row, location) if row.point.searched else "",
+        "command": words.export(row, contents.location) if row.point.searched else "",
     }

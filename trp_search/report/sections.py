@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trp_search.report import details, figures, history, ranks, rows, settings, words
+from trp_search.report.axes import Axis
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Rows
@@ -13,7 +16,7 @@ def _place(name: str, label: str, *, look: str = "", style: str = "") -> str:
     return f'<div {attributes} style="{style}"></div>'
 
 
-def tradeoff(found: Rows) -> Section | None:
+def tradeoff(found: Rows, counted: Sequence[Axis]) -> Section | None:
     """The main figure, with the choice of a point beside it."""
     window = rows.window(found)
     if window is None:
@@ -21,7 +24,8 @@ def tradeoff(found: Rows) -> Section | None:
     images = found.comparable()[0].point.images
     notes = [
         "Every mark is a network. Large marks are the front: no other trial is better in every "
-        "objective. Select a mark, or name a speedup, to see all about it.",
+        "objective, with the 95 % interval that the number of images implies. Select a mark, or "
+        "set a budget, to see all about it.",
         f"Validation has {words.count(images, 'image')}: "
         f"one of them is {100 / images:.2g} points of accuracy.",
     ]
@@ -39,20 +43,31 @@ def tradeoff(found: Rows) -> Section | None:
 <p class="note">{safe(" ".join(notes))}{more}</p>
 <div class="tradeoff">
 <figure>{_place("tradeoff", label, look="tall")}</figure>
-{_choice(found)}
+{_choice(found, counted)}
+<div id="layers" hidden>
+<h3>The chosen network, layer by layer</h3>
+<p class="note">A bar is what a layer cost in multiply-adds; its full part is what was kept.</p>
+<ol class="layers"></ol>
+</div>
 </div>
 </section>"""
     return Section(html=text, figures={"tradeoff": figures.tradeoff(found, window)})
 
 
-def _choice(found: Rows) -> str:
+def _choice(found: Rows, counted: Sequence[Axis]) -> str:
     best = rows.leading(found)
     ask = ""
     if best is not None:
         start = int(best.point.speedup * 10) / 10
+        options = "".join(
+            f'<option value="{safe(axis.key)}">{safe(axis.name)}</option>' for axis in counted
+        )
         ask = (
-            f'<label>The most accurate at least <input id="budget" type="number" min="1" '
-            f'step="0.1" inputmode="decimal" value="{start:.1f}"> times faster</label>'
+            f'<label for="budget">The most accurate at least</label> <input id="budget" '
+            f'type="number" min="1" step="0.1" inputmode="decimal" value="{start:.1f}"> times '
+            f'smaller in <select id="axis" aria-label="What gets smaller">{options}</select>'
+            f'<input id="slide" type="range" min="1" step="0.01" value="{start:.1f}" '
+            f'aria-label="Budget">'
             f'<p class="note" id="answer" aria-live="polite"></p>'
         )
     return f"""<aside class="choice" aria-label="Chosen point">{ask}
@@ -64,6 +79,7 @@ def _choice(found: Rows) -> str:
 <details hidden><summary>Other settings</summary>
 <dl class="measures fixed"></dl></details>
 <div class="command" hidden><code></code><button class="copy">Copy</button></div>
+<button class="compare" hidden>Compare with another</button>
 </div></aside>"""
 
 

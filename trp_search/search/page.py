@@ -39,7 +39,8 @@ class RunningPage:
                 self.close()
         elif time.monotonic() >= self._next:
             self._began = time.monotonic()
-            self._drawing = ray.remote(num_cpus=0)(report.write).remote(self._folder)
+            draw = ray.remote(num_cpus=0)(report.write)
+            self._drawing = draw.remote(self._folder, running=True)  # type: ignore[call-arg]
 
     def close(self) -> None:
         """Waits for a page that is being drawn: it must not overwrite a later one."""

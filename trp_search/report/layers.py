@@ -1,0 +1,38 @@
+"""Every point's layers in few bytes: the page draws a bar for each of the chosen one's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trp_search.report.rows import Row
+
+
+def encoded(shown: Sequence[Row]) -> dict[str, Any]:
+    """What layers and reasons there are, and by point one short list for each of its layers.
+
+    A list is the layer's place in `names`, its multiply-adds, and then scheme, rank and full rank
+    of a factored layer or the place of the reason in `reasons` of a dense one.
+    """
+    names: dict[str, int] = {}
+    reasons: dict[str, int] = {}
+    dense: dict[str, int] = {}
+    points: dict[str, list[list[int | str]]] = {}
+    for row in shown:
+        lines: list[list[int | str]] = []
+        for layer in row.point.layers:
+            place = names.setdefault(layer.name, len(names))
+            dense[layer.name] = layer.dense_macs
+            if layer.scheme is None or layer.rank is None or layer.full_rank is None:
+                why = reasons.setdefault(layer.reason or "", len(reasons))
+                lines.append([place, layer.macs, why])
+            else:
+                lines.append([place, layer.macs, layer.scheme, layer.rank, layer.full_rank])
+        if lines:
+            points[row.point.id] = lines
+    return {
+        "names": list(names),
+        "dense": [dense[name] for name in names],
+        "reasons": list(reasons),
+        "points": points,
+    }
