@@ -7,15 +7,12 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
-import torch
-
 from trp_search import pareto, trial
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.evaluation import threads
 from trp_search.records import Latency, Point, Target, problem
-from trp_search.runtimes.fold import fold_batch_norm
 from trp_search.runtimes.machine import device_name
-from trp_search.runtimes.serving import Call, check_device, ready
+from trp_search.runtimes.serving import Call, check_device, serve
 from trp_search.runtimes.timing import compare
 from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record, exclusive
@@ -104,7 +101,4 @@ def measure(
 def _serve(folder: RunFolder, point_id: str, target: Target) -> tuple[Call, str]:
     network = trial.network_of(folder, point_id)
     channels = data.describe(folder.trial(_BASELINE).read_spec().workload.data).channels
-    size = (target.batch, channels, target.height, target.width)
-    images = torch.randn(size, generator=torch.Generator().manual_seed(0))
-    folded, batch_norm = fold_batch_norm(network, images)
-    return ready(folded, images, target), batch_norm
+    return serve(network, target, channels=channels)

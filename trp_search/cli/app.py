@@ -53,6 +53,7 @@ for command in (
     cutting.compress,
     bundles.export,
     bundles.evaluate,
+    timing.compare,
     bundles.refit,
 ):
     app.command()(command)

@@ -1,67 +1,70 @@
-"""`trp-search latency`: how fast a run's networks are on the clock."""
+"""`trp-search latency` and `compare`: how fast networks are on the clock."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.table import Table
 
 from trp_search import records
-from trp_search.cli.arguments import Run, number, positive
+from trp_search.cli.arguments import Network, Run, number, positive
 from trp_search.cli.console import OUT, following, line, warn
-from trp_search.cli.words import command, here
+from trp_search.cli.words import amount, command, here
 from trp_search.errors import InputError
+from trp_search.export.bundle import read_card
 from trp_search.records import Latency, Point
 from trp_search.report.words import percent, times
 from trp_search.store import RunFolder
+
+if TYPE_CHECKING:
+    from trp_search.export.compare import Compared
 
 _SECONDS = 3.0
 _LOADED = 0.5
 
 
+Runtime = Annotated[
+    str | None, typer.Option(help=f"{', '.join(get_args(records.Runtime))} [default: eager]")
+]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda [default: cpu]")]
+Threads = Annotated[
+    int | None, typer.Option(parser=positive, metavar="N", help="CPU threads [default: 1]")
+]
+Batch = Annotated[
+    int | None, typer.Option(parser=positive, metavar="N", help="images at a time [default: 1]")
+]
+ImageSize = Annotated[
+    int | None, typer.Option(parser=positive, metavar="N", help="pixels [default: the data's]")
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option(parser=number, metavar="S", help="for each network [default: 3]"),
+]
+
+
 def latency(  # noqa: PLR0913  options of a command
     run: Run,
     target: Annotated[str, typer.Option(metavar="NAME", help="what to call where it is timed")],
-    runtime: Annotated[
-        str | None, typer.Option(help=f"{', '.join(get_args(records.Runtime))} [default: eager]")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda [default: cpu]")] = None,
-    threads: Annotated[
-        int | None, typer.Option(parser=positive, metavar="N", help="CPU threads [default: 1]")
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option(parser=positive, metavar="N", help="images at a time [default: 1]")
-    ] = None,
-    image_size: Annotated[
-        int | None, typer.Option(parser=positive, metavar="N", help="pixels [default: the run's]")
-    ] = None,
+    runtime: Runtime = None,
+    device: Device = None,
+    threads: Threads = None,
+    batch: Batch = None,
+    image_size: ImageSize = None,
     point: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="time this one; may be given again")
     ] = None,
-    seconds: Annotated[
-        float | None,
-        typer.Option(parser=number, metavar="S", help="for each network [default: 3]"),
-    ] = None,
+    seconds: Seconds = None,
 ) -> None:
     """Time the front's networks, each in turn with the plain one, where nothing else runs."""
-    seconds = _SECONDS if seconds is None else seconds
-    if not 0 < seconds < float("inf"):
-        raise InputError(f"--seconds: {seconds:g} is not above 0")
-    given = {
-        "runtime": runtime,
-        "device": device,
-        "threads": threads,
-        "batch": batch,
-        "height": image_size,
-        "width": image_size,
-    }
+    budget = _seconds(seconds)
+    wanted = _given(runtime, device, threads, batch, image_size)
     folder = RunFolder.open(run)
     from trp_search import latency as clock
 
-    wanted = {name: value for name, value in given.items() if value is not None}
     where = clock.target_of(folder, target, wanted)
     known = folder.read_latencies().get(target, {})
     if point:
@@ -70,7 +73,7 @@ def latency(  # noqa: PLR0913  options of a command
         left = [point for point in clock.worth_it(folder) if point.id not in known]
     line(_described(where, len(left)), style="bold")
     _warn_of_load()
-    for found in clock.measure(folder, where, left, seconds=seconds):
+    for found in clock.measure(folder, where, left, seconds=budget):
         line(f"  {found.point}: {_speedup(found)}, {_milliseconds(found)}", style="dim")
         known[found.point] = found
     OUT.print(_table(folder, known))
@@ -80,6 +83,76 @@ def latency(  # noqa: PLR0913  options of a command
         following(
             [command("select", here(folder.path), "--speedup", wanted_speedup, "--target", target)]
         )
+
+
+def compare(  # noqa: PLR0913  options of a command
+    bundles: Annotated[list[Path], typer.Argument(metavar="DIR...", help="bundles")],
+    network: Network = None,
+    runtime: Runtime = None,
+    device: Device = None,
+    threads: Threads = None,
+    batch: Batch = None,
+    image_size: ImageSize = None,
+    seconds: Seconds = None,
+) -> None:
+    """Show bundles side by side, each timed in turn with the first."""
+    budget = _seconds(seconds)
+    wanted = _given(runtime, device, threads, batch, image_size)
+    for bundle in bundles:
+        read_card(bundle)
+    from trp_search.export import compare as side_by_side
+
+    where = side_by_side.target_of(bundles, wanted)
+    line(_described(where, len(bundles)), style="bold")
+    _warn_of_load()
+    found = list(side_by_side.compare(bundles, where, network=network, seconds=budget))
+    for row in _columns(found):
+        line(row)
+
+
+def _columns(found: Sequence[Compared]) -> list[str]:
+    """A line for each measure, a column for each bundle: as many fit as the terminal is wide."""
+    rows: dict[str, list[str]] = {"": [str(here(one.bundle)) for one in found]}
+    for one in found:
+        point, test = one.card.point, one.card.test
+        validation = "trained on" if one.card.saw_validation else percent(point.accuracy)
+        values = {
+            "validation": validation,
+            "test": percent(test.accuracy) if test else "not scored",
+            "multiply-adds": f"{amount(point.macs)} ({times(point.speedup)})",
+            "parameters": amount(point.parameters),
+            "weights, bytes": f"{one.file_bytes:,}",
+            "a batch": f"{1e3 * one.timing.seconds:#.3g} ms",
+            "times as fast": f"{times(one.timing.speedup)}",
+            "95 % interval": f"{one.timing.low:.2f} to {one.timing.high:.2f}",
+        }
+        for name, value in values.items():
+            rows.setdefault(name, []).append(value)
+    widths = [max(map(len, column)) for column in zip(*rows.values(), strict=True)]
+    return [
+        f"{name:<14}  " + "  ".join(f"{v:>{w}}" for v, w in zip(values, widths, strict=True))
+        for name, values in rows.items()
+    ]
+
+
+def _seconds(given: float | None) -> float:
+    seconds = _SECONDS if given is None else given
+    if not 0 < seconds < float("inf"):
+        raise InputError(f"--seconds: {seconds:g} is not above 0")
+    return seconds
+
+
+def _given(
+    runtime: str | None,
+    device: str | None,
+    threads: int | None,
+    batch: int | None,
+    image_size: int | None,
+) -> dict[str, str | int]:
+    """The target's fields that were asked for."""
+    fields = {"runtime": runtime, "device": device, "threads": threads, "batch": batch}
+    fields |= {"height": image_size, "width": image_size}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _described(target: records.Target, number: int) -> str:

@@ -52,7 +52,7 @@ def evaluate_bundle(
     bundle = Path(bundle)
     architecture, card = read_architecture(bundle), read_card(bundle)
     if isinstance(network, str):
-        network = _named(network, architecture)
+        network = named(network, architecture)
     device = card.device if torch.cuda.is_available() else "cpu"
     module = load(bundle, network=network).to(device)
     splits = images.load(
@@ -74,7 +74,8 @@ def evaluate_bundle(
         )
 
 
-def _named(network: str, architecture: Architecture) -> nn.Module:
+def named(network: str, architecture: Architecture) -> nn.Module:
+    """The plain network that `package.module:callable` builds for a bundle."""
     spec = dataclasses.replace(architecture.network, name=network)
     return networks.build(spec, channels=architecture.channels, classes=architecture.classes)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trp_search.errors import InputError
 from trp_search.records import Target
+from trp_search.runtimes.fold import fold_batch_norm
 from trp_search.runtimes.onnx import onnx_session, write_onnx
 from trp_search.runtimes.quiet import quiet
 
@@ -27,6 +28,17 @@ def ready(network: nn.Module, images: Tensor, target: Target) -> Call:
     """
     check_device(target.device)
     return _RUNTIMES[target.runtime](network.eval(), images, target)
+
+
+def serve(network: nn.Module, target: Target, *, channels: int) -> tuple[Call, str]:
+    """`network`, its batch norms folded, at work on a batch of noise; and what was folded.
+
+    The noise is the same in every process. Raises as `ready` does.
+    """
+    size = (target.batch, channels, target.height, target.width)
+    images = torch.randn(size, generator=torch.Generator().manual_seed(0))
+    folded, batch_norm = fold_batch_norm(network, images)
+    return ready(folded, images, target), batch_norm
 
 
 def check_device(device: str) -> None:

@@ -1,0 +1,76 @@
+"""Bundles side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from trp_search.cli import main
+from trp_search.errors import InputError
+from trp_search.export.bundle import read_architecture, read_card, write_json
+from trp_search.export.compare import compare, target_of
+from trp_search.export.write import export_point
+from trp_search.store import RunFolder
+
+
+@pytest.fixture(scope="module")
+def plain(trained_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run's plain network as a bundle."""
+    return export_point(trained_run, "baseline", tmp_path_factory.mktemp("plain") / "plain")
+
+
+@pytest.mark.slow
+def test_each_bundle_is_timed_in_turn_with_the_first(plain: Path, bundle: Path):
+    target = target_of([plain, bundle], {"threads": 2})
+    assert (target.height, target.width, target.threads) == (8, 8, 2)
+    first, second = compare([plain, bundle], target, network=None, seconds=0.2)
+    assert first.timing.low < 1.2
+    assert first.timing.high > 0.8
+    assert second.card == read_card(bundle)
+    assert second.file_bytes == (bundle / "weights.safetensors").stat().st_size
+    assert second.file_bytes < first.file_bytes
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_is_compared_by_its_callable(
+    own_run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    one = str(export_point(own_run, "0", tmp_path / "one"))
+    words = ["compare", one, one, "--seconds", "0.05"]
+    assert main(words) == 2
+    assert "pass it as network=" in capsys.readouterr().err
+    assert main([*words, "--network", "own_network:make"]) == 0
+    assert "times as fast" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_table_has_a_column_for_each_bundle(
+    plain: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["compare", str(plain), str(bundle), "--seconds", "0.05"]) == 0
+    lines = {line[:14].strip(): line[14:].split() for line in capsys.readouterr().out.splitlines()}
+    card = read_card(bundle)
+    assert lines[""] == [str(plain), str(bundle)]
+    assert lines["validation"][-2:] == [f"{100 * card.point.accuracy:.1f}", "%"]
+    assert lines["weights, bytes"][1] == f"{(bundle / 'weights.safetensors').stat().st_size:,}"
+
+
+def test_bundles_of_other_images_cannot_be_compared(bundle: Path, tmp_path: Path):
+    other = Path(shutil.copytree(bundle, tmp_path / "other"))
+    changed = dataclasses.replace(read_architecture(other), height=9)
+    write_json(other / "architecture.json", changed)
+    with pytest.raises(InputError, match=r"takes images of 1 x 9 x 8; .* of 1 x 8 x 8"):
+        target_of([bundle, other], {})
+
+
+def test_a_target_that_cannot_be_is_one_line(bundle: Path):
+    with pytest.raises(InputError, match="target: runtime: 'jax': input should be 'eager'"):
+        target_of([bundle], {"runtime": "jax"})
+
+
+def test_a_folder_that_is_no_bundle_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["compare", str(tmp_path)]) == 2
+    assert "card.json: missing" in capsys.readouterr().err

@@ -1,0 +1,91 @@
+"""Bundles side by side: what their cards say, and their time in turn on one target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trp_search.errors import InputError
+from trp_search.evaluation import threads
+from trp_search.export.bundle import WEIGHTS, Architecture, Card, read_architecture, read_card
+from trp_search.export.evaluate import named
+from trp_search.export.load import load
+from trp_search.records import Target, problem
+from trp_search.runtimes.serving import Call, check_device, serve
+from trp_search.runtimes.timing import Timing
+from trp_search.runtimes.timing import compare as in_turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One bundle: its card, its size on disk, and its time in turn with the first one."""
+
+    bundle: Path
+    card: Card
+    file_bytes: int
+    timing: Timing
+
+
+def target_of(bundles: Sequence[Path], given: dict[str, Any]) -> Target:
+    """Where bundles are compared: `given`, and their own image size.
+
+    Raises:
+        InputError: a value that is not allowed, or bundles of different inputs.
+    """
+    shapes = {bundle: _shape(read_architecture(bundle)) for bundle in bundles}
+    first = shapes[bundles[0]]
+    for bundle, shape in shapes.items():
+        if shape != first:
+            raise InputError(
+                f"{bundle}: takes images of {_said(shape)}; {bundles[0]} of {_said(first)}"
+            )
+    default: dict[str, Any] = {"name": "here", "height": first[1], "width": first[2]}
+    try:
+        return Target(**(default | given))
+    except ValueError as error:
+        raise InputError(f"target: {problem(error)}") from None
+
+
+def compare(
+    bundles: Sequence[Path], target: Target, *, network: str | None, seconds: float
+) -> Iterator[Compared]:
+    """Times each bundle for about `seconds` in turn with the first one.
+
+    Args:
+        bundles: their folders.
+        target: where.
+        network: `package.module:callable` of the plain network, for those that are your own.
+        seconds: for each.
+
+    Raises:
+        InputError: a bundle that cannot be loaded, or a runtime or device that is not there.
+    """
+    check_device(target.device)
+    with threads(target.threads):
+        first = _serve(bundles[0], target, network)
+        for bundle in bundles:
+            other = first if bundle == bundles[0] else _serve(bundle, target, network)
+            yield Compared(
+                bundle=bundle,
+                card=read_card(bundle),
+                file_bytes=(bundle / WEIGHTS).stat().st_size,
+                timing=in_turn(first, other, seconds=seconds),
+            )
+
+
+def _serve(bundle: Path, target: Target, network: str | None) -> Call:
+    architecture = read_architecture(bundle)
+    own = ":" in architecture.network.name and network is not None
+    module = load(bundle, network=named(network, architecture) if own and network else None)
+    return serve(module, target, channels=architecture.channels)[0]
+
+
+def _shape(architecture: Architecture) -> tuple[int, int, int]:
+    return architecture.channels, architecture.height, architecture.width
+
+
+def _said(shape: tuple[int, int, int]) -> str:
+    channels, height, width = shape
+    return f"{channels} x {height} x {width}"
