@@ -63,6 +63,7 @@ BASE: dict[str, Any] = {
     },
     "space": {"scheme": ["channel", "spatial"], "start": "scratch", "period": [5, 10, 20]},
     "concurrency": 2,
+    "keep": "all",
     "trials": EPOCHS // 10,
 }
 PAPER: dict[str, Any] = {

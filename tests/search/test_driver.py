@@ -31,6 +31,7 @@ space:
   energy: {{low: 0.6, high: 0.99}}
   training: {{epochs: 2}}
 trials: 6
+keep: all
 curve: {{speedups: [2], energies: []}}
 """
 TROUBLES = {"1": "killed", "2": "raises", "3": "diverges", "4": "killed once"}

@@ -22,6 +22,7 @@ from trp_search.search import cluster
 from trp_search.search.environment import write_environment
 from trp_search.search.events import Epoch, Event, Finished, Stage, Started
 from trp_search.search.halving import Halving
+from trp_search.search.keeping import Keeper
 from trp_search.search.names import BASELINE, number_of
 from trp_search.search.page import RunningPage
 from trp_search.search.proposer import Proposer
@@ -131,6 +132,8 @@ class _Search:
         self._page = RunningPage(folder, on_error=self._page_failed)
         self._halving = _halving(space, folder)
         self._stopped: dict[str, str] = {}
+        self._keeper = Keeper(space, folder)
+        self._keeper.add(folder.read_points())
         self._proposer = Proposer(
             space,
             folder,
@@ -237,6 +240,7 @@ class _Search:
             item = TrialResult(trial=item.trial, points=(), stopped=reason)
         proposer = self._proposer
         proposer.finish(item)
+        self._keeper.add(item.points)
         self._tell(
             Finished(
                 result=item,

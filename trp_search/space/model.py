@@ -49,6 +49,8 @@ class SearchSpace(Strict):
         rungs: where trials that are behind stop; none by default.
         patience: when the search itself stops early; never by default.
         first: settings tried before any is proposed; what one does not name is proposed.
+        keep: whose weights stay on disk: the front's; also those `near` it, which are the second
+            front and each scheme's own; or all.
         repeats: trainings of each setting, with seeds of their own.
         concurrency: trials at once; None is as many as the resources hold.
         address: a running Ray cluster to join; None starts one here.
@@ -66,6 +68,7 @@ class SearchSpace(Strict):
     rungs: Rungs | None = None
     patience: Patience | None = None
     first: tuple[_First, ...] = ()
+    keep: Literal["front", "near", "all"] = "near"
     concurrency: PositiveInt | None = None
     resources: Resources = Resources()
     address: str | None = None

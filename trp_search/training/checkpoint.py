@@ -81,7 +81,10 @@ def _own(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not path.is_file():
-        raise InputError(f"{path}: no such file of weights")
+        raise InputError(
+            f"{path}: no such file of weights; a search keeps those on or near its front, and "
+            "with  keep: all  every one"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
