@@ -226,6 +226,11 @@ class RunFolder:
         return self.path / "latency.jsonl"
 
     @property
+    def importance(self) -> Path:
+        """How much each setting explains of each objective."""
+        return self.path / "importance.json"
+
+    @property
     def front(self) -> Path:
         return self.path / "front.csv"
 

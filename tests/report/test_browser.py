@@ -189,6 +189,40 @@ def test_what_counts_can_be_switched_to_time(
     assert reader.complaints() == []
 
 
+def test_hypervolume_is_shown_by_trials_or_by_hours(
+    chromium: webdriver.Chrome, sample_run: RunFolder
+):
+    reader = Reader(chromium, report.write(sample_run), width=1280, dark=False)
+    reader.read_to_the_end()
+    line = "document.getElementById('volume').data[0].x.at(-1)"
+    trials = reader.script(line)
+    reader.one("button.hours").click()
+    reader.wait(f"{line} < {trials}")
+    seconds = {p.trial: p.seconds for p in sample_run.read_points() if p.role != "control"}
+    assert reader.script(line) == pytest.approx(sum(seconds.values()) / 3600)
+    title = "document.querySelector('#volume .xtitle').textContent"
+    assert reader.script(title) == "hours of training, all workers"
+    reader.one("button.hours").click()
+    reader.wait(f"{line} === {trials}")
+
+
+def test_a_line_over_the_settings_chooses_its_trial(
+    chromium: webdriver.Chrome, sample_run: RunFolder
+):
+    reader = Reader(chromium, report.write(sample_run), width=1280, dark=False)
+    reader.read_to_the_end()
+    plot = reader.one("#parallel")
+    reader.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    mark = plot.find_elements(By.CSS_SELECTOR, ".trace")[-1].find_element(
+        By.CSS_SELECTOR, ".points path"
+    )
+    webdriver.ActionChains(chromium).move_to_element(mark).pause(0.3).click().perform()
+    shown = reader.one("#parallel .hovertext").text
+    chosen = reader.one("#chosen h3").text.removeprefix("Point ")
+    assert f"point {chosen}, " in shown
+    assert sample_run.point(chosen).role == "trial"
+
+
 def test_two_points_are_compared_side_by_side(chromium: webdriver.Chrome, sample_run: RunFolder):
     reader = Reader(chromium, report.write(sample_run), width=1280, dark=False)
     reader.read_to_the_end()

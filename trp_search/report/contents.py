@@ -25,6 +25,7 @@ class Contents:
         latencies: by the target's name, then by point.
         violations: by point id, how far a point is from each constraint that it misses.
         results: by trial name; None for a trial that has started and not ended.
+        importance: by objective what each setting explains of it; empty before a search's end.
         environment: versions, devices, seeds; empty where the run did not record them.
         search: the resolved search space, as YAML.
     """
@@ -40,6 +41,7 @@ class Contents:
     latencies: Mapping[str, Mapping[str, Latency]]
     results: Mapping[str, TrialResult | None]
     epochs: Mapping[str, tuple[EpochReport, ...]]
+    importance: Mapping[str, Any]
     environment: Mapping[str, Any]
     search: str
 
@@ -63,7 +65,8 @@ def read(run: RunFolder) -> Contents:
         latencies=run.read_latencies(),
         results={name: _result(run, name) for name in names},
         epochs={name: tuple(run.trial(name).read_epochs()) for name in names},
-        environment=_environment(run.environment),
+        importance=_values(run.importance),
+        environment=_values(run.environment),
         search=run.search.read_text(encoding="utf-8"),
     )
 
@@ -84,7 +87,7 @@ def _result(run: RunFolder, name: str) -> TrialResult | None:
         raise _unreadable(run.trial(name).result, "a trial's result", error) from None
 
 
-def _environment(path: Path) -> dict[str, Any]:
+def _values(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from trp_search.records import Layer
 from trp_search.report import ranks, words
-from trp_search.report.drawing import COLOURS, HOVER, SYMBOLS, escaped, figure, heading, marks
-from trp_search.report.rows import Window, by_scheme
+from trp_search.report.drawing import (
+    COLOURS,
+    HOVER,
+    SYMBOLS,
+    Trace,
+    escaped,
+    figure,
+    heading,
+    marks,
+)
+from trp_search.report.parallel import Upright
+from trp_search.report.rows import Row, Window, by_scheme
 from trp_search.report.settings import Panel
 
 _KEPT = [[0, "rgba(47,127,194,0.08)"], [1, "rgba(47,127,194,1)"]]
@@ -113,3 +124,67 @@ def setting(panel: Panel, window: Window) -> str:
 def _spread(number: int) -> list[float]:
     """Small, even shifts that keep points of one category apart."""
     return [0.5 * ((_GOLDEN * place) % 1 - 0.5) for place in range(number)]
+
+
+def parallel(uprights: Sequence[Upright], trials: Sequence[Row]) -> str:
+    """Each trial as a line, the front's strong; it has gaps where a trial lacks a setting."""
+    groups: dict[tuple[bool, str], list[Row]] = {}
+    for row in sorted(trials, key=lambda row: row.on_front):
+        groups.setdefault((row.on_front, row.scheme), []).append(row)
+    labels = [_mark(x, *mark) for x, line in enumerate(uprights) for mark in line.marks]
+    lines = [
+        {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": {"width": 1}}
+        for x in range(len(uprights))
+    ]
+    bare = {"showgrid": False, "zeroline": False, "fixedrange": True}
+    return figure(
+        [_lines(uprights, rows, on_front=front) for (front, _), rows in groups.items()],
+        annotations=labels,
+        shapes=lines,
+        xaxis=bare
+        | {"range": (-0.5, len(uprights) - 0.5), "tickangle": -30}
+        | {"tickvals": list(range(len(uprights)))}
+        | {"ticktext": [escaped(line.name) for line in uprights]},
+        yaxis=bare | {"range": (-0.12, 1.12), "showticklabels": False},
+        showlegend=False,
+        margin={"l": 14, "r": 14, "t": 14, "b": 80},
+    )
+
+
+def _mark(x: int, place: float, label: str) -> dict[str, Any]:
+    """A label above or below its upright, or beside it in the middle."""
+    aside: dict[str, Any] = {"xanchor": "left", "xshift": 4}
+    if place in (0, 1):
+        aside = {"xanchor": "center", "yanchor": "bottom" if place else "top"}
+    text = {"text": escaped(label), "showarrow": False, "font": {"size": 11}}
+    return {"x": x, "y": place} | text | aside
+
+
+def _lines(uprights: Sequence[Upright], rows: Sequence[Row], *, on_front: bool) -> Trace:
+    x: list[int | None] = []
+    y: list[float | None] = []
+    ids: list[str | None] = []
+    text: list[str] = []
+    for row in rows:
+        name = row.point.id
+        for place, line in enumerate(uprights):
+            x.append(place)
+            y.append(line.places.get(name))
+            ids.append(name)
+            text.append(f"{escaped(line.name)}: {escaped(line.values.get(name, ''))}")
+        x.append(None)
+        y.append(None)
+        ids.append(None)
+        text.append("")
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": x,
+        "y": y,
+        "customdata": ids,
+        "text": text,
+        "hovertemplate": "point %{customdata}, %{text}<extra></extra>",
+        "line": {"width": 2.5 if on_front else 1, "color": COLOURS[rows[0].scheme]},
+        "marker": {"size": 5 if on_front else 3},
+        "opacity": 0.95 if on_front else 0.3,
+    }

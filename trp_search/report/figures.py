@@ -100,6 +100,7 @@ def volume(steps: Sequence[Volume]) -> str:
         "type": "scatter",
         "mode": "lines" if len(steps) > 60 else "lines+markers",
         "x": [step.finished for step in steps],
+        "meta": {"hours": [step.hours for step in steps]},
         "y": [step.value for step in steps],
         "customdata": [escaped(step.trial) for step in steps],
         "hovertemplate": "%{y:.4g} once trial %{customdata} was scored<extra></extra>",

@@ -21,9 +21,14 @@ def is_trial(name: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
-    """What the front covered once `finished` trials were scored, the last of them `trial`."""
+    """What the front covered once `finished` trials were scored, the last of them `trial`.
+
+    Attributes:
+        hours: of training until then, all workers' together, the plain network's included.
+    """
 
     finished: int
+    hours: float
     trial: str
     value: float
 
@@ -37,12 +42,16 @@ def volumes(rows: Rows, objectives: Sequence[Objective]) -> tuple[Volume, ...]:
         if row.point.role == "raced":
             continue
         scored.setdefault(row.point.trial, []).extend([] if row.violations else [row.point])
+    trained = {row.point.trial: row.point.seconds for row in (*rows.trials, *rows.derived)}
     front: list[Point] = []
+    seconds = rows.baseline.point.seconds
     steps = []
     for finished, (trial, points) in enumerate(scored.items(), start=1):
         front = pareto.front([*front, *points], objectives)
         value = pareto.covered(front, objectives, baseline=rows.baseline.point)
-        steps.append(Volume(finished=finished, trial=trial, value=value))
+        seconds += trained[trial]
+        hours = seconds / 3600
+        steps.append(Volume(finished=finished, hours=hours, trial=trial, value=value))
     return tuple(steps)
 
 

@@ -100,7 +100,7 @@ function draw(plot) {
     trace.hovertext = trace.customdata.map((id) => report.points[id].hover);
   }
   const touch = matchMedia("(pointer: coarse)").matches;
-  const shown = { ...layout, template: theme(), uirevision: state.axis.key, dragmode: touch ? false : "zoom" };
+  const shown = { ...layout, template: theme(), uirevision: `${state.axis.key} ${layout.xaxis.title?.text}`, dragmode: touch ? false : "zoom" };
   const known = plot.classList.contains("js-plotly-plot");
   const options = { ...config, displayModeBar: plot.id === "tradeoff" ? "hover" : false };
   return Plotly.react(plot, data, shown, options).then(() => {
@@ -269,6 +269,16 @@ function showAll(button) {
   Plotly.relayout("tradeoff", structuredClone(update));
 }
 
+function byHours(button) {
+  const hours = button.getAttribute("aria-pressed") !== "true";
+  button.setAttribute("aria-pressed", String(hours));
+  const figure = report.figures.volume;
+  const [line] = figure.data;
+  [line.x, line.meta.hours] = [line.meta.hours, line.x];
+  figure.layout.xaxis.title.text = hours ? "hours of training, all workers" : "trials scored";
+  draw(document.getElementById("volume"));
+}
+
 document.addEventListener("click", ({ target }) => {
   const button = target.closest("button");
   if (!button) return;
@@ -276,6 +286,7 @@ document.addEventListener("click", ({ target }) => {
   if (button.matches(".point")) pick(button.closest("tr").dataset.point);
   if (button.matches(".everything")) showAll(button);
   if (button.matches(".compare")) compare();
+  if (button.matches(".hours")) byHours(button);
 });
 
 if (document.getElementById("budget")) {

@@ -47,7 +47,7 @@ def _sections(contents: Contents, found: Rows) -> list[Section]:
         tables.front(found, contents.location),
         sections.course(contents, found),
         sections.rank_table(found),
-        sections.what_settings_did(found),
+        sections.what_settings_did(contents, found),
         tables.refits(found, contents.location),
         tables.endings(contents),
         tables.left_out(contents),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trp_search.report import details, figures, history, ranks, rows, settings, words
+from trp_search.report import details, figures, history, parallel, ranks, rows, settings, words
 from trp_search.report.axes import Axis
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
@@ -95,7 +95,8 @@ def course(contents: Contents, found: Rows) -> Section | None:
             "below its own. It levels off when more trials find nothing better."
         )
         label = f"Hypervolume of the front over {words.count(len(steps), 'scored trial')}."
-        text += _half("What the search gained", note, _place("volume", label))
+        switch = '<button class="hours" aria-pressed="false">By hours of training</button>'
+        text += _half("What the search gained", note, f"{_place('volume', label)}{switch}")
     lines = history.curves(found, contents.epochs)
     if lines:
         shown["training"] = figures.training(lines)
@@ -132,7 +133,7 @@ that and others keep there, or why it stayed dense.</p>
     return Section(html=text, figures={"ranks": details.rank_table(table)})
 
 
-def what_settings_did(found: Rows) -> Section | None:
+def what_settings_did(contents: Contents, found: Rows) -> Section | None:
     """Each setting that varied against accuracy and speedup."""
     window = rows.window(found)
     panels = settings.panels(found.trials)
@@ -146,16 +147,49 @@ def what_settings_did(found: Rows) -> Section | None:
         "</figure>"
         for name, panel in zip(shown, panels, strict=True)
     )
+    lines = parallel.uprights(found.trials)
+    shown["parallel"] = details.parallel(lines, found.trials)
+    label = f"Each trial as a line over {words.count(len(lines), 'upright')}."
+    whole = f"<figure>{_place('parallel', label)}</figure>"
     note = (
-        "Every trial against every setting that varied; large marks are the front. "
+        "Every trial is a line over its settings, accuracy and speedup, strong where it is on the "
+        "front; below, every setting against both, large marks on the front. "
         "Accuracies below the first figure's view lie on the lower edge."
     )
     text = f"""<section aria-labelledby="settings-title">
 <h2 id="settings-title">What the settings did</h2>
 <p class="note">{note}</p>
+{whole}
+{_importance(contents)}
 <div class="many">{places}</div>
 </section>"""
     return Section(html=text, figures=shown)
+
+
+def _importance(contents: Contents) -> str:
+    """Bars of what each setting explains of each objective, where the search worked that out."""
+    objectives = contents.importance.get("objectives", {})
+    if not objectives:
+        return ""
+    names = list(dict.fromkeys(name for shares in objectives.values() for name in shares))
+    heads = "".join(f'<th scope="col">{safe(name)}</th>' for name in objectives)
+    body = "\n".join(
+        f'<tr><th scope="row">{safe(name)}</th>'
+        + "".join(_bar(shares.get(name, 0.0)) for shares in objectives.values())
+        + "</tr>"
+        for name in names
+    )
+    trials = words.count(int(contents.importance.get("trials", 0)), "trial")
+    return f"""<h3>How much each setting explains</h3>
+<p class="note">Share of an objective's variance (fANOVA over {trials}; few trials say little).</p>
+<table class="importance"><thead><tr><th scope="col">Setting</th>{heads}</tr></thead><tbody>
+{body}
+</tbody></table>"""
+
+
+def _bar(share: float) -> str:
+    width = f"{100 * share:.0f}%"
+    return f'<td><span class="bar"><i style="width: {width}"></i></span>{100 * share:.0f} %</td>'
 
 
 def _both(panel: settings.Panel) -> str:

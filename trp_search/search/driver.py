@@ -176,6 +176,7 @@ class _Search:
                     f"the points were not scored on test: {cluster.last_line(error)}"
                 ) from None
         self._tell(Stage(text="writing the report"))
+        self._proposer.write_importance()
         self._page.close()
         report.write(self._folder)
 

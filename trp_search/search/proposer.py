@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from trp_search.records import Point, TrialResult, TrialSpec, to_json
 from trp_search.search.derived import is_derived
 from trp_search.search.growth import Growth
+from trp_search.search.importance import write_importance
 from trp_search.search.names import BASELINE, name_of, number_of
 from trp_search.search.study import draw, opened
 from trp_search.search.telling import Teller
@@ -137,6 +138,10 @@ class Proposer:
                 self._keep(asked.results.get(spec.name, left))
             self._teller.abandon(asked.trial, reason)
         self._asked.clear()
+
+    def write_importance(self) -> None:
+        """Writes down what the settings explain, for the report."""
+        write_importance(self._space, self._folder, self._study.get_trials(deepcopy=False))
 
     def close(self) -> None:
         """Lets go of the study's file."""

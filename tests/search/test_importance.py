@@ -1,0 +1,58 @@
+"""What settings explain, on studies whose answer is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial, create_trial
+
+from trp_search.search.importance import write_importance
+from trp_search.space import SearchSpace
+from trp_search.store import RunFolder
+
+
+def scored(number: int, **attributes: object) -> FrozenTrial:
+    """Accuracy hangs on `energy` alone, speedup on `rate`."""
+    energy, rate = (number * 7 % 31) / 31, (number * 11 % 31) / 31
+    unit = FloatDistribution(0, 1)
+    return create_trial(
+        params={"energy": energy, "rate": rate},
+        distributions={"energy": unit, "rate": unit},
+        values=[energy**2, 1 + rate],
+        **attributes,
+    )
+
+
+@pytest.fixture
+def write(make_space: Callable[..., SearchSpace], empty_run: RunFolder):
+    def run(trials: list[FrozenTrial]) -> dict[str, object] | None:
+        write_importance(make_space(), empty_run, trials)
+        found = empty_run.importance
+        return json.loads(found.read_text()) if found.exists() else None
+
+    return run
+
+
+def test_each_objective_names_what_explains_it(write):
+    found = write([scored(number) for number in range(30)])
+    assert found["trials"] == 30
+    accuracy, speedup = (found["objectives"][name] for name in ("accuracy", "speedup"))
+    assert accuracy["energy"] > 0.8
+    assert speedup["rate"] > 0.8
+    assert sum(accuracy.values()) == pytest.approx(1.0)
+
+
+def test_failed_diverged_and_derived_trials_are_left_out(write):
+    trials = [scored(number) for number in range(12)]
+    trials += [create_trial(state=optuna.trial.TrialState.FAIL) for _ in range(3)]
+    trials.append(scored(40, constraints={"diverged": 1.0}))
+    trials.append(scored(41, user_attrs={"derived": "1-2x"}))
+    assert write(trials)["trials"] == 12
+
+
+def test_a_few_trials_explain_nothing(write):
+    assert write([scored(number) for number in range(9)]) is None

@@ -1,0 +1,57 @@
+"""How much each setting explains of each objective, written down for the report."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from trp_search.search.derived import is_derived
+from trp_search.space import SearchSpace
+from trp_search.store import RunFolder, write_whole
+
+_FEWEST = 10
+
+
+def write_importance(space: SearchSpace, folder: RunFolder, trials: list[FrozenTrial]) -> None:
+    """Writes `importance.json`: by objective the share of its variance that each setting explains.
+
+    fANOVA (Hutter et al., ICML 2014) over the trials that were scored; settings that only some
+    schemes have are left out, and so is everything while fewer than 10 trials were scored.
+    """
+    scored = [
+        trial
+        for trial in trials
+        if trial.state == TrialState.COMPLETE and not is_derived(trial) and _feasible(trial)
+    ]
+    if len(scored) < _FEWEST:
+        return
+    found = {
+        objective.name: _shares(scored, place, seed=space.seed)
+        for place, objective in enumerate(space.objective_list)
+    }
+    values = {"trials": len(scored), "objectives": found}
+    write_whole(folder.importance, json.dumps(values, indent=2) + "\n")
+
+
+def _feasible(trial: FrozenTrial) -> bool:
+    return trial.constraints.get("diverged", 0.0) <= 0
+
+
+def _shares(trials: list[FrozenTrial], place: int, *, seed: int) -> dict[str, float]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    for trial in trials:
+        assert trial.values is not None
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=trial.params,
+                distributions=trial.distributions,
+                value=trial.values[place],
+            )
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an objective that never changed
+        return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed))
