@@ -62,6 +62,7 @@ def make_layers(energy: float, scheme: Scheme | None) -> tuple[Layer, ...]:
                 parameters=100 * rank,
                 dense_parameters=100 * width,
                 reason=None if cut else "factoring would not save multiply-adds",
+                spectrum=tuple(0.8**place for place in range(min(width, 32))) if cut else (),
             )
         )
     return tuple(layers)

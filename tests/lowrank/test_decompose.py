@@ -49,6 +49,25 @@ def test_every_layer_is_accounted_for_and_dense_ones_have_a_reason():
         assert (layer.rank is None) == (layer.reason is not None)
 
 
+def test_a_factored_layer_tells_its_singular_values():
+    network = small()
+    result = decompose(network, IMAGES, scheme="channel", energy=0.5)
+    by_name = {layer.name: layer for layer in result.layers}
+    values = torch.linalg.svdvals(network[5].weight.detach().double().flatten(1))
+    assert by_name["5"].spectrum == pytest.approx((values / values[0]).tolist(), rel=0.01)
+    assert by_name["3"].spectrum == ()
+
+
+def test_of_many_singular_values_a_few_are_told():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(100, 90)).eval()
+    result = decompose(network, torch.rand(2, 1, 10, 10), scheme="channel", energy=0.5)
+    (layer,) = result.layers
+    values = torch.linalg.svdvals(network[1].weight.detach().double())
+    assert len(layer.spectrum) == 32
+    assert layer.spectrum[0] == 1.0
+    assert layer.spectrum[-1] == pytest.approx(float(values[-1] / values[0]), rel=0.01)
+
+
 def test_a_layer_stays_dense_where_factoring_would_not_save():
     result = decompose(small(), IMAGES, scheme="channel", energy=1.0)
     assert all(layer.rank is None for layer in result.layers)

@@ -249,6 +249,10 @@ def test_the_chosen_network_s_layers_are_bars(chromium: webdriver.Chrome, sample
         else:
             said = f"{layer.scheme}, rank {layer.rank} of {layer.full_rank}"
         assert line.text.split("\n") == [layer.name, said]
+        curves = line.find_elements(By.CSS_SELECTOR, "polyline")
+        assert len(curves) == (layer.rank is not None)
+        for curve in curves:
+            assert len(curve.get_attribute("points").split()) == len(layer.spectrum)
         bar = line.find_element(By.CSS_SELECTOR, ".bar")
         share = line.find_element(By.CSS_SELECTOR, "i").rect["width"] / bar.rect["width"]
         assert share == pytest.approx(layer.macs / layer.dense_macs, abs=0.02)

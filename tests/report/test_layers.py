@@ -23,5 +23,13 @@ def test_every_layer_of_every_cut_point_can_be_read_back(sample_run: RunFolder):
                 assert line[2:] == [layer.scheme, layer.rank, layer.full_rank]
 
 
+def test_spectra_are_those_of_the_front_and_the_plain_network_s_cuts(sample_run: RunFolder):
+    found = rows.build(contents.read(sample_run))
+    spectra = encoded(found.comparable())["spectra"]
+    assert set(spectra) == {row.point.id for row in (*found.front, *found.controls)}
+    for row in found.front:
+        assert spectra[row.point.id] == [list(layer.spectrum) for layer in row.point.layers]
+
+
 def test_a_run_without_points_has_no_layers():
-    assert encoded([]) == {"names": [], "dense": [], "reasons": [], "points": {}}
+    assert encoded([]) == {"names": [], "dense": [], "reasons": [], "points": {}, "spectra": {}}

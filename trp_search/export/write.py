@@ -101,7 +101,7 @@ def _write(bundle: Path, run: RunFolder, card: Card, spec: TrialSpec) -> Archite
         classes=shape.classes,
         mean=normalisation.mean,
         std=normalisation.std,
-        layers=point.layers,
+        layers=tuple(dataclasses.replace(layer, spectrum=()) for layer in point.layers),
     )
     write_json(bundle / ARCHITECTURE, architecture)
     _write_cards(bundle, card, architecture)

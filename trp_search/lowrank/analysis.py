@@ -51,6 +51,12 @@ class Candidate:
         """(q + 1,) share of the squared singular values beyond each rank from 0, float64."""
         return self.spectra.lost(layers=1)[0].double()
 
+    def sketch(self, *, most: int) -> tuple[float, ...]:
+        """At most `most` singular values over the largest, evenly from the first to the last."""
+        values = self.next_values()[:-1]
+        places = torch.linspace(0, len(values) - 1, min(most, len(values))).round().long()
+        return tuple(float(f"{value:.3g}") for value in values[places.to(values.device)].tolist())
+
     def next_values(self) -> Tensor:
         """(q + 1,) the largest lost singular value over the largest, for each rank from 0."""
         values = self.spectra.values().double().amax(0)

@@ -20,6 +20,8 @@ from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.rebuild import replace
 from trp_search.lowrank.tracing import extents
 
+_SKETCHED = 32
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decomposed:
@@ -141,7 +143,11 @@ def _placed(result: nn.Module, layer: AnalysedLayer, choice: Choice) -> records.
     pair = measured.scheme.layers(measured.module, choice.rank)
     _fill_(measured, pair, choice.candidate.factors(choice.rank))
     replace(result, measured.name, nn.Sequential(*pair))
-    return dataclasses.replace(measured.factored(choice.rank), kept=dict(choice.kept))
+    return dataclasses.replace(
+        measured.factored(choice.rank),
+        kept=dict(choice.kept),
+        spectrum=choice.candidate.sketch(most=_SKETCHED),
+    )
 
 
 @torch.no_grad()

@@ -47,7 +47,9 @@ class EpochReport:
 class Layer:
     """One layer of a cut network: its rank, or why it is dense; multiply-adds are per image.
 
-    `kept` is the share of energy that each scheme on offer keeps at what the layer now costs.
+    `kept` is the share of energy that each scheme on offer keeps at what the layer now costs;
+    `spectrum` the weight's singular values over the largest one, at most 32 of them, evenly chosen
+    from the first to the last.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Layer:
     dense_parameters: int
     reason: str | None
     kept: dict[Scheme, float] = field(default_factory=dict)
+    spectrum: tuple[float, ...] = ()
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)

@@ -12,12 +12,14 @@ def encoded(shown: Sequence[Row]) -> dict[str, Any]:
     """What layers and reasons there are, and by point one short list for each of its layers.
 
     A list is the layer's place in `names`, its multiply-adds, and then scheme, rank and full rank
-    of a factored layer or the place of the reason in `reasons` of a dense one.
+    of a factored layer or the place of the reason in `reasons` of a dense one. `spectra` has those
+    of the front's points and of the plain network's cuts, layer by layer.
     """
     names: dict[str, int] = {}
     reasons: dict[str, int] = {}
     dense: dict[str, int] = {}
     points: dict[str, list[list[int | str]]] = {}
+    spectra: dict[str, list[list[float]]] = {}
     for row in shown:
         lines: list[list[int | str]] = []
         for layer in row.point.layers:
@@ -30,9 +32,12 @@ def encoded(shown: Sequence[Row]) -> dict[str, Any]:
                 lines.append([place, layer.macs, layer.scheme, layer.rank, layer.full_rank])
         if lines:
             points[row.point.id] = lines
+        if row.on_front or row.point.role == "control":
+            spectra[row.point.id] = [list(layer.spectrum) for layer in row.point.layers]
     return {
         "names": list(names),
         "dense": [dense[name] for name in names],
         "reasons": list(reasons),
         "points": points,
+        "spectra": spectra,
     }

@@ -186,7 +186,7 @@ function bars(id) {
   section.hidden = !points[id];
   if (section.hidden) return;
   const widest = Math.max(...dense);
-  section.querySelector("ol").replaceChildren(...points[id].map(([place, macs, scheme, rank, full]) => {
+  section.querySelector("ol").replaceChildren(...points[id].map(([place, macs, scheme, rank, full], index) => {
     const line = document.createElement("li");
     const [bar, kept] = [element("span", "", "bar"), element("i", "", rank ? "" : "dense")];
     bar.style.width = `${Math.max(1, (100 * dense[place]) / widest)}%`;
@@ -196,8 +196,27 @@ function bars(id) {
     track.append(bar);
     const what = rank ? `${scheme}, rank ${rank} of ${full}` : `dense: ${reasons[scheme]}`;
     line.append(element("span", names[place], "name"), track, element("span", what, "what"));
+    const spectrum = report.layers.spectra[id]?.[index];
+    if (rank && spectrum?.length > 1) line.append(curve(spectrum, rank / full));
     return line;
   }));
+}
+
+// Singular values over the largest, on a logarithmic scale of four decades, and where the cut is.
+function curve(values, cut) {
+  const space = "http://www.w3.org/2000/svg";
+  const make = (tag, attributes) => {
+    const made = document.createElementNS(space, tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    return made;
+  };
+  const x = (place) => (100 * place) / (values.length - 1);
+  const y = (value) => -6 * Math.max(-4, Math.log10(Math.max(value, 1e-9)));
+  const path = values.map((value, place) => `${x(place).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+  const drawing = make("svg", { viewBox: "0 -1 100 26", preserveAspectRatio: "none", role: "img" });
+  drawing.setAttribute("aria-label", `Singular values, cut at ${Math.round(100 * cut)} % of the full rank`);
+  drawing.append(make("rect", { x: 0, y: -1, width: 100 * cut, height: 26 }), make("polyline", { points: path }));
+  return drawing;
 }
 
 function meet(budget) {

@@ -46,7 +46,8 @@ def tradeoff(found: Rows, counted: Sequence[Axis]) -> Section | None:
 {_choice(found, counted)}
 <div id="layers" hidden>
 <h3>The chosen network, layer by layer</h3>
-<p class="note">A bar is what a layer cost in multiply-adds; its full part is what was kept.</p>
+<p class="note">A bar is what a layer cost in multiply-adds; its full part is what was kept. A curve
+is the weight's singular values, logarithmic over four decades; the shaded ones were kept.</p>
 <ol class="layers"></ol>
 </div>
 </div>
