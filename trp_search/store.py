@@ -19,6 +19,7 @@ from trp_search.records import (
     EpochReport,
     Latency,
     Point,
+    Repeat,
     TestScore,
     TrialResult,
     TrialSpec,
@@ -226,6 +227,11 @@ class RunFolder:
         return self.path / "latency.jsonl"
 
     @property
+    def repeats(self) -> Path:
+        """What the front's trainings came to with other seeds."""
+        return self.path / "repeats.jsonl"
+
+    @property
     def importance(self) -> Path:
         """How much each setting explains of each objective."""
         return self.path / "importance.json"
@@ -278,6 +284,13 @@ class RunFolder:
         for latency in read_records(self.latencies, Latency):
             found.setdefault(latency.target.name, {})[latency.point] = latency
         return found
+
+    def read_repeats(self) -> dict[str, list[Repeat]]:
+        """By point, each seed once."""
+        found: dict[str, dict[str, Repeat]] = {}
+        for repeat in read_records(self.repeats, Repeat):
+            found.setdefault(repeat.point, {})[repeat.trial] = repeat
+        return {point: list(repeats.values()) for point, repeats in found.items()}
 
     def add_points(self, points: Iterable[Point]) -> None:
         """Appends the points whose ids the run does not have yet."""

@@ -37,7 +37,7 @@ def test_every_point_is_a_mark_once(found: Rows):
 def test_a_scheme_has_its_own_colour_and_its_own_symbol(found: Rows):
     figure = _tradeoff(found)
     looks = {
-        (trace["marker"]["color"], trace["marker"]["symbol"])
+        (trace["marker"]["color"], trace["marker"]["symbol"].removesuffix("-open"))
         for name in ("channel", "spatial")
         for trace in _named(figure, name)
     }

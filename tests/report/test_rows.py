@@ -256,3 +256,16 @@ def test_what_a_layer_keeps_is_said_beside_what_other_schemes_would(
 ):
     layer = make_point("7", correct=190, speedup=2.0, scheme=scheme).layers[1]
     assert words.kept(dataclasses.replace(layer, kept=kept)) == said
+
+
+def test_a_point_is_distinct_where_no_faster_one_may_be_as_accurate(
+    empty_run: RunFolder, make_point: Callable[..., Point]
+):
+    blank = contents.read(empty_run)
+    corrects = {"1": 196, "2": 195, "3": 160, "4": 120}
+    points = tuple(
+        make_point(name, correct=correct, speedup=float(name)) for name, correct in corrects.items()
+    )
+    found = rows.build(dataclasses.replace(blank, points=points))
+    # Of 200 images: 196 and 195 are alike, 195 and 160 are not.
+    assert rows.distinct(found.front) == {"2", "3", "4"}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trp_search.cli import bundles, check, choosing, cutting, looking, searching, timing
+from trp_search.cli import bundles, check, choosing, confirming, cutting, looking, searching, timing
 from trp_search.cli.console import line
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ for command in (
     searching.resume,
     looking.status,
     looking.report,
+    confirming.confirm,
     timing.latency,
     choosing.select,
     cutting.cut,

@@ -122,6 +122,18 @@ class TestScore:
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
+class Repeat:
+    """What a point's training came to with another seed, `trial`; accuracy is on validation."""
+
+    point: str
+    trial: str
+    accuracy: float
+    correct: int
+    images: int
+    speedup: float
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
 class TrialResult:
     """How a trial ended: points, or why there are none (`diverged`, `failed` or `stopped`).
 

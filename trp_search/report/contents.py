@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trp_search.errors import InputError
 from trp_search.objectives import Objective
-from trp_search.records import EpochReport, Latency, Point, TestScore, TrialResult
+from trp_search.records import EpochReport, Latency, Point, Repeat, TestScore, TrialResult
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 
@@ -23,6 +23,7 @@ class Contents:
         name: what the folder is called.
         location: the folder as a command typed here would name it.
         latencies: by the target's name, then by point.
+        repeats: by point, what its training came to with other seeds.
         violations: by point id, how far a point is from each constraint that it misses.
         results: by trial name; None for a trial that has started and not ended.
         importance: by objective what each setting explains of it; empty before a search's end.
@@ -39,6 +40,7 @@ class Contents:
     violations: Mapping[str, Mapping[str, float]]
     tests: Mapping[str, TestScore]
     latencies: Mapping[str, Mapping[str, Latency]]
+    repeats: Mapping[str, Sequence[Repeat]]
     results: Mapping[str, TrialResult | None]
     epochs: Mapping[str, tuple[EpochReport, ...]]
     importance: Mapping[str, Any]
@@ -63,6 +65,7 @@ def read(run: RunFolder) -> Contents:
         },
         tests=run.read_tests(),
         latencies=run.read_latencies(),
+        repeats=run.read_repeats(),
         results={name: _result(run, name) for name in names},
         epochs={name: tuple(run.trial(name).read_epochs()) for name in names},
         importance=_values(run.importance),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from trp_search.report import words
 from trp_search.report.drawing import COLOURS, SYMBOLS, Trace, escaped, figure, heading, marks
 from trp_search.report.history import Curve, Volume, reach
-from trp_search.report.rows import Row, Rows, Window, by_scheme, staircase
+from trp_search.report.rows import Row, Rows, Window, by_scheme, distinct, staircase
 
 # The page fills in how far they reach.
 _WHISKERS = {"type": "data", "symmetric": False, "array": [], "arrayminus": []} | {
@@ -19,7 +19,7 @@ _WHISKERS = {"type": "data", "symmetric": False, "array": [], "arrayminus": []} 
 def tradeoff(rows: Rows, window: Window) -> str:
     """Accuracy against speedup; the last trace is empty, for the point that the reader chose."""
     data = [*_controls(rows.controls), *_trials((*rows.trials, *rows.derived)), _steps(rows.front)]
-    data += _front(rows.front)
+    data += [*_front(rows.front), *_seeds(rows.front)]
     shapes = []
     if rows.baseline:
         level = 100 * rows.baseline.point.accuracy
@@ -87,10 +87,43 @@ def _steps(front: Sequence[Row]) -> Trace:
 
 
 def _front(front: Sequence[Row]) -> list[Trace]:
+    """The front's points; hollow where a faster one is as accurate, as far as images tell."""
+    sure = distinct(front)
+    traces = []
+    for scheme, rows in by_scheme(front).items():
+        for clear in (True, False):
+            shown = [row for row in rows if (row.point.id in sure) == clear]
+            symbol = SYMBOLS[scheme] if clear else f"{SYMBOLS[scheme]}-open"
+            look = {"symbol": symbol, "size": 14, "color": COLOURS[scheme], "opacity": 1}
+            look |= {} if clear else {"line": {"width": 2.5}}
+            name = {"legendgroup": scheme, "name": scheme, "error_y": _WHISKERS}
+            first = clear or not any(row.point.id in sure for row in rows)
+            if shown:
+                traces.append(marks(shown, **look) | name | {"showlegend": first})
+    return traces
+
+
+def _seeds(front: Sequence[Row]) -> list[Trace]:
+    """What the same settings came to with other seeds: a short line for each."""
+    repeated = [(row, repeat) for row in front for repeat in row.repeats]
+    if not repeated:
+        return []
     return [
-        marks(rows, symbol=SYMBOLS[scheme], size=14, color=COLOURS[scheme], opacity=1)
-        | {"legendgroup": scheme, "name": scheme, "error_y": _WHISKERS}
-        for scheme, rows in by_scheme(front).items()
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "other seeds",
+            "meta": "repeats",
+            "x": [repeat.speedup for _, repeat in repeated],
+            "y": [100 * repeat.accuracy for _, repeat in repeated],
+            "customdata": [row.point.id for row, _ in repeated],
+            "hovertemplate": "point %{customdata}, another seed: %{y:.1f} %<extra></extra>",
+            "marker": {
+                "symbol": "line-ew",
+                "size": 12,
+                "line": {"width": 2, "color": [COLOURS[row.scheme] for row, _ in repeated]},
+            },
+        }
     ]
 
 

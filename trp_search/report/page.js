@@ -63,6 +63,7 @@ function along(figure) {
       const steps = front();
       [trace.x, trace.y] = [steps.map((id) => at(id)[0]), steps.map((id) => report.points[id].y)];
     }
+    if (trace.meta === "repeats") trace.visible = macs;
     if (trace.meta !== "points") continue;
     if (!macs) {
       trace.customdata = trace.customdata.filter(at).sort((a, b) => at(a)[0] - at(b)[0]);

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 from trp_search import pareto
 from trp_search.objectives import OBJECTIVES
-from trp_search.records import Point, Role, TestScore
+from trp_search.records import Point, Repeat, Role, TestScore
 from trp_search.report.contents import Contents
 
 BARELY = 0.01 + 1e-9
@@ -23,6 +24,7 @@ class Row:
     Attributes:
         drop: accuracy lost to the plain network on validation, a share; negative is a gain.
         violations: how far it is from each constraint that it misses.
+        repeats: what its training came to with other seeds.
     """
 
     point: Point
@@ -30,6 +32,7 @@ class Row:
     drop: float | None
     on_front: bool
     violations: Mapping[str, float]
+    repeats: Sequence[Repeat] = ()
 
     @property
     def scheme(self) -> str:
@@ -85,6 +88,7 @@ def build(contents: Contents) -> Rows:
             drop=compared.accuracy - point.accuracy if compared else None,
             on_front=point.id in front,
             violations=contents.violations.get(point.id, {}),
+            repeats=contents.repeats.get(point.id, ()),
         )
         of_plain = point.role == "raced" and point.trial == "baseline"
         roles["control" if of_plain else point.role].append(row)
@@ -118,6 +122,21 @@ def leading(rows: Rows) -> Row | None:
     if close:
         return max(close, key=lambda row: (row.point.speedup, row.point.accuracy))
     return max(rows.front, key=lambda row: (row.point.accuracy, row.point.speedup), default=None)
+
+
+def distinct(front: Sequence[Row]) -> set[str]:
+    """Ids of those of the front that are more accurate than every faster one beyond chance.
+
+    The difference must be above 1.96 of its standard errors, as the number of images implies them.
+    """
+    found, best = set(), 0.0
+    for row in sorted(front, key=lambda row: row.point.speedup, reverse=True):
+        share = row.point.accuracy
+        chance = 1.96 * math.sqrt(2 * share * (1 - share) / row.point.images)
+        if share - best > chance:
+            found.add(row.point.id)
+        best = max(best, share)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,9 @@ def tradeoff(found: Rows, counted: Sequence[Axis]) -> Section | None:
     images = found.comparable()[0].point.images
     notes = [
         "Every mark is a network. Large marks are the front: no other trial is better in every "
-        "objective, with the 95 % interval that the number of images implies. Select a mark, or "
-        "set a budget, to see all about it.",
+        "objective. Whiskers are the 95 % interval that the number of images implies; hollow marks "
+        "are no more accurate than a faster one beyond chance. Select a mark, or set a budget, to "
+        "see all about it.",
         f"Validation has {words.count(images, 'image')}: "
         f"one of them is {100 / images:.2g} points of accuracy.",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import statistics
 from collections.abc import Sequence
 
 from trp_search import pareto
@@ -127,6 +128,11 @@ def facts(row: Row) -> list[tuple[str, str]]:
         low, high = wilson(point.correct, point.images)
         lines.append(("validation accuracy", validation))
         lines.append(("95 % interval", f"{100 * low:.1f} to {percent(high)}"))
+    if row.repeats:
+        found = [repeat.accuracy for repeat in row.repeats]
+        name = f"with {count(len(found), 'other seed')}"
+        mean = percent(statistics.mean(found))
+        lines.append((name, f"{mean} ({100 * min(found):.1f} to {percent(max(found))})"))
     if row.drop is not None and point.role != "baseline":
         lines.append(("against plain", f"{points(row.drop)} points"))
     if row.test is not None:

@@ -1,0 +1,61 @@
+"""`trp-search confirm`: the front's trainings again, with other seeds."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from trp_search import report
+from trp_search.cli.arguments import Run, positive
+from trp_search.cli.bundles import follow, stoppable
+from trp_search.cli.console import OUT, line, pairs, warn
+from trp_search.cli.words import here
+from trp_search.errors import TrpSearchError
+from trp_search.records import Point, Repeat
+from trp_search.report.words import percent, times
+from trp_search.store import RunFolder, exclusive
+
+_SEEDS = 3
+
+
+def confirm(
+    run: Run,
+    seeds: Annotated[
+        int | None, typer.Option(parser=positive, metavar="N", help="other seeds [default: 3]")
+    ] = None,
+) -> None:
+    """Train the front's settings again with other seeds, and show how far they agree."""
+    folder = RunFolder.open(run)
+    from trp_search import confirm as again
+
+    busy = "a search is at work in this folder; confirm its front when it has ended"
+    with exclusive(folder.lock, wait_seconds=0.0, holder=busy), stoppable():
+        left = again.plan(folder, seeds=_SEEDS if seeds is None else seeds)
+        for place, (spec, points) in enumerate(left, start=1):
+            line(f"Training {place} of {len(left)}: trial {points[0].trial} again", style="bold")
+            result = follow(again.confirm(folder, spec, points))
+            if not result.ended_well:
+                warn(f"{spec.name} {result.ending}: {result.why_not}")
+    repeats = folder.read_repeats()
+    if not repeats:
+        raise TrpSearchError("no training ended well; nothing was confirmed")
+    line()
+    OUT.print(_table([p for p in folder.read_points() if p.id in repeats], repeats))
+    pairs([("report", here(report.write(folder)))])
+
+
+def _table(points: list[Point], repeats: dict[str, list[Repeat]]) -> Table:
+    """What the search saw and what other seeds came to, the slowest first."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("point", no_wrap=True)
+    for name in ("speedup", "the search's", "seeds", "mean", "from", "to"):
+        table.add_column(name, justify="right")
+    for point in sorted(points, key=lambda point: point.speedup):
+        found = [repeat.accuracy for repeat in repeats[point.id]]
+        ends = (statistics.mean(found), min(found), max(found))
+        own = percent(point.accuracy)
+        table.add_row(point.id, times(point.speedup), own, str(len(found)), *map(percent, ends))
+    return table

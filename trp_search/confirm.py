@@ -1,0 +1,88 @@
+"""The front's trainings repeated with other seeds: how much of a point was luck."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterator
+
+from trp_search import pareto, trial
+from trp_search.errors import InputError, NothingFoundError
+from trp_search.records import EpochReport, Point, Repeat, TrialResult, TrialSpec
+from trp_search.space import load_space
+from trp_search.store import RunFolder, append_record
+
+_EVERYTHING = 2**31 - 1
+
+
+def plan(folder: RunFolder, *, seeds: int) -> list[tuple[TrialSpec, list[Point]]]:
+    """The trainings that are left: each one's specification and the front's points behind it.
+
+    The first seed of every trial comes first, so that what was stopped can be read already. The
+    plain network is not trained again: a trial that starts from it starts from the run's own.
+
+    Raises:
+        InputError: fewer than one seed, or no run.
+        NothingFoundError: the run has no front.
+    """
+    if seeds < 1:
+        raise InputError(f"seeds: {seeds} is below 1")
+    space = load_space(folder.search)
+    admitted = [point for point in folder.read_points() if space.admits(point)]
+    behind: dict[str, list[Point]] = defaultdict(list)
+    for point in pareto.front(admitted, space.objective_list):
+        behind[point.trial].append(point)
+    if not behind:
+        raise NothingFoundError(f"{folder.path}: has no front to confirm")
+    done = {repeat.trial for repeats in folder.read_repeats().values() for repeat in repeats}
+    specs = [
+        (_repeat(folder.trial(name).read_spec(), points, number), points)
+        for number in range(1, seeds + 1)
+        for name, points in behind.items()
+    ]
+    return [(spec, points) for spec, points in specs if spec.name not in done]
+
+
+def confirm(
+    folder: RunFolder, spec: TrialSpec, points: list[Point]
+) -> Iterator[EpochReport | TrialResult]:
+    """Trains one of the plan's repeats and adds what its cuts reach to the run.
+
+    Its weights are removed afterwards. One that was killed goes on from its last checkpoint.
+    """
+    for item in trial.run(spec, folder):
+        if isinstance(item, TrialResult):
+            found = {point.cut: point for point in item.points}
+            for point in points:
+                if point.cut in found:
+                    append_record(folder.repeats, _measured(point, found[point.cut]))
+            for weights in folder.trial(spec.name).path.glob("*.safetensors"):
+                weights.unlink()
+        yield item
+
+
+def _repeat(spec: TrialSpec, points: list[Point], number: int) -> TrialSpec:
+    """The trial again, with another seed and the front's cuts alone, all on every image."""
+    own = spec.cuts[0]
+    cuts = [point.cut for point in points if point.cut is not None and point.cut != own]
+    return trial.alone(
+        dataclasses.replace(
+            spec,
+            name=f"confirm-{spec.name}-{number}",
+            seed=(spec.seed + 1_000_003 * number) % 2**31,
+            race=tuple(cuts),
+            race_images=_EVERYTHING,
+            rungs=(),
+        )
+    )
+
+
+def _measured(point: Point, found: Point) -> Repeat:
+    return Repeat(
+        point=point.id,
+        trial=found.trial,
+        accuracy=found.accuracy,
+        correct=found.correct,
+        images=found.images,
+        speedup=found.speedup,
+    )
