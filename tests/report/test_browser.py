@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from trp_search import report
+from trp_search import published, report
 from trp_search.records import Latency, Point, TrialResult, to_json
 from trp_search.store import RunFolder, append_record, write_whole
 
@@ -221,6 +221,22 @@ def test_a_line_over_the_settings_chooses_its_trial(
     chosen = reader.one("#chosen h3").text.removeprefix("Point ")
     assert f"point {chosen}, " in shown
     assert sample_run.point(chosen).role == "trial"
+
+
+def test_published_rows_are_shown_when_asked_for(chromium: webdriver.Chrome, sample_run: RunFolder):
+    text = sample_run.search.read_text().replace("small_resnet", "resnet20")
+    sample_run.search.write_text(text.replace("data: digits", "data: {name: cifar10, root: none}"))
+    reader = Reader(chromium, report.write(sample_run), width=390, dark=False)
+    reader.read_to_the_end()
+    assert "90.62 %" in reader.one("[aria-labelledby=published-title]").text
+    marks = "document.querySelectorAll('#tradeoff .points path').length"
+    before = reader.script(marks)
+    reader.one("button.published").click()
+    reader.wait(f"{marks} === {before} + {len(published.rows('resnet20', 'cifar10'))}")
+    reader.one("button.published").click()
+    reader.wait(f"{marks} === {before}")
+    assert reader.script("document.documentElement.scrollWidth") == 390
+    assert reader.complaints() == []
 
 
 def test_two_points_are_compared_side_by_side(chromium: webdriver.Chrome, sample_run: RunFolder):

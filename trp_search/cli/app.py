@@ -47,6 +47,7 @@ for command in (
     searching.resume,
     looking.status,
     looking.report,
+    looking.published,
     confirming.confirm,
     timing.latency,
     choosing.select,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
+
+import typer
 
 from trp_search import report as page
 from trp_search.cli.arguments import Run
 from trp_search.cli.console import OUT, line, pairs
 from trp_search.cli.tables import point_table
 from trp_search.cli.words import command, here
+from trp_search.errors import InputError
+from trp_search.published import rows as rows_of
 from trp_search.records import EpochReport, TrialResult
 from trp_search.report import contents, history, rows
-from trp_search.report.words import count, percent
+from trp_search.report.words import count, percent, times
 from trp_search.store import RunFolder
 
 
@@ -46,6 +51,28 @@ def report(run: Run) -> None:
     """Write the page and the CSV of a run again."""
     folder = RunFolder.open(run)
     pairs([("report", here(page.write(folder))), ("front", here(folder.front))])
+
+
+def published(
+    network: Annotated[
+        str | None, typer.Option(metavar="NAME", help="of this network alone: resnet20")
+    ] = None,
+) -> None:
+    """List what papers report: top-1 on test, with the source of every row."""
+    found = rows_of(network)
+    if not found:
+        known = ", ".join(dict.fromkeys(row.network for row in rows_of()))
+        raise InputError(f"--network: nothing is known of {network!r}; there are {known}")
+    for source in dict.fromkeys((row.network, row.data, row.source) for row in found):
+        line(f"{source[0]} on {source[1]}: {source[2]}", style="bold")
+        own = [row for row in found if (row.network, row.data, row.source) == source]
+        if own[0].baseline is not None:
+            line(f"  uncompressed: {100 * own[0].baseline:.2f} %", style="dim")
+        width = max(len(row.method) for row in own)
+        for row in own:
+            accuracy = f"{100 * row.accuracy:.2f} %"
+            after = f"trained afterwards: {row.afterwards}"
+            line(f"  {row.method:<{width}}  {times(row.speedup)}  {accuracy}  {after}")
 
 
 def _plain(read: contents.Contents, built: rows.Rows) -> str:

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trp_search import published
 from trp_search.errors import InputError
 from trp_search.objectives import Objective
-from trp_search.records import EpochReport, Latency, Point, Repeat, TestScore, TrialResult
+from trp_search.published import Published
+from trp_search.records import EpochReport, Latency, Point, Repeat, TestScore, TrialResult, Workload
 from trp_search.space import load_space
 from trp_search.store import RunFolder
+
+_IMAGENET_CLASSES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +25,7 @@ class Contents:
 
     Attributes:
         name: what the folder is called.
+        published: what papers report for this network and data.
         location: the folder as a command typed here would name it.
         latencies: by the target's name, then by point.
         repeats: by point, what its training came to with other seeds.
@@ -35,6 +40,7 @@ class Contents:
     location: str
     network: str
     data: str
+    published: tuple[Published, ...]
     objectives: tuple[Objective, ...]
     points: tuple[Point, ...]
     violations: Mapping[str, Mapping[str, float]]
@@ -58,6 +64,7 @@ def read(run: RunFolder) -> Contents:
         location=_location(run.path),
         network=space.workload.network.name,
         data=space.workload.data.name,
+        published=_published(space.workload),
         objectives=space.objective_list,
         points=points,
         violations={
@@ -72,6 +79,13 @@ def read(run: RunFolder) -> Contents:
         environment=_values(run.environment),
         search=run.search.read_text(encoding="utf-8"),
     )
+
+
+def _published(workload: Workload) -> tuple[Published, ...]:
+    """What papers report for the run's network and data."""
+    many = workload.data.classes == _IMAGENET_CLASSES
+    data = "imagenet" if workload.data.name == "images" and many else workload.data.name
+    return tuple(published.rows(workload.network.name, data))
 
 
 def _missed(violations: Mapping[str, float]) -> dict[str, float]:

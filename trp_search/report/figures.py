@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from trp_search.published import Published
 from trp_search.report import words
 from trp_search.report.drawing import COLOURS, SYMBOLS, Trace, escaped, figure, heading, marks
 from trp_search.report.history import Curve, Volume, reach
@@ -16,8 +17,11 @@ _WHISKERS = {"type": "data", "symmetric": False, "array": [], "arrayminus": []} 
 }
 
 
-def tradeoff(rows: Rows, window: Window) -> str:
-    """Accuracy against speedup; the last trace is empty, for the point that the reader chose."""
+def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) -> str:
+    """Accuracy against speedup; the last trace is empty, for the point that the reader chose.
+
+    What was published is there and hidden until the reader asks for it.
+    """
     data = [*_controls(rows.controls), *_trials((*rows.trials, *rows.derived)), _steps(rows.front)]
     data += [*_front(rows.front), *_seeds(rows.front)]
     shapes = []
@@ -27,6 +31,7 @@ def tradeoff(rows: Rows, window: Window) -> str:
         data.append(marks([rows.baseline], **star) | {"name": "plain network"})
         across = {"xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
         shapes.append({"type": "line", "line": {"width": 1, "dash": "dot"}, **across})
+    data += _published(published)
     ring = {"symbol": "circle-open", "size": 25, "line": {"width": 2}}
     data.append(
         {"type": "scatter", "mode": "markers", "x": [], "y": [], "marker": ring}
@@ -42,6 +47,27 @@ def tradeoff(rows: Rows, window: Window) -> str:
         legend={"orientation": "h", "y": -0.15, "yanchor": "top", "x": 0},
         margin={"l": 52, "r": 14, "t": 30, "b": 110},
     )
+
+
+def _published(found: Sequence[Published]) -> list[Trace]:
+    if not found:
+        return []
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "published (test)",
+            "meta": "published",
+            "visible": False,
+            "x": [row.speedup for row in found],
+            "y": [100 * row.accuracy for row in found],
+            "customdata": [None] * len(found),
+            "text": [f"{escaped(row.method)}<br>{escaped(row.source)}" for row in found],
+            "hovertemplate": "%{text}<br>%{y:.2f} % on test at %{x:.2f}"
+            f"{words.TIMES}<extra></extra>",
+            "marker": {"symbol": "x-thin", "size": 10, "line": {"width": 2}},
+        }
+    ]
 
 
 def _controls(controls: Iterable[Row]) -> list[Trace]:

@@ -43,7 +43,7 @@ function theme() {
 // What the reader chose: the way of counting, a point, one to compare it with, a budget.
 const wanted = new URLSearchParams(location.hash.slice(1));
 const axisOf = (key) => report.axes.find((axis) => axis.key === key) ?? report.axes[0];
-const state = { axis: axisOf(wanted.get("by")), chosen: null, pinned: null, budget: null };
+const state = { axis: axisOf(wanted.get("by")), chosen: null, pinned: null, budget: null, published: false };
 const at = (id) => report.points[id].at[state.axis.key];
 
 // The points that no other beats in accuracy and in what is sure on this axis, the slowest first.
@@ -64,6 +64,7 @@ function along(figure) {
       [trace.x, trace.y] = [steps.map((id) => at(id)[0]), steps.map((id) => report.points[id].y)];
     }
     if (trace.meta === "repeats") trace.visible = macs;
+    if (trace.meta === "published") trace.visible = macs && state.published;
     if (trace.meta !== "points") continue;
     if (!macs) {
       trace.customdata = trace.customdata.filter(at).sort((a, b) => at(a)[0] - at(b)[0]);
@@ -289,6 +290,12 @@ function showAll(button) {
   Plotly.relayout("tradeoff", structuredClone(update));
 }
 
+function showPublished(button) {
+  state.published = !state.published;
+  button.setAttribute("aria-pressed", String(state.published));
+  again();
+}
+
 function byHours(button) {
   const hours = button.getAttribute("aria-pressed") !== "true";
   button.setAttribute("aria-pressed", String(hours));
@@ -307,6 +314,7 @@ document.addEventListener("click", ({ target }) => {
   if (button.matches(".everything")) showAll(button);
   if (button.matches(".compare")) compare();
   if (button.matches(".hours")) byHours(button);
+  if (button.matches(".published")) showPublished(button);
 });
 
 if (document.getElementById("budget")) {

@@ -43,12 +43,13 @@ def render(contents: Contents, *, running: bool = False) -> str:
 def _sections(contents: Contents, found: Rows) -> list[Section]:
     """The page's sections in order; one with nothing to show is left out."""
     parts = [
-        sections.tradeoff(found, axes.axes(contents.latencies)),
+        sections.tradeoff(contents, found, axes.axes(contents.latencies)),
         tables.front(found, contents.location),
         sections.course(contents, found),
         sections.rank_table(found),
         sections.what_settings_did(contents, found),
         tables.refits(found, contents.location),
+        tables.published(contents),
         tables.endings(contents),
         tables.left_out(contents),
         _provenance(contents),

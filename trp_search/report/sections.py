@@ -16,7 +16,7 @@ def _place(name: str, label: str, *, look: str = "", style: str = "") -> str:
     return f'<div {attributes} style="{style}"></div>'
 
 
-def tradeoff(found: Rows, counted: Sequence[Axis]) -> Section | None:
+def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Section | None:
     """The main figure, with the choice of a point beside it."""
     window = rows.window(found)
     if window is None:
@@ -35,6 +35,8 @@ def tradeoff(found: Rows, counted: Sequence[Axis]) -> Section | None:
         lie = "lies" if window.outside == 1 else "lie"
         notes.append(f"{words.count(window.outside, 'point')} {lie} below this view.")
         more = ' <button class="everything" aria-pressed="false">Show every point</button>'
+    if contents.published:
+        more += ' <button class="published" aria-pressed="false">Show published results</button>'
     label = (
         f"Validation accuracy against speedup: {words.count(len(found.trials), 'trial point')}, "
         f"{len(found.front)} of them on the front."
@@ -53,7 +55,8 @@ is the weight's singular values, logarithmic over four decades; the shaded ones 
 </div>
 </div>
 </section>"""
-    return Section(html=text, figures={"tradeoff": figures.tradeoff(found, window)})
+    drawing = figures.tradeoff(found, window, contents.published)
+    return Section(html=text, figures={"tradeoff": drawing})
 
 
 def _choice(found: Rows, counted: Sequence[Axis]) -> str:

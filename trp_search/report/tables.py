@@ -85,6 +85,35 @@ def refits(found: Rows, location: str) -> Section | None:
     )
 
 
+def published(contents: Contents) -> Section | None:
+    """What papers report for the same network and data, each row with its source."""
+    if not contents.published:
+        return None
+    body = "\n".join(
+        f"<tr><td>{safe(row.method)}</td>"
+        f'<td class="number">{words.times(row.speedup)}</td>'
+        f'<td class="number">{100 * row.accuracy:.2f} %</td>'
+        f'<td class="number">{"" if row.baseline is None else f"{100 * row.baseline:.2f} %"}</td>'
+        f"<td>{safe(row.afterwards)}</td><td>{safe(row.source)}</td></tr>"
+        for row in contents.published
+    )
+    heads = ["Method", "Speedup", "Test", "Uncompressed", "Trained afterwards", "Source"]
+    numbers = {"Speedup", "Test", "Uncompressed"}
+    titles = "".join(
+        f'<th scope="col"{" class=number" if name in numbers else ""}>{name}</th>' for name in heads
+    )
+    return Section(
+        html=f"""<section aria-labelledby="published-title">
+<h2 id="published-title">What papers report</h2>
+<p class="note">For the same network and data, on test images, not measured here. Baselines,
+lengths of training and what is counted differ from source to source.</p>
+<div class="scrolled" tabindex="0"><table><thead><tr>{titles}</tr></thead><tbody>
+{body}
+</tbody></table></div>
+</section>"""
+    )
+
+
 def endings(contents: Contents) -> Section | None:
     """Trials that diverged, failed or were stopped, by reason."""
     found = history.ends(contents.results).reasons
