@@ -103,7 +103,7 @@ def test_the_page_draws_everything_fits_its_screen_and_asks_nobody(
     assert drawn[:4] == ["tradeoff", "volume", "training", "ranks"]
     assert len(drawn) > 4
     assert reader.script("document.documentElement.scrollWidth") == width
-    assert reader.script("document.querySelectorAll('#tradeoff .points path').length") == 32
+    assert reader.script("document.querySelectorAll('#tradeoff .points path').length") == 31
     ink = reader.script("getComputedStyle(document.querySelector('#tradeoff .xtick text')).fill")
     assert (sum(int(part) for part in ink[4:-1].split(",")) > 380) == dark
     assert reader.complaints() == []
@@ -121,7 +121,8 @@ def test_naming_a_speedup_chooses_the_most_accurate_point_that_fast(
     assert reader.one("#chosen h3").text == "Point 17"
     assert reader.one("tr[aria-current]").get_attribute("data-point") == "17"
     assert "--point 17 --out" in reader.one("#chosen code").text
-    reader.wait("Math.abs(document.getElementById('tradeoff').data.at(-1).x[0] - 2.4917) < 1e-3")
+    ring = "document.getElementById('tradeoff').layout.shapes.find((s) => s.name === 'chosen')"
+    reader.wait(f"Math.abs({ring}.xanchor - 2.4917) < 1e-3")
     budget.send_keys(Keys.CONTROL, "a")
     budget.send_keys("9")
     assert "the smallest reaches 3.39" in reader.one("#answer").text
@@ -183,7 +184,7 @@ def test_what_counts_can_be_switched_to_time(
     title = "document.querySelector('#tradeoff .xtitle').textContent"
     reader.wait(f"{title} === 'speedup on the clock, laptop'")
     marks = "document.querySelectorAll('#tradeoff .points path').length"
-    reader.wait(f"{marks} === 5")  # three points, the plain network, the ring
+    reader.wait(f"{marks} === 4")  # three points and the plain network
     slide_to(reader, "1.39")
     assert reader.one("#chosen h3").text == "Point 7"
     assert reader.complaints() == []
@@ -248,7 +249,8 @@ def test_two_points_are_compared_side_by_side(chromium: webdriver.Chrome, sample
     assert reader.one("#chosen h3").text == "Point 7, Point 17"
     speedup = reader.one("#chosen .main div")
     assert speedup.text.split("\n") == ["speedup", "2.08\u00d7", "2.49\u00d7"]
-    reader.wait("document.getElementById('tradeoff').data.at(-1).x.length === 2")
+    shapes = "document.getElementById('tradeoff').layout.shapes"
+    reader.wait(f"{shapes}.filter((s) => s.name === 'chosen').length === 2")
     reader.one("button.compare").click()
     assert reader.one("#chosen h3").text == "Point 7"
 
@@ -308,7 +310,7 @@ def test_a_mark_is_chosen_by_a_click_and_hover_tells_what_it_is(
     reader = Reader(chromium, report.write(sample_run), width=1280, dark=False)
     reader.read_to_the_end()
     reader.driver.execute_script("document.getElementById('tradeoff').scrollIntoView()")
-    mark = chromium.find_elements(By.CSS_SELECTOR, "#tradeoff .scatterlayer .trace")[-2]
+    mark = chromium.find_elements(By.CSS_SELECTOR, "#tradeoff .scatterlayer .trace")[-1]
     star = mark.find_element(By.CSS_SELECTOR, ".points path")
     webdriver.ActionChains(chromium).move_to_element(star).pause(0.3).click().perform()
     reader.wait("document.querySelector('#tradeoff .hoverlayer .hovertext') !== null")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from trp_search import published
 from trp_search.records import Point
 from trp_search.report import contents, details, drawing, figures, history, ranks, rows, settings
 from trp_search.report.rows import Rows
@@ -78,9 +79,16 @@ def test_the_plain_network_is_a_mark_and_a_level_line_in_per_cent(found: Rows):
     assert [(shape["y0"], shape["y1"]) for shape in figure["layout"]["shapes"]] == [(97.0, 97.0)]
 
 
-def test_the_last_trace_waits_for_the_chosen_point(found: Rows):
-    last = _tradeoff(found)["data"][-1]
-    assert (last["name"], last["x"]) == ("chosen", [])
+def test_what_was_published_waits_until_it_is_asked_for(found: Rows):
+    window = rows.window(found)
+    assert window is not None
+    known = published.rows("resnet20", "cifar10")
+    data = json.loads(figures.tradeoff(found, window, known))["data"]
+    (trace,) = [trace for trace in data if trace.get("meta") == "published"]
+    assert trace["visible"] is False
+    assert trace["x"] == [row.speedup for row in known]
+    assert trace["customdata"] == [None] * len(known)
+    assert all(row.source in text for row, text in zip(known, trace["text"], strict=True))
 
 
 def test_hover_text_is_escaped(empty_run: RunFolder, make_point: Callable[..., Point]):

@@ -18,10 +18,7 @@ _WHISKERS = {"type": "data", "symmetric": False, "array": [], "arrayminus": []} 
 
 
 def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) -> str:
-    """Accuracy against speedup; the last trace is empty, for the point that the reader chose.
-
-    What was published is there and hidden until the reader asks for it.
-    """
+    """Accuracy against speedup; what was published is hidden until the reader asks for it."""
     data = [*_controls(rows.controls), *_trials((*rows.trials, *rows.derived)), _steps(rows.front)]
     data += [*_front(rows.front), *_seeds(rows.front)]
     shapes = []
@@ -32,11 +29,6 @@ def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) ->
         across = {"xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
         shapes.append({"type": "line", "line": {"width": 1, "dash": "dot"}, **across})
     data += _published(published)
-    ring = {"symbol": "circle-open", "size": 25, "line": {"width": 2}}
-    data.append(
-        {"type": "scatter", "mode": "markers", "x": [], "y": [], "marker": ring}
-        | {"name": "chosen", "showlegend": False, "hoverinfo": "skip"}
-    )
     low, high = window.accuracy
     return figure(
         data,

@@ -77,9 +77,6 @@ function along(figure) {
       trace.error_y.arrayminus = trace.customdata.map((id) => report.points[id].y - report.points[id].interval[0]);
     }
   }
-  const shown = [state.chosen, state.pinned].filter((id) => id !== null && at(id));
-  const ring = data.at(-1);
-  [ring.x, ring.y] = [shown.map((id) => at(id)[0]), shown.map((id) => report.points[id].y)];
   if (!macs) {
     const [floor] = layout.yaxis.range;
     const xs = Object.keys(report.points).filter((id) => at(id) && report.points[id].y >= floor).map((id) => at(id)[0]);
@@ -88,10 +85,27 @@ function along(figure) {
     layout.xaxis.range = [(low + high) / 2 - half, (low + high) / 2 + half];
     layout.xaxis.title.text = state.axis.title;
   }
-  if (state.budget !== null) {
-    const line = { type: "line", x0: state.budget, x1: state.budget, yref: "paper", y0: 0, y1: 1 };
-    layout.shapes = [...layout.shapes, { ...line, line: { width: 1 } }];
+  const published = data.find(({ meta }) => meta === "published");
+  if (published?.visible) {
+    for (const [axis, values, margin] of [[layout.xaxis, published.x, 0.1], [layout.yaxis, published.y, 0.5]]) {
+      const [low, high] = axis.range;
+      axis.range = [Math.min(low, Math.min(...values) - margin), Math.max(high, Math.max(...values) + margin)];
+    }
   }
+  layout.shapes = marked(layout.shapes);
+}
+
+// The figure's own lines, a ring around each point that was chosen, and the budget. Shapes are
+// drawn anew without the points: a move of the slider costs the same however many there are.
+function marked(shapes) {
+  const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
+  const round = { type: "circle", xsizemode: "pixel", ysizemode: "pixel", x0: -13, x1: 13, y0: -13, y1: 13 };
+  const chosen = [...new Set([state.chosen, state.pinned])].filter((id) => id !== null && at(id));
+  const rings = chosen.map((id) => ({
+    ...round, name: "chosen", xanchor: at(id)[0], yanchor: report.points[id].y, line: { width: 2, color: ink },
+  }));
+  const budget = { type: "line", name: "budget", x0: state.budget, x1: state.budget, yref: "paper", y0: 0, y1: 1 };
+  return [...shapes, ...rings, ...(state.budget === null ? [] : [{ ...budget, line: { width: 1 } }])];
 }
 
 function draw(plot) {
@@ -178,6 +192,13 @@ function show() {
 
 function again() {
   const plot = document.getElementById("tradeoff");
+  const { layout } = report.figures.tradeoff;
+  if (drawn.has(plot)) Plotly.relayout(plot, { shapes: structuredClone(marked(layout.shapes)) });
+}
+
+// After what all its points stand on has changed.
+function anew() {
+  const plot = document.getElementById("tradeoff");
   if (drawn.has(plot)) draw(plot);
 }
 
@@ -252,6 +273,7 @@ function reach() {
 function count(key) {
   state.axis = axisOf(key);
   reach();
+  anew();
   meet(Number(document.getElementById("budget").value));
 }
 
@@ -293,7 +315,7 @@ function showAll(button) {
 function showPublished(button) {
   state.published = !state.published;
   button.setAttribute("aria-pressed", String(state.published));
-  again();
+  anew();
 }
 
 function byHours(button) {
