@@ -29,10 +29,19 @@ class Training:
     """One training: SGD with momentum and a schedule.
 
     Attributes:
+        epochs: passes over the training images.
+        batch_size: images of one step.
+        learning_rate: the highest of the schedule.
+        momentum: of SGD.
+        nesterov: whether the momentum is Nesterov's.
+        weight_decay: factor of the weights in the gradient (L2).
         schedule: `cosine` to zero, `step` (times `gamma` at each of `milestones`) or `constant`.
         milestones: shares of the epochs at which `step` drops.
+        gamma: what `step` multiplies the learning rate by at each milestone.
         warmup: share of the epochs over which the rate rises linearly.
+        label_smoothing: share of the target that is spread over all classes.
         precision: `bfloat16` is autocast on CUDA; on a CPU it is refused.
+        channels_last: whether images and weights lie in memory channels last.
     """
 
     epochs: PositiveInt

@@ -17,7 +17,13 @@ from trp_search.records.kinds import (
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class NetworkSpec:
-    """Which network: a built-in name, a `torchvision.models` name or `package.module:callable`."""
+    """Which network.
+
+    Attributes:
+        name: `resnet20`, `resnet32`, `resnet56`, `small_resnet`, a `torchvision.models` name or
+            `package.module:callable`; a name alone may stand for the whole section.
+        options: passed to what builds it.
+    """
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -25,10 +31,11 @@ class NetworkSpec:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class DataSpec:
-    """Which images: `digits`, `cifar10`, `cifar100`, `images` or `package.module:callable`.
+    """Which images.
 
     Attributes:
-        name: the source.
+        name: `digits`, `cifar10`, `cifar100`, `images` (a folder of them) or
+            `package.module:callable`; a name alone may stand for the whole section.
         root: folder of the files, where the source has any; `~` and `$VARIABLES` are expanded.
         download: whether torchvision may fetch the set into `root`.
         classes: number of classes; needed only by `images` of a missing folder and by callables.
@@ -75,8 +82,11 @@ class DataSpec:
 class Workload:
     """A network, what it is trained on and where its weights come from.
 
-    `weights` is None (the run trains the plain network once), `torchvision` (that library's default
-    weights) or the path of a safetensors file.
+    Attributes:
+        network: which network.
+        data: which images.
+        weights: None trains the plain network once; `torchvision` (that library's default weights)
+            or the path of a safetensors file brings them along.
     """
 
     network: NetworkSpec

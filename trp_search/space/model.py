@@ -43,6 +43,13 @@ class SearchSpace(Strict):
     """Everything a search is told; `load_space` makes one and checks what fields alone cannot.
 
     Attributes:
+        workload: a network, its images and where its weights come from.
+        space: what varies from trial to trial.
+        objectives: what Optuna is told and the front is of; the first leads in lists.
+        sampler: who proposes settings.
+        resources: what one trial is given.
+        trials: how many the search is to have.
+        seed: of every random draw.
         training: the full recipe: how the plain network is trained and a chosen one refitted.
         constraints: least accuracy, least speedup, most parameters of a wanted network.
         curve: further cuts of what was trained.

@@ -75,6 +75,7 @@ class Sampler(Strict):
     """Who proposes settings.
 
     Attributes:
+        name: Optuna's TPE or NSGA-II, or random search.
         startup: trials drawn at random before TPE models anything.
         population: trials of one NSGA-II generation.
     """
@@ -85,7 +86,12 @@ class Sampler(Strict):
 
 
 class Resources(Strict):
-    """What one trial is given; part of a GPU lets that many trials share one."""
+    """What one trial is given.
+
+    Attributes:
+        cpus: cores, which are the threads that it computes with.
+        gpus: of one; a part lets that many trials share it.
+    """
 
     cpus: PositiveInt = 1
     gpus: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -50,7 +50,34 @@ class TrainingEntries(Strict):
 
 
 class Space(Strict):
-    """What varies from trial to trial; see `records.Pruning` and `records.Cut`."""
+    """What varies from trial to trial; see `records.Pruning` and `records.Cut`.
+
+    Attributes:
+        scheme: how a kernel is unfolded into a matrix, and so into which two layers it is cut.
+        start: `baseline` trains on from the plain network's weights, `scratch` from new ones.
+        energy: share of squared singular values that a truncation keeps; 0.95 where neither this
+            nor `speedup` is given.
+        speedup: what truncations aim at in place of an energy: multiply-adds of the whole network
+            before / after.
+        period: iterations between truncations (the paper's m).
+        projection: whether truncations replace the weights; without it the nuclear term acts alone.
+        nuclear_weight: factor of the nuclear norm's sub-gradient (the paper's lambda).
+        nuclear_weight_per_step: the same divided by the period, so that it means as much per step
+            for any period; in place of `nuclear_weight`.
+        nuclear_every_step: whether that term acts at every iteration, not at truncations alone.
+        layers: `kxk` are convolutions wider than 1x1 but the first (the paper's), or `all`.
+        cut_energy: what the trained network is cut at; the training's energy by default.
+        cut_value: in its place, the singular value from which on all are kept.
+        cut_speedup: in its place, the budget that the cut fits; the training's by default.
+        spread: how a budget is spread over layers: `knapsack`, `greedy`, `alds-style`, one `energy`
+            or one `uniform` ratio.
+        multiple: ranks are multiples of this.
+        calibration_images: training images whose activations weigh what a cut loses; 0 looks at
+            weights alone.
+        reestimate_batch_norm: whether batch-norm statistics are measured again after the cut.
+        batch_norm_images: on how many training images.
+        training: a trial's own training.
+    """
 
     scheme: Choice[Scheme] = "channel"
     start: PerScheme[Choice[Start]] = "baseline"

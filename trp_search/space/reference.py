@@ -1,0 +1,133 @@
+"""Every key of a search space as a document, from the classes that check it.
+
+python -m trp_search.space.reference > docs/search-space.md
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import sys
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+from trp_search.records import DataSpec, NetworkSpec, Training, Workload
+from trp_search.space.model import SearchSpace
+from trp_search.space.sections import Curve, Patience, Resources, Rungs, Sampler
+from trp_search.space.varied import Space, TrainingEntries
+
+_HEAD = """# The keys of a search space
+
+Made from the classes that check a space. A key that is not listed is an error. What stands under
+`space` is a value, a list of values or a range (`{low: 0.8, high: 0.99}`, with `log: true` or
+`step: ...` where wanted), or one of these for each scheme
+(`{by_scheme: {channel: 20, spatial: [5, 10]}}`).
+"""
+SECTIONS: list[tuple[str, type[Any], str]] = [
+    ("", SearchSpace, "The file"),
+    ("workload", Workload, "What is made smaller"),
+    ("workload.network", NetworkSpec, "The network"),
+    ("workload.data", DataSpec, "The images"),
+    ("training", Training, "The recipe of the plain network"),
+    ("space", Space, "What varies from trial to trial"),
+    ("space.training", TrainingEntries, "A trial's own training; the rest is the recipe's"),
+    ("sampler", Sampler, "Who proposes"),
+    ("curve", Curve, "Further cuts of every trained network"),
+    ("rungs", Rungs, "Where trials that are behind stop; off unless given"),
+    ("patience", Patience, "When the search itself stops early; off unless given"),
+    ("resources", Resources, "What one trial is given"),
+]
+_PARTS = {name for name, _, _ in SECTIONS if name}
+
+
+def as_markdown() -> str:
+    """The document."""
+    parts = [_HEAD]
+    for prefix, kind, title in SECTIONS:
+        name = f" (`{prefix}`)" if prefix else ""
+        parts += [
+            f"## {title}{name}\n",
+            "| key | what it is | allowed | default |",
+            "|---|---|---|---|",
+        ]
+        parts += [f"| {' | '.join(row)} |" for row in _rows(prefix, kind)]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def described(kind: type[Any]) -> dict[str, str]:
+    """What the docstring of a class says of each of its attributes."""
+    text = inspect.getdoc(kind) or ""
+    _, _, listed = text.partition("Attributes:\n")
+    found = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", listed, re.MULTILINE)
+    own = {name: " ".join(words.split()) for name, words in found}
+    return described(Training) | own if kind is TrainingEntries else own
+
+
+def _rows(prefix: str, kind: type[Any]) -> list[list[str]]:
+    schema = TypeAdapter(kind).json_schema()
+    texts = described(kind)
+    rows = []
+    for name, field in schema["properties"].items():
+        path = f"{prefix}.{name}" if prefix else name
+        below = path in _PARTS
+        allowed = "see below" if below else _allowed(field, schema.get("$defs", {}))
+        default = "" if below else _default(kind, name, schema)
+        rows.append([f"`{path}`", _said(texts[name]), allowed, default])
+    return rows
+
+
+def _said(text: str) -> str:
+    return re.sub(r"\bNone\b", "`null`", text.rstrip("."))
+
+
+def _default(kind: type[Any], name: str, schema: dict[str, Any]) -> str:
+    if name in schema.get("required", ()):
+        return "by the number of trials" if kind is Sampler else "must be given"
+    if issubclass(kind, BaseModel):
+        value = kind.model_fields[name].default
+    else:
+        value = next(field for field in dataclasses.fields(kind) if field.name == name).default
+    if kind is TrainingEntries:
+        return "the recipe's"
+    if value is None or value is dataclasses.MISSING or value in ((), {}):
+        return "none"
+    if isinstance(value, tuple):
+        return f"`[{', '.join(map(str, value))}]`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _allowed(field: dict[str, Any], parts: dict[str, Any]) -> str:
+    """The values that a field takes by themselves; lists and ranges are said once, above."""
+    if "$ref" in field:
+        return _allowed(parts[field["$ref"].rpartition("/")[2]], parts)
+    kinds = field.get("anyOf", field.get("oneOf", []))
+    options = [one for one in kinds if one.get("type") != "null"]
+    if options:
+        alone = [one for one in options if one.get("type") != "array" and "$ref" not in one]
+        shown = dict.fromkeys(_allowed(one, parts) for one in alone or options[:1])
+        return " or ".join(shown)
+    if "enum" in field or "const" in field:
+        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+    if field.get("type") == "array":
+        return f"a list: {_allowed(field['items'], parts)}" if "items" in field else "a list"
+    names = {"integer": "a whole number", "number": "a number", "string": "text"}
+    names |= {"boolean": "`true`, `false`", "object": "names and values"}
+    return names[field["type"]] + _bounds(field)
+
+
+def _bounds(field: dict[str, Any]) -> str:
+    signs = {
+        "exclusiveMinimum": "above",
+        "minimum": "from",
+        "exclusiveMaximum": "below",
+        "maximum": "to",
+    }
+    said = [f"{word} {field[key]:,.12g}" for key, word in signs.items() if key in field]
+    return f" {' '.join(said)}" if said else ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_markdown())
