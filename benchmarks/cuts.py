@@ -30,6 +30,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from trp_search import trial
 from trp_search.errors import InputError
 from trp_search.evaluation import evaluate
 from trp_search.lowrank.analysis import Analysis, analyse
@@ -37,7 +38,6 @@ from trp_search.lowrank.decompose import cut
 from trp_search.records import Cut, CutScheme, NetworkSpec, Spread
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.store import RunFolder
-from trp_search.training.checkpoint import load_tensors
 from trp_search.workloads import data, networks
 
 BUDGETS = (1.5, 2.0, 3.0, 4.0)
@@ -81,12 +81,10 @@ class Bench:
             workload.data, split_seed=spec.split_seed, outside_weights=False, device="cpu"
         )
         shape = splits.shape
-        network = networks.build(workload.network, channels=shape.channels, classes=shape.classes)
-        load_tensors(network, folder.trial(name).weights)
         test = splits.test
         order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
         return Bench(
-            network=network.eval(),
+            network=trial.trained(folder, name),
             example=torch.zeros(1, shape.channels, shape.height, shape.width),
             calibration=list(splits.train.samples(calibration, batch_size=32)),
             norm=list(splits.train.samples(1024, batch_size=256)),
@@ -156,13 +154,13 @@ def _cuts(scheme: CutScheme) -> Iterator[tuple[str, Cut]]:
 def show(path: Path) -> None:
     """One table for each trial and batch norm: accuracies by budget, the best cut first."""
     rows = pd.read_csv(path)
-    for trial, own in rows.groupby("trial"):
+    for name, own in rows.groupby("trial"):
         uncut = own.loc[own.scheme == "uncut", "accuracy"].iloc[0]
         for batch_norm, cuts in own[own.budget.notna()].groupby("batch_norm"):
             keys = ["scheme", "weighted", "rule"]
             table = cuts.pivot_table(index=keys, columns="budget", values="accuracy") * 100
             table = table.loc[table.mean(axis=1).sort_values(ascending=False).index]
-            print(f"\n{trial}: uncut {100 * uncut:.1f} %; batch norm {batch_norm}\n")
+            print(f"\n{name}: uncut {100 * uncut:.1f} %; batch norm {batch_norm}\n")
             heads = [*keys, *(f"{budget:g}x" for budget in table.columns)]
             print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
             for names, values in table.iterrows():

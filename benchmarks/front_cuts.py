@@ -10,13 +10,13 @@ from typing import Any
 from torch import nn
 
 from benchmarks.front_rows import Found, chosen, trials_of
+from trp_search import trial
 from trp_search.evaluation import evaluate, threads
 from trp_search.records import Cut, TrialSpec
 from trp_search.scoring.candidate import Cuts, cost_of
 from trp_search.search.names import BASELINE
 from trp_search.store import RunFolder
-from trp_search.training.checkpoint import load_tensors
-from trp_search.workloads import data, networks
+from trp_search.workloads import data
 from trp_search.workloads.splits import Splits
 
 EVERY = 5
@@ -55,7 +55,7 @@ def rows(folder: RunFolder) -> Iterator[dict[str, object]]:
     pools: dict[str, list[Found]] = {}
     for name in ended:
         spec = folder.trial(name).read_spec()
-        network = _network(folder, spec, splits)
+        network = trial.trained(folder, name)
         dense = cost_of(network, splits).macs
         for part, (own, *others) in variants(spec).items():
             with threads(spec.threads):
@@ -70,16 +70,9 @@ def rows(folder: RunFolder) -> Iterator[dict[str, object]]:
                 )
                 for s in (*scored, *(scored for _, scored in race.survivors))
             )
-    reference = _tested(_network(folder, plain, splits), splits)
+    reference = _tested(trial.trained(folder, BASELINE), splits)
     for part, pool in pools.items():
         yield {"part": part, "networks": len(ended)} | chosen(pool, reference)
-
-
-def _network(folder: RunFolder, spec: TrialSpec, splits: Splits) -> nn.Module:
-    shape = splits.shape
-    network = networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
-    load_tensors(network, folder.trial(spec.name).weights)
-    return network.eval()
 
 
 def _tested(network: nn.Module, splits: Splits) -> float:

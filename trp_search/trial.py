@@ -142,9 +142,7 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
     with threads(spec.threads):
         splits = _splits(spec)
         _keep_split(splits, spec, folder)
-        network = _build(spec)
-        load_tensors(network, place.weights)
-        network = network.to(spec.device).eval()
+        network = trained(folder, name).to(spec.device)
         origin = Origin(spec=spec, dense=cost_of(network, splits), seconds=result.seconds)
         other = next((p for p in folder.read_points() if p.id == origin.name(cut)), None)
         if other is not None and other.cut != cut:
@@ -222,6 +220,18 @@ def network_of(folder: RunFolder, point_id: str, *, network: nn.Module | None = 
     rebuild(network, point.layers)
     path = place.weights if point.cut is None else place.point_weights(point_id)
     load_tensors(network, path)
+    return network.eval()
+
+
+def trained(folder: RunFolder, name: str) -> nn.Module:
+    """The network of the trial `name` as it was trained, uncut, on the CPU, in evaluation mode.
+
+    Raises:
+        InputError: its specification or its weights are missing, or they do not fit.
+    """
+    place = folder.trial(name)
+    network = _build(place.read_spec())
+    load_tensors(network, place.weights)
     return network.eval()
 
 
