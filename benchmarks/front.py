@@ -200,10 +200,13 @@ def epochs_of(folder: RunFolder) -> int:
 
 
 def seconds(folder: RunFolder, names: Sequence[str]) -> float:
-    """From the first training's start to the last one's end."""
+    """Of training and scoring, both workers at it, without the benchmark's pauses.
+
+    Of a trial that was interrupted it is the part after the last start.
+    """
     places = [folder.trial(name) for name in names]
-    first = min(place.spec.stat().st_mtime for place in places)
-    return max(place.result.stat().st_mtime for place in places) - first
+    busy = sum(place.result.stat().st_mtime - place.spec.stat().st_mtime for place in places)
+    return busy / min(len(names), BASE["concurrency"])
 
 
 def _control(arm: str, seed: int, out: Path, folder: RunFolder) -> None:

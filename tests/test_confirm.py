@@ -10,8 +10,8 @@ import pytest
 from trp_search.cli import main
 from trp_search.confirm import confirm, plan
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.records import EpochReport, TrialResult
-from trp_search.store import RunFolder, exclusive
+from trp_search.records import EpochReport, TrialResult, to_json
+from trp_search.store import RunFolder, exclusive, write_whole
 
 
 @pytest.fixture
@@ -50,6 +50,16 @@ def test_a_repeat_is_scored_at_the_front_s_cuts_and_leaves_no_weights(run: RunFo
     assert {point.id for point in run.read_points()} == {"baseline", "plain-2x", "0", "0-2x"} | {
         point.id for point in run.read_points() if point.role == "control"
     }
+
+
+def test_a_repeat_that_failed_is_tried_again(run: RunFolder):
+    ((spec, points),) = plan(run, seeds=1)
+    failed = TrialResult(trial=spec.name, points=(), failed="the disk was not there")
+    write_whole(run.trial(spec.name).result, to_json(failed))
+    assert [again.name for again, _ in plan(run, seeds=1)] == [spec.name]
+    *_, result = confirm(run, spec, points)
+    assert result.ended_well
+    assert set(run.read_repeats()) == {point.id for point in points}
 
 
 def test_the_command_shows_what_other_seeds_came_to(

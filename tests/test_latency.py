@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from trp_search import latency as clock
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.latency import measure, target_of, worth_it
 from trp_search.store import RunFolder, exclusive
@@ -90,7 +91,47 @@ def test_nothing_is_timed_while_a_search_is_at_work(run: RunFolder):
     assert run.read_latencies() == {}
 
 
+def with_weights(run: RunFolder) -> RunFolder:
+    for point in run.read_points():
+        run.weights(point).touch()
+    return run
+
+
+def test_points_whose_weights_were_not_kept_are_left_out(sample_run: RunFolder):
+    wanted = worth_it(with_weights(sample_run))
+    sample_run.weights(wanted[0]).unlink()
+    assert worth_it(sample_run) == wanted[1:]
+
+
+def test_a_name_stands_for_one_machine(run: RunFolder, monkeypatch: pytest.MonkeyPatch):
+    target = target_of(run, "laptop", {})
+    list(measure(run, target, [run.point("0")], seconds=0.0))
+    monkeypatch.setattr(clock, "device_name", lambda _device: "a server")
+    with pytest.raises(InputError, match=r"was timed on .*, this is a server; give another name"):
+        list(measure(run, target, [run.point("0")], seconds=0.0))
+
+
+def test_what_folds_in_one_network_alone_is_folded_in_neither(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+):
+    served: list[bool] = []
+    own = clock.serve
+
+    def serve(network, target, *, channels, fold=True):
+        served.append(fold)
+        call, _ = own(network, target, channels=channels, fold=fold)
+        return call, "folded" if len(served) == 1 else "not folded: TraceError"
+
+    monkeypatch.setattr(clock, "serve", serve)
+    (found,) = measure(run, target_of(run, "a", {}), [run.point("0")], seconds=0.0)
+    assert served == [True, True, False, False]
+    assert found.batch_norm == (
+        "in neither: folded in the plain network, not folded: TraceError in this one"
+    )
+
+
 def test_the_front_of_every_scheme_is_worth_it(sample_run: RunFolder):
+    with_weights(sample_run)
     names = {point.id for point in worth_it(sample_run)}
     by_scheme = {point.scheme for point in worth_it(sample_run) if point.searched}
     assert by_scheme == {"channel", "spatial"}
@@ -105,5 +146,5 @@ def test_the_front_of_every_scheme_is_worth_it(sample_run: RunFolder):
 
 
 def test_a_run_without_trials_has_nothing_to_time(empty_run: RunFolder):
-    with pytest.raises(NothingFoundError, match="no trial has been scored yet"):
+    with pytest.raises(NothingFoundError, match="has no point whose weights are there"):
         worth_it(empty_run)

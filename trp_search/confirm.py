@@ -34,13 +34,18 @@ def plan(folder: RunFolder, *, seeds: int) -> list[tuple[TrialSpec, list[Point]]
         behind[point.trial].append(point)
     if not behind:
         raise NothingFoundError(f"{folder.path}: has no front to confirm")
-    done = {repeat.trial for repeats in folder.read_repeats().values() for repeat in repeats}
+    repeats = folder.read_repeats()
+    done = {(name, repeat.trial) for name, found in repeats.items() for repeat in found}
     specs = [
         (_repeat(folder.trial(name).read_spec(), points, number), points)
         for number in range(1, seeds + 1)
         for name, points in behind.items()
     ]
-    return [(spec, points) for spec, points in specs if spec.name not in done]
+    return [
+        (spec, points)
+        for spec, points in specs
+        if any((p.id, spec.name) not in done for p in points if not _refused(folder, spec, p))
+    ]
 
 
 def confirm(
@@ -50,15 +55,31 @@ def confirm(
 
     Its weights are removed afterwards. One that was killed goes on from its last checkpoint.
     """
+    place = folder.trial(spec.name)
+    known = place.read_result()
+    cuts = {point.cut for point in known.points} if known and known.ended_well else set()
+    if known and any(p.cut not in cuts and not _refused(folder, spec, p) for p in points):
+        place.result.unlink()  # it failed, or the front has other cuts by now
     for item in trial.run(spec, folder):
         if isinstance(item, TrialResult):
             found = {point.cut: point for point in item.points}
+            have = {p for p, repeats in folder.read_repeats().items() if _has(repeats, spec.name)}
             for point in points:
-                if point.cut in found:
+                if point.cut in found and point.id not in have:
                     append_record(folder.repeats, _measured(point, found[point.cut]))
-            for weights in folder.trial(spec.name).path.glob("*.safetensors"):
+            for weights in place.path.glob("*.safetensors"):
                 weights.unlink()
         yield item
+
+
+def _has(repeats: list[Repeat], name: str) -> bool:
+    return any(repeat.trial == name for repeat in repeats)
+
+
+def _refused(folder: RunFolder, spec: TrialSpec, point: Point) -> bool:
+    """Whether the repeat could not be cut so, or came to the ranks of another of its cuts."""
+    result = folder.trial(spec.name).read_result()
+    return bool(result and point.cut and point.cut.name in result.refused)
 
 
 def _repeat(spec: TrialSpec, points: list[Point], number: int) -> TrialSpec:

@@ -53,7 +53,8 @@ def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
 def worth_it(folder: RunFolder) -> list[Point]:
     """The front of each scheme, and that of the plain network's cuts; the fastest last.
 
-    Which scheme is fast on the clock is not known by its multiply-adds.
+    Which scheme is fast on the clock is not known by its multiply-adds. Points whose weights the
+    search did not keep are left out.
 
     Raises:
         NothingFoundError: the run has no such point.
@@ -61,11 +62,12 @@ def worth_it(folder: RunFolder) -> list[Point]:
     space = load_space(folder.search)
     groups: dict[tuple[bool, str | None], list[Point]] = {}
     for point in folder.read_points():
-        if point.role == "control" or (point.searched and space.admits(point)):
+        asked = point.role == "control" or (point.searched and space.admits(point))
+        if asked and folder.weights(point).exists():
             groups.setdefault((point.searched, point.scheme), []).append(point)
     found = [p for group in groups.values() for p in pareto.front(group, space.objective_list)]
     if not found:
-        raise NothingFoundError(f"{folder.path}: no trial has been scored yet")
+        raise NothingFoundError(f"{folder.path}: has no point whose weights are there")
     return sorted(found, key=lambda point: point.speedup)
 
 
@@ -75,22 +77,29 @@ def measure(
     """Times each point for about `seconds`, adds it to the run and yields it.
 
     Raises:
-        InputError: a search is at work in the folder, the runtime or the device is not there, or
-            a network's weights are gone.
+        InputError: a search is at work in the folder, the runtime or the device is not there, the
+            target was timed on another machine, or a network's weights are gone.
     """
     check_device(target.device)
     busy = "a search is at work in this folder; time its points when it has ended"
     with exclusive(folder.lock, wait_seconds=0.0, holder=busy), threads(target.threads):
-        dense, _ = _serve(folder, _BASELINE, target)
+        machine = _machine(folder, target)
+        dense, folded = _serve(folder, _BASELINE, target)
         for point in points:
             cut, batch_norm = _serve(folder, point.id, target)
-            timing = compare(dense, cut, seconds=seconds)
+            if batch_norm == folded:
+                reference = dense
+            else:  # what only one of two is spared would pass for speed
+                reference, _ = _serve(folder, _BASELINE, target, fold=False)
+                cut, _ = _serve(folder, point.id, target, fold=False)
+                batch_norm = f"in neither: {folded} in the plain network, {batch_norm} in this one"
+            timing = compare(reference, cut, seconds=seconds)
             software = _SOFTWARE.get(target.runtime, ("torch",))
             latency = Latency(
                 point=point.id,
                 target=target,
                 batch_norm=batch_norm,
-                machine=device_name(target.device),
+                machine=machine,
                 versions={name: version(name) for name in software},
                 **dataclasses.asdict(timing),
             )
@@ -98,7 +107,21 @@ def measure(
             yield latency
 
 
-def _serve(folder: RunFolder, point_id: str, target: Target) -> tuple[Call, str]:
+def _machine(folder: RunFolder, target: Target) -> str:
+    """This machine's name, once the target is known to stand for no other."""
+    here = device_name(target.device)
+    known = folder.read_latencies().get(target.name, {})
+    other = next((found.machine for found in known.values() if found.machine != here), None)
+    if other is not None:
+        raise InputError(
+            f"target {target.name!r}: was timed on {other}, this is {here}; give another name"
+        )
+    return here
+
+
+def _serve(
+    folder: RunFolder, point_id: str, target: Target, *, fold: bool = True
+) -> tuple[Call, str]:
     network = trial.network_of(folder, point_id)
     channels = data.describe(folder.trial(_BASELINE).read_spec().workload.data).channels
-    return serve(network, target, channels=channels)
+    return serve(network, target, channels=channels, fold=fold)

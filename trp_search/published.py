@@ -40,7 +40,7 @@ class Published:
 
 
 def rows(network: str | None = None, data: str | None = None) -> list[Published]:
-    """The rows of a network and data, or all of them; each network's fastest last."""
+    """The rows of a network and data, or all of them; each source's fastest last."""
     return [
         row
         for row in _ROWS

@@ -257,6 +257,11 @@ class RunFolder:
     def lock(self) -> Path:
         return self.path / ".lock"
 
+    def weights(self, point: Point) -> Path:
+        """The weights of a point, where they were kept."""
+        place = self.trial(point.trial)
+        return place.weights if point.cut is None else place.point_weights(point.id)
+
     def trial(self, name: str) -> TrialFolder:
         return TrialFolder(path=self.path / "trials" / name)
 

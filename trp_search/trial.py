@@ -218,8 +218,7 @@ def network_of(folder: RunFolder, point_id: str, *, network: nn.Module | None = 
     if network is None:
         network = _build(place.read_spec())
     rebuild(network, point.layers)
-    path = place.weights if point.cut is None else place.point_weights(point_id)
-    load_tensors(network, path)
+    load_tensors(network, folder.weights(point))
     return network.eval()
 
 

@@ -135,7 +135,7 @@ def test_milliseconds_are_kept_for_sure(run_of, timed):
     run = timed(run_of(*ROWS), "laptop", p1=(1.9, 0.005), p3=(2.0, 0.004))
     assert select(run, milliseconds=5.6).point.id == "1"
     assert select(run, milliseconds=5.4).point.id == "3"
-    with pytest.raises(NothingFoundError, match="no point surely takes at most 4 ms"):
+    with pytest.raises(NothingFoundError, match="no point takes at most 4 ms for sure"):
         select(run, milliseconds=4.0)
 
 

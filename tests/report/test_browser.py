@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import shutil
@@ -21,6 +22,7 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="chromium and chromedriver are not installed"
 )
+PICTURES = Path(__file__).parents[2] / "screenshots"
 pytestmark = [needs_browser, pytest.mark.slow]
 
 
@@ -76,6 +78,13 @@ class Reader:
             self.wait(f"document.querySelector('{marks}') !== null")
         return [place.get_attribute("id") for place in places]
 
+    def leave_picture(self, name: str) -> None:
+        """The whole page, for people to look at: `screenshots/` is not kept by git."""
+        PICTURES.mkdir(exist_ok=True)
+        whole = {"format": "png", "captureBeyondViewport": True}
+        found = self.driver.execute_cdp_cmd("Page.captureScreenshot", whole)
+        (PICTURES / name).write_bytes(base64.b64decode(found["data"]))
+
     def complaints(self) -> list[str]:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
@@ -103,6 +112,7 @@ def test_the_page_draws_everything_fits_its_screen_and_asks_nobody(
     assert drawn[:4] == ["tradeoff", "volume", "training", "ranks"]
     assert len(drawn) > 4
     assert reader.script("document.documentElement.scrollWidth") == width
+    reader.leave_picture(f"page-{width}-{'dark' if dark else 'light'}.png")
     assert reader.script("document.querySelectorAll('#tradeoff .points path').length") == 31
     ink = reader.script("getComputedStyle(document.querySelector('#tradeoff .xtick text')).fill")
     assert (sum(int(part) for part in ink[4:-1].split(",")) > 380) == dark

@@ -7,10 +7,10 @@ import pytest
 
 from trp_search import pareto
 from trp_search.objectives import OBJECTIVES
-from trp_search.records import EpochReport, Point, TrialResult
+from trp_search.records import EpochReport, Point, TrialResult, to_json
 from trp_search.report import contents, history, rows
 from trp_search.report.history import Curve
-from trp_search.store import RunFolder
+from trp_search.store import RunFolder, write_whole
 
 PLANE = (OBJECTIVES["accuracy"], OBJECTIVES["speedup"])
 
@@ -135,3 +135,14 @@ def test_the_reach_of_curves_leaves_out_early_epochs_and_a_training_far_below():
     low, high = history.reach([*good, lost])
     assert 0.8 < low < 0.9
     assert 0.96 < high < 1
+
+
+def test_hours_count_what_trials_without_a_point_took(sample_run: RunFolder):
+    lost = TrialResult(trial="9", points=(), diverged="the loss was not finite", seconds=36.0)
+    write_whole(sample_run.trial("9").result, to_json(lost))
+    read = contents.read(sample_run)
+    found = rows.build(read)
+    alone = history.volumes(found, read.objectives)
+    every = history.volumes(found, read.objectives, read.results)
+    assert every[-1].hours == pytest.approx(alone[-1].hours + 0.01)
+    assert every[0].hours == alone[0].hours

@@ -54,5 +54,16 @@ def test_failed_diverged_and_derived_trials_are_left_out(write):
     assert write(trials)["trials"] == 12
 
 
+def test_an_objective_that_never_changed_is_explained_by_nothing(write):
+    trials = [scored(number) for number in range(12)]
+    same = [
+        create_trial(params=t.params, distributions=t.distributions, values=[t.values[0], 2.0])
+        for t in trials
+    ]
+    found = write(same)["objectives"]
+    assert found["speedup"] == {}
+    assert set(found["accuracy"]) == {"energy", "rate"}
+
+
 def test_a_few_trials_explain_nothing(write):
     assert write([scored(number) for number in range(9)]) is None

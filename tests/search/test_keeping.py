@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from trp_search import pareto
 from trp_search.objectives import OBJECTIVES
-from trp_search.records import Point
+from trp_search.records import Cut, Point
 from trp_search.search.keeping import Keeper, neighbourhood
-from trp_search.space import SearchSpace
+from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder
 
 OBJECTIVE_LIST = [OBJECTIVES["accuracy"], OBJECTIVES["speedup"]]
@@ -103,6 +105,26 @@ def test_the_plain_network_its_cuts_and_refits_stay(
     stored(empty_run, [*others, best])
     Keeper(make_space(), empty_run).add([*others, best])
     assert left(empty_run, [*others, best]) == {"baseline", "plain-2x", "refit-1", "0"}
+
+
+def test_a_cut_that_somebody_asked_for_stays(trained_run: RunFolder, tmp_path: Path):
+    run = RunFolder(path=shutil.copytree(trained_run.path, tmp_path / "run"))
+    own = run.point("0")
+    asked = dataclasses.replace(
+        own,
+        id="0-7x",
+        role="derived",
+        correct=1,
+        accuracy=1 / own.images,
+        cut=Cut(scheme="per-layer", speedup=7.0),
+    )
+    told = dataclasses.replace(asked, id="0-2x", cut=run.trial("0").read_spec().race[0])
+    for point in (own, asked, told):
+        run.weights(point).touch()
+    best = dataclasses.replace(own, id="9", trial="9", correct=own.images, macs=1, accuracy=1.0)
+    Keeper(load_space(run.search), run).add([own, asked, told, best])
+    assert run.weights(asked).exists()
+    assert not run.weights(told).exists()
 
 
 def test_a_point_that_misses_a_constraint_does_not_stay(

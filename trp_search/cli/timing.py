@@ -77,7 +77,8 @@ def latency(  # noqa: PLR0913  options of a command
         line(f"  {found.point}: {_speedup(found)}, {_milliseconds(found)}", style="dim")
         known[found.point] = found
     OUT.print(_table(folder, known))
-    reached = max(found.low for found in known.values())
+    searched = {point.id for point in folder.read_points() if point.searched}
+    reached = max((found.low for name, found in known.items() if name in searched), default=0.0)
     if reached >= 1:
         wanted_speedup = f"{math.floor(2 * reached) / 2:g}"
         following(
@@ -111,7 +112,7 @@ def compare(  # noqa: PLR0913  options of a command
 
 
 def _columns(found: Sequence[Compared]) -> list[str]:
-    """A line for each measure, a column for each bundle: as many fit as the terminal is wide."""
+    """A line for each measure, a column for each bundle."""
     rows: dict[str, list[str]] = {"": [str(here(one.bundle)) for one in found]}
     for one in found:
         point, test = one.card.point, one.card.test

@@ -22,7 +22,8 @@ class Budget:
     Attributes:
         speedup: at least so many times less than the dense network, along `by`.
         max_drop: at most so much validation accuracy below the plain network's, a share.
-        milliseconds: of one batch on the target, at most.
+        milliseconds: of one batch on the target, at most: the dense network's median over the
+            speedup's lower end.
         parameters: at most.
         bytes: of the weights' file, at most.
         by: multiply-adds, time on the target, or parameters; time where a target is named.
@@ -75,7 +76,7 @@ class Budget:
         if self.max_drop is not None:
             return f"no point is within {100 * self.max_drop:g} points of the plain network"
         if self.milliseconds is not None:
-            return f"no point surely takes at most {self.milliseconds:g} ms"
+            return f"no point takes at most {self.milliseconds:g} ms for sure"
         what = "parameters" if self.parameters is not None else "bytes"
         return f"no point has at most {self.parameters or self.bytes:,} {what}"
 

@@ -29,8 +29,7 @@ class Choice:
         axis: what every point costs, as the budget counts it.
         larger: the next point of the front that is more accurate and costs more.
         smaller: the next one that costs less and is less accurate.
-        half_step: the most accurate point that is faster by half of the dense network's cost or
-            more: at 2x what 2.5x would take.
+        half_step: the most accurate point that is 0.5x or more further: at 2x what 2.5x takes.
     """
 
     point: Point
@@ -68,8 +67,8 @@ def select(  # noqa: PLR0913  one argument per limit
     """The best point within one limit; nothing is trained.
 
     Under `max_drop` that is the smallest of those accurate enough, under every other limit the
-    most accurate of those small enough. Points that miss one of the search's own constraints are
-    left out. Arguments are those of `Budget`.
+    most accurate of those small enough. Points that miss one of the search's own constraints, and
+    those whose weights the search did not keep, are left out. Arguments are those of `Budget`.
 
     Raises:
         InputError: not one limit, one that cannot be, no run, or a target that was not timed.
@@ -155,4 +154,5 @@ def _eligible(folder: RunFolder, points: Sequence[Point]) -> list[Point]:
         raise NothingFoundError(
             f"{folder.path}: none of the {len(trials)} scored points meets the search's constraints"
         )
-    return allowed
+    kept = [point for point in allowed if folder.weights(point).exists()]
+    return kept or allowed  # a run that came without its weights can still be asked

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import nn
+
 from trp_search import trial
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import (
@@ -77,7 +79,8 @@ def export_point(
         card = make_card(folder, point, spec, licence=licence)
         architecture = _write(temporary, folder, card, spec)
         _verify(temporary, card)
-        card = _with_formats(temporary, folder, card, [SOURCE, *(FORMATS[f] for f in formats)])
+        wanted = [SOURCE, *(FORMATS[name] for name in formats)]
+        card = _with_formats(temporary, folder, card, spec, wanted)
         _write_cards(temporary, card, architecture)
         temporary.rename(target)
     except OSError as error:
@@ -90,8 +93,8 @@ def export_point(
 def _write(bundle: Path, run: RunFolder, card: Card, spec: TrialSpec) -> Architecture:
     splits, point = _splits(spec), card.point
     shape, normalisation = splits.shape, splits.train.images.normalisation
-    plain = networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
-    save_weights(bundle / WEIGHTS, trial.network_of(run, point.id, network=plain))
+    network = trial.network_of(run, point.id, network=_plain(spec, splits))
+    save_weights(bundle / WEIGHTS, network)
     architecture = Architecture(
         format=FORMAT,
         network=spec.workload.network,
@@ -115,11 +118,13 @@ def _write_cards(bundle: Path, card: Card, architecture: Architecture) -> None:
     (bundle / READABLE_CARD).write_text(as_markdown(card, architecture), encoding="utf-8")
 
 
-def _with_formats(bundle: Path, run: RunFolder, card: Card, formats: Sequence[Format]) -> Card:
+def _with_formats(
+    bundle: Path, run: RunFolder, card: Card, spec: TrialSpec, formats: Sequence[Format]
+) -> Card:
     """Writes the formats that pass and returns the card that tells of them."""
-    spec = run.trial(card.point.trial).read_spec()
-    network = trial.network_of(run, card.point.id)
-    images, _ = next(iter(_splits(spec).validation.batches(_IMAGES)))
+    splits = _splits(spec)
+    network = trial.network_of(run, card.point.id, network=_plain(spec, splits))
+    images, _ = next(iter(splits.validation.batches(_IMAGES)))
     written: dict[str, float] = {}
     refused: dict[str, str] = {}
     for form in formats:
@@ -130,6 +135,11 @@ def _with_formats(bundle: Path, run: RunFolder, card: Card, formats: Sequence[Fo
     weights = [WEIGHTS, *(file for file in written if file != SOURCE.file)]
     sizes = {file: (bundle / file).stat().st_size for file in weights}
     return dataclasses.replace(card, formats=written, not_written=refused, file_bytes=sizes)
+
+
+def _plain(spec: TrialSpec, splits: data.Splits) -> nn.Module:
+    shape = splits.shape
+    return networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
 
 
 def _splits(spec: TrialSpec) -> data.Splits:

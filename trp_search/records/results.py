@@ -48,8 +48,8 @@ class Layer:
     """One layer of a cut network: its rank, or why it is dense; multiply-adds are per image.
 
     `kept` is the share of energy that each scheme on offer keeps at what the layer now costs;
-    `spectrum` the weight's singular values over the largest one, at most 32 of them, evenly chosen
-    from the first to the last.
+    `spectrum` the singular values that the cut looked at (of the weight, or weighed by activations)
+    over the largest one, at most 32 of them, evenly chosen from the first to the last.
     """
 
     name: str

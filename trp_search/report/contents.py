@@ -27,6 +27,7 @@ class Contents:
         name: what the folder is called.
         published: what papers report for this network and data.
         location: the folder as a command typed here would name it.
+        kept: ids of the points whose weights are there.
         latencies: by the target's name, then by point.
         repeats: by point, what its training came to with other seeds.
         violations: by point id, how far a point is from each constraint that it misses.
@@ -45,6 +46,7 @@ class Contents:
     points: tuple[Point, ...]
     violations: Mapping[str, Mapping[str, float]]
     tests: Mapping[str, TestScore]
+    kept: frozenset[str]
     latencies: Mapping[str, Mapping[str, Latency]]
     repeats: Mapping[str, Sequence[Repeat]]
     results: Mapping[str, TrialResult | None]
@@ -71,6 +73,7 @@ def read(run: RunFolder) -> Contents:
             point.id: missed for point in points if (missed := _missed(space.violations(point)))
         },
         tests=run.read_tests(),
+        kept=frozenset(point.id for point in points if run.weights(point).exists()),
         latencies=run.read_latencies(),
         repeats=run.read_repeats(),
         results={name: _result(run, name) for name in names},

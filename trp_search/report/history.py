@@ -33,8 +33,15 @@ class Volume:
     value: float
 
 
-def volumes(rows: Rows, objectives: Sequence[Objective]) -> tuple[Volume, ...]:
-    """The front's hypervolume after each trial, in order; nothing while there is no baseline."""
+def volumes(
+    rows: Rows,
+    objectives: Sequence[Objective],
+    results: Mapping[str, TrialResult | None] | None = None,
+) -> tuple[Volume, ...]:
+    """The front's hypervolume after each trial, in order; nothing while there is no baseline.
+
+    Hours count what trials without a point took as well, once a later one was scored.
+    """
     if rows.baseline is None:
         return ()
     scored: dict[str, list[Point]] = {}
@@ -45,14 +52,25 @@ def volumes(rows: Rows, objectives: Sequence[Objective]) -> tuple[Volume, ...]:
     trained = {row.point.trial: row.point.seconds for row in (*rows.trials, *rows.derived)}
     front: list[Point] = []
     seconds = rows.baseline.point.seconds
+    fruitless = {
+        name: result.seconds
+        for name, result in (results or {}).items()
+        if result is not None and is_trial(name) and name not in scored
+    }
     steps = []
     for finished, (trial, points) in enumerate(scored.items(), start=1):
         front = pareto.front([*front, *points], objectives)
         value = pareto.covered(front, objectives, baseline=rows.baseline.point)
         seconds += trained[trial]
+        seconds += sum(fruitless.pop(name) for name in list(fruitless) if _begun(name, trial))
         hours = seconds / 3600
         steps.append(Volume(finished=finished, hours=hours, trial=trial, value=value))
     return tuple(steps)
+
+
+def _begun(one: str, other: str) -> bool:
+    """Whether trial `one` began before trial `other`."""
+    return int(one.partition("r")[0]) < int(other.partition("r")[0])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,13 +149,14 @@ function measures(pairs, others) {
 }
 
 function choose(id) {
-  if (!report.points[id] || !document.getElementById("chosen")) return;
+  if (!Object.hasOwn(report.points, id) || !document.getElementById("chosen")) return;
   state.chosen = id;
   show();
 }
 
 // A point that was pointed at: the budget goes to it.
 function pick(id) {
+  if (!Object.hasOwn(report.points, id)) return;
   state.budget = null;
   choose(id);
   for (const name of ["budget", "slide"]) {
@@ -308,7 +309,8 @@ function showAll(button) {
   for (const [name, range] of Object.entries(report.windows[everything ? "all" : "near"])) {
     layout[name].range = range;
   }
-  const update = { "xaxis.range": layout.xaxis.range, "yaxis.range": layout.yaxis.range };
+  const update = { "yaxis.range": layout.yaxis.range };
+  if (state.axis === report.axes[0]) update["xaxis.range"] = layout.xaxis.range;
   Plotly.relayout("tradeoff", structuredClone(update));
 }
 
@@ -348,7 +350,8 @@ if (document.getElementById("budget")) {
   axis.addEventListener("change", () => count(axis.value));
   reach();
 }
-const start = report.points[wanted.get("point")] ? wanted.get("point") : report.start;
+const asked = wanted.get("point");
+const start = Object.hasOwn(report.points, asked) ? asked : report.start;
 if (start !== null) pick(start);
 if (report.running) setTimeout(() => location.reload(), 20000);
 

@@ -130,7 +130,7 @@ def _data(contents: Contents, found: Rows, parts: Sequence[Section], *, running:
         "eligible": [
             row.point.id
             for row in (*found.trials, *found.derived)
-            if row.point.searched and not row.violations
+            if _can_be_had(row, contents) and not row.violations
         ],
         "layers": layers.encoded(found.comparable()),
         "running": running,
@@ -139,6 +139,11 @@ def _data(contents: Contents, found: Rows, parts: Sequence[Section], *, running:
     }
     drawn = {name: figure for part in parts for name, figure in part.figures.items()}
     return _embedded(plain, drawn)
+
+
+def _can_be_had(row: Row, contents: Contents) -> bool:
+    """Whether the point can be exported; a run that came without its weights is shown as if so."""
+    return row.point.searched and (not contents.kept or row.point.id in contents.kept)
 
 
 def _embedded(plain: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
@@ -170,5 +175,5 @@ def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]
         "facts": words.facts(row) + [words.clock(found) for found in timed],
         "varied": words.settings(row, names),
         "fixed": words.settings(row, rest),
-        "command": words.export(row, contents.location) if row.point.searched else "",
+        "command": words.export(row, contents.location) if _can_be_had(row, contents) else "",
     }

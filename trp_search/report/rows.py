@@ -127,16 +127,24 @@ def leading(rows: Rows) -> Row | None:
 def distinct(front: Sequence[Row]) -> set[str]:
     """Ids of those of the front that are more accurate than every faster one beyond chance.
 
-    The difference must be above 1.96 of its standard errors, as the number of images implies them.
+    The difference must be above 1.96 of its standard errors, each share's as if one image more
+    were right and one more wrong (Agresti and Caffo, 2000), so that none is 0.
     """
-    found, best = set(), 0.0
+    found: set[str] = set()
+    best: Point | None = None
     for row in sorted(front, key=lambda row: row.point.speedup, reverse=True):
-        share = row.point.accuracy
-        chance = 1.96 * math.sqrt(2 * share * (1 - share) / row.point.images)
-        if share - best > chance:
-            found.add(row.point.id)
-        best = max(best, share)
+        point = row.point
+        if best is None or _apart(point, best):
+            found.add(point.id)
+        best = point if best is None else max(best, point, key=lambda p: p.accuracy)
     return found
+
+
+def _apart(one: Point, other: Point) -> bool:
+    shares = [(p.correct + 1) / (p.images + 2) for p in (one, other)]
+    sizes = (one.images + 2, other.images + 2)
+    variance = sum(share * (1 - share) / n for share, n in zip(shares, sizes, strict=True))
+    return shares[0] - shares[1] > 1.96 * math.sqrt(variance)
 
 
 @dataclass(frozen=True, kw_only=True)

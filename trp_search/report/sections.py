@@ -50,7 +50,8 @@ def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Sectio
 <div id="layers" hidden>
 <h3>The chosen network, layer by layer</h3>
 <p class="note">A bar is what a layer cost in multiply-adds; its full part is what was kept. A curve
-is the weight's singular values, logarithmic over four decades; the shaded ones were kept.</p>
+is the singular values that the cut looked at, of the weight or of what it computes, logarithmic
+over four decades; the shaded ones were kept.</p>
 <ol class="layers"></ol>
 </div>
 </div>
@@ -92,7 +93,7 @@ def course(contents: Contents, found: Rows) -> Section | None:
     """Hypervolume and training curves, beside each other."""
     shown: dict[str, str] = {}
     text = ""
-    steps = history.volumes(found, contents.objectives)
+    steps = history.volumes(found, contents.objectives, contents.results)
     if steps:
         shown["volume"] = figures.volume(steps)
         note = (

@@ -63,6 +63,9 @@ def onnx_session(path: Path, *, device: str, threads: int) -> Callable[[Tensor],
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
 
+    if provider not in session.get_providers():
+        raise InputError(f"onnxruntime: {provider} does not start here; its libraries are missing")
+
     def run(images: Tensor) -> Tensor:
         return torch.from_numpy(session.run([_OUTPUT], {_INPUT: images.numpy()})[0])
 

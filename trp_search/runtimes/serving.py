@@ -30,14 +30,16 @@ def ready(network: nn.Module, images: Tensor, target: Target) -> Call:
     return _RUNTIMES[target.runtime](network.eval(), images, target)
 
 
-def serve(network: nn.Module, target: Target, *, channels: int) -> tuple[Call, str]:
+def serve(
+    network: nn.Module, target: Target, *, channels: int, fold: bool = True
+) -> tuple[Call, str]:
     """`network`, its batch norms folded, at work on a batch of noise; and what was folded.
 
     The noise is the same in every process. Raises as `ready` does.
     """
     size = (target.batch, channels, target.height, target.width)
     images = torch.randn(size, generator=torch.Generator().manual_seed(0))
-    folded, batch_norm = fold_batch_norm(network, images)
+    folded, batch_norm = fold_batch_norm(network, images) if fold else (network, "not folded")
     return ready(folded, images, target), batch_norm
 
 
@@ -61,6 +63,7 @@ def _eager(network: nn.Module, images: Tensor, target: Target) -> Call:
 
 
 def _compiled(network: nn.Module, images: Tensor, target: Target) -> Call:
+    torch.compiler.reset()  # or the eighth network of one class would run as it is, silently
     network.compile()
     call = _eager(network, images, target)
     try:

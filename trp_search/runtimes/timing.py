@@ -34,7 +34,8 @@ def compare(
     """Times both in turn, the first one alternately, for about `seconds` and at least 20 rounds.
 
     Both have the same moments of a machine that others use too, so the ratio of a round hardly
-    knows of them. The interval is the median's by order statistics, whatever the distribution.
+    knows of them. The interval is the median's by order statistics, whatever the distribution, as
+    if rounds were independent: long bursts of other work make it too narrow.
     """
     began = clock()
     calls = [_calls(call, clock) for call in (dense, other)]

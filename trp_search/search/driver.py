@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import ray
@@ -132,8 +132,7 @@ class _Search:
         self._page = RunningPage(folder, on_error=self._page_failed)
         self._halving = _halving(space, folder)
         self._stopped: dict[str, str] = {}
-        self._keeper = Keeper(space, folder)
-        self._keeper.add(folder.read_points())
+        self._ended = False
         self._proposer = Proposer(
             space,
             folder,
@@ -141,12 +140,20 @@ class _Search:
             ahead=concurrency,
             cores=cluster.cores(space.resources.cpus * concurrency),
         )
+        self._keeper = Keeper(space, folder)
+        self._keeper.add(folder.read_points())
         if folder.search.read_text() != space.dump():
             write_whole(folder.search, space.dump())  # a resumed search with another end
         on_event(Started(trials=space.trials, done=self._proposer.done, concurrency=concurrency))
 
     def close(self) -> None:
+        """Lets go of the study; a page that says that the search runs does not stay behind."""
         self._proposer.close()
+        if not self._ended:
+            with suppress(Exception):  # whatever ended the search is told, not this
+                self._page.close()
+                if self._folder.report.exists():
+                    report.write(self._folder)
 
     def train(self, workplace: Workplace) -> None:
         """Runs every training that is left; raises SearchError when there is no point in it."""
@@ -179,6 +186,7 @@ class _Search:
         self._proposer.write_importance()
         self._page.close()
         report.write(self._folder)
+        self._ended = True
 
     def _front(self) -> list[Point]:
         growth = self._proposer.growth
@@ -235,6 +243,7 @@ class _Search:
     def _receive(self, item: EpochReport | TrialResult) -> None:
         if isinstance(item, EpochReport):
             self._tell(Epoch(report=item))
+            self._page.refresh()
             reason = self._stopped.pop(item.trial, None)
             if reason is None:
                 return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 
 import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
@@ -42,6 +41,8 @@ def _feasible(trial: FrozenTrial) -> bool:
 
 
 def _shares(trials: list[FrozenTrial], place: int, *, seed: int) -> dict[str, float]:
+    if len({trial.values[place] for trial in trials if trial.values}) < 2:
+        return {}  # there is nothing to explain
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     for trial in trials:
         assert trial.values is not None
@@ -52,6 +53,4 @@ def _shares(trials: list[FrozenTrial], place: int, *, seed: int) -> dict[str, fl
                 value=trial.values[place],
             )
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of an objective that never changed
-        return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed))
+    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed))

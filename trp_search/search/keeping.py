@@ -17,7 +17,7 @@ class Keeper:
     """Removes the weights of points that fall behind, and of trials that have none left.
 
     What is behind once stays behind, so only the points that are kept need to be known. The plain
-    network, its cuts and refits stay in any case.
+    network, its cuts, refits and further cuts that somebody asked for stay in any case.
     """
 
     def __init__(self, space: SearchSpace, folder: RunFolder) -> None:
@@ -37,10 +37,18 @@ class Keeper:
         ids, trials = ({getattr(p, name) for p in self._kept} for name in ("id", "trial"))
         for point in {point.id: point for point in [*pool, *new]}.values():
             place = self._folder.trial(point.trial)
-            if point.id not in ids:
+            if point.id not in ids and not self._by_hand(point):
                 place.point_weights(point.id).unlink(missing_ok=True)
             if point.trial not in trials:
                 place.weights.unlink(missing_ok=True)
+
+    def _by_hand(self, point: Point) -> bool:
+        """Whether the point is a cut that its trial was not told to make."""
+        place = self._folder.trial(point.trial)
+        if not place.spec.exists():
+            return False
+        spec = place.read_spec()
+        return point.cut not in (*spec.cuts, *spec.race)
 
 
 def neighbourhood(points: Sequence[Point], objectives: Sequence[Objective]) -> list[Point]:

@@ -29,7 +29,7 @@ class RunningPage:
         self._folder = folder
         self._tell = on_error
         self._drawing: ray.ObjectRef[Path] | None = None
-        self._began = time.monotonic()
+        self._began = self._ended = time.monotonic()
         self._next = self._began + _EVERY_SECONDS
 
     def refresh(self) -> None:
@@ -41,6 +41,8 @@ class RunningPage:
             self._began = time.monotonic()
             draw = ray.remote(num_cpus=0)(report.write)
             self._drawing = draw.remote(self._folder, running=True)  # type: ignore[call-arg]
+            # It may be long before anybody asks whether it is done.
+            self._drawing.future().add_done_callback(self._done)
 
     def close(self) -> None:
         """Waits for a page that is being drawn: it must not overwrite a later one."""
@@ -51,5 +53,10 @@ class RunningPage:
             ray.get(drawing)
         except RayError as error:
             self._tell(last_line(error))
-        now = time.monotonic()
-        self._next = now + max(_EVERY_SECONDS, (now - self._began) / _SHARE)
+        ended = self._ended if self._ended > self._began else time.monotonic()
+        took = ended - self._began
+        self._next = self._began + max(_EVERY_SECONDS, took / _SHARE)
+
+    def _done(self, future: object) -> None:
+        del future
+        self._ended = time.monotonic()

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import yaml
+
 from trp_search import pareto
 from trp_search.errors import InputError
 from trp_search.search.driver import OnEvent, run_search
@@ -71,6 +73,8 @@ def resume_search(
             f"{folder.path}: was made by compress and holds no search; start one in a new folder"
         )
     space = load_space(folder.search)
+    if "keep" not in yaml.safe_load(folder.search.read_text(encoding="utf-8")):
+        space = space.model_copy(update={"keep": "all"})  # a run of an earlier version kept all
     check_ready(space)
     run_search(
         space,
