@@ -49,6 +49,11 @@ def select(  # noqa: PLR0913  options of a command
     as_json: Json = False,
 ) -> None:
     """Choose the most accurate point within a budget, or the smallest accurate enough."""
+    limits = (speedup, max_drop, milliseconds, parameters, size)
+    if sum(limit is not None for limit in limits) != 1:
+        raise InputError(
+            "select: give one of --speedup, --max-drop, --milliseconds, --parameters, --bytes"
+        )
     budget = Budget(
         speedup=speedup,
         max_drop=max_drop,
