@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -233,6 +234,13 @@ def trained_run(
 ) -> RunFolder:
     """That run, for every test that only reads it."""
     return small_run(tmp_path_factory.mktemp("runs") / "small")
+
+
+@pytest.fixture
+def run(trained_run: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy of that run that may be written to."""
+    shutil.copytree(trained_run.path, tmp_path / "run")
+    return RunFolder.open(tmp_path / "run")
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 
 from trp_search.cli import main
@@ -12,13 +9,6 @@ from trp_search.confirm import confirm, plan
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import EpochReport, TrialResult, to_json
 from trp_search.store import RunFolder, exclusive, write_whole
-
-
-@pytest.fixture
-def run(trained_run: RunFolder, tmp_path: Path) -> RunFolder:
-    """A copy that may be written to."""
-    shutil.copytree(trained_run.path, tmp_path / "run")
-    return RunFolder.open(tmp_path / "run")
 
 
 def test_every_trial_of_the_front_is_planned_once_per_seed(sample_run: RunFolder, run: RunFolder):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,13 +11,6 @@ from trp_search import latency as clock
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.latency import measure, target_of, worth_it
 from trp_search.store import RunFolder, exclusive
-
-
-@pytest.fixture
-def run(trained_run: RunFolder, tmp_path: Path) -> RunFolder:
-    """A copy that may be written to."""
-    shutil.copytree(trained_run.path, tmp_path / "run")
-    return RunFolder.open(tmp_path / "run")
 
 
 def test_a_target_has_the_size_of_the_run_s_images(run: RunFolder):

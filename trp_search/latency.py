@@ -84,14 +84,20 @@ def measure(
     busy = "a search is at work in this folder; time its points when it has ended"
     with exclusive(folder.lock, wait_seconds=0.0, holder=busy), threads(target.threads):
         machine = _machine(folder, target)
-        dense, folded = _serve(folder, _BASELINE, target)
+        channels = data.describe(folder.trial(_BASELINE).read_spec().workload.data).channels
+
+        def served(name: str, *, fold: bool = True) -> tuple[Call, str]:
+            network = trial.network_of(folder, name)
+            return serve(network, target, channels=channels, fold=fold)
+
+        dense, folded = served(_BASELINE)
         for point in points:
-            cut, batch_norm = _serve(folder, point.id, target)
+            cut, batch_norm = served(point.id)
             if batch_norm == folded:
                 reference = dense
             else:  # what only one of two is spared would pass for speed
-                reference, _ = _serve(folder, _BASELINE, target, fold=False)
-                cut, _ = _serve(folder, point.id, target, fold=False)
+                reference, _ = served(_BASELINE, fold=False)
+                cut, _ = served(point.id, fold=False)
                 batch_norm = f"in neither: {folded} in the plain network, {batch_norm} in this one"
             timing = compare(reference, cut, seconds=seconds)
             software = _SOFTWARE.get(target.runtime, ("torch",))
@@ -117,11 +123,3 @@ def _machine(folder: RunFolder, target: Target) -> str:
             f"target {target.name!r}: was timed on {other}, this is {here}; give another name"
         )
     return here
-
-
-def _serve(
-    folder: RunFolder, point_id: str, target: Target, *, fold: bool = True
-) -> tuple[Call, str]:
-    network = trial.network_of(folder, point_id)
-    channels = data.describe(folder.trial(_BASELINE).read_spec().workload.data).channels
-    return serve(network, target, channels=channels, fold=fold)

@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 
-from trp_search.store import RunFolder
-
 TIMES = "\N{MULTIPLICATION SIGN}"
-
-
-@pytest.fixture
-def run(trained_run: RunFolder, tmp_path: Path) -> RunFolder:
-    """A copy that may be written to."""
-    shutil.copytree(trained_run.path, tmp_path / "run")
-    return RunFolder.open(tmp_path / "run")
 
 
 def test_the_front_is_timed_once_and_shown(trp, run):

@@ -15,7 +15,7 @@ from trp_search.errors import InputError, NothingFoundError
 from trp_search.export.budget import Axis, Budget
 from trp_search.export.choice import Choice, choose, out_of_reach
 from trp_search.records import Point, TestScore
-from trp_search.report.words import percent, points, times
+from trp_search.report.words import clock, percent, points, times
 from trp_search.store import RunFolder
 
 _HIDDEN = {"momentum", "nesterov", "weight_decay", "gamma", "channels_last", "precision"}
@@ -101,15 +101,7 @@ def _show(choice: Choice, budget: Budget, test: TestScore | None, reason: str) -
     )
     found = f"{percent(point.accuracy)} ({point.correct} of {point.images}){drop}"
     low, high = choice.interval
-    timed = [
-        (
-            f"time on {latency.target.name}",
-            f"{1e3 * latency.seconds:#.3g} ms, {times(latency.speedup)} "
-            f"({latency.low:.2f} to {latency.high:.2f})",
-        )
-        for latency in [choice.axis.latencies.get(point.id)]
-        if latency
-    ]
+    latency = choice.axis.latencies.get(point.id)
     tested = f"{percent(test.accuracy)} ({test.correct} of {test.images})" if test else ""
     pairs(
         [
@@ -118,7 +110,7 @@ def _show(choice: Choice, budget: Budget, test: TestScore | None, reason: str) -
             ("test", tested or f"not scored yet: {reason}"),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
-            *timed,
+            *([clock(latency)] if latency else []),
             ("batch norm", point.batch_norm),
         ]
     )

@@ -17,7 +17,7 @@ from trp_search.cli.words import amount, command, here
 from trp_search.errors import InputError
 from trp_search.export.bundle import read_card
 from trp_search.records import Latency, Point
-from trp_search.report.words import percent, times
+from trp_search.report.words import clock, count, milliseconds, percent, times
 from trp_search.store import RunFolder
 
 if TYPE_CHECKING:
@@ -63,18 +63,18 @@ def latency(  # noqa: PLR0913  options of a command
     budget = _seconds(seconds)
     wanted = _given(runtime, device, threads, batch, image_size)
     folder = RunFolder.open(run)
-    from trp_search import latency as clock
+    from trp_search import latency as stopwatch
 
-    where = clock.target_of(folder, target, wanted)
+    where = stopwatch.target_of(folder, target, wanted)
     known = folder.read_latencies().get(target, {})
     if point:
         left = [folder.point(name) for name in dict.fromkeys(point)]
     else:
-        left = [point for point in clock.worth_it(folder) if point.id not in known]
+        left = [point for point in stopwatch.worth_it(folder) if point.id not in known]
     line(_described(where, len(left)), style="bold")
     _warn_of_load()
-    for found in clock.measure(folder, where, left, seconds=budget):
-        line(f"  {found.point}: {_speedup(found)}, {_milliseconds(found)}", style="dim")
+    for found in stopwatch.measure(folder, where, left, seconds=budget):
+        line(f"  {found.point}: {clock(found)[1]}", style="dim")
         known[found.point] = found
     OUT.print(_table(folder, known))
     searched = {point.id for point in folder.read_points() if point.searched}
@@ -123,7 +123,7 @@ def _columns(found: Sequence[Compared]) -> list[str]:
             "multiply-adds": f"{amount(point.macs)} ({times(point.speedup)})",
             "parameters": amount(point.parameters),
             "weights, bytes": f"{one.file_bytes:,}",
-            "a batch": f"{1e3 * one.timing.seconds:#.3g} ms",
+            "a batch": milliseconds(one.timing.seconds),
             "times as fast": f"{times(one.timing.speedup)}",
             "95 % interval": f"{one.timing.low:.2f} to {one.timing.high:.2f}",
         }
@@ -157,8 +157,7 @@ def _given(
 
 
 def _described(target: records.Target, number: int) -> str:
-    cpu = f"{target.threads} thread{'s' if target.threads > 1 else ''}"
-    where = cpu if target.device == "cpu" else "GPU"
+    where = count(target.threads, "thread") if target.device == "cpu" else "GPU"
     return (
         f"Timing {number} networks on {target.name}: {target.runtime}, {where}, "
         f"batch {target.batch}, {target.height} x {target.width} pixels"
@@ -192,13 +191,5 @@ def _row(point: Point, found: Latency) -> list[str]:
         times(point.speedup),
         times(found.speedup),
         f"{found.low:.2f} to {found.high:.2f}",
-        _milliseconds(found),
+        milliseconds(found.seconds),
     ]
-
-
-def _speedup(found: Latency) -> str:
-    return f"{times(found.speedup)} ({found.low:.2f} to {found.high:.2f})"
-
-
-def _milliseconds(found: Latency) -> str:
-    return f"{1e3 * found.seconds:#.3g} ms"

@@ -164,5 +164,5 @@ def limit(folder: RunFolder, budget: Budget, axis: Axis, plain: Point | None) ->
 
 
 def _file_size(folder: RunFolder, point: Point) -> int | None:
-    path = folder.trial(point.trial).point_weights(point.id)
+    path = folder.weights(point)
     return path.stat().st_size if path.exists() else None

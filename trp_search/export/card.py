@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from trp_search.export.bundle import FORMAT, SOURCE, Architecture, Card
 from trp_search.records import Latency, Point, TrialSpec
+from trp_search.report.words import count, milliseconds
 from trp_search.store import RunFolder
 
 _SOFTWARE = ("trp_search", "torch", "torchvision", "safetensors")
@@ -120,12 +121,12 @@ def _shapes(architecture: Architecture) -> list[tuple[str, str]]:
 
 def _latency(latency: Latency) -> tuple[str, str]:
     target = latency.target
-    threads = "1 thread" if target.threads == 1 else f"{target.threads} threads"
+    threads = count(target.threads, "thread")
     where = f"{target.runtime}, {target.device}, {threads}, batch {target.batch}"
     return (
         f"speedup on the clock ({target.name})",
         f"{latency.speedup:.2f}x ({latency.low:.2f} to {latency.high:.2f}), "
-        f"{1e3 * latency.seconds:#.3g} ms: {where}, {latency.machine}",
+        f"{milliseconds(latency.seconds)}: {where}, {latency.machine}",
     )
 
 

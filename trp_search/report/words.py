@@ -147,10 +147,15 @@ def facts(row: Row) -> list[tuple[str, str]]:
     return lines + [("constraint", missed(name, by)) for name, by in row.violations.items()]
 
 
+def milliseconds(seconds: float) -> str:
+    """`0.610 ms`: three digits."""
+    return f"{1e3 * seconds:#.3g} ms"
+
+
 def clock(found: Latency) -> tuple[str, str]:
     """A time: where, and how much of it: `0.61 ms, 1.20x (1.17 to 1.24)`."""
     ends = f"{found.low:.2f} to {found.high:.2f}"
-    text = f"{1e3 * found.seconds:#.3g} ms, {times(found.speedup)} ({ends})"
+    text = f"{milliseconds(found.seconds)}, {times(found.speedup)} ({ends})"
     return f"time on {found.target.name}", text
 
 
