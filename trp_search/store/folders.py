@@ -1,18 +1,12 @@
-"""The run folder: its paths, whole-or-nothing writes and append-only records."""
+"""The run folder and a trial's: where each file is, and what it holds."""
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-
-from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 from trp_search.errors import InputError
 from trp_search.records import (
@@ -23,101 +17,8 @@ from trp_search.records import (
     TestScore,
     TrialResult,
     TrialSpec,
-    from_json,
-    to_json,
 )
-
-T = TypeVar("T")
-
-
-def write_whole(path: Path, data: bytes | str) -> None:
-    """Writes `data` to `path` so that a reader, or a crash, sees all of it or none."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path; what the block writes there becomes `path` if it does not raise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        temporary.chmod(0o644)  # safetensors makes files that only their owner reads
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def append_record(path: Path, record: object) -> None:
-    """Adds one line; a line that an earlier crash left unfinished is cut off first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(size - 1)
-            if file.read(1) != b"\n":
-                file.seek(0)
-                file.truncate(file.read().rfind(b"\n") + 1)
-        file.write(to_json(record).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_records(path: Path, kind: type[T]) -> list[T]:
-    """Every whole line of `path`, in order; an unfinished last line is left out."""
-    records = []
-    for number, line in enumerate((_bytes(path) or b"").split(b"\n")[:-1], start=1):
-        if line:
-            what = f"not a list of {kind.__name__} records: line {number}"
-            records.append(_record(path, kind, line, what=what))
-    return records
-
-
-def _bytes(path: Path) -> bytes | None:
-    """What the file holds, or None where there is none."""
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-
-
-def _record(path: Path, kind: type[T], text: bytes, *, what: str) -> T:
-    try:
-        return from_json(kind, text)
-    except ValueError as error:
-        raise InputError(f"{path}: {what}: {_first(error)}") from None
-
-
-def _first(error: ValueError) -> str:
-    if not isinstance(error, ValidationError):
-        return " ".join(str(error).split())[:160]
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}" if place else first["msg"]
-
-
-@contextmanager
-def exclusive(path: Path, *, wait_seconds: float, holder: str) -> Iterator[None]:
-    """Holds the lock file `path`; raises InputError when another process keeps it."""
-    lock = FileLock(path, timeout=wait_seconds)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"{path.parent}: {holder}") from None
-    except NotImplementedError:
-        raise InputError(f"{path.parent}: its file system has no locks; use another") from None
-    except OSError as error:
-        raise InputError(f"{path.parent}: cannot be locked: {error.strerror or error}") from None
-    try:
-        yield
-    finally:
-        lock.release()
+from trp_search.store.files import append_record, read_record, read_records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,17 +54,14 @@ class TrialFolder:
 
     def read_spec(self) -> TrialSpec:
         """What the trial was; raises InputError when that cannot be read."""
-        text = _bytes(self.spec)
-        if text is None:
+        spec = read_record(self.spec, TrialSpec, what="not a trial's settings")
+        if spec is None:
             raise InputError(f"{self.spec}: cannot be read: {os.strerror(errno.ENOENT)}")
-        return _record(self.spec, TrialSpec, text, what="not a trial's settings")
+        return spec
 
     def read_result(self) -> TrialResult | None:
         """How the trial ended, or None while it has not; InputError when that cannot be read."""
-        text = _bytes(self.result)
-        if text is None:
-            return None
-        return _record(self.result, TrialResult, text, what="is not a trial's result")
+        return read_record(self.result, TrialResult, what="is not a trial's result")
 
     def read_epochs(self) -> list[EpochReport]:
         """One report per epoch; of an epoch that ran twice (resumed), the second."""

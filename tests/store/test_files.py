@@ -89,34 +89,6 @@ def test_a_lock_is_refused_while_another_process_holds_it_and_free_once_that_is_
         assert path.exists()
 
 
-def test_an_occupied_folder_is_refused_and_left_alone(tmp_path):
-    (tmp_path / "mine").write_text("precious")
-    with pytest.raises(InputError, match="already holds something"):
-        RunFolder.create(tmp_path)
-    assert (tmp_path / "mine").read_text() == "precious"
-
-
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no such run folder"):
-        RunFolder.open(tmp_path / "absent")
-    with pytest.raises(InputError, match=r"not a run folder \(it has no search\.yaml\)"):
-        RunFolder.open(tmp_path)
-
-
-def test_an_epoch_that_ran_twice_counts_once_as_it_ran_last(tmp_path):
-    folder = RunFolder.create(tmp_path / "run").trial("1")
-    for one in (report(1), report(2, 0.1), report(2, 0.7), report(3)):
-        append_record(folder.epochs, one)
-    assert [r.accuracy for r in folder.read_epochs()] == [0.5, 0.7, 0.5]
-
-
-def test_trials_are_listed_by_number(tmp_path):
-    run = RunFolder.create(tmp_path / "run")
-    for name in ("10", "9", "baseline", "9r1"):
-        run.trial(name).path.mkdir(parents=True)
-    assert run.trial_names() == ["baseline", "9", "9r1", "10"]
-
-
 def test_a_damaged_line_names_its_number_and_the_key(tmp_path):
     path = tmp_path / "epochs.jsonl"
     append_record(path, report(1))
@@ -137,15 +109,6 @@ def test_what_cannot_be_read_names_the_file(tmp_path):
         path.mkdir(parents=True)
         with pytest.raises(InputError, match=rf"{path.name}: cannot be read: Is a directory"):
             read()
-
-
-def test_a_damaged_result_names_the_file_and_the_key(tmp_path):
-    trial = RunFolder.create(tmp_path / "run").trial("1")
-    write_whole(trial.result, '{"trial": "1"}')
-    with pytest.raises(
-        InputError, match=r"result\.json: is not a trial's result: points: Field req"
-    ):
-        trial.read_result()
 
 
 @pytest.mark.parametrize(
@@ -169,11 +132,3 @@ def test_a_point_without_cost_is_refused(tmp_path):
     run.points.write_text('{"macs": 0, "dense_macs": 0}\n')
     with pytest.raises(InputError, match=r"points\.jsonl: not a list of Point records: line 1: "):
         run.read_points()
-
-
-def test_points_are_added_once(tmp_path, make_point):
-    run = RunFolder.create(tmp_path / "run")
-    one, two = make_point("0", correct=190, speedup=2.0), make_point("1", correct=180, speedup=3.0)
-    run.add_points([one])
-    run.add_points([one, two])
-    assert run.read_points() == [one, two]

@@ -1,0 +1,22 @@
+"""What a run keeps on disk."""
+
+from trp_search.store.files import (
+    append_record,
+    exclusive,
+    read_record,
+    read_records,
+    replacing,
+    write_whole,
+)
+from trp_search.store.folders import RunFolder, TrialFolder
+
+__all__ = [
+    "RunFolder",
+    "TrialFolder",
+    "append_record",
+    "exclusive",
+    "read_record",
+    "read_records",
+    "replacing",
+    "write_whole",
+]

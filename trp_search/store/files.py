@@ -1,0 +1,114 @@
+"""Files that are whole or not there: replacing, appending, reading, locking."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from trp_search.errors import InputError
+from trp_search.records import from_json, to_json
+
+T = TypeVar("T")
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Writes `data` to `path` so that a reader, or a crash, sees all of it or none."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path; what the block writes there becomes `path` if it does not raise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        temporary.chmod(0o644)  # safetensors makes files that only their owner reads
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def append_record(path: Path, record: object) -> None:
+    """Adds one line; a line that an earlier crash left unfinished is cut off first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(to_json(record).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_records(path: Path, kind: type[T]) -> list[T]:
+    """Every whole line of `path`, in order; an unfinished last line is left out."""
+    records = []
+    for number, line in enumerate((_bytes(path) or b"").split(b"\n")[:-1], start=1):
+        if line:
+            what = f"not a list of {kind.__name__} records: line {number}"
+            records.append(_record(path, kind, line, what=what))
+    return records
+
+
+def read_record(path: Path, kind: type[T], *, what: str) -> T | None:
+    """The one record that a file holds, or None where there is no file."""
+    text = _bytes(path)
+    return None if text is None else _record(path, kind, text, what=what)
+
+
+def _bytes(path: Path) -> bytes | None:
+    """What the file holds, or None where there is none."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _record(path: Path, kind: type[T], text: bytes, *, what: str) -> T:
+    try:
+        return from_json(kind, text)
+    except ValueError as error:
+        raise InputError(f"{path}: {what}: {_first(error)}") from None
+
+
+def _first(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return " ".join(str(error).split())[:160]
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else first["msg"]
+
+
+@contextmanager
+def exclusive(path: Path, *, wait_seconds: float, holder: str) -> Iterator[None]:
+    """Holds the lock file `path`; raises InputError when another process keeps it."""
+    lock = FileLock(path, timeout=wait_seconds)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{path.parent}: {holder}") from None
+    except NotImplementedError:
+        raise InputError(f"{path.parent}: its file system has no locks; use another") from None
+    except OSError as error:
+        raise InputError(f"{path.parent}: cannot be locked: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        lock.release()
