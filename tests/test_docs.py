@@ -6,10 +6,13 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import jsonschema
+import kubernetes_validate
 import pytest
+import ray
 import yaml
-from jsonschema import ValidationError
 from ray.autoscaler._private.util import prepare_config, validate_config
 from typer.main import get_command
 
@@ -18,6 +21,61 @@ from trp_search.cli.app import app
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*") if p.is_file())]
 CLUSTER = ROOT / "docs" / "cluster"
+
+
+def _only(needed: str = "", **properties: object) -> dict[str, object]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": needed.split(),
+        "additionalProperties": False,
+    }
+
+
+WORDS = {"type": "string", "minLength": 1}
+NUMBER = {"type": "integer", "minimum": 0}
+SWITCH = {"type": "boolean"}
+TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+GROUP: dict[str, object] = {
+    "rayStartParams": TEXTS,
+    "template": _only("spec", metadata={"type": "object"}, spec={"type": "object"}),
+}
+# the keys that KubeRay's ray.io/v1 knows of those that a search has a use for; pods are checked
+# against Kubernetes's own schema
+RAY_JOB = _only(
+    "apiVersion kind metadata spec",
+    apiVersion={"const": "ray.io/v1"},
+    kind={"const": "RayJob"},
+    metadata={"type": "object", "required": ["name"]},
+    spec=_only(
+        "entrypoint rayClusterSpec",
+        entrypoint=WORDS,
+        shutdownAfterJobFinishes=SWITCH,
+        ttlSecondsAfterFinished=NUMBER,
+        activeDeadlineSeconds=NUMBER,
+        backoffLimit=NUMBER,
+        submissionMode={"enum": ["K8sJobMode", "HTTPMode", "InteractiveMode"]},
+        runtimeEnvYAML=WORDS,
+        rayClusterSpec=_only(
+            "headGroupSpec rayVersion",  # authOptions need the version
+            rayVersion=WORDS,
+            authOptions=_only("mode", mode={"enum": ["token", "disabled"]}),
+            headGroupSpec=_only("rayStartParams template", **GROUP),
+            workerGroupSpecs={
+                "type": "array",
+                "items": _only(
+                    "groupName minReplicas maxReplicas rayStartParams template",
+                    groupName=WORDS,
+                    replicas=NUMBER,
+                    minReplicas=NUMBER,
+                    maxReplicas=NUMBER,
+                    numOfHosts=NUMBER,
+                    **GROUP,
+                ),
+            },
+        ),
+    ),
+)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -43,7 +101,7 @@ def test_files_that_documents_name_are_there():
 def test_ray_up_accepts_its_file():
     config = yaml.safe_load((CLUSTER / "ray-up.yaml").read_text())
     validate_config(prepare_config(config))
-    with pytest.raises(ValidationError, match="was unexpected"):
+    with pytest.raises(jsonschema.ValidationError, match="was unexpected"):
         validate_config(prepare_config(config | {"workers": 3}))
 
 
@@ -56,18 +114,33 @@ def test_the_slurm_script_is_a_script():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_kubernetes_job_keeps_to_its_schema():
+    job = yaml.safe_load((CLUSTER / "kuberay.yaml").read_text())
+    jsonschema.validate(job, RAY_JOB)
+    assert job["spec"]["rayClusterSpec"]["rayVersion"] == ray.__version__
+    for group in _groups(job):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, **group["template"]}
+        kubernetes_validate.validate(pod, "1.37.0", strict=True)
+        pod["spec"]["containers"][0]["memory"] = "16Gi"
+        with pytest.raises(kubernetes_validate.ValidationError, match="'memory' was unexpected"):
+            kubernetes_validate.validate(pod, "1.37.0", strict=True)
+    job["spec"]["rayClusterSpec"]["workers"] = 4
+    with pytest.raises(jsonschema.ValidationError, match="'workers' was unexpected"):
+        jsonschema.validate(job, RAY_JOB)
+
+
+def _groups(job: dict[str, Any]) -> list[dict[str, Any]]:
+    cluster = job["spec"]["rayClusterSpec"]
+    return [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+
+
 def test_every_pod_of_the_kubernetes_job_sees_the_runs():
     job = yaml.safe_load((CLUSTER / "kuberay.yaml").read_text())
-    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
-    cluster = job["spec"]["rayClusterSpec"]
-    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
-    assert len(groups) == 2
-    for group in groups:
+    assert len(_groups(job)) == 2
+    for group in _groups(job):
         pod = group["template"]["spec"]
         volumes = {volume["name"]: volume["persistentVolumeClaim"] for volume in pod["volumes"]}
         for container in pod["containers"]:
-            assert container["image"]
-            assert container["resources"]["requests"]
             paths = {m["mountPath"]: volumes[m["name"]] for m in container["volumeMounts"]}
             assert paths == {"/shared": {"claimName": "trp-search"}}
     out = job["spec"]["entrypoint"].partition("--out ")[2].split()[0]
