@@ -3,22 +3,56 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import trp_search
 from trp_search.cli import main
 from trp_search.space import load_space
+from trp_search.store import RunFolder
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+COMMANDS = [
+    shlex.split(line, comments=True)[1:]
+    for text in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    for line in text.splitlines()
+]
+QUICK = {"latency": ["--seconds", "0.05"], "compare": ["--seconds", "0.05"]}
 
 
 def block(language: str, *, holding: str) -> str:
     found = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
     return next(text for text in found if holding in text)
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The README's folder: its module, its search space made short, pictures of two colours."""
+    (tmp_path / "mine.py").write_text(block("python", holding="MaxPool2d"))
+    space = block("yaml", holding="workload")
+    for long, short in {"epochs: 30": "epochs: 3", "epochs: 4": "epochs: 1"}.items():
+        assert long in space
+        space = space.replace(long, short)
+    short = space.replace("trials: 40", "trials: 2").replace("batch_size: 128", "batch_size: 16")
+    (tmp_path / "mine.yaml").write_text(short)
+    generator = torch.Generator().manual_seed(0)
+    for part, number in {"train": 60, "test": 20}.items():
+        for channel, name in enumerate(("red", "green")):
+            folder = tmp_path / "pictures" / part / name
+            folder.mkdir(parents=True)
+            for index in range(number):
+                pixels = torch.randint(160, (32, 32, 3), generator=generator, dtype=torch.uint8)
+                pixels[..., channel] += 90
+                Image.fromarray(pixels.numpy()).save(folder / f"{index}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def test_every_public_name_is_there_and_no_other():
@@ -38,14 +72,39 @@ def test_every_command_is_in_the_readme(capsys: pytest.CaptureFixture[str]):
     main([])
     listed = re.findall(r"^  (\w+)  +\w", capsys.readouterr().out.partition("Commands:")[2], re.M)
     assert len(listed) == 15
-    for name in listed:
-        assert f"| `{name} " in README
+    assert {words[0] for words in COMMANDS} == set(listed)
 
 
-def test_the_search_space_loads(tmp_path: Path):
-    path = tmp_path / "space.yaml"
-    path.write_text(block("yaml", holding="workload"))
-    assert load_space(path).trials == 40
+def test_the_search_space_is_long_enough_for_a_network(mine: Path):
+    (mine / "long.yaml").write_text(block("yaml", holding="workload"))
+    assert load_space(mine / "long.yaml").trials == 40
+
+
+def test_the_keys_that_act_only_where_given_are_keys(mine: Path):
+    (mine / "more.yaml").write_text(
+        block("yaml", holding="workload") + block("yaml", holding="rungs")
+    )
+    space = load_space(mine / "more.yaml")
+    assert (space.keep, space.curve.tell) == ("front", True)
+
+
+def test_every_command_does_what_it_says(mine: Path, capsys: pytest.CaptureFixture[str]):
+    for words in COMMANDS:
+        if "POINT" in words:
+            points = RunFolder.open(mine / "runs/mine").read_points()
+            words[words.index("POINT")] = next(point.id for point in points if point.searched)
+        if words[0] == "resume":
+            words[words.index("--trials") + 1] = "3"
+        code = main([*words, *QUICK.get(words[0], [])])
+        shown = capsys.readouterr()
+        assert code == 0, f"{words}: {shown.err}"
+        assert shown.out
+    assert (mine / "runs/mine/report.html").stat().st_size > 1e6
+    bundles = {path.name for path in (mine / "models").iterdir()}
+    assert bundles == {"mine-2x", "plain", "full", "quick"}
+    assert {"network.onnx", "network.pt2"} < {
+        path.name for path in (mine / "models/mine-2x").iterdir()
+    }
 
 
 def test_the_training_loop_trains_and_cuts(capsys: pytest.CaptureFixture[str]):

@@ -107,3 +107,17 @@ def test_what_the_other_search_named_otherwise_is_translated(tmp_path):
     setting = first.setting_of(space, spec)
     assert setting["nuclear_weight_per_step"] == pytest.approx(5e-5)
     assert list(first.problems(space, setting)) == []
+
+
+def test_a_weight_that_never_acted_is_left_to_be_proposed(tmp_path):
+    """Without truncations the term acts only where it acts at every step."""
+    never = {"scheme": "channel", "energy_channel": 0.9, "period": "never", "epochs": 4}
+    never |= {"nuclear_weight_per_step": 1e-4, "nesterov": True}
+    space = loaded(tmp_path, SPACE)
+    setting = first.setting_of(space, space.trial_spec(never, name="7", repeat=0))
+    assert "nuclear_weight_per_step" not in setting
+    assert list(first.problems(space, setting)) == []
+
+    space = loaded(tmp_path, SPACE.replace("start: scratch", "nuclear_every_step: true"))
+    setting = first.setting_of(space, space.trial_spec(never, name="7", repeat=0))
+    assert setting["nuclear_weight_per_step"] == 1e-4

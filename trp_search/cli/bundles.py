@@ -84,8 +84,10 @@ def export_bundle(
             *file_rows(card),
         ]
     )
-    own = ", network=..." if ":" in card.workload.network.name else ""
-    following([f'network = trp_search.load("{bundle}"{own})', command("evaluate", bundle)])
+    name = card.workload.network.name
+    given, option = (", network=...", ["--network", name]) if ":" in name else ("", [])
+    again = command("evaluate", bundle, *option)
+    following([f'network = trp_search.load("{bundle}"{given})', again])
     missing = [FORMATS[name].file for name in formats if FORMATS[name].file in card.not_written]
     if missing:
         raise TrpSearchError(f"the bundle is there without {', '.join(missing)}")

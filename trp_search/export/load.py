@@ -49,7 +49,7 @@ def _plain(bundle: Path, architecture: Architecture) -> nn.Module:
     if ":" in spec.name:
         raise InputError(
             f"{path}: network.name: {spec.name!r} is code that a bundle may not have imported; "
-            f"build the plain network yourself and pass it as network="
+            "build the plain network yourself and pass it as network= or --network"
         )
     sizes = _sizes(present(bundle, WEIGHTS))
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from trp_search.records import TrialSpec
+from trp_search.records import Pruning, TrialSpec
 from trp_search.space import entries
 from trp_search.space.entries import ByScheme, Parameter, Value
 from trp_search.space.model import SearchSpace
@@ -93,15 +93,22 @@ def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
     shared = ("spread", "multiple", "calibration_images", "reestimate_batch_norm")
     found |= {name: getattr(spec.cuts[0], name) for name in (*shared, "batch_norm_images")}
     found["period"] = "never" if pruning.period is None else pruning.period
-    varying = {p.name.removesuffix(f"_{p.scheme}") for p in space.parameters()}
-    own = {
+    found |= _nuclear(pruning)
+    varying = {p.name.removesuffix(f"_{p.scheme}") for p in space.parameters()} | {"scheme"}
+    return {
         name: value
         for name, value in found.items()
-        if name in varying | {"scheme", "nuclear_weight"}
-        and isinstance(value, bool | int | float | str)
+        if name in varying and isinstance(value, bool | int | float | str)
     }
-    kept = _per_step(space, own)
-    return {name: value for name, value in kept.items() if name in varying | {"scheme"}}
+
+
+def _nuclear(pruning: Pruning) -> dict[str, float | None]:
+    """The weight as either entry has it; not known where the term never acted."""
+    every = 1 if pruning.nuclear_every_step else pruning.period
+    if every is None:
+        return {"nuclear_weight": None}
+    weight = pruning.nuclear_weight
+    return {"nuclear_weight": weight, "nuclear_weight_per_step": weight / every}
 
 
 def _per_step(space: SearchSpace, setting: Mapping[str, Value]) -> dict[str, Value]:
