@@ -226,7 +226,7 @@ def _control(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
 def rows(folder: RunFolder, reference: float) -> Iterator[dict[str, object]]:
     """What validation chooses after each share of the epochs, and its accuracy on test."""
     points = folder.read_points()
-    names = trials_of(folder)
+    names, plain = trials_of(folder), folder.trial(BASELINE).read_epochs()
     epochs = np.cumsum([len(folder.trial(name).read_epochs()) for name in names])
     for share in SHARES if names else (1.0,):
         ended = int((epochs <= share * EPOCHS).sum())
@@ -235,7 +235,7 @@ def rows(folder: RunFolder, reference: float) -> Iterator[dict[str, object]]:
         pool = found or [p for p in points if p.role == "control"]
         yield {
             "share": round(share, 3),
-            "epochs": int(epochs[ended - 1]) if ended else 0,
+            "epochs": int(epochs[ended - 1]) if ended else len(plain),
             "trials": ended,
             "seconds": round(seconds(folder, names[:ended] or [BASELINE])),
             "plain": reference,

@@ -29,11 +29,19 @@ COLOURS = {
     "asha": "#00798c",
     "plain": "#6b6b6b",
     "longer": "#c9a227",
+    "scratch": "#8d5a97",
+    "energies": "#e07a3f",
+    "halving": "#4c956c",
+    "told": "#b07d9c",
 }
 
 
 def differences(table: pd.DataFrame, against: str) -> Iterator[dict[str, object]]:
-    """Each arm against another on the same seeds: the mean difference and its 95 % interval."""
+    """Each arm against another on the same seeds: the mean difference and its 95 % interval.
+
+    A cell with fewer seeds than there are, because a front does not reach that far, says so.
+    """
+    seeds = table.index.get_level_values("seed").nunique()
     for arm in _ordered(table):
         row: dict[str, object] = {"arm": arm}
         for measure in MEASURES:
@@ -42,8 +50,8 @@ def differences(table: pd.DataFrame, against: str) -> Iterator[dict[str, object]
             scale = 1 if measure == "hypervolume" else 100
             half = stats.sem(gain) * stats.t.ppf(0.975, len(gain) - 1) if len(gain) > 1 else None
             spread = "" if half is None else f" ± {scale * half:.{_digits(measure)}f}"
+            spread += f" ({len(gain)} seeds)" if len(gain) < seeds else ""
             row[measure] = f"{scale * gain.mean():+.{_digits(measure)}f}{spread}"
-        row["seeds"] = len(gain)
         if arm != against:
             yield row
 
@@ -85,8 +93,9 @@ def _digits(measure: str) -> int:
 
 
 def _ordered(table: pd.DataFrame) -> list[str]:
-    known = set(table.index.get_level_values("arm"))
-    return [arm for arm in (*ARMS, *CONTROLS) if arm in known]
+    found = list(dict.fromkeys(table.index.get_level_values("arm")))
+    known = [arm for arm in (*ARMS, *CONTROLS) if arm in found]
+    return known + [arm for arm in found if arm not in known]
 
 
 def markdown(rows: Sequence[dict[str, object]]) -> str:
@@ -144,15 +153,14 @@ def main() -> None:
     every = pd.read_csv(place / FRONT).set_index(["arm", "seed", "share"])
     table = every.xs(1.0, level="share")
     print(markdown(list(means(table))))
-    for against in ("tpe", "default", "plain"):
+    for against in ("tpe", "default", "plain", "longer"):
         if against in table.index.get_level_values("arm"):
             print(f"\nAgainst {against}, points and hypervolume, paired by seed, 95 % interval\n")
             print(markdown(list(differences(table, against))))
     print(f"\n{reached(every)}")
-    cuts = pd.read_csv(place / CUTS)
-    print("\nWhat acts at the cut, the default's networks scored again, means over seeds\n")
-    parts = cuts.groupby("part", sort=False)[MEASURES].mean().round(4).reset_index()
-    print(markdown(parts.to_dict("records")))
+    cuts = pd.read_csv(place / CUTS).drop(columns="arm").rename(columns={"part": "arm"})
+    print("\nThe default's networks cut otherwise, against the cuts as they are\n")
+    print(markdown(list(differences(cuts.set_index(["arm", "seed"]), "as it is"))))
     write_whole(place / "index.html", page(every))
 
 

@@ -112,13 +112,31 @@ def test_a_resumed_trial_gives_what_an_uninterrupted_one_gives_bit_for_bit(tmp_p
         next(started)
     started.close()  # as a kill would leave it: a checkpoint and no result
     reports, result = run(parts, spec())
-    assert len(reports) == 3 - epochs_before
+    again = list(range(epochs_before, 4))
+    assert [report.epoch for report in reports] == again, "it says where it stood"
     assert without_time(result) == without_time(expected)
     for path in ("weights", "epochs"):
         assert getattr(whole.trial("0"), path).exists()
     assert whole.trial("0").weights.read_bytes() == parts.trial("0").weights.read_bytes()
     losses = [[r.loss for r in f.trial("0").read_epochs()] for f in (whole, parts)]
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("moment", ["append_record", "save_checkpoint"])
+def test_no_rung_is_lost_whenever_a_trial_is_killed(folder, monkeypatch, moment):
+    where = "trp_search.trial" if moment == "append_record" else "trp_search.training.loop"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{where}.{moment}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, spec(rungs=(1, 2)))
+    reports, _ = run(folder, spec(rungs=(1, 2)))
+    assert [report.epoch for report in reports] == [1, 2, 3]
+    kept = folder.trial("0").read_epochs()
+    assert [report.standing is not None for report in kept] == [True, True, False]
+
+
+def killed(*_):
+    raise KeyboardInterrupt
 
 
 def test_never_without_a_nuclear_term_is_plain_training_bit_for_bit(tmp_path):

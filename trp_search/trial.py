@@ -44,7 +44,8 @@ def run(spec: TrialSpec, folder: RunFolder) -> Iterator[EpochReport | TrialResul
     """Trains and scores; yields a report per epoch and, last, the result.
 
     Everything is kept under the trial's folder: a trial that was killed goes on from its last
-    checkpoint, a finished one yields its result at once. What goes wrong inside is a result too.
+    checkpoint and says again where it stood, a finished one yields its result at once. What goes
+    wrong inside is a result too.
     """
     place = folder.trial(spec.name)
     result = place.read_result()
@@ -79,12 +80,17 @@ def _train_and_score(
     network = _start(spec, folder)
     dense = cost_of(network, splits)
     if spec.training is not None:
-        for report in train(network, _job(spec, spec.training, place, splits)):
+
+        def note(report: EpochReport) -> EpochReport:
             at_rung = report.epoch in spec.rungs
             standing = _standing(network, splits, spec, dense) if at_rung else None
             told = dataclasses.replace(report, standing=standing)
             append_record(place.epochs, told)
-            yield told
+            return told
+
+        if place.checkpoint.exists():
+            yield from place.read_epochs()[-1:]  # whoever judges may not have heard of it
+        yield from train(network, _job(spec, spec.training, place, splits), note=note)
     seconds = sum((report.seconds for report in place.read_epochs()), 0.0)
     save_weights(place.weights, network)
     origin = Origin(spec=spec, dense=dense, seconds=seconds)

@@ -13,11 +13,19 @@ from hypothesis import strategies as st
 
 from trp_search.objectives import OBJECTIVES, Objective
 from trp_search.pareto import nondominated
-from trp_search.records import EpochReport, Standing
-from trp_search.search.halving import Halving
-from trp_search.space import Rungs
+from trp_search.records import EpochReport, Standing, TrialResult, to_json
+from trp_search.search.halving import Halving, halving_of
+from trp_search.space import Rungs, load_space
+from trp_search.store import RunFolder, append_record, write_whole
 
 EPOCHS = 9
+SPACE = """\
+workload: {network: small_resnet, data: digits}
+training: {epochs: 9}
+space: {scheme: [channel, spatial]}
+rungs: {first: 1}
+trials: 5
+"""
 BOTH = [OBJECTIVES["accuracy"], OBJECTIVES["speedup"]]
 
 
@@ -189,6 +197,19 @@ def test_a_restart_decides_as_if_it_had_not_been(seed: int, share: float):
     }
     before = {(int(told.trial), told.epoch) for told in whole.reports[:cut]}
     assert later == set(whole.stopped.items()) - before
+
+
+def test_a_report_that_nobody_judged_before_the_driver_died_is_judged(tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+    folder = RunFolder.create(tmp_path / "run")
+    good, bad = Made(0.9, 3.0, 1.0), Made(0.1, 1.0, 1.0)
+    for name in range(5):
+        place = folder.trial(str(name))
+        append_record(place.epochs, (bad if name == 4 else good).report(name, 1))
+        if name != 4:
+            write_whole(place.result, to_json(TrialResult(trial=str(name), points=())))
+    halving = halving_of(load_space(tmp_path / "space.yaml"), folder)
+    assert halving.judge(bad.report(4, 1)) == "behind after epoch 1 of 9"
 
 
 def test_fewer_parameters_are_better():

@@ -16,12 +16,11 @@ from ray.tune.experiment import Trial
 
 from trp_search import report
 from trp_search.errors import InputError, SearchError
-from trp_search.objectives import OBJECTIVES
 from trp_search.records import EpochReport, Point, TrialResult
 from trp_search.search import cluster
 from trp_search.search.environment import write_environment
 from trp_search.search.events import Epoch, Event, Finished, Stage, Started
-from trp_search.search.halving import Halving
+from trp_search.search.halving import halving_of
 from trp_search.search.keeping import Keeper
 from trp_search.search.names import BASELINE, number_of
 from trp_search.search.page import RunningPage
@@ -130,7 +129,7 @@ class _Search:
         self._concurrency = concurrency
         self._tell = on_event
         self._page = RunningPage(folder, on_error=self._page_failed)
-        self._halving = _halving(space, folder)
+        self._halving = halving_of(space, folder)
         self._stopped: dict[str, str] = {}
         self._ended = False
         self._proposer = Proposer(
@@ -265,16 +264,6 @@ class _Search:
         if proposer.stop_reason is not None:
             raise SearchError(proposer.stop_reason)
         self._page.refresh()
-
-
-def _halving(space: SearchSpace, folder: RunFolder) -> Halving | None:
-    """Who stops at the rungs; it knows what the trials of an earlier process reported."""
-    if space.rungs is None:
-        return None
-    names = folder.trial_names()
-    reports = (report for name in names for report in folder.trial(name).read_epochs())
-    compared = [OBJECTIVES[name] for name in space.rungs.by or space.objectives]
-    return Halving(space.rungs, compared, reports=reports)
 
 
 def _directory(trial: Trial) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from trp_search import pareto
-from trp_search.objectives import Objective
+from trp_search.objectives import OBJECTIVES, Objective
 from trp_search.records import EpochReport
-from trp_search.space import Rungs
+from trp_search.space import Rungs, SearchSpace
+from trp_search.store import RunFolder
 
 
 class Halving:
@@ -60,3 +61,19 @@ class Halving:
             return False
         reached[report.trial] = [o.sign * o.read(report.standing) for o in self._objectives]
         return True
+
+
+def halving_of(space: SearchSpace, folder: RunFolder) -> Halving | None:
+    """Who stops at the rungs; it knows what the trials of an earlier process reported.
+
+    A trial that is still open says its last epoch again and is judged then: the earlier process
+    may have ended before it did.
+    """
+    if space.rungs is None:
+        return None
+    reports = []
+    for place in map(folder.trial, folder.trial_names()):
+        known = place.read_epochs()
+        reports += known if place.result.exists() else known[:-1]
+    compared = [OBJECTIVES[name] for name in space.rungs.by or space.objectives]
+    return Halving(space.rungs, compared, reports=reports)

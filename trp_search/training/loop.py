@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +38,16 @@ class Job:
     device: str
 
 
-def train(network: nn.Module, job: Job) -> Iterator[EpochReport]:
+Note = Callable[[EpochReport], EpochReport]
+
+
+def train(
+    network: nn.Module, job: Job, *, note: Note = lambda report: report
+) -> Iterator[EpochReport]:
     """Trains `network` in place, from its checkpoint when there is one.
+
+    Each report is what `note` makes of it. The checkpoint is written after that: an epoch that the
+    checkpoint holds was noted, whenever the training is killed.
 
     Every random draw is a function of (seed, epoch), so a training that was killed and resumed
     gives the weights of one that was not, bit for bit on a CPU.
@@ -47,14 +55,15 @@ def train(network: nn.Module, job: Job) -> Iterator[EpochReport]:
     Raises:
         DivergedError: the loss or a weight is not finite.
     """
-    loop = _Loop(network, job)
+    loop = _Loop(network, job, note)
     while loop.progress.epoch < job.training.epochs:
         yield loop.epoch()
 
 
 class _Loop:
-    def __init__(self, network: nn.Module, job: Job) -> None:
+    def __init__(self, network: nn.Module, job: Job, note: Note) -> None:
         settings = job.training
+        self.note = note
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.network = network.to(device=job.device, memory_format=layout)  # type: ignore[call-overload]
         self.job = job
@@ -86,16 +95,19 @@ class _Loop:
             iteration=done.iteration + steps,
             seconds=done.seconds + seconds,
         )
-        save_checkpoint(job.checkpoint, self.network, self.optimizer, self.progress)
-        return EpochReport(
-            trial=job.name,
-            epoch=self.progress.epoch,
-            epochs=job.training.epochs,
-            loss=loss,
-            accuracy=result.accuracy,
-            learning_rate=float(self.optimizer.param_groups[0]["lr"]),
-            seconds=seconds,
+        report = self.note(
+            EpochReport(
+                trial=job.name,
+                epoch=self.progress.epoch,
+                epochs=job.training.epochs,
+                loss=loss,
+                accuracy=result.accuracy,
+                learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+                seconds=seconds,
+            )
         )
+        save_checkpoint(job.checkpoint, self.network, self.optimizer, self.progress)
+        return report
 
     def _pass(self, done: Progress) -> tuple[float | None, int]:
         """Mean loss, None when not finite, and the number of steps."""
