@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol, runtime_checkable
 
 _NORMAL_95 = 1.959964
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A score: how many of `images` were classified correctly."""
+
+    @property
+    def correct(self) -> int:
+        """Images classified correctly."""
+
+    @property
+    def images(self) -> int:
+        """Images scored."""
+
+    @property
+    def accuracy(self) -> float:
+        """Their share."""
 
 
 def wilson(correct: int, images: int) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from trp_search.records import TestScore, to_json
 from trp_search.store import append_record
@@ -12,11 +13,9 @@ def test_the_choice_is_told_with_both_accuracies_named(trp, sample_run):
     ended = trp("select", sample_run.path, "--speedup", "2")
     assert (ended.code, ended.err) == (0, "")
     assert "Most accurate on validation: point 7, 2.08\N{MULTIPLICATION SIGN}" in ended.out
-    assert (
-        "validation     96.5 % (193 of 200), \N{MINUS SIGN}0.5 points against the plain network"
-        in ended.out
-    )
-    assert "test           95.0 % (190 of 200)" in ended.out
+    assert "validation     96.5 % (193 of 200; 95 % interval 93.0 to 98.3 %)" in ended.out
+    assert "against plain  \N{MINUS SIGN}0.5 points" in ended.out
+    assert "test           95.0 % (190 of 200; 95 % interval 91.0 to 97.3 %)" in ended.out
     assert "multiply-adds  961,998 of 2,000,000" in ended.out
     assert "nuclear_weight" in ended.out
     assert "--point 7 --out models/sample-run-2.08x" in ended.out
@@ -30,6 +29,9 @@ def test_json_has_the_same_for_programs(trp, sample_run):
     assert (values["validation_correct"], values["validation_images"]) == (193, 200)
     assert (values["test_correct"], values["test_images"]) == (190, 200)
     assert values["settings"]["scheme"] == "spatial"
+    assert values["smaller"]["times"] > values["times"]
+    assert values["smaller"]["validation_drop"] > 0
+    assert values["test_interval"][0] < values["test_accuracy"] < values["test_interval"][1]
 
 
 def test_a_budget_out_of_reach_shows_the_nearest_and_ends_with_one(trp, sample_run):
@@ -45,6 +47,11 @@ def test_json_of_a_budget_out_of_reach_says_so(trp, sample_run):
     ended = trp("select", sample_run.path, "--speedup", "9", "--json")
     assert ended.code == 1
     assert json.loads(ended.out)["reached"] is False
+
+
+def test_the_end_of_the_front_is_said(trp, sample_run):
+    ended = trp("select", sample_run.path, "--speedup", "3.3")
+    assert re.search(r"smaller +none: the front ends here", ended.out)
 
 
 def test_a_speedup_below_one_is_refused(trp, sample_run):
@@ -79,4 +86,4 @@ def test_a_test_score_made_earlier_is_used(trp, sample_run):
     score = TestScore(point="17", accuracy=0.925, correct=185, images=200)
     sample_run.tests.write_text(to_json(score) + "\n")
     ended = trp("select", sample_run.path, "--speedup", "2.3")
-    assert "test           92.5 % (185 of 200)" in ended.out
+    assert "test           92.5 % (185 of 200;" in ended.out

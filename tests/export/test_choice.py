@@ -9,7 +9,7 @@ import pytest
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.export.budget import Budget
 from trp_search.export.choice import choose, select
-from trp_search.records import Latency, Point
+from trp_search.records import Latency, Point, Repeat
 from trp_search.store import RunFolder, append_record
 
 MakePoint = Callable[..., Point]
@@ -166,6 +166,22 @@ def test_parameters_and_bytes_limit_what_is_stored(run_of, make_point):
     assert select(run, bytes=3999).point.id == "3"
     with pytest.raises(NothingFoundError, match="no point has at most 999 bytes"):
         select(run, bytes=999)
+
+
+def test_bytes_are_not_known_where_no_weights_are(run_of):
+    with pytest.raises(InputError, match="no weights are here"):
+        select(run_of(*ROWS), bytes=10**9)
+
+
+def test_what_other_seeds_came_to_stands_with_the_choice(run_of):
+    run = run_of(*ROWS)
+    assert select(run, speedup=2.0).repeats == ()
+    point = select(run, speedup=2.0).point
+    again = Repeat(
+        point=point.id, trial="c", accuracy=0.9, correct=90, images=100, speedup=point.speedup
+    )
+    append_record(run.repeats, again)
+    assert list(select(run, speedup=2.0).repeats) == [again]
 
 
 def test_neighbours_and_half_a_step_are_those_of_the_front(run_of):

@@ -10,6 +10,7 @@ import pytest
 
 from trp_search.cli import main
 from trp_search.errors import InputError
+from trp_search.export import compare as side_by_side
 from trp_search.export.bundle import read_architecture, read_card, write_json
 from trp_search.export.compare import compare, target_of
 from trp_search.export.write import export_point
@@ -32,6 +33,26 @@ def test_each_bundle_is_timed_in_turn_with_the_first(plain: Path, bundle: Path):
     assert second.card == read_card(bundle)
     assert second.file_bytes == (bundle / "weights.safetensors").stat().st_size
     assert second.file_bytes < first.file_bytes
+
+
+@pytest.mark.slow
+def test_batch_norm_is_folded_in_all_bundles_or_in_none(
+    plain: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+):
+    served: list[bool] = []
+    own = side_by_side.serve
+
+    def serve(network, target, *, channels, fold=True):
+        served.append(fold)
+        call, batch_norm = own(network, target, channels=channels, fold=fold)
+        return call, "not folded: TraceError" if len(served) == 2 else batch_norm
+
+    monkeypatch.setattr(side_by_side, "serve", serve)
+    found = list(
+        compare([plain, bundle], target_of([plain, bundle], {}), network=None, seconds=0.0)
+    )
+    assert served == [True, True, False, False]
+    assert [one.batch_norm for one in found] == ["not folded", "not folded"]
 
 
 @pytest.mark.slow

@@ -43,7 +43,11 @@ def test_the_card_says_what_was_measured_and_where_it_comes_from(
     assert card.test == trained_run.read_tests()["0"]
     assert card.baseline == trained_run.point("baseline").accuracy
     assert card.versions["torch"] == torch.__version__.partition("+")[0]
+    assert card.input.classes == tuple("0123456789")
+    assert (card.input.channels, card.input.height, card.input.width) == (1, 8, 8)
+    assert card.load["trp_search"][1] == 'network = trp_search.load("THIS FOLDER")'
     readable = (bundle / "card.md").read_text()
+    assert "| classes | 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 |" in readable
     assert f"{card.point.accuracy:.2%} of {card.point.images} images" in readable
     assert f"{card.test.accuracy:.2%} of 100 images" in readable
 

@@ -172,7 +172,8 @@ def test_the_front_as_csv_keeps_every_digit_and_names_each_split(
         make_point("2", correct=180, speedup=4.0, settings={"period": "never"}),
     ]
     score = TestScore(point="2", accuracy=0.875, correct=175, images=200)
-    text = frame(rows.build(read(*points, tests={"2": score})).front).to_csv(index=False)
+    found = read(*points, tests={"2": score})
+    text = frame(rows.build(found).front, found.latencies).to_csv(index=False)
     header, *lines = (line.split(",") for line in text.splitlines())
     one, two = (dict(zip(header, line, strict=True)) for line in lines)
     assert (one["point"], one["validation_accuracy"], one["test_accuracy"]) == ("1", "0.955", "")

@@ -43,6 +43,7 @@ def test_an_image_is_under_the_label_of_its_folder(root):
     splits = loaded(DataSpec(name="images", root=str(root), validation=0.25))
     assert splits.shape == Shape(channels=3, height=12, width=12, classes=3)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (18, 6, 12)
+    assert data.class_names(DataSpec(name="images", root=str(root))) == tuple(sorted(CLASSES))
     for part in (splits.validation, splits.test):
         images, labels = next(part.batches(100))
         brightness = images.mean((1, 2, 3))

@@ -6,24 +6,20 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from trp_search import records
 from trp_search.cli.arguments import Json, Network, Run, Speedup
 from trp_search.cli.console import following, line, pairs, raw
 from trp_search.cli.words import amount, command, here
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import Card, read_card, vacant
 from trp_search.export.choice import select
-from trp_search.records import DataSpec, EpochReport, TestScore, TrialResult
-from trp_search.report.words import percent, times
+from trp_search.records import DataSpec, EpochReport, TrialResult
+from trp_search.report.words import scored, times
 from trp_search.space import load_space
 from trp_search.store import RunFolder
-
-if TYPE_CHECKING:
-    from trp_search.evaluation import Evaluation
 
 Point = Annotated[str | None, typer.Option(metavar="ID", help="a point of the run")]
 
@@ -94,14 +90,10 @@ def export_bundle(
 
 
 def _accuracies(card: Card) -> list[tuple[str, str]]:
-    rows = [("validation", f"{_share(card.point)}, as in the run")]
+    rows = [("validation", f"{scored(card.point)}, as in the run")]
     if card.saw_validation:
         rows = [("validation", "trained on as well, so it says nothing")]
-    return [*rows, ("test", _share(card.test) if card.test else "not scored")]
-
-
-def _share(score: records.Point | TestScore | Evaluation) -> str:
-    return f"{percent(score.accuracy)} ({score.correct} of {score.images})"
+    return [*rows, ("test", scored(card.test) if card.test else "not scored")]
 
 
 def evaluate(
@@ -134,8 +126,8 @@ def evaluate(
     note = ", trained on as well, so it says nothing" if card.saw_validation else ""
     pairs(
         [
-            ("validation", _share(found.validation) + note),
-            ("test", _share(found.test) if found.test else "not asked for (--test)"),
+            ("validation", scored(found.validation) + note),
+            ("test", scored(found.test) if found.test else "not asked for (--test)"),
             ("multiply-adds", f"{found.macs:,}"),
             ("parameters", f"{found.parameters:,}"),
             ("device", found.device),

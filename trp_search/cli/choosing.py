@@ -14,8 +14,9 @@ from trp_search.cli.words import command, here
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.export.budget import Axis, Budget
 from trp_search.export.choice import Choice, choose, out_of_reach
+from trp_search.intervals import wilson
 from trp_search.records import Point, TestScore
-from trp_search.report.words import clock, percent, points, times
+from trp_search.report.words import clock, percent, points, repeated, scored, times
 from trp_search.store import RunFolder
 
 _HIDDEN = {"momentum", "nesterov", "weight_decay", "gamma", "channels_last", "precision"}
@@ -96,18 +97,14 @@ def _show(choice: Choice, budget: Budget, test: TestScore | None, reason: str) -
     if not choice.reached:
         heading = "Nearest"
     line(f"{heading}: point {point.id}, {_cost(choice.axis, point)}", style="bold")
-    drop = (
-        "" if choice.drop is None else f", {points(choice.drop)} points against the plain network"
-    )
-    found = f"{percent(point.accuracy)} ({point.correct} of {point.images}){drop}"
-    low, high = choice.interval
+    lost = None if choice.drop is None else ("against plain", f"{points(choice.drop)} points")
     latency = choice.axis.latencies.get(point.id)
-    tested = f"{percent(test.accuracy)} ({test.correct} of {test.images})" if test else ""
     pairs(
         [
-            ("validation", found),
-            ("95 % interval", f"{percent(low)} to {percent(high)}"),
-            ("test", tested or f"not scored yet: {reason}"),
+            ("validation", scored(point)),
+            *([lost] if lost else []),
+            *([repeated(choice.repeats)] if choice.repeats else []),
+            ("test", scored(test) if test else f"not scored yet: {reason}"),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
             *([clock(latency)] if latency else []),
@@ -147,19 +144,16 @@ def _beside(choice: Choice) -> None:
     point, axis = choice.point, choice.axis
     rows = [("more accurate", choice.larger), ("smaller", choice.smaller)]
     rows.append((f"from {times(axis.of(point) + 0.5)}", choice.half_step))
-    shown = [
-        (
-            name,
-            f"point {other.id}: {times(axis.of(other))}, "
-            f"{points(point.accuracy - other.accuracy)} points",
-        )
-        for name, other in rows
-        if other is not None
-    ]
-    if shown:
-        line()
-        line("Beside it on the front", style="bold")
-        pairs(shown)
+    shown = []
+    for name, other in rows:
+        if other is None:
+            shown.append((name, "none: the front ends here"))
+        else:
+            cost = f"{points(point.accuracy - other.accuracy)} points"
+            shown.append((name, f"point {other.id}: {times(axis.of(other))}, {cost}"))
+    line()
+    line("Beside it on the front", style="bold")
+    pairs(shown)
 
 
 def _plain(value: object) -> str:
@@ -169,6 +163,13 @@ def _plain(value: object) -> str:
 def as_values(choice: Choice, test: TestScore | None) -> dict[str, Any]:
     """The choice as plain values; accuracies are shares, counted on the split in their name."""
     point = choice.point
+
+    def beside(other: Point | None) -> dict[str, Any] | None:
+        if other is None:
+            return None
+        lost = point.accuracy - other.accuracy
+        return {"point": other.id, "times": choice.axis.of(other), "validation_drop": lost}
+
     return {
         "reached": choice.reached,
         "point": point.id,
@@ -181,6 +182,8 @@ def as_values(choice: Choice, test: TestScore | None) -> dict[str, Any]:
         "test_accuracy": test.accuracy if test else None,
         "test_correct": test.correct if test else None,
         "test_images": test.images if test else None,
+        "test_interval": wilson(test.correct, test.images) if test else None,
+        "other_seeds": [repeat.accuracy for repeat in choice.repeats],
         "macs": point.macs,
         "dense_macs": point.dense_macs,
         "parameters": point.parameters,
@@ -190,7 +193,7 @@ def as_values(choice: Choice, test: TestScore | None) -> dict[str, Any]:
         "by": choice.axis.by,
         "target": choice.axis.target,
         "times": choice.axis.of(point),
-        "larger": choice.larger.id if choice.larger else None,
-        "smaller": choice.smaller.id if choice.smaller else None,
-        "half_step": choice.half_step.id if choice.half_step else None,
+        "larger": beside(choice.larger),
+        "smaller": beside(choice.smaller),
+        "half_step": beside(choice.half_step),
     }

@@ -126,6 +126,7 @@ def _columns(found: Sequence[Compared]) -> list[str]:
             "a batch": milliseconds(one.timing.seconds),
             "times as fast": f"{times(one.timing.speedup)}",
             "95 % interval": f"{one.timing.low:.2f} to {one.timing.high:.2f}",
+            "batch norm": one.batch_norm,
         }
         for name, value in values.items():
             rows.setdefault(name, []).append(value)

@@ -154,8 +154,10 @@ def limit(folder: RunFolder, budget: Budget, axis: Axis, plain: Point | None) ->
         most = budget.parameters
         return lambda point: point.parameters <= most
     if budget.bytes is not None:
-        size = budget.bytes
-        return lambda point: (_file_size(folder, point) or math.inf) <= size
+        size, sizes = budget.bytes, _file_sizes(folder)
+        if not sizes:
+            raise InputError(f"{folder.path}: no weights are here whose bytes could be counted")
+        return lambda point: sizes.get(point.id, math.inf) <= size
     if plain is None:
         raise InputError(f"{folder.path}: has no plain network to count a drop from")
     assert budget.max_drop is not None
@@ -163,6 +165,7 @@ def limit(folder: RunFolder, budget: Budget, axis: Axis, plain: Point | None) ->
     return lambda point: point.accuracy >= worst
 
 
-def _file_size(folder: RunFolder, point: Point) -> int | None:
-    path = folder.weights(point)
-    return path.stat().st_size if path.exists() else None
+def _file_sizes(folder: RunFolder) -> dict[str, int]:
+    """By point, where its weights were kept."""
+    paths = {point.id: folder.weights(point) for point in folder.read_points()}
+    return {name: path.stat().st_size for name, path in paths.items() if path.exists()}

@@ -58,10 +58,33 @@ class Architecture:
 
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
+class Input:
+    """What the network takes and what its logits stand for.
+
+    Attributes:
+        channels: of an image; with `height` and `width` the network takes (n, c, h, w).
+        height: in pixels.
+        width: in pixels.
+        mean: per channel, subtracted from pixels in [0, 1].
+        std: per channel, divides them then.
+        classes: one name a logit; numbers where the data have no names.
+    """
+
+    channels: PositiveInt
+    height: PositiveInt
+    width: PositiveInt
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: tuple[str, ...]
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
 class Card:
     """Where the weights come from and what was measured.
 
     Attributes:
+        input: the images that the network takes, and its classes.
+        load: by what it needs, the lines of Python that give the network.
         run: name of the run folder it was exported from.
         point: the scored point.
         baseline: accuracy of the run's plain network on validation.
@@ -92,6 +115,8 @@ class Card:
     device: Literal["cpu", "cuda"]
     versions: dict[str, str]
     licence: str | None = None
+    input: Input | None = None
+    load: dict[str, tuple[str, ...]] = field(default_factory=dict)
     latencies: tuple[Latency, ...] = ()
     formats: dict[str, float] = field(default_factory=dict)
     not_written: dict[str, str] = field(default_factory=dict)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from trp_search.export.bundle import FORMAT, SOURCE, Architecture, Card
+from trp_search.export.bundle import FORMAT, SOURCE, Card, Input
+from trp_search.intervals import Counted, wilson
 from trp_search.records import Latency, Point, TrialSpec
 from trp_search.report.words import count, milliseconds
 from trp_search.store import RunFolder
 
-_SOFTWARE = ("trp_search", "torch", "torchvision", "safetensors")
+_SOFTWARE = ("trp_search", "torch", "torchvision", "safetensors", "onnx", "onnxruntime")
+_SHOWN = 20
 
 
-def make_card(run: RunFolder, point: Point, spec: TrialSpec, *, licence: str | None) -> Card:
+def make_card(
+    run: RunFolder, point: Point, spec: TrialSpec, *, licence: str | None, input: Input
+) -> Card:
     """The card of one point of a run, made by the trial that `spec` describes."""
     plain = next((p for p in run.read_points() if p.role == "baseline"), None)
     return Card(
@@ -26,6 +31,8 @@ def make_card(run: RunFolder, point: Point, spec: TrialSpec, *, licence: str | N
         saw_validation=spec.fit_on_validation,
         test=run.read_tests().get(point.id),
         licence=licence,
+        input=input,
+        load=_load(spec.workload.network.name, source=False),
         latencies=tuple(
             known[point.id] for known in run.read_latencies().values() if point.id in known
         ),
@@ -43,7 +50,20 @@ def _version(name: str) -> str | None:
         return None
 
 
-def as_markdown(card: Card, architecture: Architecture) -> str:
+def with_formats(
+    card: Card, *, written: dict[str, float], refused: dict[str, str], file_bytes: dict[str, int]
+) -> Card:
+    """The card that tells of further files: how far each is from the weights, or why it is none."""
+    return dataclasses.replace(
+        card,
+        formats=written,
+        not_written=refused,
+        file_bytes=file_bytes,
+        load=_load(card.workload.network.name, source=SOURCE in written),
+    )
+
+
+def as_markdown(card: Card) -> str:
     """The card for people."""
     point = card.point
     factored = sum(layer.rank is not None for layer in point.layers)
@@ -66,7 +86,7 @@ def as_markdown(card: Card, architecture: Architecture) -> str:
             f"{card.licence or 'none was stated'}.",
             "",
             *_how_to_load(card),
-            *_table("Input and output", _shapes(architecture)),
+            *_table("Input and output", _shapes(card.input) if card.input else []),
             *_table("Measured", measured),
             *_table("Files", file_rows(card)),
             *_table("Settings", settings),
@@ -90,32 +110,33 @@ def file_rows(card: Card) -> list[tuple[str, str]]:
     return rows + [(name, f"not written: {reason}") for name, reason in card.not_written.items()]
 
 
+def _load(network: str, *, source: bool) -> dict[str, tuple[str, ...]]:
+    own = ", network=plain" if ":" in network else ""
+    found: dict[str, tuple[str, ...]] = {
+        "trp_search": ("import trp_search", f'network = trp_search.load("THIS FOLDER"{own})')
+    }
+    if source:
+        found["torch and safetensors"] = ("from network import load", "network = load()")
+    return found
+
+
 def _how_to_load(card: Card) -> list[str]:
-    own = ", network=plain" if ":" in card.workload.network.name else ""
-    lines = [
-        "With trp_search:",
-        "",
-        "    import trp_search",
-        f'    network = trp_search.load("THIS FOLDER"{own})',
-    ]
-    if SOURCE in card.formats:
-        lines += [
-            "",
-            "With PyTorch and safetensors alone, in this folder (runs the code in `network.py`):",
-            "",
-            "    from network import load",
-            "    network = load()",
-        ]
-    return lines
+    lines = []
+    for needed, code in card.load.items():
+        alone = "" if needed == "trp_search" else " alone, in this folder (runs `network.py`)"
+        lines += [f"With {needed}{alone}:", "", *(f"    {line}" for line in code), ""]
+    return lines[:-1]
 
 
-def _shapes(architecture: Architecture) -> list[tuple[str, str]]:
-    channels, height, width = architecture.channels, architecture.height, architecture.width
+def _shapes(taken: Input) -> list[tuple[str, str]]:
+    names = ", ".join(taken.classes[:_SHOWN]) + (", ..." if len(taken.classes) > _SHOWN else "")
+    size = f"(n, {taken.channels}, {taken.height}, {taken.width})"
     return [
-        ("images", f"(n, {channels}, {height}, {width}), pixels in [0, 1], normalised"),
-        ("mean per channel", ", ".join(f"{value:.6g}" for value in architecture.mean)),
-        ("standard deviation per channel", ", ".join(f"{value:.6g}" for value in architecture.std)),
-        ("logits", f"(n, {architecture.classes})"),
+        ("images", f"{size}, pixels in [0, 1], normalised"),
+        ("mean per channel", ", ".join(f"{value:.6g}" for value in taken.mean)),
+        ("standard deviation per channel", ", ".join(f"{value:.6g}" for value in taken.std)),
+        ("logits", f"(n, {len(taken.classes)})"),
+        ("classes", names),
     ]
 
 
@@ -131,15 +152,19 @@ def _latency(latency: Latency) -> tuple[str, str]:
 
 
 def _accuracies(card: Card) -> list[tuple[str, str]]:
-    point, test = card.point, card.test
     if card.saw_validation:
         lines = [("validation accuracy", "says nothing: these images were trained on")]
     else:
-        lines = [("validation accuracy", f"{point.accuracy:.2%} of {point.images:,} images")]
+        lines = [("validation accuracy", _scored(card.point))]
         if card.baseline is not None:
             lines.append(("plain network, validation", f"{card.baseline:.2%}"))
-    found = f"{test.accuracy:.2%} of {test.images:,} images" if test else "not scored"
-    return [*lines, ("test accuracy", found)]
+    return [*lines, ("test accuracy", _scored(card.test) if card.test else "not scored")]
+
+
+def _scored(score: Counted) -> str:
+    low, high = wilson(score.correct, score.images)
+    interval = f"95 % interval {100 * low:.2f} to {high:.2%}"
+    return f"{score.accuracy:.2%} of {score.images:,} images, {interval}"
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from trp_search.errors import NothingFoundError
 from trp_search.export.budget import Axis, Budget, By, axis_of, limit
 from trp_search.intervals import wilson
-from trp_search.records import Point, TestScore
+from trp_search.records import Point, Repeat, TestScore
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 
@@ -30,6 +30,7 @@ class Choice:
         larger: the next point of the front that is more accurate and costs more.
         smaller: the next one that costs less and is less accurate.
         half_step: the most accurate point that is 0.5x or more further: at 2x what 2.5x takes.
+        repeats: what the point's training came to with other seeds.
     """
 
     point: Point
@@ -41,6 +42,7 @@ class Choice:
     larger: Point | None
     smaller: Point | None
     half_step: Point | None
+    repeats: Sequence[Repeat] = ()
 
     @property
     def drop(self) -> float | None:
@@ -130,6 +132,7 @@ def choose(run: RunFolder | Path | str, budget: Budget) -> Choice:
         larger=next((p for p in reversed(front) if axis.of(p) < cost), None),
         smaller=next((p for p in front if axis.of(p) > cost), None),
         half_step=next((p for p in front if axis.of(p) >= cost + _HALF), None),
+        repeats=folder.read_repeats().get(point.id, ()),
     )
 
 

@@ -20,11 +20,15 @@ from trp_search.runtimes.timing import compare as in_turn
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """One bundle: its card, its size on disk, and its time in turn with the first one."""
+    """One bundle: its card, its size on disk, and its time in turn with the first one.
+
+    `batch_norm` says whether it was folded into the layers before; it is in all or in none.
+    """
 
     bundle: Path
     card: Card
     file_bytes: int
+    batch_norm: str
     timing: Timing
 
 
@@ -64,22 +68,27 @@ def compare(
     """
     check_device(target.device)
     with threads(target.threads):
-        first = _serve(bundles[0], target, network)
-        for bundle in bundles:
-            other = first if bundle == bundles[0] else _serve(bundle, target, network)
+        served = [_serve(bundle, target, network) for bundle in bundles]
+        if len({batch_norm for _, batch_norm in served}) > 1:
+            served = [_serve(bundle, target, network, fold=False) for bundle in bundles]
+        first, _ = served[0]
+        for bundle, (call, batch_norm) in zip(bundles, served, strict=True):
             yield Compared(
                 bundle=bundle,
                 card=read_card(bundle),
                 file_bytes=(bundle / WEIGHTS).stat().st_size,
-                timing=in_turn(first, other, seconds=seconds),
+                batch_norm=batch_norm,
+                timing=in_turn(first, call, seconds=seconds),
             )
 
 
-def _serve(bundle: Path, target: Target, network: str | None) -> Call:
+def _serve(
+    bundle: Path, target: Target, network: str | None, *, fold: bool = True
+) -> tuple[Call, str]:
     architecture = read_architecture(bundle)
     own = ":" in architecture.network.name and network is not None
     module = load(bundle, network=named(network, architecture) if own and network else None)
-    return serve(module, target, channels=architecture.channels)[0]
+    return serve(module, target, channels=architecture.channels, fold=fold)
 
 
 def _shape(architecture: Architecture) -> tuple[int, int, int]:

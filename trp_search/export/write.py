@@ -23,10 +23,11 @@ from trp_search.export.bundle import (
     WEIGHTS,
     Architecture,
     Card,
+    Input,
     vacant,
     write_json,
 )
-from trp_search.export.card import as_markdown, make_card
+from trp_search.export.card import as_markdown, make_card, with_formats
 from trp_search.export.formats import FORMATS, SOURCE, Format, check_formats, write_format
 from trp_search.records import TrialSpec
 from trp_search.store import RunFolder
@@ -76,12 +77,12 @@ def export_point(
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.mkdir(parents=True)
-        card = make_card(folder, point, spec, licence=licence)
-        architecture = _write(temporary, folder, card, spec)
+        card = make_card(folder, point, spec, licence=licence, input=_input(spec))
+        _write(temporary, folder, card, spec)
         _verify(temporary, card)
         wanted = [SOURCE, *(FORMATS[name] for name in formats)]
         card = _with_formats(temporary, folder, card, spec, wanted)
-        _write_cards(temporary, card, architecture)
+        _write_cards(temporary, card)
         temporary.rename(target)
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror or error}") from None
@@ -90,32 +91,44 @@ def export_point(
     return target
 
 
-def _write(bundle: Path, run: RunFolder, card: Card, spec: TrialSpec) -> Architecture:
-    splits, point = _splits(spec), card.point
+def _input(spec: TrialSpec) -> Input:
+    splits = _splits(spec)
     shape, normalisation = splits.shape, splits.train.images.normalisation
+    return Input(
+        channels=shape.channels,
+        height=shape.height,
+        width=shape.width,
+        mean=normalisation.mean,
+        std=normalisation.std,
+        classes=data.class_names(spec.workload.data),
+    )
+
+
+def _write(bundle: Path, run: RunFolder, card: Card, spec: TrialSpec) -> None:
+    splits, point, taken = _splits(spec), card.point, card.input
+    assert taken is not None
     network = trial.network_of(run, point.id, network=_plain(spec, splits))
     save_weights(bundle / WEIGHTS, network)
     architecture = Architecture(
         format=FORMAT,
         network=spec.workload.network,
-        channels=shape.channels,
-        height=shape.height,
-        width=shape.width,
-        classes=shape.classes,
-        mean=normalisation.mean,
-        std=normalisation.std,
+        channels=taken.channels,
+        height=taken.height,
+        width=taken.width,
+        classes=len(taken.classes),
+        mean=taken.mean,
+        std=taken.std,
         layers=tuple(dataclasses.replace(layer, spectrum=()) for layer in point.layers),
     )
     write_json(bundle / ARCHITECTURE, architecture)
-    _write_cards(bundle, card, architecture)
+    _write_cards(bundle, card)
     # The library writes weights for their owner alone; a bundle is there to be passed on.
     (bundle / WEIGHTS).chmod((bundle / CARD).stat().st_mode)
-    return architecture
 
 
-def _write_cards(bundle: Path, card: Card, architecture: Architecture) -> None:
+def _write_cards(bundle: Path, card: Card) -> None:
     write_json(bundle / CARD, card)
-    (bundle / READABLE_CARD).write_text(as_markdown(card, architecture), encoding="utf-8")
+    (bundle / READABLE_CARD).write_text(as_markdown(card), encoding="utf-8")
 
 
 def _with_formats(
@@ -134,7 +147,7 @@ def _with_formats(
             refused[form.file] = str(error)
     weights = [WEIGHTS, *(file for file in written if file != SOURCE.file)]
     sizes = {file: (bundle / file).stat().st_size for file in weights}
-    return dataclasses.replace(card, formats=written, not_written=refused, file_bytes=sizes)
+    return with_formats(card, written=written, refused=refused, file_bytes=sizes)
 
 
 def _plain(spec: TrialSpec, splits: data.Splits) -> nn.Module:

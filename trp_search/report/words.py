@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Sequence
 
 from trp_search import pareto
-from trp_search.intervals import wilson
-from trp_search.records import Latency, Layer
+from trp_search.intervals import Counted, wilson
+from trp_search.records import Latency, Layer, Repeat
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
 from trp_search.report.settings import label
@@ -124,20 +124,13 @@ def facts(row: Row) -> list[tuple[str, str]]:
     point = row.point
     lines = [("speedup", times(point.speedup))]
     if point.role != "refit":
-        validation = f"{percent(point.accuracy)} ({point.correct} of {point.images})"
-        low, high = wilson(point.correct, point.images)
-        lines.append(("validation accuracy", validation))
-        lines.append(("95 % interval", f"{100 * low:.1f} to {percent(high)}"))
+        lines.append(("validation accuracy", scored(point)))
     if row.repeats:
-        found = [repeat.accuracy for repeat in row.repeats]
-        name = f"with {count(len(found), 'other seed')}"
-        mean = percent(statistics.mean(found))
-        lines.append((name, f"{mean} ({100 * min(found):.1f} to {percent(max(found))})"))
+        lines.append(repeated(row.repeats))
     if row.drop is not None and point.role != "baseline":
         lines.append(("against plain", f"{points(row.drop)} points"))
     if row.test is not None:
-        test = f"{percent(row.test.accuracy)} ({row.test.correct} of {row.test.images})"
-        lines.append(("test accuracy", test))
+        lines.append(("test accuracy", scored(row.test)))
     lines += [
         ("multiply-adds", f"{size(point.macs)} of {size(point.dense_macs)}"),
         ("parameters", f"{size(point.parameters)} of {size(point.dense_parameters)}"),
@@ -145,6 +138,20 @@ def facts(row: Row) -> list[tuple[str, str]]:
         ("batch norm", point.batch_norm),
     ]
     return lines + [("constraint", missed(name, by)) for name, by in row.violations.items()]
+
+
+def scored(score: Counted) -> str:
+    """An accuracy, what it was counted on, and the 95 % interval that so many images imply."""
+    low, high = wilson(score.correct, score.images)
+    counted = f"{percent(score.accuracy)} ({score.correct} of {score.images}"
+    return f"{counted}; 95 % interval {100 * low:.1f} to {percent(high)})"
+
+
+def repeated(repeats: Sequence[Repeat]) -> tuple[str, str]:
+    """What other seeds came to: how many, and `71.0 % (70.4 to 71.9 %)`."""
+    found = [repeat.accuracy for repeat in repeats]
+    ends = f"{100 * min(found):.1f} to {percent(max(found))}"
+    return f"with {count(len(found), 'other seed')}", f"{percent(statistics.mean(found))} ({ends})"
 
 
 def milliseconds(seconds: float) -> str:

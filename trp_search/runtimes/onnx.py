@@ -60,6 +60,8 @@ def onnx_session(path: Path, *, device: str, threads: int) -> Callable[[Tensor],
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # Idle threads that spin would take time from whatever is timed in turn.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
 

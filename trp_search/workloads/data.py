@@ -22,9 +22,23 @@ from trp_search.workloads.images import HeldImages, Images, Normalisation, Shape
 from trp_search.workloads.seeds import seeded
 from trp_search.workloads.splits import Splits, Test, Train, Validation
 
-__all__ = ["Shape", "Splits", "Test", "Train", "Validation", "describe", "load", "sizes"]
+__all__ = [
+    "Shape",
+    "Splits",
+    "Test",
+    "Train",
+    "Validation",
+    "class_names",
+    "describe",
+    "load",
+    "sizes",
+]
 
 _WHERE = "workload.data"
+_CIFAR10 = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
 _FIXED = {
     "digits": Shape(channels=1, height=8, width=8, classes=10),
     "cifar10": Shape(channels=3, height=32, width=32, classes=10),
@@ -39,6 +53,15 @@ def describe(spec: DataSpec) -> Shape:
     data are not.
     """
     return _described(to_json(spec))
+
+
+def class_names(spec: DataSpec) -> tuple[str, ...]:
+    """A name for each class: folders', CIFAR-10's, or numbers where the data have none."""
+    if spec.name == "images" and _root(spec).is_dir():
+        return folder.class_names(_root(spec))
+    if spec.name == "cifar10":
+        return _CIFAR10
+    return tuple(str(number) for number in range(describe(spec).classes))
 
 
 def load(spec: DataSpec, *, split_seed: int, outside_weights: bool, device: str) -> Splits:

@@ -67,6 +67,12 @@ def describe(root: Path, *, channels: int, size: int | None, classes: int | None
     return Shape(channels=channels, height=height, width=width, classes=len(names))
 
 
+def class_names(root: Path) -> tuple[str, ...]:
+    """The classes in the order of their labels."""
+    train, _ = _parts(root)
+    return tuple(_class_names(train))
+
+
 def _parts(root: Path) -> tuple[Path, Path]:
     """The training and the held-out folder in `root`."""
     if not root.is_dir():
