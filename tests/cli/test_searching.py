@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import trp_search
+from trp_search.latency import worth_it
 
 SPACE = """\
 workload:
@@ -28,6 +29,7 @@ space:
 trials: 5
 curve: {speedups: [2], energies: []}
 concurrency: 1
+targets: [{name: here, seconds: 0.05}]
 """
 LONGER = SPACE.replace("epochs: 1", "epochs: 60").replace("subset: 300, ", "")
 
@@ -80,6 +82,14 @@ def test_an_occupied_folder_is_refused_and_left_alone(trp, tmp_path: Path):
         ("{name: digits, subset: 300,", "{name: digits, subset: 3000,", "3000 is more than"),
         ("name: digits, subset", "name: images, root: nowhere, subset", "'nowhere' is not"),
         ("energy: {low: 0.6,", "energy: {low: -1,", "space.energy.low: -1"),
+        pytest.param(
+            *(
+                "{name: here,",
+                "{name: here, device: cuda,",
+                "device: cuda: this machine has no GPU",
+            ),
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU"),
+        ),
     ],
 )
 def test_nothing_is_written_when_a_search_cannot_start(trp, tmp_path, before, after, part):
@@ -105,12 +115,21 @@ def test_a_search_ends_with_where_it_is_and_what_to_type_next(place: Path):
 
 
 @pytest.mark.slow
+def test_a_search_times_what_is_worth_it_on_its_targets_when_its_trials_have_ended(place: Path):
+    run = trp_search.RunFolder.open(place / "run")
+    timed = run.read_latencies()["here"]
+    assert {point.id for point in worth_it(run)} <= set(timed)
+    assert re.search(r"timing \d+ networks on here", (place / "said.txt").read_text())
+    assert "latency_speedup.here" in trp_search.points(run).columns
+
+
+@pytest.mark.slow
 def test_the_choice_is_exported_and_loads_and_scores_the_same(trp, place: Path):
     chosen = json.loads(trp("select", "run", "--speedup", "1", "--json").out)
     out = trp("export", "run", "--speedup", "1", "--out", "model")
     assert (out.code, out.err) == (0, "")
     assert "Exported point" in out.out
-    assert f"({chosen['validation_correct']} of {chosen['validation_images']})" in out.out
+    assert f"({chosen['validation_correct']} of {chosen['validation_images']};" in out.out
     scored = json.loads(trp("evaluate", "model", "--test", "--data", "run", "--json").out)
     assert scored["validation"]["correct"] == chosen["validation_correct"]
     assert scored["test"]["correct"] == chosen["test_correct"]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from trp_search.records import Latency
+from trp_search.records import Latency, Point
 from trp_search.report import contents, rows
-from trp_search.report.axes import axes
+from trp_search.report.axes import axes, leading
 from trp_search.store import RunFolder, append_record
 
 
@@ -17,9 +17,9 @@ def test_multiply_adds_and_parameters_are_known_of_every_point(sample_run: RunFo
     macs, parameters = axes({})
     for row in found.comparable():
         point = row.point
-        assert macs.read(row) == (point.speedup, point.speedup)
+        assert macs.read(row) == (point.speedup,) * 3
         times = point.dense_parameters / point.parameters
-        assert parameters.read(row) == pytest.approx((times, times))
+        assert parameters.read(row) == pytest.approx((times,) * 3)
 
 
 def test_time_is_known_where_it_was_measured_with_its_lower_end(
@@ -30,6 +30,29 @@ def test_time_is_known_where_it_was_measured_with_its_lower_end(
     *_, clock = axes(read.latencies)
     assert (clock.key, clock.name) == ("time:laptop", "time on laptop")
     known = {row.point.id: clock.read(row) for row in rows.build(read).comparable()}
-    assert known.pop("7") == pytest.approx((1.65, 1.5))
-    assert known.pop("baseline") == (1.0, 1.0)
+    assert known.pop("7") == pytest.approx((1.65, 1.5, 1.8))
+    assert known.pop("baseline") == (1.0, 1.0, 1.0)
     assert set(known.values()) == {None}
+
+
+def test_the_leader_along_an_axis_is_the_smallest_for_sure_that_loses_at_most_a_point(
+    empty_run: RunFolder, make_point: Callable[..., Point], make_latency: Callable[..., Latency]
+):
+    plain = make_point("baseline", correct=194, speedup=1.0, role="baseline", scheme=None)
+    for point in (
+        plain,
+        make_point("1", correct=192, speedup=2.0),
+        make_point("2", correct=195, speedup=3.0),
+        make_point("3", correct=180, speedup=4.0),
+        make_point("4", correct=195, speedup=5.0),
+    ):
+        append_record(empty_run.points, point)
+    for name, low in (("1", 1.5), ("2", 1.4), ("3", 2.0)):
+        append_record(empty_run.latencies, make_latency(name, target="laptop", low=low))
+    read = contents.read(empty_run)
+    *_, clock = axes(read.latencies)
+    trials = {row.point.id: row for row in rows.build(read).trials}
+    best = leading(clock, trials.values())
+    assert best is trials["1"]
+    assert leading(clock, [trials["3"], trials["4"]]) is trials["3"]
+    assert leading(clock, [trials["4"]]) is None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trp_search import published
-from trp_search.records import Point
+from trp_search.records import Point, TrialResult
 from trp_search.report import contents, details, drawing, figures, history, ranks, rows, settings
 from trp_search.report.rows import Rows
 from trp_search.store import RunFolder
@@ -117,6 +117,20 @@ def test_training_curves_are_few_traces_with_gaps_between_trials(
     assert len(traces) <= 6
     assert sum(trace["y"].count(None) for trace in traces) == len(curves)
     assert sum(len(trace["y"]) for trace in traces) == 12 + 18 * 4 + len(curves)
+
+
+def test_a_cross_and_its_text_say_where_a_trial_was_stopped(sample_run: RunFolder, found: Rows):
+    read = contents.read(sample_run)
+    ended = read.results | {"9": TrialResult(trial="9", points=(), stopped="behind at epoch 2")}
+    epochs = read.epochs | {"9": read.epochs["9"][:2]}
+    traces = json.loads(figures.training(history.curves(found, epochs, ended)))["data"]
+    (mark,) = [trace for trace in traces if trace.get("name") == "stopped"]
+    assert (mark["mode"], mark["marker"]["symbol"]) == ("markers", "x")
+    assert (mark["x"], mark["y"]) == ([2], [100 * epochs["9"][1].accuracy])
+    assert mark["customdata"] == ["9, stopped"]
+    lines = [name for trace in traces if trace is not mark for name in trace["customdata"]]
+    assert lines.count("9, stopped") == 2
+    assert "9" not in lines
 
 
 def test_ranks_are_shares_and_dense_layers_say_why(found: Rows):

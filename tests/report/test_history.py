@@ -120,6 +120,21 @@ def test_curves_are_of_trials_and_the_plain_network_with_the_front_drawn_last(
     assert [curve.is_plain for curve in drawn] == [True, False, False]
 
 
+def test_a_curve_knows_whether_its_trial_was_stopped(empty_run: RunFolder):
+    epochs = {name: (_epoch(name, 1, 0.5),) for name in ("5", "6", "7")}
+    results = {
+        "5": TrialResult(trial="5", points=(), stopped="behind"),
+        "6": TrialResult(trial="6", points=(), failed="no memory"),
+        "7": None,
+    }
+    drawn = history.curves(rows.build(contents.read(empty_run)), epochs, results)
+    assert [(curve.trial, curve.is_stopped) for curve in drawn] == [
+        ("5", True),
+        ("6", False),
+        ("7", False),
+    ]
+
+
 def test_the_reach_of_curves_leaves_out_early_epochs_and_a_training_far_below():
     good = [
         Curve(

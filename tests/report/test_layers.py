@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
+from trp_search.records import Point
 from trp_search.report import contents, rows
 from trp_search.report.layers import encoded
-from trp_search.store import RunFolder
+from trp_search.store import RunFolder, append_record
 
 
 def test_every_layer_of_every_cut_point_can_be_read_back(sample_run: RunFolder):
-    shown = rows.build(contents.read(sample_run)).comparable()
-    found = encoded(shown)
-    for row in shown:
+    built = rows.build(contents.read(sample_run))
+    found = encoded(built)
+    for row in built.comparable():
         lines = found["points"].get(row.point.id, [])
         assert len(lines) == len(row.point.layers)
         for line, layer in zip(lines, row.point.layers, strict=True):
@@ -23,13 +27,20 @@ def test_every_layer_of_every_cut_point_can_be_read_back(sample_run: RunFolder):
                 assert line[2:] == [layer.scheme, layer.rank, layer.full_rank]
 
 
-def test_spectra_are_those_of_the_front_and_the_plain_network_s_cuts(sample_run: RunFolder):
+def test_spectra_are_those_of_the_front_and_the_plain_network_s_cuts(
+    sample_run: RunFolder, make_point: Callable[..., Point]
+):
+    raced = [make_point(name, correct=150, speedup=2.0, role="raced") for name in ("b", "t")]
+    append_record(sample_run.points, dataclasses.replace(raced[0], trial="baseline"))
+    append_record(sample_run.points, raced[1])
     found = rows.build(contents.read(sample_run))
-    spectra = encoded(found.comparable())["spectra"]
+    spectra = encoded(found)["spectra"]
     assert set(spectra) == {row.point.id for row in (*found.front, *found.controls)}
-    for row in found.front:
+    assert "b" in spectra
+    for row in (*found.front, *found.controls):
         assert spectra[row.point.id] == [list(layer.spectrum) for layer in row.point.layers]
 
 
-def test_a_run_without_points_has_no_layers():
-    assert encoded([]) == {"names": [], "dense": [], "reasons": [], "points": {}, "spectra": {}}
+def test_a_run_without_points_has_no_layers(empty_run: RunFolder):
+    found = encoded(rows.build(contents.read(empty_run)))
+    assert found == {"names": [], "dense": [], "reasons": [], "points": {}, "spectra": {}}

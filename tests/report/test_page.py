@@ -94,6 +94,27 @@ def test_markup_from_a_run_folder_stays_text(sample_run: RunFolder, make_point: 
     assert text.count("<script") == text.count("</script>") == 3
 
 
+class TestHowMuchEachSettingExplains:
+    def test_is_a_table_with_a_bar_for_each_objective(self, sample_run: RunFolder):
+        shares = {"energy": 0.7, "<period>": 0.3}
+        found = {"trials": 16, "objectives": {"accuracy": shares, "speedup": {"energy": 0.95}}}
+        write_whole(sample_run.importance, json.dumps(found))
+        text = _text(sample_run)
+        assert "fANOVA over 16 trials" in text
+        table = text[text.index('<table class="importance">') :].partition("</table>")[0]
+        assert re.findall(r'scope="col">(.*?)<', table) == ["Setting", "accuracy", "speedup"]
+        lines = re.findall(r'<tr><th scope="row">(.*?)</th>(.*)</tr>', table)
+        assert [name for name, _ in lines] == ["energy", "&lt;period&gt;"]
+        assert [re.findall(r"width: (\d+)%", bars) for _, bars in lines] == [
+            ["70", "95"],
+            ["30", "0"],
+        ]
+        assert [re.findall(r">(\d+) %<", bars) for _, bars in lines] == [["70", "95"], ["30", "0"]]
+
+    def test_is_left_out_before_it_is_known(self, sample_run: RunFolder):
+        assert "How much each setting explains" not in _text(sample_run)
+
+
 class TestWithLittleToShow:
     def test_a_run_that_has_just_started_says_so(self, empty_run: RunFolder):
         text = _text(empty_run)
@@ -150,6 +171,13 @@ class TestWithLittleToShow:
         text = _text(empty_run)
         assert "Trained again on train and validation" in text
         assert "100.0 %" not in text
+
+
+def test_a_cross_in_the_curves_is_explained_where_there_is_one(sample_run: RunFolder):
+    assert "A cross is" not in _text(sample_run)
+    stopped = TrialResult(trial="9", points=(), stopped="behind")
+    write_whole(sample_run.trial("9").result, to_json(stopped))
+    assert "A cross is the last epoch of a trial that was stopped." in _text(sample_run)
 
 
 class TestAFolderThatCannotBeRead:

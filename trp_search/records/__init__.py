@@ -16,7 +16,7 @@ from trp_search.records.kinds import (
     Spread,
     Start,
 )
-from trp_search.records.latency import Latency, Runtime, Target
+from trp_search.records.latency import Latency, Runtime, Target, TargetName
 from trp_search.records.results import (
     EpochReport,
     Layer,
@@ -55,6 +55,7 @@ __all__ = [
     "Standing",
     "Start",
     "Target",
+    "TargetName",
     "TestScore",
     "Training",
     "TrialResult",

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass as checked
 from trp_search.records.kinds import STRICT, Positive, PositiveInt
 
 Runtime = Literal["eager", "compile", "onnxruntime"]
+TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=40)]
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -23,7 +24,7 @@ class Target:
         height: pixels of an image; with `width` what the network is timed on.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=40)]
+    name: TargetName
     runtime: Runtime = "eager"
     device: Literal["cpu", "cuda"] = "cpu"
     threads: Annotated[int, Field(gt=0, le=1024)] = 1

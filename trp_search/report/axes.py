@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from trp_search.records import Latency
-from trp_search.report.rows import Row
+from trp_search.report.rows import BARELY, Row
 
 MACS = "macs"
+Times = tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +20,14 @@ class Axis:
         key: its name in the page's data.
         name: what is counted, as a switch says it.
         title: of a figure's axis.
-        read: the dense network's cost over the point's: as measured, and what it is for sure;
-            None where it was not measured.
+        read: the dense network's cost over the point's: as measured, and the ends of its 95 %
+            interval, of which the lower is sure; None where it was not measured.
     """
 
     key: str
     name: str
     title: str
-    read: Callable[[Row], tuple[float, float] | None]
+    read: Callable[[Row], Times | None]
 
 
 def axes(latencies: Mapping[str, Mapping[str, Latency]]) -> list[Axis]:
@@ -36,7 +37,7 @@ def axes(latencies: Mapping[str, Mapping[str, Latency]]) -> list[Axis]:
             key=MACS,
             name="multiply-adds",
             title="speedup",
-            read=lambda row: (row.point.speedup, row.point.speedup),
+            read=lambda row: _exactly(row.point.speedup),
         ),
         Axis(key="parameters", name="parameters", title="times fewer parameters", read=_parameters),
     ]
@@ -47,16 +48,28 @@ def axes(latencies: Mapping[str, Mapping[str, Latency]]) -> list[Axis]:
     return found
 
 
-def _parameters(row: Row) -> tuple[float, float]:
-    times = row.point.dense_parameters / row.point.parameters
-    return times, times
+def leading(axis: Axis, rows: Iterable[Row]) -> Row | None:
+    """The smallest for sure within one point of the plain network, else the most accurate."""
+    sure = [(row, found[1]) for row in rows if (found := axis.read(row)) is not None]
+    close = [pair for pair in sure if pair[0].drop is not None and pair[0].drop <= BARELY]
+    if close:
+        return max(close, key=lambda pair: (pair[1], pair[0].point.accuracy))[0]
+    return max(sure, key=lambda pair: (pair[0].point.accuracy, pair[1]), default=(None, 0.0))[0]
 
 
-def _clock(points: Mapping[str, Latency]) -> Callable[[Row], tuple[float, float] | None]:
-    def read(row: Row) -> tuple[float, float] | None:
+def _exactly(times: float) -> Times:
+    return times, times, times
+
+
+def _parameters(row: Row) -> Times:
+    return _exactly(row.point.dense_parameters / row.point.parameters)
+
+
+def _clock(points: Mapping[str, Latency]) -> Callable[[Row], Times | None]:
+    def read(row: Row) -> Times | None:
         if row.point.role == "baseline":
-            return 1.0, 1.0
+            return _exactly(1.0)
         found = points.get(row.point.id)
-        return (found.speedup, found.low) if found else None
+        return (found.speedup, found.low, found.high) if found else None
 
     return read

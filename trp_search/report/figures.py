@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from trp_search.published import Published
 from trp_search.report import words
@@ -15,12 +16,21 @@ _WHISKERS = {"type": "data", "symmetric": False, "array": [], "arrayminus": []} 
     "thickness": 1,
     "width": 0,
 }
+# By the place that a trial has: behind the front, on it, or on it beyond chance.
+_LOOKS: dict[str, dict[str, Any]] = {
+    "pale": {"size": 7, "opacity": 0.5},
+    "hollow": {"size": 14, "opacity": 1, "line": {"width": 2.5}},
+    "clear": {"size": 14, "opacity": 1},
+}
+_EPOCH = "trial %{customdata}, epoch %{x}: %{y:.1f} %<extra></extra>"
 
 
 def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) -> str:
     """Accuracy against speedup; what was published is hidden until the reader asks for it."""
-    data = [*_controls(rows.controls), *_trials((*rows.trials, *rows.derived)), _steps(rows.front)]
-    data += [*_front(rows.front), *_seeds(rows.front)]
+    searched = (*rows.trials, *rows.derived)
+    trials = _trials(searched)
+    data = [*_controls(rows.controls), *trials["pale"], *_missed(searched), _steps(rows.front)]
+    data += [*trials["hollow"], *trials["clear"], *_seeds(rows.front)]
     shapes = []
     if rows.baseline:
         level = 100 * rows.baseline.point.accuracy
@@ -71,21 +81,33 @@ def _controls(controls: Iterable[Row]) -> list[Trace]:
     ]
 
 
-def _trials(trials: Sequence[Row]) -> list[Trace]:
-    traces = []
-    fronts = by_scheme(row for row in trials if row.on_front)
-    for scheme, rows in by_scheme(row for row in trials if not row.on_front).items():
-        missed = [row for row in rows if row.violations]
-        other = [row for row in rows if not row.violations]
-        colour, symbol = COLOURS[scheme], SYMBOLS[scheme]
-        group = {"legendgroup": scheme, "name": scheme}
-        if other:
-            pale = marks(other, symbol=symbol, size=7, color=colour, opacity=0.5)
-            traces.append(pale | group | {"showlegend": scheme not in fronts})
-        if missed:
-            hollow = marks(missed, symbol=f"{symbol}-open", size=8, color=colour, opacity=0.85)
-            name = f"misses a constraint ({scheme})"
-            traces.append(hollow | {"name": name, "legendrank": 1002})
+def _missed(trials: Iterable[Row]) -> list[Trace]:
+    return [
+        marks(rows, symbol=f"{SYMBOLS[scheme]}-open", size=8, color=COLOURS[scheme], opacity=0.85)
+        | {"name": f"misses a constraint ({scheme})", "legendrank": 1002}
+        for scheme, rows in by_scheme(row for row in trials if row.violations).items()
+    ]
+
+
+def _trials(trials: Sequence[Row]) -> dict[str, list[Trace]]:
+    """By look a trace for each scheme; hollow where a faster one is as accurate beyond chance.
+
+    Some have no marks: along another axis the page moves marks from look to look.
+    """
+    sure = distinct([row for row in trials if row.on_front])
+    traces: dict[str, list[Trace]] = {look: [] for look in _LOOKS}
+    for scheme, rows in by_scheme(row for row in trials if not row.violations).items():
+        groups: dict[str, list[Row]] = {look: [] for look in _LOOKS}
+        for row in rows:
+            front = "clear" if row.point.id in sure else "hollow"
+            groups[front if row.on_front else "pale"].append(row)
+        *_, named = (look for look, group in groups.items() if group)
+        for look, group in groups.items():
+            symbol = f"{SYMBOLS[scheme]}-open" if look == "hollow" else SYMBOLS[scheme]
+            drawn = marks(group, symbol=symbol, color=COLOURS[scheme], **_LOOKS[look])
+            drawn |= {} if look == "pale" else {"error_y": _WHISKERS}
+            drawn |= {"meta": look, "legendgroup": scheme, "name": scheme}
+            traces[look].append(drawn | {"showlegend": look == named})
     return traces
 
 
@@ -102,23 +124,6 @@ def _steps(front: Sequence[Row]) -> Trace:
         "hoverinfo": "skip",
         "showlegend": bool(steps),
     }
-
-
-def _front(front: Sequence[Row]) -> list[Trace]:
-    """The front's points; hollow where a faster one is as accurate, as far as images tell."""
-    sure = distinct(front)
-    traces = []
-    for scheme, rows in by_scheme(front).items():
-        for clear in (True, False):
-            shown = [row for row in rows if (row.point.id in sure) == clear]
-            symbol = SYMBOLS[scheme] if clear else f"{SYMBOLS[scheme]}-open"
-            look = {"symbol": symbol, "size": 14, "color": COLOURS[scheme], "opacity": 1}
-            look |= {} if clear else {"line": {"width": 2.5}}
-            name = {"legendgroup": scheme, "name": scheme, "error_y": _WHISKERS}
-            first = clear or not any(row.point.id in sure for row in rows)
-            if shown:
-                traces.append(marks(shown, **look) | name | {"showlegend": first})
-    return traces
 
 
 def _seeds(front: Sequence[Row]) -> list[Trace]:
@@ -173,7 +178,7 @@ def training(curves: Sequence[Curve]) -> str:
     for curve in curves:
         groups.setdefault((curve.scheme, curve.on_front, curve.is_plain), []).append(curve)
     return figure(
-        [_curves(group) for group in groups.values()],
+        [*(_curves(group) for group in groups.values()), *_stops(curves)],
         annotations=[heading("validation accuracy")],
         xaxis={"title": {"text": "epoch"}},
         yaxis={"range": [100 * bound for bound in reach(curves)], "ticksuffix": " %"},
@@ -188,15 +193,38 @@ def _curves(curves: Sequence[Curve]) -> Trace:
     for curve in curves:
         x += [*curve.epochs, None]
         y += [*(100 * accuracy for accuracy in curve.accuracies), None]
-        names += [escaped(curve.trial)] * len(curve.epochs) + [None]
+        names += [_name(curve)] * len(curve.epochs) + [None]
     return {
         "type": "scatter",
         "mode": "lines",
         "x": x,
         "y": y,
         "customdata": names,
-        "hovertemplate": "trial %{customdata}, epoch %{x}: %{y:.1f} %<extra></extra>",
+        "hovertemplate": _EPOCH,
     } | _look(curves[0])
+
+
+def _stops(curves: Sequence[Curve]) -> list[Trace]:
+    """A cross where a trial was stopped."""
+    stopped = [curve for curve in curves if curve.is_stopped]
+    if not stopped:
+        return []
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "stopped",
+            "x": [curve.epochs[-1] for curve in stopped],
+            "y": [100 * curve.accuracies[-1] for curve in stopped],
+            "customdata": [_name(curve) for curve in stopped],
+            "hovertemplate": _EPOCH,
+            "marker": {"symbol": "x", "size": 6, "color": [COLOURS[c.scheme] for c in stopped]},
+        }
+    ]
+
+
+def _name(curve: Curve) -> str:
+    return f"{escaped(curve.trial)}, stopped" if curve.is_stopped else escaped(curve.trial)
 
 
 def _look(curve: Curve) -> Trace:

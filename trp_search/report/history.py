@@ -82,6 +82,7 @@ class Curve:
     on_front: bool
     epochs: tuple[int, ...]
     accuracies: tuple[float, ...]
+    is_stopped: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -89,10 +90,15 @@ class Curve:
         return self.trial == PLAIN
 
 
-def curves(rows: Rows, epochs: Mapping[str, Sequence[EpochReport]]) -> tuple[Curve, ...]:
+def curves(
+    rows: Rows,
+    epochs: Mapping[str, Sequence[EpochReport]],
+    results: Mapping[str, TrialResult | None] | None = None,
+) -> tuple[Curve, ...]:
     """One curve per trial with an epoch, and the plain network's; those of the front come last."""
     schemes = {row.point.trial: row.scheme for row in rows.trials}
     fronts = {row.point.trial for row in rows.front}
+    ended = {name: result.ending for name, result in (results or {}).items() if result is not None}
     drawn = [
         Curve(
             trial=trial,
@@ -100,6 +106,7 @@ def curves(rows: Rows, epochs: Mapping[str, Sequence[EpochReport]]) -> tuple[Cur
             on_front=trial in fronts,
             epochs=tuple(report.epoch for report in reports),
             accuracies=tuple(report.accuracy for report in reports),
+            is_stopped=ended.get(trial) == "stopped",
         )
         for trial, reports in epochs.items()
         if reports and (is_trial(trial) or trial == PLAIN)

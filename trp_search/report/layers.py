@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from trp_search.report.rows import Row
+from trp_search.report.rows import Rows
 
 
-def encoded(shown: Sequence[Row]) -> dict[str, Any]:
+def encoded(found: Rows) -> dict[str, Any]:
     """What layers and reasons there are, and by point one short list for each of its layers.
 
     A list is the layer's place in `names`, its multiply-adds, and then scheme, rank and full rank
@@ -19,8 +18,7 @@ def encoded(shown: Sequence[Row]) -> dict[str, Any]:
     reasons: dict[str, int] = {}
     dense: dict[str, int] = {}
     points: dict[str, list[list[int | str]]] = {}
-    spectra: dict[str, list[list[float]]] = {}
-    for row in shown:
+    for row in found.comparable():
         lines: list[list[int | str]] = []
         for layer in row.point.layers:
             place = names.setdefault(layer.name, len(names))
@@ -32,12 +30,13 @@ def encoded(shown: Sequence[Row]) -> dict[str, Any]:
                 lines.append([place, layer.macs, layer.scheme, layer.rank, layer.full_rank])
         if lines:
             points[row.point.id] = lines
-        if row.on_front or row.point.role == "control":
-            spectra[row.point.id] = [list(layer.spectrum) for layer in row.point.layers]
     return {
         "names": list(names),
         "dense": [dense[name] for name in names],
         "reasons": list(reasons),
         "points": points,
-        "spectra": spectra,
+        "spectra": {
+            row.point.id: [list(layer.spectrum) for layer in row.point.layers]
+            for row in (*found.front, *found.controls)
+        },
     }

@@ -18,15 +18,19 @@ from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Row, Rows, Window
 from trp_search.report.settings import varied
 
+_SCRIPTS = ("state.js", "plots.js", "card.js", "page.js")  # in this order, as one
+
 
 def render(contents: Contents, *, running: bool = False) -> str:
     """The whole page; one of a search that is `running` renews itself."""
     found = rows.build(contents)
     parts = _sections(contents, found)
     own = files("trp_search.report")
-    page, style, script = (
-        own.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
+    page, style, *scripts = (
+        own.joinpath(name).read_text(encoding="utf-8")
+        for name in ("page.html", "page.css", *_SCRIPTS)
     )
+    script = "\n".join(scripts)
     library = drawing.library()
     return Template(page).substitute(
         policy=_policy(library, script),
@@ -117,28 +121,41 @@ def _policy(*scripts: str) -> str:
 
 def _data(contents: Contents, found: Rows, parts: Sequence[Section], *, running: bool) -> str:
     """What the page's script draws from, as JSON that no HTML parser takes for markup."""
-    start = rows.leading(found)
     names = varied(found.trials)
     counted = axes.axes(contents.latencies)
+    eligible = [
+        row
+        for row in (*found.trials, *found.derived)
+        if _can_be_had(row, contents) and not row.violations
+    ]
     near, everywhere = rows.window(found), rows.everywhere(found)
     plain = {
         "points": {
             row.point.id: _point(row, names, contents) | {"at": _at(row, counted)}
             for row in found.comparable()
         },
-        "axes": [{"key": a.key, "name": a.name, "title": a.title} for a in counted],
-        "eligible": [
-            row.point.id
-            for row in (*found.trials, *found.derived)
-            if _can_be_had(row, contents) and not row.violations
-        ],
-        "layers": layers.encoded(found.comparable()),
+        "axes": [_axis(axis, found, eligible) for axis in counted],
+        "eligible": [row.point.id for row in eligible],
+        "layers": layers.encoded(found),
         "running": running,
-        "start": start.point.id if start else None,
         "windows": {"near": _axes(near), "all": _axes(everywhere)} if near and everywhere else {},
     }
     drawn = {name: figure for part in parts for name, figure in part.figures.items()}
     return _embedded(plain, drawn)
+
+
+def _axis(axis: axes.Axis, found: Rows, eligible: Sequence[Row]) -> dict[str, str | None]:
+    """An axis, and the point that the page shows there before anybody chose one."""
+    if axis.key == axes.MACS:
+        start = rows.leading(found)
+    else:
+        start = axes.leading(axis, eligible) or found.baseline
+    return {
+        "key": axis.key,
+        "name": axis.name,
+        "title": axis.title,
+        "start": start.point.id if start else None,
+    }
 
 
 def _can_be_had(row: Row, contents: Contents) -> bool:
@@ -157,7 +174,7 @@ def _axes(window: Window) -> dict[str, Any]:
     return {"xaxis": window.speedup, "yaxis": (100 * low, 100 * high)}
 
 
-def _at(row: Row, counted: Sequence[axes.Axis]) -> dict[str, tuple[float, float]]:
+def _at(row: Row, counted: Sequence[axes.Axis]) -> dict[str, axes.Times]:
     """How many times smaller the point is, each way that it was measured; and for sure."""
     return {axis.key: found for axis in counted if (found := axis.read(row)) is not None}
 
@@ -169,6 +186,7 @@ def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]
     rest = [name for name in row.point.settings if name not in names]
     return {
         "y": 100 * row.point.accuracy,
+        "images": row.point.images,
         "interval": [100 * end for end in wilson(row.point.correct, row.point.images)],
         "title": words.title(row),
         "hover": drawing.hover(row, names),

@@ -11,8 +11,10 @@ from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Rows
 
 
-def _place(name: str, label: str, *, look: str = "", style: str = "") -> str:
-    attributes = f'class="drawing {look}" id="{name}" role="img" aria-label="{safe(label)}"'
+def _place(name: str, label: str, *, look: str = "", style: str = "", role: str = "img") -> str:
+    """Where a figure is drawn; an `application` takes the focus and the arrow keys."""
+    attributes = f'class="drawing {look}" id="{name}" role="{role}" aria-label="{safe(label)}"'
+    attributes += ' tabindex="0"' if role == "application" else ""
     return f'<div {attributes} style="{style}"></div>'
 
 
@@ -24,9 +26,10 @@ def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Sectio
     images = found.comparable()[0].point.images
     notes = [
         "Every mark is a network. Large marks are the front: no other trial is better in every "
-        "objective. Whiskers are the 95 % interval that the number of images implies; hollow marks "
-        "are no more accurate than a faster one beyond chance. Select a mark, or set a budget, to "
-        "see all about it.",
+        "objective; along another axis, in accuracy and that. Whiskers are 95 % intervals: of the "
+        "accuracy, from the number of images, and of a time on the clock, whose lower end counts. "
+        "Hollow marks are no more accurate than a faster one beyond chance. Select a mark, by "
+        "pointing or with the arrow keys, or set a budget, to see all about it.",
         f"Validation has {words.count(images, 'image')}: "
         f"one of them is {100 / images:.2g} points of accuracy.",
     ]
@@ -39,13 +42,14 @@ def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Sectio
         more += ' <button class="published" aria-pressed="false">Show published results</button>'
     label = (
         f"Validation accuracy against speedup: {words.count(len(found.trials), 'trial point')}, "
-        f"{len(found.front)} of them on the front."
+        f"{len(found.front)} of them on the front. Arrow keys go from point to point, Home and End "
+        "to the largest and the smallest network."
     )
     text = f"""<section aria-labelledby="tradeoff-title">
 <h2 id="tradeoff-title">Accuracy against speedup</h2>
 <p class="note">{safe(" ".join(notes))}{more}</p>
 <div class="tradeoff">
-<figure>{_place("tradeoff", label, look="tall")}</figure>
+<figure>{_place("tradeoff", label, look="tall", role="application")}</figure>
 {_choice(found, counted)}
 <div id="layers" hidden>
 <h3>The chosen network, layer by layer</h3>
@@ -70,10 +74,12 @@ def _choice(found: Rows, counted: Sequence[Axis]) -> str:
         )
         ask = (
             f'<label for="budget">The most accurate at least</label> <input id="budget" '
-            f'type="number" min="1" step="0.1" inputmode="decimal" value="{start:.1f}"> times '
-            f'smaller in <select id="axis" aria-label="What gets smaller">{options}</select>'
+            f'type="number" min="1" step="0.1" inputmode="decimal" value="{start:.1f}" '
+            f'autocomplete="off"> times smaller in '
+            f'<select id="axis" autocomplete="off" aria-label="What gets smaller">'
+            f"{options}</select>"
             f'<input id="slide" type="range" min="1" step="0.01" value="{start:.1f}" '
-            f'aria-label="Budget">'
+            f'aria-label="Budget" autocomplete="off">'
             f'<p class="note" id="answer" aria-live="polite"></p>'
         )
     return f"""<aside class="choice" aria-label="Chosen point">{ask}
@@ -103,13 +109,15 @@ def course(contents: Contents, found: Rows) -> Section | None:
         label = f"Hypervolume of the front over {words.count(len(steps), 'scored trial')}."
         switch = '<button class="hours" aria-pressed="false">By hours of training</button>'
         text += _half("What the search gained", note, f"{_place('volume', label)}{switch}")
-    lines = history.curves(found, contents.epochs)
+    lines = history.curves(found, contents.epochs, contents.results)
     if lines:
         shown["training"] = figures.training(lines)
         note = (
             "Validation accuracy after each epoch, before the cut. Strong lines led to the front; "
             "the dotted one is the plain network. Early and far lower values are out of view."
         )
+        if any(line.is_stopped for line in lines):
+            note += " A cross is the last epoch of a trial that was stopped."
         label = f"Validation accuracy by epoch of {words.count(len(lines), 'training')}."
         text += _half("How trials trained", note, _place("training", label))
     return Section(html=f'<section class="pair">{text}</section>', figures=shown) if text else None

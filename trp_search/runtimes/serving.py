@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError
-from trp_search.records import Target
+from trp_search.records import Runtime, Target
 from trp_search.runtimes.fold import fold_batch_norm
-from trp_search.runtimes.onnx import onnx_session, write_onnx
+from trp_search.runtimes.onnx import check_installed, onnx_session, write_onnx
 from trp_search.runtimes.quiet import quiet
 
 Call = Callable[[], Tensor]
@@ -41,6 +41,13 @@ def serve(
     images = torch.randn(size, generator=torch.Generator().manual_seed(0))
     folded, batch_norm = fold_batch_norm(network, images) if fold else (network, "not folded")
     return ready(folded, images, target), batch_norm
+
+
+def check_runtime(runtime: Runtime, device: str) -> None:
+    """Raises InputError where a target cannot be served on this machine."""
+    check_device(device)
+    if runtime == "onnxruntime":
+        check_installed()
 
 
 def check_device(device: str) -> None:

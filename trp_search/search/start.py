@@ -8,10 +8,11 @@ from pathlib import Path
 
 import yaml
 
-from trp_search import pareto
-from trp_search.errors import InputError
+from trp_search import latency, pareto, report
+from trp_search.errors import InputError, NothingFoundError
+from trp_search.runtimes.serving import check_runtime
 from trp_search.search.driver import OnEvent, run_search
-from trp_search.search.events import Event
+from trp_search.search.events import Event, Stage
 from trp_search.search.names import BASELINE
 from trp_search.space import SearchSpace, changed, entries, first, load_space
 from trp_search.store import RunFolder
@@ -55,6 +56,7 @@ def new_search(
             address=address,
             on_event=on_event or _ignore,
         )
+    _time(space, run, on_event or _ignore)
     return run
 
 
@@ -84,7 +86,27 @@ def resume_search(
         address=address,
         on_event=on_event or _ignore,
     )
+    _time(space, folder, on_event or _ignore)
     return folder
+
+
+def _time(space: SearchSpace, run: RunFolder, on_event: OnEvent) -> None:
+    """Times on the space's targets what is worth it and was not timed there; draws the page again.
+
+    What prevents it is told: the search itself has ended well.
+    """
+    for asked in space.targets:
+        try:
+            target = latency.target_of(run, asked.name, asked.model_dump(exclude={"seconds"}))
+            known = run.read_latencies().get(asked.name, {})
+            left = [point for point in latency.worth_it(run) if point.id not in known]
+            on_event(Stage(text=f"timing {len(left)} networks on {asked.name}"))
+            for _ in latency.measure(run, target, left, seconds=asked.seconds):
+                pass
+        except (InputError, NothingFoundError) as error:
+            on_event(Stage(text=f"not timed on {asked.name}: {error}"))
+    if space.targets:
+        report.write(run)
 
 
 def begun_with(space: SearchSpace, run: RunFolder) -> SearchSpace:
@@ -124,6 +146,8 @@ def check_ready(space: SearchSpace) -> None:
         networks.load_weights(network, workload.weights, spec=workload.network)
     images, _, _ = data.sizes(workload.data, outside_weights=workload.weights is not None)
     _check_batches(space, images)
+    for target in space.targets:
+        check_runtime(target.runtime, target.device)
 
 
 def _check_batches(space: SearchSpace, images: int) -> None:

@@ -22,7 +22,7 @@ from trp_search.records import (
 )
 from trp_search.space import entries, text
 from trp_search.space.entries import Parameter
-from trp_search.space.sections import Curve, Patience, Resources, Rungs, Sampler
+from trp_search.space.sections import Curve, Patience, Resources, Rungs, Sampler, Timed
 from trp_search.space.varied import Space, Strict
 
 # The plain network's own cuts, from 1.1x to about 4x on the residual networks that are shipped.
@@ -56,6 +56,7 @@ class SearchSpace(Strict):
         rungs: where trials that are behind stop; none by default.
         patience: when the search itself stops early; never by default.
         first: settings tried before any is proposed; what one does not name is proposed.
+        targets: where networks are to run, and are timed when the trials have ended.
         keep: whose weights stay on disk: the front's; also those `near` it, which are the second
             front and each scheme's own; or all.
         repeats: trainings of each setting, with seeds of their own.
@@ -75,6 +76,7 @@ class SearchSpace(Strict):
     rungs: Rungs | None = None
     patience: Patience | None = None
     first: tuple[_First, ...] = ()
+    targets: tuple[Timed, ...] = ()
     keep: Literal["front", "near", "all"] = "near"
     concurrency: PositiveInt | None = None
     resources: Resources = Resources()

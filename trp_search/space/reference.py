@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from trp_search.records import DataSpec, NetworkSpec, Training, Workload
 from trp_search.space.model import SearchSpace
-from trp_search.space.sections import Curve, Patience, Resources, Rungs, Sampler
+from trp_search.space.sections import Curve, Patience, Resources, Rungs, Sampler, Timed
 from trp_search.space.varied import Space, TrainingEntries
 
 _HEAD = """# The keys of a search space
@@ -37,6 +37,11 @@ SECTIONS: list[tuple[str, type[Any], str]] = [
     ("curve", Curve, "Further cuts of every trained network"),
     ("rungs", Rungs, "Where trials that are behind stop; off unless given"),
     ("patience", Patience, "When the search itself stops early; off unless given"),
+    (
+        "targets",
+        Timed,
+        "Each target; timed when the trials have ended",
+    ),
     ("resources", Resources, "What one trial is given"),
 ]
 _PARTS = {name for name, _, _ in SECTIONS if name}

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trp_search.objectives import Name
-from trp_search.records import PositiveInt, Share, Speedup
+from trp_search.records import PositiveInt, Runtime, Share, Speedup, TargetName
 from trp_search.space.varied import Images, Strict
 
 
@@ -57,6 +57,28 @@ class Rungs(Strict):
             found.append(math.ceil(at))
             at *= self.factor
         return tuple(dict.fromkeys(found))
+
+
+class Timed(Strict):
+    """Where a network is to run: its `latency_speedup` there is measured by the search itself.
+
+    The points worth it are timed when the trials have ended and nothing else runs.
+
+    Attributes:
+        name: what the target is called.
+        runtime: eager PyTorch, `torch.compile` or ONNX Runtime.
+        device: of the machine that drives the search.
+        threads: CPU threads of one call.
+        batch: images at a time.
+        seconds: spent on each network.
+    """
+
+    name: TargetName
+    runtime: Runtime = "eager"
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: Annotated[int, Field(gt=0, le=1024)] = 1
+    batch: PositiveInt = 1
+    seconds: Annotated[float, Field(gt=0, le=3600)] = 3.0
 
 
 class Patience(Strict):

@@ -1,0 +1,173 @@
+"""The page along another axis than multiply-adds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+from trp_search import report
+from trp_search.records import Latency, Point
+from trp_search.report import axes, contents, rows
+from trp_search.store import RunFolder, append_record
+
+pytestmark = pytest.mark.slow
+
+
+def large(reader: Any) -> set[str]:
+    """Ids of the points that are drawn large."""
+    return set(
+        reader.script(
+            "document.getElementById('tradeoff').data"
+            ".filter((t) => t.error_y && t.visible !== false).flatMap((t) => t.customdata)"
+        )
+    )
+
+
+def test_what_counts_can_be_switched_to_time(
+    open_page: Callable[..., Any], sample_run: RunFolder, make_latency: Callable[..., Latency]
+):
+    for name, low in (("7", 1.4), ("17", 1.1), ("2", 1.2)):
+        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
+    reader = open_page(report.write(sample_run))
+    reader.read_to_the_end()
+    names = [option.text for option in reader.driver.find_elements(By.CSS_SELECTOR, "#axis option")]
+    assert names == ["multiply-adds", "parameters", "time on laptop"]
+    Select(reader.one("#axis")).select_by_visible_text("time on laptop")
+    reader.slide_to("1.15")
+    # 17 is more accurate than 7 but is not known to be as fast.
+    accurate = max(("7", "2"), key=lambda name: sample_run.point(name).accuracy)
+    assert reader.one("#chosen h3").text == f"Point {accurate}"
+    assert "time on laptop" in reader.one("#chosen .main").text
+    title = "document.querySelector('#tradeoff .xtitle').textContent"
+    reader.wait(f"{title} === 'speedup on the clock, laptop'")
+    marks = "document.querySelectorAll('#tradeoff .points path').length"
+    reader.wait(f"{marks} === 4")  # three points and the plain network
+    reader.slide_to("1.39")
+    assert reader.one("#chosen h3").text == "Point 7"
+    assert reader.complaints() == []
+
+
+def test_a_chosen_point_stays_where_it_was_measured_and_takes_slider_and_number_along(
+    open_page: Callable[..., Any],
+    sample_run: RunFolder,
+    make_latency: Callable[..., Latency],
+):
+    for name, low in (("7", 1.4), ("2", 1.2)):
+        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
+    reader = open_page(report.write(sample_run))
+    axis = Select(reader.one("#axis"))
+    reader.slide_to("2")
+    assert reader.one("#chosen h3").text == "Point 7"
+    axis.select_by_visible_text("time on laptop")
+    assert reader.one("#chosen h3").text == "Point 7"
+    for name in ("#slide", "#budget"):
+        assert float(reader.one(name).get_attribute("value")) == 1.4
+    assert reader.one("#answer").text == ""
+    axis.select_by_visible_text("multiply-adds")
+    assert reader.one("#slide").get_attribute("value") == "2.07"
+
+
+def test_a_point_that_was_not_timed_gives_way_to_the_best_that_was(
+    open_page: Callable[..., Any],
+    sample_run: RunFolder,
+    make_latency: Callable[..., Latency],
+):
+    for name, low in (("7", 1.4), ("2", 1.2)):
+        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
+    reader = open_page(report.write(sample_run))
+    reader.one('tr[data-point="17"] button.point').click()
+    axis = Select(reader.one("#axis"))
+    axis.select_by_visible_text("time on laptop")
+    found = rows.build(contents.read(sample_run))
+    timed = [row for row in found.trials if row.point.id in ("7", "2")]
+    *_, clock = axes.axes(contents.read(sample_run).latencies)
+    best = axes.leading(clock, timed)
+    assert best is not None
+    assert reader.one("#chosen h3").text == f"Point {best.point.id}"
+    assert reader.one("#answer").text == ""
+    axis.select_by_visible_text("multiply-adds")
+    assert reader.one("#chosen h3").text == "Point 17"
+
+
+def test_what_was_published_by_multiply_adds_cannot_be_asked_for(
+    open_page: Callable[..., Any], famous_run: RunFolder
+):
+    reader = open_page(report.write(famous_run))
+    button = reader.one("button.published")
+    button.click()
+    axis = Select(reader.one("#axis"))
+    axis.select_by_visible_text("parameters")
+    assert not button.is_enabled()
+    assert button.get_attribute("title") == "Papers count multiply-adds."
+    assert button.get_attribute("aria-pressed") == "false"
+    axis.select_by_visible_text("multiply-adds")
+    assert button.is_enabled()
+    assert button.get_attribute("aria-pressed") == "true"
+
+
+def test_large_marks_are_the_front_along_the_axis(
+    open_page: Callable[..., Any], sample_run: RunFolder, make_point: Callable[..., Point]
+):
+    small = make_point("50", correct=190, speedup=1.5, parameters=10_000)
+    append_record(sample_run.points, small)
+    reader = open_page(report.write(sample_run))
+    reader.read_to_the_end()
+    assert "50" not in large(reader)
+    Select(reader.one("#axis")).select_by_visible_text("parameters")
+    title = "document.querySelector('#tradeoff .xtitle').textContent"
+    reader.wait(f"{title} === 'times fewer parameters'")
+    points = [p for p in sample_run.read_points() if p.searched and p.accuracy >= 0.5]
+    assert large(reader) == {
+        p.id
+        for p in points
+        if not any(
+            (q.accuracy, -q.parameters) != (p.accuracy, -p.parameters)
+            and q.accuracy >= p.accuracy
+            and q.parameters <= p.parameters
+            for q in points
+        )
+    }
+    marks = "document.querySelectorAll('#tradeoff .points path').length"
+    assert reader.script(marks) == 32
+    reader.leave_picture("parameters-1280-light.png")
+
+
+def test_hollow_marks_are_those_that_the_first_axis_has(
+    open_page: Callable[..., Any], sample_run: RunFolder, make_point: Callable[..., Point]
+):
+    for name, correct, speedup in (("60", 120, 5.0), ("61", 165, 4.0), ("62", 168, 3.8)):
+        append_record(sample_run.points, make_point(name, correct=correct, speedup=speedup))
+    reader = open_page(report.write(sample_run))
+    steps = rows.staircase(rows.build(contents.read(sample_run)).front)
+    clear = rows.distinct(steps)
+    assert {"60", "61"} <= clear
+    assert "62" not in clear
+    assert reader.script("front()") == [row.point.id for row in steps]
+    assert set(reader.script("distinct(front())")) == clear
+
+
+def test_a_time_has_its_interval(
+    open_page: Callable[..., Any],
+    sample_run: RunFolder,
+    make_latency: Callable[..., Latency],
+):
+    for name, low in (("7", 1.4), ("2", 1.2)):
+        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
+    reader = open_page(report.write(sample_run))
+    reader.read_to_the_end()
+    shown = "[...document.querySelectorAll('#tradeoff .xerror')].length"
+    assert reader.script(shown) == 0
+    Select(reader.one("#axis")).select_by_visible_text("time on laptop")
+    reader.wait(f"{shown} === {len(large(reader))}")
+    (ends,) = reader.script(
+        "document.getElementById('tradeoff').data.filter((t) => t.error_x)"
+        ".filter((t) => t.customdata.includes('7'))"
+        ".map((t) => [t.error_x.arrayminus, t.error_x.array, t.customdata.indexOf('7')])"
+    )
+    below, above, place = ends
+    assert (below[place], above[place]) == pytest.approx((0.14, 0.14))
+    reader.leave_picture("clock-1280-light.png")
