@@ -98,8 +98,9 @@ def test_test_accuracy_is_named_as_such_everywhere_it_appears(
     found = build(point, tests={"1": score})
     assert words.on_test(found) == "On test it reaches 95.0 %."
     facts = dict(words.facts(found.front[0]))
-    assert facts["test accuracy"] == "95.0 % (190 of 200; 95 % interval 91.0 to 97.3 %)"
-    assert facts["validation accuracy"] == "96.5 % (193 of 200; 95 % interval 93.0 to 98.3 %)"
+    assert facts["test accuracy"] == "95.0 % (190 of 200)"
+    assert facts["95 % interval, test"] == "91.0 to 97.3 %"
+    assert facts["validation accuracy"] == "96.5 % (193 of 200)"
     assert "test accuracy" not in dict(words.facts(build(point).front[0]))
 
 

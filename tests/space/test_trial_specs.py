@@ -105,6 +105,18 @@ def test_never_is_a_period_without_a_nuclear_weight(space):
     assert space.settings({**DRAWN, "period": "never"})["period"] == "never"
 
 
+def test_a_trial_from_the_plain_network_is_short_unless_its_space_says_how_long(space, tmp_path):
+    def training(space: SearchSpace, start: str):
+        return space.trial_spec(DRAWN | {"start": start}, name="0", repeat=0).training
+
+    silent = TEXT.replace("    epochs: {low: 2, high: 8, step: 2}\n", "")
+    found = [training(loaded(tmp_path, silent), start) for start in ("baseline", "scratch")]
+    assert [(one.epochs, one.learning_rate) for one in found] == [(8, 0.02), (30, 0.1)]
+    assert training(space, "baseline").epochs == 4
+    brought = silent.replace("data: digits}", "data: digits, weights: mine.safetensors}")
+    assert training(loaded(tmp_path, brought), "baseline").epochs == 30, "its recipe is the trials'"
+
+
 def test_repeats_differ_and_settings_share_their_seeds(space):
     seeds = [space.trial_spec(DRAWN, name="0", repeat=repeat).seed for repeat in range(20)]
     assert len(set(seeds)) == 20

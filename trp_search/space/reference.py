@@ -32,7 +32,12 @@ SECTIONS: list[tuple[str, type[Any], str]] = [
     ("workload.data", DataSpec, "The images"),
     ("training", Training, "The recipe of the plain network"),
     ("space", Space, "What varies from trial to trial"),
-    ("space.training", TrainingEntries, "A trial's own training; the rest is the recipe's"),
+    (
+        "space.training",
+        TrainingEntries,
+        "A trial's own training; the rest is the recipe's, but from the plain network it is a "
+        "quarter of the epochs at a fifth of the learning rate",
+    ),
     ("sampler", Sampler, "Who proposes"),
     ("curve", Curve, "Further cuts of every trained network"),
     ("rungs", Rungs, "Where trials that are behind stop; off unless given"),
