@@ -39,11 +39,11 @@ COLOURS = {
 def differences(table: pd.DataFrame, against: str) -> Iterator[dict[str, object]]:
     """Each arm against another on the same seeds: the mean difference and its 95 % interval.
 
-    A cell with fewer seeds than there are, because a front does not reach that far, says so.
+    A cell with fewer seeds than the arm, because a front does not reach that far, says so.
     """
-    seeds = table.index.get_level_values("seed").nunique()
     for arm in _ordered(table):
-        row: dict[str, object] = {"arm": arm}
+        seeds = len(table.xs(arm, level="arm"))
+        row: dict[str, object] = {"arm": arm, "seeds": seeds}
         for measure in MEASURES:
             wide = table[measure].unstack("arm")
             gain = (wide[arm] - wide[against]).dropna()

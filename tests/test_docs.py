@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +102,47 @@ def test_files_that_documents_name_are_there():
     for path in DOCUMENTS:
         for name in re.findall(r"(?:docs|search_spaces|benchmarks)/[\w./-]+\w", path.read_text()):
             assert (ROOT / name).exists(), f"{path.name}: {name}"
+
+
+def test_optuna_dashboard_opens_a_run_s_study(tmp_path: Path):
+    (given,) = re.findall(r"`optuna-dashboard (sqlite:///RUN/\S+)`", DOCUMENTS[0].read_text())
+    run = tmp_path / "run"
+    shutil.copytree(ROOT / "results" / "digits", run)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = Path(sys.executable).with_name("optuna-dashboard")
+    words = [str(program), given.replace("RUN", str(run)), "--port", str(port), "--quiet"]
+    server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        (study,) = _answer(f"http://127.0.0.1:{port}/api/studies")["study_summaries"]
+    finally:
+        server.kill()
+        server.wait()
+    assert (study["study_name"], len(study["directions"])) == ("trp_search", 2)
+
+
+def _answer(address: str) -> dict[str, Any]:
+    for _ in range(240):
+        try:
+            with urllib.request.urlopen(address) as answer:  # noqa: S310  this machine
+                found: dict[str, Any] = json.load(answer)
+                return found
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(f"nothing answers at {address}")
+
+
+def test_ray_makes_a_token_as_the_document_says(tmp_path: Path):
+    assert "`ray get-auth-token --generate`" in (ROOT / "docs" / "cluster.md").read_text()
+    ray_ = Path(sys.executable).with_name("ray")
+    subprocess.run(
+        [str(ray_), "get-auth-token", "--generate"],
+        env=os.environ | {"HOME": str(tmp_path)},
+        capture_output=True,
+        check=True,
+    )
+    assert (tmp_path / ".ray" / "auth_token").stat().st_size
 
 
 def test_ray_up_accepts_its_file():
