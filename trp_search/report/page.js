@@ -24,7 +24,6 @@ function settle() {
 }
 
 // The most accurate point that keeps the budget.
-
 function meet() {
   const found = report.eligible.filter(at);
   const fast = found.filter((id) => at(id)[1] >= state.budget);
