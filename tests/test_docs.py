@@ -161,6 +161,16 @@ def test_the_slurm_script_is_a_script():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_what_the_slurm_script_asks_for_is_what_sbatch_knows():
+    asked = re.findall(r"^#SBATCH (.*)$", (CLUSTER / "slurm.sh").read_text(), re.MULTILINE)
+    known = "job-name nodes ntasks-per-node cpus-per-task gpus-per-node mem time signal"
+    assert asked
+    for line in asked:
+        option = re.fullmatch(r"--([a-z-]+)(=\S+)?( +#.*)?", line)
+        assert option, line
+        assert option[1] in known.split(), line
+
+
 def test_the_kubernetes_job_keeps_to_its_schema():
     job = yaml.safe_load((CLUSTER / "kuberay.yaml").read_text())
     jsonschema.validate(job, RAY_JOB)
