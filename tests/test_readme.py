@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -142,6 +143,11 @@ def test_the_first_example_searches_chooses_exports_and_loads(
 
 def test_make_search_searches_the_digits():
     done = subprocess.run(
-        ["make", "-n", "search"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "-n", "--no-print-directory", "search"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.splitlines()[-1] == ".venv/bin/trp-search search search_spaces/digits.yaml"

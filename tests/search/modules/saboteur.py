@@ -12,7 +12,7 @@ from torch import nn
 
 from trp_search import trial
 from trp_search.records import EpochReport, NetworkSpec
-from trp_search.training.loop import Job
+from trp_search.training.loop import Job, Note
 from trp_search.workloads import networks
 
 _train = trial.train
@@ -28,7 +28,7 @@ def build(*, troubles: dict[str, str], marks: str) -> nn.Module:
     return networks.build(NetworkSpec(name="small_resnet"), channels=1, classes=10)
 
 
-def train(network: nn.Module, job: Job) -> Iterator[EpochReport]:
+def train(network: nn.Module, job: Job, *, note: Note) -> Iterator[EpochReport]:
     trouble = _troubles.get(job.name)
     if trouble == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -37,7 +37,7 @@ def train(network: nn.Module, job: Job) -> Iterator[EpochReport]:
     if trouble == "diverges":
         with torch.no_grad():
             next(network.parameters()).fill_(float("nan"))
-    for report in _train(network, job):
+    for report in _train(network, job, note=note):
         yield report
         mark = _marks[0] / job.name
         if trouble == "killed once" and not mark.exists():
