@@ -244,6 +244,17 @@ def run(trained_run: RunFolder, tmp_path: Path) -> RunFolder:
 
 
 @pytest.fixture
+def make_report() -> Callable[..., EpochReport]:
+    """What a training says after an epoch."""
+
+    def make(trial: str = "1", epoch: int = 1, **own: float) -> EpochReport:
+        usual = {"epochs": 3, "loss": 1.0, "accuracy": 0.5, "learning_rate": 0.1, "seconds": 1.0}
+        return EpochReport(trial=trial, epoch=epoch, **(usual | own))
+
+    return make
+
+
+@pytest.fixture
 def make_latency() -> Callable[..., Latency]:
     """A point's time on a target: for sure `low` times less than the dense network's."""
 

@@ -71,6 +71,12 @@ def worth_it(folder: RunFolder) -> list[Point]:
     return sorted(found, key=lambda point: point.speedup)
 
 
+def untimed(folder: RunFolder, name: str) -> list[Point]:
+    """Those worth it that were not timed on the target `name` yet; raises as `worth_it` does."""
+    known = folder.read_latencies().get(name, {})
+    return [point for point in worth_it(folder) if point.id not in known]
+
+
 def measure(
     folder: RunFolder, target: Target, points: Sequence[Point], *, seconds: float
 ) -> Iterator[Latency]:

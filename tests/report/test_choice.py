@@ -101,18 +101,27 @@ class TestThePageOfARunningSearch:
         yield wait
         chromium.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
+    @pytest.fixture
+    def find_better(self, make_point: Callable[..., Point]) -> Callable[[RunFolder], None]:
+        """Lets a search find point 50, which leads, and draw its page."""
+
+        def find(run: RunFolder) -> None:
+            append_record(run.points, make_point("50", correct=197, speedup=4.0))
+            report.write(run, running=True)
+
+        return find
+
     def test_goes_on_to_a_better_leader_while_nothing_was_chosen(
         self,
         open_page: Callable[..., Any],
         sample_run: RunFolder,
-        make_point: Callable[..., Point],
+        find_better: Callable[[RunFolder], None],
         renew: Callable[[], None],
     ):
         reader = open_page(report.write(sample_run, running=True))
         assert reader.script("location.hash") == ""
         before = reader.one("#chosen h3").text
-        append_record(sample_run.points, make_point("50", correct=197, speedup=4.0))
-        report.write(sample_run, running=True)
+        find_better(sample_run)
         assert reader.one("#chosen h3").text == before
         renew()
         assert reader.one("#chosen h3").text == "Point 50"
@@ -123,7 +132,7 @@ class TestThePageOfARunningSearch:
         self,
         open_page: Callable[..., Any],
         famous_run: RunFolder,
-        make_point: Callable[..., Point],
+        find_better: Callable[[RunFolder], None],
         renew: Callable[[], None],
     ):
         reader = open_page(report.write(famous_run, running=True))
@@ -132,8 +141,7 @@ class TestThePageOfARunningSearch:
         reader.one("button.compare").click()
         reader.one('tr[data-point="7"] button.point').click()
         reader.one("button.published").click()
-        append_record(famous_run.points, make_point("50", correct=197, speedup=4.0))
-        report.write(famous_run, running=True)
+        find_better(famous_run)
         renew()
         assert reader.script("Object.hasOwn(report.points, '50')")
         assert reader.one("#chosen h3").text == "Point 7, Point 17"
@@ -147,14 +155,13 @@ class TestThePageOfARunningSearch:
         self,
         open_page: Callable[..., Any],
         sample_run: RunFolder,
-        make_point: Callable[..., Point],
+        find_better: Callable[[RunFolder], None],
         renew: Callable[[], None],
     ):
         reader = open_page(report.write(sample_run, running=True))
         reader.slide_to("2.3")
         assert reader.one("#chosen h3").text == "Point 17"
-        append_record(sample_run.points, make_point("50", correct=197, speedup=4.0))
-        report.write(sample_run, running=True)
+        find_better(sample_run)
         renew()
         assert reader.one("#chosen h3").text == "Point 50"
         assert reader.one("#budget").get_attribute("value") == "2.3"

@@ -89,23 +89,11 @@ def test_a_failed_plain_network_is_listed_and_is_no_failed_trial():
     assert [reason.trials for reason in ends.reasons] == [("baseline",)]
 
 
-def _epoch(trial: str, epoch: int, accuracy: float) -> EpochReport:
-    return EpochReport(
-        trial=trial,
-        epoch=epoch,
-        epochs=2,
-        loss=0.1,
-        accuracy=accuracy,
-        learning_rate=0.1,
-        seconds=1.0,
-    )
-
-
 def test_curves_are_of_trials_and_the_plain_network_with_the_front_drawn_last(
-    empty_run: RunFolder, make_point: Callable[..., Point]
+    empty_run: RunFolder, make_point: Callable[..., Point], make_report: Callable[..., EpochReport]
 ):
     epochs = {
-        name: (_epoch(name, 1, 0.5), _epoch(name, 2, 0.9))
+        name: (make_report(name, 1), make_report(name, 2, accuracy=0.9))
         for name in ("7", "baseline", "refit-7", "refit-7-plain", "8")
     }
     points = (make_point("7", correct=180, speedup=2.0, scheme="spatial"),)
@@ -120,8 +108,10 @@ def test_curves_are_of_trials_and_the_plain_network_with_the_front_drawn_last(
     assert [curve.is_plain for curve in drawn] == [True, False, False]
 
 
-def test_a_curve_knows_whether_its_trial_was_stopped(empty_run: RunFolder):
-    epochs = {name: (_epoch(name, 1, 0.5),) for name in ("5", "6", "7")}
+def test_a_curve_knows_whether_its_trial_was_stopped(
+    empty_run: RunFolder, make_report: Callable[..., EpochReport]
+):
+    epochs = {name: (make_report(name, 1),) for name in ("5", "6", "7")}
     results = {
         "5": TrialResult(trial="5", points=(), stopped="behind"),
         "6": TrialResult(trial="6", points=(), failed="no memory"),

@@ -27,6 +27,14 @@ def large(reader: Any) -> set[str]:
     )
 
 
+@pytest.fixture
+def timed_run(sample_run: RunFolder, make_latency: Callable[..., Latency]) -> RunFolder:
+    """The run with two of its points timed on a laptop."""
+    for name, low in (("7", 1.4), ("2", 1.2)):
+        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
+    return sample_run
+
+
 def test_what_counts_can_be_switched_to_time(
     open_page: Callable[..., Any], sample_run: RunFolder, make_latency: Callable[..., Latency]
 ):
@@ -52,13 +60,9 @@ def test_what_counts_can_be_switched_to_time(
 
 
 def test_a_chosen_point_stays_where_it_was_measured_and_takes_slider_and_number_along(
-    open_page: Callable[..., Any],
-    sample_run: RunFolder,
-    make_latency: Callable[..., Latency],
+    open_page: Callable[..., Any], timed_run: RunFolder
 ):
-    for name, low in (("7", 1.4), ("2", 1.2)):
-        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
-    reader = open_page(report.write(sample_run))
+    reader = open_page(report.write(timed_run))
     axis = Select(reader.one("#axis"))
     reader.slide_to("2")
     assert reader.one("#chosen h3").text == "Point 7"
@@ -72,19 +76,15 @@ def test_a_chosen_point_stays_where_it_was_measured_and_takes_slider_and_number_
 
 
 def test_a_point_that_was_not_timed_gives_way_to_the_best_that_was(
-    open_page: Callable[..., Any],
-    sample_run: RunFolder,
-    make_latency: Callable[..., Latency],
+    open_page: Callable[..., Any], timed_run: RunFolder
 ):
-    for name, low in (("7", 1.4), ("2", 1.2)):
-        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
-    reader = open_page(report.write(sample_run))
+    reader = open_page(report.write(timed_run))
     reader.one('tr[data-point="17"] button.point').click()
     axis = Select(reader.one("#axis"))
     axis.select_by_visible_text("time on laptop")
-    found = rows.build(contents.read(sample_run))
+    found = rows.build(contents.read(timed_run))
     timed = [row for row in found.trials if row.point.id in ("7", "2")]
-    *_, clock = axes.axes(contents.read(sample_run).latencies)
+    *_, clock = axes.axes(contents.read(timed_run).latencies)
     best = axes.leading(clock, timed)
     assert best is not None
     assert reader.one("#chosen h3").text == f"Point {best.point.id}"
@@ -150,14 +150,8 @@ def test_hollow_marks_are_those_that_the_first_axis_has(
     assert set(reader.script("distinct(front())")) == clear
 
 
-def test_a_time_has_its_interval(
-    open_page: Callable[..., Any],
-    sample_run: RunFolder,
-    make_latency: Callable[..., Latency],
-):
-    for name, low in (("7", 1.4), ("2", 1.2)):
-        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
-    reader = open_page(report.write(sample_run))
+def test_a_time_has_its_interval(open_page: Callable[..., Any], timed_run: RunFolder):
+    reader = open_page(report.write(timed_run))
     reader.read_to_the_end()
     shown = "[...document.querySelectorAll('#tradeoff .xerror')].length"
     assert reader.script(shown) == 0

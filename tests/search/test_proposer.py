@@ -453,7 +453,10 @@ def stopped(spec: TrialSpec) -> TrialResult:
 
 
 def test_a_stopped_trial_is_pruned_without_values_and_counts(
-    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+    make_space: Space,
+    folder: RunFolder,
+    result: Callable[..., TrialResult],
+    make_report: Callable[..., EpochReport],
 ):
     with opened(make_space(), folder) as proposer:
         for spec in iter(proposer.next, None):
@@ -475,18 +478,6 @@ def test_a_stopped_trial_is_pruned_without_values_and_counts(
     with opened(make_space(), folder, trials=5) as proposer:
         assert proposer.done == 4
         assert [spec.name for spec in iter(proposer.next, None)] == ["4"]
-
-
-def make_report(name: str, *, seconds: float) -> EpochReport:
-    return EpochReport(
-        trial=name,
-        epoch=1,
-        epochs=3,
-        loss=1.0,
-        accuracy=0.5,
-        learning_rate=0.1,
-        seconds=seconds,
-    )
 
 
 def test_a_trial_whose_stop_was_not_told_is_pruned_by_the_next_process(

@@ -17,35 +17,23 @@ from trp_search.store import (
 )
 
 
-def report(epoch, accuracy=0.5):
-    return EpochReport(
-        trial="1",
-        epoch=epoch,
-        epochs=3,
-        loss=1.0,
-        accuracy=accuracy,
-        learning_rate=0.1,
-        seconds=1.0,
-    )
-
-
-def test_records_come_back_in_order(tmp_path):
+def test_records_come_back_in_order(tmp_path, make_report):
     path = tmp_path / "deep" / "epochs.jsonl"
-    reports = [report(epoch) for epoch in (1, 2, 3)]
+    reports = [make_report(epoch=epoch) for epoch in (1, 2, 3)]
     for one in reports:
         append_record(path, one)
     assert read_records(path, EpochReport) == reports
 
 
 @pytest.mark.parametrize("lost", [1, 5, 40])
-def test_a_line_torn_by_a_crash_is_dropped_and_overwritten(tmp_path, lost):
+def test_a_line_torn_by_a_crash_is_dropped_and_overwritten(tmp_path, lost, make_report):
     path = tmp_path / "epochs.jsonl"
-    append_record(path, report(1))
-    append_record(path, report(2))
+    append_record(path, make_report(epoch=1))
+    append_record(path, make_report(epoch=2))
     path.write_bytes(path.read_bytes()[:-lost])
-    assert read_records(path, EpochReport) == [report(1)]
-    append_record(path, report(3))
-    assert read_records(path, EpochReport) == [report(1), report(3)]
+    assert read_records(path, EpochReport) == [make_report(epoch=1)]
+    append_record(path, make_report(epoch=3))
+    assert read_records(path, EpochReport) == [make_report(epoch=1), make_report(epoch=3)]
 
 
 def test_a_damaged_line_names_the_file(tmp_path):
@@ -89,9 +77,9 @@ def test_a_lock_is_refused_while_another_process_holds_it_and_free_once_that_is_
         assert path.exists()
 
 
-def test_a_damaged_line_names_its_number_and_the_key(tmp_path):
+def test_a_damaged_line_names_its_number_and_the_key(tmp_path, make_report):
     path = tmp_path / "epochs.jsonl"
-    append_record(path, report(1))
+    append_record(path, make_report(epoch=1))
     good = path.read_text()
     path.write_text(good + good.replace('"epoch":1', '"epoch":"x"'))
     with pytest.raises(InputError, match=r"records: line 2: epoch: Input should be a valid int"):

@@ -1,24 +1,11 @@
 import pytest
 
 from trp_search.errors import InputError
-from trp_search.records import EpochReport
 from trp_search.store import (
     RunFolder,
     append_record,
     write_whole,
 )
-
-
-def report(epoch, accuracy=0.5):
-    return EpochReport(
-        trial="1",
-        epoch=epoch,
-        epochs=3,
-        loss=1.0,
-        accuracy=accuracy,
-        learning_rate=0.1,
-        seconds=1.0,
-    )
 
 
 def test_an_occupied_folder_is_refused_and_left_alone(tmp_path):
@@ -35,9 +22,14 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         RunFolder.open(tmp_path)
 
 
-def test_an_epoch_that_ran_twice_counts_once_as_it_ran_last(tmp_path):
+def test_an_epoch_that_ran_twice_counts_once_as_it_ran_last(tmp_path, make_report):
     folder = RunFolder.create(tmp_path / "run").trial("1")
-    for one in (report(1), report(2, 0.1), report(2, 0.7), report(3)):
+    for one in (
+        make_report(epoch=1),
+        make_report(epoch=2, accuracy=0.1),
+        make_report(epoch=2, accuracy=0.7),
+        make_report(epoch=3),
+    ):
         append_record(folder.epochs, one)
     assert [r.accuracy for r in folder.read_epochs()] == [0.5, 0.7, 0.5]
 

@@ -16,7 +16,7 @@ from trp_search.export.budget import Axis, Budget
 from trp_search.export.choice import Choice, choose, out_of_reach
 from trp_search.intervals import wilson
 from trp_search.records import Point, TestScore
-from trp_search.report.words import clock, percent, points, repeated, scored, times
+from trp_search.report.words import against_plain, clock, percent, points, repeated, scored, times
 from trp_search.store import RunFolder
 
 _HIDDEN = {"momentum", "nesterov", "weight_decay", "gamma", "channels_last", "precision"}
@@ -97,12 +97,11 @@ def _show(choice: Choice, budget: Budget, test: TestScore | None, reason: str) -
     if not choice.reached:
         heading = "Nearest"
     line(f"{heading}: point {point.id}, {_cost(choice.axis, point)}", style="bold")
-    lost = None if choice.drop is None else ("against plain", f"{points(choice.drop)} points")
     latency = choice.axis.latencies.get(point.id)
     pairs(
         [
             ("validation", scored(point)),
-            *([lost] if lost else []),
+            *([against_plain(choice.drop)] if choice.drop is not None else []),
             *([repeated(choice.repeats)] if choice.repeats else []),
             ("test", scored(test) if test else f"not scored yet: {reason}"),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),

@@ -19,7 +19,7 @@ from trp_search.cli.words import command, here
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import vacant
 from trp_search.records import Cut, EpochReport, Point, TrialResult, TrialSpec
-from trp_search.report.words import points, scored, times
+from trp_search.report.words import against_plain, scored, times
 from trp_search.space import SearchSpace, changed, load_space
 from trp_search.store import RunFolder
 
@@ -162,13 +162,12 @@ def _free(folder: RunFolder, point: Point) -> Path:
 
 def _show(folder: RunFolder, point: Point) -> None:
     plain = next((p for p in folder.read_points() if p.role == "baseline"), None)
-    lost = None if plain is None else plain.accuracy - point.accuracy
     line(f"Point {point.id}: {times(point.speedup)} fewer multiply-adds", style="bold")
     schemes = Counter(layer.scheme or "dense" for layer in point.layers)
     pairs(
         [
             ("validation", scored(point)),
-            *([("against plain", f"{points(lost)} points")] if lost is not None else []),
+            *([against_plain(plain.accuracy - point.accuracy)] if plain else []),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
             ("layers", ", ".join(f"{count} {name}" for name, count in schemes.most_common())),

@@ -70,7 +70,7 @@ def latency(  # noqa: PLR0913  options of a command
     if point:
         left = [folder.point(name) for name in dict.fromkeys(point)]
     else:
-        left = [point for point in stopwatch.worth_it(folder) if point.id not in known]
+        left = stopwatch.untimed(folder, target)
     line(_described(where, len(left)), style="bold")
     _warn_of_load()
     for found in stopwatch.measure(folder, where, left, seconds=budget):

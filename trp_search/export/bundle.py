@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from trp_search.errors import InputError
@@ -18,6 +18,7 @@ from trp_search.records import (
     Point,
     PositiveInt,
     TestScore,
+    Threads,
     Workload,
     from_json,
     to_dict,
@@ -111,7 +112,7 @@ class Card:
     split_seed: int
     saw_validation: bool
     test: TestScore | None
-    threads: Annotated[int, Field(gt=0, le=1024)]
+    threads: Threads
     device: Literal["cpu", "cuda"]
     versions: dict[str, str]
     licence: str | None = None

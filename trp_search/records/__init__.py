@@ -16,7 +16,7 @@ from trp_search.records.kinds import (
     Spread,
     Start,
 )
-from trp_search.records.latency import Latency, Runtime, Target, TargetName
+from trp_search.records.latency import Latency, Runtime, Target, TargetName, Threads
 from trp_search.records.results import (
     EpochReport,
     Layer,
@@ -57,6 +57,7 @@ __all__ = [
     "Target",
     "TargetName",
     "TestScore",
+    "Threads",
     "Training",
     "TrialResult",
     "TrialSpec",

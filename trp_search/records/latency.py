@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass as checked
 from trp_search.records.kinds import STRICT, Positive, PositiveInt
 
 Runtime = Literal["eager", "compile", "onnxruntime"]
+Threads = Annotated[int, Field(gt=0, le=1024)]
 TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=40)]
 
 
@@ -27,7 +28,7 @@ class Target:
     name: TargetName
     runtime: Runtime = "eager"
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: Annotated[int, Field(gt=0, le=1024)] = 1
+    threads: Threads = 1
     batch: PositiveInt = 1
     height: PositiveInt
     width: PositiveInt

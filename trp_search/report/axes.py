@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from trp_search.records import Latency
-from trp_search.report.rows import BARELY, Row
+from trp_search.report.rows import Row, foremost
 
 MACS = "macs"
 Times = tuple[float, float, float]
@@ -49,12 +49,10 @@ def axes(latencies: Mapping[str, Mapping[str, Latency]]) -> list[Axis]:
 
 
 def leading(axis: Axis, rows: Iterable[Row]) -> Row | None:
-    """The smallest for sure within one point of the plain network, else the most accurate."""
-    sure = [(row, found[1]) for row in rows if (found := axis.read(row)) is not None]
-    close = [pair for pair in sure if pair[0].drop is not None and pair[0].drop <= BARELY]
-    if close:
-        return max(close, key=lambda pair: (pair[1], pair[0].point.accuracy))[0]
-    return max(sure, key=lambda pair: (pair[0].point.accuracy, pair[1]), default=(None, 0.0))[0]
+    """Who leads among those that were measured so, by what is sure; see `rows.foremost`."""
+    found = [(row, times) for row in rows if (times := axis.read(row)) is not None]
+    sure = {row.point.id: times[1] for row, times in found}
+    return foremost([row for row, _ in found], lambda row: sure[row.point.id])
 
 
 def _exactly(times: float) -> Times:

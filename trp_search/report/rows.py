@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -118,10 +118,15 @@ def staircase(front: Sequence[Row]) -> list[Row]:
 
 def leading(rows: Rows) -> Row | None:
     """The front's fastest point within one point of the plain network, else its most accurate."""
-    close = [row for row in rows.front if row.drop is not None and row.drop <= BARELY]
+    return foremost(rows.front, lambda row: row.point.speedup)
+
+
+def foremost(rows: Sequence[Row], times: Callable[[Row], float]) -> Row | None:
+    """The smallest by `times` within one point of the plain network, else the most accurate."""
+    close = [row for row in rows if row.drop is not None and row.drop <= BARELY]
     if close:
-        return max(close, key=lambda row: (row.point.speedup, row.point.accuracy))
-    return max(rows.front, key=lambda row: (row.point.accuracy, row.point.speedup), default=None)
+        return max(close, key=lambda row: (times(row), row.point.accuracy))
+    return max(rows, key=lambda row: (row.point.accuracy, times(row)), default=None)
 
 
 def distinct(front: Sequence[Row]) -> set[str]:

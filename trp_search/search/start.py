@@ -98,8 +98,7 @@ def _time(space: SearchSpace, run: RunFolder, on_event: OnEvent) -> None:
     for asked in space.targets:
         try:
             target = latency.target_of(run, asked.name, asked.model_dump(exclude={"seconds"}))
-            known = run.read_latencies().get(asked.name, {})
-            left = [point for point in latency.worth_it(run) if point.id not in known]
+            left = latency.untimed(run, asked.name)
             on_event(Stage(text=f"timing {len(left)} networks on {asked.name}"))
             for _ in latency.measure(run, target, left, seconds=asked.seconds):
                 pass

@@ -11,7 +11,7 @@ from trp_search.space.entries import ByScheme, Parameter, Value
 from trp_search.space.model import SearchSpace
 
 # Energy and weight of the authors' code; the period is the paper's, arXiv 2004.14566.
-_PAPER: Mapping[str, Value] = {"energy": 0.98, "period": 20, "nuclear_weight": 3e-4}
+_ENERGY, _PERIOD, _NUCLEAR = 0.98, 20, 3e-4
 
 
 def settings(space: SearchSpace) -> list[Mapping[str, Value]]:
@@ -19,7 +19,8 @@ def settings(space: SearchSpace) -> list[Mapping[str, Value]]:
     found: list[Mapping[str, Value]] = []
     for given in space.first:
         if given == "paper":
-            found += [_per_step(space, {"scheme": s} | dict(_PAPER)) for s in space.space.schemes]
+            paper = _paper(space)
+            found += [{"scheme": scheme} | paper for scheme in space.space.schemes]
         else:
             assert not isinstance(given, str)
             found.append(given)
@@ -111,15 +112,11 @@ def _nuclear(pruning: Pruning) -> dict[str, float | None]:
     return {"nuclear_weight": weight, "nuclear_weight_per_step": weight / every}
 
 
-def _per_step(space: SearchSpace, setting: Mapping[str, Value]) -> dict[str, Value]:
-    """`setting` with its nuclear weight as the space has it."""
-    found = dict(setting)
-    weight, period = found.get("nuclear_weight"), found.get("period")
-    if space.space.nuclear_weight_per_step is not None and isinstance(weight, float):
-        del found["nuclear_weight"]
-        if isinstance(period, int):
-            found["nuclear_weight_per_step"] = weight / period
-    return found
+def _paper(space: SearchSpace) -> dict[str, Value]:
+    """The paper's setting, its nuclear weight as the space has it."""
+    if space.space.nuclear_weight_per_step is None:
+        return {"energy": _ENERGY, "period": _PERIOD, "nuclear_weight": _NUCLEAR}
+    return {"energy": _ENERGY, "period": _PERIOD, "nuclear_weight_per_step": _NUCLEAR / _PERIOD}
 
 
 def _same(one: Value, other: Value) -> bool:

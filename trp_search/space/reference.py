@@ -42,11 +42,7 @@ SECTIONS: list[tuple[str, type[Any], str]] = [
     ("curve", Curve, "Further cuts of every trained network"),
     ("rungs", Rungs, "Where trials that are behind stop; off unless given"),
     ("patience", Patience, "When the search itself stops early; off unless given"),
-    (
-        "targets",
-        Timed,
-        "Each target; timed when the trials have ended",
-    ),
+    ("targets", Timed, "Each target; timed when the trials have ended"),
     ("resources", Resources, "What one trial is given"),
 ]
 _PARTS = {name for name, _, _ in SECTIONS if name}

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trp_search.objectives import Name
-from trp_search.records import PositiveInt, Runtime, Share, Speedup, TargetName
+from trp_search.records import PositiveInt, Runtime, Share, Speedup, TargetName, Threads
 from trp_search.space.varied import Images, Strict
 
 
@@ -76,7 +76,7 @@ class Timed(Strict):
     name: TargetName
     runtime: Runtime = "eager"
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: Annotated[int, Field(gt=0, le=1024)] = 1
+    threads: Threads = 1
     batch: PositiveInt = 1
     seconds: Annotated[float, Field(gt=0, le=3600)] = 3.0
 
