@@ -6,17 +6,18 @@ From the repository's folder. ResNet-20 at 32 pixels, batch 128, random images. 
 PyTorch on one batch that stays on the device (the floor: no images read, no validation, nothing
 kept), this project's training, and the same with Trained Rank Pruning. Each training is a process
 of its own, as in a search; on a CPU it has one thread. All are measured in turn in every round;
-medians are printed. `--variants` names what a device can do: float32, channels_last, bfloat16.
+the median of one training, times how many there are, is printed. `--variants` names what a device
+can do: float32, channels_last, bfloat16.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import itertools
+import queue
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,40 +107,52 @@ def _plain(network: nn.Module, settings: Training, device: str) -> Iterator[int]
 
 
 def _work(
-    training: tuple[str, Training, str],
-    seconds: float,
-    ready: Any,  # noqa: ANN401  multiprocessing's own types are private
-    ended: Any,  # noqa: ANN401
+    rank: int,
+    trainings: Sequence[tuple[str, Training, str]],
+    plan: tuple[Sequence[int], float],
+    meeting: Any,  # noqa: ANN401  multiprocessing's own types are private
     found: Any,  # noqa: ANN401
 ) -> None:
+    """One process of several: in every phase the first `at_once` of them train for `seconds`."""
+    numbers, seconds = plan
     with threads(1):
-        going = steps(*training)
-        next(going)
-        ready.wait(timeout=_PATIENCE)
-        began, made = time.perf_counter(), 0
-        while time.perf_counter() - began < seconds:
-            made += next(going)
-        found.put(made / (time.perf_counter() - began))
-        with ended.get_lock():
-            ended.value += 1
-        while ended.value < ready.parties:  # or the last to end would have the device to itself
+        for training in trainings:
+            going = steps(*training)
             next(going)
+            for at_once in numbers:
+                meeting.wait(timeout=_PATIENCE)
+                began, made = time.perf_counter(), 0
+                while rank < at_once and time.perf_counter() - began < seconds:
+                    made += next(going)
+                if rank < at_once:
+                    found.put((training[0], at_once, made / (time.perf_counter() - began)))
+                meeting.wait(timeout=_PATIENCE)
 
 
-def rate(loop: str, settings: Training, device: str, *, at_once: int, seconds: float) -> float:
-    """Steps per second of `at_once` trainings together."""
+def rates(
+    settings: Training, device: str, *, numbers: Sequence[int], seconds: float, rounds: int
+) -> list[tuple[str, int, float]]:
+    """Loop, how many at once, and steps per second of one of them; so many rows each."""
     context = multiprocessing.get_context("spawn")
-    ready, found = context.Barrier(at_once), context.SimpleQueue()
-    ended = context.Value("i", 0)
-    given = ((loop, settings, device), seconds, ready, ended, found)
-    workers = [context.Process(target=_work, args=given) for _ in range(at_once)]
+    together = max(numbers)
+    meeting, found = context.Barrier(together), context.Queue()
+    trainings = [(loop, settings, device) for loop in LOOPS] * rounds
+    given = (trainings, (numbers, seconds), meeting, found)
+    workers = [context.Process(target=_work, args=(rank, *given)) for rank in range(together)]
     for worker in workers:
         worker.start()
+    rows = []
+    for _ in range(len(trainings) * sum(numbers)):
+        while True:
+            try:
+                rows.append(found.get(timeout=5))
+                break
+            except queue.Empty:
+                if any(worker.exitcode for worker in workers):
+                    raise SystemExit("a training died; what it said is above") from None
     for worker in workers:
         worker.join()
-        if worker.exitcode:
-            raise SystemExit(f"{loop}, {at_once} at once: a training ended with {worker.exitcode}")
-    return sum(found.get() for _ in workers)
+    return rows
 
 
 def main() -> None:
@@ -154,16 +167,12 @@ def main() -> None:
     numbers = sorted({1, *(int(number) for number in given.at_once.split(","))})
     for variant in given.variants.split(","):
         settings = dataclasses.replace(TRAINING, **VARIANTS[variant])
-        rows = [
-            (
-                loop,
-                at_once,
-                rate(loop, settings, given.device, at_once=at_once, seconds=given.seconds),
-            )
-            for _, at_once, loop in itertools.product(range(given.rounds), numbers, LOOPS)
-        ]
+        rows = rates(
+            settings, given.device, numbers=numbers, seconds=given.seconds, rounds=given.rounds
+        )
         table = pd.DataFrame(rows, columns=["loop", "at once", "rate"])
-        wide = table.groupby(["loop", "at once"])["rate"].median().unstack()
+        middle = table.groupby(["loop", "at once"])["rate"].median().unstack()
+        wide = middle * middle.columns
         print(f"\n{given.device}, {variant}: steps per second of all trainings together")
         print(wide.loc[list(LOOPS)].round(2).to_string())
         print("\nfor each step of one plain loop alone")

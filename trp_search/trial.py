@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 import torch
 from torch import nn
 
+from trp_search import beginnings
 from trp_search.errors import InputError
 from trp_search.evaluation import DivergedError, evaluate, threads
 from trp_search.lowrank.rebuild import rebuild
@@ -18,7 +19,6 @@ from trp_search.records import (
     Point,
     Standing,
     TestScore,
-    Training,
     TrialResult,
     TrialSpec,
     to_json,
@@ -36,8 +36,9 @@ from trp_search.scoring.candidate import (
 from trp_search.scoring.points import Origin
 from trp_search.store import RunFolder, TrialFolder, append_record, exclusive, write_whole
 from trp_search.training.checkpoint import load_tensors, save_weights
-from trp_search.training.loop import Job, train
-from trp_search.workloads import data, networks
+from trp_search.training.loop import train
+from trp_search.tuning import tuned
+from trp_search.workloads import data
 
 
 def run(spec: TrialSpec, folder: RunFolder) -> Iterator[EpochReport | TrialResult]:
@@ -54,7 +55,8 @@ def run(spec: TrialSpec, folder: RunFolder) -> Iterator[EpochReport | TrialResul
         with threads(spec.threads):
             result = yield from _attempt(spec, folder, place)
         write_whole(place.result, to_json(result))
-        place.checkpoint.unlink(missing_ok=True)
+        for checkpoint in (place.checkpoint, place.tuning):
+            checkpoint.unlink(missing_ok=True)
     yield result
 
 
@@ -75,27 +77,36 @@ def _attempt(
 def _train_and_score(
     spec: TrialSpec, folder: RunFolder, place: TrialFolder
 ) -> Generator[EpochReport, None, TrialResult]:
-    splits = _splits(spec)
+    splits = beginnings.splits_of(spec)
     _keep_split(splits, spec, folder)
-    network = _start(spec, folder)
+    network = beginnings.start(spec, folder)
     dense = cost_of(network, splits)
     if spec.training is not None:
 
         def note(report: EpochReport) -> EpochReport:
             at_rung = report.epoch in spec.rungs
             standing = _standing(network, splits, spec, dense) if at_rung else None
-            told = dataclasses.replace(report, standing=standing)
-            append_record(place.epochs, told)
-            return told
+            return _noted(dataclasses.replace(report, standing=standing), spec, place)
 
         if place.checkpoint.exists():
             yield from place.read_epochs()[-1:]  # whoever judges may not have heard of it
-        yield from train(network, _job(spec, spec.training, place, splits), note=note)
-    seconds = sum((report.seconds for report in place.read_epochs()), 0.0)
+        yield from train(
+            network, beginnings.job(spec, spec.training, place.checkpoint, splits), note=note
+        )
     save_weights(place.weights, network)
-    origin = Origin(spec=spec, dense=dense, seconds=seconds)
-    points, refused = _score(network, splits, origin, place)
-    return TrialResult(trial=spec.name, points=points, refused=refused, seconds=seconds)
+    origin = Origin(spec=spec, dense=dense, seconds=_seconds(place))
+    points, refused = yield from _score(network, splits, origin, place)
+    return TrialResult(trial=spec.name, points=points, refused=refused, seconds=_seconds(place))
+
+
+def _noted(report: EpochReport, spec: TrialSpec, place: TrialFolder) -> EpochReport:
+    told = dataclasses.replace(report, epochs=spec.epochs)
+    append_record(place.epochs, told)
+    return told
+
+
+def _seconds(place: TrialFolder) -> float:
+    return sum((report.seconds for report in place.read_epochs()), 0.0)
 
 
 def _standing(network: nn.Module, splits: data.Splits, spec: TrialSpec, dense: Cost) -> Standing:
@@ -111,20 +122,40 @@ def _standing(network: nn.Module, splits: data.Splits, spec: TrialSpec, dense: C
 
 def _score(
     network: nn.Module, splits: data.Splits, origin: Origin, place: TrialFolder
-) -> tuple[tuple[Point, ...], dict[str, str]]:
+) -> Generator[EpochReport, None, tuple[tuple[Point, ...], dict[str, str]]]:
     """Every point that the trial asks for, their weights kept, and what a race refused."""
     spec, cuts = origin.spec, Cuts(network, splits)
     points = [origin.point(score_uncut(network, splits), None)] if spec.score_uncut else []
-    points += [_kept(place, origin, cut, cuts.score(cut)) for cut in spec.cuts]
+    for cut in spec.cuts:
+        scored = cuts.score(cut)
+        if spec.fine_tuning is not None:
+            points.append(_kept(place, origin, cut, scored, untuned=True))
+            scored = yield from _tuned(scored, splits, spec, place)
+            origin = dataclasses.replace(origin, seconds=_seconds(place))
+        points.append(_kept(place, origin, cut, scored))
     race = cuts.race(spec.race, images=spec.race_images)
     points += [_kept(place, origin, cut, scored) for cut, scored in race.survivors]
     points += [origin.point(scored, cut, raced=True) for cut, scored in race.behind]
     return tuple(points), dict(race.refused)
 
 
-def _kept(place: TrialFolder, origin: Origin, cut: Cut, scored: Scored) -> Point:
+def _tuned(
+    scored: Scored, splits: data.Splits, spec: TrialSpec, place: TrialFolder
+) -> Generator[EpochReport, None, Scored]:
+    before = spec.training.epochs if spec.training is not None else 0
+
+    def note(report: EpochReport) -> EpochReport:
+        return _noted(dataclasses.replace(report, epoch=before + report.epoch), spec, place)
+
+    scored = yield from tuned(scored, spec, place, splits, note)
+    return scored
+
+
+def _kept(
+    place: TrialFolder, origin: Origin, cut: Cut, scored: Scored, *, untuned: bool = False
+) -> Point:
     """The point of a cut, its weights written."""
-    point = origin.point(scored, cut)
+    point = origin.point(scored, cut, untuned=untuned)
     save_weights(place.point_weights(point.id), scored.made.network)
     return point
 
@@ -146,7 +177,7 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
         )
     spec = on_this_machine(place.read_spec())
     with threads(spec.threads):
-        splits = _splits(spec)
+        splits = beginnings.splits_of(spec)
         _keep_split(splits, spec, folder)
         network = trained(folder, name).to(spec.device)
         origin = Origin(spec=spec, dense=cost_of(network, splits), seconds=result.seconds)
@@ -158,7 +189,7 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
 
 def check_reach(spec: TrialSpec, cut: Cut) -> None:
     """Raises InputError where no weights of the plain network could be cut so; trains nothing."""
-    network = _build(spec).eval()
+    network = beginnings.untrained(spec).eval()
     image = example(data.describe(spec.workload.data), "cpu")
     survey.check_reach(network, image, cut)
 
@@ -168,7 +199,7 @@ def weights_are_as_given(spec: TrialSpec, folder: RunFolder) -> bool:
     stored = folder.trial(spec.name).weights
     if spec.workload.weights in (None, "torchvision") or not stored.exists():
         return True
-    now, then = _start(spec, folder), _build(spec)
+    now, then = beginnings.start(spec, folder), beginnings.untrained(spec)
     load_tensors(then, stored)
     pairs = zip(now.state_dict().values(), then.state_dict().values(), strict=True)
     return all(torch.equal(one.cpu(), other) for one, other in pairs)
@@ -197,7 +228,7 @@ def score_test(folder: RunFolder, point_id: str) -> TestScore:
     spec = on_this_machine(folder.trial(point.trial).read_spec())
     with threads(spec.threads):
         network = network_of(folder, point_id).to(spec.device)
-        splits = _splits(spec)
+        splits = beginnings.splits_of(spec)
         _keep_split(splits, spec, folder)
         result = evaluate(network, splits.test.batches(_EVALUATION_BATCH))
     score = TestScore(
@@ -222,7 +253,7 @@ def network_of(folder: RunFolder, point_id: str, *, network: nn.Module | None = 
     point = folder.point(point_id)
     place = folder.trial(point.trial)
     if network is None:
-        network = _build(place.read_spec())
+        network = beginnings.untrained(place.read_spec())
     rebuild(network, point.layers)
     load_tensors(network, folder.weights(point))
     return network.eval()
@@ -235,7 +266,7 @@ def trained(folder: RunFolder, name: str) -> nn.Module:
         InputError: its specification or its weights are missing, or they do not fit.
     """
     place = folder.trial(name)
-    network = _build(place.read_spec())
+    network = beginnings.untrained(place.read_spec())
     load_tensors(network, place.weights)
     return network.eval()
 
@@ -254,46 +285,3 @@ def alone(spec: TrialSpec) -> TrialSpec:
 
 
 _EVALUATION_BATCH = 256
-
-
-def _splits(spec: TrialSpec) -> data.Splits:
-    workload = spec.workload
-    splits = data.load(
-        workload.data,
-        split_seed=spec.split_seed,
-        outside_weights=workload.weights is not None,
-        device=spec.device,
-    )
-    if not spec.fit_on_validation:
-        return splits
-    return dataclasses.replace(splits, train=splits.train_and_validation())
-
-
-def _build(spec: TrialSpec) -> nn.Module:
-    shape = data.describe(spec.workload.data)
-    torch.manual_seed(spec.seed)
-    return networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
-
-
-def _start(spec: TrialSpec, folder: RunFolder) -> nn.Module:
-    """The network that the trial begins with, on its device."""
-    network = _build(spec)
-    if spec.start == "baseline":
-        load_tensors(network, folder.trial(spec.baseline).weights)
-    elif spec.workload.weights is not None and spec.training is None:
-        networks.load_weights(network, spec.workload.weights, spec=spec.workload.network)
-    return network.to(spec.device)
-
-
-def _job(spec: TrialSpec, training: Training, place: TrialFolder, splits: data.Splits) -> Job:
-    return Job(
-        name=spec.name,
-        train=splits.train,
-        validation=splits.validation,
-        example_input=example(splits.shape, spec.device),
-        training=training,
-        pruning=spec.pruning,
-        checkpoint=place.checkpoint,
-        seed=spec.seed,
-        device=spec.device,
-    )

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import pytest
@@ -18,6 +19,8 @@ from trp_search.lowrank.allocation import (
 seeds = st.integers(0, 10_000)
 shares = st.floats(0.0, 1.0)
 rules = st.sampled_from(list(BUDGET_RULES))
+TABLES = dataclasses.fields(Options)
+LEVELS = {rule: BUDGET_RULES[rule].of for rule in ("alds-style", "pooled", "uniform")}
 
 
 def options_of(seed, *, layers=4, schemes=1, ranks=12):
@@ -27,8 +30,8 @@ def options_of(seed, *, layers=4, schemes=1, ranks=12):
     def between(low, high, *size):
         return low + (high - low) * torch.rand(*size, generator=generator, dtype=torch.float64)
 
-    tables = [torch.zeros(layers, 1 + schemes * ranks).double() for _ in range(4)]
-    cost, error, worst, removed = tables
+    tables = [torch.zeros(layers, 1 + schemes * ranks).double() for _ in range(5)]
+    cost, error, worst, beyond, removed = tables
     cost.fill_(torch.inf)
     for layer in range(layers):
         dense = int(between(200, 4000, 1))
@@ -44,9 +47,15 @@ def options_of(seed, *, layers=4, schemes=1, ranks=12):
             rank = torch.arange(1, fit + 1).double()
             cost[layer, part] = rank * price
             error[layer, part] = torch.cat([lost, lost.new_zeros(1)])[1 : fit + 1]
-            worst[layer, part] = torch.cat([values, values.new_zeros(1)])[1 : fit + 1] / values[0]
+            beyond[layer, part] = torch.cat([values, values.new_zeros(1)])[1 : fit + 1]
+            worst[layer, part] = beyond[layer, part] / values[0]
             removed[layer, part] = 1 - rank / full
-    return Options(cost=cost, error=error, worst=worst, removed=removed)
+    return Options(cost=cost, error=error, worst=worst, beyond=beyond, removed=removed)
+
+
+def alike(cost, error):
+    """Options by which every level is the error."""
+    return Options(cost=cost, error=error, worst=error, beyond=error, removed=error)
 
 
 def budget_of(options, share):
@@ -73,8 +82,7 @@ def most_retained(options, budget):
 
 
 def permuted(options, order):
-    tables = ("cost", "error", "worst", "removed")
-    return Options(**{name: getattr(options, name)[order] for name in tables})
+    return Options(**{table.name: getattr(options, table.name)[order] for table in TABLES})
 
 
 @given(seed=seeds, share=shares, name=rules, schemes=st.integers(1, 2))
@@ -96,8 +104,8 @@ def test_what_a_rule_leaves_would_better_no_layer(seed, share, name, schemes):
     left = budget - options.spent(chosen)
     now = pick(options.cost, chosen).unsqueeze(1)
     better = options.error < pick(options.error, chosen).unsqueeze(1) - 1e-9
-    if name in ("alds-style", "uniform"):  # another scheme may be better beyond the level
-        levels = options.worst if name == "alds-style" else options.removed
+    if name in LEVELS:  # another scheme may be better beyond the level
+        levels = getattr(options, LEVELS[name])
         better &= levels <= pick(levels, chosen).max()
     assert not (better & (options.cost <= now + left)).any()
 
@@ -140,12 +148,12 @@ def test_no_rule_keeps_more_energy_than_the_best_choice(seed, share, schemes, na
 def test_the_knapsack_exchanges_where_no_price_leads_to_the_best():
     cost = torch.tensor([[10.0, 5.0, 1.0], [10.0, 6.0, 1.0]]).double()
     error = torch.tensor([[0.0, 0.55, 0.9], [0.0, 0.45, 0.91]]).double()
-    options = Options(cost=cost, error=error, worst=error, removed=error)
+    options = alike(cost, error)
     assert priced(cost, error, 16.0).tolist() == [2, 0]
     assert Knapsack().choose(options, 16.0).tolist() == [0, 1]
 
 
-@given(seed=seeds, share=shares, of=st.sampled_from(["worst", "error", "removed"]))
+@given(seed=seeds, share=shares, of=st.sampled_from(["worst", "beyond", "error", "removed"]))
 @settings(deadline=None, max_examples=150)
 def test_a_level_is_the_least_that_fits(seed, share, of):
     options = options_of(seed)
@@ -161,7 +169,7 @@ def test_a_level_is_the_least_that_fits(seed, share, of):
     assert pick(levels, chosen).max() == least
 
 
-@pytest.mark.parametrize("of", ["worst", "error", "removed"])
+@pytest.mark.parametrize("of", ["worst", "beyond", "error", "removed"])
 @given(seed=seeds, share=shares)
 @settings(deadline=None, max_examples=60)
 def test_a_level_is_the_least_that_fits_with_two_schemes_too(seed, share, of):
@@ -173,6 +181,21 @@ def test_a_level_is_the_least_that_fits_with_two_schemes_too(seed, share, of):
     assert pick(levels, Level(of).choose(options, budget)).max() == least
 
 
+@given(seed=seeds, most=st.integers(4, 20))
+@settings(deadline=None)
+def test_where_ranks_cost_alike_the_pooled_rule_keeps_the_largest_values_of_all(seed, most):
+    generator = torch.Generator().manual_seed(seed)
+    scale = torch.rand(4, 1, generator=generator).double()
+    values = (scale * torch.rand(4, 5, generator=generator)).sort(descending=True).values
+    largest = values >= values.flatten().sort(descending=True).values[most - 1]
+    ranks = largest.sum(1).clamp_min(1)  # no layer goes without
+    beyond = torch.cat([torch.zeros(4, 1), values[:, 1:], torch.zeros(4, 1)], 1)
+    cost = torch.tensor([6.0, 1, 2, 3, 4, 5]).double().expand(4, -1)
+    zero = torch.zeros_like(beyond)
+    options = Options(cost=cost, error=beyond, worst=zero, beyond=beyond, removed=zero)
+    assert BUDGET_RULES["pooled"].choose(options, float(ranks.sum())).equal(ranks)
+
+
 @pytest.mark.parametrize(
     ("budget", "expected"), [(20.0, [0, 0]), (18.0, [0, 1]), (16.0, [0, 2]), (14.0, [0, 3])]
 )
@@ -181,7 +204,7 @@ def test_greedy_drops_first_what_costs_least_energy_per_cost_saved(budget, expec
     steps = torch.arange(4).double()
     error = 1 - torch.stack([0.5**steps, 0.9**steps])
     cost = (10 - 2 * steps).expand(2, 4)
-    options = Options(cost=cost, error=error, worst=error, removed=error)
+    options = alike(cost, error)
     assert Greedy().choose(options, budget).tolist() == expected
 
 
@@ -189,7 +212,7 @@ def test_greedy_weighs_energy_against_the_cost_it_saves():
     # log(0.7) / 6 is nearer to zero than log(0.9) / 1, although 0.7 is less.
     cost = torch.tensor([[10.0, 4.0], [10.0, 9.0]]).double()
     error = torch.tensor([[0.0, 0.3], [0.0, 0.1]]).double()
-    options = Options(cost=cost, error=error, worst=error, removed=error)
+    options = alike(cost, error)
     assert Greedy().choose(options, 18.0).tolist() == [1, 0]
 
 
@@ -241,7 +264,7 @@ def wide_options(ranks=400, *, flat=0):
     cost = torch.cat([torch.tensor([2.05 * ranks]).double(), 2 * rank]).expand(2, -1)
     error = torch.cat([torch.zeros(1).double(), lost])
     error = torch.stack([error, 0.7 * error])
-    return Options(cost=cost, error=error, worst=error, removed=error)
+    return alike(cost, error)
 
 
 @pytest.mark.parametrize("flat", [0, 300])
@@ -280,5 +303,5 @@ def test_a_layer_with_no_option_but_dense_stays_so(name):
 def test_a_rule_does_not_change_its_tables(name):
     options, before = options_of(5, schemes=2), options_of(5, schemes=2)
     BUDGET_RULES[name].choose(options, budget_of(options, 0.4))
-    for table in ("cost", "error", "worst", "removed"):
-        assert torch.equal(getattr(options, table), getattr(before, table))
+    for table in TABLES:
+        assert torch.equal(getattr(options, table.name), getattr(before, table.name))

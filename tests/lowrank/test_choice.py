@@ -178,6 +178,25 @@ def test_a_rule_per_layer_takes_the_cheapest_scheme(energy):
         assert layer.macs == min(other.macs for other in others)
 
 
+def largest_lost(speedup, spread):
+    """The largest singular value of any layer that a channel cut loses."""
+    network = resnet()
+    layers = decompose(network, EXAMPLE, scheme="channel", speedup=speedup, spread=spread).layers
+    lost = [0.0]
+    for layer in layers:
+        weight = network.get_submodule(layer.name).weight.detach().double().flatten(1)
+        values = torch.linalg.svdvals(weight).tolist()
+        lost += values[layer.rank or len(values) :]
+    return max(lost)
+
+
+@pytest.mark.parametrize("speedup", [1.5, 3.0])
+def test_no_spread_loses_less_of_the_largest_values_than_the_pooled_one(speedup):
+    least = largest_lost(speedup, "pooled")
+    assert all(least <= largest_lost(speedup, other) + 1e-9 for other in SPREADS)
+    assert least < largest_lost(speedup, "alds-style")
+
+
 UNCHANGED = [
     {"energy": 1.0},
     {"ratio": 1.0},

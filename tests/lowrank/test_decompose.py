@@ -26,7 +26,7 @@ def small():
     ).eval()
 
 
-ONE = "a cut needs exactly one of energy, value, ratio, evbmf, speedup and parameters"
+ONE = "a cut needs exactly one of energy, value, ratio, evbmf, speedup, parameters, error"
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 

@@ -18,6 +18,7 @@ from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, Value
 from trp_search.workloads import data, networks
 
+JOINT_PASSES = 2  # of a joint loss: the full network and a low-rank one
 # As many multiply-adds as take about a second of training, so that a check takes seconds.
 _MACS = {"cpu": 4e9, "cuda": 1e12}
 
@@ -85,32 +86,34 @@ def _times(seconds: float | None, number: int) -> float | None:
 
 
 def most_epochs(space: SearchSpace) -> int:
-    """The epochs of the longest trial that can be drawn."""
-    varied = [p for p in space.parameters() if p.name.partition("_")[0] == "epochs"]
-    drawn = [value for p in varied for value in (p.choices or (p.high,))]
-    if drawn:
-        return max(int(value) for value in drawn if value is not None)
-    training = any_trial(space).training
-    assert training is not None
-    return training.epochs
+    """Passes over the images of the longest trial that can be drawn."""
+    longest = 0
+    for method in space.space.methods:
+        spec = any_trial(space, method=method, most=True)
+        passes = JOINT_PASSES if spec.joint is not None else 1
+        extra = (passes - 1) * (spec.training.epochs if spec.training is not None else 0)
+        longest = max(longest, spec.epochs + extra)
+    return longest
 
 
-def any_trial(space: SearchSpace) -> TrialSpec:
-    """One of the trials that can be drawn."""
+def any_trial(space: SearchSpace, *, method: str | None = None, most: bool = False) -> TrialSpec:
+    """One of the trials that can be drawn: of `method`, and with `most` its longest."""
     drawn: dict[str, Value] = {}
     for parameter in space.parameters():
-        first = parameter.choices[0] if parameter.choices else parameter.low
-        assert first is not None
-        drawn[parameter.name] = first
+        options = parameter.choices or (parameter.low, parameter.high)
+        known = [option for option in options if option is not None]
+        long = most and "epochs" in parameter.name
+        drawn[parameter.name] = max(known, key=float) if long else known[0]
+    if method is not None:
+        drawn["method"] = method
     return space.trial_spec(drawn, name="0", repeat=0)
 
 
 def widest_layers(space: SearchSpace) -> Layers:
     """`all` if any trial can touch all layers."""
     drawn = [p.choices or () for p in space.parameters() if p.name.partition("_")[0] == "layers"]
-    pruning = any_trial(space).pruning
-    assert pruning is not None
-    return "all" if any("all" in choices for choices in drawn) else pruning.layers
+    own = any_trial(space).cuts[0].layers
+    return "all" if any("all" in choices for choices in drawn) else own
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

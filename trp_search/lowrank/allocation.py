@@ -32,13 +32,15 @@ class Options:
     Attributes:
         cost: multiply-adds or parameters.
         error: share of the squared singular values that is lost, in [0, 1].
-        worst: the largest lost singular value over the largest of all, in [0, 1].
+        worst: the largest lost singular value over the layer's largest, in [0, 1].
+        beyond: the largest lost singular value itself.
         removed: share of the full rank that is lost, in [0, 1].
     """
 
     cost: Tensor
     error: Tensor
     worst: Tensor
+    beyond: Tensor
     removed: Tensor
 
     @property
@@ -107,10 +109,12 @@ class Level(BudgetRule):
     """The same level in every layer, as low as the budget allows, by binary search.
 
     With `worst` this is ALDS's criterion (arXiv 2107.11442) without its channel groups: the least
-    worst layer. With `error` every layer keeps one share of energy, with `removed` one of its rank.
+    worst layer. With `beyond` the singular values of all layers are pooled and the largest kept
+    (Decomposable-Net, arXiv 1910.13141v3). With `error` every layer keeps one share of energy, with
+    `removed` one of its rank.
     """
 
-    of: Literal["worst", "error", "removed"]
+    of: Literal["worst", "beyond", "error", "removed"]
 
     @override
     def choose(self, options: Options, budget: float) -> Tensor:
@@ -133,6 +137,7 @@ BUDGET_RULES: dict[str, BudgetRule] = {
     "knapsack": Knapsack(),
     "greedy": Greedy(),
     "alds-style": Level("worst"),
+    "pooled": Level("beyond"),
     "energy": Level("error"),
     "uniform": Level("removed"),
 }

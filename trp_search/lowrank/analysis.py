@@ -17,7 +17,14 @@ from trp_search.errors import InputError
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.moments import collect
 from trp_search.lowrank.schemes import SCHEMES, Scheme, kernel
-from trp_search.lowrank.truncation import Moments, Spectra, spectra, weighted_spectra, wide
+from trp_search.lowrank.truncation import (
+    Moments,
+    Spectra,
+    sketch,
+    spectra,
+    weighted_spectra,
+    wide,
+)
 
 # Past this side double precision costs minutes, and single is still exact to 1e-6.
 _DOUBLE_SIDE = 2048
@@ -51,11 +58,9 @@ class Candidate:
         """(q + 1,) share of the squared singular values beyond each rank from 0, float64."""
         return self.spectra.lost(layers=1)[0].double()
 
-    def sketch(self, *, most: int) -> tuple[float, ...]:
-        """At most `most` singular values over the largest, evenly from the first to the last."""
-        values = self.next_values()[:-1]
-        places = torch.linspace(0, len(values) - 1, min(most, len(values))).round().long()
-        return tuple(float(f"{value:.3g}") for value in values[places.to(values.device)].tolist())
+    def sketch(self) -> tuple[float, ...]:
+        """Some singular values over the largest; see `sketch`."""
+        return sketch(self.next_values()[:-1])
 
     def next_values(self) -> Tensor:
         """(q + 1,) the largest lost singular value over the largest, for each rank from 0."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
@@ -27,7 +27,7 @@ class Choice:
     candidate: Candidate | None = None
     rank: int = 0
     reason: str | None = None
-    kept: Mapping[records.Scheme, float] = field(default_factory=dict)
+    kept: Mapping[records.LayerScheme, float] = field(default_factory=dict)
 
 
 def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list[Choice]:
@@ -39,11 +39,11 @@ def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list
         InputError: the budget is out of reach; says the best that is not.
     """
     menus = [_menu(layer, cut) for layer in analysis.layers]
-    rule = _rule(cut)
+    rule = rule_of(cut)
     if rule is not None:
         return [_by_rule(menu, rule, cut.multiple) for menu in menus]
     options = _table(menus)
-    budget = _budget(analysis, menus, options, cut, other_macs)
+    budget = budget_of(analysis.network, options, cut, other_macs=other_macs)
     picks = BUDGET_RULES[cut.spread].choose(options, budget)
     return [_picked(menu, pick) for menu, pick in zip(menus, picks.tolist(), strict=True)]
 
@@ -57,6 +57,7 @@ class _Item:
     cost: Tensor
     error: Tensor
     worst: Tensor
+    beyond: Tensor
 
     def at(self, index: int, menu: _Menu) -> Choice:
         """The choice of one of the ranks."""
@@ -75,7 +76,7 @@ class _Menu:
     items: tuple[_Item, ...]
     reason: str | None
 
-    def kept(self, cost: float) -> dict[records.Scheme, float]:
+    def kept(self, cost: float) -> dict[records.LayerScheme, float]:
         """The most that each scheme keeps at or below `cost`."""
         shares = ((item, item.error[item.cost <= cost]) for item in self.items)
         return {
@@ -96,13 +97,15 @@ def _menu(layer: AnalysedLayer, cut: records.Cut) -> _Menu:
         per_rank = measured.macs_per_rank if by_macs else measured.parameters_per_rank
         highest = min(measured.full_rank, (dense - fixed - 1) // per_rank)
         ranks = torch.arange(1, highest // cut.multiple + 1) * cut.multiple
+        worst = candidate.next_values().cpu()[ranks]
         items.append(
             _Item(
                 candidate=candidate,
                 ranks=ranks,
                 cost=(fixed + ranks * per_rank).double(),
                 error=candidate.lost().cpu()[ranks],
-                worst=candidate.next_values().cpu()[ranks],
+                worst=worst,
+                beyond=worst * float(candidate.spectra.values().max()),
             )
         )
     reason = layer.reason
@@ -112,7 +115,7 @@ def _menu(layer: AnalysedLayer, cut: records.Cut) -> _Menu:
     return _Menu(dense=dense, items=tuple(items), reason=reason)
 
 
-def _rule(cut: records.Cut) -> RankRule | None:
+def rule_of(cut: records.Cut) -> RankRule | None:
     """The rule that looks at one layer at a time, or None for a budget."""
     if cut.energy is not None:
         return Energy(cut.energy)
@@ -150,27 +153,26 @@ def _table(menus: Sequence[_Menu]) -> Options:
     """Option 0 is dense; those of a layer's items follow, one after the other."""
     width = 1 + max((sum(len(item.ranks) for item in menu.items) for menu in menus), default=0)
     cost = torch.full((len(menus), width), torch.inf, dtype=torch.float64)
-    error, worst, removed = (torch.zeros_like(cost) for _ in range(3))
+    error, worst, beyond, removed = (torch.zeros_like(cost) for _ in range(4))
     for row, menu in enumerate(menus):
         cost[row, 0] = menu.dense
         start = 1
         for item in menu.items:
             part = slice(start, start + len(item.ranks))
-            cost[row, part], error[row, part], worst[row, part] = item.cost, item.error, item.worst
+            cost[row, part], error[row, part] = item.cost, item.error
+            worst[row, part], beyond[row, part] = item.worst, item.beyond
             removed[row, part] = 1 - item.ranks / item.candidate.layer.full_rank
             start = part.stop
-    return Options(cost=cost, error=error, worst=worst, removed=removed)
+    return Options(cost=cost, error=error, worst=worst, beyond=beyond, removed=removed)
 
 
-def _budget(
-    analysis: Analysis,
-    menus: Sequence[_Menu],
-    options: Options,
-    cut: records.Cut,
-    other_macs: int,
-) -> float:
-    """What the layers may cost together; raises InputError when their least is more."""
-    dense = sum(menu.dense for menu in menus)
+def budget_of(network: nn.Module, options: Options, cut: records.Cut, *, other_macs: int) -> float:
+    """What the layers, dense at option 0, may cost together for `network` to be cut as wanted.
+
+    Raises:
+        InputError: their least is more; says the best that is not out of reach.
+    """
+    dense = int(options.cost[:, 0].sum())
     least = float(options.spent(options.least))
     if cut.speedup is not None:
         total = dense + other_macs
@@ -183,7 +185,7 @@ def _budget(
             )
         return budget
     assert cut.parameters is not None
-    stored = sum(parameter.numel() for parameter in analysis.network.parameters())
+    stored = sum(parameter.numel() for parameter in network.parameters())
     budget = float(cut.parameters - (stored - dense))
     if least > budget:
         fewest = int(least) + stored - dense

@@ -16,11 +16,7 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.analysis import AnalysedLayer, Analysis, analyse
 from trp_search.lowrank.choice import Choice, choose
-from trp_search.lowrank.costs import MeasuredLayer
-from trp_search.lowrank.rebuild import replace
-from trp_search.lowrank.tracing import extents
-
-_SKETCHED = 32
+from trp_search.lowrank.rebuild import check_runs, fill_, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,18 +116,8 @@ def build(analysis: Analysis, choices: Sequence[Choice]) -> Decomposed:
     with torch.random.fork_rng(devices=[]), torch.autocast(device, enabled=False):
         for layer, choice in zip(analysis.layers, choices, strict=True):
             records_.append(_placed(result, layer, choice))
-    _check_runs(result, analysis.example_input)
+    check_runs(result, analysis.example_input)
     return Decomposed(network=result, layers=tuple(records_))
-
-
-def _check_runs(network: nn.Module, example_input: Tensor | Sequence[Any]) -> None:
-    """A network may read a layer's weight itself, which a pair of layers does not have."""
-    try:
-        extents(network, example_input, {})
-    except AttributeError as error:
-        raise InputError(
-            f"the network reads a layer that was factored ({error}); name ranks for other layers"
-        ) from None
 
 
 def _placed(result: nn.Module, layer: AnalysedLayer, choice: Choice) -> records.Layer:
@@ -141,33 +127,13 @@ def _placed(result: nn.Module, layer: AnalysedLayer, choice: Choice) -> records.
         return layer.layer.dense(choice.reason)
     measured = choice.candidate.layer
     pair = measured.scheme.layers(measured.module, choice.rank)
-    _fill_(measured, pair, choice.candidate.factors(choice.rank))
+    fill_(measured.module, pair, choice.candidate.factors(choice.rank))
     replace(result, measured.name, nn.Sequential(*pair))
     return dataclasses.replace(
         measured.factored(choice.rank),
         kept=dict(choice.kept),
-        spectrum=choice.candidate.sketch(most=_SKETCHED),
+        spectrum=choice.candidate.sketch(),
     )
-
-
-@torch.no_grad()
-def _fill_(
-    layer: MeasuredLayer, pair: tuple[nn.Module, nn.Module], weights: tuple[Tensor, Tensor]
-) -> None:
-    original = layer.module.weight
-    assert isinstance(original, Tensor)
-    bias = layer.module.bias
-    for module, weight in zip(pair, weights, strict=True):
-        module.to(device=original.device, dtype=original.dtype)
-        module.train(layer.module.training)
-        module.requires_grad_(original.requires_grad)
-        target = module.weight
-        assert isinstance(target, Tensor)
-        target.copy_(weight.reshape(target.shape))
-    if isinstance(bias, Tensor):
-        target = pair[1].bias
-        assert isinstance(target, Tensor)
-        target.copy_(bias)
 
 
 def _given(analysis: Analysis, ranks: Mapping[str, int]) -> list[Choice]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
+from trp_search.lowrank import tucker
 from trp_search.lowrank.schemes import SCHEMES, shape_of
+from trp_search.lowrank.tracing import extents
 
 
 def replace(network: nn.Module, name: str, module: nn.Module) -> None:
@@ -17,8 +21,36 @@ def replace(network: nn.Module, name: str, module: nn.Module) -> None:
     setattr(network.get_submodule(parent), child, module)
 
 
+@torch.no_grad()
+def fill_(module: nn.Module, parts: Sequence[nn.Module], weights: Sequence[Tensor]) -> None:
+    """Gives `parts`, which stand in for `module`, their weights, its bias and what else it is."""
+    original, bias = module.weight, module.bias
+    assert isinstance(original, Tensor)
+    for part, weight in zip(parts, weights, strict=True):
+        part.to(device=original.device, dtype=original.dtype)
+        part.train(module.training)
+        part.requires_grad_(original.requires_grad)
+        target = part.weight
+        assert isinstance(target, Tensor)
+        target.copy_(weight.reshape(target.shape))
+    if isinstance(bias, Tensor):
+        target = parts[-1].bias
+        assert isinstance(target, Tensor)
+        target.copy_(bias)
+
+
+def check_runs(network: nn.Module, example_input: Tensor | Sequence[Any]) -> None:
+    """A network may read a layer's weight itself, which the layers in its place do not have."""
+    try:
+        extents(network, example_input, {})
+    except AttributeError as error:
+        raise InputError(
+            f"the network reads a layer that was factored ({error}); name ranks for other layers"
+        ) from None
+
+
 def rebuild(network: nn.Module, layers: Sequence[records.Layer]) -> None:
-    """Gives `network`, in place, the (untrained) pairs of layers that `layers` describe.
+    """Gives `network`, in place, the (untrained) layers that `layers` describe.
 
     Raises:
         InputError: a layer that the network does not have or that has no such pair.
@@ -30,14 +62,29 @@ def rebuild(network: nn.Module, layers: Sequence[records.Layer]) -> None:
             module = network.get_submodule(layer.name)
         except AttributeError:
             raise InputError(f"layer {layer.name!r}: the network has none of that name") from None
-        if not isinstance(module, nn.Conv2d | nn.Linear):
-            raise InputError(f"layer {layer.name!r}: {type(module).__name__} cannot be factored")
-        scheme, shape = SCHEMES[layer.scheme], shape_of(module)
-        refusal = scheme.refuses(shape)
-        if refusal is not None:
-            raise InputError(f"layer {layer.name!r}: {scheme.name} is refused: {refusal}")
-        if not 1 <= layer.rank <= scheme.full_rank(shape):
-            raise InputError(
-                f"layer {layer.name!r}: rank {layer.rank} is not in 1..{scheme.full_rank(shape)}"
-            )
-        replace(network, layer.name, nn.Sequential(*scheme.layers(module, layer.rank)))
+        replace(network, layer.name, nn.Sequential(*_parts(layer, module)))
+
+
+def _parts(layer: records.Layer, module: nn.Module) -> tuple[nn.Module, ...]:
+    """The layers, untrained, that stand in for `module`."""
+    if not isinstance(module, nn.Conv2d | nn.Linear):
+        raise InputError(f"layer {layer.name!r}: {type(module).__name__} cannot be factored")
+    assert layer.rank is not None
+    shape = shape_of(module)
+    if layer.scheme == "tucker":
+        _check(layer, tucker.refuses(shape), layer.rank_in or 0, tucker.full_ranks(shape)[0])
+        _check(layer, None, layer.rank, tucker.full_ranks(shape)[1])
+        assert isinstance(module, nn.Conv2d)
+        return tucker.layers(module, rank_in=layer.rank_in or 0, rank_out=layer.rank)
+    if layer.scheme not in SCHEMES:
+        raise InputError(f"layer {layer.name!r}: {layer.scheme} has no rank")
+    scheme = SCHEMES[layer.scheme]
+    _check(layer, scheme.refuses(shape), layer.rank, scheme.full_rank(shape))
+    return scheme.layers(module, layer.rank)
+
+
+def _check(layer: records.Layer, refusal: str | None, rank: int, most: int) -> None:
+    if refusal is not None:
+        raise InputError(f"layer {layer.name!r}: {layer.scheme} is refused: {refusal}")
+    if not 1 <= rank <= most:
+        raise InputError(f"layer {layer.name!r}: rank {rank} is not in 1..{most}")

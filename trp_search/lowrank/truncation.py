@@ -93,6 +93,16 @@ def spectra(matrices: Tensor) -> Spectra:
     return Spectra(squares=squares.clamp_min(0), vectors=vectors, matrices=matrices)
 
 
+def sketch(values: Tensor) -> tuple[float, ...]:
+    """At most 32 of the values, the largest first, over the first: evenly from it to the last."""
+    shares = values / values[0].clamp_min(torch.finfo(values.dtype).tiny)
+    places = torch.linspace(0, len(values) - 1, min(_SKETCHED, len(values))).round().long()
+    return tuple(float(f"{share:.3g}") for share in shares[places.to(shares.device)].tolist())
+
+
+_SKETCHED = 32
+
+
 def wide(matrices: Tensor) -> tuple[Tensor, bool]:
     """`matrices` (b, m, n), transposed if needed so that m <= n, and whether they were."""
     transposed = matrices.shape[1] > matrices.shape[2]

@@ -6,9 +6,12 @@ from trp_search.records.kinds import (
     Ending,
     Fraction,
     Layers,
+    LayerScheme,
+    Method,
     NonNegative,
     Positive,
     PositiveInt,
+    Reconstruct,
     Role,
     Scheme,
     Share,
@@ -26,7 +29,7 @@ from trp_search.records.results import (
     TestScore,
     TrialResult,
 )
-from trp_search.records.specs import Cut, Pruning, Training, TrialSpec
+from trp_search.records.specs import Cut, Joint, Pruning, Training, TrialSpec
 from trp_search.records.workload import DataSpec, NetworkSpec, Workload
 
 __all__ = [
@@ -36,15 +39,19 @@ __all__ = [
     "Ending",
     "EpochReport",
     "Fraction",
+    "Joint",
     "Latency",
     "Layer",
+    "LayerScheme",
     "Layers",
+    "Method",
     "NetworkSpec",
     "NonNegative",
     "Point",
     "Positive",
     "PositiveInt",
     "Pruning",
+    "Reconstruct",
     "Repeat",
     "Role",
     "Runtime",

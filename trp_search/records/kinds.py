@@ -7,8 +7,13 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 Scheme = Literal["channel", "spatial", "decoupled"]
-CutScheme = Literal["channel", "spatial", "decoupled", "per-layer"]
-Spread = Literal["knapsack", "greedy", "alds-style", "energy", "uniform"]
+LayerScheme = Literal["channel", "spatial", "decoupled", "tucker", "sparse"]
+CutScheme = Literal[
+    "channel", "spatial", "decoupled", "per-layer", "tucker", "ddlr-style", "net-trim"
+]
+Spread = Literal["knapsack", "greedy", "alds-style", "energy", "uniform", "pooled"]
+Method = Literal["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr", "net-trim"]
+Reconstruct = Literal["none", "linear", "relu"]
 Layers = Literal["kxk", "all"]
 Start = Literal["baseline", "scratch"]
 Ending = Literal["finished", "diverged", "failed", "stopped"]

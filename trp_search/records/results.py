@@ -10,9 +10,9 @@ from trp_search.records.kinds import (
     STRICT,
     CutScheme,
     Ending,
+    LayerScheme,
     PositiveInt,
     Role,
-    Scheme,
 )
 from trp_search.records.specs import Cut
 
@@ -47,13 +47,16 @@ class EpochReport:
 class Layer:
     """One layer of a cut network: its rank, or why it is dense; multiply-adds are per image.
 
+    A Tucker layer has `rank_in` channels before its core and `rank` after it. A `sparse` one has no
+    rank: its parameters are those that are not zero, and its multiply-adds are theirs.
+
     `kept` is the share of energy that each scheme on offer keeps at what the layer now costs;
     `spectrum` the singular values that the cut looked at (of the weight, or weighed by activations)
     over the largest one, at most 32 of them, evenly chosen from the first to the last.
     """
 
     name: str
-    scheme: Scheme | None
+    scheme: LayerScheme | None
     rank: int | None
     full_rank: int | None
     macs: int
@@ -61,8 +64,9 @@ class Layer:
     parameters: int
     dense_parameters: int
     reason: str | None
-    kept: dict[Scheme, float] = field(default_factory=dict)
+    kept: dict[LayerScheme, float] = field(default_factory=dict)
     spectrum: tuple[float, ...] = ()
+    rank_in: int | None = None
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)

@@ -12,9 +12,11 @@ from trp_search.records.kinds import (
     CutScheme,
     Fraction,
     Layers,
+    Method,
     NonNegative,
     Positive,
     PositiveInt,
+    Reconstruct,
     Scheme,
     Share,
     Speedup,
@@ -42,6 +44,8 @@ class Training:
         label_smoothing: share of the target that is spread over all classes.
         precision: `bfloat16` is autocast on CUDA; on a CPU it is refused.
         channels_last: whether images and weights lie in memory channels last.
+        compile: whether torch.compile makes the network's steps: half a minute for trainings of
+            many.
     """
 
     epochs: PositiveInt
@@ -57,6 +61,7 @@ class Training:
     label_smoothing: Fraction = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
+    compile: bool = False
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Training:
@@ -92,8 +97,35 @@ class Pruning:
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
+class Joint:
+    """A training for many ranks at once (Decomposable-Net, arXiv 1910.13141v3).
+
+    Attributes:
+        scheme: how a weight is unfolded into a matrix.
+        alpha: weight of the low-rank network's loss; the full one's is 1 - alpha.
+        lowest: of the shares of all singular values that are drawn, the smallest.
+        highest: the largest.
+        rank_min: no layer is truncated further.
+        layers: `kxk` or `all`.
+    """
+
+    scheme: Literal["channel", "spatial"] = "channel"
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
+    lowest: Share = 0.01
+    highest: Share = 0.25
+    rank_min: PositiveInt = 5
+    layers: Layers = "all"
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Joint:
+        if self.lowest > self.highest:
+            raise ValueError(f"lowest: {self.lowest:g} is above highest ({self.highest:g})")
+        return self
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
 class Cut:
-    """How trained weights become ranks. Exactly one of the first six says how much is kept.
+    """How trained weights become ranks. Exactly one of the first seven says how much is kept.
 
     Attributes:
         energy: this share of each layer's squared singular values.
@@ -102,12 +134,18 @@ class Cut:
         evbmf: what stands out of noise (empirical variational Bayesian matrix factorisation).
         speedup: what fits multiply-adds before / after, spread over layers by `spread`.
         parameters: what fits this many parameters, spread in the same way.
-        scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most.
+        error: the share of a layer's outputs' norm, on calibration images, that may be lost; for
+            `ddlr-style` and `net-trim` alone, which take nothing else.
+        scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most, `tucker`
+            factors both channel axes, `ddlr-style` and `net-trim` solve for linear layers.
         spread: `knapsack` (least sum of lost energies), `greedy` (largest product of kept ones),
-            `alds-style` (ALDS's criterion), or one `energy` or one `uniform` ratio in all layers.
+            `alds-style` (ALDS's criterion), `pooled` (the largest singular values of all layers),
+            or one `energy` or one `uniform` ratio in all layers.
         multiple: ranks are multiples of this.
         calibration_images: training images whose activations weigh what is lost; 0 looks at
             weights alone.
+        reconstruct: whether factors are fitted to what layers answer to calibration images:
+            `linear`, or `relu` that allows for the activation that follows.
         layers: `kxk` or `all`.
         reestimate_batch_norm: whether statistics are measured again after the cut.
         batch_norm_images: on how many training images.
@@ -119,21 +157,31 @@ class Cut:
     evbmf: bool = False
     speedup: Speedup | None = None
     parameters: PositiveInt | None = None
+    error: Share | None = None
     scheme: CutScheme = "channel"
     spread: Spread = "knapsack"
     multiple: PositiveInt = 1
     calibration_images: Annotated[int, Field(ge=0)] = 0
+    reconstruct: Reconstruct = "none"
     layers: Layers = "all"
     reestimate_batch_norm: bool = True
     batch_norm_images: PositiveInt = 2048
 
     @model_validator(mode="after")
     def _one_amount(self) -> Cut:
-        amounts = (self.energy, self.value, self.ratio, self.speedup, self.parameters)
+        amounts = (self.energy, self.value, self.ratio, self.speedup, self.parameters, self.error)
         if sum(amount is not None for amount in amounts) + self.evbmf != 1:
             raise ValueError(
-                "a cut needs exactly one of energy, value, ratio, evbmf, speedup and parameters"
+                "a cut needs exactly one of energy, value, ratio, evbmf, speedup, parameters, error"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _solved_by_error(self) -> Cut:
+        if (self.error is not None) != (self.scheme in ("ddlr-style", "net-trim")):
+            raise ValueError("error goes with scheme ddlr-style or net-trim, and these with error")
+        if (self.error is not None or self.reconstruct != "none") and not self.calibration_images:
+            raise ValueError("error and reconstruct need calibration_images")
         return self
 
     @property
@@ -144,7 +192,12 @@ class Cut:
     @property
     def name(self) -> str:
         """Short: `3x`, `channel-0.9`; says what is unlike most cuts of its kind."""
-        amounts = {"": self.energy, "value-": self.value, "ratio-": self.ratio}
+        amounts = {
+            "": self.energy,
+            "value-": self.value,
+            "ratio-": self.ratio,
+            "error-": self.error,
+        }
         parts: list[str] = [] if self.scheme == "per-layer" else [self.scheme]
         parts += [f"{key}{value:g}" for key, value in amounts.items() if value is not None]
         parts += ["evbmf"] if self.evbmf else []
@@ -152,8 +205,9 @@ class Cut:
         parts += [f"{self.parameters}p"] if self.parameters is not None else []
         parts += [self.spread] if self.is_budget and self.spread != "knapsack" else []
         parts += [f"by-{self.multiple}"] if self.multiple > 1 else []
-        if self.is_budget != (self.calibration_images > 0):
+        if self.error is None and self.is_budget != (self.calibration_images > 0):
             parts.append("weights-only" if self.is_budget else "aware")
+        parts += [f"fitted-{self.reconstruct}"] if self.reconstruct != "none" else []
         return "-".join(parts)
 
 
@@ -162,12 +216,13 @@ class TrialSpec:
     """Everything one training and its scores depend on.
 
     `name` is the folder under `trials/`: an Optuna number (`7`), a repeat of it (`7r1`) or
-    `baseline`. `pruning` is None for a plain training. Each of `cuts` becomes a point; those of
-    `race` run against each other, first on `race_images` validation images, and one that is out of
-    reach is left out. After each epoch in `rungs` the report says where the trial stands, by a cut
-    scored on as many images. An uncut network is scored as well when `score_uncut`. `baseline`
-    names the trial whose weights a start from the baseline takes. With `fit_on_validation`
-    validation images are trained on.
+    `baseline`. `method` is None for the plain network; a training is plain unless `pruning` or
+    `joint` says how it is not. Each of `cuts` becomes a point; with `fine_tuning` there is another
+    of the one cut, trained on. Those of `race` run against each other, first on `race_images`
+    validation images, and one that is out of reach is left out. After each epoch in `rungs` the
+    report says where the trial stands, by a cut scored on as many images. An uncut network is
+    scored as well when `score_uncut`. `baseline` names the trial whose weights a start from the
+    baseline takes. With `fit_on_validation` validation images are trained on.
     """
 
     name: str
@@ -177,6 +232,9 @@ class TrialSpec:
     training: Training | None
     pruning: Pruning | None
     cuts: tuple[Cut, ...]
+    method: Method | None = None
+    joint: Joint | None = None
+    fine_tuning: Training | None = None
     race: tuple[Cut, ...] = ()
     race_images: PositiveInt = 1000
     rungs: tuple[PositiveInt, ...] = ()
@@ -186,3 +244,22 @@ class TrialSpec:
     split_seed: int = 0
     baseline: str = "baseline"
     fit_on_validation: bool = False
+
+    @model_validator(mode="after")
+    def _one_way_to_train(self) -> TrialSpec:
+        if self.pruning is not None and self.joint is not None:
+            raise ValueError("takes pruning or joint, not both")
+        if self.fine_tuning is not None and len(self.cuts) != 1:
+            raise ValueError("fine_tuning is of one cut")
+        return self
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is of the plain network, which no search proposed."""
+        return self.method is None and self.pruning is None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the training and of what follows the cut."""
+        parts = (self.training, self.fine_tuning)
+        return sum(part.epochs for part in parts if part is not None)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from trp_search.errors import InputError
 from trp_search.evaluation import DivergedError, Evaluation, evaluate
-from trp_search.lowrank.analysis import Analysis, analyse
-from trp_search.lowrank.decompose import Decomposed, cut
+from trp_search.lowrank.cutting import Cutter
+from trp_search.lowrank.decompose import Decomposed
 from trp_search.records import Cut, Layer
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.scoring.flops import count
@@ -56,10 +56,13 @@ class Cuts:
     """A trained network's cuts, scored; what they have in common is worked out once."""
 
     def __init__(self, network: nn.Module, splits: Splits) -> None:
-        self._network = network
         self._splits = splits
-        self._analyses: dict[tuple[str, str, int], Analysis] = {}
-        self._counted: int | None = None
+        self._cutter = Cutter(
+            network,
+            _example(splits, network),
+            macs=cost_of(network, splits).macs,
+            samples=lambda count: splits.train.samples(count, batch_size=_CALIBRATION_BATCH),
+        )
         self._ranks: dict[tuple[object, ...], str] = {}
 
     def score(self, wanted: Cut, *, images: int | None = None) -> Scored:
@@ -74,7 +77,7 @@ class Cuts:
             RefusedError: an operator whose cost is unknown.
             DivergedError: a loss that is not finite.
         """
-        decomposed = self._decomposed(wanted)
+        decomposed = self._cutter.cut(wanted)
         self._seen(wanted, decomposed)
         validation = self._splits.validation
         seen = validation if images is None else validation.sample(images)
@@ -91,7 +94,7 @@ class Cuts:
         refused: dict[str, str] = {}
         for cut_ in wanted:
             try:
-                decomposed = self._decomposed(cut_)
+                decomposed = self._cutter.cut(cut_)
                 same = self._seen(cut_, decomposed)
                 if same is None:
                     ran.append((cut_, _scored(self._settled(decomposed, cut_), sample)))
@@ -109,15 +112,11 @@ class Cuts:
                 survivors.append((cut_, _scored(scored.made, everything) if more else scored))
         return Race(survivors=survivors, behind=behind, refused=refused)
 
-    def _decomposed(self, wanted: Cut) -> Decomposed:
-        analysis = self._analysis(wanted)
-        layers_macs = sum(layer.layer.dense_macs for layer in analysis.layers)
-        return cut(analysis, wanted, other_macs=max(0, self._dense_macs() - layers_macs))
-
     def _seen(self, wanted: Cut, decomposed: Decomposed) -> str | None:
         """The name of an earlier cut that gave these ranks by the same weighting, if any."""
-        ranks = tuple((layer.scheme, layer.rank) for layer in decomposed.layers)
-        key = (wanted.calibration_images, wanted.reestimate_batch_norm, ranks)
+        ranks = tuple((layer.scheme, layer.rank_in, layer.rank) for layer in decomposed.layers)
+        images = wanted.calibration_images
+        key = (images, wanted.reconstruct, wanted.error, wanted.reestimate_batch_norm, ranks)
         name = self._ranks.setdefault(key, wanted.name)
         return None if name == wanted.name else name
 
@@ -126,29 +125,8 @@ class Cuts:
             network=decomposed.network,
             layers=decomposed.layers,
             batch_norm=_settle_batch_norm(decomposed, wanted, self._splits.train),
-            cost=cost_of(decomposed.network, self._splits),
+            cost=_cost(decomposed, self._splits),
         )
-
-    def _dense_macs(self) -> int:
-        if self._counted is None:
-            self._counted = cost_of(self._network, self._splits).macs
-        return self._counted
-
-    def _analysis(self, wanted: Cut) -> Analysis:
-        key = (wanted.scheme, wanted.layers, wanted.calibration_images)
-        if key not in self._analyses:
-            images = wanted.calibration_images
-            train = self._splits.train
-            self._analyses[key] = analyse(
-                self._network,
-                _example(self._splits, self._network),
-                scheme=wanted.scheme,
-                layers=wanted.layers,
-                calibration=train.samples(images, batch_size=_CALIBRATION_BATCH)
-                if images
-                else None,
-            )
-        return self._analyses[key]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +165,16 @@ def cost_of(network: nn.Module, splits: Splits) -> Cost:
     return Cost(macs=found.macs, parameters=sum(p.numel() for p in network.parameters()))
 
 
+def _cost(decomposed: Decomposed, splits: Splits) -> Cost:
+    """What fvcore counts, less the zeros of sparse layers, whose kernels it takes for dense."""
+    found = cost_of(decomposed.network, splits)
+    sparse = [layer for layer in decomposed.layers if layer.scheme == "sparse"]
+    return Cost(
+        macs=found.macs - sum(layer.dense_macs - layer.macs for layer in sparse),
+        parameters=found.parameters - sum(x.dense_parameters - x.parameters for x in sparse),
+    )
+
+
 def example(shape: Shape, device: str) -> Tensor:
     """One image of zeros, (1, c, h, w)."""
     return torch.zeros(1, shape.channels, shape.height, shape.width, device=device)
@@ -197,7 +185,9 @@ def _example(splits: Splits, network: nn.Module) -> Tensor:
 
 
 def _settle_batch_norm(decomposed: Decomposed, cut: Cut, train: Train) -> str:
-    if not cut.reestimate_batch_norm or all(layer.rank is None for layer in decomposed.layers):
+    if cut.reconstruct != "none":
+        return "fitted with the factors"  # measured again, it would take back part of the fit
+    if not cut.reestimate_batch_norm or all(layer.scheme is None for layer in decomposed.layers):
         return "as trained"
     images = reestimate(decomposed.network, train.samples(cut.batch_norm_images, batch_size=_BATCH))
     return f"re-estimated on {images} training images" if images else "none in the network"

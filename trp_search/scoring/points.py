@@ -17,10 +17,17 @@ class Origin:
     dense: Cost
     seconds: float
 
-    def point(self, scored: Scored, cut: Cut | None, *, raced: bool = False) -> Point:
-        """The point of `scored`, cut by `cut`; `raced` says that a race left it behind."""
+    def point(
+        self, scored: Scored, cut: Cut | None, *, raced: bool = False, untuned: bool = False
+    ) -> Point:
+        """The point of `scored`, cut by `cut`.
+
+        `raced` says that a race left it behind, `untuned` that its fine-tuning is another point.
+        """
         found = scored.validation
         name, role = self._identity(cut)
+        if untuned:
+            name, role = f"{name}-untuned", "derived" if role == "trial" else role
         return Point(
             id=name,
             trial=self.spec.name,
@@ -35,7 +42,7 @@ class Origin:
             dense_parameters=self.dense.parameters,
             scheme=None if cut is None else cut.scheme,
             cut=cut,
-            settings=_settings(self.spec, cut),
+            settings=_settings(self.spec, cut, tuned=not untuned),
             layers=scored.made.layers,
             batch_norm=scored.made.batch_norm,
             seconds=self.seconds,
@@ -51,7 +58,7 @@ class Origin:
         own = cut is None or cut in spec.cuts
         if spec.fit_on_validation:
             return spec.name if own or cut is None else f"{spec.name}-{cut.name}", "refit"
-        if spec.pruning is not None:
+        if not spec.is_plain:
             return (
                 (spec.name, "trial")
                 if own or cut is None
@@ -60,18 +67,37 @@ class Origin:
         return (spec.name, "baseline") if cut is None else (f"plain-{cut.name}", "control")
 
 
-def _settings(spec: TrialSpec, cut: Cut | None) -> dict[str, float | int | str | bool | None]:
+_Settings = dict[str, float | int | str | bool | None]
+
+
+def _settings(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> _Settings:
     """What the trial was set to, flat, for people."""
-    found: dict[str, float | int | str | bool | None] = {"start": spec.start, "seed": spec.seed}
-    for part in (spec.pruning, spec.training):
+    found: _Settings = {"method": spec.method} if spec.method else {}
+    found |= {"start": spec.start, "seed": spec.seed}
+    for prefix, part in (("", spec.pruning), ("joint_", spec.joint), ("", spec.training)):
         if part is not None:
             values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
-            found |= {k: v for k, v in values.items() if not isinstance(v, tuple)}
+            found |= {prefix + k: v for k, v in values.items() if not isinstance(v, tuple)}
     if spec.pruning is not None and spec.pruning.period is None:
         found["period"] = "never"
     if spec.pruning is not None and spec.pruning.speedup is not None:
         found["energy"] = None
-    if cut is not None:
-        found |= {"scheme": cut.scheme, "cut_energy": cut.energy, "cut_value": cut.value}
-        found |= {"cut_speedup": cut.speedup, "calibration_images": cut.calibration_images}
+    if spec.fine_tuning is not None:
+        found["tuning_epochs"] = spec.fine_tuning.epochs if tuned else 0
+        found["tuning_learning_rate"] = spec.fine_tuning.learning_rate
+    return found if cut is None else found | _of_cut(cut)
+
+
+def _of_cut(cut: Cut) -> _Settings:
+    found: _Settings = {
+        "scheme": cut.scheme,
+        "cut_energy": cut.energy,
+        "cut_value": cut.value,
+        "cut_speedup": cut.speedup,
+        "calibration_images": cut.calibration_images,
+    }
+    if cut.error is not None:
+        found["error"] = cut.error
+    if cut.reconstruct != "none":
+        found["reconstruct"] = cut.reconstruct
     return found

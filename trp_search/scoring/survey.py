@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from trp_search import records
-from trp_search.lowrank.analysis import analyse
-from trp_search.lowrank.choice import choose
 from trp_search.lowrank.costs import MeasuredLayer, measure
+from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.scoring.flops import count
 
@@ -85,10 +85,11 @@ def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers 
 
 def check_reach(network: nn.Module, example_input: Tensor, cut: records.Cut) -> None:
     """Raises InputError when `cut` asks for more than any weights of `network` could give."""
-    analysis = analyse(network, example_input, scheme=cut.scheme, layers=cut.layers)
-    inside = sum(layer.layer.dense_macs for layer in analysis.layers)
-    other = count(network, example_input).macs - inside
-    choose(analysis, cut, other_macs=max(0, other))
+    if cut.error is not None:
+        return  # depends on images
+    macs = count(network, example_input).macs
+    unseen = dataclasses.replace(cut, calibration_images=0, reconstruct="none")
+    Cutter(network, example_input, macs=macs, samples=None).cut(unseen)
 
 
 def _at_best(layer: MeasuredLayer) -> records.Layer:

@@ -29,6 +29,6 @@ def sampler(space: SearchSpace, *, asked: int) -> BaseSampler:
         return TPESampler(
             n_startup_trials=chosen.startup * (1 + told),
             multivariate=True,
-            group=any(parameter.scheme is not None for parameter in space.parameters()),
+            group=any(p.scheme or p.methods for p in space.parameters()),
             seed=seed,
         )

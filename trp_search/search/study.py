@@ -82,8 +82,9 @@ def _study(
 def draw(trial: Trial, space: SearchSpace, folder: RunFolder) -> dict[str, Value]:
     """A value for each parameter; those that a killed process had drawn already stay."""
     drawn: dict[str, Value] = {}
+    method, scheme = space.space.methods[0], space.space.schemes[0]
     for parameter in space.parameters():
-        if parameter.scheme is None or parameter.scheme == drawn.get("scheme"):
+        if parameter.is_for(method=drawn.get("method", method), scheme=drawn.get("scheme", scheme)):
             try:
                 drawn[parameter.name] = _suggest(trial, parameter)
             except ValueError as error:

@@ -10,7 +10,7 @@ from typing import Annotated, Generic, TypeAlias, TypeVar
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.dataclasses import dataclass as checked
 
-from trp_search.records import Scheme
+from trp_search.records import Method, Scheme
 
 N = TypeVar("N", bound=float)
 T = TypeVar("T")
@@ -125,8 +125,8 @@ Entry: TypeAlias = Inner | ByScheme[Inner]
 class Parameter:
     """One thing that varies: numbers from `low` to `high`, or one of `choices`.
 
-    `scheme` is set when the parameter exists only where that scheme was drawn; `scheme` itself
-    comes before every such parameter.
+    `scheme` is set when the parameter exists only where that scheme was drawn, `methods` when it
+    exists only where one of them was; `method` and `scheme` come before every such parameter.
     """
 
     name: str
@@ -137,6 +137,12 @@ class Parameter:
     integer: bool = False
     choices: tuple[Value, ...] | None = None
     scheme: Scheme | None = None
+    methods: frozenset[Method] | None = None
+
+    def is_for(self, *, method: object, scheme: object) -> bool:
+        """Whether it exists where these were drawn."""
+        fits = self.methods is None or method in self.methods
+        return fits and self.scheme in (None, scheme)
 
 
 def values(entry: Entry) -> tuple[Plain, ...]:

@@ -20,6 +20,8 @@ def settings(space: SearchSpace) -> list[Mapping[str, Value]]:
     for given in space.first:
         if given == "paper":
             paper = _paper(space)
+            if len(space.space.methods) > 1:
+                paper["method"] = "trp"
             found += [{"scheme": scheme} | paper for scheme in space.space.schemes]
         else:
             assert not isinstance(given, str)
@@ -84,18 +86,28 @@ def _outside(parameter: Parameter, value: Value) -> str | None:
 
 def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
     """What of `spec`, a trial of any space, is for this one to vary."""
-    pruning, training = spec.pruning, spec.training
-    assert pruning is not None
-    assert training is not None
-    found: dict[str, object] = {"start": spec.start}
-    found |= {name: getattr(pruning, name) for name in vars(pruning)}
-    found |= {name: entries.label(getattr(training, name)) for name in vars(training)}
-    found |= {f"cut_{name}": getattr(spec.cuts[0], name) for name in ("energy", "value", "speedup")}
+    cut = spec.cuts[0]
+    found: dict[str, object] = {"method": spec.method or "trp", "start": spec.start}
+    if spec.pruning is not None:
+        found |= {name: getattr(spec.pruning, name) for name in vars(spec.pruning)}
+        found["period"] = "never" if spec.pruning.period is None else spec.pruning.period
+        found |= _nuclear(spec.pruning)
+    if spec.joint is not None:
+        found |= {f"joint_{name}": value for name, value in vars(spec.joint).items()}
+    if spec.training is not None:
+        found |= {name: entries.label(value) for name, value in vars(spec.training).items()}
+    if spec.fine_tuning is not None:
+        found["tuning_epochs"] = spec.fine_tuning.epochs
+        found["tuning_learning_rate"] = spec.fine_tuning.learning_rate
+    found |= {f"cut_{name}": getattr(cut, name) for name in ("energy", "value", "speedup")}
     shared = ("spread", "multiple", "calibration_images", "reestimate_batch_norm")
-    found |= {name: getattr(spec.cuts[0], name) for name in (*shared, "batch_norm_images")}
-    found["period"] = "never" if pruning.period is None else pruning.period
-    found |= _nuclear(pruning)
+    others = ("batch_norm_images", "error", "reconstruct")
+    found |= {name: getattr(cut, name) for name in (*shared, *others)}
+    if spec.pruning is None:  # what it was cut by is what was asked for
+        found |= {"scheme": cut.scheme, "energy": cut.energy, "speedup": cut.speedup}
     varying = {p.name.removesuffix(f"_{p.scheme}") for p in space.parameters()} | {"scheme"}
+    if found["scheme"] not in space.space.schemes and spec.pruning is None:
+        varying -= {"scheme"}
     return {
         name: value
         for name, value in found.items()

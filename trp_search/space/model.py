@@ -14,7 +14,6 @@ from trp_search.records import (
     Cut,
     Point,
     PositiveInt,
-    Pruning,
     Scheme,
     Training,
     TrialSpec,
@@ -22,6 +21,7 @@ from trp_search.records import (
 )
 from trp_search.space import entries, text
 from trp_search.space.entries import Parameter
+from trp_search.space.methods import METHODS, nuclear_weight
 from trp_search.space.sections import Curve, Patience, Resources, Rungs, Sampler, Timed
 from trp_search.space.varied import Space, Strict
 
@@ -89,40 +89,43 @@ class SearchSpace(Strict):
         return tuple(OBJECTIVES[name] for name in self.objectives)
 
     def parameters(self) -> tuple[Parameter, ...]:
-        """What varies; `scheme` first, then each entry in turn."""
-        schemes = self.space.schemes
-        return tuple(
-            parameter
-            for name, entry in self.space.named().items()
-            for parameter in entries.parameters(name, entry, schemes=schemes)
-        )
+        """What varies; `method` and `scheme` first, then each entry in turn."""
+        schemes, methods = self.space.schemes, self.space.methods
+        found: list[Parameter] = []
+        for name, entry in self.space.named().items():
+            heeding = frozenset(method for method in methods if METHODS[method].heeds(name))
+            only = None if len(heeding) == len(methods) else heeding
+            parts = entries.parameters(name, entry, schemes=schemes) if heeding else ()
+            found += [dataclasses.replace(part, methods=only) for part in parts]
+        return tuple(found)
 
     def settings(self, drawn: Mapping[str, entries.Value]) -> dict[str, entries.Value]:
         """The setting that `drawn` stands for, flat, with what does not vary, for people."""
         resolved = self._resolved(drawn)
-        resolved["nuclear_weight"] = _nuclear_weight(resolved)
-        return {name: entries.label(value) for name, value in resolved.items()}
+        resolved["nuclear_weight"] = nuclear_weight(resolved)
+        way = METHODS[resolved["method"]]
+        return {n: entries.label(value) for n, value in resolved.items() if way.heeds(n)}
 
     def trial_spec(
         self, drawn: Mapping[str, entries.Value], *, name: str, repeat: int
     ) -> TrialSpec:
         """The trial `name` of the setting `drawn`; repeats differ in their seed alone."""
         setting = self._resolved(drawn)
-        training = self.training
-        if setting["start"] == "baseline" and self.workload.weights is None:
-            training = _short(training)
-        overrides = {key: setting[key] for key in self.space.named_training()}
-        training = dataclasses.replace(training, **overrides)
+        way = METHODS[setting["method"]]
+        training = self._training(setting) if way.trains else None
         return self._spec(
             name=name,
             seed=_seed(self.seed, repeat),
-            start=setting["start"],
+            method=setting["method"],
+            start=setting["start"] if way.trains else "baseline",
             training=training,
-            pruning=_pruning(setting),
-            cuts=(_cut(setting),),
-            race=self._curve(setting),
+            pruning=way.pruning(setting),
+            joint=way.joint(setting),
+            cuts=(way.cut(setting),),
+            fine_tuning=self._fine_tuning(setting),
+            race=self._curve(setting, way.cut(setting)) if way.trains else (),
             race_images=self.curve.images,
-            rungs=self.rungs.epochs(training.epochs) if self.rungs else (),
+            rungs=self.rungs.epochs(training.epochs) if self.rungs and training else (),
         )
 
     def baseline_spec(self) -> TrialSpec:
@@ -158,13 +161,34 @@ class SearchSpace(Strict):
         return text.write_mapping(self.model_dump(mode="json", exclude_none=True))
 
     def _resolved(self, drawn: Mapping[str, entries.Value]) -> dict[str, Any]:
+        """Every entry's value; the first of it where the method does not heed it."""
         named = self.space.named()
         first = self.space.schemes[0]
-        scheme: Any = entries.resolve("scheme", named["scheme"], scheme=first, drawn=drawn)
+        method: Any = entries.resolve("method", named["method"], scheme=first, drawn=drawn)
+        way = METHODS[method]
+        scheme: Any = first
+        if way.heeds("scheme"):
+            scheme = entries.resolve("scheme", named["scheme"], scheme=first, drawn=drawn)
         return {
             name: entries.resolve(name, entry, scheme=scheme, drawn=drawn)
+            if way.heeds(name)
+            else entries.first(entry, scheme=scheme)
             for name, entry in named.items()
         }
+
+    def _training(self, setting: Mapping[str, Any]) -> Training:
+        training = self.training
+        if setting["start"] == "baseline" and self.workload.weights is None:
+            training = _short(training)
+        overrides = {key: setting[key] for key in self.space.named_training()}
+        return dataclasses.replace(training, **overrides)
+
+    def _fine_tuning(self, setting: Mapping[str, Any]) -> Training | None:
+        epochs = setting.get("tuning_epochs")
+        if not epochs:
+            return None
+        rate = setting.get("tuning_learning_rate") or self.training.learning_rate / 5
+        return dataclasses.replace(self.training, epochs=epochs, learning_rate=rate)
 
     def _controls(self, scheme: Scheme) -> list[Cut]:
         same = self._first(scheme)
@@ -175,13 +199,17 @@ class SearchSpace(Strict):
         named = self.space.named()
         return {name: entries.first(named[name], scheme=scheme) for name in _SHARED}
 
-    def _curve(self, setting: Mapping[str, Any]) -> tuple[Cut, ...]:
-        """A trial's further cuts."""
+    def _curve(self, setting: Mapping[str, Any], own: Cut) -> tuple[Cut, ...]:
+        """A trial's further cuts: of its own kind where its method has one."""
         same = {name: setting[name] for name in _SHARED}
+        if own.spread == "pooled":
+            amounts = [{"energy": energy} for energy in self.curve.energies]
+            amounts += [{"speedup": speedup} for speedup in self.curve.speedups]
+            kind = {"scheme": own.scheme, "spread": own.spread}
+            return tuple(c for a in amounts if (c := Cut(**a, **kind, **same)) != own)  # type: ignore[arg-type]
         energies = tuple(
             Cut(scheme=setting["scheme"], energy=energy, **same) for energy in self.curve.energies
         )
-        own = _cut(setting)
         return tuple(cut for cut in energies + self._budgets(same) if cut != own)
 
     def _budgets(self, same: Mapping[str, Any]) -> tuple[Cut, ...]:
@@ -206,35 +234,6 @@ def _short(recipe: Training) -> Training:
     """Of a trial that trains on from the plain network, where its space says nothing else."""
     epochs = max(1, round(recipe.epochs / 4))
     return dataclasses.replace(recipe, epochs=epochs, learning_rate=recipe.learning_rate / 5)
-
-
-def _pruning(setting: Mapping[str, Any]) -> Pruning:
-    names = ("scheme", "energy", "speedup", "projection", "nuclear_every_step", "layers")
-    return Pruning(
-        period=None if setting["period"] == "never" else setting["period"],
-        nuclear_weight=_nuclear_weight(setting),
-        **{name: setting[name] for name in names if name in setting},
-    )
-
-
-def _nuclear_weight(setting: Mapping[str, Any]) -> float:
-    """The paper's lambda; a weight per step is spread over the period that it acts in."""
-    weight: float = setting.get("nuclear_weight", 0.0)
-    per_step: float | None = setting.get("nuclear_weight_per_step")
-    if setting["nuclear_every_step"]:
-        return weight if per_step is None else per_step
-    if setting["period"] == "never":
-        return 0.0
-    return weight if per_step is None else per_step * setting["period"]
-
-
-def _cut(setting: Mapping[str, Any]) -> Cut:
-    """What a trial is cut by: what the cut entries say, or else what it was trained towards."""
-    amounts = [(name, setting.get(f"cut_{name}")) for name in ("value", "energy", "speedup")]
-    amounts += [(name, setting.get(name)) for name in ("speedup", "energy")]
-    amount = next((name, given) for name, given in amounts if given is not None)
-    names = ("scheme", "spread", "multiple", "calibration_images", *_SHARED)
-    return Cut(**dict([amount]), **{name: setting[name] for name in names})
 
 
 def _seed(seed: int, repeat: int) -> int:

@@ -15,6 +15,7 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
     """Everything in `space` that no search could use."""
     yield from _by_scheme(space)
     yield from _pairs(space)
+    yield from _methods(space)
     yield from _precision(space)
     yield from _constraints(space)
     yield from _course(space)
@@ -63,6 +64,25 @@ def _pairs(space: SearchSpace) -> Iterator[Breach]:
         yield "space", "takes one of cut_energy, cut_value and cut_speedup"
     if True in _possible(space, "nesterov") and 0 in _possible(space, "momentum"):
         yield "space.training", "nesterov needs momentum above 0, and momentum can be 0"
+
+
+def _methods(space: SearchSpace) -> Iterator[Breach]:
+    own = space.space
+    for method in own.methods:
+        if method in ("ddlr", "net-trim") and own.error is None:
+            yield "space.error", f"is missing, and method {method} needs it"
+    if "decomposable" in own.methods and "decoupled" in own.schemes:
+        yield "space.scheme", "method decomposable takes channel and spatial, not decoupled"
+    named = own.named()
+    if {"joint_lowest", "joint_highest"} <= named.keys():
+        lowest, highest = entries.values(named["joint_lowest"]), named["joint_highest"]
+        if max(map(_number, lowest)) > min(map(_number, entries.values(highest))):
+            yield "space.joint_lowest", "can be above joint_highest"
+
+
+def _number(value: entries.Plain) -> float:
+    assert isinstance(value, int | float)
+    return value
 
 
 def _precision(space: SearchSpace) -> Iterator[Breach]:

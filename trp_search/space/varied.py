@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from trp_search.records import (
     Fraction,
     Layers,
+    Method,
     NonNegative,
     Positive,
     PositiveInt,
     Pruning,
+    Reconstruct,
     Scheme,
     Share,
     Speedup,
@@ -23,6 +25,7 @@ from trp_search.space import entries
 from trp_search.space.entries import Choice, ChoiceOfLists, Entry, Number, NumberOr, PerScheme
 
 Images = Annotated[int, Field(ge=0)]
+Part = Annotated[float, Field(ge=0, le=1)]
 
 
 class Strict(BaseModel):
@@ -51,12 +54,17 @@ class TrainingEntries(Strict):
     label_smoothing: PerScheme[Number[Fraction]] | None = None
     precision: PerScheme[Choice[Literal["float32", "bfloat16"]]] | None = None
     channels_last: PerScheme[Choice[bool]] | None = None
+    compile: PerScheme[Choice[bool]] | None = None
 
 
 class Space(Strict):
     """What varies from trial to trial; see `records.Pruning` and `records.Cut`.
 
     Attributes:
+        method: how a network is made small; each reads the entries that matter to it. `trp` trains
+            with truncations, `nuclear` with the nuclear term alone, `decomposable` with a joint
+            loss of the full and a low-rank network (Decomposable-Net); `plain` and `tucker` cut the
+            plain network, `ddlr` (DDLR-style) and `net-trim` its linear layers.
         scheme: how a kernel is unfolded into a matrix, and so into which two layers it is cut.
         start: `baseline` trains on from the plain network's weights, `scratch` from new ones.
         energy: share of squared singular values that a truncation keeps; 0.95 where neither this
@@ -73,16 +81,27 @@ class Space(Strict):
         cut_energy: what the trained network is cut at; the training's energy by default.
         cut_value: in its place, the singular value from which on all are kept.
         cut_speedup: in its place, the budget that the cut fits; the training's by default.
+        cut_evbmf: in its place, whether ranks are what stands out of estimated noise.
+        error: of `ddlr` and `net-trim`: the share of a linear layer's outputs that may be lost.
         spread: how a budget is spread over layers: `knapsack`, `greedy`, `alds-style`, one `energy`
             or one `uniform` ratio.
         multiple: ranks are multiples of this.
         calibration_images: training images whose activations weigh what a cut loses; 0 looks at
             weights alone.
+        reconstruct: whether channel factors are fitted to what layers answer to these images (1000
+            if there are none): `linear`, or `relu` that allows for the activation that follows.
+        joint_alpha: of `decomposable`: the low-rank network's weight in the loss.
+        joint_lowest: the smallest share of all singular values that an iteration keeps.
+        joint_highest: the largest.
+        joint_rank_min: no layer is truncated further.
+        tuning_epochs: of fine-tuning after the cut; the cut without it is a point too.
+        tuning_learning_rate: its highest rate; a fifth of the recipe's by default.
         reestimate_batch_norm: whether batch-norm statistics are measured again after the cut.
         batch_norm_images: on how many training images.
         training: a trial's own training.
     """
 
+    method: Choice[Method] = "trp"
     scheme: Choice[Scheme] = "channel"
     start: PerScheme[Choice[Start]] = "baseline"
     energy: PerScheme[Number[Share]] | None = None
@@ -96,15 +115,24 @@ class Space(Strict):
     cut_energy: PerScheme[Number[Share]] | None = None
     cut_value: PerScheme[Number[Positive]] | None = None
     cut_speedup: PerScheme[Number[Speedup]] | None = None
+    cut_evbmf: PerScheme[Choice[bool]] | None = None
+    error: Number[Share] | None = None
     spread: PerScheme[Choice[Spread]] = "knapsack"
     multiple: PerScheme[Number[PositiveInt]] = 1
     calibration_images: PerScheme[Number[Images]] = 0
+    reconstruct: PerScheme[Choice[Reconstruct]] | None = None
+    joint_alpha: PerScheme[Number[Part]] | None = None
+    joint_lowest: PerScheme[Number[Share]] | None = None
+    joint_highest: PerScheme[Number[Share]] | None = None
+    joint_rank_min: PerScheme[Number[PositiveInt]] | None = None
+    tuning_epochs: PerScheme[Number[Images]] | None = None
+    tuning_learning_rate: PerScheme[Number[Positive]] | None = None
     reestimate_batch_norm: PerScheme[Choice[bool]] = True
     batch_norm_images: PerScheme[Number[PositiveInt]] = 2048
     training: TrainingEntries = TrainingEntries()
 
     def named(self) -> dict[str, Entry]:
-        """Every entry, given or by default, under its parameter's name; scheme first."""
+        """Every entry, given or by default, under its parameter's name; method and scheme first."""
         own = {name: getattr(self, name) for name in type(self).model_fields if name != "training"}
         if self.speedup is None and self.energy is None:
             own["energy"] = Pruning().energy
@@ -121,3 +149,9 @@ class Space(Strict):
         """Those that can be drawn."""
         schemes: tuple[Any, ...] = entries.values(self.named()["scheme"])
         return schemes
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """Those that can be drawn."""
+        methods: tuple[Any, ...] = entries.values(self.named()["method"])
+        return methods

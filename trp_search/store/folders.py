@@ -40,6 +40,11 @@ class TrialFolder:
         return self.path / "checkpoint.safetensors"
 
     @property
+    def tuning(self) -> Path:
+        """The checkpoint of what follows the cut."""
+        return self.path / "tuning.safetensors"
+
+    @property
     def weights(self) -> Path:
         """The trained, uncut weights."""
         return self.path / "weights.safetensors"

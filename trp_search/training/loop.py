@@ -13,8 +13,10 @@ from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 from torch.nn import functional
 
 from trp_search.evaluation import DivergedError, evaluate
-from trp_search.records import EpochReport, Pruning, Training
+from trp_search.records import EpochReport, Joint, Pruning, Training
 from trp_search.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from trp_search.training.joint import JointTraining
+from trp_search.training.passes import Eager, Passes, Recorded
 from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.training.schedule import learning_rate
 from trp_search.workloads.data import Train, Validation
@@ -33,6 +35,7 @@ class Job:
     example_input: Tensor
     training: Training
     pruning: Pruning | None
+    joint: Joint | None
     checkpoint: Path
     seed: int
     device: str
@@ -73,13 +76,18 @@ class _Loop:
             momentum=settings.momentum,
             nesterov=settings.nesterov,
             weight_decay=settings.weight_decay,
+            fused=True if job.device == "cuda" else None,
         )
+        self._forward = torch.compile(network) if settings.compile else network
+        self.passes: Passes = (Recorded if job.device == "cuda" else Eager)(network, self._loss)
         self.pruning = _regulariser(network, job)
+        self.joint = _joint(network, job)
         self.progress = Progress()
         if job.checkpoint.exists():
             self.progress = load_checkpoint(job.checkpoint, network, self.optimizer)
-        if self.pruning is not None:
-            self.pruning.load_state_dict({"iteration": self.progress.iteration})
+        for part in (self.pruning, self.joint):
+            if part is not None:
+                part.load_state_dict({"iteration": self.progress.iteration})
 
     def epoch(self) -> EpochReport:
         """One pass over the training images, scored on validation and written down."""
@@ -136,29 +144,33 @@ class _Loop:
         settings = self.job.training
         if settings.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        if self.pruning is not None:
-            self._truncate(self.pruning)
-        with torch.autocast(
-            self.job.device, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
-        ):
-            output = self.network(images)
-            # GoogLeNet and Inception return named tuples while training.
-            logits = output if isinstance(output, Tensor) else output[0]
-            loss = functional.cross_entropy(
-                logits, labels, label_smoothing=settings.label_smoothing
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        try:
+            if self.pruning is not None:
+                self.pruning.before_forward()
+            loss = self._backward(images, labels)
+        except LinAlgError:
+            raise DivergedError("a weight was not finite at a truncation") from None
         if self.pruning is not None:
             self.pruning.before_step()
         self.optimizer.step()
-        return loss.detach()
+        return loss
 
-    def _truncate(self, pruning: TrainedRankPruning) -> None:
-        try:
-            pruning.before_forward()
-        except LinAlgError:
-            raise DivergedError("a weight was not finite at a truncation") from None
+    def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
+        if self.joint is None:
+            return self.passes(images, labels)
+        return self.joint.backward(lambda: self.passes(images, labels))
+
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        settings = self.job.training
+        with torch.autocast(
+            self.job.device, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
+        ):
+            output = self._forward(images)
+            # GoogLeNet and Inception return named tuples while training.
+            logits = output if isinstance(output, Tensor) else output[0]
+            return functional.cross_entropy(
+                logits, labels, label_smoothing=settings.label_smoothing
+            )
 
 
 _EVALUATION_BATCH = 256
@@ -179,4 +191,20 @@ def _regulariser(network: nn.Module, job: Job) -> TrainedRankPruning | None:
         nuclear_weight=pruning.nuclear_weight,
         nuclear_every_step=pruning.nuclear_every_step,
         layers=pruning.layers,
+    )
+
+
+def _joint(network: nn.Module, job: Job) -> JointTraining | None:
+    joint = job.joint
+    if joint is None:
+        return None
+    return JointTraining(
+        network,
+        scheme=joint.scheme,
+        alpha=joint.alpha,
+        lowest=joint.lowest,
+        highest=joint.highest,
+        rank_min=joint.rank_min,
+        seed=job.seed,
+        layers=joint.layers,
     )

@@ -1,0 +1,218 @@
+"""Every method from a line of YAML to points that load, by way of the trial that a search runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from trp_search import trial
+from trp_search.errors import InputError
+from trp_search.records import Point, TrialResult
+from trp_search.scoring.candidate import cost_of
+from trp_search.space import SearchSpace, load_space
+from trp_search.space.methods import METHODS
+from trp_search.store import RunFolder
+
+WORKLOAD = {
+    "network": "small_resnet",
+    "data": {"name": "digits", "subset": 400, "heldout_subset": 100, "validation": 0.25},
+}
+TRAINING = {"epochs": 2, "batch_size": 50, "learning_rate": 0.05}
+OWN = {
+    "nuclear": {"nuclear_weight": 1e-3, "period": 5},
+    "plain": {"reconstruct": "relu", "calibration_images": 100},
+    "decomposable": {"joint_rank_min": 2, "joint_highest": 0.5},
+    "ddlr": {"error": 0.3, "calibration_images": 100},
+    "net-trim": {"error": 0.3, "calibration_images": 100},
+}
+
+
+@pytest.fixture
+def make_space(tmp_path: Path) -> Callable[..., SearchSpace]:
+    """A space on the digits with these entries."""
+
+    def make(trials: int = 1, **entries: object) -> SearchSpace:
+        raw = {"workload": WORKLOAD, "training": TRAINING, "trials": trials, "space": entries}
+        path = tmp_path / "space.yaml"
+        path.write_text(yaml.safe_dump(raw | {"curve": {"speedups": [3], "energies": []}}))
+        return load_space(path)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def plain_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run with the plain network trained."""
+    folder = RunFolder.create(tmp_path_factory.mktemp("methods") / "run")
+    path = folder.path / "space.yaml"
+    path.write_text(yaml.safe_dump({"workload": WORKLOAD, "training": TRAINING, "trials": 1}))
+    spec = dataclasses.replace(load_space(path).baseline_spec(), cuts=(), race=())
+    *_, result = trial.run(spec, folder)
+    assert isinstance(result, TrialResult)
+    folder.add_points(result.points)
+    return folder
+
+
+def ran(space: SearchSpace, folder: RunFolder, name: str) -> TrialResult:
+    """The result of the space's first trial under `name`, its points kept."""
+    drawn = {p.name: (p.choices or (p.low,))[0] for p in space.parameters()}
+    *_, result = trial.run(space.trial_spec(drawn, name=name, repeat=0), folder)
+    assert isinstance(result, TrialResult)
+    assert result.ended_well, result.why_not
+    folder.add_points(result.points)
+    return result
+
+
+def assert_loads_as_scored(folder: RunFolder, point: Point) -> None:
+    """Its weights fit the layers that it lists, and it classifies as many images as it says."""
+    network = trial.network_of(folder, point.id)
+    spec = folder.trial(point.trial).read_spec()
+    splits = trial.beginnings.splits_of(spec)
+    images, labels = next(iter(splits.validation.batches(point.images)))
+    with torch.no_grad():
+        correct = int((network(images).argmax(1) == labels).sum())
+    assert abs(correct - point.correct) <= 1  # sums of other batches round otherwise
+    sparse = sum(x.dense_macs - x.macs for x in point.layers if x.scheme == "sparse")
+    assert cost_of(network, splits).macs == point.macs + sparse
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_a_method_is_a_line_of_the_space_and_gives_a_point_that_loads(
+    method: str, make_space: Callable[..., SearchSpace], plain_run: RunFolder
+):
+    given = OWN.get(method, {})
+    amount = {} if "error" in given else {"speedup": 2.0}
+    space = make_space(method=method, layers="all", **given, **amount)
+    result = ran(space, plain_run, method)
+    own = result.points[0]
+    assert (own.id, own.role, own.settings["method"]) == (method, "trial", method)
+    assert any(layer.scheme is not None for layer in own.layers)
+    assert own.speedup > 1.0 if amount == {} else 1.98 <= own.speedup <= 2.2
+    assert_loads_as_scored(plain_run, own)
+
+
+def test_fine_tuning_adds_a_point_and_keeps_the_one_without_it(
+    make_space: Callable[..., SearchSpace], plain_run: RunFolder
+):
+    space = make_space(method="plain", speedup=2.5, layers="all", tuning_epochs=2)
+    result = ran(space, plain_run, "tuned")
+    untuned, tuned = result.points
+    assert (untuned.id, untuned.role) == ("tuned-untuned", "derived")
+    assert (tuned.id, tuned.role) == ("tuned", "trial")
+    assert (untuned.settings["tuning_epochs"], tuned.settings["tuning_epochs"]) == (0, 2)
+    assert untuned.macs == tuned.macs
+    assert tuned.loss < untuned.loss
+    assert [r.epoch for r in plain_run.trial("tuned").read_epochs()] == [1, 2]
+    assert not plain_run.trial("tuned").tuning.exists()
+    for point in result.points:
+        assert_loads_as_scored(plain_run, point)
+
+
+def test_fine_tuning_that_was_killed_goes_on_to_the_same_weights(
+    make_space: Callable[..., SearchSpace], plain_run: RunFolder
+):
+    space = make_space(method="tucker", speedup=2.0, layers="all", tuning_epochs=3)
+    whole = ran(space, plain_run, "whole")
+    spec = space.trial_spec({}, name="halted", repeat=0)
+    going = trial.run(spec, plain_run)
+    next(going)
+    going.close()
+    assert plain_run.trial("halted").tuning.exists()
+    *_, result = trial.run(spec, plain_run)
+    assert isinstance(result, TrialResult)
+    assert [p.loss for p in result.points] == [p.loss for p in whole.points]
+    assert [r.epoch for r in plain_run.trial("halted").read_epochs()] == [1, 2, 3]
+
+
+def test_fine_tuning_leaves_zeros_of_a_sparse_layer_zero(
+    make_space: Callable[..., SearchSpace], plain_run: RunFolder
+):
+    given = OWN["net-trim"] | {"tuning_epochs": 1}
+    result = ran(make_space(method="net-trim", **given), plain_run, "sparse")
+    before, after = (trial.network_of(plain_run, point.id) for point in result.points)
+    name = next(x.name for x in result.points[0].layers if x.scheme == "sparse")
+    weights = [net.get_submodule(name).weight for net in (before, after)]
+    assert (weights[0] == 0).any()
+    assert torch.equal(weights[0] == 0, weights[1] == 0)
+    assert not torch.equal(*weights)
+
+
+def test_any_size_is_cut_later_from_one_decomposable_training(
+    make_space: Callable[..., SearchSpace], plain_run: RunFolder
+):
+    given = OWN["decomposable"]
+    space = make_space(method="decomposable", speedup=2.0, layers="all", **given)
+    result = ran(space, plain_run, "curve")
+    assert {p.id for p in result.points} == {"curve", "curve-channel-3x-pooled-weights-only"}
+    cut = dataclasses.replace(result.points[0].cut, speedup=1.5)
+    again = trial.cut_again(plain_run, "curve", cut)
+    assert 1.49 <= again.speedup < 1.6
+    plain_run.add_points([again])
+    assert_loads_as_scored(plain_run, again)
+
+
+def test_a_network_without_linear_layers_leaves_ddlr_nothing_to_do(
+    make_space: Callable[..., SearchSpace], plain_run: RunFolder
+):
+    space = make_space(method="ddlr", error=0.1)
+    spec = space.trial_spec({}, name="none", repeat=0)
+    cut = spec.cuts[0]
+    convolutional = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 10, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    )
+    splits = trial.beginnings.splits_of(spec)
+    with pytest.raises(InputError, match="no linear layer: nothing to do"):
+        trial.Cuts(convolutional, splits).score(cut)
+
+
+def test_what_a_method_does_not_read_is_neither_drawn_nor_shown(
+    make_space: Callable[..., SearchSpace],
+):
+    space = make_space(
+        trials=4,
+        method=["trp", "tucker", "ddlr"],
+        scheme=["channel", "spatial"],
+        energy={"low": 0.8, "high": 0.95},
+        error={"low": 0.05, "high": 0.3},
+        period=[5, 10],
+    )
+    parameters = {p.name: p for p in space.parameters()}
+    assert list(parameters)[:2] == ["method", "scheme"]
+    assert parameters["method"].methods is None
+    assert parameters["scheme"].methods == parameters["period"].methods == {"trp"}
+    assert parameters["energy"].methods == {"trp", "tucker"}
+    assert parameters["error"].methods == {"ddlr"}
+    drawn = {"method": "tucker", "energy": 0.9}
+    shown = space.settings(drawn)
+    assert (shown["method"], shown["energy"]) == ("tucker", 0.9)
+    assert not {"period", "error", "scheme", "start"} & shown.keys()
+    spec = space.trial_spec(drawn, name="0", repeat=0)
+    assert (spec.training, spec.pruning, spec.start) == (None, None, "baseline")
+    assert (spec.cuts[0].scheme, spec.cuts[0].energy) == ("tucker", 0.9)
+
+
+@pytest.mark.parametrize(
+    ("entries", "line"),
+    [
+        ({"method": "ddlr"}, "space.error: is missing, and method ddlr needs it"),
+        (
+            {"method": "decomposable", "scheme": "decoupled"},
+            "space.scheme: method decomposable takes channel and spatial, not decoupled",
+        ),
+        (
+            {"method": "decomposable", "joint_lowest": 0.5, "joint_highest": 0.4},
+            "space.joint_lowest: can be above joint_highest",
+        ),
+        ({"method": "trd"}, "space.method: 'trd' is not one of trp, nuclear, plain"),
+    ],
+)
+def test_what_no_method_could_use_is_one_line(
+    entries: dict, line: str, make_space: Callable[..., SearchSpace]
+):
+    with pytest.raises(InputError, match=line.replace(".", r"\.")):
+        make_space(**entries)

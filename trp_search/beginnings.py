@@ -1,0 +1,63 @@
+"""What a training begins with: the images, the network and the settings of its loop."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trp_search.records import Training, TrialSpec
+from trp_search.scoring.candidate import example
+from trp_search.store import RunFolder
+from trp_search.training.checkpoint import load_tensors
+from trp_search.training.loop import Job
+from trp_search.workloads import data, networks
+
+
+def splits_of(spec: TrialSpec) -> data.Splits:
+    """The images of a specification; validation joins training where it is fitted as well."""
+    workload = spec.workload
+    splits = data.load(
+        workload.data,
+        split_seed=spec.split_seed,
+        outside_weights=workload.weights is not None,
+        device=spec.device,
+    )
+    if not spec.fit_on_validation:
+        return splits
+    return dataclasses.replace(splits, train=splits.train_and_validation())
+
+
+def untrained(spec: TrialSpec) -> nn.Module:
+    """The plain network with the first weights of the seed, on the CPU."""
+    shape = data.describe(spec.workload.data)
+    torch.manual_seed(spec.seed)
+    return networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
+
+
+def start(spec: TrialSpec, folder: RunFolder) -> nn.Module:
+    """The network that the trial begins with, on its device."""
+    network = untrained(spec)
+    if spec.start == "baseline":
+        load_tensors(network, folder.trial(spec.baseline).weights)
+    elif spec.workload.weights is not None and spec.training is None:
+        networks.load_weights(network, spec.workload.weights, spec=spec.workload.network)
+    return network.to(spec.device)
+
+
+def job(spec: TrialSpec, training: Training, checkpoint: Path, splits: data.Splits) -> Job:
+    """What the trial's loop reads while it trains by `training`."""
+    return Job(
+        name=spec.name,
+        train=splits.train,
+        validation=splits.validation,
+        example_input=example(splits.shape, spec.device),
+        training=training,
+        pruning=spec.pruning,
+        joint=spec.joint,
+        checkpoint=checkpoint,
+        seed=spec.seed,
+        device=spec.device,
+    )

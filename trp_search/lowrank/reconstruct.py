@@ -1,0 +1,251 @@
+"""Factors fitted to what layers answered before anything was compressed, layer by layer.
+
+Source: Zhang et al., arXiv 1505.06798, section 3: the asymmetric reconstruction of many layers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from trp_search.errors import InputError
+from trp_search.lowrank.decompose import Decomposed
+from trp_search.lowrank.responses import Fit, fit_linear, fit_relu
+from trp_search.lowrank.schemes import kernel
+from trp_search.lowrank.tracing import watching
+
+_COLUMNS = 8000
+_PER_IMAGE = 10
+
+# Of the largest scale in its batch norm: a channel below it is as good as constant after it.
+_CONSTANT = 1e-6
+
+
+@torch.no_grad()
+def reconstruct_(
+    decomposed: Decomposed,
+    original: nn.Module,
+    batches: Iterable[Tensor],
+    *,
+    relu: bool,
+    seed: int = 0,
+) -> None:
+    """Refits every pair of layers of the scheme `channel`, in place, to `original`'s responses.
+
+    In the order of a forward pass, each pair is fitted from what it is given once those before it
+    are refitted. Errors are measured after a batch norm that directly follows. A constant goes into
+    the bias, else into the running mean of that batch norm; where there is neither, the fit has
+    none. Other layers, and pairs that the first batch does not reach, stay as they are.
+
+    Batch norm is not to be measured again, before or after: scales are fitted too. (Residual
+    networks of 8 layers on digits cut 4x, three seeds: 83 % on 797 images so, 63 % measured again.)
+
+    L pairs take L forward passes of the images through both networks; up to 10 positions of an
+    image are looked at, about 8,000 in all and at least one for each image.
+
+    Args:
+        decomposed: as cut from `original`, not changed since.
+        original: is not changed.
+        batches: of calibration images; all are held.
+        relu: whether errors are measured after the ReLU where one directly follows the layer, or
+            its batch norm. Only a network that torch.fx can trace shows what follows.
+        seed: of the positions.
+
+    Raises:
+        InputError: there are no images, a layer meets a value that is not finite, or what calls it
+            depends on the cut.
+    """
+    images = list(batches)
+    if not sum(len(batch) for batch in images):
+        raise InputError("calibration: there are no images")
+    names = [layer.name for layer in decomposed.layers if layer.scheme == "channel" and layer.rank]
+    followers = _followers(original)
+    device = next((parameter.device.type for parameter in original.parameters()), "cpu")
+    with torch.autocast(device, enabled=False):
+        for name in _in_order(original, names, images[:1]):
+            follower = followers.get(name, _Follower())
+            if not relu:
+                follower = replace(follower, relu=False)
+            _refit_(decomposed.network, original, name, images, follower=follower, seed=seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Follower:
+    """What alone reads a layer: a batch norm, by name, and whether a ReLU alone reads that."""
+
+    norm: str | None = None
+    relu: bool = False
+
+
+def _refit_(
+    network: nn.Module,
+    original: nn.Module,
+    name: str,
+    images: Sequence[Tensor],
+    *,
+    follower: _Follower,
+    seed: int,
+) -> None:
+    """Refits one pair of `network`, and moves the mean of the batch norm after it."""
+    layer, pair = original.get_submodule(name), network.get_submodule(name)
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    assert isinstance(pair, nn.Sequential)
+    target = _columns(original, name, layer, images, seed=seed)
+    given = _columns(network, name, layer, images, seed=seed)
+    if target.shape != given.shape:
+        raise InputError(f"calibration: layer {name!r} is called otherwise in the cut network")
+    scale, shift = _affine(original, follower.norm, target)
+    weight = scale * kernel(layer).double().flatten(1)
+    fit = (fit_relu if follower.relu else fit_linear)(
+        scale * target + shift,
+        scale * given + shift,
+        len(kernel(pair[0])),
+        white=weight @ weight.mT,
+        constant=layer.bias is not None or follower.norm is not None,
+    )
+    fit = _undone(fit, scale, shift, constant=target.mean(1, keepdim=True))
+    _write_(pair, fit, layer)
+    if layer.bias is None and follower.norm is not None:
+        mean = network.get_submodule(follower.norm).running_mean
+        assert isinstance(mean, Tensor)
+        mean -= fit.bias
+
+
+def _columns(
+    network: nn.Module,
+    name: str,
+    layer: nn.Conv2d | nn.Linear,
+    images: Sequence[Tensor],
+    *,
+    seed: int,
+) -> Tensor:
+    """(d, n) float64 `layer`'s responses to what module `name` of `network` is given.
+
+    At the same positions for the same seed.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    per_image = max(1, min(_PER_IMAGE, _COLUMNS // sum(len(batch) for batch in images)))
+    channels = -1 if isinstance(layer, nn.Linear) else 1
+    found = [kernel(layer).new_empty(len(kernel(layer)), 0).double()]
+
+    def note(name: str, _module: nn.Module, given: Tensor, _output: Tensor) -> None:
+        responses = layer.forward(given)
+        if not responses.isfinite().all():
+            raise InputError(f"calibration: layer {name!r} meets a value that is not finite")
+        columns = responses.movedim(channels, 0).flatten(1)
+        order = torch.randperm(columns.shape[1], generator=generator)
+        chosen = order[: per_image * len(responses)].to(columns.device)
+        found.append(columns[:, chosen].double())
+
+    with watching(network, {name: network.get_submodule(name)}, note):
+        for batch in images:
+            network(batch)
+    return torch.cat(found, 1)
+
+
+def _affine(network: nn.Module, norm: str | None, like: Tensor) -> tuple[Tensor, Tensor]:
+    """(d, 1) scale and shift of a batch norm in evaluation mode; 1 and 0 where there is none."""
+    if norm is None:
+        return torch.ones_like(like[:, :1]), torch.zeros_like(like[:, :1])
+    module = network.get_submodule(norm)
+    assert isinstance(module, nn.BatchNorm2d)
+    assert module.running_mean is not None
+    assert module.running_var is not None
+    gain, offset = (module.weight.double(), module.bias.double()) if module.affine else (1.0, 0.0)
+    scale = gain / (module.running_var.double() + module.eps).sqrt()
+    shift = offset - scale * module.running_mean.double()
+    return scale.unsqueeze(1), shift.unsqueeze(1)
+
+
+def _undone(fit: Fit, scale: Tensor, shift: Tensor, *, constant: Tensor) -> Fit:
+    """The fit of scale * y + shift as one of y; channels that are hardly scaled are constant."""
+    alive = scale.abs() > _CONSTANT * scale.abs().max()
+    inverse = torch.where(alive, 1 / scale, 0.0)
+    bias = inverse * (fit.answers(shift) - shift)
+    return Fit(
+        left=inverse * fit.left,
+        right=fit.right * scale.mT,
+        bias=torch.where(alive, bias, constant).squeeze(1),
+    )
+
+
+def _write_(pair: nn.Sequential, fit: Fit, layer: nn.Conv2d | nn.Linear) -> None:
+    """Puts P Q W, and P Q b plus the constant, where P is `fit.left` and Q `fit.right`."""
+    first, second = pair[0].weight, pair[1].weight
+    assert isinstance(first, Tensor)
+    assert isinstance(second, Tensor)
+    right, left = fit.right @ kernel(layer).double().flatten(1), fit.left
+    lengths = [torch.linalg.vector_norm(t, dim=1).clamp_min(1e-30) for t in (right, left.mT)]
+    balance = (lengths[0] / lengths[1]).sqrt()
+    first.copy_((right / balance.unsqueeze(1)).reshape(first.shape))
+    second.copy_((left * balance).reshape(second.shape))
+    if layer.bias is not None:
+        bias = pair[1].bias
+        assert isinstance(bias, Tensor)
+        bias.copy_(fit.answers(layer.bias.double().unsqueeze(1)).squeeze(1))
+
+
+def _in_order(network: nn.Module, names: Sequence[str], images: Iterable[Tensor]) -> list[str]:
+    """Those of the named modules that are called, by their first call."""
+    called: dict[str, None] = {}
+
+    def note(name: str, _module: nn.Module, _given: Tensor, _output: Tensor) -> None:
+        called.setdefault(name)
+
+    with watching(network, {name: network.get_submodule(name) for name in names}, note):
+        for batch in images:
+            network(batch)
+    return list(called)
+
+
+def _followers(network: nn.Module) -> dict[str, _Follower]:
+    """What follows each layer that is called once; empty if the network cannot be traced."""
+    with watching(network, {}, lambda *_: None):  # what runs in evaluation mode
+        try:
+            graph = fx.Tracer().trace(network)
+        except Exception:  # noqa: BLE001  a network that cannot be traced raises anything
+            return {}
+    modules = dict(network.named_modules())
+    calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    found = {}
+    for node in graph.nodes:
+        if node.op == "call_module" and calls[str(node.target)] == 1:
+            name, reader = str(node.target), _reader(node)
+            norm = _batch_norm(reader, modules) if isinstance(modules[name], nn.Conv2d) else None
+            if norm is None or calls[norm] > 1:
+                found[name] = _Follower(relu=_is_relu(reader, modules))
+            else:
+                assert reader is not None
+                found[name] = _Follower(norm=norm, relu=_is_relu(_reader(reader), modules))
+    return found
+
+
+def _reader(node: fx.Node) -> fx.Node | None:
+    """What reads a value, if one operation alone does."""
+    readers = list(node.users)
+    return readers[0] if len(readers) == 1 else None
+
+
+def _batch_norm(node: fx.Node | None, modules: Mapping[str, nn.Module]) -> str | None:
+    """The name of the batch norm, with statistics of its own, that a node calls."""
+    if node is None or node.op != "call_module":
+        return None
+    module = modules[str(node.target)]
+    fixed = type(module) is nn.BatchNorm2d and module.running_mean is not None
+    return str(node.target) if fixed else None
+
+
+def _is_relu(node: fx.Node | None, modules: Mapping[str, nn.Module]) -> bool:
+    if node is None:
+        return False
+    if node.op == "call_module":
+        return type(modules[str(node.target)]) is nn.ReLU
+    return node.target in _RELUS
+
+
+_RELUS = (functional.relu, functional.relu_, torch.relu, torch.relu_, "relu", "relu_")

@@ -1,0 +1,248 @@
+"""Decomposable-Net's training as one call in any training loop (arXiv 1910.13141v3, IJCAI 2021)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar, Literal, cast, final
+
+import torch
+from torch import Tensor, nn
+
+from trp_search import records
+from trp_search.errors import InputError
+from trp_search.lowrank.gradient import pulled_back
+from trp_search.lowrank.schemes import SCHEMES, Scheme, Shape, shape_of
+from trp_search.lowrank.select import select
+from trp_search.lowrank.truncation import Spectra, spectra, wide
+from trp_search.workloads.seeds import seeded
+
+
+@final
+class JointTraining:
+    """Trains a network to be good in full and at any low rank, so that one training serves many.
+
+        joint = JointTraining(network, scheme="channel", highest=0.25)
+
+        def passes(images, labels):
+            optimizer.zero_grad()
+            loss = loss_function(network(images), labels)
+            loss.backward()
+            return loss
+
+        for images, labels in batches:
+            loss = joint.backward(lambda: passes(images, labels))
+            optimizer.step()
+
+    At each iteration a ratio z is drawn from U(lowest, highest). The singular values of all
+    selected weights are pooled and the largest round(z * their number) marked; a weight's rank is
+    how many of its own are, `rank_min` at least. The batch goes through the network in full, and
+    through the network with truncated weights, which shares everything else. What remains as the
+    gradient is (1 - alpha) g_full + alpha g_low. For a selected weight g_low went through the
+    truncation (`pulled_back`) and was scaled to the norm of g_full. Whether that of other
+    parameters is scaled as well, our sources leave open; here it is not.
+
+    Batch norm uses the batch's statistics in both passes if the network is in training mode. All
+    buffers, so its running averages too, are left as the full pass made them: a truncated network
+    needs its own, measured once it is cut. Dropout is drawn anew in the second pass.
+
+    Args:
+        network: any module; weights that train are found by `scheme` and `layers` and kept by
+            reference.
+        scheme: `channel` or `spatial`.
+        alpha: weight of the low-rank loss, in [0, 1].
+        lowest: the smallest ratio, in (0, 1].
+        highest: the largest ratio, in (0, 1].
+        rank_min: the smallest rank, or a layer's full rank if that is less.
+        seed: with the iteration, what the ratio depends on.
+        layers: `all`, or `kxk`: convolutions wider than 1x1 but the first.
+
+    Raises:
+        InputError: a setting out of range; no weight to truncate.
+    """
+
+    passes_per_step: ClassVar[int] = 2
+
+    def __init__(  # noqa: PLR0913  options of a public call, each with a default
+        self,
+        network: nn.Module,
+        *,
+        scheme: str = "channel",
+        alpha: float = 0.5,
+        lowest: float = 0.01,
+        highest: float = 0.25,
+        rank_min: int = 5,
+        seed: int = 0,
+        layers: records.Layers = "all",
+    ) -> None:
+        try:
+            self._settings = records.Joint(
+                scheme=cast("Literal['channel', 'spatial']", scheme),
+                alpha=alpha,
+                lowest=lowest,
+                highest=highest,
+                rank_min=rank_min,
+                layers=layers,
+            )
+        except ValueError as error:
+            raise InputError(f"JointTraining: {records.problem(error)}") from None
+        self._network = network
+        self._groups = _groups(network, self._settings)
+        if not self._groups:
+            raise InputError(f"JointTraining: layers: {layers}: no weight that trains can be cut")
+        self._seed = seed
+        self._iteration = 0
+
+    @property
+    def iteration(self) -> int:
+        """Optimiser steps so far."""
+        return self._iteration
+
+    def backward(self, passes: Callable[[], Tensor]) -> Tensor:
+        """The full network's loss on a batch, detached; leaves the joint gradient in `.grad`.
+
+        Args:
+            passes: runs one batch forward and backward: puts its gradients in the place of earlier
+                ones and returns its loss. Called twice, with the weights of the full network and
+                with truncated ones. It may replay a CUDA graph: weights and buffers keep their
+                memory, and gradients are written in place.
+        """
+        loss = passes().detach().clone()
+        full = {p: p.grad.clone() for p in self._network.parameters() if p.grad is not None}
+        cuts = self._cuts()
+        with self._replaced(cuts):
+            passes()
+        self._mix_(full, cuts)
+        self._iteration += 1
+        return loss
+
+    @torch.no_grad()
+    def _cuts(self) -> list[_Cut]:
+        """The truncations of this iteration, one for each group."""
+        # Half precision would take every singular value for zero.
+        with torch.autocast(self._device_type, enabled=False):
+            found = [spectra(group.stacked(group.weights)) for group in self._groups]
+            ranks = _ranks(found, self._ratio(), least=self._settings.rank_min)
+        return [
+            _Cut(group=group, spectra=one, kept=one.last(rank))
+            for group, one, rank in zip(self._groups, found, ranks, strict=True)
+        ]
+
+    def _ratio(self) -> float:
+        draw = torch.rand((), generator=seeded("joint", self._seed, self._iteration)).item()
+        return self._settings.lowest + draw * (self._settings.highest - self._settings.lowest)
+
+    @contextmanager
+    def _replaced(self, cuts: Sequence[_Cut]) -> Iterator[None]:
+        """Truncations in the place of weights; at the end these and all buffers are as before."""
+        weights = [weight.detach() for cut in cuts for weight in cut.group.weights]
+        held = [*weights, *self._network.buffers()]
+        before = [tensor.clone() for tensor in held]
+        with torch.autocast(self._device_type, enabled=False):
+            low = [weight for cut in cuts for weight in cut.truncated()]
+        try:
+            torch._foreach_copy_(weights, low)
+            torch.clear_autocast_cache()  # an autocast around both passes holds the old weights
+            yield
+        finally:
+            torch._foreach_copy_(held, before)
+            torch.clear_autocast_cache()
+
+    @torch.no_grad()
+    def _mix_(self, full: dict[nn.Parameter, Tensor], cuts: Sequence[_Cut]) -> None:
+        """Makes the joint gradient of `full` and of what the low-rank network's pass left."""
+        parameters = [p for p in self._network.parameters() if p in full or p.grad is not None]
+        for parameter in parameters:  # a network may skip a layer at random
+            full.setdefault(parameter, torch.zeros_like(parameter))
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        with torch.autocast(self._device_type, enabled=False):
+            for cut in cuts:
+                cut.pull_back_(full)
+        gradients = [cast("Tensor", parameter.grad) for parameter in parameters]
+        targets = [full[parameter] for parameter in parameters]
+        torch._foreach_lerp_(gradients, targets, 1 - self._settings.alpha)
+
+    @property
+    def _device_type(self) -> str:
+        return self._groups[0].weights[0].device.type
+
+    def state_dict(self) -> dict[str, int]:
+        """What a resumed training needs: the iteration."""
+        return {"iteration": self._iteration}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Takes up the count of an earlier `state_dict`."""
+        self._iteration = state["iteration"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """Weights of one shape, which are unfolded and decomposed together."""
+
+    scheme: Scheme
+    shape: Shape
+    weights: tuple[nn.Parameter, ...]
+
+    def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
+        """(b, m, n) with m <= n, one matrix of each tensor, which are shaped as the weights."""
+        unfolded = [self.scheme.matrices(tensor.reshape(self.shape)) for tensor in tensors]
+        return wide(torch.cat(unfolded).float())[0]
+
+    def folded(self, matrices: Tensor) -> list[Tensor]:
+        """What `stacked` made them of."""
+        _, transposed = wide(self.scheme.matrices(self.weights[0].detach().reshape(self.shape)))
+        matrices = matrices.mT if transposed else matrices
+        return [
+            self.scheme.weight(part, self.shape).reshape(weight.shape)
+            for part, weight in zip(matrices.chunk(len(self.weights)), self.weights, strict=True)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cut:
+    """A group's weights, decomposed, and the (b, m) mask of what a truncation keeps of them."""
+
+    group: _Group
+    spectra: Spectra
+    kept: Tensor
+
+    def truncated(self) -> list[Tensor]:
+        """The weights at their ranks."""
+        return self.group.folded(self.spectra.truncated(self.kept))
+
+    def pull_back_(self, full: dict[nn.Parameter, Tensor]) -> None:
+        """Takes gradients by truncations to ones by weights, of the same norms as in `full`."""
+        zero = torch.zeros_like(self.group.weights[0])
+        gradients = [zero if w.grad is None else w.grad for w in self.group.weights]
+        stacked = self.group.stacked(gradients)
+        pulled = self.group.folded(pulled_back(self.spectra, self.kept, stacked))
+        norms = torch.stack(torch._foreach_norm(pulled)).clamp_min(1e-30)
+        wanted = torch.stack(torch._foreach_norm([full.get(w, zero) for w in self.group.weights]))
+        torch._foreach_mul_(pulled, list((wanted / norms).unbind()))
+        torch._foreach_copy_(gradients, pulled)
+
+
+def _groups(network: nn.Module, settings: records.Joint) -> list[_Group]:
+    scheme = SCHEMES[settings.scheme]
+    chosen, _ = select(network, scheme, layers=settings.layers)
+    found: dict[Shape, list[nn.Parameter]] = defaultdict(list)
+    for module in chosen.values():
+        weight = module.weight
+        assert isinstance(weight, nn.Parameter)
+        if weight.requires_grad:
+            found[shape_of(module)].append(weight)
+    return [
+        _Group(scheme=scheme, shape=shape, weights=tuple(weights))
+        for shape, weights in found.items()
+    ]
+
+
+def _ranks(found: Sequence[Spectra], ratio: float, *, least: int) -> list[Tensor]:
+    """(b,) ranks of each batch: how many are among the largest of all, a share `ratio` of them."""
+    pooled = torch.cat([one.squares.flatten() for one in found])
+    count = max(1, round(ratio * len(pooled)))
+    smallest = pooled.sort(descending=True).values[count - 1]
+    return [(one.squares >= smallest).sum(-1).clamp_min(least) for one in found]
