@@ -22,7 +22,7 @@ def test_every_layer_of_every_cut_point_can_be_read_back(sample_run: RunFolder):
             assert found["dense"][line[0]] == layer.dense_macs
             assert line[1] == layer.macs
             if layer.rank is None:
-                assert found["reasons"][line[2]] == layer.reason
+                assert found["reasons"][line[2]] == f"dense: {layer.reason}"
             else:
                 assert line[2:] == [layer.scheme, layer.rank, layer.full_rank]
 

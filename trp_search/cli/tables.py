@@ -9,7 +9,8 @@ from rich.table import Table
 
 from trp_search.cli.words import amount
 from trp_search.records import Point, TestScore
-from trp_search.report.words import percent, points, times
+from trp_search.report.rows import made
+from trp_search.report.words import percent, points, scheme, times, unfactored
 
 
 def point_table(
@@ -36,7 +37,7 @@ def point_table(
             _change(point, baseline),
             *scores,
             amount(point.parameters),
-            point.scheme or "uncut",
+            made(point),
             style="dim" if point is baseline else "",
         )
     return table
@@ -54,10 +55,14 @@ def layer_table(point: Point) -> tuple[Table, list[str]]:
         if layer.scheme is None:
             table.add_row(layer.name, f"dense {mark(marks, layer.reason or '')}", style="dim")
             continue
+        if layer.rank is None:
+            what = unfactored(layer)
+            table.add_row(layer.name, what, "-", percent(layer.macs / layer.dense_macs), "-")
+            continue
         kept = layer.kept.get(layer.scheme)
         table.add_row(
             layer.name,
-            layer.scheme,
+            scheme(layer),
             f"{layer.rank} of {layer.full_rank}",
             percent(layer.macs / layer.dense_macs),
             "-" if kept is None else percent(kept),

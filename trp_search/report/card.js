@@ -63,7 +63,7 @@ function bars(id) {
     bar.append(kept);
     const track = element("span", "", "track");
     track.append(bar);
-    const what = rank ? `${scheme}, rank ${rank} of ${full}` : `dense: ${reasons[scheme]}`;
+    const what = rank ? `${scheme}, rank ${rank} of ${full}` : reasons[scheme];
     line.title = `${names[place]}: ${what}; keeps ${macs.toLocaleString("en")} of `
       + `${dense[place].toLocaleString("en")} multiply-adds`;
     line.setAttribute("aria-label", line.title);

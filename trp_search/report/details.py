@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from trp_search.records import Layer
-from trp_search.report import ranks, words
+from trp_search.report import drawing, ranks, words
 from trp_search.report.drawing import (
-    COLOURS,
     HOVER,
-    SYMBOLS,
     Trace,
     escaped,
     figure,
@@ -65,9 +63,9 @@ def _cell(layer: Layer | None, column: str) -> str:
         return ""
     lines = [f"<b>{escaped(layer.name)}</b> in {column}"]
     if layer.rank is None:
-        lines.append(f"dense: {escaped(layer.reason or 'no reason was recorded')}")
+        lines.append(escaped(words.unfactored(layer)))
     else:
-        lines.append(f"{layer.scheme}, rank {layer.rank} of {layer.full_rank}")
+        lines.append(f"{words.scheme(layer)}, rank {layer.rank} of {layer.full_rank}")
     if layer.kept:
         lines.append(escaped(words.kept(layer)))
     lines.append(f"multiply-adds {layer.macs:,} of {layer.dense_macs:,}")
@@ -87,7 +85,9 @@ def setting(panel: Panel, window: Window) -> str:
     for scheme, group in by_scheme(panel.rows).items():
         ids = {row.point.id for row in group}
         pairs = [pair for pair in zip(places, panel.rows, strict=True) if pair[1].point.id in ids]
-        drawn = marks([row for _, row in pairs], symbol=SYMBOLS[scheme], color=COLOURS[scheme])
+        drawn = marks(
+            [row for _, row in pairs], symbol=drawing.symbol(scheme), color=drawing.colour(scheme)
+        )
         drawn["marker"] |= {
             "size": [9 if row.on_front else 5 for _, row in pairs],
             "line": {"width": 0},
@@ -184,7 +184,7 @@ def _lines(uprights: Sequence[Upright], rows: Sequence[Row], *, on_front: bool) 
         "customdata": ids,
         "text": text,
         "hovertemplate": "point %{customdata}, %{text}<extra></extra>",
-        "line": {"width": 2.5 if on_front else 1, "color": COLOURS[rows[0].scheme]},
+        "line": {"width": 2.5 if on_front else 1, "color": drawing.colour(rows[0].scheme)},
         "marker": {"size": 5 if on_front else 3},
         "opacity": 0.95 if on_front else 0.3,
     }

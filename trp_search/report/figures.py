@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from trp_search.published import Published
-from trp_search.report import words
-from trp_search.report.drawing import COLOURS, SYMBOLS, Trace, escaped, figure, heading, marks
+from trp_search.report import drawing, words
+from trp_search.report.drawing import Trace, escaped, figure, heading, marks
 from trp_search.report.history import Curve, Volume, reach
 from trp_search.report.rows import Row, Rows, Window, by_scheme, distinct, staircase
 
@@ -74,16 +74,22 @@ def _published(found: Sequence[Published]) -> list[Trace]:
 
 def _controls(controls: Iterable[Row]) -> list[Trace]:
     return [
-        marks(rows, symbol=SYMBOLS[scheme], size=4, color=COLOURS[scheme])
+        marks(rows, symbol=drawing.symbol(scheme), size=4, color=drawing.colour(scheme))
         | {"mode": "lines+markers", "name": f"plain network, cut ({scheme})", "legendrank": 1001}
-        | {"line": {"dash": "dash", "width": 1.5, "color": COLOURS[scheme]}, "opacity": 0.75}
+        | {"line": {"dash": "dash", "width": 1.5, "color": drawing.colour(scheme)}, "opacity": 0.75}
         for scheme, rows in by_scheme(controls).items()
     ]
 
 
 def _missed(trials: Iterable[Row]) -> list[Trace]:
     return [
-        marks(rows, symbol=f"{SYMBOLS[scheme]}-open", size=8, color=COLOURS[scheme], opacity=0.85)
+        marks(
+            rows,
+            symbol=drawing.symbol(scheme, hollow=True),
+            size=8,
+            color=drawing.colour(scheme),
+            opacity=0.85,
+        )
         | {"name": f"misses a constraint ({scheme})", "legendrank": 1002}
         for scheme, rows in by_scheme(row for row in trials if row.violations).items()
     ]
@@ -103,8 +109,8 @@ def _trials(trials: Sequence[Row]) -> dict[str, list[Trace]]:
             groups[front if row.on_front else "pale"].append(row)
         *_, named = (look for look, group in groups.items() if group)
         for look, group in groups.items():
-            symbol = f"{SYMBOLS[scheme]}-open" if look == "hollow" else SYMBOLS[scheme]
-            drawn = marks(group, symbol=symbol, color=COLOURS[scheme], **_LOOKS[look])
+            symbol = drawing.symbol(scheme, hollow=look == "hollow")
+            drawn = marks(group, symbol=symbol, color=drawing.colour(scheme), **_LOOKS[look])
             drawn |= {} if look == "pale" else {"error_y": _WHISKERS}
             drawn |= {"meta": look, "legendgroup": scheme, "name": scheme}
             traces[look].append(drawn | {"showlegend": look == named})
@@ -144,7 +150,7 @@ def _seeds(front: Sequence[Row]) -> list[Trace]:
             "marker": {
                 "symbol": "line-ew",
                 "size": 12,
-                "line": {"width": 2, "color": [COLOURS[row.scheme] for row, _ in repeated]},
+                "line": {"width": 2, "color": [drawing.colour(row.scheme) for row, _ in repeated]},
             },
         }
     ]
@@ -218,7 +224,11 @@ def _stops(curves: Sequence[Curve]) -> list[Trace]:
             "y": [100 * curve.accuracies[-1] for curve in stopped],
             "customdata": [_name(curve) for curve in stopped],
             "hovertemplate": _EPOCH,
-            "marker": {"symbol": "x", "size": 6, "color": [COLOURS[c.scheme] for c in stopped]},
+            "marker": {
+                "symbol": "x",
+                "size": 6,
+                "color": [drawing.colour(c.scheme) for c in stopped],
+            },
         }
     ]
 
@@ -230,7 +240,7 @@ def _name(curve: Curve) -> str:
 def _look(curve: Curve) -> Trace:
     if curve.is_plain:
         return {"line": {"width": 1.5, "dash": "dot"}}
-    colour = COLOURS[curve.scheme]
+    colour = drawing.colour(curve.scheme)
     if curve.on_front:
         return {"line": {"width": 2, "color": colour}}
     return {"line": {"width": 1, "color": colour}, "opacity": 0.45}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from trp_search.report import words
 from trp_search.report.rows import Rows
 
 
@@ -11,7 +12,7 @@ def encoded(found: Rows) -> dict[str, Any]:
     """What layers and reasons there are, and by point one short list for each of its layers.
 
     A list is the layer's place in `names`, its multiply-adds, and then scheme, rank and full rank
-    of a factored layer or the place of the reason in `reasons` of a dense one. `spectra` has those
+    of a factored layer, or the place in `reasons` of what else is to be said. `spectra` has those
     of the front's points and of the plain network's cuts, layer by layer.
     """
     names: dict[str, int] = {}
@@ -24,10 +25,11 @@ def encoded(found: Rows) -> dict[str, Any]:
             place = names.setdefault(layer.name, len(names))
             dense[layer.name] = layer.dense_macs
             if layer.scheme is None or layer.rank is None or layer.full_rank is None:
-                why = reasons.setdefault(layer.reason or "", len(reasons))
+                why = reasons.setdefault(words.unfactored(layer), len(reasons))
                 lines.append([place, layer.macs, why])
             else:
-                lines.append([place, layer.macs, layer.scheme, layer.rank, layer.full_rank])
+                name = words.scheme(layer)
+                lines.append([place, layer.macs, name, layer.rank, layer.full_rank])
         if lines:
             points[row.point.id] = lines
     return {

@@ -17,6 +17,26 @@ DEEPEST = 0.2
 CONTEXT = 0.03
 
 
+_METHODS = {
+    "trp": "TRP",
+    "decomposable": "Decomposable-Net",
+    "tucker": "Tucker-2",
+    "ddlr": "DDLR-style",
+    "net-trim": "Net-Trim",
+}
+
+
+def made(point: Point) -> str:
+    """How it came about: `uncut`, `channel`, or with the method: `plain, channel, fine-tuned`."""
+    settings, scheme = point.settings, point.scheme or "uncut"
+    method = str(settings.get("method") or "")
+    parts = [_METHODS.get(method, method)] if method else []
+    parts += [scheme] if method not in ("tucker", "ddlr", "net-trim") else []
+    parts += ["fitted"] if settings.get("reconstruct") else []
+    parts += ["fine-tuned"] if settings.get("tuning_epochs") else []
+    return ", ".join(parts)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """A point and what it means in this run.
@@ -36,8 +56,8 @@ class Row:
 
     @property
     def scheme(self) -> str:
-        """The scheme it was cut by, or `uncut`."""
-        return self.point.scheme or "uncut"
+        """How it was made; see `made`."""
+        return made(self.point)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,6 +119,19 @@ def kept(layer: Layer) -> str:
     return f"keeps {percent(own[0][1])} of energy{others}"
 
 
+def scheme(layer: Layer) -> str:
+    """How a factored layer was: `spatial`, or with its other rank: `tucker, 8 channels in`."""
+    inner = "" if layer.rank_in is None else f", {layer.rank_in} channels in"
+    return f"{layer.scheme}{inner}"
+
+
+def unfactored(layer: Layer) -> str:
+    """What is to be said of a layer without a rank: why it is dense, or how sparse it is."""
+    if layer.scheme == "sparse":
+        return f"sparse: {percent(layer.parameters / layer.dense_parameters)} of its weights left"
+    return f"dense: {layer.reason or 'no reason was recorded'}"
+
+
 def facts(row: Row) -> list[tuple[str, str]]:
     """What was measured at a point: name and value, accuracy always with its split."""
     point = row.point

@@ -1,0 +1,284 @@
+"""Which way of making a network smaller is best at a budget, at equal epochs.
+
+    python -m benchmarks.methods run OUT [--seeds 0,1,2] [--at-once 2]
+    python -m benchmarks.methods show OUT TABLE
+
+From the repository's folder, which needs CIFAR-10 as images under `data/cifar10-images`. The network
+of `benchmarks/front.py`, 8 layers. A plain network is trained for 10 epochs. From it every method has
+8 epochs for each network that it hands over: of training, of fine-tuning after the cut, or half of
+each; a joint loss is charged for both of its passes. `plain` is trained on plainly for 8 epochs and
+then cut. Where a method has a setting of its own, two values are tried. Points are chosen on
+validation; test accuracies are shown, with no further choosing. Everything is kept under OUT, and
+what has ended is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from benchmarks.front import BASE, append
+from benchmarks.front_rows import BUDGETS, Found, chosen
+from trp_search import report, trial
+from trp_search.pareto import most_accurate
+from trp_search.records import (
+    Cut,
+    Joint,
+    Method,
+    Point,
+    Pruning,
+    Scheme,
+    Training,
+    TrialResult,
+    TrialSpec,
+)
+from trp_search.report.rows import made
+from trp_search.space import SearchSpace, load_space
+from trp_search.store import RunFolder, exclusive, write_whole
+
+PLAIN, EPOCHS = "baseline", 8
+SVD: tuple[Scheme, ...] = ("channel", "spatial")
+TABLE = "methods.csv"
+MEASURES = [*(f"{budget:g}x" for budget in BUDGETS), "uniform 2x", "hypervolume"]
+
+
+def space_of(seed: int, place: Path) -> SearchSpace:
+    """The workload and the recipe, by way of a file as a user's would be."""
+    raw = {key: BASE[key] for key in ("workload", "training")} | {"seed": seed}
+    raw["space"] = {
+        "method": ["trp", "nuclear", "plain", "decomposable", "tucker"],
+        "scheme": list(SVD),
+        "speedup": {"low": min(BUDGETS), "high": max(BUDGETS)},
+        "layers": "all",
+    }
+    path = place / f"space-{seed}.yaml"
+    write_whole(path, yaml.safe_dump(raw))
+    return load_space(path)
+
+
+def specs(space: SearchSpace) -> Iterator[TrialSpec]:
+    """Every training and cut of a seed but the plain network's."""
+    plain = space.baseline_spec()
+    assert plain.training is not None
+    after = dataclasses.replace(plain.training, epochs=EPOCHS, learning_rate=0.02, warmup=0.0)
+    makes = _Makes(plain=plain, after=after)
+    kinds: list[dict[str, Any]] = [
+        *({"scheme": scheme} for scheme in SVD),
+        {"scheme": "channel", "reconstruct": "relu", "calibration_images": 1000},
+        {"scheme": "tucker"},
+    ]
+    yield makes.spec("plain-longer", "plain", _curves(*kinds), training=after)
+    for kind, budget in itertools.product(kinds, BUDGETS):
+        method: Method = "tucker" if kind["scheme"] == "tucker" else "plain"
+        fitted = "-fitted" if "reconstruct" in kind else ""
+        name = f"{method}-{kind['scheme']}{fitted}-tuned-{budget:g}x"
+        yield makes.spec(name, method, (_cut(kind, budget),), tuned=after)
+    yield makes.spec(
+        "tucker-evbmf", "tucker", (Cut(scheme="tucker", evbmf=True, layers="all"),), tuned=after
+    )
+    for scheme in SVD:
+        yield from _trained(makes, scheme)
+
+
+def _trained(makes: _Makes, scheme: Scheme) -> Iterator[TrialSpec]:
+    """The methods that train before the cut, under one scheme."""
+    after, own = makes.after, {"scheme": scheme}
+    half = dataclasses.replace(after, epochs=EPOCHS // 2)
+    curve = _curves(own)
+    for weight in (1e-3, 1e-2):
+        nuclear = Pruning(scheme=scheme, projection=False, nuclear_weight=weight, period=1)
+        yield makes.spec(
+            f"nuclear-{scheme}-{weight:g}", "nuclear", curve, training=after, pruning=nuclear
+        )
+    for energy, weight in itertools.product((0.95, 0.9), (0.0, 3e-3)):
+        trp = Pruning(scheme=scheme, energy=energy, nuclear_weight=weight, period=10)
+        name = f"trp{'-nuclear' if weight else ''}-{scheme}-{energy:g}"
+        yield makes.spec(name, "trp", curve, training=after, pruning=trp)
+    for budget in BUDGETS:
+        aimed = Pruning(scheme=scheme, speedup=budget, period=10)
+        cut = (_cut(own, budget),)
+        name = f"aimed-{scheme}-{budget:g}x"
+        yield makes.spec(name, "trp", cut, training=after, pruning=aimed)
+        yield makes.spec(f"{name}-tuned", "trp", cut, training=half, pruning=aimed, tuned=half)
+    for highest in (0.3, 0.6):
+        joint = Joint(scheme=scheme, lowest=0.1, highest=highest, rank_min=2)
+        pooled = _curves(own | {"spread": "pooled"})
+        name = f"decomposable-{scheme}-{highest:g}"
+        yield makes.spec(name, "decomposable", pooled, training=half, joint=joint)
+    quarter = dataclasses.replace(after, epochs=EPOCHS // 4)
+    joint = Joint(scheme=scheme, lowest=0.1, highest=0.6, rank_min=2)
+    for budget in BUDGETS:
+        cut = (_cut(own | {"spread": "pooled"}, budget),)
+        name = f"decomposable-{scheme}-tuned-{budget:g}x"
+        yield makes.spec(name, "decomposable", cut, training=quarter, joint=joint, tuned=half)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Makes:
+    """Specifications that share all but what is given."""
+
+    plain: TrialSpec
+    after: Training
+
+    def spec(  # noqa: PLR0913  fields of a specification
+        self,
+        name: str,
+        method: Method,
+        cuts: tuple[Cut, ...],
+        *,
+        training: Training | None = None,
+        pruning: Pruning | None = None,
+        joint: Joint | None = None,
+        tuned: Training | None = None,
+    ) -> TrialSpec:
+        """The trial `name`, which starts from the plain network."""
+        return dataclasses.replace(
+            self.plain,
+            name=name,
+            method=method,
+            start="baseline",
+            training=training,
+            pruning=pruning,
+            joint=joint,
+            cuts=cuts,
+            fine_tuning=tuned,
+            race=(),
+            score_uncut=False,
+        )
+
+
+def _curves(*kinds: Mapping[str, Any]) -> tuple[Cut, ...]:
+    """Each kind of cut at every budget, and with one share of all ranks at 2x."""
+    budgets = [_cut(kind, budget) for kind in kinds for budget in BUDGETS]
+    uniform = [_cut({**kind, "spread": "uniform"}, 2.0) for kind in kinds]
+    return (*budgets, *uniform)
+
+
+def _cut(kind: Mapping[str, Any], budget: float) -> Cut:
+    return Cut(speedup=budget, layers="all", **kind)
+
+
+def work(spec: TrialSpec, folder: RunFolder) -> str:
+    """Brings one trial to its end, its points kept and scored on test."""
+    *_, result = trial.run(spec, folder)
+    assert isinstance(result, TrialResult)
+    if not result.ended_well:
+        return f"{spec.name}: {result.ending}: {result.why_not}"
+    with exclusive(folder.path / ".points.lock", wait_seconds=60, holder="points are being kept"):
+        folder.add_points(result.points)
+    for point in result.points:
+        trial.score_test(folder, point.id)
+    return f"{spec.name}: done"
+
+
+def run(out: Path, seeds: list[int], *, at_once: int) -> None:
+    """Runs what is left, a process for each of `at_once` workers."""
+    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
+        for seed in seeds:
+            space = space_of(seed, out)
+            folder = RunFolder(path=(out / f"seed-{seed}").resolve())
+            if not folder.search.exists():
+                RunFolder.create(folder.path)
+                write_whole(folder.search, space.dump())
+            plain = dataclasses.replace(space.baseline_spec(), cuts=(), race=())
+            print(pool.submit(work, plain, folder).result(), flush=True)
+            left: list[Future[str]] = [pool.submit(work, spec, folder) for spec in specs(space)]
+            for ended in as_completed(left):
+                print(f"seed {seed}, {ended.result()}", flush=True)
+            report.write(folder)
+
+
+def rows(folder: RunFolder, seed: int) -> Iterator[dict[str, object]]:
+    """For each method what validation chooses at each budget, and its accuracy on test."""
+    tests = {name: score.accuracy for name, score in folder.read_tests().items()}
+    points = {point.id: point for point in folder.read_points()}
+    plain, groups = points.pop(PLAIN), defaultdict[str, list[Point]](list)
+    for point in points.values():
+        if point.id in tests and (label := _label(point)) is not None:
+            groups[label].append(point)
+    for label, group in sorted(groups.items()):
+        even = [p for p in group if p.cut is not None and p.cut.spread == "uniform"]
+        own = [p for p in group if p not in even]
+        found = [
+            Found(accuracy=p.accuracy, speedup=p.speedup, test=lambda p=p: tests[p.id]) for p in own
+        ]
+        best = most_accurate(even, speedup=1.99)
+        yield {
+            "arm": label,
+            "seed": seed,
+            "plain": tests[plain.id],
+            "uniform 2x": best and tests[best.id],
+            "seconds": round(_seconds(folder, own)),
+        } | chosen(found, tests[plain.id])
+
+
+def _label(point: Point) -> str | None:
+    """The arm that a point belongs to; None for a cut before its fine-tuning."""
+    settings = point.settings
+    if settings.get("tuning_epochs") == 0:
+        return None
+    name = made(point)
+    if settings["method"] == "trp" and point.trial.startswith("aimed"):
+        return name.replace("TRP", "TRP towards the budget")
+    return name.replace("TRP", "TRP + nuclear") if settings.get("nuclear_weight") else name
+
+
+def _seconds(folder: RunFolder, points: list[Point]) -> float:
+    """Of one processor, of the trials behind the points, from their start to their result."""
+    places = [folder.trial(name) for name in {point.trial for point in points}]
+    return sum(place.result.stat().st_mtime - place.spec.stat().st_mtime for place in places)
+
+
+def show(out: Path, table: Path) -> None:
+    """Writes the rows of every seed that is there, prints their means, copies the page."""
+    folders = {int(path.name[5:]): RunFolder.open(path) for path in sorted(out.glob("seed-*"))}
+    table.mkdir(parents=True, exist_ok=True)
+    (table / TABLE).unlink(missing_ok=True)
+    for seed, folder in folders.items():
+        for row in rows(folder, seed):
+            append(table / TABLE, [row])
+    found = pd.read_csv(table / TABLE)
+    percent = [measure for measure in MEASURES if measure != "hypervolume"]
+    found[percent] *= 100
+    groups = found.groupby("arm")[MEASURES]
+    middle, spread = groups.mean(), groups.std()
+    shown = middle.round(1).astype(str) + " (" + spread.round(1).astype(str) + ")"
+    shown["hypervolume"] = middle["hypervolume"].round(4).astype(str)
+    shown["seeds"] = found.groupby("arm")["seed"].nunique()
+    print(shown.sort_values("2x", ascending=False).to_markdown())
+    first = next(iter(folders.values()))
+    shutil.copyfile(report.write(first), table / "index.html")
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("run")
+    one.add_argument("out", type=Path)
+    one.add_argument("--seeds", default="0,1,2")
+    one.add_argument("--at-once", type=int, default=2)
+    two = commands.add_parser("show")
+    two.add_argument("out", type=Path)
+    two.add_argument("table", type=Path)
+    given = parser.parse_args()
+    if given.command == "show":
+        show(given.out, given.table)
+        return
+    given.out.mkdir(parents=True, exist_ok=True)
+    run(given.out, [int(seed) for seed in given.seeds.split(",")], at_once=given.at_once)
+
+
+if __name__ == "__main__":
+    main()
