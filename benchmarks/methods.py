@@ -3,9 +3,9 @@
     python -m benchmarks.methods run OUT [--seeds 0,1,2] [--at-once 2]
     python -m benchmarks.methods show OUT TABLE
 
-From the repository's folder, which needs CIFAR-10 as images under `data/cifar10-images`. The network
-of `benchmarks/front.py`, 8 layers. A plain network is trained for 10 epochs. From it every method has
-8 epochs for each network that it hands over: of training, of fine-tuning after the cut, or half of
+From the repository's folder, which needs CIFAR-10 as images under `data/cifar10-images`. The
+network of `benchmarks/front.py`, 8 layers, is trained plainly for 10 epochs. From it every method
+has 8 epochs for each network it hands over: of training, of fine-tuning after the cut, or half of
 each; a joint loss is charged for both of its passes. `plain` is trained on plainly for 8 epochs and
 then cut. Where a method has a setting of its own, two values are tried. Points are chosen on
 validation; test accuracies are shown, with no further choosing. Everything is kept under OUT, and

@@ -30,6 +30,15 @@ shrinks, flags = st.sampled_from(SHRINKS), st.booleans()
 solved = settings(deadline=None, max_examples=25, derandomize=True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Matrices this small gain nothing from more, which on a busy machine wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def made(size, seed, bias=0.3):
     """Weight, bias and inputs of a layer; inputs are correlated and not negative."""
     m, n, p = size
@@ -71,7 +80,9 @@ def test_the_objective_is_that_of_an_interior_point_solver(shrink, size, rectifi
     unknown = cvxpy.Variable(weight.shape)
     made_of = unknown @ inputs.numpy() + bias.unsqueeze(1).numpy()
     limits = [
-        cvxpy.norm(cvxpy.multiply(active.double().numpy(), made_of - before.numpy()), "fro")
+        cvxpy.norm(
+            cvxpy.vec(cvxpy.multiply(active.double().numpy(), made_of - before.numpy()), order="F")
+        )
         <= error * float(torch.linalg.vector_norm(before))
     ]
     if rectified:

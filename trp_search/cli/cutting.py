@@ -26,6 +26,14 @@ from trp_search.store import RunFolder
 Parameters = Annotated[
     int | None, typer.Option(parser=positive, metavar="N", help="or: at most this many parameters")
 ]
+Error = Annotated[
+    float | None,
+    typer.Option(
+        parser=number,
+        metavar="E",
+        help="or, by ddlr-style and net-trim: the share of a linear layer's outputs that may go",
+    ),
+]
 Scheme = Annotated[str, typer.Option(help=f"one of {', '.join(get_args(records.CutScheme))}")]
 Spread = Annotated[
     str, typer.Option(help=f"of the budget over layers: {', '.join(get_args(records.Spread))}")
@@ -50,6 +58,7 @@ def cut(  # noqa: PLR0913  options of a command
         float | None,
         typer.Option(parser=number, metavar="E", help="or: the share of energy each layer keeps"),
     ] = None,
+    error: Error = None,
     scheme: Scheme = "per-layer",
     spread: Spread = "knapsack",
     multiple: Multiple = 1,
@@ -62,7 +71,7 @@ def cut(  # noqa: PLR0913  options of a command
     if spec is None:
         known = ", ".join(folder.trial_names()) or "none"
         raise InputError(f"{run}: no trial {trial!r}; there are {known}")
-    amounts = {"speedup": speedup, "parameters": parameters, "energy": energy}
+    amounts = {"speedup": speedup, "parameters": parameters, "energy": energy, "error": error}
     options = {"scheme": scheme, "spread": spread, "multiple": multiple, "layers": layers}
     wanted = _cut(space, spec, amounts, options)
     from trp_search.compress import recut
@@ -84,6 +93,7 @@ def compress(  # noqa: PLR0913  options of a command
             metavar="FILE", help="the plain network's, safetensors [default: the space's, or train]"
         ),
     ] = None,
+    error: Error = None,
     scheme: Scheme = "per-layer",
     spread: Spread = "knapsack",
     multiple: Multiple = 1,
@@ -101,7 +111,7 @@ def compress(  # noqa: PLR0913  options of a command
     if weights is not None:
         loaded = _with_weights(loaded, weights)
     spec = loaded.baseline_spec()
-    amounts = {"speedup": speedup, "parameters": parameters}
+    amounts = {"speedup": speedup, "parameters": parameters, "error": error}
     options = {"scheme": scheme, "spread": spread, "multiple": multiple, "layers": layers}
     wanted = _cut(loaded, spec, amounts, options)
     name = f"{space.stem}-{'plain' if weights is None else weights.stem}"

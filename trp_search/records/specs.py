@@ -182,6 +182,10 @@ class Cut:
             raise ValueError("error goes with scheme ddlr-style or net-trim, and these with error")
         if (self.error is not None or self.reconstruct != "none") and not self.calibration_images:
             raise ValueError("error and reconstruct need calibration_images")
+        if self.reconstruct != "none" and self.scheme != "channel":
+            raise ValueError(f"reconstruct is for scheme channel, not {self.scheme}")
+        if self.scheme == "net-trim" and self.multiple > 1:
+            raise ValueError("multiple is of ranks, and net-trim has none")
         return self
 
     @property

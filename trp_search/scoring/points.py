@@ -42,7 +42,7 @@ class Origin:
             dense_parameters=self.dense.parameters,
             scheme=None if cut is None else cut.scheme,
             cut=cut,
-            settings=_settings(self.spec, cut, tuned=not untuned),
+            settings=_settings(self.spec, cut, tuned=cut in self.spec.cuts and not untuned),
             layers=scored.made.layers,
             batch_norm=scored.made.batch_norm,
             seconds=self.seconds,
