@@ -182,10 +182,10 @@ def test_an_amount_that_makes_no_cut_is_one_line_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("words", [["--speedup", "2"], ["--parameters", "9000"]])
-def test_cut_takes_one_amount_of_three(trp, run: RunFolder, words: list[str]):
+def test_cut_takes_one_amount_of_four(trp, run: RunFolder, words: list[str]):
     ended = trp("cut", run.path, "--trial", "0", "--energy", "0.5", *words)
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == "trp-search: give one of --speedup, --parameters, --energy\n"
+    assert ended.err == "trp-search: give one of --speedup, --parameters, --energy, --error\n"
 
 
 def test_a_trial_that_is_not_there_is_told_with_those_that_are(trp, run: RunFolder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import time
 
@@ -88,25 +89,23 @@ def _times(seconds: float | None, number: int) -> float | None:
 def most_epochs(space: SearchSpace) -> int:
     """Passes over the images of the longest trial that can be drawn."""
     longest = 0
-    for method in space.space.methods:
-        spec = any_trial(space, method=method, most=True)
+    for method, scheme in itertools.product(space.space.methods, space.space.schemes):
+        spec = any_trial(space, most=True, method=method, scheme=scheme)
         passes = JOINT_PASSES if spec.joint is not None else 1
         extra = (passes - 1) * (spec.training.epochs if spec.training is not None else 0)
         longest = max(longest, spec.epochs + extra)
     return longest
 
 
-def any_trial(space: SearchSpace, *, method: str | None = None, most: bool = False) -> TrialSpec:
-    """One of the trials that can be drawn: of `method`, and with `most` its longest."""
+def any_trial(space: SearchSpace, *, most: bool = False, **chosen: Value) -> TrialSpec:
+    """One of the trials that can be drawn: with `chosen`, and with `most` its longest."""
     drawn: dict[str, Value] = {}
     for parameter in space.parameters():
         options = parameter.choices or (parameter.low, parameter.high)
         known = [option for option in options if option is not None]
         long = most and "epochs" in parameter.name
         drawn[parameter.name] = max(known, key=float) if long else known[0]
-    if method is not None:
-        drawn["method"] = method
-    return space.trial_spec(drawn, name="0", repeat=0)
+    return space.trial_spec(drawn | chosen, name="0", repeat=0)
 
 
 def widest_layers(space: SearchSpace) -> Layers:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast, final
+from typing import Literal, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +62,6 @@ class JointTraining:
     Raises:
         InputError: a setting out of range; no weight to truncate.
     """
-
-    passes_per_step: ClassVar[int] = 2
 
     def __init__(  # noqa: PLR0913  options of a public call, each with a default
         self,
