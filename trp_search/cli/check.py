@@ -112,6 +112,8 @@ def _cost(space: SearchSpace, found: Cost) -> None:
             ("one trial", f"up to {duration(found.trial)}"),
             (f"all {space.trials}", f"{duration(found.search)}, {found.concurrency} at a time"),
         ]
+    if found.gpu_hours is not None:
+        rows.append(("GPU time", f"up to {found.gpu_hours:.2g} hours of {found.where}"))
     line()
     line("Rough cost", style="bold")
     pairs(rows)

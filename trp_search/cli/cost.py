@@ -46,7 +46,8 @@ def training_images(space: SearchSpace) -> tuple[int | None, str]:
 class Cost:
     """Rough seconds on this machine: of one training step, and what follows from it.
 
-    The last three are None where the number of images is not known.
+    What follows is None where the number of images is not known, `gpu_hours` also where the space
+    asks for a GPU that is not here: a step on a CPU says nothing of one there.
     """
 
     step: float
@@ -55,6 +56,7 @@ class Cost:
     trial: float | None
     search: float | None
     concurrency: int
+    gpu_hours: float | None = None
 
 
 def estimate(
@@ -72,6 +74,7 @@ def estimate(
     trial = _times(epoch, most_epochs(space))
     at_once = space.concurrency or max(1, cores // space.resources.cpus)
     rounds = -(-space.trials // at_once)
+    whole = None if plain is None or trial is None else plain + trial * space.trials
     return Cost(
         step=step * space.training.batch_size,
         where=timing.name,
@@ -79,6 +82,7 @@ def estimate(
         trial=trial,
         search=None if plain is None or trial is None else plain + trial * rounds,
         concurrency=at_once,
+        gpu_hours=None if whole is None or device == "cpu" else whole * space.resources.gpus / 3600,
     )
 
 
