@@ -17,21 +17,21 @@ DEEPEST = 0.2
 CONTEXT = 0.03
 
 
-_METHODS = {
+_NAMES = {
     "trp": "TRP",
     "decomposable": "Decomposable-Net",
     "tucker": "Tucker-2",
     "ddlr": "DDLR-style",
+    "ddlr-style": "DDLR-style",
     "net-trim": "Net-Trim",
 }
 
 
 def made(point: Point) -> str:
     """How it came about: `uncut`, `channel`, or with the method: `plain, channel, fine-tuned`."""
-    settings, scheme = point.settings, point.scheme or "uncut"
-    method = str(settings.get("method") or "")
-    parts = [_METHODS.get(method, method)] if method else []
-    parts += [scheme] if method not in ("tucker", "ddlr", "net-trim") else []
+    settings = point.settings
+    words = [str(settings.get("method") or ""), point.scheme or "uncut"]
+    parts = list(dict.fromkeys(_NAMES.get(word, word) for word in words if word))
     parts += ["fitted"] if settings.get("reconstruct") else []
     parts += ["fine-tuned"] if settings.get("tuning_epochs") else []
     return ", ".join(parts)

@@ -1,0 +1,53 @@
+"""What a report calls a point, and that it can draw every such name."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from typing import get_args
+
+import pytest
+
+from trp_search.records import CutScheme, Method, Point
+from trp_search.report import drawing
+from trp_search.report.rows import made
+
+SETTINGS = [None, *get_args(Method)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "scheme", "name"),
+    [
+        ({}, None, "uncut"),
+        ({}, "channel", "channel"),
+        ({"method": "trp"}, "per-layer", "TRP, per-layer"),
+        ({"method": "plain", "reconstruct": "relu"}, "channel", "plain, channel, fitted"),
+        ({"method": "plain", "tuning_epochs": 2}, "spatial", "plain, spatial, fine-tuned"),
+        ({"method": "plain", "tuning_epochs": 0}, "spatial", "plain, spatial"),
+        ({"method": "tucker"}, "tucker", "Tucker-2"),
+        ({"method": "ddlr"}, "ddlr-style", "DDLR-style"),
+        ({"method": "trp"}, "tucker", "TRP, Tucker-2"),
+        ({"method": "decomposable"}, "channel", "Decomposable-Net, channel"),
+    ],
+)
+def test_a_point_is_called_what_it_is(
+    make_point: Callable[..., Point], settings: dict, scheme: str | None, name: str
+):
+    assert made(dataclasses.replace(make_point("1"), settings=settings, scheme=scheme)) == name
+
+
+@pytest.mark.parametrize("tuned", [0, 3])
+def test_every_name_has_a_colour_and_a_symbol_that_plotly_knows(
+    make_point: Callable[..., Point], tuned: int
+):
+    from plotly.validator_cache import ValidatorCache
+
+    known = ValidatorCache.get_validator("scatter.marker", "symbol").values
+    for method, scheme in itertools.product(SETTINGS, [None, *get_args(CutScheme)]):
+        settings = {"method": method, "tuning_epochs": tuned, "reconstruct": "linear"}
+        point = dataclasses.replace(make_point("1"), settings=settings, scheme=scheme)
+        name = made(point)
+        assert drawing.colour(name).startswith("#")
+        for hollow in (False, True):
+            assert drawing.symbol(name, hollow=hollow) in known
