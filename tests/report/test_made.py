@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import get_args
 
 import pytest
+from plotly.validator_cache import ValidatorCache
 
 from trp_search.records import CutScheme, Method, Point
 from trp_search.report import drawing
@@ -34,19 +35,26 @@ SETTINGS = [None, *get_args(Method)]
 def test_a_point_is_called_what_it_is(
     make_point: Callable[..., Point], settings: dict, scheme: str | None, name: str
 ):
-    assert made(dataclasses.replace(make_point("1"), settings=settings, scheme=scheme)) == name
+    assert (
+        made(
+            dataclasses.replace(
+                make_point("1", correct=180, speedup=2.0), settings=settings, scheme=scheme
+            )
+        )
+        == name
+    )
 
 
 @pytest.mark.parametrize("tuned", [0, 3])
 def test_every_name_has_a_colour_and_a_symbol_that_plotly_knows(
     make_point: Callable[..., Point], tuned: int
 ):
-    from plotly.validator_cache import ValidatorCache
-
     known = ValidatorCache.get_validator("scatter.marker", "symbol").values
     for method, scheme in itertools.product(SETTINGS, [None, *get_args(CutScheme)]):
         settings = {"method": method, "tuning_epochs": tuned, "reconstruct": "linear"}
-        point = dataclasses.replace(make_point("1"), settings=settings, scheme=scheme)
+        point = dataclasses.replace(
+            make_point("1", correct=180, speedup=2.0), settings=settings, scheme=scheme
+        )
         name = made(point)
         assert drawing.colour(name).startswith("#")
         for hollow in (False, True):
