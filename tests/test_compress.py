@@ -12,6 +12,7 @@ from trp_search.evaluation import evaluate, threads
 from trp_search.records import Cut, EpochReport, Point, TrialResult
 from trp_search.space import Resources, changed, load_space
 from trp_search.store import RunFolder, append_record
+from trp_search.workloads import networks
 
 SPACE = """\
 workload:
@@ -234,7 +235,7 @@ def test_a_plain_network_that_failed_is_tried_again(space, tmp_path):
     (result,) = compress(without, folder, budget(2.0))
     assert "is no file" in result.failed
     assert folder.read_points() == []
-    state = trial.networks.build(space.workload.network, channels=1, classes=10).state_dict()
+    state = networks.build(space.workload.network, channels=1, classes=10).state_dict()
     safetensors.torch.save_file(state, lost)
     result, *_ = compress(without, folder, budget(2.0))
     assert result.failed is None

@@ -42,7 +42,7 @@ class Origin:
             dense_parameters=self.dense.parameters,
             scheme=None if cut is None else cut.scheme,
             cut=cut,
-            settings=_settings(self.spec, cut, tuned=cut in self.spec.cuts and not untuned),
+            settings=_settings(self.spec, cut, tuned=cut in self.spec.cuts[:1] and not untuned),
             layers=scored.made.layers,
             batch_norm=scored.made.batch_norm,
             seconds=self.seconds,
@@ -53,9 +53,9 @@ class Origin:
         return self._identity(cut)[0]
 
     def _identity(self, cut: Cut | None) -> tuple[str, Role]:
-        """A point's id and role: a trial's own cut goes by its name, a further one by both."""
+        """A point's id and role: a trial's first cut goes by its name, a further one by both."""
         spec = self.spec
-        own = cut is None or cut in spec.cuts
+        own = cut is None or cut == spec.cuts[0]
         if spec.fit_on_validation:
             return spec.name if own or cut is None else f"{spec.name}-{cut.name}", "refit"
         if not spec.is_plain:
