@@ -55,7 +55,7 @@ class Origin:
     def _identity(self, cut: Cut | None) -> tuple[str, Role]:
         """A point's id and role: a trial's first cut goes by its name, a further one by both."""
         spec = self.spec
-        own = cut is None or cut == spec.cuts[0]
+        own = cut is None or cut in spec.cuts[:1]
         if spec.fit_on_validation:
             return spec.name if own or cut is None else f"{spec.name}-{cut.name}", "refit"
         if not spec.is_plain:
