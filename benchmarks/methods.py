@@ -78,7 +78,10 @@ def specs(space: SearchSpace) -> Iterator[TrialSpec]:
         {"scheme": "channel", "reconstruct": "relu", "calibration_images": 1000},
         {"scheme": "tucker"},
     ]
+    aware = {"scheme": "per-layer", "calibration_images": 256}  # what `compress` does
     yield makes.spec("plain-longer", "plain", _curves(*kinds), training=after)
+    yield makes.spec("plain-aware", "plain", _curves(aware), training=after)
+    kinds.append(aware)
     for kind, budget in itertools.product(kinds, BUDGETS):
         method: Method = "tucker" if kind["scheme"] == "tucker" else "plain"
         fitted = "-fitted" if "reconstruct" in kind else ""
