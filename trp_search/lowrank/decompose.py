@@ -17,6 +17,7 @@ from trp_search.errors import InputError
 from trp_search.lowrank.analysis import AnalysedLayer, Analysis, analyse
 from trp_search.lowrank.choice import Choice, choose
 from trp_search.lowrank.rebuild import check_runs, fill_, replace
+from trp_search.lowrank.schemes import SCHEMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
         "parameters": parameters,
     }
     for name, given, known in (
-        ("scheme", scheme, get_args(records.CutScheme)),
+        ("scheme", scheme, (*SCHEMES, "per-layer")),
         ("spread", spread, get_args(records.Spread)),
     ):
         if given not in known:
