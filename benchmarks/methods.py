@@ -8,8 +8,8 @@ network of `benchmarks/front.py`, 8 layers, is trained plainly for 10 epochs. Fr
 has 8 epochs for each network it hands over: of training, of fine-tuning after the cut, or half of
 each; a joint loss is charged for both of its passes. `plain` is trained on plainly for 8 epochs and
 then cut. Where a method has a setting of its own, two values are tried. Points are chosen on
-validation; test accuracies are shown, with no further choosing. Everything is kept under OUT, and
-what has ended is not run again.
+validation; test accuracies are shown, with no further choosing. Seconds are those of all trainings
+behind an arm, of one thread. Everything is kept under OUT, and what has ended is not run again.
 """
 
 from __future__ import annotations
@@ -73,19 +73,23 @@ def specs(space: SearchSpace) -> Iterator[TrialSpec]:
     assert plain.training is not None
     after = dataclasses.replace(plain.training, epochs=EPOCHS, learning_rate=0.02, warmup=0.0)
     makes = _Makes(plain=plain, after=after)
+    fitted = {"scheme": "channel", "reconstruct": "relu", "calibration_images": 1000}
     kinds: list[dict[str, Any]] = [
         *({"scheme": scheme} for scheme in SVD),
-        {"scheme": "channel", "reconstruct": "relu", "calibration_images": 1000},
+        fitted,
         {"scheme": "tucker"},
     ]
+    greedy = [kind | {"spread": "greedy"} for kind in (kinds[0], fitted, kinds[-1])]
+    by_activations = {"scheme": "channel", "calibration_images": 256}
     aware = {"scheme": "per-layer", "calibration_images": 256}  # what `compress` does
-    yield makes.spec("plain-longer", "plain", _curves(*kinds), training=after)
+    cuts = (*_curves(*kinds), *_budgets(*greedy, by_activations))
+    yield makes.spec("plain-longer", "plain", cuts, training=after)
     yield makes.spec("plain-aware", "plain", _curves(aware), training=after)
     kinds.append(aware)
     for kind, budget in itertools.product(kinds, BUDGETS):
         method: Method = "tucker" if kind["scheme"] == "tucker" else "plain"
-        fitted = "-fitted" if "reconstruct" in kind else ""
-        name = f"{method}-{kind['scheme']}{fitted}-tuned-{budget:g}x"
+        how = "-fitted" if "reconstruct" in kind else ""
+        name = f"{method}-{kind['scheme']}{how}-tuned-{budget:g}x"
         yield makes.spec(name, method, (_cut(kind, budget),), tuned=after)
     yield makes.spec(
         "tucker-evbmf", "tucker", (Cut(scheme="tucker", evbmf=True, layers="all"),), tuned=after
@@ -163,9 +167,12 @@ class _Makes:
 
 def _curves(*kinds: Mapping[str, Any]) -> tuple[Cut, ...]:
     """Each kind of cut at every budget, and with one share of all ranks at 2x."""
-    budgets = [_cut(kind, budget) for kind in kinds for budget in BUDGETS]
     uniform = [_cut({**kind, "spread": "uniform"}, 2.0) for kind in kinds]
-    return (*budgets, *uniform)
+    return (*_budgets(*kinds), *uniform)
+
+
+def _budgets(*kinds: Mapping[str, Any]) -> tuple[Cut, ...]:
+    return tuple(_cut(kind, budget) for kind in kinds for budget in BUDGETS)
 
 
 def _cut(kind: Mapping[str, Any], budget: float) -> Cut:
@@ -231,16 +238,20 @@ def _label(point: Point) -> str | None:
     settings = point.settings
     if settings.get("tuning_epochs") == 0:
         return None
-    name = made(point)
+    name, cut = made(point), point.cut
+    if cut is not None and cut.spread == "greedy":
+        name += ", greedy ranks"
+    if cut is not None and cut.calibration_images and cut.reconstruct == "none":
+        name += ", by activations"
     if settings["method"] == "trp" and point.trial.startswith("aimed"):
         return name.replace("TRP", "TRP towards the budget")
     return name.replace("TRP", "TRP + nuclear") if settings.get("nuclear_weight") else name
 
 
 def _seconds(folder: RunFolder, points: list[Point]) -> float:
-    """Of one processor, of the trials behind the points, from their start to their result."""
-    places = [folder.trial(name) for name in {point.trial for point in points}]
-    return sum(place.result.stat().st_mtime - place.spec.stat().st_mtime for place in places)
+    """Of training and fine-tuning, in all trials behind the points."""
+    results = [folder.trial(name).read_result() for name in {point.trial for point in points}]
+    return sum(result.seconds for result in results if result is not None)
 
 
 def show(out: Path, table: Path) -> None:
@@ -258,6 +269,7 @@ def show(out: Path, table: Path) -> None:
     middle, spread = groups.mean(), groups.std()
     shown = middle.round(1).astype(str) + " (" + spread.round(1).astype(str) + ")"
     shown["hypervolume"] = middle["hypervolume"].round(4).astype(str)
+    shown["seconds"] = found.groupby("arm")["seconds"].mean().round().astype(int)
     shown["seeds"] = found.groupby("arm")["seed"].nunique()
     print(shown.sort_values("2x", ascending=False).to_markdown())
     first = next(iter(folders.values()))
