@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
 
-from trp_search.cli.cost import most_epochs
+from trp_search.cli.cost import estimate, most_epochs, plain_network
+from trp_search.scoring.flops import count
 from trp_search.space import load_space
 
 SPACE = """\
@@ -100,6 +103,39 @@ def test_missing_images_are_a_warning_and_nothing_is_trained_or_written(trp, spa
     assert list(tmp_path.iterdir()) == [path]
 
 
+no_gpu_here = pytest.mark.skipif(torch.cuda.is_available(), reason="for where there is no GPU")
+
+
+@no_gpu_here
+def test_without_its_gpu_a_search_costs_six_operations_a_multiply_add(space):
+    path = space()
+    path.write_text(path.read_text() + "resources: {gpus: 0.5}\n")
+    network, example, shape = plain_network(load_space(path))
+    found = estimate(load_space(path), network, shape, images=1000, tflops=0.5)
+    epochs = 6 + 8 * 2
+    busy = 6 * count(network, example).macs * 1000 * epochs / 0.5e12
+    assert found.gpu_hours == pytest.approx(busy / 3600)
+    assert found.search == pytest.approx(busy * (6 + 4 * 2) / epochs / 0.5)  # two halves at a time
+
+
+@no_gpu_here
+def test_images_that_are_not_here_can_be_counted_by_hand(trp, space):
+    data = "{name: images, root: nowhere, image_size: 16, classes: 4}"
+    path = space(network="resnet20", data=data)
+    path.write_text(path.read_text() + "resources: {gpus: 1}\n")
+    assert "unknown without the number of images: --images N" in trp("check", path).out
+    out = trp("check", path, "--images", 100_000, "--tflops", 1).out
+    assert "on a GPU that sustains 1 TFLOP/s" in out
+    assert re.search(r"GPU time +up to \d+\.\d hours", out)
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "many"])
+def test_a_rate_that_is_none_is_refused(trp, space, rate):
+    ended = trp("check", space(), "--tflops", rate)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("given", "part"),
     [
@@ -126,6 +162,19 @@ def test_every_space_that_is_shipped_passes(trp, path: Path):
     ended = trp("check", path)
     assert (ended.code, ended.err) == (0, "")
     assert "Best the whole network could do" in ended.out
+
+
+@no_gpu_here
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_space_costs_what_it_says(trp, path: Path):
+    said = re.search(r"GPU time: up to (\S+) hours \(trp-search (check [^;]+);", path.read_text())
+    if said is None:
+        assert not load_space(path).resources.gpus
+    else:
+        command = said[2].split()
+        command[1] = str(path.parents[1] / command[1])
+        assert f"GPU time       up to {said[1]} hours" in trp(*command).out
 
 
 def test_five_spaces_are_shipped():

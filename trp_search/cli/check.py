@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.table import Table
 
-from trp_search.cli.arguments import Space
+from trp_search.cli.arguments import Space, number, positive
 from trp_search.cli.console import OUT, line, pairs, warn
 from trp_search.cli.tables import mark
 from trp_search.cli.words import amount, command, duration
+from trp_search.errors import InputError
 from trp_search.report.words import percent, times
 from trp_search.space import SearchSpace, load_space
 from trp_search.space.entries import values
@@ -19,13 +22,33 @@ if TYPE_CHECKING:
     from trp_search.scoring.survey import Survey, SurveyedLayer
 
 _CAPPING = 3
+# NVIDIA's 2,470 images a second (DeepLearningExamples, ResNet-50 v1.5, PyTorch 21.03, mixed
+# precision, one A100 80GB) times 4.09e9 multiply-adds times 6 operations.
+_A100 = 60.0
+
+Images = Annotated[
+    int | None,
+    typer.Option(parser=positive, metavar="N", help="that a trial learns from [default: counted]"),
+]
+Tflops = Annotated[
+    float | None,
+    typer.Option(
+        parser=number,
+        metavar="X",
+        help="10^12 operations a second that a GPU sustains in training, where none is here "
+        f"[default: {_A100:g}, an A100 with ResNet-50; small networks reach less]",
+    ),
+]
 
 
-def check(space: Space) -> None:
+def check(space: Space, images: Images = None, tflops: Tflops = None) -> None:
     """Show what a search space could reach and would cost."""
     from trp_search.cli import cost
     from trp_search.scoring.survey import survey
 
+    rate = _A100 if tflops is None else tflops
+    if not 0 < rate < math.inf:
+        raise InputError(f"--tflops: {rate:g} is not a number above 0")
     loaded = load_space(space)
     network, example, shape = cost.plain_network(loaded)
     found = survey(network, example, layers=cost.widest_layers(loaded))
@@ -33,8 +56,9 @@ def check(space: Space) -> None:
     _layers(loaded, found)
     _reach(loaded, found)
     _warnings(loaded, found)
-    images, missing = cost.training_images(loaded)
-    _cost(loaded, cost.estimate(loaded, network, shape, images=images))
+    here, missing = cost.training_images(loaded)
+    known = here if images is None else images
+    _cost(loaded, cost.estimate(loaded, network, shape, images=known, tflops=rate))
     if missing and loaded.workload.data.download:
         warn("the images are not here yet; a search fetches them first")
     elif missing:
@@ -105,18 +129,24 @@ def _reach(space: SearchSpace, found: Survey) -> None:
 
 def _cost(space: SearchSpace, found: Cost) -> None:
     step = f"{space.training.batch_size} images in {duration(found.step)}"
-    rows = [("training step", f"{step} here ({found.where}), without truncations")]
-    if found.plain is not None and found.trial is not None and found.search is not None:
+    rows = [("training step", f"{step} {found.where}, without truncations")]
+    if found.images is None:
+        rows.append(("trials", "unknown without the number of images: --images N"))
+    else:
         rows += [
             ("plain network", duration(found.plain) if found.plain else "weights are given"),
             ("one trial", f"up to {duration(found.trial)}"),
             (f"all {space.trials}", f"{duration(found.search)}, {found.concurrency} at a time"),
         ]
-    if found.gpu_hours is not None:
-        rows.append(("GPU time", f"up to {found.gpu_hours:.2g} hours of {found.where}"))
+        if found.gpu_hours is not None:
+            rows.append(("GPU time", f"up to {_hours(found.gpu_hours)}"))
     line()
     line("Rough cost", style="bold")
     pairs(rows)
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f} hours" if hours >= 10 else f"{hours:.1f} hours"
 
 
 def _warnings(space: SearchSpace, found: Survey) -> None:

@@ -20,6 +20,7 @@ from trp_search.space import SearchSpace, Value
 from trp_search.workloads import data, networks
 
 JOINT_PASSES = 2  # of a joint loss: the full network and a low-rank one
+_OPERATIONS = 6  # of a multiply-add: two forward, four backward
 # As many multiply-adds as take about a second of training, so that a check takes seconds.
 _MACS = {"cpu": 4e9, "cuda": 1e12}
 
@@ -44,50 +45,67 @@ def training_images(space: SearchSpace) -> tuple[int | None, str]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Rough seconds on this machine: of one training step, and what follows from it.
+    """Rough seconds of one training step, and what follows from it.
 
-    What follows is None where the number of images is not known, `gpu_hours` also where the space
-    asks for a GPU that is not here: a step on a CPU says nothing of one there.
+    Attributes:
+        step: of one batch.
+        where: what takes that long.
+        images: that a trial learns from; None where nobody knows, and then neither what follows.
+        plain, trial, search: of the plain network, the longest trial, all of them.
+        concurrency: trials at a time.
+        gpu_hours: None where the space asks for no GPU.
     """
 
     step: float
     where: str
-    plain: float | None
-    trial: float | None
-    search: float | None
+    images: int | None
+    plain: float
+    trial: float
+    search: float
     concurrency: int
-    gpu_hours: float | None = None
+    gpu_hours: float | None
 
 
 def estimate(
-    space: SearchSpace, network: nn.Module, shape: data.Shape, *, images: int | None
+    space: SearchSpace, network: nn.Module, shape: data.Shape, *, images: int | None, tflops: float
 ) -> Cost:
-    """Times a training step; truncations and scoring are not included."""
-    device = "cuda" if space.resources.gpus > 0 and torch.cuda.is_available() else "cpu"
-    cores = os.cpu_count() or 1
-    threads = min(space.resources.cpus, cores)
-    timing = _Timing(device=device, threads=threads)
-    size = (shape.channels, shape.height, shape.width)
-    step = timing.seconds_per_image(network, size, most=space.training.batch_size)
-    epoch = None if images is None else step * images
-    plain = 0.0 if space.workload.weights else _times(epoch, space.training.epochs)
-    trial = _times(epoch, most_epochs(space))
+    """From a step that is timed here; where the space's GPU is not here, from its operations.
+
+    Truncations and scoring are not included.
+
+    Args:
+        space: what is to be searched.
+        network: as the space builds it.
+        shape: of one image.
+        images: that a trial learns from, None where nobody knows.
+        tflops: 10^12 operations a second, what a GPU that is not here sustains in training.
+    """
+    cores, gpus = os.cpu_count() or 1, space.resources.gpus
+    macs = count(network, example(shape, "cpu")).macs
+    if gpus and not torch.cuda.is_available():
+        where = f"on a GPU that sustains {tflops:g} TFLOP/s"
+        per_image = _OPERATIONS * macs / (tflops * 1e12 * min(1.0, gpus))
+    else:
+        own = min(space.resources.cpus, cores)
+        timing = _Timing(device="cuda" if gpus else "cpu", threads=own)
+        where = f"here ({timing.name})"
+        size = (shape.channels, shape.height, shape.width)
+        most = space.training.batch_size
+        per_image = timing.seconds_per_image(network, size, macs=macs, most=most)
     at_once = space.concurrency or max(1, cores // space.resources.cpus)
-    rounds = -(-space.trials // at_once)
-    whole = None if plain is None or trial is None else plain + trial * space.trials
+    plain = 0 if space.workload.weights else space.training.epochs
+    trial = most_epochs(space)
+    epoch = per_image * (images or 0)
     return Cost(
-        step=step * space.training.batch_size,
-        where=timing.name,
-        plain=plain,
-        trial=trial,
-        search=None if plain is None or trial is None else plain + trial * rounds,
+        step=per_image * space.training.batch_size,
+        where=where,
+        images=images,
+        plain=epoch * plain,
+        trial=epoch * trial,
+        search=epoch * (plain + trial * -(-space.trials // at_once)),
         concurrency=at_once,
-        gpu_hours=None if whole is None or device == "cpu" else whole * space.resources.gpus / 3600,
+        gpu_hours=epoch * (plain + trial * space.trials) * gpus / 3600 if gpus else None,
     )
-
-
-def _times(seconds: float | None, number: int) -> float | None:
-    return None if seconds is None else seconds * number
 
 
 def most_epochs(space: SearchSpace) -> int:
@@ -131,10 +149,9 @@ class _Timing:
         return f"{self.threads} CPU thread{'s' if self.threads > 1 else ''}"
 
     def seconds_per_image(
-        self, network: nn.Module, size: tuple[int, int, int], *, most: int
+        self, network: nn.Module, size: tuple[int, int, int], *, macs: int, most: int
     ) -> float:
         """From the second of two training steps on noise, of as many images as are quick to run."""
-        macs = count(network, torch.zeros(1, *size)).macs
         images = max(2, min(most, int(_MACS[self.device] / max(1, macs))))
         network.to(self.device).train()
         inputs = torch.rand(images, *size, device=self.device)
