@@ -159,6 +159,8 @@ def test_trials_behind_at_a_rung_stop_there_and_workers_take_the_next(tmp_path: 
     told = [e.result.trial for e in events if isinstance(e, Finished)]
     assert sorted(told) == sorted(["baseline", *map(str, range(8))])
     assert {p.trial for p in folder.read_points()}.isdisjoint(map(str, stopped))
+    first = [told.trial for told in folder.read_judged() if told.epoch == 1]
+    assert sorted(first) == sorted(map(str, range(8)))
 
 
 @pytest.mark.slow

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from trp_search.objectives import OBJECTIVES, Objective
 from trp_search.pareto import nondominated
-from trp_search.records import EpochReport, Standing, TrialResult, to_json
+from trp_search.records import EpochReport, Standing
 from trp_search.search.halving import Halving, halving_of
 from trp_search.space import Rungs, load_space
-from trp_search.store import RunFolder, append_record, write_whole
+from trp_search.store import RunFolder, append_record
 
 EPOCHS = 9
 SPACE = """\
@@ -199,17 +199,37 @@ def test_a_restart_decides_as_if_it_had_not_been(seed: int, share: float):
     assert later == set(whole.stopped.items()) - before
 
 
-def test_a_report_that_nobody_judged_before_the_driver_died_is_judged(tmp_path):
-    (tmp_path / "space.yaml").write_text(SPACE)
-    folder = RunFolder.create(tmp_path / "run")
-    good, bad = Made(0.9, 3.0, 1.0), Made(0.1, 1.0, 1.0)
-    for name in range(5):
-        place = folder.trial(str(name))
-        append_record(place.epochs, (bad if name == 4 else good).report(name, 1))
-        if name != 4:
-            write_whole(place.result, to_json(TrialResult(trial=str(name), points=())))
-    halving = halving_of(load_space(tmp_path / "space.yaml"), folder)
-    assert halving.judge(bad.report(4, 1)) == "behind after epoch 1 of 9"
+@pytest.fixture
+def restarted(tmp_path):
+    """The halving of a run in which these were judged, in this order, before its driver died."""
+
+    def make(*judged: EpochReport) -> Halving:
+        (tmp_path / "space.yaml").write_text(SPACE)
+        folder = RunFolder.create(tmp_path / "run")
+        for told in judged:
+            append_record(folder.judged, told)
+        return halving_of(load_space(tmp_path / "space.yaml"), folder)
+
+    return make
+
+
+GOOD, BAD = Made(0.9, 3.0, 1.0), Made(0.1, 1.0, 1.0)
+
+
+def test_a_report_that_nobody_judged_before_the_driver_died_is_judged(restarted):
+    halving = restarted(*(GOOD.report(name, 1) for name in range(4)))
+    assert halving.judge(BAD.report(4, 1)) == "behind after epoch 1 of 9"
+
+
+def test_who_was_let_go_on_before_the_driver_died_goes_on(restarted):
+    halving = restarted(BAD.report(0, 1), *(GOOD.report(name, 1) for name in range(1, 5)))
+    assert halving.judge(BAD.report(0, 1)) is None
+    assert halving.judge(BAD.report(9, 1)) is not None
+
+
+def test_who_was_told_to_stop_before_the_driver_died_stops(restarted):
+    halving = restarted(*(GOOD.report(name, 1) for name in range(4)), BAD.report(4, 1))
+    assert halving.judge(BAD.report(4, 1)) == "behind after epoch 1 of 9"
 
 
 def test_fewer_parameters_are_better():

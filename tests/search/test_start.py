@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,6 +137,34 @@ def test_a_front_outside_the_space_is_refused_by_the_trials_name(
     narrow = make_space(("low: 0.6", "low: 0.8"))
     with pytest.raises(InputError, match=r"trial 0: energy: 0\.7 is not in \[0\.8, 0\.99\]$"):
         begun_with(narrow, run)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("space:\n", "space:\n  period: 50\n"), "period: 20 there, 50 here"),
+        (("start: scratch", "start: baseline"), "start: scratch there, baseline here"),
+        (("energy: {low: 0.6, high: 0.99}", "energy: 0.8"), "energy: 0.7 there, 0.8 here"),
+        (("energy: {low: 0.6, high: 0.99}", "speedup: 1.6"), "energy: 0.7 there, none here"),
+        (("space:\n", "space:\n  tuning_epochs: 1\n"), "fine-tuned: False there, True here"),
+        (("space:\n", "space:\n  method: plain\n"), "method: trp there, plain here"),
+    ],
+)
+def test_a_front_whose_method_the_space_lacks_is_refused(
+    make_space: Space, folder: RunFolder, make_point: Callable[..., Point], change, why
+):
+    run = run_with(make_space(), folder, make_point("0", correct=150, speedup=3.0))
+    varies = ("training: {epochs: 1}", "training: {batch_size: [32, 64]}")
+    with pytest.raises(InputError, match=f"trial 0: {re.escape(why)}$"):
+        begun_with(make_space(change, varies), run)
+
+
+def test_a_front_is_tried_by_another_recipe(
+    make_space: Space, folder: RunFolder, make_point: Callable[..., Point]
+):
+    run = run_with(make_space(), folder, make_point("0", correct=150, speedup=3.0))
+    longer = begun_with(make_space(("epochs: 2", "epochs: 7")), run)
+    assert [setting["energy"] for setting in longer.first] == [pytest.approx(0.7)]
 
 
 def test_a_run_without_a_front_cannot_be_begun_with(make_space: Space, folder: RunFolder):

@@ -29,7 +29,7 @@ from trp_search.search.scheduler import JudgingScheduler
 from trp_search.search.searcher import Listener, StudySearcher
 from trp_search.search.trainable import NAME, TrialTrainable, Workplace, score_on_test, sweep
 from trp_search.space import SearchSpace, changed
-from trp_search.store import RunFolder, exclusive, write_whole
+from trp_search.store import RunFolder, append_record, exclusive, write_whole
 
 OnEvent = Callable[[Event], None]
 _RESTARTS = 2
@@ -234,6 +234,8 @@ class _Search:
 
     def _goes_on(self, report: EpochReport) -> bool:
         """Whether a trial goes on after an epoch; Tune asks before it passes the report on."""
+        if report.standing is not None:
+            append_record(self._folder.judged, report)
         reason = self._halving.judge(report) if self._halving else None
         if reason is not None:
             self._stopped[report.trial] = reason

@@ -24,7 +24,7 @@ class Halving:
     Args:
         rungs: where and how many.
         objectives: what a standing is compared by.
-        reports: what trials reported before this process began; nobody is stopped by them.
+        reports: what was judged before this process began, in that order; it is decided again.
     """
 
     def __init__(
@@ -34,13 +34,22 @@ class Halving:
         self._keep_front = rungs.keep_front
         self._objectives = objectives
         self._reached: dict[int, dict[str, list[float]]] = defaultdict(dict)
+        self._decided: dict[tuple[int, str], str | None] = {}
         for report in reports:
-            self._enter(report)
+            self.judge(report)
 
     def judge(self, report: EpochReport) -> str | None:
-        """Why the trial is to stop after this epoch, or None when it goes on."""
-        if not self._enter(report):
+        """Why the trial is to stop after this epoch, or None when it goes on; decided once."""
+        if report.standing is None:
             return None
+        key = report.epoch, report.trial
+        if key not in self._decided:
+            standing = [o.sign * o.read(report.standing) for o in self._objectives]
+            self._reached[report.epoch][report.trial] = standing
+            self._decided[key] = self._compared(report)
+        return self._decided[key]
+
+    def _compared(self, report: EpochReport) -> str | None:
         reached = self._reached[report.epoch]
         if len(reached) < self._factor:
             return None  # too few to tell
@@ -54,26 +63,13 @@ class Halving:
             return None
         return f"behind after epoch {report.epoch} of {report.epochs}"
 
-    def _enter(self, report: EpochReport) -> bool:
-        """Writes the standing down; False when there is none, or the trial was there before."""
-        reached = self._reached[report.epoch]
-        if report.standing is None or report.trial in reached:
-            return False
-        reached[report.trial] = [o.sign * o.read(report.standing) for o in self._objectives]
-        return True
-
 
 def halving_of(space: SearchSpace, folder: RunFolder) -> Halving | None:
-    """Who stops at the rungs; it knows what the trials of an earlier process reported.
+    """Who stops at the rungs; it knows what an earlier process judged.
 
-    A trial that is still open says its last epoch again and is judged then: the earlier process
-    may have ended before it did.
+    A trial that is still open says its last epoch again: what was decided then holds.
     """
     if space.rungs is None:
         return None
-    reports = []
-    for place in map(folder.trial, folder.trial_names()):
-        known = place.read_epochs()
-        reports += known if place.result.exists() else known[:-1]
     compared = [OBJECTIVES[name] for name in space.rungs.by or space.objectives]
-    return Halving(space.rungs, compared, reports=reports)
+    return Halving(space.rungs, compared, reports=folder.read_judged())

@@ -109,7 +109,7 @@ def _time(space: SearchSpace, run: RunFolder, on_event: OnEvent) -> None:
 
 
 def begun_with(space: SearchSpace, run: RunFolder) -> SearchSpace:
-    """`space`, the settings of the front of `run` tried first.
+    """`space`, the settings of the front of `run` tried first, trained by this space's recipe.
 
     Raises:
         InputError: one of them is outside the space; names it.
@@ -120,8 +120,11 @@ def begun_with(space: SearchSpace, run: RunFolder) -> SearchSpace:
         raise InputError(f"{run.path}: its front is empty")
     settings = []
     for name in trials:
-        setting = first.setting_of(space, run.trial(name).read_spec())
+        spec = run.trial(name).read_spec()
+        setting = first.setting_of(space, spec)
         for entry, sentence in first.problems(space, setting):
+            raise InputError(f"{run.path}: trial {name}: {entry}: {sentence}")
+        for entry, sentence in first.departures(space, setting, spec):
             raise InputError(f"{run.path}: trial {name}: {entry}: {sentence}")
         if setting not in settings:
             settings.append(setting)

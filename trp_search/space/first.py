@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from trp_search.records import Pruning, TrialSpec
 from trp_search.space import entries
@@ -31,15 +32,14 @@ def settings(space: SearchSpace) -> list[Mapping[str, Value]]:
 
 def parameters(space: SearchSpace) -> list[dict[str, Value]]:
     """What a study is to draw for each setting; what one does not name is proposed."""
+    return [_drawn(space, setting) for setting in settings(space)]
+
+
+def _drawn(space: SearchSpace, setting: Mapping[str, Value]) -> dict[str, Value]:
     names = {parameter.name for parameter in space.parameters()}
-    drawn = []
-    for setting in settings(space):
-        scheme = setting.get("scheme", space.space.schemes[0])
-        keys = {name: (f"{name}_{scheme}", name) for name in setting}
-        drawn.append(
-            {key: setting[name] for name, both in keys.items() for key in both if key in names}
-        )
-    return drawn
+    scheme = setting.get("scheme", space.space.schemes[0])
+    keys = {name: (f"{name}_{scheme}", name) for name in setting}
+    return {key: setting[name] for name, both in keys.items() for key in both if key in names}
 
 
 def problems(space: SearchSpace, setting: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
@@ -113,6 +113,54 @@ def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
         for name, value in found.items()
         if name in varying and isinstance(value, bool | int | float | str)
     }
+
+
+def departures(
+    space: SearchSpace, setting: Mapping[str, Value], spec: TrialSpec
+) -> Iterator[tuple[str, str]]:
+    """What a trial of `setting` would do otherwise than `spec`, another space's; its recipe aside.
+
+    What is fixed here and what is no entry here is in no setting; this finds it.
+    """
+    drawn = {parameter.name: _any(parameter) for parameter in space.parameters()}
+    here = _method(space.trial_spec(drawn | _drawn(space, setting), name=spec.name, repeat=0))
+    there = _method(spec)
+    for name in dict.fromkeys([*there, *here]):
+        one, other = there.get(name), here.get(name)
+        if not _alike(one, other):
+            yield name, f"{_shown(one)} there, {_shown(other)} here"
+
+
+def _alike(one: object, other: object) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-6)  # a weight per step was divided before
+    return one == other
+
+
+def _any(parameter: Parameter) -> Value:
+    value = parameter.choices[0] if parameter.choices else parameter.low
+    assert value is not None
+    return value
+
+
+def _method(spec: TrialSpec) -> dict[str, Any]:
+    cut, pruning = spec.cuts[0], spec.pruning
+    found: dict[str, Any] = {"method": spec.method or "trp", "start": spec.start}
+    if pruning is not None:
+        acts = pruning.nuclear_every_step or pruning.period is not None
+        found |= vars(pruning) | {"nuclear_weight": pruning.nuclear_weight if acts else 0.0}
+        found["energy"] = None if pruning.speedup else pruning.energy
+    if spec.joint is not None:
+        found |= {f"joint_{name}": value for name, value in vars(spec.joint).items()}
+    amounts = ("energy", "value", "speedup", "evbmf", "error")
+    found |= {f"cut_{name}": getattr(cut, name) for name in amounts}
+    kinds = ("scheme", "spread", "multiple", "reconstruct", "layers")
+    found |= {f"cut_{name}": getattr(cut, name) for name in kinds}
+    return found | {"fine-tuned": spec.fine_tuning is not None}
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else "none" if value is None else f"{value}"
 
 
 def _nuclear(pruning: Pruning) -> dict[str, float | None]:

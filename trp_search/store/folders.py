@@ -135,6 +135,11 @@ class RunFolder:
         return self.path / "repeats.jsonl"
 
     @property
+    def judged(self) -> Path:
+        """What running trials were worth at rungs, in the order in which they came there."""
+        return self.path / "rungs.jsonl"
+
+    @property
     def importance(self) -> Path:
         """How much each setting explains of each objective."""
         return self.path / "importance.json"
@@ -185,6 +190,10 @@ class RunFolder:
 
     def read_tests(self) -> dict[str, TestScore]:
         return {score.point: score for score in read_records(self.tests, TestScore)}
+
+    def read_judged(self) -> list[EpochReport]:
+        """In the order in which they were judged."""
+        return read_records(self.judged, EpochReport)
 
     def read_latencies(self) -> dict[str, dict[str, Latency]]:
         """By the target's name, then by point; what was measured again counts last."""
