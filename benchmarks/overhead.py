@@ -148,7 +148,7 @@ def trials(number: int, sampler: str) -> pd.DataFrame:
         if isinstance(event, Finished):
             rows.append((time.perf_counter(), time.process_time(), asking, megabytes()))
 
-    Proposer.next = next_  # type: ignore[method-assign]
+    Proposer.next = next_  # type: ignore[method-assign, assignment]
     start_ray("do_nothing")
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "space.yaml"

@@ -32,7 +32,7 @@ from trp_search.training.loop import Job, train
 from trp_search.workloads import data, networks
 
 BATCH = 128
-STEPS = {"cpu": 20, "cuda": 350}  # of one epoch: CIFAR-10 has 350; a CPU would not end one
+STEPS = {"cpu": 5, "cuda": 350}  # of one epoch: CIFAR-10 has 350; a CPU would not end one
 TRAINING = Training(epochs=10**6, batch_size=BATCH, learning_rate=0.1)
 PRUNING = Pruning(scheme="spatial", energy=0.95, period=20, nuclear_weight=3e-4, layers="kxk")
 _PATIENCE = 300.0  # seconds for all to be ready; one that died would be waited for for ever
@@ -78,6 +78,7 @@ def steps(loop: str, settings: Training, device: str) -> Iterator[int]:
             example_input=torch.zeros(1, 3, 32, 32, device=device),
             training=settings,
             pruning=PRUNING if loop == LOOPS[2] else None,
+            joint=None,
             checkpoint=Path(place) / "checkpoint",
             seed=0,
             device=device,
