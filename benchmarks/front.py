@@ -77,22 +77,24 @@ PAPER: dict[str, Any] = {
 DEFAULT: dict[str, Any] = {
     "space": {
         "start": "baseline",
-        "speedup": {"low": 1.3, "high": 5.0},
+        "energy": PAPER["space"]["energy"],
         "nuclear_weight_per_step": {"low": 1.0e-6, "high": 3.0e-4, "log": True},
         "training": {"epochs": 8, "learning_rate": {"low": 0.005, "high": 0.1, "log": True}},
     },
     "trials": EPOCHS // 8,
 }
+BUDGETS = {"space": {"energy": None, "speedup": {"low": 1.3, "high": 5.0}}}
 SCRATCH = {"space": {"start": "scratch", "training": PAPER["space"]["training"]}}
+TRAINED_OUT = {"training": {"epochs": EPOCHS // 2 + 10}, "trials": EPOCHS // 16}
 ARMS: dict[str, tuple[Mapping[str, Any], ...]] = {
     "random": (PAPER, {"sampler": "random"}),
     "tpe": (PAPER,),
     "asha": (PAPER, {"rungs": {"first": 2, "keep_front": False, "by": ["accuracy"]}}),
     "default": (DEFAULT,),
-    "energies": (DEFAULT, {"space": {"speedup": None, "energy": PAPER["space"]["energy"]}}),
-    "scratch": (DEFAULT, SCRATCH, {"trials": BASE["trials"]}),
-    "halving": (DEFAULT, {"rungs": {"first": 2}}),
-    "told": (DEFAULT, {"curve": {"tell": True}}),
+    "trained-out": (DEFAULT, TRAINED_OUT),
+    "budgets": (DEFAULT, BUDGETS),
+    "scratch": (DEFAULT, BUDGETS, SCRATCH, {"trials": BASE["trials"]}),
+    "halving": (DEFAULT, BUDGETS, {"rungs": {"first": 2}}),
 }
 PLAIN = "plain"
 CONTROLS = {PLAIN: BASE["training"]["epochs"], "longer": EPOCHS + BASE["training"]["epochs"]}
@@ -167,11 +169,11 @@ def append(path: Path, found: list[dict[str, object]]) -> None:
 def _search(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
     """More trials until the epochs are spent: where trials stop early there are more of them.
 
-    The plain network is the seed's own: what it is to one arm it is to all.
+    The plain network is the seed's own, the same for all arms that train it for as long.
     """
     space = space_of(arm, seed, out)
-    place = folder.trial(BASELINE).path
-    if not place.exists():
+    place, extra = folder.trial(BASELINE).path, space.training.epochs - BASE["training"]["epochs"]
+    if not place.exists() and not extra:
         half = out / f".{arm}-{seed}"
         shutil.rmtree(half, ignore_errors=True)
         shutil.copytree(out / f"{PLAIN}-{seed}" / place.relative_to(folder.path), half)
@@ -179,7 +181,7 @@ def _search(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
         half.rename(place)
     trials = max(space.trials, len(folder.trial_names()) - 1)
     run_search(space, folder, trials=trials, on_event=_ignore)
-    while (more := (EPOCHS - epochs_of(folder)) // trial_epochs(space)) > 0:
+    while (more := (EPOCHS - extra - epochs_of(folder)) // trial_epochs(space)) > 0:
         trials += more
         run_search(space, folder, trials=trials, on_event=_ignore)
 
@@ -227,7 +229,8 @@ def rows(folder: RunFolder, reference: float) -> Iterator[dict[str, object]]:
     """What validation chooses after each share of the epochs, and its accuracy on test."""
     points = folder.read_points()
     names, plain = trials_of(folder), folder.trial(BASELINE).read_epochs()
-    epochs = np.cumsum([len(folder.trial(name).read_epochs()) for name in names])
+    extra = len(plain) - BASE["training"]["epochs"]
+    epochs = extra + np.cumsum([len(folder.trial(name).read_epochs()) for name in names])
     for share in SHARES if names else (1.0,):
         ended = int((epochs <= share * EPOCHS).sum())
         early = set(names[:ended])

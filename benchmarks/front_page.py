@@ -30,9 +30,9 @@ COLOURS = {
     "plain": "#6b6b6b",
     "longer": "#c9a227",
     "scratch": "#8d5a97",
-    "energies": "#e07a3f",
+    "budgets": "#e07a3f",
     "halving": "#4c956c",
-    "told": "#b07d9c",
+    "trained-out": "#b07d9c",
 }
 
 
@@ -153,7 +153,7 @@ def main() -> None:
     every = pd.read_csv(place / FRONT).set_index(["arm", "seed", "share"])
     table = every.xs(1.0, level="share")
     print(markdown(list(means(table))))
-    for against in ("tpe", "default", "plain", "longer"):
+    for against in ("tpe", "default", "budgets", "plain", "longer"):
         if against in table.index.get_level_values("arm"):
             print(f"\nAgainst {against}, points and hypervolume, paired by seed, 95 % interval\n")
             print(markdown(list(differences(table, against))))
