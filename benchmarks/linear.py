@@ -24,9 +24,9 @@ import torch
 from torch import nn
 
 from trp_search.evaluation import evaluate, threads
+from trp_search.export.sizes import csr_bytes
 from trp_search.lowrank.convex import magnitude_pruned
 from trp_search.lowrank.decompose import decompose
-from trp_search.lowrank.linear_cut import csr_bytes
 from trp_search.records import Cut, DataSpec, Layer, Training
 from trp_search.scoring.candidate import Cuts, Scored, cost_of, example
 from trp_search.store import write_whole

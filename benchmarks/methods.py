@@ -243,9 +243,9 @@ def _label(point: Point) -> str | None:
         name += ", greedy ranks"
     if cut is not None and cut.calibration_images and cut.reconstruct == "none":
         name += ", by activations"
-    if settings["method"] == "trp" and point.trial.startswith("aimed"):
+    if point.trial.startswith("aimed"):
         return name.replace("TRP", "TRP towards the budget")
-    return name.replace("TRP", "TRP + nuclear") if settings.get("nuclear_weight") else name
+    return name
 
 
 def _seconds(folder: RunFolder, points: list[Point]) -> float:

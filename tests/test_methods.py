@@ -11,12 +11,18 @@ import torch
 import yaml
 
 from trp_search import trial
+from trp_search.cli import main
+from trp_search.confirm import confirm
 from trp_search.errors import InputError
+from trp_search.export.evaluate import evaluate_bundle
+from trp_search.export.write import export_point
 from trp_search.records import Point, TrialResult
+from trp_search.refit import refit
 from trp_search.scoring.candidate import cost_of
+from trp_search.scoring.survey import check_methods
 from trp_search.space import SearchSpace, load_space
 from trp_search.space.methods import METHODS
-from trp_search.store import RunFolder
+from trp_search.store import RunFolder, write_whole
 
 WORKLOAD = {
     "network": "small_resnet",
@@ -77,8 +83,7 @@ def assert_loads_as_scored(folder: RunFolder, point: Point) -> None:
     with torch.no_grad():
         correct = int((network(images).argmax(1) == labels).sum())
     assert abs(correct - point.correct) <= 1  # sums of other batches round otherwise
-    sparse = sum(x.dense_macs - x.macs for x in point.layers if x.scheme == "sparse")
-    assert cost_of(network, splits).macs == point.macs + sparse
+    assert cost_of(network, splits, layers=point.layers).macs == point.macs
 
 
 @pytest.mark.parametrize("method", list(METHODS))
@@ -89,7 +94,7 @@ def test_a_method_is_a_line_of_the_space_and_gives_a_point_that_loads(
     amount = {} if "error" in given else {"speedup": 2.0}
     space = make_space(method=method, layers="all", **given, **amount)
     result = ran(space, plain_run, method)
-    own = result.points[0]
+    own = result.own
     assert (own.id, own.role, own.settings["method"]) == (method, "trial", method)
     assert any(layer.scheme is not None for layer in own.layers)
     assert own.speedup > 1.0 if amount == {} else 1.98 <= own.speedup <= 2.2
@@ -142,18 +147,86 @@ def test_fine_tuning_leaves_zeros_of_a_sparse_layer_zero(
     assert not torch.equal(*weights)
 
 
+def test_a_bundle_with_zeros_costs_what_its_point_does(
+    make_space: Callable[..., SearchSpace], plain_run: RunFolder, tmp_path: Path
+):
+    space = make_space(method="net-trim", **OWN["net-trim"])
+    point = ran(space, plain_run, "zeros").own
+    write_whole(plain_run.search, space.dump())
+    found = evaluate_bundle(export_point(plain_run, point.id, tmp_path / "bundle"))
+    assert (found.macs, found.parameters) == (point.macs, point.parameters)
+
+
 def test_any_size_is_cut_later_from_one_decomposable_training(
     make_space: Callable[..., SearchSpace], plain_run: RunFolder
 ):
     given = OWN["decomposable"]
     space = make_space(method="decomposable", speedup=2.0, layers="all", **given)
     result = ran(space, plain_run, "curve")
-    assert {p.id for p in result.points} == {"curve", "curve-channel-3x-pooled-weights-only"}
-    cut = dataclasses.replace(result.points[0].cut, speedup=1.5)
+    further = {"curve-uncut", "curve-channel-3x-pooled-weights-only"}
+    assert {p.id for p in result.points} == {"curve"} | further
+    uncut = next(point for point in result.points if point.cut is None)
+    assert (uncut.role, uncut.speedup, uncut.layers) == ("derived", 1.0, ())
+    assert_loads_as_scored(plain_run, uncut)
+    cut = dataclasses.replace(result.own.cut, speedup=1.5)
     again = trial.cut_again(plain_run, "curve", cut)
     assert 1.49 <= again.speedup < 1.6
     plain_run.add_points([again])
     assert_loads_as_scored(plain_run, again)
+
+
+def test_the_command_cuts_a_decomposable_trial_as_it_was_trained(
+    make_space: Callable[..., SearchSpace], plain_run: RunFolder, capsys: pytest.CaptureFixture[str]
+):
+    given = OWN["decomposable"]
+    space = make_space(method="decomposable", scheme="spatial", energy=0.9, layers="all", **given)
+    ran(space, plain_run, "sizes")
+    write_whole(plain_run.search, space.dump())
+    assert main(["cut", str(plain_run.path), "--trial", "sizes", "--speedup", "2.5"]) == 0
+    assert "Point sizes-spatial-2.5x-pooled-weights-only: 2.5" in capsys.readouterr().out
+    point = plain_run.point("sizes-spatial-2.5x-pooled-weights-only")
+    assert (point.cut.spread, point.cut.calibration_images) == ("pooled", 0)
+    assert_loads_as_scored(plain_run, point)
+
+
+def test_fine_tuning_that_diverges_leaves_the_cut_before_it(
+    make_space: Callable[..., SearchSpace], plain_run: RunFolder
+):
+    space = make_space(
+        method="plain", speedup=2.5, layers="all", tuning_epochs=1, tuning_learning_rate=1e30
+    )
+    *_, result = trial.run(space.trial_spec({}, name="burst", repeat=0), plain_run)
+    assert result.ending == "diverged"
+    assert result.own is None
+    assert [point.id for point in result.points] == ["burst-untuned"]
+    plain_run.add_points(result.points)
+    assert_loads_as_scored(plain_run, result.points[0])
+
+
+def test_a_refit_is_fine_tuned_where_the_point_was(
+    make_space: Callable[..., SearchSpace], plain_run: RunFolder
+):
+    space = make_space(method="plain", speedup=2.5, layers="all", tuning_epochs=1)
+    ran(space, plain_run, "again")
+    write_whole(plain_run.search, space.dump())
+    *_, tuned = refit(plain_run, "again")
+    assert tuned.own.settings["tuning_epochs"] == 1
+    *_, untuned = refit(plain_run, "again-untuned")
+    assert [point.id for point in untuned.points] == ["refit-again-untuned"]
+    assert not untuned.own.settings.get("tuning_epochs")
+
+
+def test_a_repeat_tells_a_cut_from_its_fine_tuning(
+    make_space: Callable[..., SearchSpace], plain_run: RunFolder
+):
+    space = make_space(method="plain", speedup=2.5, layers="all", tuning_epochs=1)
+    points = ran(space, plain_run, "seeds").points
+    spec = dataclasses.replace(plain_run.trial("seeds").read_spec(), name="confirm-seeds-1")
+    *_, result = confirm(plain_run, spec, list(points))
+    repeats = plain_run.read_repeats()
+    for point, again in zip(points, result.points, strict=True):
+        assert repeats[point.id][0].correct == again.correct
+    assert len({again.correct for again in result.points}) == 2
 
 
 def test_a_network_without_linear_layers_leaves_ddlr_nothing_to_do(
@@ -168,6 +241,9 @@ def test_a_network_without_linear_layers_leaves_ddlr_nothing_to_do(
     splits = trial.beginnings.splits_of(spec)
     with pytest.raises(InputError, match="no linear layer: nothing to do"):
         trial.Cuts(convolutional, splits).score(cut)
+    mixed = make_space(trials=2, method=["plain", "net-trim"], error=0.1)
+    with pytest.raises(InputError, match="net-trim: the network has no linear layer: nothing"):
+        check_methods(mixed, convolutional, torch.zeros(1, 1, 8, 8))
 
 
 def test_what_a_method_does_not_read_is_neither_drawn_nor_shown(
@@ -206,7 +282,27 @@ def test_what_a_method_does_not_read_is_neither_drawn_nor_shown(
         ),
         (
             {"method": "decomposable", "joint_lowest": 0.5, "joint_highest": 0.4},
-            "space.joint_lowest: can be above joint_highest",
+            "space.joint_lowest: can be 0.5, above joint_highest, which can be 0.4",
+        ),
+        (
+            {"method": "decomposable", "joint_lowest": 0.5},
+            "space.joint_lowest: can be 0.5, above joint_highest, which can be 0.25",
+        ),
+        (
+            {"method": "decomposable", "joint_highest": 0.005},
+            "space.joint_lowest: can be 0.01, above joint_highest, which can be 0.005",
+        ),
+        (
+            {"method": ["trp", "nuclear"]},
+            "space.nuclear_weight: is missing or 0, and method nuclear needs it",
+        ),
+        (
+            {"method": "nuclear", "nuclear_weight": 1e-3, "period": "never"},
+            "space.period: is never, when the term of method nuclear would not act",
+        ),
+        (
+            {"cut_evbmf": True, "cut_energy": 0.5},
+            "space: takes one of cut_energy and cut_evbmf",
         ),
         ({"method": "trd"}, "space.method: 'trd' is not one of trp, nuclear, plain"),
     ],

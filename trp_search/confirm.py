@@ -57,19 +57,24 @@ def confirm(
     """
     place = folder.trial(spec.name)
     known = place.read_result()
-    cuts = {point.cut for point in known.points} if known and known.ended_well else set()
-    if known and any(p.cut not in cuts and not _refused(folder, spec, p) for p in points):
+    have = {_part(point) for point in known.points} if known and known.ended_well else set()
+    if known and any(_part(p) not in have and not _refused(folder, spec, p) for p in points):
         place.result.unlink()  # it failed, or the front has other cuts by now
     for item in trial.run(spec, folder):
         if isinstance(item, TrialResult):
-            found = {point.cut: point for point in item.points}
-            have = {p for p, repeats in folder.read_repeats().items() if _has(repeats, spec.name)}
+            found = {_part(point): point for point in item.points}
+            told = {p for p, repeats in folder.read_repeats().items() if _has(repeats, spec.name)}
             for point in points:
-                if point.cut in found and point.id not in have:
-                    append_record(folder.repeats, _measured(point, found[point.cut]))
+                if _part(point) in found and point.id not in told:
+                    append_record(folder.repeats, _measured(point, found[_part(point)]))
             for weights in place.path.glob("*.safetensors"):
                 weights.unlink()
         yield item
+
+
+def _part(point: Point) -> str:
+    """What of its training a point is: a cut's name, whether fine-tuned, or nothing for its own."""
+    return point.id.removeprefix(point.trial)
 
 
 def _has(repeats: list[Repeat], name: str) -> bool:

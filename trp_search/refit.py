@@ -30,8 +30,10 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
         spec,
         name=f"refit-{point_id}",
         cuts=(point.cut,),
+        fine_tuning=spec.fine_tuning if point.settings.get("tuning_epochs") else None,
         race=(),
         rungs=(),
+        score_uncut=False,
         fit_on_validation=True,
     )
     if spec.start == "baseline" and recipe.training is not None:

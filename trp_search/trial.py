@@ -95,8 +95,14 @@ def _train_and_score(
         )
     save_weights(place.weights, network)
     origin = Origin(spec=spec, dense=dense, seconds=_seconds(place))
-    points, refused = yield from _score(network, splits, origin, place)
-    return TrialResult(trial=spec.name, points=points, refused=refused, seconds=_seconds(place))
+    points: list[Point] = []
+    result = TrialResult(trial=spec.name, points=())
+    try:
+        refused = yield from _score(network, splits, origin, place, points)
+        result = dataclasses.replace(result, refused=refused)
+    except DivergedError as error:
+        result = dataclasses.replace(result, diverged=str(error))
+    return dataclasses.replace(result, points=tuple(points), seconds=_seconds(place))
 
 
 def _noted(report: EpochReport, spec: TrialSpec, place: TrialFolder) -> EpochReport:
@@ -121,11 +127,16 @@ def _standing(network: nn.Module, splits: data.Splits, spec: TrialSpec, dense: C
 
 
 def _score(
-    network: nn.Module, splits: data.Splits, origin: Origin, place: TrialFolder
-) -> Generator[EpochReport, None, tuple[tuple[Point, ...], dict[str, str]]]:
-    """Every point that the trial asks for, their weights kept, and what a race refused."""
+    network: nn.Module,
+    splits: data.Splits,
+    origin: Origin,
+    place: TrialFolder,
+    points: list[Point],
+) -> Generator[EpochReport, None, dict[str, str]]:
+    """Adds every point that the trial asks for, their weights kept; returns what a race refused."""
     spec, cuts = origin.spec, Cuts(network, splits)
-    points = [origin.point(score_uncut(network, splits), None)] if spec.score_uncut else []
+    if spec.score_uncut:
+        points.append(origin.point(score_uncut(network, splits), None))
     for cut in spec.cuts:
         scored = cuts.score(cut)
         if spec.fine_tuning is not None:
@@ -136,7 +147,7 @@ def _score(
     race = cuts.race(spec.race, images=spec.race_images)
     points += [_kept(place, origin, cut, scored) for cut, scored in race.survivors]
     points += [origin.point(scored, cut, raced=True) for cut, scored in race.behind]
-    return tuple(points), dict(race.refused)
+    return dict(race.refused)
 
 
 def _tuned(

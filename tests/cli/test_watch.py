@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import pytest
@@ -101,6 +102,9 @@ def test_endings_tell_score_failure_or_divergence(make_point):
         ending(TrialResult(trial="3", points=(point,)))
         == "trial 3: 95.0 % at 2.00\N{MULTIPLICATION SIGN}"
     )
+    untuned = dataclasses.replace(point, id="3-untuned", accuracy=0.1)
+    tuned = dataclasses.replace(point, id="3", accuracy=0.75)
+    assert "75.0 %" in ending(TrialResult(trial="3", points=(untuned, tuned)))
     assert ending(TrialResult(trial="baseline", points=(plain,))).startswith(
         "plain network: 97.0 %"
     )

@@ -244,3 +244,22 @@ def test_what_is_kept_is_the_share_of_the_weights_own_energy():
             squares = torch.linalg.svdvals(weight).square()
             expected = float(squares[: layer.rank].sum() / squares.sum())
             assert layer.kept == {"channel": pytest.approx(expected)}
+
+
+@pytest.mark.parametrize("energy", [0.4, 0.6, 0.8])
+def test_pooled_energy_keeps_the_largest_values_of_all_layers(energy: float):
+    network = small()
+    found = decompose(network, IMAGES[:1], scheme="channel", energy=energy, spread="pooled")
+    factored = [network.get_submodule(layer.name) for layer in found.layers if layer.full_rank]
+    names = [layer.name for layer in found.layers if layer.full_rank]
+    spectra = {
+        name: torch.linalg.svdvals(module.weight.detach().double().flatten(1))
+        for name, module in zip(names, factored, strict=True)
+    }
+    values = torch.cat(list(spectra.values())).sort(descending=True).values
+    share = values.square().cumsum(0) / values.square().sum()
+    smallest = values[int((share < energy).sum())]
+    for layer in found.layers:
+        if layer.rank is not None:
+            assert layer.rank == max(1, int((spectra[layer.name] >= smallest * (1 - 1e-6)).sum()))
+    assert any(layer.rank is not None for layer in found.layers)

@@ -2,7 +2,6 @@ import copy
 
 import numpy
 import pytest
-import scipy.sparse
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
@@ -11,7 +10,7 @@ from torch.nn import functional
 from trp_search.errors import InputError
 from trp_search.lowrank.convex import TOLERANCE, magnitude_pruned
 from trp_search.lowrank.decompose import decompose
-from trp_search.lowrank.linear_cut import csr_bytes, cut
+from trp_search.lowrank.linear_cut import cut
 from trp_search.lowrank.rebuild import rebuild
 from trp_search.records import Cut
 
@@ -268,10 +267,3 @@ def test_what_is_not_finite_is_refused_by_the_layer_s_name(where, images):
         (given[3] if where == "images" else network[0].weight)[0] = numpy.nan
     with pytest.raises(InputError, match="layer '0' meets a value that is not finite"):
         cut(network, images[:2], wanted("ddlr-style"), [given])
-
-
-def test_compressed_rows_take_what_scipy_holds():
-    matrix = numpy.random.default_rng(0).random((7, 11)).astype(numpy.float32)
-    stored = scipy.sparse.csr_matrix(matrix * (matrix > 0.6))
-    held = stored.data.nbytes + stored.indices.nbytes + stored.indptr.nbytes
-    assert csr_bytes(stored.nnz, rows=7) == held

@@ -23,6 +23,17 @@ SETTINGS = [None, *get_args(Method)]
         ({}, None, "uncut"),
         ({}, "channel", "channel"),
         ({"method": "trp"}, "per-layer", "TRP, per-layer"),
+        (
+            {"method": "trp", "nuclear_weight": 1e-3, "period": 5},
+            "spatial",
+            "TRP + nuclear, spatial",
+        ),
+        ({"method": "trp", "nuclear_weight": 1e-3, "period": "never"}, "spatial", "TRP, spatial"),
+        (
+            {"method": "plain", "reconstruct": "linear"},
+            "channel",
+            "plain, channel, fitted (linear)",
+        ),
         ({"method": "plain", "reconstruct": "relu"}, "channel", "plain, channel, fitted"),
         ({"method": "plain", "tuning_epochs": 2}, "spatial", "plain, spatial, fine-tuned"),
         ({"method": "plain", "tuning_epochs": 0}, "spatial", "plain, spatial"),
@@ -52,6 +63,7 @@ def test_every_name_has_a_colour_and_a_symbol_that_plotly_knows(
     known = ValidatorCache.get_validator("scatter.marker", "symbol").values
     for method, scheme in itertools.product(SETTINGS, [None, *get_args(CutScheme)]):
         settings = {"method": method, "tuning_epochs": tuned, "reconstruct": "linear"}
+        settings |= {"nuclear_weight": 1e-3}
         point = dataclasses.replace(
             make_point("1", correct=180, speedup=2.0), settings=settings, scheme=scheme
         )

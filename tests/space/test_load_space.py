@@ -98,7 +98,7 @@ ENTRIES = {
         "space: takes nuclear_weight or nuclear_weight_per_step, not both"
     ),
     "{energy: [0.8, 0.9], cut_energy: 0.9, cut_value: 0.01}": (
-        "space: takes one of cut_energy, cut_value and cut_speedup"
+        "space: takes one of cut_energy and cut_value"
     ),
     "{period: nver}": "space.period: 'nver' is not a whole number above 0 or never",
     "{period: [5, never, 1.5]}": "space.period[2]: 1.5 is not a whole number above 0 or never",

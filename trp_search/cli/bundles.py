@@ -157,9 +157,9 @@ def refit(
 
     with stoppable():
         result = follow(training(folder, point))
-    if not result.points:
+    if result.own is None:
         raise TrpSearchError(f"the refit did not end well: {result.why_not}")
-    export_bundle(folder, result.points[0].id, target)
+    export_bundle(folder, result.own.id, target)
 
 
 def follow(reports: Iterator[EpochReport | TrialResult]) -> TrialResult:

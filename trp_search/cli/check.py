@@ -44,13 +44,14 @@ Tflops = Annotated[
 def check(space: Space, images: Images = None, tflops: Tflops = None) -> None:
     """Show what a search space could reach and would cost."""
     from trp_search.cli import cost
-    from trp_search.scoring.survey import survey
+    from trp_search.scoring.survey import check_methods, survey
 
     rate = _A100 if tflops is None else tflops
     if not 0 < rate < math.inf:
         raise InputError(f"--tflops: {rate:g} is not a number above 0")
     loaded = load_space(space)
     network, example, shape = cost.plain_network(loaded)
+    check_methods(loaded, network, example)
     found = survey(network, example, layers=cost.widest_layers(loaded))
     _overview(loaded, found, tuple(example.shape[1:]), shape.classes)
     _layers(loaded, found)

@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from trp_search.errors import InputError
 from trp_search.evaluation import threads
-from trp_search.records import Layers, TrialSpec
+from trp_search.records import Layers
 from trp_search.scoring.candidate import example
 from trp_search.scoring.flops import count
-from trp_search.space import SearchSpace, Value
+from trp_search.space import SearchSpace, any_trial
 from trp_search.workloads import data, networks
 
 JOINT_PASSES = 2  # of a joint loss: the full network and a low-rank one
@@ -112,28 +112,17 @@ def most_epochs(space: SearchSpace) -> int:
     """Passes over the images of the longest trial that can be drawn."""
     longest = 0
     for method, scheme in itertools.product(space.space.methods, space.space.schemes):
-        spec = any_trial(space, most=True, method=method, scheme=scheme)
+        spec = any_trial(space, {"method": method, "scheme": scheme}, longest=True)
         passes = JOINT_PASSES if spec.joint is not None else 1
         extra = (passes - 1) * (spec.training.epochs if spec.training is not None else 0)
         longest = max(longest, spec.epochs + extra)
     return longest
 
 
-def any_trial(space: SearchSpace, *, most: bool = False, **chosen: Value) -> TrialSpec:
-    """One of the trials that can be drawn: with `chosen`, and with `most` its longest."""
-    drawn: dict[str, Value] = {}
-    for parameter in space.parameters():
-        options = parameter.choices or (parameter.low, parameter.high)
-        known = [option for option in options if option is not None]
-        long = most and "epochs" in parameter.name
-        drawn[parameter.name] = max(known, key=float) if long else known[0]
-    return space.trial_spec(drawn | chosen, name="0", repeat=0)
-
-
 def widest_layers(space: SearchSpace) -> Layers:
     """`all` if any trial can touch all layers."""
     drawn = [p.choices or () for p in space.parameters() if p.name.partition("_")[0] == "layers"]
-    own = any_trial(space).cuts[0].layers
+    own = any_trial(space, {}).cuts[0].layers
     return "all" if any("all" in choices for choices in drawn) else own
 
 

@@ -34,9 +34,21 @@ Error = Annotated[
         help="or, by ddlr-style and net-trim: the share of a linear layer's outputs that may go",
     ),
 ]
-Scheme = Annotated[str, typer.Option(help=f"one of {', '.join(get_args(records.CutScheme))}")]
+Scheme = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"one of {', '.join(get_args(records.CutScheme))} [default: per-layer; "
+        "of a decomposable trial its own]",
+    ),
+]
 Spread = Annotated[
-    str, typer.Option(help=f"of the budget over layers: {', '.join(get_args(records.Spread))}")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"of what is kept over layers: {', '.join(get_args(records.Spread))} "
+        "[default: knapsack; of a decomposable trial pooled, by weights alone]",
+    ),
 ]
 Layers = Annotated[
     str | None,
@@ -59,8 +71,8 @@ def cut(  # noqa: PLR0913  options of a command
         typer.Option(parser=number, metavar="E", help="or: the share of energy each layer keeps"),
     ] = None,
     error: Error = None,
-    scheme: Scheme = "per-layer",
-    spread: Spread = "knapsack",
+    scheme: Scheme = None,
+    spread: Spread = None,
     multiple: Multiple = 1,
     layers: Layers = None,
 ) -> None:
@@ -94,8 +106,8 @@ def compress(  # noqa: PLR0913  options of a command
         ),
     ] = None,
     error: Error = None,
-    scheme: Scheme = "per-layer",
-    spread: Spread = "knapsack",
+    scheme: Scheme = None,
+    spread: Spread = None,
     multiple: Multiple = 1,
     layers: Layers = "all",
     run: Annotated[
@@ -156,7 +168,11 @@ def _cut(
     shared = ("layers", "reestimate_batch_norm", "batch_norm_images")
     same = {name: getattr(like, name) for name in shared}
     chosen = {name: value for name, value in options.items() if value is not None}
-    images = space.curve.calibration_images
+    own = {"scheme": "per-layer", "spread": "knapsack"}
+    if spec.joint is not None and not chosen.keys() & own.keys():
+        own = {"scheme": like.scheme, "spread": like.spread}
+    chosen = own | chosen
+    images = 0 if chosen["spread"] == "pooled" else space.curve.calibration_images
     try:
         return Cut(**given, **(same | chosen), calibration_images=images)
     except ValueError as error:

@@ -79,7 +79,7 @@ def ending(result: TrialResult) -> str:
     name = "plain network" if result.trial == BASELINE else f"trial {result.trial}"
     if result.why_not:
         return f"{name} {result.ending}: {result.why_not}"
-    point = result.points[0]
+    point = result.own or result.points[0]
     return f"{name}: {percent(point.accuracy)} at {times(point.speedup)}"
 
 

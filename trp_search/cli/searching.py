@@ -15,7 +15,7 @@ from trp_search.cli.arguments import Address, Concurrency, Run, Seed, Space, Tri
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.tables import point_table
 from trp_search.cli.words import command, here
-from trp_search.errors import TrpSearchError
+from trp_search.errors import NothingFoundError, TrpSearchError
 from trp_search.records import Point
 from trp_search.report import history
 from trp_search.report.words import count
@@ -108,6 +108,10 @@ def _conclude(run: RunFolder, space: SearchSpace) -> None:
     pairs([("run", here(run.path)), ("report", here(run.report))])
     if front:
         following(next_commands(run, front))
+    if not any(point.searched for point in points):
+        reasons = [found.why_not for found in results.values() if found and found.why_not]
+        why = f", as the last of {len(reasons)}: {reasons[-1]}" if reasons else ""
+        raise NothingFoundError(f"{here(run.path)}: no trial gave a network{why}")
 
 
 def next_commands(run: RunFolder, front: list[Point]) -> list[str]:

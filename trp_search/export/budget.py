@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from trp_search.errors import InputError
+from trp_search.export.sizes import file_bytes
 from trp_search.records import Latency, Point
 from trp_search.store import RunFolder
 
@@ -25,7 +26,7 @@ class Budget:
         milliseconds: of one batch on the target, at most: the dense network's median over the
             speedup's lower end.
         parameters: at most.
-        bytes: of the weights' file, at most.
+        bytes: of the weights' file, at most; see `file_bytes`.
         by: multiply-adds, time on the target, or parameters; time where a target is named.
         target: where time was measured; the only one by default.
     """
@@ -167,5 +168,5 @@ def limit(folder: RunFolder, budget: Budget, axis: Axis, plain: Point | None) ->
 
 def _file_sizes(folder: RunFolder) -> dict[str, int]:
     """By point, where its weights were kept."""
-    paths = {point.id: folder.weights(point) for point in folder.read_points()}
-    return {name: path.stat().st_size for name, path in paths.items() if path.exists()}
+    paths = [(point, folder.weights(point)) for point in folder.read_points()]
+    return {point.id: file_bytes(path, point) for point, path in paths if path.exists()}

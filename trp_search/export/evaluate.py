@@ -13,7 +13,7 @@ from trp_search.evaluation import Evaluation, evaluate, threads
 from trp_search.export.bundle import Architecture, read_architecture, read_card
 from trp_search.export.load import load
 from trp_search.records import DataSpec
-from trp_search.scoring.flops import count
+from trp_search.scoring.candidate import cost
 from trp_search.workloads import data as images
 from trp_search.workloads import networks
 
@@ -65,11 +65,12 @@ def evaluate_bundle(
     if data is None:
         _check_size(bundle, architecture, splits.shape)
     with threads(card.threads):
+        found = cost(module, _example(architecture).to(device), layers=architecture.layers)
         return BundleScore(
             validation=evaluate(module, splits.validation.batches(_BATCH)),
             test=evaluate(module, splits.test.batches(_BATCH)) if test else None,
-            macs=count(module, _example(architecture).to(device)).macs,
-            parameters=sum(parameter.numel() for parameter in module.parameters()),
+            macs=found.macs,
+            parameters=found.parameters,
             device=device,
         )
 

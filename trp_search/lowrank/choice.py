@@ -39,7 +39,8 @@ def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list
         InputError: the budget is out of reach; says the best that is not.
     """
     menus = [_menu(layer, cut) for layer in analysis.layers]
-    rule = rule_of(cut)
+    pooled = cut.spread == "pooled" and cut.energy is not None
+    rule = Value(_pooled(menus, cut.energy)) if pooled and cut.energy else rule_of(cut)
     if rule is not None:
         return [_by_rule(menu, rule, cut.multiple) for menu in menus]
     options = _table(menus)
@@ -124,6 +125,16 @@ def rule_of(cut: records.Cut) -> RankRule | None:
     if cut.ratio is not None:
         return Uniform(cut.ratio)
     return Evbmf() if cut.evbmf else None
+
+
+def _pooled(menus: Sequence[_Menu], energy: float) -> float:
+    """The smallest singular value that is kept where all layers keep `energy` together."""
+    found = [item.candidate.spectra.values().flatten() for menu in menus for item in menu.items]
+    if not found:
+        return 0.0
+    values = torch.cat(found).sort(descending=True).values
+    kept = values.double().square().cumsum(0)
+    return float(values[int((kept < energy * kept[-1]).sum())])
 
 
 def _by_rule(menu: _Menu, rule: RankRule, multiple: int) -> Choice:

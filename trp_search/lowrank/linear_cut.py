@@ -70,11 +70,9 @@ def cut(
         InputError: there is no linear layer, there are no images, or a value is not finite.
     """
     assert wanted.error is not None
-    layers = measure(network, example_input, SCHEMES["channel"], layers=wanted.layers)
-    linear = {layer.name: layer for layer in layers if isinstance(layer.module, nn.Linear)}
-    if not linear:
-        raise InputError(f"scheme: {wanted.scheme}: the network has no linear layer: nothing to do")
-    fit = {name: layer.module for name, layer in linear.items() if layer.reason is None}
+    layers = check(network, example_input, wanted)
+    linear = [layer for layer in layers if isinstance(layer.module, nn.Linear)]
+    fit = {layer.name: layer.module for layer in linear if layer.reason is None}
     calibration = _Calibration(
         inputs=_inputs(network, batches, fit),
         rectified=_rectified(network),
@@ -93,11 +91,14 @@ def cut(
     return build(analysis, choices)
 
 
-def csr_bytes(
-    nonzeros: int, rows: int, *, bytes_per_value: int = 4, bytes_per_index: int = 4
-) -> int:
-    """What a matrix takes in compressed sparse rows: values, their columns, starts of rows."""
-    return nonzeros * (bytes_per_value + bytes_per_index) + (rows + 1) * bytes_per_index
+def check(
+    network: nn.Module, example_input: Tensor | Sequence[Any], wanted: records.Cut
+) -> list[MeasuredLayer]:
+    """All layers; raises InputError where none is linear, so that there is nothing to do."""
+    layers = measure(network, example_input, SCHEMES["channel"], layers=wanted.layers)
+    if not any(isinstance(layer.module, nn.Linear) for layer in layers):
+        raise InputError(f"scheme: {wanted.scheme}: the network has no linear layer: nothing to do")
+    return layers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,7 +139,7 @@ class Repeat:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class TrialResult:
-    """How a trial ended: points, or why there are none (`diverged`, `failed` or `stopped`).
+    """How a trial ended: points, or what kept it from its own (`diverged`, `failed` or `stopped`).
 
     `refused` says, by name, why a cut that ran for a point is none.
     """
@@ -151,6 +151,11 @@ class TrialResult:
     stopped: str | None = None
     refused: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def own(self) -> Point | None:
+        """The point of the trial's name: cut as it was told, and fine-tuned if that was asked."""
+        return next((point for point in self.points if point.id == self.trial), None)
 
     @property
     def ended_well(self) -> bool:

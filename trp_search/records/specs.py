@@ -207,7 +207,8 @@ class Cut:
         parts += ["evbmf"] if self.evbmf else []
         parts += [f"{self.speedup:g}x"] if self.speedup is not None else []
         parts += [f"{self.parameters}p"] if self.parameters is not None else []
-        parts += [self.spread] if self.is_budget and self.spread != "knapsack" else []
+        spread = self.spread != "knapsack" and (self.is_budget or self.spread == "pooled")
+        parts += [self.spread] if spread else []
         parts += [f"by-{self.multiple}"] if self.multiple > 1 else []
         if self.error is None and self.is_budget != (self.calibration_images > 0):
             parts.append("weights-only" if self.is_budget else "aware")

@@ -125,7 +125,7 @@ class Cuts:
             network=decomposed.network,
             layers=decomposed.layers,
             batch_norm=_settle_batch_norm(decomposed, wanted, self._splits.train),
-            cost=_cost(decomposed, self._splits),
+            cost=cost_of(decomposed.network, self._splits, layers=decomposed.layers),
         )
 
 
@@ -157,21 +157,24 @@ def score_uncut(network: nn.Module, splits: Splits) -> Scored:
     return _scored(made, splits.validation)
 
 
-def cost_of(network: nn.Module, splits: Splits) -> Cost:
-    """Multiply-adds and parameters; raises RefusedError when an operator's cost is unknown."""
-    found = count(network, _example(splits, network))
+def cost_of(network: nn.Module, splits: Splits, *, layers: Sequence[Layer] = ()) -> Cost:
+    """Multiply-adds and parameters, less the zeros of the sparse ones of `layers`.
+
+    Raises RefusedError when an operator's cost is unknown.
+    """
+    return cost(network, _example(splits, network), layers=layers)
+
+
+def cost(network: nn.Module, image: Tensor, *, layers: Sequence[Layer] = ()) -> Cost:
+    """As `cost_of`, for one image."""
+    found = count(network, image)
     if found.unknown:
         raise RefusedError(f"multiply-adds of {', '.join(found.unknown)} are unknown")
-    return Cost(macs=found.macs, parameters=sum(p.numel() for p in network.parameters()))
-
-
-def _cost(decomposed: Decomposed, splits: Splits) -> Cost:
-    """What fvcore counts, less the zeros of sparse layers, whose kernels it takes for dense."""
-    found = cost_of(decomposed.network, splits)
-    sparse = [layer for layer in decomposed.layers if layer.scheme == "sparse"]
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    sparse = [layer for layer in layers if layer.scheme == "sparse"]  # fvcore takes them for dense
     return Cost(
         macs=found.macs - sum(layer.dense_macs - layer.macs for layer in sparse),
-        parameters=found.parameters - sum(x.dense_parameters - x.parameters for x in sparse),
+        parameters=parameters - sum(x.dense_parameters - x.parameters for x in sparse),
     )
 
 

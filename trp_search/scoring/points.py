@@ -55,15 +55,11 @@ class Origin:
     def _identity(self, cut: Cut | None) -> tuple[str, Role]:
         """A point's id and role: a trial's first cut goes by its name, a further one by both."""
         spec = self.spec
-        own = cut is None or cut in spec.cuts[:1]
+        own, further = cut in spec.cuts[:1], "uncut" if cut is None else cut.name
         if spec.fit_on_validation:
-            return spec.name if own or cut is None else f"{spec.name}-{cut.name}", "refit"
+            return spec.name if own else f"{spec.name}-{further}", "refit"
         if not spec.is_plain:
-            return (
-                (spec.name, "trial")
-                if own or cut is None
-                else (f"{spec.name}-{cut.name}", "derived")
-            )
+            return (spec.name, "trial") if own else (f"{spec.name}-{further}", "derived")
         return (spec.name, "baseline") if cut is None else (f"plain-{cut.name}", "control")
 
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from trp_search import records
+from trp_search.lowrank import linear_cut
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.scoring.flops import count
+from trp_search.space import SearchSpace, any_trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +88,19 @@ def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers 
 def check_reach(network: nn.Module, example_input: Tensor, cut: records.Cut) -> None:
     """Raises InputError when `cut` asks for more than any weights of `network` could give."""
     if cut.error is not None:
-        return  # depends on images
+        linear_cut.check(network, example_input, cut)
+        return  # the rest depends on images
     macs = count(network, example_input).macs
     unseen = dataclasses.replace(cut, calibration_images=0, reconstruct="none")
     Cutter(network, example_input, macs=macs, samples=None).cut(unseen)
+
+
+def check_methods(space: SearchSpace, network: nn.Module, example_input: Tensor) -> None:
+    """Raises InputError where a method of the space has nothing to do on `network`."""
+    for method in space.space.methods:
+        cut = any_trial(space, {"method": method}).cuts[0]
+        if cut.error is not None:
+            check_reach(network, example_input, cut)
 
 
 def _at_best(layer: MeasuredLayer) -> records.Layer:

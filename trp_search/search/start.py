@@ -11,6 +11,8 @@ import yaml
 from trp_search import latency, pareto, report
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.runtimes.serving import check_runtime
+from trp_search.scoring.candidate import example
+from trp_search.scoring.survey import check_methods
 from trp_search.search.driver import OnEvent, run_search
 from trp_search.search.events import Event, Stage
 from trp_search.search.names import BASELINE
@@ -137,8 +139,8 @@ def check_ready(space: SearchSpace) -> None:
     Nothing is downloaded that only a trial needs: torchvision's weights are fetched later.
 
     Raises:
-        InputError: the network, its weights or the images are not to be had, or a batch is larger
-            than the training set.
+        InputError: the network, its weights or the images are not to be had, a method has nothing
+            to do on it, or a batch is larger than the training set.
     """
     workload = space.workload
     shape = data.describe(workload.data)
@@ -146,6 +148,7 @@ def check_ready(space: SearchSpace) -> None:
     own = is_callable_name(workload.network.name) or isinstance(network, ResidualNetwork)
     if workload.weights is not None and (own or workload.weights != "torchvision"):
         networks.load_weights(network, workload.weights, spec=workload.network)
+    check_methods(space, network, example(shape, "cpu"))
     images, _, _ = data.sizes(workload.data, outside_weights=workload.weights is not None)
     _check_batches(space, images)
     for target in space.targets:

@@ -1,6 +1,7 @@
 """Search spaces: a YAML file -> a checked SearchSpace -> trial specifications. No torch."""
 
 from trp_search.space.entries import Parameter, Value
+from trp_search.space.example import any_trial
 from trp_search.space.load import changed, load_space
 from trp_search.space.model import SearchSpace
 from trp_search.space.sections import Patience, Resources, Rungs, Sampler
@@ -13,6 +14,7 @@ __all__ = [
     "Sampler",
     "SearchSpace",
     "Value",
+    "any_trial",
     "changed",
     "load_space",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 from trp_search.records import Pruning, TrialSpec
 from trp_search.space import entries
 from trp_search.space.entries import ByScheme, Parameter, Value
+from trp_search.space.example import any_trial
 from trp_search.space.model import SearchSpace
 
 # Energy and weight of the authors' code; the period is the paper's, arXiv 2004.14566.
@@ -122,9 +123,7 @@ def departures(
 
     What is fixed here and what is no entry here is in no setting; this finds it.
     """
-    drawn = {parameter.name: _any(parameter) for parameter in space.parameters()}
-    here = _method(space.trial_spec(drawn | _drawn(space, setting), name=spec.name, repeat=0))
-    there = _method(spec)
+    there, here = _method(spec), _method(any_trial(space, _drawn(space, setting)))
     for name in dict.fromkeys([*there, *here]):
         one, other = there.get(name), here.get(name)
         if not _alike(one, other):
@@ -135,12 +134,6 @@ def _alike(one: object, other: object) -> bool:
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-6)  # a weight per step was divided before
     return one == other
-
-
-def _any(parameter: Parameter) -> Value:
-    value = parameter.choices[0] if parameter.choices else parameter.low
-    assert value is not None
-    return value
 
 
 def _method(spec: TrialSpec) -> dict[str, Any]:

@@ -126,6 +126,7 @@ class SearchSpace(Strict):
             race=self._curve(setting, way.cut(setting)) if way.trains else (),
             race_images=self.curve.images,
             rungs=self.rungs.epochs(training.epochs) if self.rungs and training else (),
+            score_uncut=way.joint(setting) is not None,
         )
 
     def baseline_spec(self) -> TrialSpec:

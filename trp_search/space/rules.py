@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from trp_search.records import Joint
 from trp_search.space import entries, first
 from trp_search.space.model import SearchSpace
 
@@ -59,9 +60,10 @@ def _pairs(space: SearchSpace) -> Iterator[Breach]:
         yield "space", "takes nuclear_weight or nuclear_weight_per_step, not both"
     if own.speedup is not None and own.energy is not None:
         yield "space", "takes energy or speedup, not both"
-    cuts = (own.cut_energy, own.cut_value, own.cut_speedup)
-    if sum(entry is not None for entry in cuts) > 1:
-        yield "space", "takes one of cut_energy, cut_value and cut_speedup"
+    cuts = ("cut_energy", "cut_value", "cut_speedup", "cut_evbmf")
+    amounts = [n for n in cuts if (e := own.named().get(n)) is not None and any(entries.values(e))]
+    if len(amounts) > 1:
+        yield "space", f"takes one of {' and '.join(amounts)}"
     if True in _possible(space, "nesterov") and 0 in _possible(space, "momentum"):
         yield "space.training", "nesterov needs momentum above 0, and momentum can be 0"
 
@@ -73,11 +75,28 @@ def _methods(space: SearchSpace) -> Iterator[Breach]:
             yield "space.error", f"is missing, and method {method} needs it"
     if "decomposable" in own.methods and "decoupled" in own.schemes:
         yield "space.scheme", "method decomposable takes channel and spatial, not decoupled"
-    named = own.named()
-    if {"joint_lowest", "joint_highest"} <= named.keys():
-        lowest, highest = entries.values(named["joint_lowest"]), named["joint_highest"]
-        if max(map(_number, lowest)) > min(map(_number, entries.values(highest))):
-            yield "space.joint_lowest", "can be above joint_highest"
+    lowest = _all(space, "joint_lowest", default=Joint.lowest)
+    highest = _all(space, "joint_highest", default=Joint.highest)
+    if (most := max(map(_number, lowest))) > (least := min(map(_number, highest))):
+        yield "space.joint_lowest", f"can be {most:g}, above joint_highest, which can be {least:g}"
+    if "nuclear" in own.methods:
+        yield from _nuclear(space)
+
+
+def _all(space: SearchSpace, name: str, *, default: float) -> tuple[entries.Plain, ...]:
+    entry = space.space.named().get(name)
+    return (default,) if entry is None else entries.values(entry)
+
+
+def _nuclear(space: SearchSpace) -> Iterator[Breach]:
+    """The nuclear term alone must act, or it is a plain training under its name."""
+    named = space.space.named()
+    weights = [n for n in ("nuclear_weight", "nuclear_weight_per_step") if n in named]
+    if not any(value for name in weights for value in entries.values(named[name])):
+        yield "space.nuclear_weight", "is missing or 0, and method nuclear needs it"
+    every = all(entries.values(named["nuclear_every_step"]))
+    if not every and set(entries.values(named["period"])) == {"never"}:
+        yield "space.period", "is never, when the term of method nuclear would not act"
 
 
 def _number(value: entries.Plain) -> float:

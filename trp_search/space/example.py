@@ -1,0 +1,22 @@
+"""One of the trials that a space can propose, for what must be known before any is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from trp_search.records import TrialSpec
+from trp_search.space.entries import Value
+from trp_search.space.model import SearchSpace
+
+
+def any_trial(
+    space: SearchSpace, chosen: Mapping[str, Value], *, longest: bool = False
+) -> TrialSpec:
+    """A trial with what is `chosen`, by the names of `parameters()`, and with `longest` epochs."""
+    drawn: dict[str, Value] = {}
+    for parameter in space.parameters():
+        options = parameter.choices or (parameter.low, parameter.high)
+        known = [option for option in options if option is not None]
+        long = longest and "epochs" in parameter.name
+        drawn[parameter.name] = max(known, key=float) if long else known[0]
+    return space.trial_spec(drawn | dict(chosen), name="0", repeat=0)
