@@ -59,6 +59,7 @@ def space_of(seed: int, place: Path) -> SearchSpace:
     raw["space"] = {
         "method": ["trp", "nuclear", "plain", "decomposable", "tucker"],
         "scheme": list(SVD),
+        "nuclear_weight": 1e-3,
         "speedup": {"low": min(BUDGETS), "high": max(BUDGETS)},
         "layers": "all",
     }

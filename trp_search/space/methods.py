@@ -1,6 +1,7 @@
 """The methods that a space can name: which entries each reads, and the trial that these stand for.
 
-A further method is the module that does its work and one line in `METHODS`.
+A further method is the module that does its work and one line in `METHODS`; its name goes into
+`records.kinds`, and entries of its own into `varied`.
 """
 
 from __future__ import annotations

@@ -99,7 +99,8 @@ class TrainedRankPruning:
                 raise InputError("TrainedRankPruning: speedup needs an example_input")
             measured = measure(network, example_input, self._scheme, layers=layers)
             order = [id(weight) for group in self._groups.values() for weight in group]
-            self._plan = _plan(measured, order, speedup)
+            hint = " while layers is kxk; all has more" if layers == "kxk" else ""
+            self._plan = _plan(measured, order, speedup, hint=hint)
         self._iteration = 0
         self._pulls: dict[Shape, list[Tensor]] = {}
 
@@ -210,7 +211,9 @@ class _Plan:
         return torch.where(chosen == 0, cost.shape[1], chosen)
 
 
-def _plan(measured: Sequence[MeasuredLayer], order: Sequence[int], speedup: float) -> _Plan:
+def _plan(
+    measured: Sequence[MeasuredLayer], order: Sequence[int], speedup: float, *, hint: str
+) -> _Plan:
     """The plan for the weights with the ids `order`; other layers cost what they cost."""
     by_weight = {id(layer.module.weight): layer for layer in measured}
     layers = [by_weight[weight] for weight in order]
@@ -229,6 +232,7 @@ def _plan(measured: Sequence[MeasuredLayer], order: Sequence[int], speedup: floa
     if least > budget:
         best = math.floor(100 * total / (least + other)) / 100
         raise InputError(
-            f"TrainedRankPruning: speedup: {speedup:g}x cannot be reached; the best is {best:.2f}x"
+            f"TrainedRankPruning: speedup: {speedup:g}x cannot be reached; "
+            f"the best is {best:.2f}x{hint}"
         )
     return _Plan(cost=cost, budget=budget)
