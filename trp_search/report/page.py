@@ -65,7 +65,8 @@ def _header(contents: Contents, found: Rows) -> str:
     """The run's name, what it found in a sentence, and the facts about it."""
     counts = history.ends(contents.results)
     usual = ("finished", "diverged", "failed")
-    trials = [f"{n} {kind}" for kind, n in counts.counts.items() if n or kind in usual]
+    ended = sum(counts.counts.values())
+    trials = [f"{n} {kind}" for kind, n in counts.counts.items() if n or (ended and kind in usual)]
     if counts.unfinished:
         trials.append(f"{counts.unfinished} unfinished")
     facts = {"Network": contents.network, "Data": contents.data, "Date": _date(contents)}

@@ -124,10 +124,31 @@ function marked(shapes) {
   return [...shapes, ...rings, ...(state.budget === null ? [] : [{ ...budget, line: { width: 1 } }])];
 }
 
+// As many lines as the legend's entries fill, one after the other, below the axis and its title.
+function roomy(plot, data, layout) {
+  const { l, r, t } = layout.margin;
+  const width = plot.clientWidth - l - r;
+  let [lines, filled] = [1, 0];
+  for (const { name, showlegend, visible } of data) {
+    if (!name || showlegend === false || visible === false) continue;
+    const wide = 56 + 7 * name.length;
+    if (filled && filled + wide > width) [lines, filled] = [lines + 1, 0];
+    filled += wide;
+  }
+  const [inside, above] = [260, 52];
+  const below = above + 30 * lines;
+  plot.style.height = `${t + inside + below}px`;
+  layout.margin.b = below;
+  Object.assign(layout.legend, { y: -above / inside, maxheight: 30 * lines });
+}
+
 function draw(plot) {
   drawn.add(plot);
   const { data, layout } = structuredClone(report.figures[plot.id]);
-  if (plot.id === "tradeoff") along({ data, layout });
+  if (plot.id === "tradeoff") {
+    along({ data, layout });
+    roomy(plot, data, layout);
+  }
   for (const trace of data.filter(isPoints)) {
     trace.hovertext = trace.customdata.map((id) => report.points[id].hover);
   }
@@ -157,3 +178,9 @@ function anew() {
   if (drawn.has(plot)) draw(plot);
 }
 
+let width = innerWidth;
+addEventListener("resize", () => {
+  if (innerWidth === width) return; // on a phone, bars that come and go change the height alone
+  width = innerWidth;
+  anew();
+});

@@ -193,13 +193,13 @@ class Window:
 def window(rows: Rows) -> Window | None:
     """Where the front and the plain network are, with some context, whatever else was scored.
 
-    The lowest accuracy shown is that of a front point (or the plain network) at most `DEEPEST`
-    under the best, and then half as far again, at least `CONTEXT`, where something lies there.
+    The lowest accuracy shown is that of a front point (or the plain network) that lost at most
+    `DEEPEST` of the best, and then half as far again, at least `CONTEXT`, where something lies there.
     """
     shown = rows.comparable()
     best = max((row.point.accuracy for row in shown), default=0.0)
     anchors = [row for row in shown if row.on_front or row.point.role == "baseline"] or shown
-    near = [row.point.accuracy for row in anchors if row.point.accuracy >= best - DEEPEST]
+    near = [row.point.accuracy for row in anchors if row.point.accuracy >= best * (1 - DEEPEST)]
     floor = min(near, default=best)
     floor -= max((best - floor) / 2, CONTEXT)
     return _around([row for row in shown if row.point.accuracy >= floor], len(shown))
