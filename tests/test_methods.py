@@ -14,7 +14,9 @@ from trp_search import trial
 from trp_search.cli import main
 from trp_search.confirm import confirm
 from trp_search.errors import InputError
+from trp_search.export.bundle import read_card
 from trp_search.export.evaluate import evaluate_bundle
+from trp_search.export.load import load
 from trp_search.export.write import export_point
 from trp_search.records import Point, TrialResult
 from trp_search.refit import refit
@@ -187,6 +189,38 @@ def test_the_command_cuts_a_decomposable_trial_as_it_was_trained(
     point = plain_run.point("sizes-spatial-2.5x-pooled-weights-only")
     assert (point.cut.spread, point.cut.calibration_images) == ("pooled", 0)
     assert_loads_as_scored(plain_run, point)
+
+
+def test_the_bundle_of_a_decomposable_network_in_full_is_cut_to_any_size(
+    make_space: Callable[..., SearchSpace],
+    plain_run: RunFolder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    given = OWN["decomposable"] | {"scheme": "spatial", "layers": "all", "energy": 0.9}
+    space = make_space(method="decomposable", **given)
+    ran(space, plain_run, "full")
+    write_whole(plain_run.search, space.dump())
+    bundle = export_point(plain_run, "full-uncut", tmp_path / "full")
+    assert main(["cut", str(bundle), "--speedup", "2.5"]) == 0
+    card = read_card(tmp_path / "full-cut")
+    assert 2.49 < card.point.speedup < 2.6
+    assert (card.point.cut.scheme, card.point.cut.spread) == ("spatial", "pooled")
+    network, uncut = load(tmp_path / "full-cut"), load(bundle)
+    factored = [x.name for x in card.point.layers if x.scheme is not None]
+    pair = network.get_submodule(factored[0])
+    rank = pair[0].out_channels
+    kernel = uncut.get_submodule(factored[0]).weight
+    matrix = kernel.permute(1, 2, 0, 3).flatten(2).flatten(0, 1)
+    found = (
+        pair[0].weight.squeeze(3).flatten(1).T
+        @ pair[1].weight.squeeze(2).permute(1, 0, 2).flatten(1)
+    ).detach()
+    best = torch.linalg.svdvals(matrix.detach())[rank:].norm()
+    torch.testing.assert_close((found - matrix).norm(), best, rtol=1e-3, atol=1e-4)
+    capsys.readouterr()
+    assert main(["cut", str(tmp_path / "full-cut"), "--speedup", "3"]) == 2
+    assert "its network is cut already" in capsys.readouterr().err
 
 
 def test_fine_tuning_that_diverges_leaves_the_cut_before_it(

@@ -249,3 +249,20 @@ def test_another_spaces_run_is_refused(trp, place: Path, run: RunFolder):
     assert ended.code == 2
     assert "has another plain network; give another folder (--run)" in ended.err
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--speedup", "2"], "--trial is missing; there are baseline, 0"),
+        (["--trial", "7", "--speedup", "2"], "no trial '7'; there are baseline, 0"),
+        (["--trial", "0", "--speedup", "2", "--out", "there"], "--out: is for bundles; "),
+    ],
+)
+def test_a_run_is_cut_by_a_trial_s_weights(
+    run: RunFolder, words: list[str], part: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["cut", str(run.path), *words]) == 2
+    said = capsys.readouterr()
+    assert part in said.err
+    assert (said.out, said.err.count("\n")) == ("", 1)

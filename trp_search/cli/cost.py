@@ -93,6 +93,7 @@ def estimate(
         most = space.training.batch_size
         per_image = timing.seconds_per_image(network, size, macs=macs, most=most)
     at_once = space.concurrency or max(1, cores // space.resources.cpus)
+    rounds = -(-space.trials // at_once)
     plain = 0 if space.workload.weights else space.training.epochs
     trial = most_epochs(space)
     epoch = per_image * (images or 0)
@@ -102,7 +103,7 @@ def estimate(
         images=images,
         plain=epoch * plain,
         trial=epoch * trial,
-        search=epoch * (plain + trial * -(-space.trials // at_once)),
+        search=epoch * (plain + trial * rounds),
         concurrency=at_once,
         gpu_hours=epoch * (plain + trial * space.trials) * gpus / 3600 if gpus else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -11,16 +12,23 @@ from typing import Annotated, Any, get_args
 import typer
 
 from trp_search import records
-from trp_search.cli.arguments import Run, Space, Speedup, number, positive
+from trp_search.cli.arguments import Space, Speedup, number, positive
 from trp_search.cli.bundles import epoch, export_bundle, stoppable
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.tables import layer_table
 from trp_search.cli.words import command, here
 from trp_search.errors import InputError, TrpSearchError
-from trp_search.export.bundle import vacant
-from trp_search.records import Cut, EpochReport, Point, TrialResult, TrialSpec
+from trp_search.export.bundle import (
+    ARCHITECTURE,
+    CARD,
+    WEIGHTS,
+    read_architecture,
+    read_card,
+    vacant,
+)
+from trp_search.records import Cut, EpochReport, Point, TrialResult
 from trp_search.report.words import against_plain, scored, times
-from trp_search.space import SearchSpace, changed, load_space
+from trp_search.space import SearchSpace, changed, load_space, read_space
 from trp_search.store import RunFolder
 
 Parameters = Annotated[
@@ -60,10 +68,14 @@ Multiple = Annotated[int, typer.Option(min=1, metavar="N", help="ranks are multi
 
 
 def cut(  # noqa: PLR0913  options of a command
-    run: Run,
-    trial: Annotated[
-        str, typer.Option(metavar="N", help="whose weights: a trial's number, or baseline")
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="a run folder, or the bundle of a network in full"),
     ],
+    trial: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="whose weights of a run: a trial's number, or baseline"),
+    ] = None,
     speedup: Annotated[float | None, Speedup] = None,
     parameters: Parameters = None,
     energy: Annotated[
@@ -75,24 +87,64 @@ def cut(  # noqa: PLR0913  options of a command
     spread: Spread = None,
     multiple: Multiple = 1,
     layers: Layers = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="of a bundle's cut: a new folder [default: BUNDLE-cut]"),
+    ] = None,
 ) -> None:
-    """Cut a trained network of a run once more, at another budget; nothing is trained."""
-    folder = RunFolder.open(run)
-    space = load_space(folder.search)
-    spec = folder.trial(trial).read_spec() if trial in folder.trial_names() else None
-    if spec is None:
-        known = ", ".join(folder.trial_names()) or "none"
-        raise InputError(f"{run}: no trial {trial!r}; there are {known}")
+    """Cut a trained network once more, at another budget; nothing is trained."""
     amounts = {"speedup": speedup, "parameters": parameters, "energy": energy, "error": error}
     options = {"scheme": scheme, "spread": spread, "multiple": multiple, "layers": layers}
-    wanted = _cut(space, spec, amounts, options)
+    if (source / ARCHITECTURE).is_file():
+        if trial is not None:
+            raise InputError(f"--trial: {source} is a bundle, which has one network")
+        _cut_bundle(source, amounts, options, out or Path(f"{source}-cut"))
+        return
+    if out is not None:
+        raise InputError(f"--out: is for bundles; {source} keeps its own points, see export")
+    folder = RunFolder.open(source)
+    space = load_space(folder.search)
+    spec = folder.trial(trial).read_spec() if trial and trial in folder.trial_names() else None
+    if spec is None:
+        known = ", ".join(folder.trial_names()) or "none"
+        which = "--trial is missing" if trial is None else f"no trial {trial!r}"
+        raise InputError(f"{source}: {which}; there are {known}")
+    like = (*spec.cuts, *space.baseline_spec().cuts)[0]
+    own = {"scheme": like.scheme, "spread": like.spread} if spec.joint is not None else _USUAL
+    wanted = _cut(space, amounts, options, like=like, own=own)
     from trp_search.compress import recut
 
     line(f"Cutting trial {trial}'s weights, settling batch norm and scoring ...")
-    point = recut(folder, trial, wanted)
+    point = recut(folder, spec.name, wanted)
     _show(folder, point)
-    out = Path("models") / f"{folder.path.name}-{point.id}"
-    following([command("export", here(folder.path), "--point", point.id, "--out", out)])
+    bundle = Path("models") / f"{folder.path.name}-{point.id}"
+    following([command("export", here(folder.path), "--point", point.id, "--out", bundle)])
+
+
+def _cut_bundle(bundle: Path, amounts: dict[str, Any], options: dict[str, Any], out: Path) -> None:
+    """Cuts the network in full of a bundle; what lies beside the new bundle is a run like any."""
+    architecture, card = read_architecture(bundle), read_card(bundle)
+    if any(layer.scheme is not None for layer in architecture.layers):
+        raise InputError(
+            f"{bundle}: its network is cut already; export it in full (an uncut point)"
+        )
+    weights = str((bundle / WEIGHTS).resolve())
+    raw = {
+        "workload": json.loads(
+            records.to_json(dataclasses.replace(card.workload, weights=weights))
+        ),
+        "training": {"epochs": 1},  # the weights are here: nothing is trained by it
+        "trials": 1,
+        "space": {"layers": "all"},
+        "resources": {"cpus": card.threads},
+        "seed": card.split_seed,
+    }
+    space = read_space(raw, bundle / CARD)
+    settings = card.point.settings
+    pooled = {"scheme": settings.get("joint_scheme"), "spread": "pooled"}
+    own = pooled if settings.get("method") == "decomposable" else _USUAL
+    wanted = _cut(space, amounts, options, like=space.baseline_spec().cuts[0], own=own)
+    _compressed(space, RunFolder(path=Path(f"{out}-run").resolve()), wanted, vacant(out))
 
 
 def compress(  # noqa: PLR0913  options of a command
@@ -122,26 +174,29 @@ def compress(  # noqa: PLR0913  options of a command
     loaded = load_space(space)
     if weights is not None:
         loaded = _with_weights(loaded, weights)
-    spec = loaded.baseline_spec()
     amounts = {"speedup": speedup, "parameters": parameters, "error": error}
     options = {"scheme": scheme, "spread": spread, "multiple": multiple, "layers": layers}
-    wanted = _cut(loaded, spec, amounts, options)
+    like = loaded.baseline_spec().cuts[0]
+    wanted = _cut(loaded, amounts, options, like=like, own=_USUAL)
     name = f"{space.stem}-{'plain' if weights is None else weights.stem}"
     folder = RunFolder(path=(run or Path("results") / name).resolve())
-    if out is not None:
-        vacant(out)
+    _compressed(loaded, folder, wanted, None if out is None else vacant(out))
+
+
+def _compressed(space: SearchSpace, folder: RunFolder, wanted: Cut, out: Path | None) -> None:
+    """Cuts the plain network of `space`, kept in `folder`, and exports it."""
     from trp_search.compress import compress as compressing
 
     point = None
     with stoppable():
-        for item in compressing(loaded, folder, wanted):
+        for item in compressing(space, folder, wanted):
             if isinstance(item, EpochReport):
                 line(epoch(item))
             elif isinstance(item, TrialResult) and not item.ended_well:
                 reason = f"the plain network is of no use: {item.why_not}"
-                raise (InputError if loaded.workload.weights else TrpSearchError)(reason)
+                raise (InputError if space.workload.weights else TrpSearchError)(reason)
             elif isinstance(item, TrialResult):
-                line(f"Cutting {spec.workload.network.name}, settling batch norm and scoring ...")
+                line(f"Cutting {space.workload.network.name}, settling batch norm and scoring ...")
             else:
                 point = item
     assert point is not None
@@ -157,21 +212,25 @@ def _with_weights(space: SearchSpace, weights: Path) -> SearchSpace:
     return changed(space, workload=workload)
 
 
+_USUAL: dict[str, Any] = {"scheme": "per-layer", "spread": "knapsack"}
+
+
 def _cut(
-    space: SearchSpace, spec: TrialSpec, amounts: dict[str, Any], options: dict[str, Any]
+    space: SearchSpace,
+    amounts: dict[str, Any],
+    options: dict[str, Any],
+    *,
+    like: Cut,
+    own: dict[str, Any],
 ) -> Cut:
-    """The cut that was asked for; what was not is as in the trial's other cuts."""
+    """The cut that was asked for; what was not is as in `like`, how as in `own` or as usual."""
     given = {name: value for name, value in amounts.items() if value is not None}
     if len(given) != 1:
         raise InputError(f"give one of {', '.join(f'--{name}' for name in amounts)}")
-    like = (*spec.cuts, *space.baseline_spec().cuts)[0]
     shared = ("layers", "reestimate_batch_norm", "batch_norm_images")
     same = {name: getattr(like, name) for name in shared}
     chosen = {name: value for name, value in options.items() if value is not None}
-    own = {"scheme": "per-layer", "spread": "knapsack"}
-    if spec.joint is not None and not chosen.keys() & own.keys():
-        own = {"scheme": like.scheme, "spread": like.spread}
-    chosen = own | chosen
+    chosen = (_USUAL if chosen.keys() & own.keys() else own) | chosen
     images = 0 if chosen["spread"] == "pooled" else space.curve.calibration_images
     try:
         return Cut(**given, **(same | chosen), calibration_images=images)

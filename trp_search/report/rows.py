@@ -194,7 +194,7 @@ def window(rows: Rows) -> Window | None:
     """Where the front and the plain network are, with some context, whatever else was scored.
 
     The lowest accuracy shown is that of a front point (or the plain network) that lost at most
-    `DEEPEST` of the best, and then half as far again, at least `CONTEXT`, where something lies there.
+    `DEEPEST` of the best, and half as far again, at least `CONTEXT`, where something lies there.
     """
     shown = rows.comparable()
     best = max((row.point.accuracy for row in shown), default=0.0)

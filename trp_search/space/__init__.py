@@ -2,7 +2,7 @@
 
 from trp_search.space.entries import Parameter, Value
 from trp_search.space.example import any_trial
-from trp_search.space.load import changed, load_space
+from trp_search.space.load import changed, load_space, read_space
 from trp_search.space.model import SearchSpace
 from trp_search.space.sections import Patience, Resources, Rungs, Sampler
 
@@ -17,4 +17,5 @@ __all__ = [
     "any_trial",
     "changed",
     "load_space",
+    "read_space",
 ]

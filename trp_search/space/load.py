@@ -21,7 +21,11 @@ def load_space(path: Path) -> SearchSpace:
     Raises:
         InputError: the first problem, as `file: key.path: value is not what is allowed`.
     """
-    raw = text.read_mapping(path)
+    return read_space(text.read_mapping(path), path)
+
+
+def read_space(raw: dict[str, Any], path: Path) -> SearchSpace:
+    """As `load_space`, of what the file `path` says."""
     _expand(raw)
     try:
         # From JSON, strict tells true from 1 and 3.0 from 3, and still takes lists as tuples.

@@ -112,6 +112,7 @@ class SearchSpace(Strict):
         """The trial `name` of the setting `drawn`; repeats differ in their seed alone."""
         setting = self._resolved(drawn)
         way = METHODS[setting["method"]]
+        own, joint = way.cut(setting), way.joint(setting)
         training = self._training(setting) if way.trains else None
         return self._spec(
             name=name,
@@ -120,13 +121,13 @@ class SearchSpace(Strict):
             start=setting["start"] if way.trains else "baseline",
             training=training,
             pruning=way.pruning(setting),
-            joint=way.joint(setting),
-            cuts=(way.cut(setting),),
+            joint=joint,
+            cuts=(own,),
             fine_tuning=self._fine_tuning(setting),
-            race=self._curve(setting, way.cut(setting)) if way.trains else (),
+            race=self._curve(setting, own) if way.trains else (),
             race_images=self.curve.images,
             rungs=self.rungs.epochs(training.epochs) if self.rungs and training else (),
-            score_uncut=way.joint(setting) is not None,
+            score_uncut=joint is not None,
         )
 
     def baseline_spec(self) -> TrialSpec:
