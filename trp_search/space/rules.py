@@ -60,13 +60,8 @@ def _pairs(space: SearchSpace) -> Iterator[Breach]:
         yield "space", "takes nuclear_weight or nuclear_weight_per_step, not both"
     if own.speedup is not None and own.energy is not None:
         yield "space", "takes energy or speedup, not both"
-    cuts = {
-        "cut_energy": own.cut_energy,
-        "cut_value": own.cut_value,
-        "cut_speedup": own.cut_speedup,
-        "cut_evbmf": own.cut_evbmf,
-    }
-    amounts = [n for n, entry in cuts.items() if entry is not None and any(entries.values(entry))]
+    cuts = ("cut_energy", "cut_value", "cut_speedup", "cut_evbmf")
+    amounts = [n for n in cuts if (e := own.named().get(n)) is not None and any(entries.values(e))]
     if len(amounts) > 1:
         yield "space", f"takes one of {' and '.join(amounts)}"
     if True in _possible(space, "nesterov") and 0 in _possible(space, "momentum"):
