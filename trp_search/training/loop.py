@@ -177,34 +177,10 @@ _EVALUATION_BATCH = 256
 
 
 def _regulariser(network: nn.Module, job: Job) -> TrainedRankPruning | None:
-    pruning = job.pruning
-    if pruning is None:
+    if job.pruning is None:
         return None
-    return TrainedRankPruning(
-        network,
-        scheme=pruning.scheme,
-        energy=pruning.energy,
-        speedup=pruning.speedup,
-        example_input=job.example_input,
-        period=pruning.period,
-        projection=pruning.projection,
-        nuclear_weight=pruning.nuclear_weight,
-        nuclear_every_step=pruning.nuclear_every_step,
-        layers=pruning.layers,
-    )
+    return TrainedRankPruning(network, example_input=job.example_input, **vars(job.pruning))
 
 
 def _joint(network: nn.Module, job: Job) -> JointTraining | None:
-    joint = job.joint
-    if joint is None:
-        return None
-    return JointTraining(
-        network,
-        scheme=joint.scheme,
-        alpha=joint.alpha,
-        lowest=joint.lowest,
-        highest=joint.highest,
-        rank_min=joint.rank_min,
-        seed=job.seed,
-        layers=joint.layers,
-    )
+    return None if job.joint is None else JointTraining(network, seed=job.seed, **vars(job.joint))
