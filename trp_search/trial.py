@@ -181,7 +181,7 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
     """
     place = folder.trial(name)
     result = place.read_result()
-    if result is None or not result.ended_well:
+    if result is None or not (result.ended_well or result.points):
         known = ", ".join(n for n in folder.trial_names() if folder.trial(n).result.exists())
         raise InputError(
             f"{folder.path}: no trial {name!r} that ended well; ended: {known or 'none'}"

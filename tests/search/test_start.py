@@ -159,6 +159,42 @@ def test_a_front_whose_method_the_space_lacks_is_refused(
         begun_with(make_space(change, varies), run)
 
 
+@pytest.mark.parametrize(
+    ("varies", "drawn"),
+    [
+        ("method: tucker\n  cut_evbmf: [true, false]", {"cut_evbmf": True}),
+        ("method: plain\n  energy: 0.8\n  layers: [kxk, all]", {"layers": "all"}),
+        ("method: plain\n  energy: 0.8\n  tuning_epochs: [2, 0]", {"tuning_epochs": 0}),
+        (
+            "method: [trp, decomposable]\n  energy: 0.8\n  spread: [energy, uniform]",
+            {"method": "decomposable"},
+        ),
+        (
+            "method: [trp, ddlr]\n  error: 0.1\n  energy: 0.8\n  multiple: [2, 4]",
+            {"method": "ddlr"},
+        ),
+        (
+            "method: [trp, tucker]\n  scheme: [channel, spatial]\n"
+            "  energy: {by_scheme: {channel: [0.7, 0.8], spatial: [0.8, 0.9]}}",
+            {"method": "tucker"},
+        ),
+        ("nuclear_weight_per_step: [1.0e-5, 1.0e-4]\n  period: [5, never]", {"period": "never"}),
+    ],
+)
+def test_a_space_takes_what_it_proposed_itself(
+    make_space: Space, folder: RunFolder, make_point: Callable[..., Point], varies: str, drawn: dict
+):
+    space = make_space(
+        ("start: scratch\n  scheme: channel\n  energy: {low: 0.6, high: 0.99}", varies)
+    )
+    first = {p.name: p.choices[0] if p.choices else p.low for p in space.parameters()}
+    spec = space.trial_spec(first | drawn, name="0", repeat=0)
+    write_whole(folder.trial("0").spec, to_json(spec))
+    append_record(folder.points, make_point("0", correct=150, speedup=3.0))
+    (setting,) = begun_with(space, folder).first
+    assert {name: setting.get(name) for name in drawn} == drawn
+
+
 def test_a_front_is_tried_by_another_recipe(
     make_space: Space, folder: RunFolder, make_point: Callable[..., Point]
 ):

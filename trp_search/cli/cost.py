@@ -92,8 +92,12 @@ def estimate(
         size = (shape.channels, shape.height, shape.width)
         most = space.training.batch_size
         per_image = timing.seconds_per_image(network, size, macs=macs, most=most)
-    at_once = space.concurrency or max(1, cores // space.resources.cpus)
-    rounds = -(-space.trials // at_once)
+    fitting = cores // space.resources.cpus
+    if gpus:  # without one here, as many as one GPU takes
+        devices = torch.cuda.device_count()
+        fitting = min(fitting, int(devices / gpus)) if devices else int(1 / gpus)
+    at_once, trials = space.concurrency or max(1, fitting), space.trials * space.repeats
+    rounds = -(-trials // at_once)
     plain = 0 if space.workload.weights else space.training.epochs
     trial = most_epochs(space)
     epoch = per_image * (images or 0)
@@ -105,7 +109,7 @@ def estimate(
         trial=epoch * trial,
         search=epoch * (plain + trial * rounds),
         concurrency=at_once,
-        gpu_hours=epoch * (plain + trial * space.trials) * gpus / 3600 if gpus else None,
+        gpu_hours=epoch * (plain + trial * trials) * gpus / 3600 if gpus else None,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from trp_search import records
-from trp_search.cli.arguments import Space, Speedup, number, positive
+from trp_search.cli.arguments import Network, Space, Speedup, number, positive
 from trp_search.cli.bundles import epoch, export_bundle, stoppable
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.tables import layer_table
@@ -91,6 +91,7 @@ def cut(  # noqa: PLR0913  options of a command
         Path | None,
         typer.Option(metavar="DIR", help="of a bundle's cut: a new folder [default: BUNDLE-cut]"),
     ] = None,
+    network: Network = None,
 ) -> None:
     """Cut a trained network once more, at another budget; nothing is trained."""
     amounts = {"speedup": speedup, "parameters": parameters, "energy": energy, "error": error}
@@ -98,6 +99,9 @@ def cut(  # noqa: PLR0913  options of a command
     if (source / ARCHITECTURE).is_file():
         if trial is not None:
             raise InputError(f"--trial: {source} is a bundle, which has one network")
+        name = read_architecture(source).network.name
+        if ":" in name and network != name:
+            raise InputError(f"{source}: its network is your own: --network {name}")
         _cut_bundle(source, amounts, options, out or Path(f"{source}-cut"))
         return
     if out is not None:
@@ -128,19 +132,20 @@ def _cut_bundle(bundle: Path, amounts: dict[str, Any], options: dict[str, Any], 
         raise InputError(
             f"{bundle}: its network is cut already; export it in full (an uncut point)"
         )
+    # Pixels as the weights know them; scored on held-out images, as weights from outside are.
+    pixels = dataclasses.replace(card.workload.data, mean=architecture.mean, std=architecture.std)
     weights = str((bundle / WEIGHTS).resolve())
+    workload = dataclasses.replace(card.workload, weights=weights, data=pixels)
+    settings = card.point.settings
     raw = {
-        "workload": json.loads(
-            records.to_json(dataclasses.replace(card.workload, weights=weights))
-        ),
+        "workload": json.loads(records.to_json(workload)),
         "training": {"epochs": 1},  # the weights are here: nothing is trained by it
         "trials": 1,
-        "space": {"layers": "all"},
+        "space": {"layers": settings.get("joint_layers", "all")},
         "resources": {"cpus": card.threads},
         "seed": card.split_seed,
     }
     space = read_space(raw, bundle / CARD)
-    settings = card.point.settings
     pooled = {"scheme": settings.get("joint_scheme"), "spread": "pooled"}
     own = pooled if settings.get("method") == "decomposable" else _USUAL
     wanted = _cut(space, amounts, options, like=space.baseline_spec().cuts[0], own=own)

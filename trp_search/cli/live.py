@@ -68,7 +68,7 @@ def _tell(watch: Watch, event: Event) -> None:
     if isinstance(event, Started):
         earlier = f", {event.done} of them done earlier" if event.done else ""
         line(f"{stamp}  {event.trials} trials{earlier}, {event.concurrency} at a time")
-    elif isinstance(event, Finished) and (event.result.points or event.result.stopped):
+    elif isinstance(event, Finished) and (event.result.ended_well or event.result.stopped):
         line(f"{stamp}  {ending(event.result)}{_standing(watch)}")
     elif isinstance(event, Stage):
         line(f"{stamp}  {event.text}")

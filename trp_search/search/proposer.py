@@ -154,7 +154,7 @@ class Proposer:
     def _take_up_baseline(self) -> bool:
         place = self._folder.trial(BASELINE)
         result = place.read_result()
-        if result is not None and result.points:
+        if result is not None and result.ended_well:
             self._record(result)
             return True
         place.result.unlink(missing_ok=True)

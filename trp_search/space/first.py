@@ -10,6 +10,7 @@ from trp_search.records import Pruning, TrialSpec
 from trp_search.space import entries
 from trp_search.space.entries import ByScheme, Parameter, Value
 from trp_search.space.example import any_trial
+from trp_search.space.methods import METHODS
 from trp_search.space.model import SearchSpace
 
 # Energy and weight of the authors' code; the period is the paper's, arXiv 2004.14566.
@@ -46,7 +47,9 @@ def _drawn(space: SearchSpace, setting: Mapping[str, Value]) -> dict[str, Value]
 def problems(space: SearchSpace, setting: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
     """Each name in `setting` whose value the space cannot take, and why."""
     schemes = space.space.schemes
-    scheme = setting.get("scheme", schemes[0] if len(schemes) == 1 else None)
+    method = setting.get("method", space.space.methods[0])
+    needed = len(schemes) > 1 and (method not in METHODS or METHODS[method].heeds("scheme"))
+    scheme = setting.get("scheme", None if needed else schemes[0])
     for name, value in setting.items():
         why = _problem(space, scheme, name, value)
         if why is not None:
@@ -97,22 +100,24 @@ def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
         found |= {f"joint_{name}": value for name, value in vars(spec.joint).items()}
     if spec.training is not None:
         found |= {name: entries.label(value) for name, value in vars(spec.training).items()}
-    if spec.fine_tuning is not None:
-        found["tuning_epochs"] = spec.fine_tuning.epochs
-        found["tuning_learning_rate"] = spec.fine_tuning.learning_rate
-    found |= {f"cut_{name}": getattr(cut, name) for name in ("energy", "value", "speedup")}
+    tuning = spec.fine_tuning
+    found["tuning_epochs"] = 0 if tuning is None else tuning.epochs
+    found["tuning_learning_rate"] = None if tuning is None else tuning.learning_rate
+    found |= {f"cut_{name}": getattr(cut, name) for name in ("energy", "value", "speedup", "evbmf")}
     shared = ("spread", "multiple", "calibration_images", "reestimate_batch_norm")
     others = ("batch_norm_images", "error", "reconstruct")
     found |= {name: getattr(cut, name) for name in (*shared, *others)}
     if spec.pruning is None:  # what it was cut by is what was asked for
         found |= {"scheme": cut.scheme, "energy": cut.energy, "speedup": cut.speedup}
+        found["layers"] = cut.layers
     varying = {p.name.removesuffix(f"_{p.scheme}") for p in space.parameters()} | {"scheme"}
     if found["scheme"] not in space.space.schemes and spec.pruning is None:
         varying -= {"scheme"}
+    way = METHODS[spec.method or "trp"]
     return {
         name: value
         for name, value in found.items()
-        if name in varying and isinstance(value, bool | int | float | str)
+        if name in varying and way.heeds(name) and isinstance(value, bool | int | float | str)
     }
 
 
@@ -123,10 +128,11 @@ def departures(
 
     What is fixed here and what is no entry here is in no setting; this finds it.
     """
-    there, here = _method(spec), _method(any_trial(space, _drawn(space, setting)))
+    there, drawn = _method(spec), _drawn(space, setting)
+    here, also = (_method(any_trial(space, drawn, last=last)) for last in (False, True))
     for name in dict.fromkeys([*there, *here]):
         one, other = there.get(name), here.get(name)
-        if not _alike(one, other):
+        if not _alike(one, other) and _alike(other, also.get(name)):  # else it is proposed
             yield name, f"{_shown(one)} there, {_shown(other)} here"
 
 

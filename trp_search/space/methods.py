@@ -97,7 +97,7 @@ def _joint(setting: Setting) -> Joint:
 
 
 def _pooled(setting: Setting) -> Cut:
-    return svd_cut(setting, spread="pooled", calibration_images=0)
+    return svd_cut({**setting, "reconstruct": "none"}, spread="pooled", calibration_images=0)
 
 
 def _tucker(setting: Setting) -> Cut:
