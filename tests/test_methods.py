@@ -14,7 +14,7 @@ from trp_search import trial
 from trp_search.cli import main
 from trp_search.confirm import confirm
 from trp_search.errors import InputError
-from trp_search.export.bundle import read_card
+from trp_search.export.bundle import read_architecture, read_card
 from trp_search.export.evaluate import evaluate_bundle
 from trp_search.export.load import load
 from trp_search.export.write import export_point
@@ -206,6 +206,8 @@ def test_the_bundle_of_a_decomposable_network_in_full_is_cut_to_any_size(
     card = read_card(tmp_path / "full-cut")
     assert 2.49 < card.point.speedup < 2.6
     assert (card.point.cut.scheme, card.point.cut.spread) == ("spatial", "pooled")
+    before, after = (read_architecture(tmp_path / name) for name in ("full", "full-cut"))
+    assert (after.mean, after.std) == (before.mean, before.std)
     network, uncut = load(tmp_path / "full-cut"), load(bundle)
     factored = [x.name for x in card.point.layers if x.scheme is not None]
     pair = network.get_submodule(factored[0])
@@ -221,6 +223,10 @@ def test_the_bundle_of_a_decomposable_network_in_full_is_cut_to_any_size(
     capsys.readouterr()
     assert main(["cut", str(tmp_path / "full-cut"), "--speedup", "3"]) == 2
     assert "its network is cut already" in capsys.readouterr().err
+    written = (bundle / "architecture.json").read_text()
+    (bundle / "architecture.json").write_text(written.replace("small_resnet", "mine:network"))
+    assert main(["cut", str(bundle), "--speedup", "3"]) == 2
+    assert "its network is your own: --network mine:network" in capsys.readouterr().err
 
 
 def test_fine_tuning_that_diverges_leaves_the_cut_before_it(
@@ -235,6 +241,10 @@ def test_fine_tuning_that_diverges_leaves_the_cut_before_it(
     assert [point.id for point in result.points] == ["burst-untuned"]
     plain_run.add_points(result.points)
     assert_loads_as_scored(plain_run, result.points[0])
+    again = trial.cut_again(
+        plain_run, "burst", dataclasses.replace(result.points[0].cut, speedup=2)
+    )
+    assert again.id == "burst-channel-2x-weights-only"
 
 
 def test_a_refit_is_fine_tuned_where_the_point_was(

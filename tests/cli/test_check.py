@@ -116,6 +116,10 @@ def test_without_its_gpu_a_search_costs_six_operations_a_multiply_add(space):
     busy = 6 * count(network, example).macs * 1000 * epochs / 0.5e12
     assert found.gpu_hours == pytest.approx(busy / 3600)
     assert found.search == pytest.approx(busy * (6 + 4 * 2) / epochs / 0.5)  # two halves at a time
+    path.write_text(path.read_text().replace("concurrency: 2", "repeats: 2"))
+    found = estimate(load_space(path), network, shape, images=1000, tflops=0.5)
+    assert found.concurrency == 2, "one GPU takes two halves"
+    assert found.gpu_hours == pytest.approx(busy * (6 + 16 * 2) / epochs / 3600)
 
 
 @no_gpu_here
