@@ -232,6 +232,8 @@ def rows(folder: RunFolder, reference: float) -> Iterator[dict[str, object]]:
     extra = len(plain) - BASE["training"]["epochs"]
     epochs = extra + np.cumsum([len(folder.trial(name).read_epochs()) for name in names])
     for share in SHARES if names else (1.0,):
+        if extra > share * EPOCHS:
+            continue  # the plain network is still being trained
         ended = int((epochs <= share * EPOCHS).sum())
         early = set(names[:ended])
         found = [p for p in points if p.searched and p.trial in early]
