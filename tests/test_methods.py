@@ -316,6 +316,23 @@ def test_what_a_method_does_not_read_is_neither_drawn_nor_shown(
     assert (spec.cuts[0].scheme, spec.cuts[0].energy) == ("tucker", 0.9)
 
 
+def test_every_method_spends_the_same_epochs_in_all(make_space: Callable[..., SearchSpace]):
+    space = make_space(
+        trials=4,
+        method=["trp", "decomposable", "plain"],
+        tuning_epochs=[0, 2],
+        training={"epochs": 8},
+    )
+
+    def spent(method: str, tuning: int) -> tuple[int | None, int]:
+        spec = space.trial_spec({"method": method, "tuning_epochs": tuning}, name="0", repeat=0)
+        return spec.training and spec.training.epochs, spec.epochs
+
+    assert (spent("trp", 0), spent("trp", 2)) == ((8, 8), (6, 8))
+    assert (spent("decomposable", 0), spent("decomposable", 2)) == ((4, 4), (3, 5))
+    assert spent("plain", 2) == (None, 2)
+
+
 @pytest.mark.parametrize(
     ("entries", "line"),
     [
@@ -343,6 +360,10 @@ def test_what_a_method_does_not_read_is_neither_drawn_nor_shown(
         (
             {"method": "nuclear", "nuclear_weight": 1e-3, "period": "never"},
             "space.period: is never, when the term of method nuclear would not act",
+        ),
+        (
+            {"method": ["plain", "trp"], "tuning_epochs": [0, 3], "training": {"epochs": 3}},
+            "space.tuning_epochs: 3 leaves nothing of a trial's 3 epochs",
         ),
         (
             {"cut_evbmf": True, "cut_energy": 0.5},

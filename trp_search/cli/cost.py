@@ -17,9 +17,9 @@ from trp_search.records import Layers
 from trp_search.scoring.candidate import example
 from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, any_trial
+from trp_search.space.methods import JOINT_PASSES
 from trp_search.workloads import data, networks
 
-JOINT_PASSES = 2  # of a joint loss: the full network and a low-rank one
 _OPERATIONS = 6  # of a multiply-add: two forward, four backward
 # As many multiply-adds as take about a second of training, so that a check takes seconds.
 _MACS = {"cpu": 4e9, "cuda": 1e12}

@@ -14,6 +14,8 @@ from trp_search.records import Cut, Joint, Method, Pruning, Reconstruct
 
 Setting = Mapping[str, Any]
 
+JOINT_PASSES = 2  # of a joint loss through the network: in full, and truncated
+
 # Where an entry asks for calibration and does not say how many images.
 IMAGES = 1000
 

@@ -21,7 +21,7 @@ from trp_search.records import (
 )
 from trp_search.space import entries, text
 from trp_search.space.entries import Parameter
-from trp_search.space.methods import METHODS, nuclear_weight
+from trp_search.space.methods import JOINT_PASSES, METHODS, nuclear_weight
 from trp_search.space.sections import Curve, Patience, Resources, Rungs, Sampler, Timed
 from trp_search.space.varied import Space, Strict
 
@@ -183,7 +183,20 @@ class SearchSpace(Strict):
         if setting["start"] == "baseline" and self.workload.weights is None:
             training = _short(training)
         overrides = {key: setting[key] for key in self.space.named_training()}
-        return dataclasses.replace(training, **overrides)
+        training = dataclasses.replace(training, **overrides)
+        passes = JOINT_PASSES if METHODS[setting["method"]].joint(setting) is not None else 1
+        left = training.epochs - (setting.get("tuning_epochs") or 0)
+        return dataclasses.replace(training, epochs=max(1, left // passes))
+
+    @property
+    def least_epochs(self) -> int:
+        """The fewest epochs that a trial which trains may spend in all."""
+        own = self.space.named_training().get("epochs")
+        if own is not None:
+            return min(e for e in entries.values(own) if isinstance(e, int))
+        starts = entries.values(self.space.named()["start"])
+        short = "baseline" in starts and self.workload.weights is None
+        return (_short(self.training) if short else self.training).epochs
 
     def _fine_tuning(self, setting: Mapping[str, Any]) -> Training | None:
         epochs = setting.get("tuning_epochs")

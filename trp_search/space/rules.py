@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from trp_search.records import Joint
 from trp_search.space import entries, first
+from trp_search.space.methods import METHODS
 from trp_search.space.model import SearchSpace
 
 Breach = tuple[str, str]
@@ -81,6 +82,9 @@ def _methods(space: SearchSpace) -> Iterator[Breach]:
         yield "space.joint_lowest", f"can be {most:g}, above joint_highest, which can be {least:g}"
     if "nuclear" in own.methods:
         yield from _nuclear(space)
+    tuning, spent = max(map(_number, _all(space, "tuning_epochs", default=0.0))), space.least_epochs
+    if any(METHODS[method].trains for method in own.methods) and tuning >= spent:
+        yield "space.tuning_epochs", f"{tuning:g} leaves nothing of a trial's {spent} epochs"
 
 
 def _all(space: SearchSpace, name: str, *, default: float) -> tuple[entries.Plain, ...]:
@@ -101,7 +105,7 @@ def _nuclear(space: SearchSpace) -> Iterator[Breach]:
 
 def _number(value: entries.Plain) -> float:
     assert isinstance(value, int | float)
-    return value
+    return float(value)
 
 
 def _precision(space: SearchSpace) -> Iterator[Breach]:

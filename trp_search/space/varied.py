@@ -94,7 +94,8 @@ class Space(Strict):
         joint_lowest: the smallest share of all singular values that an iteration keeps.
         joint_highest: the largest.
         joint_rank_min: no layer is truncated further.
-        tuning_epochs: of fine-tuning after the cut; the cut without it is a point too.
+        tuning_epochs: of fine-tuning after the cut, taken from the epochs of a trial that trains
+            before it; the cut without it is a point too.
         tuning_learning_rate: its highest rate; a fifth of the recipe's by default.
         reestimate_batch_norm: whether batch-norm statistics are measured again after the cut.
         batch_norm_images: on how many training images.
