@@ -23,6 +23,7 @@ from trp_search.refit import refit
 from trp_search.scoring.candidate import cost_of
 from trp_search.scoring.survey import check_methods
 from trp_search.space import SearchSpace, load_space
+from trp_search.space.first import setting_of
 from trp_search.space.methods import METHODS
 from trp_search.store import RunFolder, write_whole
 
@@ -331,6 +332,15 @@ def test_every_method_spends_the_same_epochs_in_all(make_space: Callable[..., Se
     assert (spent("trp", 0), spent("trp", 2)) == ((8, 8), (6, 8))
     assert (spent("decomposable", 0), spent("decomposable", 2)) == ((4, 4), (3, 5))
     assert spent("plain", 2) == (None, 2)
+
+
+def test_a_trial_s_epochs_in_all_begin_another_search(make_space: Callable[..., SearchSpace]):
+    space = make_space(
+        trials=4, method="decomposable", tuning_epochs=[0, 2], training={"epochs": [4, 8]}
+    )
+    drawn = {"tuning_epochs": 2, "epochs": 8}
+    spec = space.trial_spec(drawn, name="0", repeat=0)
+    assert drawn.items() <= setting_of(space, spec).items()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from trp_search.records import Pruning, TrialSpec
 from trp_search.space import entries
 from trp_search.space.entries import ByScheme, Parameter, Value
 from trp_search.space.example import any_trial
-from trp_search.space.methods import METHODS
+from trp_search.space.methods import JOINT_PASSES, METHODS
 from trp_search.space.model import SearchSpace
 
 # Energy and weight of the authors' code; the period is the paper's, arXiv 2004.14566.
@@ -101,7 +101,10 @@ def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
     if spec.training is not None:
         found |= {name: entries.label(value) for name, value in vars(spec.training).items()}
     tuning = spec.fine_tuning
-    found["tuning_epochs"] = 0 if tuning is None else tuning.epochs
+    found["tuning_epochs"] = charged = 0 if tuning is None else tuning.epochs
+    if spec.training is not None:  # as the space has them: of the trial in all
+        passes = JOINT_PASSES if spec.joint is not None else 1
+        found["epochs"] = charged + passes * spec.training.epochs
     found["tuning_learning_rate"] = None if tuning is None else tuning.learning_rate
     found |= {f"cut_{name}": getattr(cut, name) for name in ("energy", "value", "speedup", "evbmf")}
     shared = ("spread", "multiple", "calibration_images", "reestimate_batch_norm")
