@@ -68,33 +68,40 @@ BASE: dict[str, Any] = {
 }
 PAPER: dict[str, Any] = {
     "space": {
+        "distillation": 0.0,
         "energy": {"low": 0.8, "high": 0.99},
         "nuclear_weight_per_step": {"low": 1.0e-6, "high": 3.0e-4, "log": True},
         "training": {"epochs": None, "learning_rate": {"low": 0.03, "high": 0.3, "log": True}},
     },
     "curve": {"speedups": [], "energies": []},
 }
-DEFAULT: dict[str, Any] = {
+SHORT: dict[str, Any] = {
     "space": {
         "start": "baseline",
         "energy": PAPER["space"]["energy"],
         "nuclear_weight_per_step": {"low": 1.0e-6, "high": 3.0e-4, "log": True},
         "training": {"epochs": 8, "learning_rate": {"low": 0.005, "high": 0.1, "log": True}},
     },
-    "trials": EPOCHS // 8,
 }
+EARLY = {"trials": EPOCHS // 8}
+LONG = {"training": {"epochs": EPOCHS // 5 + 10}, "trials": EPOCHS // 10}
+TRAINED_OUT = {"training": {"epochs": EPOCHS // 2 + 10}, "trials": EPOCHS // 16}
+LABELS = {"space": {"distillation": 0.0}}
 BUDGETS = {"space": {"energy": None, "speedup": {"low": 1.3, "high": 5.0}}}
 SCRATCH = {"space": {"start": "scratch", "training": PAPER["space"]["training"]}}
-TRAINED_OUT = {"training": {"epochs": EPOCHS // 2 + 10}, "trials": EPOCHS // 16}
 ARMS: dict[str, tuple[Mapping[str, Any], ...]] = {
     "random": (PAPER, {"sampler": "random"}),
     "tpe": (PAPER,),
     "asha": (PAPER, {"rungs": {"first": 2, "keep_front": False, "by": ["accuracy"]}}),
-    "default": (DEFAULT,),
-    "trained-out": (DEFAULT, TRAINED_OUT),
-    "budgets": (DEFAULT, BUDGETS),
-    "scratch": (DEFAULT, BUDGETS, SCRATCH, {"trials": BASE["trials"]}),
-    "halving": (DEFAULT, BUDGETS, {"rungs": {"first": 2}}),
+    "default": (SHORT, LONG),
+    "labels": (SHORT, LONG, LABELS),
+    "at-random": (SHORT, LONG, {"sampler": "random"}),
+    "no-projection": (SHORT, LONG, {"space": {"projection": False}}),
+    "trained-out": (SHORT, TRAINED_OUT, LABELS),
+    "early": (SHORT, EARLY, LABELS),
+    "budgets": (SHORT, EARLY, LABELS, BUDGETS),
+    "scratch": (SHORT, LABELS, BUDGETS, SCRATCH, {"trials": BASE["trials"]}),
+    "halving": (SHORT, EARLY, LABELS, BUDGETS, {"rungs": {"first": 2}}),
 }
 PLAIN = "plain"
 CONTROLS = {PLAIN: BASE["training"]["epochs"], "longer": EPOCHS + BASE["training"]["epochs"]}
@@ -108,7 +115,7 @@ def network() -> nn.Module:
 def space_of(arm: str, seed: int, place: Path) -> SearchSpace:
     """The arm's search space, by way of a file as a user's would be."""
     raw = copy.deepcopy(BASE) | {"seed": seed}
-    for changes in ARMS.get(arm, (DEFAULT,)):
+    for changes in ARMS.get(arm, (SHORT,)):
         raw = _merged(raw, changes)
     path = place / f"{arm}-{seed}.yaml"
     write_whole(path, yaml.safe_dump(raw))
@@ -128,7 +135,12 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 def run(out: Path, table: Path, arms: list[str], seeds: list[int]) -> None:
     """Brings every arm and seed to its end and appends its rows to the tables in `table`."""
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+    )
     for seed, arm in itertools.product(seeds, [PLAIN, *(arm for arm in arms if arm != PLAIN)]):
         folder = RunFolder(path=(out / f"{arm}-{seed}").resolve())
         needed = arm == PLAIN and not folder.tests.exists()  # the others begin with it
@@ -173,10 +185,12 @@ def _search(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
     """
     space = space_of(arm, seed, out)
     place, extra = folder.trial(BASELINE).path, space.training.epochs - BASE["training"]["epochs"]
-    if not place.exists() and not extra:
+    same = (a for a in (PLAIN, *ARMS) if space_of(a, seed, out).training == space.training)
+    first = out / f"{next(same)}-{seed}" / place.relative_to(folder.path)
+    if not place.exists() and first.exists():
         half = out / f".{arm}-{seed}"
         shutil.rmtree(half, ignore_errors=True)
-        shutil.copytree(out / f"{PLAIN}-{seed}" / place.relative_to(folder.path), half)
+        shutil.copytree(first, half)
         place.parent.mkdir(parents=True)
         half.rename(place)
     trials = max(space.trials, len(folder.trial_names()) - 1)

@@ -96,6 +96,7 @@ def _trained(build: Callable[[], nn.Module], splits: Splits, epochs: int, seed: 
             training=Training(epochs=epochs, batch_size=64, learning_rate=0.05, weight_decay=5e-4),
             pruning=None,
             joint=None,
+            teacher=None,
             checkpoint=Path(place) / "checkpoint",
             seed=seed,
             device="cpu",

@@ -119,6 +119,7 @@ def _timed(run: Callable[..., Any]) -> Callable[..., Any]:
 def start_ray(hook: str) -> None:
     """Ray with workers that call `hook` of this module first."""
     ray.init(
+        address="local",
         num_cpus=WORKERS,
         include_dashboard=False,
         log_to_driver=False,

@@ -8,7 +8,7 @@ published: JPEG images are not what the paper's numbers were measured on. By the
 (164 epochs, batch 128, 0.1 divided by 10 at 82 and 122, weight decay 1e-4, nuclear weight 3e-4):
 the plain network and its cuts, and Trained Rank Pruning with each scheme, with and without the
 nuclear term. Then this project's own: from the plain network, short trainings towards 2x, 3x and
-4x. Several trainings run side by side, each in a process of its own; `run` ends after `--minutes`
+4x that also learn from its answers. Several trainings run side by side, each in a process of its own; `run` ends after `--minutes`
 and goes on where it stopped when it is called again.
 
 5,000 of the 50,000 training images are set aside. What is chosen is chosen on them; every row's
@@ -35,6 +35,7 @@ from trp_search.pareto import most_accurate
 from trp_search.records import (
     Cut,
     DataSpec,
+    Distillation,
     NetworkSpec,
     Pruning,
     Scheme,
@@ -108,6 +109,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
                 training=short,
                 pruning=Pruning(scheme=scheme, speedup=speedup, period=10),
                 cuts=(_budget(speedup),),
+                distillation=Distillation(),
                 **common,
             )
             for speedup in BUDGETS

@@ -79,6 +79,7 @@ def steps(loop: str, settings: Training, device: str) -> Iterator[int]:
             training=settings,
             pruning=PRUNING if loop == LOOPS[2] else None,
             joint=None,
+            teacher=None,
             checkpoint=Path(place) / "checkpoint",
             seed=0,
             device=device,

@@ -9,6 +9,7 @@ from trp_search.errors import InputError
 from trp_search.records import (
     Cut,
     DataSpec,
+    Distillation,
     EpochReport,
     NetworkSpec,
     Pruning,
@@ -137,6 +138,67 @@ def test_no_rung_is_lost_whenever_a_trial_is_killed(folder, monkeypatch, moment)
 
 def killed(*_):
     raise KeyboardInterrupt
+
+
+def test_a_network_can_learn_from_the_plain_ones_answers_alone(finished, tmp_path):
+    folder = RunFolder(path=shutil.copytree(finished.path, tmp_path / "run"))
+    patient = dataclasses.replace(TRAINING, epochs=6)
+    agreement = []
+    for weight in (0.0, 1.0):
+        asked = Distillation(weight=weight, temperature=1.0) if weight else None
+        run(folder, spec(f"{weight:g}", pruning=None, distillation=asked, training=patient))
+        agreement.append(agreeing(folder, f"{weight:g}"))
+    assert agreement[1] > agreement[0]
+
+
+def agreeing(folder, name):
+    """How many validation images the trial's network and the plain one put in the same class."""
+    splits = trial.data.load(WORKLOAD.data, split_seed=0, outside_weights=False, device="cpu")
+    networks = [trial.trained(folder, one) for one in (name, "baseline")]
+    with torch.no_grad():
+        return sum(
+            int((networks[0](images).argmax(1) == networks[1](images).argmax(1)).sum())
+            for images, _ in splits.validation.batches(64)
+        )
+
+
+def test_a_resumed_distillation_gives_what_an_uninterrupted_one_gives(finished, tmp_path):
+    wanted = spec("1", distillation=Distillation())
+    weights = []
+    for killed_after in (0, 1):
+        folder = RunFolder(path=shutil.copytree(finished.path, tmp_path / f"{killed_after}"))
+        started = trial.run(wanted, folder)
+        for _ in range(killed_after):
+            next(started)
+        started.close()
+        run(folder, wanted)
+        weights.append(folder.trial("1").weights.read_bytes())
+    assert weights[0] == weights[1]
+
+
+def test_a_teacher_that_is_missing_is_the_trials_failure(folder):
+    _, result = run(folder, spec(distillation=Distillation()))
+    assert "baseline/weights.safetensors" in result.failed
+
+
+def test_a_plain_network_that_was_trained_again_is_read_again(finished, tmp_path):
+    folder = RunFolder(path=shutil.copytree(finished.path, tmp_path / "run"))
+    wanted = spec("1", start="baseline")
+    first = trial.beginnings.start(wanted, folder).state_dict()
+    other = spec("baseline", pruning=None, cuts=(), seed=9)
+    shutil.rmtree(folder.trial("baseline").path)
+    run(folder, other)
+    second = trial.beginnings.start(wanted, folder).state_dict()
+    assert not all(torch.equal(one, second[name]) for name, one in first.items())
+
+
+def test_a_trial_leaves_the_plain_network_that_others_start_from(finished, tmp_path):
+    folder = RunFolder(path=shutil.copytree(finished.path, tmp_path / "run"))
+    wanted = spec("1", start="baseline")
+    before = {k: v.clone() for k, v in trial.beginnings.plain(wanted, folder).state_dict().items()}
+    run(folder, wanted)
+    after = trial.beginnings.plain(wanted, folder).state_dict()
+    assert all(torch.equal(before[name], value) for name, value in after.items())
 
 
 def test_never_without_a_nuclear_term_is_plain_training_bit_for_bit(tmp_path):

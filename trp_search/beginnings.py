@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from trp_search.records import Training, TrialSpec
+from trp_search.records import Training, TrialSpec, to_json
 from trp_search.scoring.candidate import example
 from trp_search.store import RunFolder
 from trp_search.training.checkpoint import load_tensors
+from trp_search.training.distillation import Teacher
 from trp_search.training.loop import Job
 from trp_search.workloads import data, networks
 
@@ -39,16 +41,39 @@ def untrained(spec: TrialSpec) -> nn.Module:
 
 def start(spec: TrialSpec, folder: RunFolder) -> nn.Module:
     """The network that the trial begins with, on its device."""
-    network = untrained(spec)
     if spec.start == "baseline":
-        load_tensors(network, folder.trial(spec.baseline).weights)
-    elif spec.workload.weights is not None and spec.training is None:
+        return copy.deepcopy(plain(spec, folder))
+    network = untrained(spec)
+    if spec.workload.weights is not None and spec.training is None:
         networks.load_weights(network, spec.workload.weights, spec=spec.workload.network)
     return network.to(spec.device)
 
 
-def job(spec: TrialSpec, training: Training, checkpoint: Path, splits: data.Splits) -> Job:
+def plain(spec: TrialSpec, folder: RunFolder) -> nn.Module:
+    """The trained plain network of the trial's run, on its device; not to be changed.
+
+    It stays in memory for the trials that follow.
+
+    Raises:
+        InputError: its weights are missing, or of another network.
+    """
+    path = folder.trial(spec.baseline).weights
+    key = (path, path.stat().st_mtime_ns if path.exists() else None, to_json(spec.workload))
+    if _PLAIN.get(spec.device, (None,))[0] != key:
+        network = untrained(spec)
+        load_tensors(network, path)
+        _PLAIN[spec.device] = key, network.to(spec.device).eval()
+    return _PLAIN[spec.device][1]
+
+
+_PLAIN: dict[str, tuple[object, nn.Module]] = {}  # one for each device
+
+
+def job(
+    spec: TrialSpec, training: Training, checkpoint: Path, splits: data.Splits, folder: RunFolder
+) -> Job:
     """What the trial's loop reads while it trains by `training`."""
+    distillation = spec.distillation
     return Job(
         name=spec.name,
         train=splits.train,
@@ -57,6 +82,7 @@ def job(spec: TrialSpec, training: Training, checkpoint: Path, splits: data.Spli
         training=training,
         pruning=spec.pruning,
         joint=spec.joint,
+        teacher=None if distillation is None else Teacher(plain(spec, folder), distillation),
         checkpoint=checkpoint,
         seed=spec.seed,
         device=spec.device,

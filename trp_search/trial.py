@@ -91,14 +91,16 @@ def _train_and_score(
         if place.checkpoint.exists():
             yield from place.read_epochs()[-1:]  # whoever judges may not have heard of it
         yield from train(
-            network, beginnings.job(spec, spec.training, place.checkpoint, splits), note=note
+            network,
+            beginnings.job(spec, spec.training, place.checkpoint, splits, folder),
+            note=note,
         )
     save_weights(place.weights, network)
     origin = Origin(spec=spec, dense=dense, seconds=_seconds(place))
     points: list[Point] = []
     result = TrialResult(trial=spec.name, points=())
     try:
-        refused = yield from _score(network, splits, origin, place, points)
+        refused = yield from _score(network, splits, origin, folder, points)
         result = dataclasses.replace(result, refused=refused)
     except DivergedError as error:
         result = dataclasses.replace(result, diverged=str(error))
@@ -130,18 +132,19 @@ def _score(
     network: nn.Module,
     splits: data.Splits,
     origin: Origin,
-    place: TrialFolder,
+    folder: RunFolder,
     points: list[Point],
 ) -> Generator[EpochReport, None, dict[str, str]]:
     """Adds every point that the trial asks for, their weights kept; returns what a race refused."""
     spec, cuts = origin.spec, Cuts(network, splits)
+    place = folder.trial(spec.name)
     if spec.score_uncut:
         points.append(origin.point(score_uncut(network, splits), None))
     for cut in spec.cuts:
         scored = cuts.score(cut)
         if spec.fine_tuning is not None:
             points.append(_kept(place, origin, cut, scored, untuned=True))
-            scored = yield from _tuned(scored, splits, spec, place)
+            scored = yield from _tuned(scored, splits, spec, folder)
             origin = dataclasses.replace(origin, seconds=_seconds(place))
         points.append(_kept(place, origin, cut, scored))
     race = cuts.race(spec.race, images=spec.race_images)
@@ -151,14 +154,15 @@ def _score(
 
 
 def _tuned(
-    scored: Scored, splits: data.Splits, spec: TrialSpec, place: TrialFolder
+    scored: Scored, splits: data.Splits, spec: TrialSpec, folder: RunFolder
 ) -> Generator[EpochReport, None, Scored]:
+    place = folder.trial(spec.name)
     before = spec.training.epochs if spec.training is not None else 0
 
     def note(report: EpochReport) -> EpochReport:
         return _noted(dataclasses.replace(report, epoch=before + report.epoch), spec, place)
 
-    scored = yield from tuned(scored, spec, place, splits, note)
+    scored = yield from tuned(scored, spec, folder, splits, note)
     return scored
 
 

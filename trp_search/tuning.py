@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from trp_search import beginnings
 from trp_search.records import EpochReport, Layer, TrialSpec
 from trp_search.scoring.candidate import Scored, score_uncut
-from trp_search.store import TrialFolder
+from trp_search.store import RunFolder
 from trp_search.training.loop import Note, train
 from trp_search.workloads.data import Splits
 
 
 def tuned(
-    scored: Scored, spec: TrialSpec, place: TrialFolder, splits: Splits, note: Note
+    scored: Scored, spec: TrialSpec, folder: RunFolder, splits: Splits, note: Note
 ) -> Generator[EpochReport, None, Scored]:
     """Trains the network of `scored` on, in place, by `spec.fine_tuning`; scores it again.
 
@@ -24,7 +24,8 @@ def tuned(
     """
     assert spec.fine_tuning is not None
     plain = dataclasses.replace(spec, pruning=None, joint=None)
-    job = beginnings.job(plain, spec.fine_tuning, place.tuning, splits)
+    checkpoint = folder.trial(spec.name).tuning
+    job = beginnings.job(plain, spec.fine_tuning, checkpoint, splits, folder)
     network = scored.made.network.requires_grad_(requires_grad=True)
     hooks = [_hold(network, layer) for layer in scored.made.layers if layer.scheme == "sparse"]
     try:

@@ -19,6 +19,7 @@ space:
   scheme: [channel, spatial]
   energy: {{low: 0.7, high: 0.99}}
   layers: {layers}
+  distillation: {distillation}
   training: {{epochs: {epochs}}}
 constraints: {{speedup: {speedup}}}
 trials: 8
@@ -33,6 +34,7 @@ def space(tmp_path: Path):
             "network": "small_resnet",
             "data": "digits",
             "layers": "kxk",
+            "distillation": 0,
             "epochs": 2,
             "speedup": 1.5,
         }
@@ -74,6 +76,8 @@ def test_all_layers_are_looked_at_where_a_trial_may_take_all(trp, space):
 
 def test_the_longest_trial_counts(trp, space):
     assert most_epochs(load_space(space())) == 2
+    asked = most_epochs(load_space(space(distillation="[0, 0.5]")))
+    assert asked == pytest.approx(2 * 8 / 6), "two operations more to six"
     assert most_epochs(load_space(space(epochs="[2, 9]"))) == 9
     assert most_epochs(load_space(space(epochs="{low: 1, high: 5}"))) == 5
     split = "{by_scheme: {channel: [1, 2], spatial: {low: 3, high: 7}}}"

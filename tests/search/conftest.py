@@ -17,6 +17,7 @@ space:
   start: scratch
   scheme: channel
   energy: {low: 0.6, high: 0.99}
+  distillation: 0
   training: {epochs: 1}
 trials: 4
 seed: 7

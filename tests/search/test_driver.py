@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import optuna
 import pytest
 import ray
 from optuna.trial import FrozenTrial, TrialState
+from ray.tune.experiment import Trial
 
 from trp_search import trial
 from trp_search.errors import InputError, SearchError
@@ -56,6 +58,7 @@ class Search:
     space: SearchSpace
     folder: RunFolder
     events: list[Event]
+    held: list[int] = dataclasses.field(default_factory=list)
 
     def trials(self) -> list[FrozenTrial]:
         storage = optuna.storages.RDBStorage(f"sqlite:///{self.folder.study}")
@@ -74,9 +77,21 @@ def search(one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Search:
     place = tmp_path_factory.mktemp("search")
     space = sabotaged(place, TROUBLES)
     folder = RunFolder.create(place / "run")
-    events: list[Event] = []
-    run_search(space, folder, on_event=events.append)
-    return Search(space=space, folder=folder, events=events)
+    found = Search(space=space, folder=folder, events=[])
+
+    def listen(event: Event) -> None:
+        found.events.append(event)
+        gc.collect()
+        found.held.append(sum(type(thing) is Trial for thing in gc.get_objects()))
+
+    run_search(space, folder, on_event=listen)
+    return found
+
+
+@pytest.mark.slow
+def test_tune_forgets_the_trials_that_have_ended(search: Search):
+    at_once = search.of(Started)[0].concurrency
+    assert max(search.held) <= at_once + 2, "those that run, one to come, one that just ended"
 
 
 @pytest.mark.slow
@@ -116,7 +131,7 @@ def test_a_trial_through_ray_equals_the_same_trial_called_directly(
     there = search.folder.trial(name)
     spec = there.read_spec()
     here = RunFolder.create(tmp_path / "direct")
-    if spec.start == "baseline":
+    if spec.needs_plain and not spec.is_plain:
         shutil.copytree(search.folder.trial("baseline").path, here.trial("baseline").path)
     direct = run_directly(spec, here)
     assert untimed(direct) == untimed(there.read_result())

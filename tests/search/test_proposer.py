@@ -123,6 +123,17 @@ def test_only_trials_that_start_from_the_plain_network_wait_for_it(
         assert proposer.exhausted
 
 
+def test_trials_that_learn_from_the_plain_network_wait_for_it_wherever_they_start(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(("distillation: 0", "distillation: 0.5")), folder, cores=3) as proposer:
+        baseline = proposer.next()
+        assert baseline.threads == 3
+        assert proposer.next() is None
+        proposer.finish(result(baseline))
+        assert proposer.next().start == "scratch"
+
+
 def test_a_finished_trial_is_complete_with_all_its_values(
     make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
 ):

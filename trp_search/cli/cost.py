@@ -20,7 +20,7 @@ from trp_search.space import SearchSpace, any_trial
 from trp_search.space.methods import JOINT_PASSES
 from trp_search.workloads import data, networks
 
-_OPERATIONS = 6  # of a multiply-add: two forward, four backward
+_OPERATIONS, _FORWARD = 6, 2  # of a multiply-add: two forward, four backward
 # As many multiply-adds as take about a second of training, so that a check takes seconds.
 _MACS = {"cpu": 4e9, "cuda": 1e12}
 
@@ -113,14 +113,18 @@ def estimate(
     )
 
 
-def most_epochs(space: SearchSpace) -> int:
-    """Passes over the images of the longest trial that can be drawn."""
-    longest = 0
+def most_epochs(space: SearchSpace) -> float:
+    """Of the longest trial: its time in passes of a plain training over the images.
+
+    A joint loss goes through the network twice; to ask the plain one is one more pass forward.
+    """
+    longest = 0.0
     for method, scheme in itertools.product(space.space.methods, space.space.schemes):
         spec = any_trial(space, {"method": method, "scheme": scheme}, longest=True)
         passes = JOINT_PASSES if spec.joint is not None else 1
         extra = (passes - 1) * (spec.training.epochs if spec.training is not None else 0)
-        longest = max(longest, spec.epochs + extra)
+        asked = 0 if spec.distillation is None else _FORWARD / _OPERATIONS
+        longest = max(longest, (spec.epochs + extra) * (1.0 + asked))
     return longest
 
 

@@ -9,6 +9,7 @@ from trp_search.records.kinds import (
     LayerScheme,
     Method,
     NonNegative,
+    Part,
     Positive,
     PositiveInt,
     Reconstruct,
@@ -29,13 +30,14 @@ from trp_search.records.results import (
     TestScore,
     TrialResult,
 )
-from trp_search.records.specs import Cut, Joint, Pruning, Training, TrialSpec
+from trp_search.records.specs import Cut, Distillation, Joint, Pruning, Training, TrialSpec
 from trp_search.records.workload import DataSpec, NetworkSpec, Workload
 
 __all__ = [
     "Cut",
     "CutScheme",
     "DataSpec",
+    "Distillation",
     "Ending",
     "EpochReport",
     "Fraction",
@@ -47,6 +49,7 @@ __all__ = [
     "Method",
     "NetworkSpec",
     "NonNegative",
+    "Part",
     "Point",
     "Positive",
     "PositiveInt",

@@ -14,6 +14,7 @@ from trp_search.records.kinds import (
     Layers,
     Method,
     NonNegative,
+    Part,
     Positive,
     PositiveInt,
     Reconstruct,
@@ -110,7 +111,7 @@ class Joint:
     """
 
     scheme: Literal["channel", "spatial"] = "channel"
-    alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
+    alpha: Part = 0.5
     lowest: Share = 0.01
     highest: Share = 0.25
     rank_min: PositiveInt = 5
@@ -121,6 +122,19 @@ class Joint:
         if self.lowest > self.highest:
             raise ValueError(f"lowest: {self.lowest:g} is above highest ({self.highest:g})")
         return self
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class Distillation:
+    """What a training learns from the plain network's answers (arXiv 1503.02531).
+
+    Attributes:
+        weight: share of the loss that is the distance to these; the rest is that to the labels.
+        temperature: both networks' logits are divided by this first.
+    """
+
+    weight: Part = 0.5
+    temperature: Positive = 4.0
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -239,6 +253,7 @@ class TrialSpec:
     cuts: tuple[Cut, ...]
     method: Method | None = None
     joint: Joint | None = None
+    distillation: Distillation | None = None
     fine_tuning: Training | None = None
     race: tuple[Cut, ...] = ()
     race_images: PositiveInt = 1000
@@ -262,6 +277,11 @@ class TrialSpec:
     def is_plain(self) -> bool:
         """Whether it is of the plain network, which no search proposed."""
         return self.method is None and self.pruning is None
+
+    @property
+    def needs_plain(self) -> bool:
+        """Whether it reads the weights of the plain network, which must be there first."""
+        return self.start == "baseline" or self.distillation is not None
 
     @property
     def epochs(self) -> int:

@@ -26,7 +26,7 @@ from trp_search.search.names import BASELINE, number_of
 from trp_search.search.page import RunningPage
 from trp_search.search.proposer import Proposer
 from trp_search.search.scheduler import JudgingScheduler
-from trp_search.search.searcher import Listener, StudySearcher
+from trp_search.search.searcher import Listener, Silence, StudySearcher
 from trp_search.search.trainable import NAME, TrialTrainable, Workplace, score_on_test, sweep
 from trp_search.space import SearchSpace, changed
 from trp_search.store import RunFolder, append_record, exclusive, write_whole
@@ -207,14 +207,14 @@ class _Search:
                 search_alg=StudySearcher(
                     self._proposer, self._folder, concurrency=self._concurrency
                 ),
-                scheduler=JudgingScheduler(self._goes_on) if self._halving else None,
+                scheduler=JudgingScheduler(self._goes_on),
                 reuse_actors=True,
                 trial_dirname_creator=_directory,
             ),
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=str(scratch),
-                callbacks=[listener],
+                callbacks=[listener, Silence()],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=_RESTARTS),
                 verbose=0,

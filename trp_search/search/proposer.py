@@ -163,12 +163,14 @@ class Proposer:
 
     def _plain(self) -> TrialSpec:
         """The plain network's training; where all trials wait for it, it has their cores too."""
-        spec, start = self._space.baseline_spec(), self._space.space.named()["start"]
+        spec, named = self._space.baseline_spec(), self._space.space.named()
+        all_asked = all(entries.values(named["distillation"]))
+        all_wait = all_asked or entries.values(named["start"]) == (BASELINE,)
         place = self._folder.trial(BASELINE)
         if place.spec.exists():
             threads = place.read_spec().threads  # or what is left would be rounded otherwise
         else:
-            threads = self._cores if entries.values(start) == (BASELINE,) else spec.threads
+            threads = self._cores if all_wait else spec.threads
         return dataclasses.replace(spec, threads=max(spec.threads, threads))
 
     def _take_up_growth(self, known: Sequence[Point]) -> None:
@@ -195,7 +197,7 @@ class Proposer:
             if result is not None:
                 self._record(result)
                 asked.results[spec.name] = result
-            elif spec.start == BASELINE and not self._has_baseline:
+            elif spec.needs_plain and not self._has_baseline:
                 self._held.append(spec)
             else:
                 self._ready.append(spec)

@@ -1,4 +1,4 @@
-"""Ray Tune's scheduler: a trial runs until it ends or is told to stop."""
+"""Ray Tune's scheduler: a trial runs until it ends or is told to stop, and is then forgotten."""
 
 from __future__ import annotations
 
@@ -25,3 +25,18 @@ class JudgingScheduler(FIFOScheduler):
         if EPOCH in result and not self._goes_on(from_json(EpochReport, result[EPOCH])):
             return TrialScheduler.STOP
         return TrialScheduler.CONTINUE
+
+    @override
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Takes from Tune the trials that ended before this one: the study has them.
+
+        Tune holds every trial until a search ends, 15 kB each, to go on from; a search here goes on
+        from its run folder.
+        """
+        ended = {other for other in tune_controller.get_trials() if other.is_finished()}
+        for name in ("_stopped_trials", "_failed_trials", "_trials_to_cache"):
+            getattr(tune_controller, name).difference_update(ended)
+        for other in ended:
+            tune_controller._trial_metadata.pop(other.trial_id, None)
+        kept = [other for other in tune_controller.get_trials() if other not in ended]
+        tune_controller.get_trials()[:] = kept

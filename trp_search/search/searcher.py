@@ -10,6 +10,7 @@ from ray import cloudpickle
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 from typing_extensions import override
 
@@ -93,16 +94,6 @@ class Listener(Callback):
             self._pass_on(from_json(EpochReport, result[EPOCH]))
 
     @override
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """Tune holds every trial to the end of a search: what it reported was passed on by now."""
-        held = trial.run_metadata
-        for part in (held.last_result, held.metric_analysis, held.metric_n_steps):
-            part.clear()
-        held.invalidate_cache()  # type: ignore[no-untyped-call]
-
-    @override
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
@@ -115,6 +106,22 @@ class Listener(Callback):
         except Exception as error:
             self.error = error
             raise
+
+
+class Silence(TrialProgressCallback):
+    """In place of Tune's own, which prints nothing here either and holds every trial for it."""
+
+    @override
+    def on_trial_result(self, *given: Any, **info: Any) -> None:
+        """Nothing."""
+
+    @override
+    def on_trial_error(self, *given: Any, **info: Any) -> None:
+        """Nothing."""
+
+    @override
+    def on_trial_complete(self, *given: Any, **info: Any) -> None:
+        """Nothing."""
 
 
 def _cause_of_death(trial: Trial) -> str:

@@ -12,7 +12,7 @@ from trp_search.space.model import SearchSpace
 def any_trial(
     space: SearchSpace, chosen: Mapping[str, Value], *, longest: bool = False, last: bool = False
 ) -> TrialSpec:
-    """A trial with what is `chosen`, by the names of `parameters()`, and with `longest` epochs.
+    """A trial with what is `chosen`, by the names of `parameters()`, the `longest` if so.
 
     The rest is the first that can be drawn, or the `last`.
     """
@@ -20,6 +20,6 @@ def any_trial(
     for parameter in space.parameters():
         options = parameter.choices or (parameter.low, parameter.high)
         known = [option for option in options if option is not None]
-        long = longest and "epochs" in parameter.name
+        long = longest and ("epochs" in parameter.name or "distillation" in parameter.name)
         drawn[parameter.name] = max(known, key=float) if long else known[-last]
     return space.trial_spec(drawn | dict(chosen), name="0", repeat=0)

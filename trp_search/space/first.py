@@ -98,14 +98,7 @@ def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
         found |= _nuclear(spec.pruning)
     if spec.joint is not None:
         found |= {f"joint_{name}": value for name, value in vars(spec.joint).items()}
-    if spec.training is not None:
-        found |= {name: entries.label(value) for name, value in vars(spec.training).items()}
-    tuning = spec.fine_tuning
-    found["tuning_epochs"] = charged = 0 if tuning is None else tuning.epochs
-    if spec.training is not None:  # as the space has them: of the trial in all
-        passes = JOINT_PASSES if spec.joint is not None else 1
-        found["epochs"] = charged + passes * spec.training.epochs
-    found["tuning_learning_rate"] = None if tuning is None else tuning.learning_rate
+    found |= _learning(spec)
     found |= {f"cut_{name}": getattr(cut, name) for name in ("energy", "value", "speedup", "evbmf")}
     shared = ("spread", "multiple", "calibration_images", "reestimate_batch_norm")
     others = ("batch_norm_images", "error", "reconstruct")
@@ -122,6 +115,21 @@ def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
         for name, value in found.items()
         if name in varying and way.heeds(name) and isinstance(value, bool | int | float | str)
     }
+
+
+def _learning(spec: TrialSpec) -> dict[str, object]:
+    """Of its training, fine-tuning and distillation."""
+    found: dict[str, object] = {}
+    if spec.training is not None:
+        found |= {name: entries.label(value) for name, value in vars(spec.training).items()}
+    tuning, asked = spec.fine_tuning, spec.distillation
+    found["tuning_epochs"] = charged = 0 if tuning is None else tuning.epochs
+    found["tuning_learning_rate"] = None if tuning is None else tuning.learning_rate
+    if spec.training is not None:  # as the space has them: of the trial in all
+        passes = JOINT_PASSES if spec.joint is not None else 1
+        found["epochs"] = charged + passes * spec.training.epochs
+    found["distillation"] = 0.0 if asked is None else asked.weight
+    return found | ({} if asked is None else {"distillation_temperature": asked.temperature})
 
 
 def departures(

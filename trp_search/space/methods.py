@@ -20,7 +20,7 @@ JOINT_PASSES = 2  # of a joint loss through the network: in full, and truncated
 IMAGES = 1000
 
 _EVERY = {"method", "layers", "reestimate_batch_norm", "batch_norm_images"}
-_EVERY |= {"tuning_epochs", "tuning_learning_rate"}
+_EVERY |= {"tuning_epochs", "tuning_learning_rate", "distillation", "distillation_temperature"}
 _AMOUNT = {"energy", "speedup", "cut_energy", "cut_value", "cut_speedup", "cut_evbmf", "multiple"}
 _SVD = _AMOUNT | {"scheme", "spread", "calibration_images", "reconstruct"}
 _NUCLEAR = {"nuclear_weight", "nuclear_weight_per_step", "nuclear_every_step", "period"}

@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, Tag
 from trp_search.objectives import OBJECTIVES, Name, Objective
 from trp_search.records import (
     Cut,
+    Distillation,
     Point,
     PositiveInt,
     Scheme,
@@ -114,6 +115,7 @@ class SearchSpace(Strict):
         way = METHODS[setting["method"]]
         own, joint = way.cut(setting), way.joint(setting)
         training = self._training(setting) if way.trains else None
+        fine_tuning = self._fine_tuning(setting)
         return self._spec(
             name=name,
             seed=_seed(self.seed, repeat),
@@ -123,7 +125,8 @@ class SearchSpace(Strict):
             pruning=way.pruning(setting),
             joint=joint,
             cuts=(own,),
-            fine_tuning=self._fine_tuning(setting),
+            distillation=_distillation(setting) if training or fine_tuning else None,
+            fine_tuning=fine_tuning,
             race=self._curve(setting, own) if way.trains else (),
             race_images=self.curve.images,
             rungs=self.rungs.epochs(training.epochs) if self.rungs and training else (),
@@ -243,6 +246,11 @@ class SearchSpace(Strict):
             split_seed=self.seed,
             **fixed,
         )
+
+
+def _distillation(setting: Mapping[str, Any]) -> Distillation | None:
+    weight, temperature = setting["distillation"], setting["distillation_temperature"]
+    return Distillation(weight=weight, temperature=temperature) if weight else None
 
 
 def _short(recipe: Training) -> Training:

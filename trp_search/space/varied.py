@@ -11,6 +11,7 @@ from trp_search.records import (
     Layers,
     Method,
     NonNegative,
+    Part,
     Positive,
     PositiveInt,
     Pruning,
@@ -25,7 +26,6 @@ from trp_search.space import entries
 from trp_search.space.entries import Choice, ChoiceOfLists, Entry, Number, NumberOr, PerScheme
 
 Images = Annotated[int, Field(ge=0)]
-Part = Annotated[float, Field(ge=0, le=1)]
 
 
 class Strict(BaseModel):
@@ -97,6 +97,9 @@ class Space(Strict):
         tuning_epochs: of fine-tuning after the cut, taken from the epochs of a trial that trains
             before it; the cut without it is a point too.
         tuning_learning_rate: its highest rate; a fifth of the recipe's by default.
+        distillation: share of the loss, before and after the cut, that is the distance to the plain
+            network's answers (Hinton et al.); the labels have the rest.
+        distillation_temperature: what both networks' logits are divided by for that.
         reestimate_batch_norm: whether batch-norm statistics are measured again after the cut.
         batch_norm_images: on how many training images.
         training: a trial's own training.
@@ -128,6 +131,8 @@ class Space(Strict):
     joint_rank_min: PerScheme[Number[PositiveInt]] | None = None
     tuning_epochs: PerScheme[Number[Images]] | None = None
     tuning_learning_rate: PerScheme[Number[Positive]] | None = None
+    distillation: PerScheme[Number[Part]] = 0.5
+    distillation_temperature: PerScheme[Number[Positive]] = 4.0
     reestimate_batch_norm: PerScheme[Choice[bool]] = True
     batch_norm_images: PerScheme[Number[PositiveInt]] = 2048
     training: TrainingEntries = TrainingEntries()

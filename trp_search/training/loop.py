@@ -15,6 +15,7 @@ from torch.nn import functional
 from trp_search.evaluation import DivergedError, evaluate
 from trp_search.records import EpochReport, Joint, Pruning, Training
 from trp_search.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from trp_search.training.distillation import Teacher, answers
 from trp_search.training.joint import JointTraining
 from trp_search.training.passes import Eager, Passes, Recorded
 from trp_search.training.regulariser import TrainedRankPruning
@@ -26,7 +27,8 @@ from trp_search.workloads.data import Train, Validation
 class Job:
     """What one training reads: images, settings, where its checkpoint is, and its seed.
 
-    `example_input` is one image's shape on the device, for counting multiply-adds.
+    `example_input` is one image's shape on the device, for counting multiply-adds; `teacher` is on
+    the device too.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Job:
     training: Training
     pruning: Pruning | None
     joint: Joint | None
+    teacher: Teacher | None
     checkpoint: Path
     seed: int
     device: str
@@ -165,12 +168,12 @@ class _Loop:
         with torch.autocast(
             self.job.device, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
         ):
-            output = self._forward(images)
-            # GoogLeNet and Inception return named tuples while training.
-            logits = output if isinstance(output, Tensor) else output[0]
-            return functional.cross_entropy(
+            logits = answers(self._forward, images)
+            loss = functional.cross_entropy(
                 logits, labels, label_smoothing=settings.label_smoothing
             )
+            teacher = self.job.teacher
+            return loss if teacher is None else teacher.mixed(loss, images, logits)
 
 
 _EVALUATION_BATCH = 256
