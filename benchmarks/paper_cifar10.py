@@ -8,8 +8,8 @@ published: JPEG images are not what the paper's numbers were measured on. By the
 (164 epochs, batch 128, 0.1 divided by 10 at 82 and 122, weight decay 1e-4, nuclear weight 3e-4):
 the plain network and its cuts, and Trained Rank Pruning with each scheme, with and without the
 nuclear term. Then this project's own: from the plain network, short trainings towards 2x, 3x and
-4x that also learn from its answers. Several trainings run side by side, each in a process of its own; `run` ends after `--minutes`
-and goes on where it stopped when it is called again.
+4x that also learn from its answers. Several trainings run side by side, each in a process of its
+own; `run` ends after `--minutes` and goes on where it stopped when it is called again.
 
 5,000 of the 50,000 training images are set aside. What is chosen is chosen on them; every row's
 test accuracy is printed and nothing is chosen by it. Unlike the paper's, networks are scored with

@@ -4,7 +4,15 @@ import pytest
 from torch import nn
 
 from trp_search.evaluation import Evaluation
-from trp_search.records import Cut, DataSpec, NetworkSpec, Pruning, TrialSpec, Workload
+from trp_search.records import (
+    Cut,
+    DataSpec,
+    Distillation,
+    NetworkSpec,
+    Pruning,
+    TrialSpec,
+    Workload,
+)
 from trp_search.scoring.candidate import Cost, Made, Scored
 from trp_search.scoring.points import Origin
 
@@ -23,6 +31,13 @@ TRIAL = TrialSpec(
 )
 BASELINE = dataclasses.replace(TRIAL, name="baseline", pruning=None, race=())
 REFIT = dataclasses.replace(TRIAL, name="refit-7", race=(), fit_on_validation=True)
+
+
+def test_a_point_says_what_its_network_learned_from():
+    asked = dataclasses.replace(TRIAL, distillation=Distillation(weight=0.7, temperature=2))
+    settings = point(asked, OWN).settings
+    assert (settings["distillation"], settings["distillation_temperature"]) == (0.7, 2)
+    assert "distillation" not in point(TRIAL, OWN).settings
 
 
 def point(spec, cut, **options):

@@ -86,6 +86,16 @@ def test_what_is_no_setting_is_told_in_one_line(tmp_path, given, problem):
     assert str(caught.value) == f"{tmp_path / 'x.yaml'}: {problem}"
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.8])
+def test_a_share_of_distillation_begins_another_search(tmp_path, weight):
+    varied = SPACE.replace("  period", "  distillation: {low: 0, high: 1}\n  period")
+    space = loaded(tmp_path, varied)
+    drawn = {"scheme": "spatial", "energy_spatial": 0.95, "period": 5, "epochs": 4}
+    drawn |= {"nuclear_weight_per_step": 1e-4, "nesterov": True, "distillation": weight}
+    spec = space.trial_spec(drawn, name="7", repeat=0)
+    assert first.setting_of(space, spec)["distillation"] == weight
+
+
 def test_a_setting_of_another_search_is_what_this_one_varies(tmp_path):
     space = loaded(tmp_path, SPACE)
     drawn = {"scheme": "channel", "energy_channel": 0.9, "period": 5, "epochs": 4}

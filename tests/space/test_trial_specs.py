@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trp_search.errors import InputError
-from trp_search.records import Cut, Spread
+from trp_search.records import Cut, Distillation, Spread
 from trp_search.space import Parameter, SearchSpace, Value, load_space
 
 TEXT = """
@@ -115,6 +115,20 @@ def test_a_trial_from_the_plain_network_is_short_unless_its_space_says_how_long(
     assert training(space, "baseline").epochs == 4
     brought = silent.replace("data: digits}", "data: digits, weights: mine.safetensors}")
     assert training(loaded(tmp_path, brought), "baseline").epochs == 30, "its recipe is the trials'"
+
+
+def test_what_trains_learns_from_the_plain_network_unless_its_space_says_no(space, tmp_path):
+    def found(own: str, **drawn: Value) -> Distillation | None:
+        made = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9, {own}}}")
+        return made.trial_spec(drawn, name="0", repeat=0).distillation
+
+    assert space.trial_spec(DRAWN, name="0", repeat=0).distillation == Distillation()
+    assert space.baseline_spec().distillation is None
+    assert found("distillation: 0") is None
+    asked = found("distillation: [0, 1], distillation_temperature: 2", distillation=1)
+    assert asked == Distillation(weight=1, temperature=2)
+    assert found("method: plain") is None, "it trains nothing"
+    assert found("method: plain, tuning_epochs: 2") == Distillation()
 
 
 def test_repeats_differ_and_settings_share_their_seeds(space):
