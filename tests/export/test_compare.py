@@ -28,8 +28,9 @@ def test_each_bundle_is_timed_in_turn_with_the_first(plain: Path, bundle: Path):
     target = target_of([plain, bundle], {"threads": 2})
     assert (target.height, target.width, target.threads) == (8, 8, 2)
     first, second = compare([plain, bundle], target, network=None, seconds=0.2)
-    assert first.timing.low < 1.2
-    assert first.timing.high > 0.8
+    for one in (first, second):
+        assert one.timing.rounds > 1
+        assert one.timing.low <= one.timing.speedup <= one.timing.high
     assert second.card == read_card(bundle)
     assert second.file_bytes == (bundle / "weights.safetensors").stat().st_size
     assert second.file_bytes < first.file_bytes
