@@ -33,6 +33,9 @@ COLOURS = {
     "budgets": "#e07a3f",
     "halving": "#4c956c",
     "trained-out": "#b07d9c",
+    "labels": "#2b2d42",
+    "at-random": "#7f5539",
+    "early": "#f4a6b0",
 }
 
 
@@ -153,7 +156,7 @@ def main() -> None:
     every = pd.read_csv(place / FRONT).set_index(["arm", "seed", "share"])
     table = every.xs(1.0, level="share")
     print(markdown(list(means(table))))
-    for against in ("tpe", "default", "budgets", "plain", "longer"):
+    for against in ("tpe", "default", "early", "budgets", "plain", "longer"):
         if against in table.index.get_level_values("arm"):
             print(f"\nAgainst {against}, points and hypervolume, paired by seed, 95 % interval\n")
             print(markdown(list(differences(table, against))))

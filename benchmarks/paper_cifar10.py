@@ -104,7 +104,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
                 )
         found += [
             TrialSpec(
-                name=f"towards-{speedup:g}x-{scheme}",
+                name=f"taught-{speedup:g}x-{scheme}",
                 start="baseline",
                 training=short,
                 pruning=Pruning(scheme=scheme, speedup=speedup, period=10),

@@ -248,6 +248,21 @@ def test_fine_tuning_that_diverges_leaves_the_cut_before_it(
     assert again.id == "burst-channel-2x-weights-only"
 
 
+@pytest.mark.parametrize(
+    ("method", "own"), [("plain", {"tuning_epochs": 1}), ("decomposable", {}), ("trp", {})]
+)
+def test_whatever_trains_learns_from_the_plain_network(
+    method: str, own: dict[str, int], make_space: Callable[..., SearchSpace], plain_run: RunFolder
+):
+    weights = []
+    for share in (0, 1):
+        space = make_space(method=method, speedup=2.5, layers="all", distillation=share, **own)
+        point = ran(space, plain_run, f"{method}-learned-{share}").own
+        weights.append(plain_run.weights(point).read_bytes())
+        assert point.settings["distillation"] == share
+    assert weights[0] != weights[1]
+
+
 def test_a_refit_is_fine_tuned_where_the_point_was(
     make_space: Callable[..., SearchSpace], plain_run: RunFolder
 ):

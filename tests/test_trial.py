@@ -281,6 +281,16 @@ def test_a_refit_trains_on_validation_too_and_is_scored_on_test(finished):
     assert [p.id for p in finished.read_points()].count("refit-0") == 1
 
 
+def test_a_refit_learns_from_the_plain_network_that_was_refitted(tmp_path, finished):
+    folder = RunFolder(path=shutil.copytree(finished.path, tmp_path / "run"))
+    place = folder.trial("0")
+    asked = dataclasses.replace(place.read_spec(), distillation=Distillation())
+    write_whole(place.spec, to_json(asked))
+    folder.trial("baseline").weights.unlink()
+    *_, result = refit(folder, "0")
+    assert [point.id for point in result.points] == ["refit-0"]
+
+
 def test_a_refit_does_not_look_where_it_stands(tmp_path, finished):
     folder = RunFolder(path=shutil.copytree(finished.path, tmp_path / "run"))
     place = folder.trial("0")

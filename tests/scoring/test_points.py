@@ -10,6 +10,7 @@ from trp_search.records import (
     Distillation,
     NetworkSpec,
     Pruning,
+    Training,
     TrialSpec,
     Workload,
 )
@@ -34,10 +35,18 @@ REFIT = dataclasses.replace(TRIAL, name="refit-7", race=(), fit_on_validation=Tr
 
 
 def test_a_point_says_what_its_network_learned_from():
-    asked = dataclasses.replace(TRIAL, distillation=Distillation(weight=0.7, temperature=2))
-    settings = point(asked, OWN).settings
+    short = Training(epochs=1)
+    asked = Distillation(weight=0.7, temperature=2)
+    trained = dataclasses.replace(TRIAL, method="trp", training=short)
+    settings = point(dataclasses.replace(trained, distillation=asked), OWN).settings
     assert (settings["distillation"], settings["distillation_temperature"]) == (0.7, 2)
-    assert "distillation" not in point(TRIAL, OWN).settings
+    assert point(trained, OWN).settings["distillation"] == 0
+    tuned = dataclasses.replace(
+        TRIAL, method="plain", pruning=None, race=(), fine_tuning=short, distillation=asked
+    )
+    assert point(tuned, OWN).settings["distillation"] == 0.7
+    assert "distillation" not in point(tuned, OWN, untuned=True).settings
+    assert "distillation" not in point(BASELINE, None).settings
 
 
 def point(spec, cut, **options):

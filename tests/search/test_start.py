@@ -12,7 +12,7 @@ import torch
 
 from trp_search.errors import InputError
 from trp_search.records import Point, to_json
-from trp_search.search import driver
+from trp_search.search import driver, start
 from trp_search.search.start import begun_with, new_search, resume_search
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder, append_record, write_whole
@@ -63,6 +63,20 @@ def test_a_number_that_is_not_allowed_is_refused(make_space: Space, tmp_path: Pa
     with pytest.raises(InputError, match=r"is not (at least 1|above 0)"):
         new_search(make_space(), tmp_path / "new", **given)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_run_of_an_earlier_version_goes_on_as_it_began(
+    make_space: Space, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+):
+    text = make_space(("  distillation: 0\n", "")).dump()
+    began: list[SearchSpace] = []
+    monkeypatch.setattr(start, "run_search", lambda space, *_, **__: began.append(space))
+    for earlier in (False, True):
+        given = re.sub(r"(?m)^(  distillation|keep): .*\n", "", text) if earlier else text
+        write_whole(folder.search, given)
+        resume_search(folder)
+    kept = [(space.keep, space.space.distillation) for space in began]
+    assert kept == [("near", 0.5), ("all", 0.0)]
 
 
 def test_a_resumed_search_is_checked_first(make_space: Space, folder: RunFolder, tmp_path: Path):

@@ -94,6 +94,18 @@ def test_a_share_of_distillation_begins_another_search(tmp_path, weight):
     drawn |= {"nuclear_weight_per_step": 1e-4, "nesterov": True, "distillation": weight}
     spec = space.trial_spec(drawn, name="7", repeat=0)
     assert first.setting_of(space, spec)["distillation"] == weight
+    asked = space.model_copy(update={"first": ("paper",)})
+    alone = [setting["distillation"] for setting in first.parameters(asked)]
+    assert alone == [0.0, 0.0], "the paper's is by labels"
+
+
+def test_a_cut_without_training_says_nothing_of_distillation(tmp_path):
+    text = SPACE.replace("  period", "  method: [trp, plain]\n  distillation: [0.5, 1]\n  period")
+    space = loaded(tmp_path, text)
+    drawn = {"method": "plain", "scheme": "channel", "energy_channel": 0.9, "distillation": 0.5}
+    setting = first.setting_of(space, space.trial_spec(drawn, name="7", repeat=0))
+    assert "distillation" not in setting
+    assert not list(first.problems(space, setting))
 
 
 def test_a_setting_of_another_search_is_what_this_one_varies(tmp_path):

@@ -78,9 +78,11 @@ def _settings(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> _Settings:
         found["period"] = "never"
     if spec.pruning is not None and spec.pruning.speedup is not None:
         found["energy"] = None
-    if spec.distillation is not None:
-        found["distillation"] = spec.distillation.weight
-        found["distillation_temperature"] = spec.distillation.temperature
+    if spec.method and (spec.training is not None or tuned):
+        asked = spec.distillation
+        found["distillation"] = 0.0 if asked is None else asked.weight
+        if asked is not None:
+            found["distillation_temperature"] = asked.temperature
     if spec.fine_tuning is not None:
         found["tuning_epochs"] = spec.fine_tuning.epochs if tuned else 0
         found["tuning_learning_rate"] = spec.fine_tuning.learning_rate

@@ -34,7 +34,7 @@ class JudgingScheduler(FIFOScheduler):
         from its run folder.
         """
         ended = {other for other in tune_controller.get_trials() if other.is_finished()}
-        for name in ("_stopped_trials", "_failed_trials", "_trials_to_cache"):
+        for name in ("_live_trials", "_stopped_trials", "_failed_trials", "_trials_to_cache"):
             getattr(tune_controller, name).difference_update(ended)
         for other in ended:
             tune_controller._trial_metadata.pop(other.trial_id, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -77,8 +78,7 @@ def resume_search(
             f"{folder.path}: was made by compress and holds no search; start one in a new folder"
         )
     space = load_space(folder.search)
-    if "keep" not in yaml.safe_load(folder.search.read_text(encoding="utf-8")):
-        space = space.model_copy(update={"keep": "all"})  # a run of an earlier version kept all
+    space = _as_begun(space, yaml.safe_load(folder.search.read_text(encoding="utf-8")))
     check_ready(space)
     run_search(
         space,
@@ -90,6 +90,16 @@ def resume_search(
     )
     _time(space, folder, on_event or _ignore)
     return folder
+
+
+def _as_begun(space: SearchSpace, raw: dict[str, Any]) -> SearchSpace:
+    """`space` with what an earlier version did where its file says nothing."""
+    if "keep" not in raw:
+        space = space.model_copy(update={"keep": "all"})
+    if "distillation" not in raw.get("space", {}):
+        own = space.space.model_copy(update={"distillation": 0.0})
+        space = space.model_copy(update={"space": own})
+    return space
 
 
 def _time(space: SearchSpace, run: RunFolder, on_event: OnEvent) -> None:

@@ -15,6 +15,7 @@ from trp_search.space.model import SearchSpace
 
 # Energy and weight of the authors' code; the period is the paper's, arXiv 2004.14566.
 _ENERGY, _PERIOD, _NUCLEAR = 0.98, 20, 3e-4
+_ASKED = {"": "weight", "_temperature": "temperature"}
 
 
 def settings(space: SearchSpace) -> list[Mapping[str, Value]]:
@@ -128,16 +129,20 @@ def _learning(spec: TrialSpec) -> dict[str, object]:
     if spec.training is not None:  # as the space has them: of the trial in all
         passes = JOINT_PASSES if spec.joint is not None else 1
         found["epochs"] = charged + passes * spec.training.epochs
-    found["distillation"] = 0.0 if asked is None else asked.weight
-    return found | ({} if asked is None else {"distillation_temperature": asked.temperature})
+    if asked is not None:
+        found |= {f"distillation{k}": getattr(asked, v) for k, v in _ASKED.items()}
+    elif spec.training is not None or tuning is not None:
+        found["distillation"] = 0.0
+    return found
 
 
 def departures(
     space: SearchSpace, setting: Mapping[str, Value], spec: TrialSpec
 ) -> Iterator[tuple[str, str]]:
-    """What a trial of `setting` would do otherwise than `spec`, another space's; its recipe aside.
+    """What a trial of `setting` would do otherwise than `spec`, another space's.
 
-    What is fixed here and what is no entry here is in no setting; this finds it.
+    What is fixed here and what is no entry here is in no setting; this finds it. The recipe, which
+    has distillation, may differ.
     """
     there, drawn = _method(spec), _drawn(space, setting)
     here, also = (_method(any_trial(space, drawn, last=last)) for last in (False, True))
@@ -183,10 +188,14 @@ def _nuclear(pruning: Pruning) -> dict[str, float | None]:
 
 
 def _paper(space: SearchSpace) -> dict[str, Value]:
-    """The paper's setting, its nuclear weight as the space has it."""
+    """The paper's setting, its nuclear weight as the space has it; by labels alone if it can be."""
+    found: dict[str, Value] = {"energy": _ENERGY, "period": _PERIOD}
     if space.space.nuclear_weight_per_step is None:
-        return {"energy": _ENERGY, "period": _PERIOD, "nuclear_weight": _NUCLEAR}
-    return {"energy": _ENERGY, "period": _PERIOD, "nuclear_weight_per_step": _NUCLEAR / _PERIOD}
+        found["nuclear_weight"] = _NUCLEAR
+    else:
+        found["nuclear_weight_per_step"] = _NUCLEAR / _PERIOD
+    alone = all(_problem(space, s, "distillation", 0.0) is None for s in space.space.schemes)
+    return found | ({"distillation": 0.0} if alone else {})
 
 
 def _same(one: Value, other: Value) -> bool:
