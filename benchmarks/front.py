@@ -95,7 +95,6 @@ ARMS: dict[str, tuple[Mapping[str, Any], ...]] = {
     "asha": (PAPER, {"rungs": {"first": 2, "keep_front": False, "by": ["accuracy"]}}),
     "default": (SHORT, LONG),
     "labels": (SHORT, LONG, LABELS),
-    "at-random": (SHORT, LONG, {"sampler": "random"}),
     "no-projection": (SHORT, LONG, {"space": {"projection": False}}),
     "trained-out": (SHORT, TRAINED_OUT, LABELS),
     "early": (SHORT, EARLY, LABELS),

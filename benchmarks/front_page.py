@@ -34,7 +34,7 @@ COLOURS = {
     "halving": "#4c956c",
     "trained-out": "#b07d9c",
     "labels": "#2b2d42",
-    "at-random": "#7f5539",
+    "no-projection": "#7f5539",
     "early": "#f4a6b0",
 }
 
@@ -143,7 +143,7 @@ def page(table: pd.DataFrame) -> str:
     figure.update_xaxes(title="speedup in multiply-adds", row=1, col=2)
     figure.update_yaxes(title="test accuracy, %", row=1, col=2)
     figure.update_layout(
-        title="Means over seeds; bars are standard deviations", template="simple_white", height=520
+        title="Means over seeds; bars are standard deviations", template="simple_white", height=620
     )
     return figure.to_html(include_plotlyjs=True, full_html=True, config={"responsive": True})
 
