@@ -113,12 +113,16 @@ def network() -> nn.Module:
 
 def space_of(arm: str, seed: int, place: Path) -> SearchSpace:
     """The arm's search space, by way of a file as a user's would be."""
-    raw = copy.deepcopy(BASE) | {"seed": seed}
+    path = place / f"{arm}-{seed}.yaml"
+    write_whole(path, yaml.safe_dump(_raw(arm) | {"seed": seed}))
+    return load_space(path)
+
+
+def _raw(arm: str) -> dict[str, Any]:
+    raw = copy.deepcopy(BASE)
     for changes in ARMS.get(arm, (SHORT,)):
         raw = _merged(raw, changes)
-    path = place / f"{arm}-{seed}.yaml"
-    write_whole(path, yaml.safe_dump(raw))
-    return load_space(path)
+    return raw
 
 
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,7 +188,7 @@ def _search(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
     """
     space = space_of(arm, seed, out)
     place, extra = folder.trial(BASELINE).path, space.training.epochs - BASE["training"]["epochs"]
-    same = (a for a in (PLAIN, *ARMS) if space_of(a, seed, out).training == space.training)
+    same = (one for one in (PLAIN, *ARMS) if _raw(one)["training"] == _raw(arm)["training"])
     first = out / f"{next(same)}-{seed}" / place.relative_to(folder.path)
     if not place.exists() and first.exists():
         half = out / f".{arm}-{seed}"

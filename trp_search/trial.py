@@ -90,11 +90,8 @@ def _train_and_score(
 
         if place.checkpoint.exists():
             yield from place.read_epochs()[-1:]  # whoever judges may not have heard of it
-        yield from train(
-            network,
-            beginnings.job(spec, spec.training, place.checkpoint, splits, folder),
-            note=note,
-        )
+        job = beginnings.job(spec, spec.training, place.checkpoint, splits, folder)
+        yield from train(network, job, note=note)
     save_weights(place.weights, network)
     origin = Origin(spec=spec, dense=dense, seconds=_seconds(place))
     points: list[Point] = []

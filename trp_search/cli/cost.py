@@ -18,6 +18,7 @@ from trp_search.scoring.candidate import example
 from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, any_trial
 from trp_search.space.methods import JOINT_PASSES
+from trp_search.training.distillation import answers
 from trp_search.workloads import data, networks
 
 _OPERATIONS, _FORWARD = 6, 2  # of a multiply-add: two forward, four backward
@@ -160,9 +161,7 @@ class _Timing:
     def _step(self, network: nn.Module, inputs: Tensor) -> float:
         labels = torch.zeros(len(inputs), dtype=torch.long, device=self.device)
         started = time.perf_counter()
-        output = network(inputs)
-        logits = output if isinstance(output, Tensor) else output[0]
-        loss = functional.cross_entropy(logits, labels)
+        loss = functional.cross_entropy(answers(network, inputs), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.device == "cuda":
             torch.cuda.synchronize()

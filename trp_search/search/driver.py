@@ -207,7 +207,7 @@ class _Search:
                 search_alg=StudySearcher(
                     self._proposer, self._folder, concurrency=self._concurrency
                 ),
-                scheduler=JudgingScheduler(self._goes_on),
+                scheduler=JudgingScheduler(self._goes_on if self._halving else None),
                 reuse_actors=True,
                 trial_dirname_creator=_directory,
             ),

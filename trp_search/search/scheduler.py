@@ -14,17 +14,21 @@ from trp_search.search.trainable import EPOCH
 
 
 class JudgingScheduler(FIFOScheduler):
-    """Asks after every epoch whether the trial goes on. Tune saves nothing of a scheduler."""
+    """Asks after every epoch whether the trial goes on, where somebody is there to be asked.
 
-    def __init__(self, goes_on: Callable[[EpochReport], bool]) -> None:
+    Tune saves nothing of a scheduler.
+    """
+
+    def __init__(self, goes_on: Callable[[EpochReport], bool] | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._goes_on = goes_on
 
     @override
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        if EPOCH in result and not self._goes_on(from_json(EpochReport, result[EPOCH])):
-            return TrialScheduler.STOP
-        return TrialScheduler.CONTINUE
+        if self._goes_on is None or EPOCH not in result:
+            return TrialScheduler.CONTINUE
+        goes_on = self._goes_on(from_json(EpochReport, result[EPOCH]))
+        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
 
     @override
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:

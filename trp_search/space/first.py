@@ -15,7 +15,6 @@ from trp_search.space.model import SearchSpace
 
 # Energy and weight of the authors' code; the period is the paper's, arXiv 2004.14566.
 _ENERGY, _PERIOD, _NUCLEAR = 0.98, 20, 3e-4
-_ASKED = {"": "weight", "_temperature": "temperature"}
 
 
 def settings(space: SearchSpace) -> list[Mapping[str, Value]]:
@@ -130,7 +129,7 @@ def _learning(spec: TrialSpec) -> dict[str, object]:
         passes = JOINT_PASSES if spec.joint is not None else 1
         found["epochs"] = charged + passes * spec.training.epochs
     if asked is not None:
-        found |= {f"distillation{k}": getattr(asked, v) for k, v in _ASKED.items()}
+        found |= {"distillation": asked.weight, "distillation_temperature": asked.temperature}
     elif spec.training is not None or tuning is not None:
         found["distillation"] = 0.0
     return found
