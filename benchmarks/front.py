@@ -35,6 +35,7 @@ from trp_search.search.driver import run_search
 from trp_search.search.events import Event
 from trp_search.search.names import BASELINE
 from trp_search.space import SearchSpace, load_space
+from trp_search.space.sections import Curve
 from trp_search.store import RunFolder, write_whole
 from trp_search.workloads.residual import ResidualNetwork
 
@@ -69,6 +70,7 @@ BASE: dict[str, Any] = {
 PAPER: dict[str, Any] = {
     "space": {
         "distillation": 0.0,
+        "reestimate_batch_norm": True,
         "energy": {"low": 0.8, "high": 0.99},
         "nuclear_weight_per_step": {"low": 1.0e-6, "high": 3.0e-4, "log": True},
         "training": {"epochs": None, "learning_rate": {"low": 0.03, "high": 0.3, "log": True}},
@@ -83,24 +85,30 @@ SHORT: dict[str, Any] = {
         "training": {"epochs": 8, "learning_rate": {"low": 0.005, "high": 0.1, "log": True}},
     },
 }
-EARLY = {"trials": EPOCHS // 8}
 LONG = {"training": {"epochs": EPOCHS // 5 + 10}, "trials": EPOCHS // 10}
-TRAINED_OUT = {"training": {"epochs": EPOCHS // 2 + 10}, "trials": EPOCHS // 16}
 LABELS = {"space": {"distillation": 0.0}}
 BUDGETS = {"space": {"energy": None, "speedup": {"low": 1.3, "high": 5.0}}}
-SCRATCH = {"space": {"start": "scratch", "training": PAPER["space"]["training"]}}
+RATES = {"learning_rate": PAPER["space"]["training"]["learning_rate"]}
+SCRATCH = {"space": {"start": "scratch", "training": RATES}}
+# Arms that came before the default was what it is, and why it is: with labels alone, and many cuts.
+BEFORE = {
+    "space": {"distillation": 0.0, "reestimate_batch_norm": True},
+    "curve": {"speedups": Curve().budgets(), "energies": Curve().shares()},
+}
+EARLY = {"trials": EPOCHS // 8}
+TRAINED_OUT = {"training": {"epochs": EPOCHS // 2 + 10}, "trials": EPOCHS // 16}
 ARMS: dict[str, tuple[Mapping[str, Any], ...]] = {
     "random": (PAPER, {"sampler": "random"}),
     "tpe": (PAPER,),
     "asha": (PAPER, {"rungs": {"first": 2, "keep_front": False, "by": ["accuracy"]}}),
     "default": (SHORT, LONG),
     "labels": (SHORT, LONG, LABELS),
+    "scratch": (SHORT, LONG, SCRATCH),
     "no-projection": (SHORT, LONG, {"space": {"projection": False}}),
-    "trained-out": (SHORT, TRAINED_OUT, LABELS),
-    "early": (SHORT, EARLY, LABELS),
-    "budgets": (SHORT, EARLY, LABELS, BUDGETS),
-    "scratch": (SHORT, LABELS, BUDGETS, SCRATCH, {"trials": BASE["trials"]}),
-    "halving": (SHORT, EARLY, LABELS, BUDGETS, {"rungs": {"first": 2}}),
+    "halving": (SHORT, LONG, {"rungs": {"first": 2}}),
+    "budgets": (SHORT, LONG, BUDGETS),
+    "trained-out": (SHORT, TRAINED_OUT, BEFORE),
+    "early": (SHORT, EARLY, BEFORE),
 }
 PLAIN = "plain"
 CONTROLS = {PLAIN: BASE["training"]["epochs"], "longer": EPOCHS + BASE["training"]["epochs"]}

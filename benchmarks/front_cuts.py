@@ -15,33 +15,39 @@ from trp_search.evaluation import evaluate, threads
 from trp_search.records import Cut, TrialSpec
 from trp_search.scoring.candidate import Cuts, cost_of
 from trp_search.search.names import BASELINE
+from trp_search.space.sections import Curve
 from trp_search.store import RunFolder
 from trp_search.workloads import data
 from trp_search.workloads.splits import Splits
 
 EVERY = 2
 BATCH = 256
+IMAGES = Curve().calibration_images
 
 
 def variants(spec: TrialSpec) -> dict[str, Sequence[Cut]]:
-    """The cuts of a trial as they are, and with one thing changed."""
+    """The cut of a trial as it is, and with each thing that could be added to it."""
     assert spec.pruning is not None
     own, scheme = spec.cuts[0], spec.pruning.scheme
+    every = Curve()
+    further = [Cut(scheme=scheme, energy=e, layers=own.layers) for e in every.shares()]
+    further += [
+        Cut(scheme="per-layer", speedup=s, calibration_images=IMAGES, layers=own.layers)
+        for s in every.budgets()
+    ]
 
-    as_it_is = [own, *spec.race]
+    def many(**changes: Any) -> list[Cut]:  # noqa: ANN401  fields of a cut
+        return [own, *(dataclasses.replace(c, **changes) if c.is_budget else c for c in further)]
 
-    def budgets(**changes: Any) -> list[Cut]:  # noqa: ANN401  fields of a cut
-        return [dataclasses.replace(c, **changes) if c.is_budget else c for c in as_it_is]
-
-    unsettled = [dataclasses.replace(cut, reestimate_batch_norm=False) for cut in as_it_is]
+    settled = [dataclasses.replace(cut, reestimate_batch_norm=False) for cut in further]
     return {
-        "as it is": as_it_is,
-        "one point a trial": [own],
-        "batch norm as trained": unsettled,
-        "one energy in all layers": budgets(spread="energy"),
-        "the trial's scheme in all layers": budgets(scheme=scheme),
-        "by weights alone": budgets(calibration_images=0),
-        "all of these": [dataclasses.replace(own, reestimate_batch_norm=False)],
+        "as it is": [own],
+        "batch norm measured again": [dataclasses.replace(own, reestimate_batch_norm=True)],
+        "many cuts": many(),
+        "many cuts, batch norm as trained": [own, *settled],
+        "many cuts, one energy in all layers": many(spread="energy"),
+        "many cuts, the trial's scheme in all layers": many(scheme=scheme),
+        "many cuts, by weights alone": many(calibration_images=0),
     }
 
 

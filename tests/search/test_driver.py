@@ -237,6 +237,28 @@ def test_more_trials_are_added_to_a_finished_search(search: Search, tmp_path: Pa
 
 
 @pytest.mark.slow
+def test_what_was_not_scored_on_test_is_told_and_scored_when_the_search_goes_on(
+    search: Search, tmp_path: Path
+):
+    folder = RunFolder(path=tmp_path / "copy")
+    shutil.copytree(search.folder.path, folder.path)
+    folder.tests.unlink()
+    folder.report.unlink()
+    weights = folder.trial("baseline").weights
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:100])
+    with pytest.raises(SearchError, match=f"the points were not scored on test: {weights}: "):
+        run_search(search.space, folder, concurrency=2, on_event=lambda event: None)
+    assert not folder.report.exists()
+    weights.write_bytes(whole)
+    events: list[Event] = []
+    run_search(search.space, folder, concurrency=2, on_event=events.append)
+    assert not [event for event in events if isinstance(event, Finished)]
+    assert folder.read_tests() == search.folder.read_tests()
+    assert folder.report.exists()
+
+
+@pytest.mark.slow
 def test_a_search_whose_first_trials_fail_alike_stops_with_the_reason(tmp_path: Path):
     space = sabotaged(tmp_path, {str(number): "raises" for number in range(6)})
     folder = RunFolder.create(tmp_path / "run")

@@ -157,7 +157,7 @@ def _warnings(space: SearchSpace, found: Survey) -> None:
     best = max(found.best[scheme] for scheme in space.space.schemes)
     if wanted > best:
         warn(f"constraints.speedup: {wanted:g} is out of reach; {best:.2f} is the most")
-    beyond = [f"{asked:g}" for asked in space.curve.speedups if asked > found.best["per-layer"]]
+    beyond = [f"{asked:g}" for asked in space.curve.budgets() if asked > found.best["per-layer"]]
     if beyond:
         most = found.best["per-layer"]
         warn(f"curve.speedups: {', '.join(beyond)} will be left out; {most:.2f} is the most")

@@ -96,6 +96,11 @@ class Pruning:
     nuclear_every_step: bool = False
     layers: Layers = "all"
 
+    @property
+    def truncates(self) -> bool:
+        """Whether what it trains is of low rank."""
+        return self.projection and self.period is not None
+
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Joint:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import ray
 from ray import tune
 from ray.exceptions import RayError
 from ray.tune.error import TuneError
@@ -22,12 +21,12 @@ from trp_search.search.environment import write_environment
 from trp_search.search.events import Epoch, Event, Finished, Stage, Started
 from trp_search.search.halving import halving_of
 from trp_search.search.keeping import Keeper
-from trp_search.search.names import BASELINE, number_of
+from trp_search.search.names import BASELINE, TEST, number_of
 from trp_search.search.page import RunningPage
 from trp_search.search.proposer import Proposer
 from trp_search.search.scheduler import JudgingScheduler
 from trp_search.search.searcher import Listener, Silence, StudySearcher
-from trp_search.search.trainable import NAME, TrialTrainable, Workplace, score_on_test, sweep
+from trp_search.search.trainable import NAME, TrialTrainable, Workplace, sweep
 from trp_search.space import SearchSpace, changed
 from trp_search.store import RunFolder, append_record, exclusive, write_whole
 
@@ -107,8 +106,7 @@ def _search(
             module_folders=tuple({path.parent for path in modules}),
         )
         try:
-            search.train(workplace)
-            search.score(workplace)
+            search.run(workplace)
         finally:
             search.close()
 
@@ -154,38 +152,39 @@ class _Search:
                 if self._folder.report.exists():
                     report.write(self._folder)
 
-    def train(self, workplace: Workplace) -> None:
-        """Runs every training that is left; raises SearchError when there is no point in it."""
+    def run(self, workplace: Workplace) -> None:
+        """Trains and scores what is left and writes the page.
+
+        Raises:
+            SearchError: there is no point in going on.
+        """
         proposer = self._proposer
-        if not proposer.exhausted:
+        if not proposer.exhausted or self._untested():
             try:
                 self._tune(workplace)
             finally:
                 if proposer.stop_reason is not None:
                     proposer.give_up(f"the search stopped: {proposer.stop_reason}")
-        patience = self._space.patience
-        if patience is not None and proposer.growth.settled and proposer.done < self._space.trials:
-            last = f"the last {patience.trials} trials added less than {patience.gain:.2%} each"
-            self._tell(Stage(text=f"ended after {proposer.done} trials: {last} (patience)"))
-
-    def score(self, workplace: Workplace) -> None:
-        """Scores the front and the plain network on test, and writes the page."""
-        chosen = [point.id for point in self._front() if point.id not in self._folder.read_tests()]
-        if chosen:
-            self._tell(Stage(text=f"scoring {len(chosen)} points on test images"))
-            given = self._space.resources
-            task = ray.remote(num_cpus=given.cpus, num_gpus=given.gpus)(score_on_test)
-            try:
-                ray.get(task.remote(workplace, chosen))
-            except RayError as error:
-                raise SearchError(
-                    f"the points were not scored on test: {cluster.last_line(error)}"
-                ) from None
         self._tell(Stage(text="writing the report"))
-        self._proposer.write_importance()
+        proposer.write_importance()
         self._page.close()
         report.write(self._folder)
         self._ended = True
+
+    def _chosen(self) -> list[str]:
+        """The points to score on test now that no training is left."""
+        patience, proposer = self._space.patience, self._proposer
+        if patience is not None and proposer.growth.settled and proposer.done < self._space.trials:
+            last = f"the last {patience.trials} trials added less than {patience.gain:.2%} each"
+            self._tell(Stage(text=f"ended after {proposer.done} trials: {last} (patience)"))
+        chosen = self._untested()
+        if chosen:
+            self._tell(Stage(text=f"scoring {len(chosen)} points on test images"))
+        return chosen
+
+    def _untested(self) -> list[str]:
+        known = self._folder.read_tests()
+        return [point.id for point in self._front() if point.id not in known]
 
     def _front(self) -> list[Point]:
         growth = self._proposer.growth
@@ -205,7 +204,10 @@ class _Search:
             tune_config=tune.TuneConfig(
                 num_samples=-1,
                 search_alg=StudySearcher(
-                    self._proposer, self._folder, concurrency=self._concurrency
+                    self._proposer,
+                    self._folder,
+                    concurrency=self._concurrency,
+                    chosen=self._chosen,
                 ),
                 scheduler=JudgingScheduler(self._goes_on if self._halving else None),
                 reuse_actors=True,
@@ -242,6 +244,11 @@ class _Search:
         return reason is None
 
     def _receive(self, item: EpochReport | TrialResult) -> None:
+        if item.trial.startswith(TEST):
+            assert isinstance(item, TrialResult)
+            if item.failed is not None:
+                raise SearchError(f"the points were not scored on test: {item.failed}")
+            return
         if isinstance(item, EpochReport):
             self._tell(Epoch(report=item))
             self._page.refresh()

@@ -1,8 +1,9 @@
-"""What trainings are called: the plain network, and each repeat of an Optuna trial."""
+"""What workers are given: the plain network, each repeat of an Optuna trial, test scores."""
 
 from __future__ import annotations
 
 BASELINE = "baseline"
+TEST = "test-"
 
 
 def number_of(name: str) -> int:

@@ -19,7 +19,7 @@ def sampler(space: SearchSpace, *, asked: int) -> BaseSampler:
     seed = int(np.random.SeedSequence([space.seed, asked]).generate_state(1)[0])
     chosen = space.sampler
     curve = space.curve
-    told = len(curve.speedups) + len(curve.energies) if curve.tell else 0
+    told = len(curve.speedups or ()) + len(curve.energies or ()) if curve.tell else 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if chosen.name == "random":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,39 @@ from ray.tune.search import Searcher
 from typing_extensions import override
 
 from trp_search.records import EpochReport, TrialResult, from_json, to_json
+from trp_search.search.names import TEST
 from trp_search.search.proposer import Proposer
-from trp_search.search.trainable import EPOCH, NAME, RESULT
+from trp_search.search.trainable import EPOCH, NAME, POINTS, RESULT
 from trp_search.store import RunFolder, write_whole
 
 
 class StudySearcher(Searcher):
     """Suggests what the proposer hands out: a name, whose specification is in the run folder.
 
-    The study is the state: what Tune saves of this object is empty and is never read.
+    When all of it has come back, the same workers score on test what is then chosen. The study is
+    the state: what Tune saves of this object is empty and is never read.
+
+    Args:
+        proposer: what is to be trained.
+        folder: the run.
+        concurrency: how many workers there are.
+        chosen: asked once, when no training is left: the points to score on test.
     """
 
-    def __init__(self, proposer: Proposer, folder: RunFolder, *, concurrency: int) -> None:
+    def __init__(
+        self,
+        proposer: Proposer,
+        folder: RunFolder,
+        *,
+        concurrency: int,
+        chosen: Callable[[], Sequence[str]],
+    ) -> None:
         super().__init__()
         self._proposer = proposer
         self._folder = folder
         self._concurrency = concurrency
+        self._chosen = chosen
+        self._shares: Iterator[Sequence[str]] | None = None
 
     @override
     def __getstate__(self) -> dict[str, Any]:
@@ -41,13 +58,21 @@ class StudySearcher(Searcher):
         if self._proposer.running >= self._concurrency:
             return None
         if self._proposer.exhausted:
-            return Searcher.FINISHED
+            return None if self._proposer.running else self._share(trial_id)
         spec = self._proposer.next()
         if spec is None:
             return None
         # Tune keeps half a dozen copies of what it is given here for as long as it runs.
         write_whole(self._folder.trial(spec.name).spec, to_json(spec))
         return {NAME: spec.name}
+
+    def _share(self, trial_id: str) -> dict[str, Any] | str:
+        """What one worker is to score on test."""
+        if self._shares is None:
+            chosen, workers = self._chosen(), self._concurrency
+            self._shares = iter([chosen[first::workers] for first in range(workers)])
+        points = next(self._shares, ())
+        return {NAME: TEST + trial_id, POINTS: points} if points else Searcher.FINISHED
 
     @override
     def on_trial_complete(

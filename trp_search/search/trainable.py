@@ -15,10 +15,11 @@ from typing_extensions import override
 
 from trp_search import trial
 from trp_search.errors import InputError
-from trp_search.records import EpochReport, TestScore, TrialResult, to_json
+from trp_search.records import EpochReport, TrialResult, to_json
 from trp_search.store import RunFolder, exclusive
 
 NAME = "name"
+POINTS = "points"
 EPOCH = "epoch"
 RESULT = "result"
 _LOCK_SECONDS = 60.0
@@ -42,7 +43,7 @@ class Workplace:
 
 
 class TrialTrainable(Trainable):
-    """A worker that trains one specification after the other."""
+    """A worker that trains one specification after the other, and then scores points on test."""
 
     @override
     def setup(self, config: dict[str, Any], workplace: Workplace | None = None) -> None:
@@ -70,7 +71,8 @@ class TrialTrainable(Trainable):
         self._items.close()
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._items = _items(config[NAME], self._workplace.run)
+        name, run = config[NAME], self._workplace.run
+        self._items = _tested(name, config[POINTS], run) if POINTS in config else _items(name, run)
 
 
 def _items(name: str, run: RunFolder) -> Generator[EpochReport | TrialResult, None, None]:
@@ -88,13 +90,20 @@ def _items(name: str, run: RunFolder) -> Generator[EpochReport | TrialResult, No
         yield TrialResult(trial=name, points=(), failed=str(error))
 
 
+def _tested(
+    name: str, point_ids: Sequence[str], run: RunFolder
+) -> Generator[EpochReport | TrialResult, None, None]:
+    """Scores the points on test images, one after the other."""
+    failed = None
+    try:
+        for point_id in point_ids:
+            trial.score_test(run, point_id)
+    except Exception as error:  # noqa: BLE001  it is told, as a trial's is
+        failed = " ".join(str(error).split()) or type(error).__name__
+    yield TrialResult(trial=name, points=(), failed=failed)
+
+
 def sweep(folder: Path) -> None:
     """Removes what killed processes were writing to `folder` when they were killed."""
     for left in folder.glob(".*.tmp"):
         left.unlink(missing_ok=True)
-
-
-def score_on_test(workplace: Workplace, point_ids: Sequence[str]) -> list[TestScore]:
-    """Test scores of the points, one after the other."""
-    workplace.enter()
-    return [trial.score_test(workplace.run, point_id) for point_id in point_ids]

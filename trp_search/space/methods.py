@@ -25,7 +25,6 @@ _AMOUNT = {"energy", "speedup", "cut_energy", "cut_value", "cut_speedup", "cut_e
 _SVD = _AMOUNT | {"scheme", "spread", "calibration_images", "reconstruct"}
 _NUCLEAR = {"nuclear_weight", "nuclear_weight_per_step", "nuclear_every_step", "period"}
 _JOINT = {"joint_alpha", "joint_lowest", "joint_highest", "joint_rank_min"}
-_SHARED = ("layers", "reestimate_batch_norm", "batch_norm_images")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +62,25 @@ def nuclear_weight(setting: Setting) -> float:
     return weight if per_step is None else per_step * setting["period"]
 
 
-def svd_cut(setting: Setting, **own: Any) -> Cut:  # noqa: ANN401  fields of a cut
+def shared(setting: Setting, *, settled: bool = False) -> dict[str, Any]:
+    """What all cuts of a setting have in common.
+
+    Batch norm is as it was trained where that cut is what was trained (`settled`), if the setting
+    does not say.
+    """
+    norm = setting.get("reestimate_batch_norm", not settled)
+    same = {name: setting[name] for name in ("layers", "batch_norm_images")}
+    return same | {"reestimate_batch_norm": norm}
+
+
+def svd_cut(setting: Setting, *, settled: bool = False, **own: Any) -> Cut:  # noqa: ANN401  fields of a cut
     """What a trial is cut by: what the cut entries say, or else what it was trained towards."""
     amounts = [(name, setting.get(f"cut_{name}")) for name in ("value", "energy", "speedup")]
     amounts += [("evbmf", setting.get("cut_evbmf") or None)]
     amounts += [(name, setting.get(name)) for name in ("speedup", "energy")]
     amount = next((name, given) for name, given in amounts if given is not None)
-    names = ("scheme", "spread", "multiple", "calibration_images", *_SHARED)
-    fields = {name: setting[name] for name in names} | own
+    names = ("scheme", "spread", "multiple", "calibration_images")
+    fields = {name: setting[name] for name in names} | shared(setting, settled=settled) | own
     fits = fields["scheme"] == "channel"
     reconstruct: Reconstruct = setting.get("reconstruct", "none") if fits else "none"
     if reconstruct != "none":
@@ -86,6 +96,12 @@ def _pruning(setting: Setting, **own: Any) -> Pruning:  # noqa: ANN401  fields o
         nuclear_weight=nuclear_weight(setting),
         **fields,
     )
+
+
+def _trained_cut(setting: Setting) -> Cut:
+    """Settled where truncations aimed at that very cut: results/front."""
+    elsewhere = any(setting.get(f"cut_{name}") for name in ("energy", "value", "speedup", "evbmf"))
+    return svd_cut(setting, settled=_pruning(setting).truncates and not elsewhere)
 
 
 def _nuclear(setting: Setting) -> Pruning:
@@ -107,7 +123,7 @@ def _tucker(setting: Setting) -> Cut:
 
 
 def _by_error(setting: Setting, *, scheme: str) -> Cut:
-    fields: dict[str, Any] = {name: setting[name] for name in _SHARED}
+    fields = shared(setting)
     return Cut(
         scheme=scheme,  # type: ignore[arg-type]
         error=setting["error"],
@@ -120,7 +136,7 @@ METHODS: dict[Method, Way] = {
     "trp": Way(
         reads=frozenset(_EVERY | _SVD | _NUCLEAR | {"start", "projection"}),
         pruning=_pruning,
-        cut=svd_cut,
+        cut=_trained_cut,
     ),
     "nuclear": Way(
         reads=frozenset(_EVERY | _SVD | _NUCLEAR | {"start"}), pruning=_nuclear, cut=svd_cut

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -22,15 +22,12 @@ from trp_search.records import (
 )
 from trp_search.space import entries, text
 from trp_search.space.entries import Parameter
-from trp_search.space.methods import JOINT_PASSES, METHODS, nuclear_weight
+from trp_search.space.methods import JOINT_PASSES, METHODS, nuclear_weight, shared
 from trp_search.space.sections import Curve, Patience, Resources, Rungs, Sampler, Timed
 from trp_search.space.varied import Space, Strict
 
 # The plain network's own cuts, from 1.1x to about 4x on the residual networks that are shipped.
 CONTROL_ENERGIES = (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
-
-
-_SHARED = ("layers", "reestimate_batch_norm", "batch_norm_images")
 
 
 _First = Annotated[
@@ -113,7 +110,8 @@ class SearchSpace(Strict):
         """The trial `name` of the setting `drawn`; repeats differ in their seed alone."""
         setting = self._resolved(drawn)
         way = METHODS[setting["method"]]
-        own, joint = way.cut(setting), way.joint(setting)
+        own, joint, pruning = way.cut(setting), way.joint(setting), way.pruning(setting)
+        truncated = pruning is not None and pruning.truncates
         training = self._training(setting) if way.trains else None
         fine_tuning = self._fine_tuning(setting)
         return self._spec(
@@ -122,12 +120,12 @@ class SearchSpace(Strict):
             method=setting["method"],
             start=setting["start"] if way.trains else "baseline",
             training=training,
-            pruning=way.pruning(setting),
+            pruning=pruning,
             joint=joint,
             cuts=(own,),
             distillation=_distillation(setting) if training or fine_tuning else None,
             fine_tuning=fine_tuning,
-            race=self._curve(setting, own) if way.trains else (),
+            race=self._further(setting, own, truncated=truncated) if way.trains else (),
             race_images=self.curve.images,
             rungs=self.rungs.epochs(training.epochs) if self.rungs and training else (),
             score_uncut=joint is not None,
@@ -145,7 +143,7 @@ class SearchSpace(Strict):
             training=None if self.workload.weights else self.training,
             pruning=None,
             cuts=tuple(cut for scheme in self.space.schemes for cut in self._controls(scheme)),
-            race=self._budgets(self._first(self.space.schemes[0])),
+            race=self._budgets(self.curve.budgets(), self._first(self.space.schemes[0])),
             race_images=self.curve.images,
             score_uncut=True,
         )
@@ -214,27 +212,28 @@ class SearchSpace(Strict):
 
     def _first(self, scheme: Scheme) -> dict[str, Any]:
         """What cuts share: of each entry the first value that `scheme` can have."""
-        named = self.space.named()
-        return {name: entries.first(named[name], scheme=scheme) for name in _SHARED}
+        named = self.space.named().items()
+        return shared({name: entries.first(entry, scheme=scheme) for name, entry in named})
 
-    def _curve(self, setting: Mapping[str, Any], own: Cut) -> tuple[Cut, ...]:
-        """A trial's further cuts: of its own kind where its method has one."""
-        same = {name: setting[name] for name in _SHARED}
+    def _further(self, setting: Mapping[str, Any], own: Cut, *, truncated: bool) -> tuple[Cut, ...]:
+        """A trial's cuts beside its own: of its own kind where its method has one."""
+        same = shared(setting)
+        speedups = self.curve.budgets(truncated=truncated)
+        energies = self.curve.shares(truncated=truncated)
         if own.spread == "pooled":
-            amounts = [{"energy": energy} for energy in self.curve.energies]
-            amounts += [{"speedup": speedup} for speedup in self.curve.speedups]
+            amounts = [{"energy": energy} for energy in energies]
+            amounts += [{"speedup": speedup} for speedup in speedups]
             kind = {"scheme": own.scheme, "spread": own.spread}
             return tuple(c for a in amounts if (c := Cut(**a, **kind, **same)) != own)  # type: ignore[arg-type]
-        energies = tuple(
-            Cut(scheme=setting["scheme"], energy=energy, **same) for energy in self.curve.energies
-        )
-        return tuple(cut for cut in energies + self._budgets(same) if cut != own)
+        scheme = setting["scheme"]
+        cuts = tuple(Cut(scheme=scheme, energy=energy, **same) for energy in energies)
+        return tuple(cut for cut in cuts + self._budgets(speedups, same) if cut.name != own.name)
 
-    def _budgets(self, same: Mapping[str, Any]) -> tuple[Cut, ...]:
+    def _budgets(self, speedups: Sequence[float], same: Mapping[str, Any]) -> tuple[Cut, ...]:
         images = self.curve.calibration_images
         return tuple(
             Cut(scheme="per-layer", speedup=speedup, calibration_images=images, **same)
-            for speedup in self.curve.speedups
+            for speedup in speedups
         )
 
     def _spec(self, **own: object) -> TrialSpec:

@@ -24,7 +24,7 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
     if len(set(space.objectives)) < len(space.objectives):
         yield "objectives", "one is in the list twice"
     for name in ("speedups", "energies"):
-        amounts: tuple[float, ...] = getattr(space.curve, name)
+        amounts: tuple[float, ...] = getattr(space.curve, name) or ()
         if len(set(amounts)) < len(amounts):
             yield f"curve.{name}", "one is in the list twice"
     if space.trials > 1 and not space.parameters():
@@ -40,6 +40,8 @@ def _course(space: SearchSpace) -> Iterator[Breach]:
         yield "rungs", "compare single trainings, and repeats is more than 1"
     if space.curve.tell and space.sampler.name != "tpe":
         yield "curve.tell", f"is for sampler tpe; {space.sampler.name} would not look at them"
+    elif space.curve.tell and not (space.curve.speedups or space.curve.energies):
+        yield "curve.tell", "needs cuts to tell of: curve.speedups or curve.energies"
 
 
 def _path(space: SearchSpace, name: str) -> str:

@@ -11,26 +11,43 @@ from trp_search.objectives import Name
 from trp_search.records import PositiveInt, Runtime, Share, Speedup, TargetName, Threads
 from trp_search.space.varied import Images, Strict
 
+# From hardly smaller to the end of what low ranks reach on the residual networks that are shipped.
+_SPEEDUPS, _ENERGIES = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0), (0.98, 0.9, 0.8)
+
 
 class Curve(Strict):
-    """Further cuts of every trained network, which cost no training.
+    """Further cuts of trained networks, which cost no training.
 
     They race: all are scored on some validation images, those that are not behind on all.
 
     Attributes:
         speedups: budgets, each met by the best scheme in each layer; what is out of reach is left
-            out. The plain network is cut at these as well.
-        energies: shares of energy kept under the trial's own scheme.
+            out. By default 1.5, 2, 3, 4, 6 and 8, also of the plain network, but none of networks
+            that were trained with truncations.
+        energies: shares of energy kept under the trial's own scheme; by default 0.98, 0.9 and 0.8,
+            but none of networks that were trained with truncations.
         images: validation images of the first round.
         calibration_images: training images whose activations weigh what the budgets' cuts lose.
         tell: whether Optuna hears of them, as further trials with the cut as a parameter.
     """
 
-    speedups: tuple[Speedup, ...] = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-    energies: tuple[Share, ...] = (0.98, 0.9, 0.8)
+    speedups: tuple[Speedup, ...] | None = None
+    energies: tuple[Share, ...] | None = None
     images: PositiveInt = 1000
     calibration_images: Images = 256
     tell: bool = False
+
+    def budgets(self, *, truncated: bool = False) -> tuple[float, ...]:
+        """The speedups for a network, `truncated` in its training or not."""
+        return _given(self.speedups, () if truncated else _SPEEDUPS)
+
+    def shares(self, *, truncated: bool = False) -> tuple[float, ...]:
+        """The energies."""
+        return _given(self.energies, () if truncated else _ENERGIES)
+
+
+def _given(own: tuple[float, ...] | None, default: tuple[float, ...]) -> tuple[float, ...]:
+    return default if own is None else own
 
 
 class Rungs(Strict):

@@ -115,7 +115,7 @@ class TrainedRankPruning:
         settings = self._settings
         due = settings.period is not None and self._iteration % settings.period == 0
         pulling = settings.nuclear_weight > 0 and (due or settings.nuclear_every_step)
-        projecting = settings.projection and due
+        projecting = settings.truncates and due
         self._pulls = {}
         if pulling or projecting:
             # Half precision would take every singular value for zero.
