@@ -30,7 +30,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from trp_search import trial
+from trp_search import stored
 from trp_search.errors import InputError
 from trp_search.evaluation import evaluate
 from trp_search.lowrank.analysis import Analysis, analyse
@@ -84,7 +84,7 @@ class Bench:
         test = splits.test
         order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
         return Bench(
-            network=trial.trained(folder, name),
+            network=stored.trained(folder, name),
             example=torch.zeros(1, shape.channels, shape.height, shape.width),
             calibration=list(splits.train.samples(calibration, batch_size=32)),
             norm=list(splits.train.samples(1024, batch_size=256)),

@@ -29,7 +29,7 @@ from torch import nn
 
 from benchmarks import front_cuts
 from benchmarks.front_rows import Found, chosen, trials_of
-from trp_search import trial
+from trp_search import stored, trial
 from trp_search.records import Point, TrialResult
 from trp_search.search.driver import run_search
 from trp_search.search.events import Event
@@ -165,7 +165,7 @@ def run(out: Path, table: Path, arms: list[str], seeds: list[int]) -> None:
         if arm == "default":
             append(table / CUTS, [named | row for row in front_cuts.rows(folder)])
         plain = RunFolder(path=(out / f"{PLAIN}-{seed}").resolve())
-        reference = trial.score_test(plain, BASELINE).accuracy
+        reference = stored.score_test(plain, BASELINE).accuracy
         found = [named | row for row in rows(folder, reference)]
         append(table / FRONT, found)
         print(f"{arm}, seed {seed}: {found[-1]['seconds']:.0f} s", flush=True)
@@ -276,7 +276,7 @@ def _found(folder: RunFolder, point: Point) -> Found:
     return Found(
         accuracy=point.accuracy,
         speedup=point.speedup,
-        test=lambda: trial.score_test(folder, point.id).accuracy,
+        test=lambda: stored.score_test(folder, point.id).accuracy,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from benchmarks.front_rows import Found, chosen, trials_of
-from trp_search import trial
+from trp_search import stored
 from trp_search.evaluation import evaluate, threads
 from trp_search.records import Cut, TrialSpec
 from trp_search.scoring.candidate import Cuts, cost_of
@@ -62,7 +62,7 @@ def rows(folder: RunFolder) -> Iterator[dict[str, object]]:
     pools: dict[str, list[Found]] = {}
     for name in ended:
         spec = folder.trial(name).read_spec()
-        network = trial.trained(folder, name)
+        network = stored.trained(folder, name)
         dense = cost_of(network, splits).macs
         for part, (own, *others) in variants(spec).items():
             with threads(spec.threads):
@@ -77,7 +77,7 @@ def rows(folder: RunFolder) -> Iterator[dict[str, object]]:
                 )
                 for s in (*scored, *(scored for _, scored in race.survivors))
             )
-    reference = _tested(trial.trained(folder, BASELINE), splits)
+    reference = _tested(stored.trained(folder, BASELINE), splits)
     for part, pool in pools.items():
         yield {"part": part, "networks": len(ended)} | chosen(pool, reference)
 

@@ -30,7 +30,7 @@ import yaml
 
 from benchmarks.front import BASE, append
 from benchmarks.front_rows import BUDGETS, Found, chosen
-from trp_search import report, trial
+from trp_search import report, stored, trial
 from trp_search.pareto import most_accurate
 from trp_search.records import (
     Cut,
@@ -189,7 +189,7 @@ def work(spec: TrialSpec, folder: RunFolder) -> str:
     with exclusive(folder.path / ".points.lock", wait_seconds=60, holder="points are being kept"):
         folder.add_points(result.points)
     for point in result.points:
-        trial.score_test(folder, point.id)
+        stored.score_test(folder, point.id)
     return f"{spec.name}: done"
 
 

@@ -30,7 +30,7 @@ from typing import Any, get_args
 import pandas as pd
 import torch
 
-from trp_search import published, trial
+from trp_search import published, stored, trial
 from trp_search.pareto import most_accurate
 from trp_search.records import (
     Cut,
@@ -140,7 +140,7 @@ def _keep(result: TrialResult, folder: RunFolder) -> None:
         folder.add_points(result.points)
     for point in result.points:
         if point.role != "raced":
-            trial.score_test(folder, point.id)
+            stored.score_test(folder, point.id)
 
 
 def run(

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from trp_search import trial
+from trp_search import beginnings, stored, trial
 from trp_search.cli import main
 from trp_search.confirm import confirm
 from trp_search.errors import InputError
@@ -79,9 +79,9 @@ def ran(space: SearchSpace, folder: RunFolder, name: str) -> TrialResult:
 
 def assert_loads_as_scored(folder: RunFolder, point: Point) -> None:
     """Its weights fit the layers that it lists, and it classifies as many images as it says."""
-    network = trial.network_of(folder, point.id)
+    network = stored.network_of(folder, point.id)
     spec = folder.trial(point.trial).read_spec()
-    splits = trial.beginnings.splits_of(spec)
+    splits = beginnings.splits_of(spec, folder)
     images, labels = next(iter(splits.validation.batches(point.images)))
     with torch.no_grad():
         correct = int((network(images).argmax(1) == labels).sum())
@@ -142,7 +142,7 @@ def test_fine_tuning_leaves_zeros_of_a_sparse_layer_zero(
 ):
     given = OWN["net-trim"] | {"tuning_epochs": 1}
     result = ran(make_space(method="net-trim", **given), plain_run, "sparse")
-    before, after = (trial.network_of(plain_run, point.id) for point in result.points)
+    before, after = (stored.network_of(plain_run, point.id) for point in result.points)
     name = next(x.name for x in result.points[0].layers if x.scheme == "sparse")
     weights = [net.get_submodule(name).weight for net in (before, after)]
     assert (weights[0] == 0).any()
@@ -298,7 +298,7 @@ def test_a_network_without_linear_layers_leaves_ddlr_nothing_to_do(
     convolutional = torch.nn.Sequential(
         torch.nn.Conv2d(1, 10, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
     )
-    splits = trial.beginnings.splits_of(spec)
+    splits = beginnings.splits_of(spec, plain_run)
     with pytest.raises(InputError, match="no linear layer: nothing to do"):
         trial.Cuts(convolutional, splits).score(cut)
     mixed = make_space(trials=2, method=["plain", "net-trim"], error=0.1)

@@ -4,7 +4,7 @@ import shutil
 import pytest
 import torch
 
-from trp_search import trial
+from trp_search import stored, trial
 from trp_search.errors import InputError
 from trp_search.records import (
     Cut,
@@ -21,6 +21,7 @@ from trp_search.records import (
 )
 from trp_search.refit import refit
 from trp_search.store import RunFolder, append_record, write_whole
+from trp_search.workloads import data
 
 WORKLOAD = Workload(
     network=NetworkSpec(name="small_resnet"),
@@ -153,8 +154,8 @@ def test_a_network_can_learn_from_the_plain_ones_answers_alone(finished, tmp_pat
 
 def agreeing(folder, name):
     """How many validation images the trial's network and the plain one put in the same class."""
-    splits = trial.data.load(WORKLOAD.data, split_seed=0, outside_weights=False, device="cpu")
-    networks = [trial.trained(folder, one) for one in (name, "baseline")]
+    splits = data.load(WORKLOAD.data, split_seed=0, outside_weights=False, device="cpu")
+    networks = [stored.trained(folder, one) for one in (name, "baseline")]
     with torch.no_grad():
         return sum(
             int((networks[0](images).argmax(1) == networks[1](images).argmax(1)).sum())
@@ -251,27 +252,6 @@ def test_the_plain_network_is_scored_uncut_and_at_its_controls(finished):
     assert points["plain-channel-0.8"].role == "control"
 
 
-def test_a_points_network_does_what_its_record_says(finished):
-    point = finished.point("0")
-    network = trial.network_of(finished, "0")
-    splits = trial.data.load(WORKLOAD.data, split_seed=0, outside_weights=False, device="cpu")
-    with torch.no_grad():
-        found = sum(
-            int((network(images).argmax(1) == labels).sum())
-            for images, labels in splits.validation.batches(64)
-        )
-    assert found == point.correct
-    assert sum(p.numel() for p in network.parameters()) == point.parameters
-
-
-def test_test_images_are_scored_once_and_kept(finished):
-    first = trial.score_test(finished, "0")
-    assert first.images == 100
-    before = finished.tests.read_bytes()
-    assert trial.score_test(finished, "0") == first
-    assert finished.tests.read_bytes() == before
-
-
 def test_a_refit_trains_on_validation_too_and_is_scored_on_test(finished):
     *_, result = refit(finished, "0")
     (point,) = result.points
@@ -304,11 +284,6 @@ def test_only_a_trials_point_can_be_refitted(finished):
         next(iter(refit(finished, "baseline")))
 
 
-def test_a_trial_alone_has_all_threads(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
-    assert trial.alone(spec(threads=1)) == spec(threads=7)
-
-
 def test_the_number_of_threads_is_the_specifications_and_is_restored(folder):
     before = torch.get_num_threads()
     started = trial.run(spec(threads=1), folder)
@@ -316,12 +291,6 @@ def test_the_number_of_threads_is_the_specifications_and_is_restored(folder):
     assert torch.get_num_threads() == 1
     started.close()
     assert torch.get_num_threads() == before
-
-
-def test_a_split_that_is_not_the_runs_is_refused(folder):
-    run(folder, spec("0"))
-    _, result = run(folder, spec("1", split_seed=1))
-    assert result.failed.endswith("the images, or their split, changed since the run began")
 
 
 def test_a_refit_that_failed_is_tried_again(tmp_path, finished):

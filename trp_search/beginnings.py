@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from trp_search.errors import InputError
 from trp_search.records import Training, TrialSpec, to_json
 from trp_search.scoring.candidate import example
-from trp_search.store import RunFolder
+from trp_search.store import RunFolder, write_whole
 from trp_search.training.checkpoint import load_tensors
 from trp_search.training.distillation import Teacher
 from trp_search.training.loop import Job
 from trp_search.workloads import data, networks
 
 
-def splits_of(spec: TrialSpec) -> data.Splits:
-    """The images of a specification; validation joins training where it is fitted as well."""
+def splits_of(spec: TrialSpec, folder: RunFolder) -> data.Splits:
+    """The images of a specification; validation joins training where it is fitted as well.
+
+    Raises:
+        InputError: they are not those that the run began with.
+    """
     workload = spec.workload
     splits = data.load(
         workload.data,
@@ -27,9 +33,20 @@ def splits_of(spec: TrialSpec) -> data.Splits:
         outside_weights=workload.weights is not None,
         device=spec.device,
     )
+    _keep_split(splits, folder)
     if not spec.fit_on_validation:
         return splits
     return dataclasses.replace(splits, train=splits.train_and_validation())
+
+
+def _keep_split(splits: data.Splits, folder: RunFolder) -> None:
+    """Writes down which image is in which part; a later trial must find the same."""
+    indices = splits.indices()
+    if not folder.split.exists():
+        write_whole(folder.split, json.dumps(indices))
+    kept = json.loads(folder.split.read_bytes())
+    if kept != indices:
+        raise InputError(f"{folder.split}: the images, or their split, changed since the run began")
 
 
 def untrained(spec: TrialSpec) -> nn.Module:
@@ -87,3 +104,16 @@ def job(
         seed=spec.seed,
         device=spec.device,
     )
+
+
+def on_this_machine(spec: TrialSpec) -> TrialSpec:
+    """The specification on a device that this machine has."""
+    if spec.device != "cuda" or torch.cuda.is_available():
+        return spec
+    training = spec.training and dataclasses.replace(spec.training, precision="float32")
+    return dataclasses.replace(spec, device="cpu", training=training)
+
+
+def alone(spec: TrialSpec) -> TrialSpec:
+    """The specification where nothing else runs: on this machine, as many threads as it has."""
+    return dataclasses.replace(on_this_machine(spec), threads=torch.get_num_threads())

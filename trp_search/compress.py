@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from trp_search import report, trial
+from trp_search import beginnings, report, trial
 from trp_search.errors import InputError
 from trp_search.records import Cut, EpochReport, Point, TrialResult, TrialSpec
 from trp_search.space import SearchSpace, load_space
@@ -54,7 +54,7 @@ _BUSY = "a search is at work in this folder"
 
 def _plain(space: SearchSpace) -> TrialSpec:
     """The training of the plain network alone."""
-    return trial.alone(dataclasses.replace(space.baseline_spec(), cuts=(), race=()))
+    return beginnings.alone(dataclasses.replace(space.baseline_spec(), cuts=(), race=()))
 
 
 def _claim(space: SearchSpace, folder: RunFolder) -> None:

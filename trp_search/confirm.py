@@ -6,7 +6,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator
 
-from trp_search import pareto, trial
+from trp_search import beginnings, pareto, trial
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import EpochReport, Point, Repeat, TrialResult, TrialSpec
 from trp_search.space import load_space
@@ -91,7 +91,7 @@ def _repeat(spec: TrialSpec, points: list[Point], number: int) -> TrialSpec:
     """The trial again, with another seed and the front's cuts alone, all on every image."""
     own = spec.cuts[0]
     cuts = [point.cut for point in points if point.cut is not None and point.cut != own]
-    return trial.alone(
+    return beginnings.alone(
         dataclasses.replace(
             spec,
             name=f"confirm-{spec.name}-{number}",

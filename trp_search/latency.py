@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from trp_search import pareto, trial
+from trp_search import pareto, stored
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.evaluation import threads
 from trp_search.records import Latency, Point, Target, problem
@@ -93,7 +93,7 @@ def measure(
         channels = data.describe(folder.trial(_BASELINE).read_spec().workload.data).channels
 
         def served(name: str, *, fold: bool = True) -> tuple[Call, str]:
-            network = trial.network_of(folder, name)
+            network = stored.network_of(folder, name)
             return serve(network, target, channels=channels, fold=fold)
 
         dense, folded = served(_BASELINE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Generator, Iterator
 
-from trp_search import trial
+from trp_search import beginnings, stored, trial
 from trp_search.errors import InputError
 from trp_search.records import EpochReport, TrialResult, TrialSpec
 from trp_search.space import load_space
@@ -24,8 +24,8 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
     point = folder.point(point_id)
     if not point.searched or point.cut is None:
         raise InputError(f"point {point_id!r}: a {point.role} point has no setting to refit")
-    spec = trial.alone(folder.trial(point.trial).read_spec())
-    recipe = trial.alone(folder.trial("baseline").read_spec())
+    spec = beginnings.alone(folder.trial(point.trial).read_spec())
+    recipe = beginnings.alone(folder.trial("baseline").read_spec())
     final = dataclasses.replace(
         spec,
         name=f"refit-{point_id}",
@@ -76,4 +76,4 @@ def _forget_failure(place: TrialFolder) -> None:
 def _publish(result: TrialResult, folder: RunFolder) -> None:
     folder.add_points(result.points)
     for point in result.points:
-        trial.score_test(folder, point.id)
+        stored.score_test(folder, point.id)

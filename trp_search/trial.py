@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Generator, Iterator
 
 import torch
 from torch import nn
 
-from trp_search import beginnings
+from trp_search import beginnings, stored
 from trp_search.errors import InputError
-from trp_search.evaluation import DivergedError, evaluate, threads
-from trp_search.lowrank.rebuild import rebuild
+from trp_search.evaluation import DivergedError, threads
 from trp_search.records import (
     Cut,
     EpochReport,
     Point,
     Standing,
-    TestScore,
     TrialResult,
     TrialSpec,
     to_json,
@@ -34,7 +31,7 @@ from trp_search.scoring.candidate import (
     score_uncut,
 )
 from trp_search.scoring.points import Origin
-from trp_search.store import RunFolder, TrialFolder, append_record, exclusive, write_whole
+from trp_search.store import RunFolder, TrialFolder, append_record, write_whole
 from trp_search.training.checkpoint import load_tensors, save_weights
 from trp_search.training.loop import train
 from trp_search.tuning import tuned
@@ -77,8 +74,7 @@ def _attempt(
 def _train_and_score(
     spec: TrialSpec, folder: RunFolder, place: TrialFolder
 ) -> Generator[EpochReport, None, TrialResult]:
-    splits = beginnings.splits_of(spec)
-    _keep_split(splits, spec, folder)
+    splits = beginnings.splits_of(spec, folder)
     network = beginnings.start(spec, folder)
     dense = cost_of(network, splits)
     if spec.training is not None:
@@ -187,11 +183,10 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
         raise InputError(
             f"{folder.path}: no trial {name!r} that ended well; ended: {known or 'none'}"
         )
-    spec = on_this_machine(place.read_spec())
+    spec = beginnings.on_this_machine(place.read_spec())
     with threads(spec.threads):
-        splits = beginnings.splits_of(spec)
-        _keep_split(splits, spec, folder)
-        network = trained(folder, name).to(spec.device)
+        splits = beginnings.splits_of(spec, folder)
+        network = stored.trained(folder, name).to(spec.device)
         origin = Origin(spec=spec, dense=cost_of(network, splits), seconds=result.seconds)
         other = next((p for p in folder.read_points() if p.id == origin.name(cut)), None)
         if other is not None and other.cut != cut:
@@ -215,85 +210,3 @@ def weights_are_as_given(spec: TrialSpec, folder: RunFolder) -> bool:
     load_tensors(then, stored)
     pairs = zip(now.state_dict().values(), then.state_dict().values(), strict=True)
     return all(torch.equal(one.cpu(), other) for one, other in pairs)
-
-
-def _keep_split(splits: data.Splits, spec: TrialSpec, folder: RunFolder) -> None:
-    """Writes down which image is in which part; a later trial must find the same."""
-    indices = splits.indices()
-    if not folder.split.exists():
-        write_whole(folder.split, json.dumps(indices))
-    kept = json.loads(folder.split.read_bytes())
-    if not spec.fit_on_validation and kept != indices:
-        raise InputError(f"{folder.split}: the images, or their split, changed since the run began")
-
-
-def score_test(folder: RunFolder, point_id: str) -> TestScore:
-    """The point's accuracy on the test split; measured once, then read from the run folder.
-
-    Raises:
-        InputError: no such point, or its weights are gone.
-    """
-    found = folder.read_tests().get(point_id)
-    if found is not None:
-        return found
-    point = folder.point(point_id)
-    spec = on_this_machine(folder.trial(point.trial).read_spec())
-    with threads(spec.threads):
-        network = network_of(folder, point_id).to(spec.device)
-        splits = beginnings.splits_of(spec)
-        _keep_split(splits, spec, folder)
-        result = evaluate(network, splits.test.batches(_EVALUATION_BATCH))
-    score = TestScore(
-        point=point_id, accuracy=result.accuracy, correct=result.correct, images=result.images
-    )
-    with exclusive(folder.path / ".test.lock", wait_seconds=60.0, holder="test scores are in use"):
-        append_record(folder.tests, score)
-    return score
-
-
-def network_of(folder: RunFolder, point_id: str, *, network: nn.Module | None = None) -> nn.Module:
-    """The network of a point, with its weights, on the CPU and in evaluation mode.
-
-    Args:
-        folder: the run.
-        point_id: one of its points.
-        network: the dense network, changed in place; built from the run's workload by default.
-
-    Raises:
-        InputError: no such point, or its weights are missing or do not fit.
-    """
-    point = folder.point(point_id)
-    place = folder.trial(point.trial)
-    if network is None:
-        network = beginnings.untrained(place.read_spec())
-    rebuild(network, point.layers)
-    load_tensors(network, folder.weights(point))
-    return network.eval()
-
-
-def trained(folder: RunFolder, name: str) -> nn.Module:
-    """The network of the trial `name` as it was trained, uncut, on the CPU, in evaluation mode.
-
-    Raises:
-        InputError: its specification or its weights are missing, or they do not fit.
-    """
-    place = folder.trial(name)
-    network = beginnings.untrained(place.read_spec())
-    load_tensors(network, place.weights)
-    return network.eval()
-
-
-def on_this_machine(spec: TrialSpec) -> TrialSpec:
-    """The specification on a device that this machine has."""
-    if spec.device != "cuda" or torch.cuda.is_available():
-        return spec
-    training = spec.training and dataclasses.replace(spec.training, precision="float32")
-    return dataclasses.replace(spec, device="cpu", training=training)
-
-
-def alone(spec: TrialSpec) -> TrialSpec:
-    """The specification where nothing else runs: on this machine, as many threads as it has."""
-    return dataclasses.replace(on_this_machine(spec), threads=torch.get_num_threads())
-
-
-_EVALUATION_BATCH = 256

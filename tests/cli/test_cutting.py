@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 import trp_search
-from trp_search import trial
+from trp_search import stored, trial
 from trp_search.cli import main
 from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record, write_whole
@@ -87,7 +87,7 @@ def test_the_bundle_of_compress_loads_as_the_points_network(compressed: tuple[Pa
     folder = RunFolder.open(place / "results" / "small-plain")
     network = trp_search.load(folder.models / "plain-2x")
     with torch.no_grad():
-        assert torch.equal(network(IMAGE), trial.network_of(folder, "plain-2x")(IMAGE))
+        assert torch.equal(network(IMAGE), stored.network_of(folder, "plain-2x")(IMAGE))
 
 
 @pytest.mark.slow
@@ -137,7 +137,7 @@ def test_what_cut_tells_to_type_next_exports_the_network(trp, place: Path, run: 
     assert trp(*command.split()).code == 0
     network = trp_search.load(place / "models" / "small-0-3x-greedy")
     with torch.no_grad():
-        assert torch.equal(network(IMAGE), trial.network_of(run, "0-3x-greedy")(IMAGE))
+        assert torch.equal(network(IMAGE), stored.network_of(run, "0-3x-greedy")(IMAGE))
 
 
 def test_the_plain_networks_weights_can_be_cut_by_every_amount(trp, run: RunFolder):

@@ -83,7 +83,7 @@ def _test(folder: RunFolder, choice: Choice) -> tuple[TestScore | None, str]:
     """The point's score on test, made now where it was not, or why there is none."""
     if choice.test is not None:
         return choice.test, ""
-    from trp_search.trial import score_test
+    from trp_search.stored import score_test
 
     try:
         return score_test(folder, choice.point.id), ""

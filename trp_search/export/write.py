@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import nn
 
-from trp_search import trial
+from trp_search import stored
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import (
     ARCHITECTURE,
@@ -68,7 +68,7 @@ def export_point(
     folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
     check_formats(formats)
     point = folder.point(point_id)
-    trial.score_test(folder, point_id)
+    stored.score_test(folder, point_id)
     target = vacant(Path(out))
     spec = folder.trial(point.trial).read_spec()
     if network is not None:
@@ -107,7 +107,7 @@ def _input(spec: TrialSpec) -> Input:
 def _write(bundle: Path, run: RunFolder, card: Card, spec: TrialSpec) -> None:
     splits, point, taken = _splits(spec), card.point, card.input
     assert taken is not None
-    network = trial.network_of(run, point.id, network=_plain(spec, splits))
+    network = stored.network_of(run, point.id, network=_plain(spec, splits))
     save_weights(bundle / WEIGHTS, network)
     architecture = Architecture(
         format=FORMAT,
@@ -136,7 +136,7 @@ def _with_formats(
 ) -> Card:
     """Writes the formats that pass and returns the card that tells of them."""
     splits = _splits(spec)
-    network = trial.network_of(run, card.point.id, network=_plain(spec, splits))
+    network = stored.network_of(run, card.point.id, network=_plain(spec, splits))
     images, _ = next(iter(splits.validation.batches(_IMAGES)))
     written: dict[str, float] = {}
     refused: dict[str, str] = {}

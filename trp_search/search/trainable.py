@@ -13,7 +13,7 @@ from ray.tune import Trainable
 from ray.tune.result import DONE
 from typing_extensions import override
 
-from trp_search import trial
+from trp_search import stored, trial
 from trp_search.errors import InputError
 from trp_search.records import EpochReport, TrialResult, to_json
 from trp_search.store import RunFolder, exclusive
@@ -97,7 +97,7 @@ def _tested(
     failed = None
     try:
         for point_id in point_ids:
-            trial.score_test(run, point_id)
+            stored.score_test(run, point_id)
     except Exception as error:  # noqa: BLE001  it is told, as a trial's is
         failed = " ".join(str(error).split()) or type(error).__name__
     yield TrialResult(trial=name, points=(), failed=failed)

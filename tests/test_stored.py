@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from trp_search import beginnings, stored
+from trp_search.errors import InputError
+from trp_search.store import RunFolder
+
+
+def correct(network: torch.nn.Module, batches) -> int:
+    with torch.no_grad():
+        return sum(int((network(i).argmax(1) == labels).sum()) for i, labels in batches)
+
+
+@pytest.mark.parametrize("name", ["0", "0-2x", "plain-2x", "baseline"])
+def test_a_points_network_does_what_its_record_says(run: RunFolder, name: str):
+    point = run.point(name)
+    network = stored.network_of(run, name)
+    splits = beginnings.splits_of(run.trial(point.trial).read_spec(), run)
+    assert correct(network, splits.validation.batches(64)) == point.correct
+    assert sum(p.numel() for p in network.parameters()) == point.parameters
+
+
+def test_what_was_trained_is_there_uncut(run: RunFolder):
+    splits = beginnings.splits_of(run.trial("baseline").read_spec(), run)
+    found = correct(stored.trained(run, "baseline"), splits.validation.batches(64))
+    assert found == run.point("baseline").correct
+
+
+def test_a_network_whose_weights_are_gone_is_named(run: RunFolder):
+    weights = run.weights(run.point("0"))
+    weights.unlink()
+    with pytest.raises(InputError, match=str(weights)):
+        stored.network_of(run, "0")
+
+
+def test_test_images_are_scored_once_and_kept(run: RunFolder):
+    first = stored.score_test(run, "0")
+    assert first.images == 100
+    before = run.tests.read_bytes()
+    assert stored.score_test(run, "0") == first
+    assert run.tests.read_bytes() == before
