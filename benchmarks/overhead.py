@@ -98,8 +98,20 @@ def _untested(folder: RunFolder, point_id: str) -> TestScore:
 
 
 def keep_time() -> None:
-    """In a worker: writes down how long each trial was at work."""
+    """In a worker: writes down how long each trial was at work, and each scoring on test."""
     trial.run = _timed(trial.run)
+    stored.score_test = _scoring(stored.score_test)
+
+
+def _scoring(score: Callable[..., TestScore]) -> Callable[..., TestScore]:
+    @functools.wraps(score)
+    def timed(folder: RunFolder, point_id: str) -> TestScore:
+        began = time.perf_counter()
+        found = score(folder, point_id)
+        write_whole(folder.path / f"scoring-{point_id}", str(time.perf_counter() - began))
+        return found
+
+    return timed
 
 
 def _timed(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -184,6 +196,7 @@ def share(space: SearchSpace) -> pd.Series:
             for name in folder.trial_names()
         }
         cores = folder.trial("baseline").read_spec().threads
+        scoring = sum(float(kept.read_text()) for kept in folder.path.glob("scoring-*"))
     plain_ended, plain_busy = read.pop("baseline")
     busy = sum(seconds for _, seconds in read.values())
     trained = max(at for at, _ in read.values())
@@ -195,7 +208,7 @@ def share(space: SearchSpace) -> pd.Series:
             "trials, s": trained - plain_ended,
             "test scores and page, s": ended - trained,
             "share of trials' time": busy / (WORKERS * (trained - plain_ended)),
-            "share of all": (busy + cores * plain_busy) / (WORKERS * (ended - began)),
+            "share of all": (busy + cores * plain_busy + scoring) / (WORKERS * (ended - began)),
         }
     )
 

@@ -11,7 +11,7 @@ from trp_search.errors import InputError
 from trp_search.evaluation import evaluate, threads
 from trp_search.records import Cut, EpochReport, Point, TrialResult
 from trp_search.space import Resources, changed, load_space
-from trp_search.store import RunFolder, append_record
+from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.workloads import networks
 
 SPACE = """\
@@ -184,7 +184,7 @@ def test_a_trial_that_is_not_there_is_named(folder):
 
 def test_a_run_in_use_is_refused(folder):
     with (
-        trial.exclusive(folder.lock, wait_seconds=0.0, holder=""),
+        exclusive(folder.lock, wait_seconds=0.0, holder=""),
         pytest.raises(InputError, match="a search is at work in this folder"),
     ):
         recut(folder, "baseline", budget(2.0))

@@ -43,6 +43,12 @@ def test_a_budget_out_of_reach_shows_the_nearest_and_ends_with_one(trp, sample_r
     )
 
 
+def test_a_budget_out_of_reach_can_be_cut_from_what_is_stored(trp, run):
+    ended = trp("select", run.path, "--speedup", "30")
+    assert ended.code == 1
+    assert f"cut {run.path} --trial 0 --speedup 30" in ended.out
+
+
 def test_json_of_a_budget_out_of_reach_says_so(trp, sample_run):
     ended = trp("select", sample_run.path, "--speedup", "9", "--json")
     assert ended.code == 1

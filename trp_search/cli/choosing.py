@@ -71,10 +71,13 @@ def select(  # noqa: PLR0913  options of a command
         raw(json.dumps(as_values(choice, test), indent=2))
     else:
         _show(choice, budget, test, reason)
+    path, trial = here(folder.path), choice.point.trial
     if not choice.reached:
+        cut_anew = budget.speedup is not None and budget.axis == "macs"
+        if cut_anew and folder.trial(trial).weights.exists() and not as_json:
+            following([command("cut", path, "--trial", trial, "--speedup", f"{speedup:g}")])
         raise NothingFoundError(out_of_reach(choice, budget))
     if not as_json:
-        path = here(folder.path)
         out = Path("models") / f"{folder.path.name}-{times(choice.point.speedup)[:-1]}x"
         following([command("export", path, "--point", choice.point.id, "--out", out)])
 
