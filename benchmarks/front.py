@@ -90,10 +90,12 @@ LABELS = {"space": {"distillation": 0.0}}
 BUDGETS = {"space": {"energy": None, "speedup": {"low": 1.3, "high": 5.0}}}
 RATES = {"learning_rate": PAPER["space"]["training"]["learning_rate"]}
 SCRATCH = {"space": {"start": "scratch", "training": RATES}}
-# Arms that came before the default was what it is, and why it is: with labels alone, and many cuts.
-BEFORE = {
-    "space": {"distillation": 0.0, "reestimate_batch_norm": True},
-    "curve": {"speedups": Curve().budgets(), "energies": Curve().shares()},
+MANY = {
+    "space": {"reestimate_batch_norm": True},
+    "curve": {
+        "speedups": Curve().speedups_of(truncated=False),
+        "energies": Curve().energies_of(truncated=False),
+    },
 }
 EARLY = {"trials": EPOCHS // 8}
 TRAINED_OUT = {"training": {"epochs": EPOCHS // 2 + 10}, "trials": EPOCHS // 16}
@@ -106,9 +108,10 @@ ARMS: dict[str, tuple[Mapping[str, Any], ...]] = {
     "scratch": (SHORT, LONG, SCRATCH),
     "no-projection": (SHORT, LONG, {"space": {"projection": False}}),
     "halving": (SHORT, LONG, {"rungs": {"first": 2}}),
-    "budgets": (SHORT, LONG, BUDGETS),
-    "trained-out": (SHORT, TRAINED_OUT, BEFORE),
-    "early": (SHORT, EARLY, BEFORE),
+    "many-cuts": (SHORT, LONG, MANY),
+    "trained-out": (SHORT, TRAINED_OUT, LABELS, MANY),
+    "early": (SHORT, EARLY, LABELS, MANY),
+    "budgets": (SHORT, EARLY, LABELS, MANY, BUDGETS),
 }
 PLAIN = "plain"
 CONTROLS = {PLAIN: BASE["training"]["epochs"], "longer": EPOCHS + BASE["training"]["epochs"]}

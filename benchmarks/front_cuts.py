@@ -30,21 +30,23 @@ def variants(spec: TrialSpec) -> dict[str, Sequence[Cut]]:
     assert spec.pruning is not None
     own, scheme = spec.cuts[0], spec.pruning.scheme
     every = Curve()
-    further = [Cut(scheme=scheme, energy=e, layers=own.layers) for e in every.shares()]
+    further = [
+        Cut(scheme=scheme, energy=e, layers=own.layers) for e in every.energies_of(truncated=False)
+    ]
     further += [
         Cut(scheme="per-layer", speedup=s, calibration_images=IMAGES, layers=own.layers)
-        for s in every.budgets()
+        for s in every.speedups_of(truncated=False)
     ]
 
     def many(**changes: Any) -> list[Cut]:  # noqa: ANN401  fields of a cut
         return [own, *(dataclasses.replace(c, **changes) if c.is_budget else c for c in further)]
 
-    settled = [dataclasses.replace(cut, reestimate_batch_norm=False) for cut in further]
+    as_trained = [dataclasses.replace(cut, reestimate_batch_norm=False) for cut in further]
     return {
         "as it is": [own],
         "batch norm measured again": [dataclasses.replace(own, reestimate_batch_norm=True)],
         "many cuts": many(),
-        "many cuts, batch norm as trained": [own, *settled],
+        "many cuts, batch norm as trained": [own, *as_trained],
         "many cuts, one energy in all layers": many(spread="energy"),
         "many cuts, the trial's scheme in all layers": many(scheme=scheme),
         "many cuts, by weights alone": many(calibration_images=0),

@@ -32,6 +32,7 @@ COLOURS = {
     "scratch": "#8d5a97",
     "budgets": "#e07a3f",
     "halving": "#4c956c",
+    "many-cuts": "#a5a58d",
     "trained-out": "#b07d9c",
     "labels": "#2b2d42",
     "no-projection": "#7f5539",
@@ -156,7 +157,7 @@ def main() -> None:
     every = pd.read_csv(place / FRONT).set_index(["arm", "seed", "share"])
     table = every.xs(1.0, level="share")
     print(markdown(list(means(table))))
-    for against in ("tpe", "default", "early", "budgets", "plain", "longer"):
+    for against in ("tpe", "default", "early", "plain", "longer"):
         if against in table.index.get_level_values("arm"):
             print(f"\nAgainst {against}, points and hypervolume, paired by seed, 95 % interval\n")
             print(markdown(list(differences(table, against))))

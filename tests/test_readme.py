@@ -131,6 +131,7 @@ def test_the_first_example_searches_chooses_exports_and_loads(
     space = (ROOT / "search_spaces" / "digits.yaml").read_text()
     (tmp_path / "search_spaces").mkdir()
     short = space.replace("epochs: 30", "epochs: 2").replace("epochs: 12", "epochs: 1")
+    assert "{low: 0.8, high: 0.99}" in short
     short = short.replace("{low: 0.8, high: 0.99}", "{low: 0.5, high: 0.6}")  # 2x in one trial
     (tmp_path / "search_spaces" / "digits.yaml").write_text(short)
     monkeypatch.chdir(tmp_path)

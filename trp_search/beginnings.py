@@ -1,4 +1,4 @@
-"""What a training begins with: the images, the network and the settings of its loop."""
+"""What a training or a score begins with: this machine, the images, the network, the settings."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from trp_search.workloads import data, networks
 
 def splits_of(spec: TrialSpec, folder: RunFolder) -> data.Splits:
     """The images of a specification; validation joins training where it is fitted as well.
+
+    The run keeps which image is in which part.
 
     Raises:
         InputError: they are not those that the run began with.

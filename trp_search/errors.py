@@ -21,3 +21,10 @@ class SearchError(TrpSearchError):
 
 class NothingFoundError(TrpSearchError):
     """The question was sound and the answer is: nothing meets it."""
+
+
+def in_words(error: Exception) -> str:
+    """A failure in one line that can be kept; of what was not foreseen its type as well."""
+    said = " ".join(str(error).split())
+    foreseen = isinstance(error, TrpSearchError)
+    return said if foreseen else f"{type(error).__name__}: {said[:500]}"

@@ -18,7 +18,7 @@ def score_test(folder: RunFolder, point_id: str) -> TestScore:
     """The point's accuracy on the test split; measured once, then read from the run folder.
 
     Raises:
-        InputError: no such point, or its weights are gone.
+        InputError: no such point, its weights are gone, or the images are not the run's.
     """
     found = folder.read_tests().get(point_id)
     if found is not None:

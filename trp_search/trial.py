@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from trp_search import beginnings, stored
-from trp_search.errors import InputError
+from trp_search.errors import InputError, in_words
 from trp_search.evaluation import DivergedError, threads
 from trp_search.records import (
     Cut,
@@ -64,11 +64,10 @@ def _attempt(
         return (yield from _train_and_score(spec, folder, place))
     except DivergedError as error:
         return TrialResult(trial=spec.name, points=(), diverged=str(error))
-    except (InputError, RefusedError) as error:
-        return TrialResult(trial=spec.name, points=(), failed=" ".join(str(error).split()))
+    except RefusedError as error:
+        return TrialResult(trial=spec.name, points=(), failed=str(error))
     except Exception as error:  # noqa: BLE001  a trial's crash is its result, not the search's end
-        reason = " ".join(str(error).split())[:500]
-        return TrialResult(trial=spec.name, points=(), failed=f"{type(error).__name__}: {reason}")
+        return TrialResult(trial=spec.name, points=(), failed=in_words(error))
 
 
 def _train_and_score(
@@ -203,10 +202,10 @@ def check_reach(spec: TrialSpec, cut: Cut) -> None:
 
 def weights_are_as_given(spec: TrialSpec, folder: RunFolder) -> bool:
     """Whether the stored weights of a network that was brought along are still the file's."""
-    stored = folder.trial(spec.name).weights
-    if spec.workload.weights in (None, "torchvision") or not stored.exists():
+    kept = folder.trial(spec.name).weights
+    if spec.workload.weights in (None, "torchvision") or not kept.exists():
         return True
     now, then = beginnings.start(spec, folder), beginnings.untrained(spec)
-    load_tensors(then, stored)
+    load_tensors(then, kept)
     pairs = zip(now.state_dict().values(), then.state_dict().values(), strict=True)
     return all(torch.equal(one.cpu(), other) for one, other in pairs)

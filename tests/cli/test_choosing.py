@@ -43,10 +43,14 @@ def test_a_budget_out_of_reach_shows_the_nearest_and_ends_with_one(trp, sample_r
     )
 
 
-def test_a_budget_out_of_reach_can_be_cut_from_what_is_stored(trp, run):
-    ended = trp("select", run.path, "--speedup", "30")
+def test_a_budget_out_of_reach_can_be_cut_from_what_is_stored_where_anything_could(trp, run):
+    ended = trp("select", run.path, "--speedup", "9")
     assert ended.code == 1
-    assert f"cut {run.path} --trial 0 --speedup 30" in ended.out
+    assert f"cut {run.path} --trial 0 --speedup 9" in ended.out
+    assert trp("cut", run.path, "--trial", "0", "--speedup", "9").code == 0
+    assert "0-9x" in trp("select", run.path, "--speedup", "9").out
+    for beyond in (("--speedup", "900"), ("--speedup", "90", "--by", "parameters")):
+        assert "Next" not in trp("select", run.path, *beyond).out
 
 
 def test_json_of_a_budget_out_of_reach_says_so(trp, sample_run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -59,6 +60,8 @@ def survivor(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
             assert "RUNNING" in states(folder), "what Ctrl-C stops can be resumed"
         else:
             assert code == -signal.SIGKILL, errors
+    code, errors = start(folder, "between two test scores", number=0, seconds=0.0)
+    assert (code, len(folder.read_tests())) == (-signal.SIGKILL, 1), errors
     code, errors = start(folder, "never", number=0, seconds=0.0)
     assert code == 0, errors
     return folder
@@ -119,6 +122,13 @@ def test_every_trial_equals_one_that_was_never_interrupted(survivor: RunFolder, 
 def untimed(result: TrialResult) -> list[Point]:
     assert result.points
     return [dataclasses.replace(point, seconds=0.0) for point in result.points]
+
+
+@pytest.mark.slow
+def test_the_front_is_scored_on_test_and_no_point_twice(survivor: RunFolder):
+    scored = [json.loads(line)["point"] for line in survivor.tests.read_text().splitlines()]
+    rows = survivor.front.read_text().splitlines()[1:]
+    assert sorted(scored) == sorted(["baseline", *(row.partition(",")[0] for row in rows)])
 
 
 @pytest.mark.slow

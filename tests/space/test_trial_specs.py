@@ -275,7 +275,7 @@ def test_energy_together_with_speedup_is_refused(tmp_path):
         ),
         (
             "curve: {tell: true}",
-            "curve.tell: needs cuts to tell of: curve.speedups or curve.energies",
+            "curve.tell: say of which cuts: curve.speedups and curve.energies",
         ),
     ],
 )
@@ -325,6 +325,13 @@ def test_a_trials_own_cut_does_not_race_against_itself(tmp_path):
         ("speedup: 2", True, 0),
         ("energy: 0.9, cut_energy: 0.8", False, 0),
         ("energy: 0.9, cut_evbmf: true", False, 0),
+        ("energy: 0.9, cut_energy: 0.9", True, 0),
+        ("energy: 0.9, spread: greedy", True, 0),
+        ("energy: 0.9, spread: pooled", False, 0),
+        ("energy: 0.9, calibration_images: 64", False, 0),
+        ("energy: 0.9, reconstruct: linear", False, 0),
+        ("speedup: 2, spread: greedy", False, 0),
+        ("speedup: 2, multiple: 8", False, 0),
         ("energy: 0.9, reestimate_batch_norm: true", False, 0),
         ("energy: 0.9, projection: false, nuclear_weight: 1e-3", False, 8),
         ("energy: 0.9, period: never", False, 8),
@@ -343,6 +350,22 @@ def test_what_truncations_trained_is_cut_at_that_alone_with_its_own_batch_norm(
     plain = space.baseline_spec()
     assert [cut.speedup for cut in plain.race] == [1.5, 2, 3, 4, 6, 8]
     assert all(cut.reestimate_batch_norm for cut in (*plain.cuts, *plain.race))
+
+
+def test_a_cut_of_all_layers_pooled_does_not_race_against_itself(tmp_path):
+    own = "space: {energy: 0.9, spread: pooled}"
+    space = loaded(tmp_path, f"{FIXED}{own}\ncurve: {{speedups: [2], energies: [0.9, 0.8]}}")
+    race = space.trial_spec({}, name="0", repeat=0).race
+    assert [cut.name for cut in race] == ["channel-0.8-pooled", "channel-2x-pooled-weights-only"]
+
+
+def test_a_space_with_the_defaults_of_an_earlier_version_means_what_it_meant(tmp_path):
+    own = "space: {energy: 0.9, reestimate_batch_norm: true}"
+    curve = "curve: {speedups: [1.5, 2, 3, 4, 6, 8], energies: [0.98, 0.9, 0.8]}"
+    spec = loaded(tmp_path, f"{FIXED}{own}\n{curve}").trial_spec({}, name="0", repeat=0)
+    amounts = [cut.energy or cut.speedup for cut in (*spec.cuts, *spec.race)]
+    assert amounts == [0.9, 0.98, 0.8, 1.5, 2, 3, 4, 6, 8]
+    assert all(cut.reestimate_batch_norm for cut in (*spec.cuts, *spec.race))
 
 
 def test_cuts_that_a_space_asks_for_are_of_every_trained_network_batch_norm_anew(tmp_path):

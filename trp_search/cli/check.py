@@ -157,9 +157,9 @@ def _warnings(space: SearchSpace, found: Survey) -> None:
     best = max(found.best[scheme] for scheme in space.space.schemes)
     if wanted > best:
         warn(f"constraints.speedup: {wanted:g} is out of reach; {best:.2f} is the most")
-    beyond = [f"{asked:g}" for asked in space.curve.budgets() if asked > found.best["per-layer"]]
+    most = found.best["per-layer"]
+    beyond = [f"{asked:g}" for asked in space.curve.speedups or () if asked > most]
     if beyond:
-        most = found.best["per-layer"]
         warn(f"curve.speedups: {', '.join(beyond)} will be left out; {most:.2f} is the most")
     for name in ("speedup", "cut_speedup"):
         entry = space.space.named().get(name)

@@ -15,9 +15,9 @@ from trp_search.errors import InputError, NothingFoundError
 from trp_search.export.budget import Axis, Budget
 from trp_search.export.choice import Choice, choose, out_of_reach
 from trp_search.intervals import wilson
-from trp_search.records import Point, TestScore
+from trp_search.records import Cut, Point, TestScore
 from trp_search.report.words import against_plain, clock, percent, points, repeated, scored, times
-from trp_search.store import RunFolder
+from trp_search.store import RunFolder, TrialFolder
 
 _HIDDEN = {"momentum", "nesterov", "weight_decay", "gamma", "channels_last", "precision"}
 
@@ -73,13 +73,27 @@ def select(  # noqa: PLR0913  options of a command
         _show(choice, budget, test, reason)
     path, trial = here(folder.path), choice.point.trial
     if not choice.reached:
-        cut_anew = budget.speedup is not None and budget.axis == "macs"
-        if cut_anew and folder.trial(trial).weights.exists() and not as_json:
-            following([command("cut", path, "--trial", trial, "--speedup", f"{speedup:g}")])
+        asked = None if as_json or budget.axis != "macs" else speedup
+        if asked is not None and _can_be_cut(folder.trial(trial), asked):
+            following([command("cut", path, "--trial", trial, "--speedup", f"{asked:g}")])
         raise NothingFoundError(out_of_reach(choice, budget))
     if not as_json:
         out = Path("models") / f"{folder.path.name}-{times(choice.point.speedup)[:-1]}x"
         following([command("export", path, "--point", choice.point.id, "--out", out)])
+
+
+def _can_be_cut(place: TrialFolder, speedup: float) -> bool:
+    if not place.weights.exists():
+        return False
+    from trp_search.trial import check_reach
+
+    spec = place.read_spec()
+    layers = spec.cuts[0].layers if spec.cuts else "all"
+    try:
+        check_reach(spec, Cut(scheme="per-layer", speedup=speedup, layers=layers))
+    except InputError:
+        return False
+    return True
 
 
 def _test(folder: RunFolder, choice: Choice) -> tuple[TestScore | None, str]:

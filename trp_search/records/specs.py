@@ -98,7 +98,7 @@ class Pruning:
 
     @property
     def truncates(self) -> bool:
-        """Whether what it trains is of low rank."""
+        """Whether truncations replace weights."""
         return self.projection and self.period is not None
 
 

@@ -66,7 +66,7 @@ class Cuts:
         self._ranks: dict[tuple[object, ...], str] = {}
 
     def score(self, wanted: Cut, *, images: int | None = None) -> Scored:
-        """The network cut, batch norm measured again on training images, scored on validation.
+        """The network cut, batch norm measured again if the cut says so, scored on validation.
 
         Args:
             wanted: how to cut.

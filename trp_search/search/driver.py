@@ -159,7 +159,9 @@ class _Search:
             SearchError: there is no point in going on.
         """
         proposer = self._proposer
-        if not proposer.exhausted or self._untested():
+        if proposer.exhausted and not self._untested():
+            self._tell_patience()
+        else:
             try:
                 self._tune(workplace)
             finally:
@@ -173,14 +175,17 @@ class _Search:
 
     def _chosen(self) -> list[str]:
         """The points to score on test now that no training is left."""
-        patience, proposer = self._space.patience, self._proposer
-        if patience is not None and proposer.growth.settled and proposer.done < self._space.trials:
-            last = f"the last {patience.trials} trials added less than {patience.gain:.2%} each"
-            self._tell(Stage(text=f"ended after {proposer.done} trials: {last} (patience)"))
+        self._tell_patience()
         chosen = self._untested()
         if chosen:
             self._tell(Stage(text=f"scoring {len(chosen)} points on test images"))
         return chosen
+
+    def _tell_patience(self) -> None:
+        patience, proposer = self._space.patience, self._proposer
+        if patience is not None and proposer.growth.settled and proposer.done < self._space.trials:
+            last = f"the last {patience.trials} trials added less than {patience.gain:.2%} each"
+            self._tell(Stage(text=f"ended after {proposer.done} trials: {last} (patience)"))
 
     def _untested(self) -> list[str]:
         known = self._folder.read_tests()
@@ -247,7 +252,8 @@ class _Search:
         if item.trial.startswith(TEST):
             assert isinstance(item, TrialResult)
             if item.failed is not None:
-                raise SearchError(f"the points were not scored on test: {item.failed}")
+                point = item.trial.removeprefix(TEST)
+                raise SearchError(f"point {point} was not scored on test: {item.failed}")
             return
         if isinstance(item, EpochReport):
             self._tell(Epoch(report=item))

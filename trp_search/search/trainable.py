@@ -1,10 +1,10 @@
-"""What runs in a worker: one Ray trial is one `trial.run`, its reports passed on."""
+"""What runs in a worker: a Ray trial is a `trial.run`, its reports passed on, or a test score."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from ray.tune.result import DONE
 from typing_extensions import override
 
 from trp_search import stored, trial
-from trp_search.errors import InputError
+from trp_search.errors import InputError, in_words
 from trp_search.records import EpochReport, TrialResult, to_json
 from trp_search.store import RunFolder, exclusive
 
 NAME = "name"
-POINTS = "points"
+POINT = "point"
 EPOCH = "epoch"
 RESULT = "result"
 _LOCK_SECONDS = 60.0
@@ -72,7 +72,7 @@ class TrialTrainable(Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         name, run = config[NAME], self._workplace.run
-        self._items = _tested(name, config[POINTS], run) if POINTS in config else _items(name, run)
+        self._items = _tested(name, config[POINT], run) if POINT in config else _items(name, run)
 
 
 def _items(name: str, run: RunFolder) -> Generator[EpochReport | TrialResult, None, None]:
@@ -90,20 +90,19 @@ def _items(name: str, run: RunFolder) -> Generator[EpochReport | TrialResult, No
         yield TrialResult(trial=name, points=(), failed=str(error))
 
 
-def _tested(
-    name: str, point_ids: Sequence[str], run: RunFolder
-) -> Generator[EpochReport | TrialResult, None, None]:
-    """Scores the points on test images, one after the other."""
-    failed = None
-    try:
-        for point_id in point_ids:
-            stored.score_test(run, point_id)
-    except Exception as error:  # noqa: BLE001  it is told, as a trial's is
-        failed = " ".join(str(error).split()) or type(error).__name__
-    yield TrialResult(trial=name, points=(), failed=failed)
-
-
 def sweep(folder: Path) -> None:
     """Removes what killed processes were writing to `folder` when they were killed."""
     for left in folder.glob(".*.tmp"):
         left.unlink(missing_ok=True)
+
+
+def _tested(
+    name: str, point_id: str, run: RunFolder
+) -> Generator[EpochReport | TrialResult, None, None]:
+    """Scores a point on test images."""
+    failed = None
+    try:
+        stored.score_test(run, point_id)
+    except Exception as error:  # noqa: BLE001  it is told, as a trial's is
+        failed = in_words(error)
+    yield TrialResult(trial=name, points=(), failed=failed)

@@ -6,6 +6,7 @@ A further method is the module that does its work and one line in `METHODS`; its
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -62,25 +63,20 @@ def nuclear_weight(setting: Setting) -> float:
     return weight if per_step is None else per_step * setting["period"]
 
 
-def shared(setting: Setting, *, settled: bool = False) -> dict[str, Any]:
-    """What all cuts of a setting have in common.
-
-    Batch norm is as it was trained where that cut is what was trained (`settled`), if the setting
-    does not say.
-    """
-    norm = setting.get("reestimate_batch_norm", not settled)
+def common_fields(setting: Setting) -> dict[str, Any]:
+    """What all cuts of a setting have in common."""
     same = {name: setting[name] for name in ("layers", "batch_norm_images")}
-    return same | {"reestimate_batch_norm": norm}
+    return same | {"reestimate_batch_norm": setting.get("reestimate_batch_norm", True)}
 
 
-def svd_cut(setting: Setting, *, settled: bool = False, **own: Any) -> Cut:  # noqa: ANN401  fields of a cut
+def svd_cut(setting: Setting, **own: Any) -> Cut:  # noqa: ANN401  fields of a cut
     """What a trial is cut by: what the cut entries say, or else what it was trained towards."""
     amounts = [(name, setting.get(f"cut_{name}")) for name in ("value", "energy", "speedup")]
     amounts += [("evbmf", setting.get("cut_evbmf") or None)]
     amounts += [(name, setting.get(name)) for name in ("speedup", "energy")]
     amount = next((name, given) for name, given in amounts if given is not None)
     names = ("scheme", "spread", "multiple", "calibration_images")
-    fields = {name: setting[name] for name in names} | shared(setting, settled=settled) | own
+    fields = {name: setting[name] for name in names} | common_fields(setting) | own
     fits = fields["scheme"] == "channel"
     reconstruct: Reconstruct = setting.get("reconstruct", "none") if fits else "none"
     if reconstruct != "none":
@@ -99,9 +95,13 @@ def _pruning(setting: Setting, **own: Any) -> Pruning:  # noqa: ANN401  fields o
 
 
 def _trained_cut(setting: Setting) -> Cut:
-    """Settled where truncations aimed at that very cut: results/front."""
-    elsewhere = any(setting.get(f"cut_{name}") for name in ("energy", "value", "speedup", "evbmf"))
-    return svd_cut(setting, settled=_pruning(setting).truncates and not elsewhere)
+    """Batch norm stays as trained, if the setting does not say, where truncations aimed at it."""
+    cut, pruning = svd_cut(setting), _pruning(setting)
+    amount = {"energy": pruning.energy} if pruning.speedup is None else {"speedup": pruning.speedup}
+    aimed = Cut(scheme=pruning.scheme, **amount)  # type: ignore[arg-type]
+    if "reestimate_batch_norm" in setting or not pruning.truncates or cut.name != aimed.name:
+        return cut
+    return dataclasses.replace(cut, reestimate_batch_norm=False)
 
 
 def _nuclear(setting: Setting) -> Pruning:
@@ -123,7 +123,7 @@ def _tucker(setting: Setting) -> Cut:
 
 
 def _by_error(setting: Setting, *, scheme: str) -> Cut:
-    fields = shared(setting)
+    fields = common_fields(setting)
     return Cut(
         scheme=scheme,  # type: ignore[arg-type]
         error=setting["error"],

@@ -22,7 +22,7 @@ from trp_search.records import (
 )
 from trp_search.space import entries, text
 from trp_search.space.entries import Parameter
-from trp_search.space.methods import JOINT_PASSES, METHODS, nuclear_weight, shared
+from trp_search.space.methods import JOINT_PASSES, METHODS, common_fields, nuclear_weight
 from trp_search.space.sections import Curve, Patience, Resources, Rungs, Sampler, Timed
 from trp_search.space.varied import Space, Strict
 
@@ -143,7 +143,9 @@ class SearchSpace(Strict):
             training=None if self.workload.weights else self.training,
             pruning=None,
             cuts=tuple(cut for scheme in self.space.schemes for cut in self._controls(scheme)),
-            race=self._budgets(self.curve.budgets(), self._first(self.space.schemes[0])),
+            race=self._budgets(
+                self.curve.speedups_of(truncated=False), self._first(self.space.schemes[0])
+            ),
             race_images=self.curve.images,
             score_uncut=True,
         )
@@ -213,21 +215,22 @@ class SearchSpace(Strict):
     def _first(self, scheme: Scheme) -> dict[str, Any]:
         """What cuts share: of each entry the first value that `scheme` can have."""
         named = self.space.named().items()
-        return shared({name: entries.first(entry, scheme=scheme) for name, entry in named})
+        return common_fields({name: entries.first(entry, scheme=scheme) for name, entry in named})
 
     def _further(self, setting: Mapping[str, Any], own: Cut, *, truncated: bool) -> tuple[Cut, ...]:
         """A trial's cuts beside its own: of its own kind where its method has one."""
-        same = shared(setting)
-        speedups = self.curve.budgets(truncated=truncated)
-        energies = self.curve.shares(truncated=truncated)
+        same = common_fields(setting)
+        speedups = self.curve.speedups_of(truncated=truncated)
+        energies = self.curve.energies_of(truncated=truncated)
         if own.spread == "pooled":
-            amounts = [{"energy": energy} for energy in energies]
-            amounts += [{"speedup": speedup} for speedup in speedups]
-            kind = {"scheme": own.scheme, "spread": own.spread}
-            return tuple(c for a in amounts if (c := Cut(**a, **kind, **same)) != own)  # type: ignore[arg-type]
-        scheme = setting["scheme"]
-        cuts = tuple(Cut(scheme=scheme, energy=energy, **same) for energy in energies)
-        return tuple(cut for cut in cuts + self._budgets(speedups, same) if cut.name != own.name)
+            kind = {"scheme": own.scheme, "spread": own.spread} | same
+            found = [Cut(energy=energy, **kind) for energy in energies]
+            found += [Cut(speedup=speedup, **kind) for speedup in speedups]
+        else:
+            found = [Cut(scheme=setting["scheme"], energy=energy, **same) for energy in energies]
+            found += self._budgets(speedups, same)
+        norm = own.reestimate_batch_norm
+        return tuple(c for c in found if dataclasses.replace(c, reestimate_batch_norm=norm) != own)
 
     def _budgets(self, speedups: Sequence[float], same: Mapping[str, Any]) -> tuple[Cut, ...]:
         images = self.curve.calibration_images

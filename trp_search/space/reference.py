@@ -39,7 +39,7 @@ SECTIONS: list[tuple[str, type[Any], str]] = [
         "quarter of the epochs at a fifth of the learning rate",
     ),
     ("sampler", Sampler, "Who proposes"),
-    ("curve", Curve, "Further cuts of every trained network"),
+    ("curve", Curve, "Further cuts of trained networks"),
     ("rungs", Rungs, "Where trials that are behind stop; off unless given"),
     ("patience", Patience, "When the search itself stops early; off unless given"),
     ("targets", Timed, "Each target; timed when the trials have ended"),

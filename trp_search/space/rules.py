@@ -40,8 +40,8 @@ def _course(space: SearchSpace) -> Iterator[Breach]:
         yield "rungs", "compare single trainings, and repeats is more than 1"
     if space.curve.tell and space.sampler.name != "tpe":
         yield "curve.tell", f"is for sampler tpe; {space.sampler.name} would not look at them"
-    elif space.curve.tell and not (space.curve.speedups or space.curve.energies):
-        yield "curve.tell", "needs cuts to tell of: curve.speedups or curve.energies"
+    elif space.curve.tell and None in (space.curve.speedups, space.curve.energies):
+        yield "curve.tell", "say of which cuts: curve.speedups and curve.energies"
 
 
 def _path(space: SearchSpace, name: str) -> str:

@@ -37,12 +37,12 @@ class Curve(Strict):
     calibration_images: Images = 256
     tell: bool = False
 
-    def budgets(self, *, truncated: bool = False) -> tuple[float, ...]:
-        """The speedups for a network, `truncated` in its training or not."""
+    def speedups_of(self, *, truncated: bool) -> tuple[float, ...]:
+        """Those for a network, `truncated` in its training or not."""
         return _given(self.speedups, () if truncated else _SPEEDUPS)
 
-    def shares(self, *, truncated: bool = False) -> tuple[float, ...]:
-        """The energies."""
+    def energies_of(self, *, truncated: bool) -> tuple[float, ...]:
+        """Those for a network, `truncated` in its training or not."""
         return _given(self.energies, () if truncated else _ENERGIES)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import optuna
 from torch import nn
 
-from trp_search import trial
+from trp_search import stored, trial
 from trp_search.records import NetworkSpec
 from trp_search.search import Epoch, Event, Started, run_search
 from trp_search.space import load_space
@@ -37,6 +37,8 @@ def build(*, marks: str) -> nn.Module:
         checkpoint.save_file = lambda tensors, path, **kept: _half(plan, tensors, path, kept)
     if plan["moment"] == "between a result on disk and its arrival":
         _after_result(plan)
+    if plan["moment"] == "between two test scores":
+        _after_score(plan)
     return networks.build(NetworkSpec(name="small_resnet"), channels=1, classes=10)
 
 
@@ -62,6 +64,16 @@ def _after_result(plan: dict[str, Any]) -> None:
             _kill_driver(plan)
 
     trial.write_whole = write_and_kill
+
+
+def _after_score(plan: dict[str, Any]) -> None:
+    append = stored.append_record
+
+    def append_and_kill(path: Path, record: Any) -> None:
+        append(path, record)
+        _kill_driver(plan)
+
+    stored.append_record = append_and_kill
 
 
 def _kill_driver(plan: dict[str, Any]) -> None:
