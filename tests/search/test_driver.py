@@ -247,7 +247,7 @@ def test_what_was_not_scored_on_test_is_told_and_scored_when_the_search_goes_on(
     weights = folder.trial("baseline").weights
     whole = weights.read_bytes()
     weights.write_bytes(whole[:100])
-    with pytest.raises(SearchError, match=f"point baseline was not scored on test: {weights}: "):
+    with pytest.raises(SearchError, match=f"the points were not scored on test: {weights}: "):
         run_search(search.space, folder, concurrency=2, on_event=lambda event: None)
     assert not folder.report.exists()
     weights.write_bytes(whole)

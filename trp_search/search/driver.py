@@ -249,11 +249,10 @@ class _Search:
         return reason is None
 
     def _receive(self, item: EpochReport | TrialResult) -> None:
-        if item.trial.startswith(TEST):
+        if item.trial == TEST:
             assert isinstance(item, TrialResult)
             if item.failed is not None:
-                point = item.trial.removeprefix(TEST)
-                raise SearchError(f"point {point} was not scored on test: {item.failed}")
+                raise SearchError(f"the points were not scored on test: {item.failed}")
             return
         if isinstance(item, EpochReport):
             self._tell(Epoch(report=item))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 BASELINE = "baseline"
-TEST = "test-"
+TEST = "test"
 
 
 def number_of(name: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,16 @@ from typing_extensions import override
 from trp_search.records import EpochReport, TrialResult, from_json, to_json
 from trp_search.search.names import TEST
 from trp_search.search.proposer import Proposer
-from trp_search.search.trainable import EPOCH, NAME, POINT, RESULT
+from trp_search.search.trainable import EPOCH, NAME, POINTS, RESULT
 from trp_search.store import RunFolder, write_whole
 
 
 class StudySearcher(Searcher):
     """Suggests what the proposer hands out: a name, whose specification is in the run folder.
 
-    When all of it has come back, workers score on test what is then chosen, a point at a time: the
-    one that ended last is still there, others are started anew. The study is the state: what Tune
-    saves of this object is empty and is never read.
+    When all of it has come back, a worker that is still there scores on test what is then chosen: to
+    start others takes longer than most scores. The study is the state; what Tune saves of this object
+    is empty and is never read.
 
     Args:
         proposer: what is to be trained.
@@ -48,7 +48,7 @@ class StudySearcher(Searcher):
         self._folder = folder
         self._concurrency = concurrency
         self._chosen = chosen
-        self._points: Iterator[str] | None = None
+        self._scoring = False
 
     @override
     def __getstate__(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class StudySearcher(Searcher):
         if self._proposer.running >= self._concurrency:
             return None
         if self._proposer.exhausted:
-            return None if self._proposer.running else self._next_point()
+            return None if self._proposer.running else self._scores()
         spec = self._proposer.next()
         if spec is None:
             return None
@@ -67,11 +67,10 @@ class StudySearcher(Searcher):
         write_whole(self._folder.trial(spec.name).spec, to_json(spec))
         return {NAME: spec.name}
 
-    def _next_point(self) -> dict[str, Any] | str:
-        if self._points is None:
-            self._points = iter(self._chosen())
-        point = next(self._points, None)
-        return Searcher.FINISHED if point is None else {NAME: TEST + point, POINT: point}
+    def _scores(self) -> dict[str, Any] | str:
+        points = [] if self._scoring else list(self._chosen())
+        self._scoring = True
+        return {NAME: TEST, POINTS: points} if points else Searcher.FINISHED
 
     @override
     def on_trial_complete(

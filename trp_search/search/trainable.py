@@ -1,10 +1,10 @@
-"""What runs in a worker: a Ray trial is a `trial.run`, its reports passed on, or a test score."""
+"""What runs in a worker: a Ray trial is a `trial.run`, its reports passed on, or test scores."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from trp_search.records import EpochReport, TrialResult, to_json
 from trp_search.store import RunFolder, exclusive
 
 NAME = "name"
-POINT = "point"
+POINTS = "points"
 EPOCH = "epoch"
 RESULT = "result"
 _LOCK_SECONDS = 60.0
@@ -72,7 +72,7 @@ class TrialTrainable(Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         name, run = config[NAME], self._workplace.run
-        self._items = _tested(name, config[POINT], run) if POINT in config else _items(name, run)
+        self._items = _tested(name, config[POINTS], run) if POINTS in config else _items(name, run)
 
 
 def _items(name: str, run: RunFolder) -> Generator[EpochReport | TrialResult, None, None]:
@@ -97,12 +97,13 @@ def sweep(folder: Path) -> None:
 
 
 def _tested(
-    name: str, point_id: str, run: RunFolder
+    name: str, point_ids: Sequence[str], run: RunFolder
 ) -> Generator[EpochReport | TrialResult, None, None]:
-    """Scores a point on test images."""
+    """Scores the points on test images, one after the other."""
     failed = None
     try:
-        stored.score_test(run, point_id)
+        for point_id in point_ids:
+            stored.score_test(run, point_id)
     except Exception as error:  # noqa: BLE001  it is told, as a trial's is
         failed = in_words(error)
     yield TrialResult(trial=name, points=(), failed=failed)
