@@ -24,9 +24,9 @@ from trp_search.store import RunFolder, write_whole
 class StudySearcher(Searcher):
     """Suggests what the proposer hands out: a name, whose specification is in the run folder.
 
-    When all of it has come back, a worker that is still there scores on test what is then chosen: to
-    start others takes longer than most scores. The study is the state; what Tune saves of this object
-    is empty and is never read.
+    When all of it has come back, a worker that is still there scores on test what is then chosen:
+    to start others takes longer than most scores. The study is the state; what Tune saves of this
+    object is empty and is never read.
 
     Args:
         proposer: what is to be trained.
