@@ -123,8 +123,6 @@ def test_cut_says_what_it_made_and_the_command_that_exports_it(trp, run: RunFold
     assert (ended.code, ended.err) == (0, "")
     point = run.point("0-2.5x")
     assert (point.role, point.cut.calibration_images) == ("derived", 32)
-    kept, anew = (run.point(name).batch_norm for name in ("0", "0-2.5x"))
-    assert (kept, anew[:12]) == ("as trained", "re-estimated")
     assert 2.5 <= point.speedup <= 2.55
     assert f"Point 0-2.5x: {point.speedup:.2f}{TIMES} fewer multiply-adds" in ended.out
     assert f"multiply-adds  {point.macs:,} of {point.dense_macs:,}" in ended.out

@@ -10,6 +10,7 @@ from trp_search.evaluation import DivergedError, threads
 from trp_search.lowrank.decompose import decompose
 from trp_search.records import Cut, DataSpec, NetworkSpec
 from trp_search.scoring.candidate import Cuts, RefusedError, cost_of, example, score_uncut
+from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.workloads import data, networks
 
 
@@ -51,6 +52,21 @@ def test_statistics_are_re_estimated_after_a_cut_unless_switched_off(network, sp
     before = network.state_dict()
     after = off.made.network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before if "running" in name)
+
+
+def test_a_cut_that_takes_nothing_away_leaves_statistics_as_they_are(network, splits):
+    pruning = TrainedRankPruning(network, scheme="spatial", energy=0.8, period=1)
+    for _ in range(40):  # until the least of what is left is more than a fifth
+        pruning.before_forward()
+        pruning.before_step()
+    cuts = Cuts(network, splits)
+    same = cuts.score(Cut(scheme="spatial", energy=0.8))
+    uncut = score_uncut(network, splits)
+    assert same.made.batch_norm == "as trained"
+    assert same.made.cost.macs < uncut.made.cost.macs
+    assert same.validation.correct == uncut.validation.correct
+    further = cuts.score(Cut(scheme="spatial", energy=0.5))
+    assert further.made.batch_norm == "re-estimated on 225 training images"
 
 
 def test_a_cost_that_is_unknown_is_refused_by_name(splits):

@@ -82,7 +82,7 @@ def test_a_draw_becomes_the_trial_it_names(space):
     assert spec.pruning is not None
     assert (spec.pruning.scheme, spec.pruning.energy) == ("spatial", 0.95)
     assert spec.pruning.period == 20
-    own = Cut(scheme="spatial", energy=0.95, layers="kxk", reestimate_batch_norm=False)
+    own = Cut(scheme="spatial", energy=0.95, layers="kxk")
     assert spec.cuts == (own,)
     assert spec.training == replace(space.training, epochs=4, milestones=(0.5, 0.75), momentum=0.8)
 
@@ -225,7 +225,7 @@ def test_a_trial_towards_a_speedup_is_trained_and_cut_by_it(tmp_path):
     assert space.parameters() == (Parameter(name="speedup", low=1.5, high=4.0),)
     spec = space.trial_spec({"speedup": 2.5}, name="0", repeat=0)
     assert spec.pruning.speedup == 2.5
-    own = Cut(scheme="spatial", speedup=2.5, layers="kxk", reestimate_batch_norm=False)
+    own = Cut(scheme="spatial", speedup=2.5, layers="kxk")
     assert spec.cuts == (own,)
     shown = space.settings({"speedup": 2.5})
     assert (shown["speedup"], "energy" in shown) == (2.5, False)
@@ -319,37 +319,22 @@ def test_a_trials_own_cut_does_not_race_against_itself(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("entries", "settled", "further"),
+    ("entries", "further"),
     [
-        ("energy: 0.9", True, 0),
-        ("speedup: 2", True, 0),
-        ("energy: 0.9, cut_energy: 0.8", False, 0),
-        ("energy: 0.9, cut_evbmf: true", False, 0),
-        ("energy: 0.9, cut_energy: 0.9", True, 0),
-        ("energy: 0.9, spread: greedy", True, 0),
-        ("energy: 0.9, spread: pooled", False, 0),
-        ("energy: 0.9, calibration_images: 64", False, 0),
-        ("energy: 0.9, reconstruct: linear", False, 0),
-        ("speedup: 2, spread: greedy", False, 0),
-        ("speedup: 2, multiple: 8", False, 0),
-        ("energy: 0.9, reestimate_batch_norm: true", False, 0),
-        ("energy: 0.9, projection: false, nuclear_weight: 1e-3", False, 8),
-        ("energy: 0.9, period: never", False, 8),
-        ("method: nuclear, energy: 0.9, nuclear_weight: 1e-3", False, 8),
-        ("method: decomposable, energy: 0.9", False, 8),
-        ("method: plain, energy: 0.9", False, 0),
+        ("energy: 0.9", 0),
+        ("speedup: 2", 0),
+        ("energy: 0.9, cut_energy: 0.8", 0),
+        ("energy: 0.9, projection: false, nuclear_weight: 1e-3", 8),
+        ("energy: 0.9, period: never", 8),
+        ("method: nuclear, energy: 0.9, nuclear_weight: 1e-3", 8),
+        ("method: decomposable, energy: 0.9", 8),
+        ("method: plain, energy: 0.9", 0),
     ],
 )
-def test_what_truncations_trained_is_cut_at_that_alone_with_its_own_batch_norm(
-    tmp_path, entries, settled, further
-):
+def test_what_truncations_trained_has_no_further_cuts_by_default(tmp_path, entries, further):
     space = loaded(tmp_path, f"{FIXED}space: {{{entries}}}")
-    spec = space.trial_spec({}, name="0", repeat=0)
-    assert spec.cuts[0].reestimate_batch_norm is not settled
-    assert len(spec.race) == further
-    plain = space.baseline_spec()
-    assert [cut.speedup for cut in plain.race] == [1.5, 2, 3, 4, 6, 8]
-    assert all(cut.reestimate_batch_norm for cut in (*plain.cuts, *plain.race))
+    assert len(space.trial_spec({}, name="0", repeat=0).race) == further
+    assert [cut.speedup for cut in space.baseline_spec().race] == [1.5, 2, 3, 4, 6, 8]
 
 
 def test_a_cut_of_all_layers_pooled_does_not_race_against_itself(tmp_path):
@@ -360,19 +345,17 @@ def test_a_cut_of_all_layers_pooled_does_not_race_against_itself(tmp_path):
 
 
 def test_a_space_with_the_defaults_of_an_earlier_version_means_what_it_meant(tmp_path):
-    own = "space: {energy: 0.9, reestimate_batch_norm: true}"
+    own = "space: {energy: 0.9}"
     curve = "curve: {speedups: [1.5, 2, 3, 4, 6, 8], energies: [0.98, 0.9, 0.8]}"
     spec = loaded(tmp_path, f"{FIXED}{own}\n{curve}").trial_spec({}, name="0", repeat=0)
     amounts = [cut.energy or cut.speedup for cut in (*spec.cuts, *spec.race)]
     assert amounts == [0.9, 0.98, 0.8, 1.5, 2, 3, 4, 6, 8]
-    assert all(cut.reestimate_batch_norm for cut in (*spec.cuts, *spec.race))
 
 
-def test_cuts_that_a_space_asks_for_are_of_every_trained_network_batch_norm_anew(tmp_path):
+def test_cuts_that_a_space_asks_for_are_of_every_trained_network(tmp_path):
     space = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9}}\n{CURVE}")
     spec = space.trial_spec({}, name="0", repeat=0)
     assert [cut.name for cut in spec.race] == ["channel-0.7", "2x", "3.5x"]
-    assert all(cut.reestimate_batch_norm for cut in spec.race)
     half = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9}}\ncurve: {{speedups: [2]}}")
     assert [cut.name for cut in half.trial_spec({}, name="0", repeat=0).race] == ["2x"]
 

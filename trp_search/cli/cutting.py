@@ -232,10 +232,8 @@ def _cut(
     given = {name: value for name, value in amounts.items() if value is not None}
     if len(given) != 1:
         raise InputError(f"give one of {', '.join(f'--{name}' for name in amounts)}")
-    # By default the cut that a network was trained for keeps its batch norm, and no other does.
-    again = space.space.reestimate_batch_norm is None or like.reestimate_batch_norm
-    same = {"layers": like.layers, "batch_norm_images": like.batch_norm_images}
-    same |= {"reestimate_batch_norm": again}
+    shared = ("layers", "reestimate_batch_norm", "batch_norm_images")
+    same = {name: getattr(like, name) for name in shared}
     chosen = {name: value for name, value in options.items() if value is not None}
     chosen = (_USUAL if chosen.keys() & own.keys() else own) | chosen
     images = 0 if chosen["spread"] == "pooled" else space.curve.calibration_images

@@ -166,7 +166,8 @@ class Cut:
         reconstruct: whether factors are fitted to what layers answer to calibration images:
             `linear`, or `relu` that allows for the activation that follows.
         layers: `kxk` or `all`.
-        reestimate_batch_norm: whether statistics are measured again after the cut.
+        reestimate_batch_norm: whether statistics are measured again, unless the cut takes nothing
+            away.
         batch_norm_images: on how many training images.
     """
 

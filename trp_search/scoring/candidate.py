@@ -20,6 +20,7 @@ from trp_search.workloads.data import Shape, Splits, Train, Validation
 
 _BATCH = 256
 _CALIBRATION_BATCH = 32
+_NOTHING = 1e-3  # of a layer's energy; right after a truncation a cut takes 1e-9 to 1e-6
 
 
 class RefusedError(Exception):
@@ -190,10 +191,17 @@ def _example(splits: Splits, network: nn.Module) -> Tensor:
 def _settle_batch_norm(decomposed: Decomposed, cut: Cut, train: Train) -> str:
     if cut.reconstruct != "none":
         return "fitted with the factors"  # measured again, it would take back part of the fit
-    if not cut.reestimate_batch_norm or all(layer.scheme is None for layer in decomposed.layers):
+    if not cut.reestimate_batch_norm or not any(_took(layer) for layer in decomposed.layers):
         return "as trained"
     images = reestimate(decomposed.network, train.samples(cut.batch_norm_images, batch_size=_BATCH))
     return f"re-estimated on {images} training images" if images else "none in the network"
+
+
+def _took(layer: Layer) -> bool:
+    """Whether the cut took anything away from a layer that training had not."""
+    if layer.scheme is None:
+        return False
+    return layer.kept.get(layer.scheme, 0.0) < 1 - _NOTHING
 
 
 def _scored(made: Made, images: Validation) -> Scored:

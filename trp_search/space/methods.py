@@ -6,7 +6,6 @@ A further method is the module that does its work and one line in `METHODS`; its
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +25,9 @@ _AMOUNT = {"energy", "speedup", "cut_energy", "cut_value", "cut_speedup", "cut_e
 _SVD = _AMOUNT | {"scheme", "spread", "calibration_images", "reconstruct"}
 _NUCLEAR = {"nuclear_weight", "nuclear_weight_per_step", "nuclear_every_step", "period"}
 _JOINT = {"joint_alpha", "joint_lowest", "joint_highest", "joint_rank_min"}
+
+
+SHARED = ("layers", "reestimate_batch_norm", "batch_norm_images")  # by all cuts of a setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,20 +65,14 @@ def nuclear_weight(setting: Setting) -> float:
     return weight if per_step is None else per_step * setting["period"]
 
 
-def common_fields(setting: Setting) -> dict[str, Any]:
-    """What all cuts of a setting have in common."""
-    same = {name: setting[name] for name in ("layers", "batch_norm_images")}
-    return same | {"reestimate_batch_norm": setting.get("reestimate_batch_norm", True)}
-
-
 def svd_cut(setting: Setting, **own: Any) -> Cut:  # noqa: ANN401  fields of a cut
     """What a trial is cut by: what the cut entries say, or else what it was trained towards."""
     amounts = [(name, setting.get(f"cut_{name}")) for name in ("value", "energy", "speedup")]
     amounts += [("evbmf", setting.get("cut_evbmf") or None)]
     amounts += [(name, setting.get(name)) for name in ("speedup", "energy")]
     amount = next((name, given) for name, given in amounts if given is not None)
-    names = ("scheme", "spread", "multiple", "calibration_images")
-    fields = {name: setting[name] for name in names} | common_fields(setting) | own
+    names = ("scheme", "spread", "multiple", "calibration_images", *SHARED)
+    fields = {name: setting[name] for name in names} | own
     fits = fields["scheme"] == "channel"
     reconstruct: Reconstruct = setting.get("reconstruct", "none") if fits else "none"
     if reconstruct != "none":
@@ -92,16 +88,6 @@ def _pruning(setting: Setting, **own: Any) -> Pruning:  # noqa: ANN401  fields o
         nuclear_weight=nuclear_weight(setting),
         **fields,
     )
-
-
-def _trained_cut(setting: Setting) -> Cut:
-    """Batch norm stays as trained, if the setting does not say, where truncations aimed at it."""
-    cut, pruning = svd_cut(setting), _pruning(setting)
-    amount = {"energy": pruning.energy} if pruning.speedup is None else {"speedup": pruning.speedup}
-    aimed = Cut(scheme=pruning.scheme, **amount)  # type: ignore[arg-type]
-    if "reestimate_batch_norm" in setting or not pruning.truncates or cut.name != aimed.name:
-        return cut
-    return dataclasses.replace(cut, reestimate_batch_norm=False)
 
 
 def _nuclear(setting: Setting) -> Pruning:
@@ -123,7 +109,7 @@ def _tucker(setting: Setting) -> Cut:
 
 
 def _by_error(setting: Setting, *, scheme: str) -> Cut:
-    fields = common_fields(setting)
+    fields: dict[str, Any] = {name: setting[name] for name in SHARED}
     return Cut(
         scheme=scheme,  # type: ignore[arg-type]
         error=setting["error"],
@@ -136,7 +122,7 @@ METHODS: dict[Method, Way] = {
     "trp": Way(
         reads=frozenset(_EVERY | _SVD | _NUCLEAR | {"start", "projection"}),
         pruning=_pruning,
-        cut=_trained_cut,
+        cut=svd_cut,
     ),
     "nuclear": Way(
         reads=frozenset(_EVERY | _SVD | _NUCLEAR | {"start"}), pruning=_nuclear, cut=svd_cut

@@ -22,7 +22,7 @@ from trp_search.records import (
 )
 from trp_search.space import entries, text
 from trp_search.space.entries import Parameter
-from trp_search.space.methods import JOINT_PASSES, METHODS, common_fields, nuclear_weight
+from trp_search.space.methods import JOINT_PASSES, METHODS, SHARED, nuclear_weight
 from trp_search.space.sections import Curve, Patience, Resources, Rungs, Sampler, Timed
 from trp_search.space.varied import Space, Strict
 
@@ -214,12 +214,12 @@ class SearchSpace(Strict):
 
     def _first(self, scheme: Scheme) -> dict[str, Any]:
         """What cuts share: of each entry the first value that `scheme` can have."""
-        named = self.space.named().items()
-        return common_fields({name: entries.first(entry, scheme=scheme) for name, entry in named})
+        named = self.space.named()
+        return {name: entries.first(named[name], scheme=scheme) for name in SHARED}
 
     def _further(self, setting: Mapping[str, Any], own: Cut, *, truncated: bool) -> tuple[Cut, ...]:
         """A trial's cuts beside its own: of its own kind where its method has one."""
-        same = common_fields(setting)
+        same = {name: setting[name] for name in SHARED}
         speedups = self.curve.speedups_of(truncated=truncated)
         energies = self.curve.energies_of(truncated=truncated)
         if own.spread == "pooled":
@@ -229,8 +229,7 @@ class SearchSpace(Strict):
         else:
             found = [Cut(scheme=setting["scheme"], energy=energy, **same) for energy in energies]
             found += self._budgets(speedups, same)
-        norm = own.reestimate_batch_norm
-        return tuple(c for c in found if dataclasses.replace(c, reestimate_batch_norm=norm) != own)
+        return tuple(cut for cut in found if cut != own)
 
     def _budgets(self, speedups: Sequence[float], same: Mapping[str, Any]) -> tuple[Cut, ...]:
         images = self.curve.calibration_images

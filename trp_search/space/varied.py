@@ -100,8 +100,8 @@ class Space(Strict):
         distillation: share of the loss, before and after the cut, that is the distance to the plain
             network's answers (Hinton et al.); the labels have the rest.
         distillation_temperature: what both networks' logits are divided by for that.
-        reestimate_batch_norm: whether batch-norm statistics are measured again after the cut; by
-            default after every cut but the one that a network was trained for by truncations.
+        reestimate_batch_norm: whether batch-norm statistics are measured again after a cut, unless
+            it takes nothing away, as after truncations in training.
         batch_norm_images: on how many training images.
         training: a trial's own training.
     """
@@ -134,7 +134,7 @@ class Space(Strict):
     tuning_learning_rate: PerScheme[Number[Positive]] | None = None
     distillation: PerScheme[Number[Part]] = 0.5
     distillation_temperature: PerScheme[Number[Positive]] = 4.0
-    reestimate_batch_norm: PerScheme[Choice[bool]] | None = None
+    reestimate_batch_norm: PerScheme[Choice[bool]] = True
     batch_norm_images: PerScheme[Number[PositiveInt]] = 2048
     training: TrainingEntries = TrainingEntries()
 
