@@ -70,7 +70,6 @@ BASE: dict[str, Any] = {
 PAPER: dict[str, Any] = {
     "space": {
         "distillation": 0.0,
-        "reestimate_batch_norm": True,
         "energy": {"low": 0.8, "high": 0.99},
         "nuclear_weight_per_step": {"low": 1.0e-6, "high": 3.0e-4, "log": True},
         "training": {"epochs": None, "learning_rate": {"low": 0.03, "high": 0.3, "log": True}},
@@ -91,11 +90,10 @@ BUDGETS = {"space": {"energy": None, "speedup": {"low": 1.3, "high": 5.0}}}
 RATES = {"learning_rate": PAPER["space"]["training"]["learning_rate"]}
 SCRATCH = {"space": {"start": "scratch", "training": RATES}}
 MANY = {
-    "space": {"reestimate_batch_norm": True},
     "curve": {
         "speedups": Curve().speedups_of(truncated=False),
         "energies": Curve().energies_of(truncated=False),
-    },
+    }
 }
 EARLY = {"trials": EPOCHS // 8}
 TRAINED_OUT = {"training": {"epochs": EPOCHS // 2 + 10}, "trials": EPOCHS // 16}
