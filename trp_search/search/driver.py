@@ -124,6 +124,7 @@ class _Search:
     ) -> None:
         self._space = space
         self._folder = folder
+        self._scratch = folder.path / ".ray"
         self._concurrency = concurrency
         self._tell = on_event
         self._page = RunningPage(folder, on_error=self._page_failed)
@@ -159,6 +160,7 @@ class _Search:
             SearchError: there is no point in going on.
         """
         proposer = self._proposer
+        shutil.rmtree(self._scratch, ignore_errors=True)  # of a driver that was killed
         if proposer.exhausted and not self._untested():
             self._tell_patience()
         else:
@@ -198,8 +200,6 @@ class _Search:
     def _tune(self, workplace: Workplace) -> None:
         given = self._space.resources
         listener = Listener(self._receive)
-        scratch = self._folder.path / ".ray"
-        shutil.rmtree(scratch, ignore_errors=True)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._concurrency)
         tuner = tune.Tuner(
             tune.with_resources(
@@ -220,7 +220,7 @@ class _Search:
             ),
             run_config=tune.RunConfig(
                 name="tune",
-                storage_path=str(scratch),
+                storage_path=str(self._scratch),
                 callbacks=[listener, Silence()],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=_RESTARTS),
@@ -234,7 +234,7 @@ class _Search:
                 raise listener.error from None
             raise SearchError(f"Ray stopped the search: {cluster.last_line(error)}") from error
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _page_failed(self, reason: str) -> None:
         self._tell(Stage(text=f"the report was not written: {reason}"))
