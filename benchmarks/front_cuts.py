@@ -71,9 +71,9 @@ def rows(folder: RunFolder) -> Iterator[dict[str, object]]:
         for part, (own, *others) in variants(spec).items():
             with threads(spec.threads):
                 cuts = Cuts(network, splits)
-                scored = [cuts.score(own)]
+                scored = cuts.score(own)
                 if part == AGAIN:
-                    scored = [_again(one, own, splits) for one in scored]
+                    scored = _again(scored, own, splits)
                 race = cuts.race(others, images=spec.race_images)
             pools.setdefault(part, []).extend(
                 Found(
@@ -81,7 +81,7 @@ def rows(folder: RunFolder) -> Iterator[dict[str, object]]:
                     speedup=dense / s.made.cost.macs,
                     test=partial(_tested, s.made.network, splits),
                 )
-                for s in (*scored, *(scored for _, scored in race.survivors))
+                for s in (scored, *(other for _, other in race.survivors))
             )
     reference = _tested(stored.trained(folder, BASELINE), splits)
     for part, pool in pools.items():

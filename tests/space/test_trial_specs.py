@@ -82,8 +82,7 @@ def test_a_draw_becomes_the_trial_it_names(space):
     assert spec.pruning is not None
     assert (spec.pruning.scheme, spec.pruning.energy) == ("spatial", 0.95)
     assert spec.pruning.period == 20
-    own = Cut(scheme="spatial", energy=0.95, layers="kxk")
-    assert spec.cuts == (own,)
+    assert spec.cuts == (Cut(scheme="spatial", energy=0.95, layers="kxk"),)
     assert spec.training == replace(space.training, epochs=4, milestones=(0.5, 0.75), momentum=0.8)
 
 
@@ -225,8 +224,7 @@ def test_a_trial_towards_a_speedup_is_trained_and_cut_by_it(tmp_path):
     assert space.parameters() == (Parameter(name="speedup", low=1.5, high=4.0),)
     spec = space.trial_spec({"speedup": 2.5}, name="0", repeat=0)
     assert spec.pruning.speedup == 2.5
-    own = Cut(scheme="spatial", speedup=2.5, layers="kxk")
-    assert spec.cuts == (own,)
+    assert spec.cuts == (Cut(scheme="spatial", speedup=2.5, layers="kxk"),)
     shown = space.settings({"speedup": 2.5})
     assert (shown["speedup"], "energy" in shown) == (2.5, False)
 

@@ -88,9 +88,8 @@ def _can_be_cut(place: TrialFolder, speedup: float) -> bool:
     from trp_search.trial import check_reach
 
     spec = place.read_spec()
-    layers = spec.cuts[0].layers if spec.cuts else "all"
     try:
-        check_reach(spec, Cut(scheme="per-layer", speedup=speedup, layers=layers))
+        check_reach(spec, Cut(scheme="per-layer", speedup=speedup, layers=spec.cuts[0].layers))
     except InputError:
         return False
     return True

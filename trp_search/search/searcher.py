@@ -68,7 +68,7 @@ class StudySearcher(Searcher):
         return {NAME: spec.name}
 
     def _scores(self) -> dict[str, Any] | str:
-        points = [] if self._scoring else list(self._chosen())
+        points = () if self._scoring else self._chosen()
         self._scoring = True
         return {NAME: TEST, POINTS: points} if points else Searcher.FINISHED
 
