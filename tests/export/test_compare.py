@@ -95,4 +95,4 @@ def test_a_target_that_cannot_be_is_one_line(bundle: Path):
 
 def test_a_folder_that_is_no_bundle_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["compare", str(tmp_path)]) == 2
-    assert "card.json: missing" in capsys.readouterr().err
+    assert "architecture.json: missing; a bundle holds" in capsys.readouterr().err

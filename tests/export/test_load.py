@@ -22,6 +22,9 @@ def copied(bundle: Path, tmp_path: Path) -> Path:
     return shutil.copytree(bundle, tmp_path / "bundle")
 
 
+COLOUR = {"channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3}
+
+
 def changed(copied: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     path = copied / "architecture.json"
     values = json.loads(path.read_text())
@@ -138,7 +141,7 @@ def test_a_bundle_cannot_have_weights_fetched(copied: Path, monkeypatch: pytest.
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fetch)
 
     def rename(values: dict[str, Any]):
-        values |= {"channels": 3, "classes": 10}
+        values |= COLOUR
         values["network"] = {"name": "squeezenet1_1", "options": {"weights": "DEFAULT"}}
 
     assert_refused(changed(copied, rename), "architecture.json: layer ")
@@ -160,9 +163,9 @@ def test_a_scheme_that_the_layer_refuses_is_named(copied: Path):
     assert_refused(changed(copied, change), "layer 'fc': decoupled is refused: 1x1")
 
 
-@pytest.mark.parametrize("classes", [11, 10**12, 10**30])
+@pytest.mark.parametrize("classes", [11, 10**12])
 def test_classes_that_the_weights_do_not_have_are_refused(copied: Path, classes: int):
-    expected = f"architecture.json: classes: {classes} is no size"
+    expected = f"fc.weight is (10, 128) there and ({classes}, 128) here"
     assert_refused(changed(copied, lambda v: v.update(classes=classes)), expected)
 
 
@@ -172,7 +175,7 @@ def test_classes_that_the_weights_do_not_have_are_refused(copied: Path, classes:
         (
             "resnet50",
             {"width_per_group": 10**7},
-            "network.options: conv1.weight would have a size of 7",
+            "not this network's weights: it has no layer1.0.conv1.weight and ",
         ),
         ("resnet50", {"replace_stride_with_dilation": [1]}, "resnet50 raised ValueError"),
         ("vit_b_16", {"image_size": 17}, "vit_b_16 raised AssertionError"),
@@ -183,7 +186,7 @@ def test_options_that_make_no_network_are_refused(
     copied: Path, name: str, options: dict[str, Any], expected: str
 ):
     def change(values: dict[str, Any]):
-        values["channels"] = 3
+        values |= COLOUR | {"layers": []}
         values["network"] = {"name": name, "options": options}
 
     assert_refused(changed(copied, change), expected)
