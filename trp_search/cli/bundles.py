@@ -152,7 +152,7 @@ def images(given: str | None) -> DataSpec | None:
     if ":" in found.name:
         raise InputError(
             f"--data: {path}: its images are code, which a run folder may not have called: "
-            f"give MODULE:CALLABLE yourself, or the run's space as a file, {search}"
+            f"give MODULE:CALLABLE yourself, or the run's space as a file, {path / search.name}"
         )
     return found
 

@@ -34,7 +34,7 @@ READABLE_CARD = "card.md"
 SOURCE = "network.py"
 
 _MOST_BYTES = 2**25  # of a JSON file; that of a network of 1,000 layers has 2 ** 20
-_MOST_DIGITS = 20
+_MOST_DIGITS = 18  # fits 64 bits
 
 T = TypeVar("T")
 _STRICT = ConfigDict(extra="forbid")

@@ -98,8 +98,8 @@ def scored_on(bundle: Bundle, given: DataSpec | None) -> DataSpec:
         return dataclasses.replace(own, download=False, root=None, options={})
     what = f"{own.name!r:.100}" if small else f"{own.name!r:.100} of {own.image_size} pixels a side"
     raise InputError(
-        f"{bundle.folder}: its card tells of images {what}, which no bundle may have read or "
-        "called: say where they are by --data SPACE.yaml or --data MODULE:CALLABLE"
+        f"{bundle.folder}: its images are {what}, which a bundle may not have read or called: "
+        "give them by --data SPACE.yaml or --data MODULE:CALLABLE"
     )
 
 
