@@ -8,6 +8,7 @@ from trp_search.records.kinds import (
     Layers,
     LayerScheme,
     Method,
+    Name,
     NonNegative,
     Part,
     Positive,
@@ -19,8 +20,12 @@ from trp_search.records.kinds import (
     Speedup,
     Spread,
     Start,
+    TargetName,
+    Threads,
+    is_name,
+    number_of,
 )
-from trp_search.records.latency import Latency, Runtime, Target, TargetName, Threads
+from trp_search.records.latency import Latency, Runtime, Target
 from trp_search.records.results import (
     EpochReport,
     Layer,
@@ -47,6 +52,7 @@ __all__ = [
     "LayerScheme",
     "Layers",
     "Method",
+    "Name",
     "NetworkSpec",
     "NonNegative",
     "Part",
@@ -73,6 +79,8 @@ __all__ = [
     "TrialSpec",
     "Workload",
     "from_json",
+    "is_name",
+    "number_of",
     "problem",
     "to_dict",
     "to_json",

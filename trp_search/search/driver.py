@@ -124,7 +124,7 @@ class _Search:
     ) -> None:
         self._space = space
         self._folder = folder
-        self._scratch = folder.path / ".ray"
+        self._scratch = folder.scratch
         self._concurrency = concurrency
         self._tell = on_event
         self._page = RunningPage(folder, on_error=self._page_failed)

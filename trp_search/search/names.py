@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from trp_search import records
+
 BASELINE = "baseline"
 TEST = "test"
 
 
 def number_of(name: str) -> int:
-    """The Optuna number of the training `name`."""
-    return int(name.partition("r")[0])
+    """The Optuna number of the training `name`, one of the search's."""
+    number = records.number_of(name)
+    assert number is not None, name
+    return number
 
 
 def name_of(number: int, repeat: int) -> str:
