@@ -35,6 +35,7 @@ from trp_search.records.results import (
     TestScore,
     TrialResult,
 )
+from trp_search.records.run import Environment, Importance, Split
 from trp_search.records.specs import Cut, Distillation, Joint, Pruning, Training, TrialSpec
 from trp_search.records.workload import DataSpec, NetworkSpec, Workload
 
@@ -44,8 +45,10 @@ __all__ = [
     "DataSpec",
     "Distillation",
     "Ending",
+    "Environment",
     "EpochReport",
     "Fraction",
+    "Importance",
     "Joint",
     "Latency",
     "Layer",
@@ -67,6 +70,7 @@ __all__ = [
     "Scheme",
     "Share",
     "Speedup",
+    "Split",
     "Spread",
     "Standing",
     "Start",

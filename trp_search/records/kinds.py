@@ -30,6 +30,8 @@ Part = Annotated[float, Field(ge=0, le=1)]
 Most = Annotated[int, Field(le=10**15)]
 Count = Annotated[Most, Field(ge=0)]
 Size = Annotated[Most, Field(gt=0)]
+# A share that was worked out in floating point: it may pass 1 in its last digits.
+Rounded = Annotated[float, Field(ge=-1e-3, le=1.001)]
 Seconds = Annotated[float, Field(ge=0, le=1e10)]
 Times = Annotated[float, Field(ge=1e-9, le=1e9)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]

@@ -19,14 +19,13 @@ from trp_search.records.kinds import (
     NonNegative,
     Part,
     Role,
+    Rounded,
     Seconds,
     Size,
     Times,
 )
 from trp_search.records.specs import Cut
 
-# Shares that were worked out in floating point: sums may pass 1 in their last digits.
-_Rounded = Annotated[float, Field(ge=-1e-3, le=1.001)]
 _Setting = float | Annotated[Most, Field(ge=-(10**15))] | str | bool | None
 
 
@@ -90,8 +89,8 @@ class Layer:
     parameters: Count
     dense_parameters: Count
     reason: str | None
-    kept: dict[LayerScheme, _Rounded] = field(default_factory=dict)
-    spectrum: Annotated[tuple[_Rounded, ...], Field(max_length=32)] = ()
+    kept: dict[LayerScheme, Rounded] = field(default_factory=dict)
+    spectrum: Annotated[tuple[Rounded, ...], Field(max_length=32)] = ()
     rank_in: Count | None = None
 
     @model_validator(mode="after")

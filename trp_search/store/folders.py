@@ -7,13 +7,17 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trp_search.errors import InputError
 from trp_search.records import (
+    Environment,
     EpochReport,
+    Importance,
     Latency,
     Point,
     Repeat,
+    Split,
     TestScore,
     TrialResult,
     TrialSpec,
@@ -243,6 +247,20 @@ class RunFolder:
         for repeat in read_records(self.repeats, Repeat):
             found.setdefault(repeat.point, {})[repeat.trial] = repeat
         return {point: list(repeats.values()) for point, repeats in found.items()}
+
+    def read_importance(self) -> Importance | None:
+        """What the settings explain, or None before a search's end."""
+        return read_record(self.importance, Importance, what="is not what settings explain")
+
+    def read_environment(self) -> dict[str, Any]:
+        """Versions, devices, seeds; empty where the run did not record them."""
+        found = read_record(self.environment, Environment, what="is not a JSON object")
+        return {} if found is None else found.root
+
+    def read_split(self) -> dict[str, list[int]] | None:
+        """Which images are in which part; None before a first training."""
+        found = read_record(self.split, Split, what="is not lists of images")
+        return None if found is None else found.root
 
     def add_points(self, points: Iterable[Point]) -> None:
         """Appends the points whose ids the run does not have yet."""
