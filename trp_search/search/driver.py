@@ -96,7 +96,8 @@ def _search(
         fitting = cluster.slots(space.resources)
         if address is not None:
             cluster.check_storage(folder)
-        write_whole(folder.search, space.dump())  # more trials may have been asked for
+        if not folder.search.exists():
+            write_whole(folder.search, space.dump())
         write_environment(folder, seed=space.seed, accelerators=cluster.devices())
         at_once = min(concurrency or fitting, fitting)
         search = _Search(space, folder, concurrency=at_once, on_event=on_event)

@@ -1,9 +1,10 @@
-"""What workers are given: the plain network, each repeat of an Optuna trial, test scores."""
+"""What the study is called, and what workers are given: trainings and test scores."""
 
 from __future__ import annotations
 
 from trp_search import records
 
+STUDY = "trp_search"
 BASELINE = "baseline"
 TEST = "test"
 

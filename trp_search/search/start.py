@@ -14,9 +14,9 @@ from trp_search.errors import InputError, NothingFoundError
 from trp_search.runtimes.serving import check_runtime
 from trp_search.scoring.candidate import example
 from trp_search.scoring.survey import check_methods
+from trp_search.search.agreement import check_there
 from trp_search.search.driver import OnEvent, run_search
 from trp_search.search.events import Event, Stage
-from trp_search.search.names import BASELINE
 from trp_search.space import SearchSpace, changed, entries, first, load_space
 from trp_search.store import RunFolder
 from trp_search.workloads import data, networks
@@ -73,10 +73,7 @@ def resume_search(
 ) -> RunFolder:
     """Goes on with a search that was stopped, or adds to a finished one until it has `trials`."""
     folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
-    if folder.trial(BASELINE).result.exists() and not folder.study.exists():
-        raise InputError(
-            f"{folder.path}: was made by compress and holds no search; start one in a new folder"
-        )
+    check_there(folder)
     space = load_space(folder.search)
     space = _as_begun(space, yaml.safe_load(folder.search.read_text(encoding="utf-8")))
     check_ready(space)
