@@ -609,7 +609,11 @@ def test_objectives_in_another_order_are_refused(make_space: Space, folder: RunF
 
 
 def trained(
-    space: SearchSpace, folder: RunFolder, result: Callable[[TrialSpec], TrialResult], *, trials: int
+    space: SearchSpace,
+    folder: RunFolder,
+    result: Callable[[TrialSpec], TrialResult],
+    *,
+    trials: int,
 ) -> None:
     """A search of so many trials, its specifications on disk as a driver keeps them."""
     with opened(space, folder, trials=trials) as proposer:
@@ -653,7 +657,7 @@ def test_results_are_told_to_no_study_but_their_own(
         "empty": r"study\.db: holds no study of this search, and what trial 0 was",
         "of nothing": r"study\.db: holds no study of this search, and what trial 0 was",
         "missing": r"study\.db: is missing, and what trial 0 was",
-        "shorter": r"trials/2/spec\.json: study\.db has no trial 2",
+        "shorter": r"trials/2: study\.db has no trial 2; put",
         "foreign": r"trials/0/spec\.json: is not what study\.db has of trial 0: \w+: .* there, ",
     }
     with pytest.raises(InputError, match=told[study]), opened(space, folder, trials=6):

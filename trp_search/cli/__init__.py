@@ -10,6 +10,7 @@ import typer
 from typer.main import get_command
 
 from trp_search.cli.app import app
+from trp_search.cli.console import shown
 from trp_search.cli.words import PROGRAM
 from trp_search.errors import InputError, TrpSearchError
 
@@ -39,5 +40,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(sentence: str, *, code: int) -> int:
-    sys.stderr.write(f"{PROGRAM}: {' '.join(sentence.split())}\n")
+    sys.stderr.write(f"{PROGRAM}: {shown(' '.join(sentence.split()))}\n")
     return code

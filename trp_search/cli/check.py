@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from trp_search.cli.arguments import Space, number, positive
-from trp_search.cli.console import OUT, line, pairs, warn
+from trp_search.cli.console import OUT, line, pairs, shown, warn
 from trp_search.cli.tables import mark
 from trp_search.cli.words import amount, command, duration
 from trp_search.errors import InputError
@@ -121,7 +122,7 @@ def _reach(space: SearchSpace, found: Survey) -> None:
             f"{layer.name} ({layer.reach[scheme].macs / left:.0%})"
             for layer in found.caps(scheme)[:_CAPPING]
         ]
-        table.add_row(scheme, times(found.best[scheme]), "\n".join(capping))
+        table.add_row(scheme, times(found.best[scheme]), Text("\n".join(map(shown, capping))))
     table.add_row("per-layer", times(found.best["per-layer"]), "the cheapest scheme in each layer")
     line()
     line("Best the whole network could do, every layer at rank 1", style="bold")

@@ -29,7 +29,6 @@ from trp_search.records.specs import Cut
 _Setting = float | Annotated[Most, Field(ge=-(10**15))] | str | bool | None
 
 
-
 def _check_share(accuracy: float, correct: int, images: int) -> None:
     """Raises ValueError for an accuracy that is not the share of its count, to rounding."""
     if abs(accuracy * images - correct) > 0.5:

@@ -57,16 +57,19 @@ def check_agrees(space: SearchSpace, folder: RunFolder, told: Sequence[FrozenTri
     Raises:
         InputError: the study has other settings, or no such trial; names the trial and its file.
     """
+    varies = bool(space.parameters())
     for name in folder.trial_names():
-        number, spec = number_of(name), folder.trial(name).spec
-        if number is None or not spec.exists():
+        number, place = number_of(name), folder.trial(name)
+        if number is None:
             continue
-        if number >= len(told) or is_derived(told[number]):
-            raise InputError(f"{spec}: {folder.study.name} has no trial {number}; {_HINT}")
-        found = folder.trial(name).read_spec()
-        for entry, sentence in first.contradictions(space, told[number].params, found):
-            what = f"is not what {folder.study.name} has of trial {number}"
-            raise InputError(f"{spec}: {what}: {entry}: {sentence}; {_HINT}")
+        trial = told[number] if number < len(told) else None
+        if trial is None or is_derived(trial) or (varies and not trial.params):
+            raise InputError(f"{place.path}: {folder.study.name} has no trial {number}; {_HINT}")
+        if place.spec.exists():
+            found = place.read_spec()
+            for entry, sentence in first.contradictions(space, trial.params, found):
+                what = f"is not what {folder.study.name} has of trial {number}"
+                raise InputError(f"{place.spec}: {what}: {entry}: {sentence}; {_HINT}")
 
 
 _HINT = "put the run's own study back, or start a new search"

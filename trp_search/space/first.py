@@ -165,8 +165,8 @@ def _departures(
     there = _method(spec)
     try:
         here, also = (_method(any_trial(space, drawn, last=last)) for last in (False, True))
-    except KeyError as error:  # of a list that was changed
-        yield "space", f"{error.args[0]!r} is not in it"
+    except (KeyError, TypeError, ValueError):  # of another space
+        yield "space", "has not what was drawn"
         return
     for name in dict.fromkeys([*there, *here]):
         one, other = there.get(name), here.get(name)

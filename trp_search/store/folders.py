@@ -137,6 +137,8 @@ class RunFolder:
 
     @property
     def study(self) -> Path:
+        for beside in ("-journal", "-wal", "-shm"):  # SQLite writes these too
+            inside(self.path, f"study.db{beside}")
         return inside(self.path, "study.db")
 
     @property
