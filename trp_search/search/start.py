@@ -7,8 +7,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from trp_search import latency, pareto, report
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.runtimes.serving import check_runtime
@@ -17,7 +15,7 @@ from trp_search.scoring.survey import check_methods
 from trp_search.search.driver import OnEvent, run_search
 from trp_search.search.events import Event, Stage
 from trp_search.search.names import BASELINE
-from trp_search.space import SearchSpace, changed, entries, first, load_space
+from trp_search.space import SearchSpace, changed, entries, first, load_space, text
 from trp_search.store import RunFolder
 from trp_search.workloads import data, networks
 from trp_search.workloads.callables import is_callable_name
@@ -78,7 +76,7 @@ def resume_search(
             f"{folder.path}: was made by compress and holds no search; start one in a new folder"
         )
     space = load_space(folder.search)
-    space = _as_begun(space, yaml.safe_load(folder.search.read_text(encoding="utf-8")))
+    space = _as_begun(space, text.read_mapping(folder.search))
     check_ready(space)
     run_search(
         space,
