@@ -62,7 +62,7 @@ def _ten_times(levels: int) -> str:
         ("x: !!python/object/apply:os.system [ls]", "os.system is no plain value"),
         ("#" + 1_000_000 * "x", "is longer than 1,000,000 bytes"),
     ],
-    ids="aliases texts nodes itself deep digits octal tag code long".split(),
+    ids=["aliases", "texts", "nodes", "itself", "deep", "digits", "octal", "tag", "code", "long"],
 )
 def test_what_would_take_much_more_than_its_file_is_refused_before_it_is_built(
     tmp_path, written, problem

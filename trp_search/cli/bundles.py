@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from trp_search.cli.arguments import Json, Network, Run, Speedup
+from trp_search.cli.arguments import Json, Network, Run, Speedup, Trust
 from trp_search.cli.console import following, line, pairs, raw
 from trp_search.cli.words import amount, command, here
 from trp_search.errors import InputError, TrpSearchError
-from trp_search.export.bundle import Card, read_card, vacant
+from trp_search.export.bundle import CARD, Card, read_card, vacant
 from trp_search.export.choice import select
 from trp_search.records import DataSpec, EpochReport, TrialResult
 from trp_search.report.words import scored, times
@@ -37,6 +37,8 @@ def export(  # noqa: PLR0913  options of a command
     licence: Annotated[
         str | None, typer.Option(metavar="L", help="of the weights, for the card")
     ] = None,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Write one point as a bundle, scored again before it is done."""
     if (speedup is None) == (point is None):
@@ -45,6 +47,9 @@ def export(  # noqa: PLR0913  options of a command
     if speedup is not None:
         point = select(folder, speedup=speedup).point.id
     assert point is not None
+    from trp_search.workloads.trust import check_run
+
+    check_run(folder, load_space(folder.search).workload, trust=trust, network=network)
     export_bundle(folder, point, out, network=network, formats=form or (), licence=licence)
 
 
@@ -57,7 +62,7 @@ def export_bundle(
     formats: Sequence[str] = (),
     licence: str | None = None,
 ) -> None:
-    """Writes a point as a bundle and says what it is."""
+    """Writes a point, of a run that may be called, as a bundle and says what it is."""
     folder.point(point)
     vacant(out)
     from trp_search.export.card import file_rows
@@ -67,7 +72,9 @@ def export_bundle(
     check_formats(formats)
     line(f"Writing point {point} and scoring it again in a fresh process ...")
     bundle = here(
-        export_point(folder, point, out, network=network, formats=formats, licence=licence)
+        export_point(
+            folder, point, out, network=network, formats=formats, licence=licence, trust=True
+        )
     )
     card = read_card(bundle)
     found = card.point
@@ -108,12 +115,16 @@ def evaluate(
     test: Annotated[bool, typer.Option("--test", help="score the test split as well")] = False,
     network: Network = None,
     as_json: Json = False,
+    trust: Trust = False,
 ) -> None:
     """Score a bundle again: accuracy and multiply-adds."""
     card = read_card(bundle)
     from trp_search.export.evaluate import evaluate_bundle
+    from trp_search.workloads.trust import check_images
 
-    spec = None if data is None else _data(data)
+    spec = None if data is None else _data(data, trust=trust)
+    if spec is None:
+        check_images(card.workload.data, bundle / CARD, trust=trust)
     found = evaluate_bundle(bundle, network=network, data=spec, test=test)
     if as_json:
         scores = {"validation": found.validation, "test": found.test}
@@ -135,10 +146,15 @@ def evaluate(
     )
 
 
-def _data(given: str) -> DataSpec:
+def _data(given: str, *, trust: bool) -> DataSpec:
     path = Path(given)
     if path.is_dir():
-        return load_space(RunFolder.open(path).search).workload.data
+        from trp_search.workloads.trust import check_images
+
+        search = RunFolder.open(path).search
+        images = load_space(search).workload.data
+        check_images(images, search, trust=trust)
+        return images
     return load_space(path).workload.data if path.is_file() else DataSpec(name=given)
 
 
@@ -148,13 +164,17 @@ def refit(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="a new folder [default: RUN/models/refit-ID]")
     ] = None,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Train a point's setting by the full recipe, and export it."""
     folder = RunFolder.open(run)
     target = out or folder.models / f"refit-{point}"
     vacant(target)
     from trp_search.refit import refit as training
+    from trp_search.workloads.trust import check_run
 
+    check_run(folder, load_space(folder.search).workload, trust=trust)
     with stoppable():
         result = follow(training(folder, point))
     if result.own is None:
