@@ -14,7 +14,7 @@ from trp_search.cli.arguments import Json, Network, Run, Speedup, Trust
 from trp_search.cli.console import following, line, pairs, raw
 from trp_search.cli.words import amount, command, here
 from trp_search.errors import InputError, TrpSearchError
-from trp_search.export.bundle import CARD, Card, read_card, vacant
+from trp_search.export.bundle import Card, read_card, vacant
 from trp_search.export.choice import select
 from trp_search.records import DataSpec, EpochReport, TrialResult
 from trp_search.report.words import scored, times
@@ -115,16 +115,12 @@ def evaluate(
     test: Annotated[bool, typer.Option("--test", help="score the test split as well")] = False,
     network: Network = None,
     as_json: Json = False,
-    trust: Trust = False,
 ) -> None:
     """Score a bundle again: accuracy and multiply-adds."""
     card = read_card(bundle)
     from trp_search.export.evaluate import evaluate_bundle
-    from trp_search.workloads.trust import check_images
 
-    spec = None if data is None else _data(data, trust=trust)
-    if spec is None:
-        check_images(card.workload.data, bundle / CARD, trust=trust)
+    spec = None if data is None else _data(data)
     found = evaluate_bundle(bundle, network=network, data=spec, test=test)
     if as_json:
         scores = {"validation": found.validation, "test": found.test}
@@ -146,15 +142,10 @@ def evaluate(
     )
 
 
-def _data(given: str, *, trust: bool) -> DataSpec:
+def _data(given: str) -> DataSpec:
     path = Path(given)
     if path.is_dir():
-        from trp_search.workloads.trust import check_images
-
-        search = RunFolder.open(path).search
-        images = load_space(search).workload.data
-        check_images(images, search, trust=trust)
-        return images
+        return load_space(RunFolder.open(path).search).workload.data
     return load_space(path).workload.data if path.is_file() else DataSpec(name=given)
 
 

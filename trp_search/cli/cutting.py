@@ -98,21 +98,19 @@ def cut(  # noqa: PLR0913  options of a command
     """Cut a trained network once more, at another budget; nothing is trained."""
     amounts = {"speedup": speedup, "parameters": parameters, "energy": energy, "error": error}
     options = {"scheme": scheme, "spread": spread, "multiple": multiple, "layers": layers}
-    from trp_search.workloads.trust import check_images, check_run
-
     if (source / ARCHITECTURE).is_file():
         if trial is not None:
             raise InputError(f"--trial: {source} is a bundle, which has one network")
-        workload = read_card(source).workload
-        for name in (read_architecture(source).network.name, workload.network.name):
-            if ":" in name and network != name:
-                raise InputError(f"{source}: its network is your own: --network {name}")
-        check_images(workload.data, source / CARD, trust=trust)
+        name = read_architecture(source).network.name
+        if ":" in name and network != name:
+            raise InputError(f"{source}: its network is your own: --network {name}")
         _cut_bundle(source, amounts, options, out or Path(f"{source}-cut"))
         return
     if out is not None:
         raise InputError(f"--out: is for bundles; {source} keeps its own points, see export")
     folder = RunFolder.open(source)
+    from trp_search.workloads.trust import check_run
+
     check_run(folder, load_space(folder.search).workload, trust=trust)
     _cut_run(folder, trial, amounts, options)
 

@@ -173,7 +173,7 @@ def _splits(spec: TrialSpec) -> data.Splits:
 
 def _verify(bundle: Path, card: Card) -> None:
     """Scores the bundle in a process that knows nothing of this one."""
-    command = [sys.executable, "-m", "trp_search", "evaluate", str(bundle), "--json", "--trust"]
+    command = [sys.executable, "-m", "trp_search", "evaluate", str(bundle), "--json"]
     name = card.workload.network.name
     command += ["--network", name] if ":" in name else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  own words

@@ -1,7 +1,7 @@
-"""Whose code a run folder or a bundle may have called: one's own, and torchvision's networks.
+"""Whose code a run folder may have called: one's own, and torchvision's networks.
 
-Such a folder may come from anybody, and names code. Without a question only code is called that
-lies below the current folder, and not in the folder that names it.
+A run folder may come from anybody, and names code. Without a question only code is called that lies
+below the current folder, and not in the run folder itself.
 """
 
 from __future__ import annotations
@@ -57,16 +57,7 @@ def check_run(
     for name, file in networks.items() if network is None else ():
         _check_code(name, f"{file}: workload.network", handed=folder.path)
     for file, spec in images.values():
-        _check_images(spec, file, handed=folder.path)
-
-
-def check_images(images: DataSpec, file: Path, *, trust: bool) -> None:
-    """As `check_run`, for the images alone that `file` of a run folder or a bundle names."""
-    if not trust:
-        folder = file.parent.resolve()
-        run = folder.parents[1] if folder.parent.name == "models" else folder
-        handed = run if (run / "search.yaml").is_file() else folder
-        _check_images(images, file, handed=handed)
+        _check_images(spec, f"{file}: workload.data", handed=folder.path)
 
 
 def _workloads(folder: RunFolder, workload: Workload) -> Iterator[tuple[Path, Workload]]:
@@ -80,12 +71,11 @@ def _workloads(folder: RunFolder, workload: Workload) -> Iterator[tuple[Path, Wo
             continue  # what cannot be read is not called either
 
 
-def _check_images(images: DataSpec, file: Path, *, handed: Path) -> None:
-    _check_code(images.name, f"{file}: workload.data", handed=handed)
+def _check_images(images: DataSpec, where: str, *, handed: Path) -> None:
+    _check_code(images.name, where, handed=handed)
     if not data.is_here(images):
         raise InputError(
-            f"{file}: workload.data.root: {images.root!r} holds no whole {images.name}; "
-            f"{_TRUST} fetches it"
+            f"{where}.root: {images.root!r} holds no whole {images.name}; {_TRUST} fetches it"
         )
 
 
@@ -107,7 +97,7 @@ def _check_code(name: str, where: str, *, handed: Path) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Place:
-    """Where one is, and the folder that was handed over, without links."""
+    """Where one is, and the run folder, without links."""
 
     current: Path
     handed: Path
@@ -117,7 +107,7 @@ class _Place:
         if file is not None:
             ways = (file.resolve(), Path(os.path.abspath(file)))  # noqa: PTH100  keeps links
             if any(way.is_relative_to(self.handed) for way in ways):
-                return "lies in the folder that names it"
+                return "lies in the run folder that names it"
             if ways[0].is_relative_to(self.current) and not self._installed(ways[0]):
                 return None
         return f"is not code of '{self.current}', where you are"
