@@ -64,7 +64,9 @@ def _claim(space: SearchSpace, folder: RunFolder) -> None:
         write_whole(folder.search, space.dump())
         return
     spec, what = _plain(space), None
-    if _plain(load_space(folder.search)) != spec:
+    place = folder.trial(spec.name)
+    made = place.read_spec() if place.spec.exists() else spec
+    if _plain(load_space(folder.search)) != spec or made.workload != spec.workload:
         what = "another plain network"
     elif not trial.weights_are_as_given(spec, folder):
         what = f"the network that {spec.workload.weights} held before"

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from trp_search.cli.arguments import Json, Network, Run, Speedup
+from trp_search.cli.arguments import Json, Network, Run, Speedup, Trust
 from trp_search.cli.console import following, line, pairs, raw
 from trp_search.cli.words import amount, command, here
 from trp_search.errors import InputError, TrpSearchError
@@ -37,6 +37,8 @@ def export(  # noqa: PLR0913  options of a command
     licence: Annotated[
         str | None, typer.Option(metavar="L", help="of the weights, for the card")
     ] = None,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Write one point as a bundle, scored again before it is done."""
     if (speedup is None) == (point is None):
@@ -45,6 +47,9 @@ def export(  # noqa: PLR0913  options of a command
     if speedup is not None:
         point = select(folder, speedup=speedup).point.id
     assert point is not None
+    from trp_search.workloads.trust import check_run
+
+    check_run(folder, load_space(folder.search).workload, trust=trust, network=network)
     export_bundle(folder, point, out, network=network, formats=form or (), licence=licence)
 
 
@@ -57,7 +62,7 @@ def export_bundle(
     formats: Sequence[str] = (),
     licence: str | None = None,
 ) -> None:
-    """Writes a point as a bundle and says what it is."""
+    """Writes a point, of a run that may be called, as a bundle and says what it is."""
     folder.point(point)
     vacant(out)
     from trp_search.export.card import file_rows
@@ -67,7 +72,9 @@ def export_bundle(
     check_formats(formats)
     line(f"Writing point {point} and scoring it again in a fresh process ...")
     bundle = here(
-        export_point(folder, point, out, network=network, formats=formats, licence=licence)
+        export_point(
+            folder, point, out, network=network, formats=formats, licence=licence, trust=True
+        )
     )
     card = read_card(bundle)
     found = card.point
@@ -148,13 +155,17 @@ def refit(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="a new folder [default: RUN/models/refit-ID]")
     ] = None,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Train a point's setting by the full recipe, and export it."""
     folder = RunFolder.open(run)
     target = out or folder.models / f"refit-{point}"
     vacant(target)
     from trp_search.refit import refit as training
+    from trp_search.workloads.trust import check_run
 
+    check_run(folder, load_space(folder.search).workload, trust=trust)
     with stoppable():
         result = follow(training(folder, point))
     if result.own is None:

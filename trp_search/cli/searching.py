@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from trp_search import pareto
-from trp_search.cli.arguments import Address, Concurrency, Run, Seed, Space, Trials
+from trp_search.cli.arguments import Address, Concurrency, Run, Seed, Space, Trials, Trust
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.tables import point_table
 from trp_search.cli.words import command, here
@@ -68,6 +68,8 @@ def resume(
     trials: Trials = None,
     concurrency: Concurrency = None,
     address: Address = None,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Go on with a stopped search, or add trials to a finished one."""
     from trp_search.cli.live import watching
@@ -77,7 +79,12 @@ def resume(
     loaded = load_space(folder.search)
     with _stoppable(run), watching() as on_event:
         resume_search(
-            folder, trials=trials, concurrency=concurrency, address=address, on_event=on_event
+            folder,
+            trials=trials,
+            concurrency=concurrency,
+            address=address,
+            on_event=on_event,
+            trust=trust,
         )
     _conclude(folder, loaded)
 
