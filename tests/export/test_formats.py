@@ -133,7 +133,7 @@ def test_every_format_goes_into_the_bundle_and_its_card(own_run: RunFolder, tmp_
     readable = (out / "card.md").read_text()
     assert "Licence: MIT." in readable
     assert "from network import load" in readable
-    assert "| images | (n, 1, 8, 8), pixels in [0, 1], normalised |" in readable
+    assert "| images | (n, 1, 8, 8), pixels from 0 to 1, normalised |" in readable
     assert card.load["torch and safetensors"] == ("from network import load", "network = load()")
     assert "onnxruntime" in card.versions
 

@@ -63,3 +63,11 @@ Network = Annotated[
     str | None,
     typer.Option(metavar="MODULE:CALLABLE", help="builds the plain network, where it is your own"),
 ]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="IMAGES",
+        help="a search space, module:callable, or a run of images that are files "
+        "[default: digits, where the bundle's card says so]",
+    ),
+]
