@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.reads import Probe
 from trp_search.lowrank.schemes import Extent, Scheme, shape_of
 from trp_search.lowrank.select import select
-from trp_search.lowrank.tracing import asked, extents
+from trp_search.lowrank.tracing import extents, needed
 
 
 def measure(
@@ -36,7 +35,8 @@ def measure(
             more than to be called then stays.
 
     Raises:
-        InputError: the network is itself a single layer, or `check_eager` refuses it.
+        InputError: the network is itself a single layer, `check_eager` refuses it, or it does not
+            run on its example input.
     """
     chosen, refused = select(network, scheme, layers=layers)
     if "" in chosen or "" in refused:
@@ -44,8 +44,8 @@ def measure(
     found = {name: m for name, m in network.named_modules() if name in chosen or name in refused}
     sizes = extents(network, example_input, found)
     if replaced:
-        probes = asked(network, example_input, chosen)
-        refused |= {n: why for n, p in probes.items() if (why := _kept_for(p, len(sizes[n])))}
+        calls = {name: len(sizes[name]) for name in chosen}
+        refused |= needed(network, example_input, chosen, calls)
     return [
         MeasuredLayer(
             name=name,
@@ -56,15 +56,6 @@ def measure(
         )
         for name, module in found.items()
     ]
-
-
-def _kept_for(probe: Probe, calls: int) -> str | None:
-    """Why the network needs a layer itself, not what stands in for it, or None."""
-    if probe.reads:
-        return f"the network reads its {' and '.join(sorted(probe.reads))} directly"
-    if probe.calls < calls:
-        return "the network also holds it outside its modules"
-    return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from trp_search.errors import InputError
 from trp_search.lowrank.analysis import AnalysedLayer, Analysis, analyse
 from trp_search.lowrank.choice import Choice, choose
 from trp_search.lowrank.costs import MeasuredLayer
-from trp_search.lowrank.rebuild import check_runs, fill_, replace
+from trp_search.lowrank.rebuild import check_runs, copied, fill_, replace
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.tracing import extents, images_in, multiply_adds
 
@@ -151,7 +150,7 @@ def cut(analysis: Analysis, wanted: records.Cut, *, other_macs: int = 0) -> Deco
 
 def build(analysis: Analysis, choices: Sequence[Choice]) -> Decomposed:
     """A copy of the analysed network with the chosen pairs of layers in place."""
-    result = copy.deepcopy(analysis.network)
+    result = copied(analysis.network)
     device = next((parameter.device.type for parameter in result.parameters()), "cpu")
     records_ = []
     # Making layers draws their first weights, which must not move the caller's random numbers.

@@ -33,6 +33,7 @@ from trp_search.lowrank.convex import (
 )
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.decompose import Decomposed, build
+from trp_search.lowrank.rebuild import copied
 from trp_search.lowrank.schemes import SCHEMES, shape_of
 from trp_search.lowrank.tracing import watching
 from trp_search.lowrank.truncation import Spectra, spectra, wide
@@ -177,7 +178,7 @@ def _smallest_rank(found: Spectra, asked: Guarantee, *, transposed: bool) -> int
 def _sparse(
     network: nn.Module, layers: Sequence[MeasuredLayer], calibration: _Calibration
 ) -> Decomposed:
-    result = copy.deepcopy(network)
+    result = copied(network)
     found = []
     for layer in layers:
         solved = calibration.solved(layer)

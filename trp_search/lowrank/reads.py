@@ -31,6 +31,14 @@ class Probe(nn.Sequential):
         found: Tensor = self._modules["0"](input)
         return found
 
+    def missed(self, calls: int) -> str | None:
+        """What a pair in the layer's place would not answer, if it is called so often, or None."""
+        if self.reads:
+            return f"the network reads its {' and '.join(sorted(self.reads))} directly"
+        if self.calls < calls:
+            return "the network also holds it outside its modules"
+        return None
+
     @override
     def __getattr__(self, name: str) -> Any:
         try:

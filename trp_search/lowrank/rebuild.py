@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank import tucker
 from trp_search.lowrank.schemes import SCHEMES, shape_of
-from trp_search.lowrank.tracing import run, watching
+from trp_search.lowrank.tracing import one_line, run, watching
 
 
 def replace(network: nn.Module, name: str, module: nn.Module) -> None:
@@ -46,11 +47,18 @@ def check_runs(network: nn.Module, example_input: Tensor | Sequence[Any]) -> Non
         try:
             run(network, example_input)
         except Exception as error:  # noqa: BLE001  a network raises anything
-            said = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(
-                f"the network does not run once layers are factored ({said[:160]}); "
+                f"the network does not run once layers are factored ({one_line(error)}); "
                 "name ranks for other layers"
             ) from None
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A copy of a network; InputError where it cannot be copied."""
+    try:
+        return copy.deepcopy(network)
+    except Exception as error:
+        raise InputError(f"network: it cannot be copied: {one_line(error)}") from error
 
 
 def rebuild(network: nn.Module, layers: Sequence[records.Layer]) -> None:

@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils.flop_counter import FlopCounterMode
 
 from trp_search.errors import InputError
-from trp_search.lowrank.reads import Probe, probed
+from trp_search.lowrank.reads import probed
 from trp_search.lowrank.schemes import Extent
 
 Note = Callable[[str, nn.Module, Tensor, Tensor], None]
@@ -62,7 +62,12 @@ def extents(
         seen[name].append(_extent(module, given, output, images=images))
 
     with watching(network, modules, note), layer_by_layer():
-        run(network, example_input)
+        try:
+            run(network, example_input)
+        except Exception as error:
+            raise InputError(
+                f"network: it does not run on the example input: {one_line(error)}"
+            ) from error
     return seen
 
 
@@ -80,16 +85,40 @@ def multiply_adds(network: nn.Module, example_input: Tensor | Sequence[Any]) -> 
     return int(counter.get_total_flops()) // 2
 
 
-def asked(
-    network: nn.Module, example_input: Tensor | Sequence[Any], layers: Mapping[str, nn.Module]
-) -> dict[str, Probe]:
-    """What a forward pass asks of `layers`, as it would of pairs in their places."""
-    with probed(network, layers) as probes, watching(network, {}, lambda *_: None):
+def needed(
+    network: nn.Module,
+    example_input: Tensor | Sequence[Any],
+    layers: Mapping[str, nn.Module],
+    calls: Mapping[str, int],
+) -> dict[str, str]:
+    """Those of `layers` that the network needs itself, not what stands in for them, and why.
+
+    Args:
+        network: is left as it was.
+        example_input: what its forward pass takes.
+        layers: by name.
+        calls: how often each is called.
+    """
+    with watching(network, {}, lambda *_: None), probed(network, layers) as probes:
         try:
             run(network, example_input)
-        except Exception:  # noqa: BLE001  what a pair cannot do is told once there is one
-            return probes
-    return probes
+        except Exception as error:  # noqa: BLE001  a network raises anything
+            if len(layers) == 1:
+                return {name: f"the network needs it: {one_line(error)}" for name in layers}
+            # One layer or another cannot be replaced: each is tried by itself.
+            failed = True
+        else:
+            failed = False
+    if failed:
+        parts = [needed(network, example_input, {n: m}, calls) for n, m in layers.items()]
+        return {name: reason for part in parts for name, reason in part.items()}
+    found = {name: probe.missed(calls[name]) for name, probe in probes.items()}
+    return {name: reason for name, reason in found.items() if reason is not None}
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's type and the beginning of its text."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
 
 
 @torch.no_grad()

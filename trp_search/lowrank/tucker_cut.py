@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from trp_search.lowrank.choice import budget_of, rule_of
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.decompose import Decomposed
 from trp_search.lowrank.frontiers import frontiers
-from trp_search.lowrank.rebuild import check_runs, fill_, replace
+from trp_search.lowrank.rebuild import check_runs, copied, fill_, replace
 from trp_search.lowrank.rules import RankRule
 from trp_search.lowrank.schemes import SCHEMES, kernel, shape_of
 from trp_search.lowrank.select import check_finite
@@ -52,7 +51,7 @@ def cut(
     assert wanted.scheme == "tucker", wanted.scheme
     # A layer's dense cost is the same under every scheme, and `channel` refuses no shape.
     found = measure(network, example_input, SCHEMES["channel"], layers=wanted.layers)
-    result = copy.deepcopy(network)
+    result = copied(network)
     device = next((parameter.device.type for parameter in network.parameters()), "cpu")
     # Making layers draws their first weights, which must not move the caller's random numbers.
     with torch.random.fork_rng(devices=[]), torch.autocast(device, enabled=False):

@@ -99,7 +99,7 @@ class TrainedRankPruning:
             self._plan = _plan(measured, order, speedup, counted=counted, hint=hint)
         self._iteration = 0
         self._pulls: dict[Shape, list[Tensor]] = {}
-        self._idle_since: list[tuple[int, int]] | None = None
+        self._left: list[tuple[int, int]] | None = None
 
     @property
     def iteration(self) -> int:
@@ -120,7 +120,7 @@ class TrainedRankPruning:
         self._pulls = {}
         if pulling or projecting:
             groups = self._weights.found()
-            if self._idle_since is not None and self._idle_since == _states(groups):
+            if self._left is not None and self._left == _states(groups):
                 raise InputError(
                     "TrainedRankPruning: the network was given no gradient and its weights are as "
                     "they were: a copy that is trained in its place needs a TrainedRankPruning too"
@@ -128,6 +128,7 @@ class TrainedRankPruning:
             # Half precision would take every singular value for zero.
             with torch.autocast(_device_type(groups), enabled=False):
                 self._truncate(groups, pulling=pulling, projecting=projecting)
+            self._left = _states(groups)
 
     def _truncate(
         self, groups: dict[Shape, list[nn.Parameter]], *, pulling: bool, projecting: bool
@@ -172,8 +173,8 @@ class TrainedRankPruning:
                     list(gradients), list(terms), alpha=self._settings.nuclear_weight
                 )
         self._pulls = {}
-        trained = any(parameter.grad is not None for parameter in self._network.parameters())
-        self._idle_since = None if trained else _states(self._weights.found())
+        if any(parameter.grad is not None for parameter in self._network.parameters()):
+            self._left = None
         self._iteration += 1
 
     def state_dict(self) -> dict[str, int]:
