@@ -53,6 +53,12 @@ Seed = Annotated[
     int | None,
     typer.Option(parser=natural, metavar="S", help="of the search [default: the space's]"),
 ]
+Timeout = Annotated[
+    int,
+    typer.Option(
+        min=1, metavar="SECONDS", help="that your own network or data may take before the start"
+    ),
+]
 Network = Annotated[
     str | None,
     typer.Option(metavar="MODULE:CALLABLE", help="builds the plain network, where it is your own"),

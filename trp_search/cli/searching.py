@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from trp_search import pareto
-from trp_search.cli.arguments import Address, Concurrency, Run, Seed, Space, Trials
+from trp_search.cli.arguments import Address, Concurrency, Run, Seed, Space, Timeout, Trials
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.tables import point_table
 from trp_search.cli.words import command, here
@@ -42,6 +42,7 @@ def search(  # noqa: PLR0913  options of a command
         Path | None,
         typer.Option("--from", metavar="RUN", help="try the settings of that run's front first"),
     ] = None,
+    timeout: Timeout = 600,
 ) -> None:
     """Train, cut and score networks; keep the best at each speedup."""
     from trp_search.cli.live import watching
@@ -59,6 +60,7 @@ def search(  # noqa: PLR0913  options of a command
             concurrency=concurrency,
             address=address,
             on_event=on_event,
+            timeout=timeout,
         )
     _conclude(run, loaded)
 
@@ -68,6 +70,7 @@ def resume(
     trials: Trials = None,
     concurrency: Concurrency = None,
     address: Address = None,
+    timeout: Timeout = 600,
 ) -> None:
     """Go on with a stopped search, or add trials to a finished one."""
     from trp_search.cli.live import watching
@@ -77,7 +80,12 @@ def resume(
     loaded = load_space(folder.search)
     with _stoppable(run), watching() as on_event:
         resume_search(
-            folder, trials=trials, concurrency=concurrency, address=address, on_event=on_event
+            folder,
+            trials=trials,
+            concurrency=concurrency,
+            address=address,
+            on_event=on_event,
+            timeout=timeout,
         )
     _conclude(folder, loaded)
 
