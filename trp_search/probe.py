@@ -22,7 +22,8 @@ from trp_search.lowrank.schemes import SCHEMES
 from trp_search.records import Cut, Layer, Training, Workload
 from trp_search.scoring.flops import count
 from trp_search.scoring.survey import at_best, widest_layers
-from trp_search.space import SearchSpace, any_trial
+from trp_search.space import SearchSpace, any_trial, entries
+from trp_search.space.methods import METHODS
 from trp_search.training.checkpoint import load_tensors, save_weights
 from trp_search.training.joint import JointTraining
 from trp_search.training.loop import Job, train
@@ -66,7 +67,7 @@ def probe_(
 ) -> None:
     """Trains `network` for one step, counts, cuts, stores and loads it, as a trial does.
 
-    Its layers are cut to rank 1 by the cheapest scheme, so that every layer that can be is.
+    Layers are cut to rank 1 without their spectra, so that each that can be is, in no time.
 
     Args:
         space: what is to be searched.
@@ -89,15 +90,25 @@ def probe_(
             raise InputError(f"{where}: has no parameters: there is nothing to train or to cut")
         job = _job(space.training, shape, Path(folder))
         images, _ = next(job.validation.batches(_IMAGES))
-        check_answers(network, images, space.workload, classes=shape.classes)
+        check_answers(network.eval(), images, space.workload, classes=shape.classes)
         with _doing(where, "counting its multiply-adds"):
             _check_count(network, images[:1])
         with _doing(where, "cutting it"):
             layers = _layers(space, network, images[:1], wanted)
         with _doing(where, "a training step"):
-            _train(space, network, job, wanted)
+            try:
+                _train(network, job)
+            except Exception:  # where it is the answer, that says more
+                check_answers(network.train(), images, space.workload, classes=shape.classes)
+                raise
+        with _doing(where, "preparing its methods"):
+            _check_methods(space, network, images[:1], wanted)
+        again = _built(space.workload, shape)
+        with _doing(where, "copying it"):
+            if wanted is None and _starts_from_plain(space):
+                copy.deepcopy(again)
         with _doing(where, "cutting, storing and loading it"):
-            _check_stored(network, _built(space.workload, shape), layers, images, Path(folder))
+            _check_stored(network, again, layers, images[:1], Path(folder))
     for module, training in modes.items():
         module.training = training
 
@@ -116,7 +127,8 @@ def _doing(where: str, what: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+        known = str(error).startswith(where)
+        raise InputError(str(error) if known else f"{where}: {error}") from None
     except Exception as error:
         raise InputError(f"{where}: {what} raised {one_line(error)[:300]}") from error
 
@@ -161,53 +173,67 @@ def _check_count(network: nn.Module, image: Tensor) -> None:
 def _layers(
     space: SearchSpace, network: nn.Module, image: Tensor, wanted: Cut | None
 ) -> list[Layer]:
-    """Every layer at rank 1 by its cheapest scheme, or dense; none where nothing is cut so."""
+    """Every layer at rank 1 by the first scheme that finds any to cut; none where none is asked."""
     schemes: Sequence[str] = space.space.schemes
     if wanted is not None:
         schemes = [s for s in SCHEMES if wanted.scheme in (s, "per-layer")]
     kind = widest_layers(space) if wanted is None else wanted.layers
-    found = [at_best(network, image, SCHEMES[scheme], layers=kind) for scheme in schemes]
-    layers = [min(row, key=lambda layer: layer.macs) for row in zip(*found, strict=True)]
+    layers: list[Layer] = []
+    for scheme in schemes:
+        layers = at_best(network, image, SCHEMES[scheme], layers=kind)
+        if any(layer.rank for layer in layers):
+            return layers
     other = wanted is not None or any(
         any_trial(space, {"method": method}).cuts[0].error is not None
         for method in space.space.methods
     )
-    if not other and not any(layer.rank for layer in layers):
+    if not other:
         reasons = "; ".join(dict.fromkeys(layer.reason or "" for layer in layers))
         raise InputError(f"has nothing to cut ({reasons or 'no convolution and no linear layer'})")
     return layers
 
 
-def _train(space: SearchSpace, network: nn.Module, job: Job, wanted: Cut | None) -> None:
+def _train(network: nn.Module, job: Job) -> None:
     try:
         for _ in train(network, job):
             pass
     except DivergedError:
         raise InputError("its loss is not finite, with first weights and images of noise") from None
+
+
+def _check_methods(
+    space: SearchSpace, network: nn.Module, image: Tensor, wanted: Cut | None
+) -> None:
+    """Raises InputError where a method has no weight to train towards low rank."""
     for method in () if wanted is not None else space.space.methods:
         spec = any_trial(space, {"method": method})
         if spec.joint is not None:
             JointTraining(network, **vars(spec.joint))
         if spec.pruning is not None:
-            TrainedRankPruning(network, example_input=job.example_input, **vars(spec.pruning))
+            TrainedRankPruning(network, example_input=image, **vars(spec.pruning))
+
+
+def _starts_from_plain(space: SearchSpace) -> bool:
+    starts = entries.values(space.space.named()["start"])
+    return "baseline" in starts or not all(METHODS[m].trains for m in space.space.methods)
 
 
 def _check_stored(
     network: nn.Module,
     again: nn.Module,
     layers: Sequence[Layer],
-    images: Tensor,
+    image: Tensor,
     folder: Path,
 ) -> None:
     """Cuts `network` and brings what is stored of it back to life in `again`, built anew."""
     small = copy.deepcopy(network)
     rebuild(small, layers)
-    check_runs(small, images[:1])
+    check_runs(small, image)
     path = folder / "weights.safetensors"
     save_weights(path, small)
     rebuild(again, layers)
     load_tensors(again, path)
-    if not torch.allclose(_answer(small, images), _answer(again, images), rtol=_SAME, atol=_SAME):
+    if not torch.allclose(_answer(small, image), _answer(again, image), rtol=_SAME, atol=_SAME):
         raise InputError(
             "answers differently once its weights were stored and loaded: something that it "
             "computes with is neither a parameter nor a buffer"
@@ -215,7 +241,7 @@ def _check_stored(
 
 
 @torch.no_grad()
-def _answer(network: nn.Module, images: Tensor) -> Tensor:
+def _answer(network: nn.Module, image: Tensor) -> Tensor:
     torch.manual_seed(0)  # for networks that draw in evaluation mode too
-    found: Tensor = network.eval()(images)
+    found: Tensor = network.eval()(image)
     return found

@@ -13,16 +13,14 @@ _COLOURS = (1, 3)  # channels that pictures have
 
 
 def check_answers(network: nn.Module, images: Tensor, workload: Workload, *, classes: int) -> None:
-    """Raises InputError unless `network` answers (n, classes) numbers, trained and asked.
+    """Raises InputError unless `network`, in the mode that it is in, answers (n, classes) numbers.
 
-    While it is trained, the first of a tuple counts, as for GoogLeNet.
+    In training the first of a tuple counts, as for GoogLeNet.
     """
-    for training in (False, True):
-        network.train(training)
-        problem = _problem(network, images, workload, classes)
-        if problem is not None:
-            mode = ", in training" if training else ""
-            raise InputError(f"workload.network: {workload.network.name}: {problem}{mode}")
+    problem = _problem(network, images, workload, classes)
+    if problem is not None:
+        mode = "in training " if network.training else ""
+        raise InputError(f"workload.network: {workload.network.name}: {mode}{problem}")
 
 
 def _problem(network: nn.Module, images: Tensor, workload: Workload, classes: int) -> str | None:
