@@ -59,6 +59,12 @@ Trust = Annotated[
         "--trust", help="call code it names that is not below this folder, fetch its images"
     ),
 ]
+Timeout = Annotated[
+    int,
+    typer.Option(
+        min=1, metavar="SECONDS", help="that your own network or data may take before the start"
+    ),
+]
 Network = Annotated[
     str | None,
     typer.Option(metavar="MODULE:CALLABLE", help="builds the plain network, where it is your own"),

@@ -11,7 +11,16 @@ from typing import Annotated
 import typer
 
 from trp_search import pareto
-from trp_search.cli.arguments import Address, Concurrency, Run, Seed, Space, Trials, Trust
+from trp_search.cli.arguments import (
+    Address,
+    Concurrency,
+    Run,
+    Seed,
+    Space,
+    Timeout,
+    Trials,
+    Trust,
+)
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.tables import point_table
 from trp_search.cli.words import command, here
@@ -42,6 +51,7 @@ def search(  # noqa: PLR0913  options of a command
         Path | None,
         typer.Option("--from", metavar="RUN", help="try the settings of that run's front first"),
     ] = None,
+    timeout: Timeout = 600,
 ) -> None:
     """Train, cut and score networks; keep the best at each speedup."""
     from trp_search.cli.live import watching
@@ -59,6 +69,7 @@ def search(  # noqa: PLR0913  options of a command
             concurrency=concurrency,
             address=address,
             on_event=on_event,
+            timeout=timeout,
         )
     _conclude(run, loaded)
 
@@ -68,6 +79,7 @@ def resume(
     trials: Trials = None,
     concurrency: Concurrency = None,
     address: Address = None,
+    timeout: Timeout = 600,
     *,
     trust: Trust = False,
 ) -> None:
@@ -84,6 +96,7 @@ def resume(
             concurrency=concurrency,
             address=address,
             on_event=on_event,
+            timeout=timeout,
             trust=trust,
         )
     _conclude(folder, loaded)
