@@ -44,6 +44,7 @@ Tflops = Annotated[
 def check(space: Space, images: Images = None, tflops: Tflops = None) -> None:
     """Show what a search space could reach and would cost."""
     from trp_search.cli import cost
+    from trp_search.cli.pictures import pictures
     from trp_search.scoring.survey import check_methods, survey
 
     rate = _A100 if tflops is None else tflops
@@ -54,10 +55,10 @@ def check(space: Space, images: Images = None, tflops: Tflops = None) -> None:
     check_methods(loaded, network, example)
     found = survey(network, example, layers=cost.widest_layers(loaded))
     _overview(loaded, found, tuple(example.shape[1:]), shape.classes)
+    here, missing = pictures(loaded)
     _layers(loaded, found)
     _reach(loaded, found)
     _warnings(loaded, found)
-    here, missing = cost.training_images(loaded)
     known = here if images is None else images
     _cost(loaded, cost.estimate(loaded, network, shape, images=known, tflops=rate))
     if missing and loaded.workload.data.download:

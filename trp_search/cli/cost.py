@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trp_search.errors import InputError
 from trp_search.evaluation import threads
 from trp_search.records import Layers
 from trp_search.scoring.candidate import example
@@ -31,17 +30,6 @@ def plain_network(space: SearchSpace) -> tuple[nn.Module, Tensor, data.Shape]:
     shape = data.describe(space.workload.data)
     network = networks.build(space.workload.network, channels=shape.channels, classes=shape.classes)
     return network, example(shape, "cpu"), shape
-
-
-def training_images(space: SearchSpace) -> tuple[int | None, str]:
-    """How many images a trial learns from, or None and the reason; nothing is fetched."""
-    workload = space.workload
-    spec = dataclasses.replace(workload.data, download=False)
-    try:
-        train, _, _ = data.sizes(spec, outside_weights=workload.weights is not None)
-    except InputError as error:
-        return None, str(error)
-    return train, ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
