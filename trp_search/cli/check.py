@@ -47,6 +47,7 @@ def check(
 ) -> None:
     """Try a search space out, and show what it could reach and would cost."""
     from trp_search.cli import cost
+    from trp_search.cli.pictures import pictures
     from trp_search.probe import plain_network, probe_
     from trp_search.scoring.candidate import example
     from trp_search.scoring.survey import check_methods, survey, widest_layers
@@ -61,10 +62,10 @@ def check(
     check_methods(loaded, network, image)
     found = survey(network, image, layers=widest_layers(loaded))
     _overview(loaded, found, tuple(image.shape[1:]), shape.classes)
+    here, missing = pictures(loaded, seconds=timeout)
     _layers(loaded, found)
     _reach(loaded, found)
     _warnings(loaded, found)
-    here, missing = cost.training_images(loaded, seconds=timeout)
     known = here if images is None else images
     _cost(loaded, cost.estimate(loaded, network, shape, images=known, tflops=rate))
     if missing and loaded.workload.data.download:
