@@ -9,6 +9,7 @@ from trp_search.store.files import (
     write_whole,
 )
 from trp_search.store.folders import RunFolder, TrialFolder
+from trp_search.store.scratch import scratch, sweep_scratch
 
 __all__ = [
     "RunFolder",
@@ -18,5 +19,7 @@ __all__ = [
     "read_record",
     "read_records",
     "replacing",
+    "scratch",
+    "sweep_scratch",
     "write_whole",
 ]
