@@ -8,13 +8,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import ray
 import ray._private.ray_constants as ray_constants
 from ray._private import services
 from ray._private import utils as ray_utils
-from ray._raylet import AuthenticationTokenLoader, Config
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
 from trp_search.store import scratch
 
@@ -55,7 +54,7 @@ def _loopback() -> Iterator[str]:
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
-        yield services.get_node_ip_address()
+        yield services.get_node_ip_address()  # type: ignore[no-untyped-call]
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
@@ -93,5 +92,5 @@ def unmoved_handlers() -> Iterator[None]:
         ray_utils.set_sigterm_handler = given
 
 
-def _leave(handler: Any) -> None:
+def _leave(handler: object) -> None:
     del handler

@@ -1,5 +1,6 @@
 """What a run keeps on disk."""
 
+from trp_search.store.disk import unwritable
 from trp_search.store.files import (
     append_record,
     exclusive,
@@ -21,5 +22,6 @@ __all__ = [
     "replacing",
     "scratch",
     "sweep_scratch",
+    "unwritable",
     "write_whole",
 ]
