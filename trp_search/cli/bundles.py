@@ -12,6 +12,7 @@ import typer
 
 from trp_search.cli.arguments import Data, Json, Network, Run, Speedup, Trust
 from trp_search.cli.console import following, line, pairs, raw
+from trp_search.cli.signals import StoppedError
 from trp_search.cli.words import amount, command, here
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import Card, read_card, vacant
@@ -208,7 +209,5 @@ def stoppable() -> Iterator[None]:
     """An interrupt inside the block says how to go on."""
     try:
         yield
-    except KeyboardInterrupt:
-        from trp_search.cli.searching import StoppedError
-
-        raise StoppedError("stopped; the same command goes on from the last epoch") from None
+    except KeyboardInterrupt as stop:
+        raise StoppedError(stop, "; the same command goes on from the last epoch") from None

@@ -112,8 +112,9 @@ def _value(layer: nn.Module, key: str) -> object:
 
 def _same(value: object, default: object) -> bool:
     """Whether a constructor makes `value`, or a pair of it, of its default."""
-    pair = isinstance(value, tuple) and not isinstance(default, tuple) and len(value) > 0
-    return value == default or (pair and value == (default,) * len(value))
+    if not isinstance(value, tuple) or isinstance(default, tuple) or not value:
+        return value == default
+    return value == (default,) * len(value)
 
 
 def _alike(layer: nn.Module, again: nn.Module) -> bool:
