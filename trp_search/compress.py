@@ -21,13 +21,17 @@ def compress(
     on validation.
 
     Raises:
-        InputError: the folder has another plain network or is in use; the budget is out of reach.
+        InputError: the folder has another plain network or is in use; the budget is out of reach;
+            an image cannot be read.
     """
     spec = _plain(space)
-    if not folder.trial(spec.name).weights.exists():
+    untrained = not folder.trial(spec.name).weights.exists()
+    if untrained:
         trial.check_reach(spec, cut)  # before hours of training
     with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
         _claim(space, folder)
+        if untrained:
+            beginnings.splits_of(spec, folder)  # images that cannot be read fail no training
         for item in trial.run(spec, folder):
             yield item
         assert isinstance(item, TrialResult)
