@@ -227,13 +227,13 @@ def test_hidden_folders_and_files_are_no_classes_and_no_images(root):
 
 
 def test_a_class_whose_name_is_not_utf_8_is_refused(root):
-    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    name = b"\xe9t\xe9".decode("utf-8", "surrogateescape")
     for part in ("train", "test"):
         paint(root / part / name / "0.png", 5)
     with pytest.raises(InputError) as caught:
         data.describe(DataSpec(name="images", root=str(root)))
     assert str(caught.value) == (
-        f"workload.data.root: '{root}/train/caf\\xe9' is no name in UTF-8; rename the folder"
+        f"workload.data.root: '{root}/train/\\xe9t\\xe9' is no name in UTF-8; rename the folder"
     )
 
 

@@ -32,8 +32,12 @@ def pictures(space: SearchSpace) -> tuple[int | None, str]:
     pairs([(part, split(counts, names)) for part, counts in found.counts.items()])
     for sentence in passed_over(found.passed):
         line(f"  passed over: {sentence}")
+    told: set[str] = set()
     for part, counts in found.counts.items():
-        missing = [name for name, count in zip(names, counts, strict=True) if count == 0]
+        missing = [
+            name for name, n in zip(names, counts, strict=True) if n == 0 and name not in told
+        ]
+        told.update(missing)
         if missing:
             warn(f"{part} holds no image of {few(missing)}")
     return sum(found.counts["train"]), ""
