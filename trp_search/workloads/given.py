@@ -63,7 +63,7 @@ class Given(Collection):
         image = self._parts[held_out].image(number - self.training if held_out else number)
         where = f"{_WHERE}: image {number} of {self._spec.name}"
         size = self._spec.image_size
-        if isinstance(image, Image.Image):
+        if isinstance(image, Image.Image) and all(image.size):
             channels = self._spec.channels or (1 if pixels.is_grey(image) else 3)
             try:
                 return pixels.from_pil(image, channels=channels, size=size)
@@ -73,7 +73,7 @@ class Given(Collection):
                 raise InputError(f"{where} raised {one_line(error)}") from error
         if isinstance(image, np.ndarray) and image.dtype == np.uint8:
             image = torch.tensor(np.ascontiguousarray(image))
-        if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.dim() in (2, 3):
+        if isinstance(image, Tensor) and image.dtype == torch.uint8 and _is_plane(image.shape):
             return self._brought(_channels_first(image[None])[0])
         raise InputError(f"{where} is {kind(image)}, not a PIL image or a uint8 tensor (c, h, w)")
 
@@ -86,6 +86,10 @@ class Given(Collection):
             channels=self._spec.channels or channels,
             size=(size or height, size or width),
         )[0]
+
+
+def _is_plane(shape: torch.Size) -> bool:
+    return len(shape) in (2, 3) and all(shape)
 
 
 def _channels_first(images: Tensor) -> Tensor:
