@@ -10,12 +10,13 @@ from trp_search.cli.console import line, pairs, warn
 from trp_search.errors import InputError
 from trp_search.space import SearchSpace
 from trp_search.workloads import data
+from trp_search.workloads.guard import guarded
 from trp_search.workloads.listing import Passed
 
 _NAMED = 6
 
 
-def pictures(space: SearchSpace) -> tuple[int | None, str]:
+def pictures(space: SearchSpace, *, seconds: float) -> tuple[int | None, str]:
     """Prints the section and returns how many images a trial learns from, or None and the reason.
 
     Nothing is fetched.
@@ -23,7 +24,8 @@ def pictures(space: SearchSpace) -> tuple[int | None, str]:
     workload = space.workload
     spec = dataclasses.replace(workload.data, download=False)
     try:
-        found = data.census(spec, outside_weights=workload.weights is not None)
+        with guarded(f"workload.data: {spec.name}", seconds=seconds):
+            found = data.census(spec, outside_weights=workload.weights is not None)
     except InputError as error:
         return None, str(error)
     names = data.class_names(spec)

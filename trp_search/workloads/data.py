@@ -33,6 +33,7 @@ __all__ = [
     "census",
     "class_names",
     "describe",
+    "is_here",
     "load",
     "sizes",
 ]
@@ -66,6 +67,15 @@ def class_names(spec: DataSpec) -> tuple[str, ...]:
     if spec.name == "cifar10":
         return _CIFAR10
     return tuple(str(number) for number in range(describe(spec).classes))
+
+
+def is_here(spec: DataSpec) -> bool:
+    """Whether nothing would be fetched for `spec`."""
+    if not spec.download or spec.name not in ("cifar10", "cifar100"):
+        return True
+    from trp_search.workloads.cifar import is_whole  # noqa: PLC0415  as `_collection`
+
+    return is_whole(spec.name, root=_root(spec))
 
 
 def load(spec: DataSpec, *, split_seed: int, outside_weights: bool, device: str) -> Splits:
