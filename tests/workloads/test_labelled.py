@@ -121,6 +121,10 @@ def test_targets_that_items_contradict_are_refused(loaded):
             "own_labels:parts: item 0 raised IndexError: list index out of range",
         ),
         (
+            Items(label=lambda n: sys.exit(3)),
+            "own_labels:parts ended the program, with exit code 3",
+        ),
+        (
             [{"image": 1, "label": 2}],
             "own_labels:parts: item 0 is dict, not a pair (image, label)",
         ),

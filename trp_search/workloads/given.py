@@ -15,6 +15,7 @@ from trp_search.records import DataSpec
 from trp_search.workloads import pixels
 from trp_search.workloads.callables import called, one_line
 from trp_search.workloads.collection import Collection
+from trp_search.workloads.guard import guarded
 from trp_search.workloads.images import Shape
 from trp_search.workloads.labelled import kind, labelled
 from trp_search.workloads.seeds import seeded
@@ -38,7 +39,8 @@ class Given(Collection):
         if not isinstance(result, tuple | list) or len(result) != 2:
             raise InputError(f"{_WHERE}: {spec.name} returned no pair (training, held-out)")
         self._spec = spec
-        self._parts = [labelled(part, spec.name) for part in result]
+        with guarded(f"{_WHERE}: {spec.name}"):
+            self._parts = [labelled(part, spec.name) for part in result]
         self.labels = torch.cat([part.labels for part in self._parts])
         self.training = len(self._parts[0].labels)
         training, held_out = (part.labels for part in self._parts)
@@ -48,7 +50,8 @@ class Given(Collection):
 
     @override
     def read(self, ids: Tensor) -> Tensor:
-        return pixels.stacked(self._image(number) for number in ids.tolist())
+        with guarded(f"{_WHERE}: {self._spec.name}"):
+            return pixels.stacked(self._image(number) for number in ids.tolist())
 
     def _sample(self) -> Tensor:
         """The first image and some of each part: what is wrong with most is seen at once."""
