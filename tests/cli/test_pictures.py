@@ -55,6 +55,16 @@ def test_images_that_stop_a_search_are_a_warning(root, trp):
     )
 
 
+def test_an_image_that_cannot_be_read_is_the_user_s_to_mend(root, trp):
+    (root / "test" / "dog" / "7.png").write_text("no image")
+    ended = trp("compress", "space.yaml", "--speedup", 1.3)
+    assert (ended.code, ended.err) == (
+        2,
+        "trp-search: pictures/test/dog/7.png: cannot be read as an image: its content is of no "
+        "known kind\n",
+    )
+
+
 def test_many_classes_are_said_by_their_extremes():
     names = [f"n{number}" for number in range(9)]
     assert split([5, 5], ["cat", "dog"]) == "10, 5 of each of 2 classes"
@@ -71,5 +81,5 @@ def test_what_is_passed_over_is_a_line_per_reason():
     assert passed_over(passed) == [
         "1,000 files in 1,000 folders (hidden)",
         *(f"{n} files in train/0 (.{n})" for n in (11, 10, 9, 8, 7)),
-        "5 more kinds",
+        "for 5 more reasons",
     ]

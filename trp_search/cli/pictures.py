@@ -65,7 +65,11 @@ def passed_over(passed: Sequence[Passed]) -> list[str]:
     totals = Counter({why: sum(e.count for e in found) for why, found in places.items()})
     sentences = [_sentence(count, places[why], why) for why, count in totals.most_common(_NAMED)]
     rest = len(totals) - _NAMED
-    return [*sentences, f"{rest:,} more kinds"] if rest > 0 else sentences
+    return (
+        [*sentences, f"for {rest:,} more reason{'s' if rest > 1 else ''}"]
+        if rest > 0
+        else sentences
+    )
 
 
 def _sentence(count: int, places: Sequence[Passed], why: str) -> str:
