@@ -34,8 +34,12 @@ def pictures(space: SearchSpace, *, seconds: float) -> tuple[int | None, str]:
     pairs([(part, split(counts, names)) for part, counts in found.counts.items()])
     for sentence in passed_over(found.passed):
         line(f"  passed over: {sentence}")
+    told: set[str] = set()
     for part, counts in found.counts.items():
-        missing = [name for name, count in zip(names, counts, strict=True) if count == 0]
+        missing = [
+            name for name, n in zip(names, counts, strict=True) if n == 0 and name not in told
+        ]
+        told.update(missing)
         if missing:
             warn(f"{part} holds no image of {few(missing)}")
     return sum(found.counts["train"]), ""
@@ -61,7 +65,11 @@ def passed_over(passed: Sequence[Passed]) -> list[str]:
     totals = Counter({why: sum(e.count for e in found) for why, found in places.items()})
     sentences = [_sentence(count, places[why], why) for why, count in totals.most_common(_NAMED)]
     rest = len(totals) - _NAMED
-    return [*sentences, f"{rest:,} more kinds"] if rest > 0 else sentences
+    return (
+        [*sentences, f"for {rest:,} more reason{'s' if rest > 1 else ''}"]
+        if rest > 0
+        else sentences
+    )
 
 
 def _sentence(count: int, places: Sequence[Passed], why: str) -> str:

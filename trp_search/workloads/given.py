@@ -15,6 +15,7 @@ from trp_search.records import DataSpec
 from trp_search.workloads import pixels
 from trp_search.workloads.callables import called, one_line
 from trp_search.workloads.collection import Collection
+from trp_search.workloads.guard import guarded
 from trp_search.workloads.images import Shape
 from trp_search.workloads.labelled import kind, labelled
 from trp_search.workloads.seeds import seeded
@@ -38,7 +39,8 @@ class Given(Collection):
         if not isinstance(result, tuple | list) or len(result) != 2:
             raise InputError(f"{_WHERE}: {spec.name} returned no pair (training, held-out)")
         self._spec = spec
-        self._parts = [labelled(part, spec.name) for part in result]
+        with guarded(f"{_WHERE}: {spec.name}"):
+            self._parts = [labelled(part, spec.name) for part in result]
         self.labels = torch.cat([part.labels for part in self._parts])
         self.training = len(self._parts[0].labels)
         training, held_out = (part.labels for part in self._parts)
@@ -48,7 +50,8 @@ class Given(Collection):
 
     @override
     def read(self, ids: Tensor) -> Tensor:
-        return pixels.stacked(self._image(number) for number in ids.tolist())
+        with guarded(f"{_WHERE}: {self._spec.name}"):
+            return pixels.stacked(self._image(number) for number in ids.tolist())
 
     def _sample(self) -> Tensor:
         """The first image and some of each part: what is wrong with most is seen at once."""
@@ -63,7 +66,7 @@ class Given(Collection):
         image = self._parts[held_out].image(number - self.training if held_out else number)
         where = f"{_WHERE}: image {number} of {self._spec.name}"
         size = self._spec.image_size
-        if isinstance(image, Image.Image):
+        if isinstance(image, Image.Image) and all(image.size):
             channels = self._spec.channels or (1 if pixels.is_grey(image) else 3)
             try:
                 return pixels.from_pil(image, channels=channels, size=size)
@@ -73,7 +76,7 @@ class Given(Collection):
                 raise InputError(f"{where} raised {one_line(error)}") from error
         if isinstance(image, np.ndarray) and image.dtype == np.uint8:
             image = torch.tensor(np.ascontiguousarray(image))
-        if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.dim() in (2, 3):
+        if isinstance(image, Tensor) and image.dtype == torch.uint8 and _is_plane(image.shape):
             return self._brought(_channels_first(image[None])[0])
         raise InputError(f"{where} is {kind(image)}, not a PIL image or a uint8 tensor (c, h, w)")
 
@@ -86,6 +89,10 @@ class Given(Collection):
             channels=self._spec.channels or channels,
             size=(size or height, size or width),
         )[0]
+
+
+def _is_plane(shape: torch.Size) -> bool:
+    return len(shape) in (2, 3) and all(shape)
 
 
 def _channels_first(images: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def kind(value: object) -> str:
 def _of_data_set(part: Any, name: str) -> tuple[Tensor, str]:  # noqa: ANN401  as `labelled`
     """A data set's labels and the words for where they are from."""
     count = _asked(lambda: len(part), f"{name}: its length")
-    targets = getattr(part, "targets", None)
+    targets = _asked(lambda: getattr(part, "targets", None), f"{name}: its targets")
     if targets is None:
         found = [_item(part, number, name)[1] for number in range(count)]
         return _labels(found, name, "labels"), "read first, its label was"
@@ -106,9 +106,13 @@ def _asked(question: Callable[[], Any], what: str) -> Any:  # noqa: ANN401  as `
 
 def _labels(given: Any, name: str, what: str) -> Tensor:  # noqa: ANN401  as `labelled`
     found = _array(given)
-    if found.dtype.kind not in "iu" or found.ndim != 1 or len(found) == 0:
+    if found.ndim and not len(found):
+        raise InputError(f"{_WHERE}: {name} returned a part without images")
+    if found.dtype.kind not in "iu" or found.ndim != 1:
+        each = found.flat[0] if found.ndim else given
+        seen = kind(each if found.dtype == object else found)
         raise InputError(
-            f"{_WHERE}: {name}'s {what} are {kind(found)}, not whole numbers from 0, one per image"
+            f"{_WHERE}: {name}'s {what} are {seen}, not whole numbers from 0, one per image"
         )
     labels = torch.from_numpy(found.astype(np.int64))
     if int(labels.min()) < 0:
