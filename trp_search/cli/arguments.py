@@ -54,9 +54,12 @@ Seed = Annotated[
     typer.Option(parser=natural, metavar="S", help="of the search [default: the space's]"),
 ]
 Timeout = Annotated[
-    int,
+    float,
     typer.Option(
-        min=1, metavar="SECONDS", help="that your own network or data may take before the start"
+        min=1.0,
+        metavar="SECONDS",
+        show_default="600",
+        help="that your own network or data may take before the start",
     ),
 ]
 Network = Annotated[
