@@ -60,9 +60,12 @@ Trust = Annotated[
     ),
 ]
 Timeout = Annotated[
-    int,
+    float,
     typer.Option(
-        min=1, metavar="SECONDS", help="that your own network or data may take before the start"
+        min=1.0,
+        metavar="SECONDS",
+        show_default="600",
+        help="that your own network or data may take before the start",
     ),
 ]
 Network = Annotated[

@@ -43,7 +43,7 @@ Tflops = Annotated[
 
 
 def check(
-    space: Space, images: Images = None, tflops: Tflops = None, timeout: Timeout = 600
+    space: Space, images: Images = None, tflops: Tflops = None, timeout: Timeout = 600.0
 ) -> None:
     """Try a search space out, and show what it could reach and would cost."""
     from trp_search.cli import cost

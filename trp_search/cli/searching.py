@@ -47,7 +47,7 @@ def search(  # noqa: PLR0913  options of a command
         Path | None,
         typer.Option("--from", metavar="RUN", help="try the settings of that run's front first"),
     ] = None,
-    timeout: Timeout = 600,
+    timeout: Timeout = 600.0,
 ) -> None:
     """Train, cut and score networks; keep the best at each speedup."""
     from trp_search.cli.live import watching
@@ -75,7 +75,7 @@ def resume(
     trials: Trials = None,
     concurrency: Concurrency = None,
     address: Address = None,
-    timeout: Timeout = 600,
+    timeout: Timeout = 600.0,
     *,
     trust: Trust = False,
 ) -> None:

@@ -50,6 +50,8 @@ def guarded(what: str, *, seconds: float | None = None) -> Iterator[None]:
             code = 0 if error.code is None else error.code
             raise InputError(f"{what} ended the program, with exit code {code}") from None
         except _LateError as error:
+            if seconds is None:  # of a block around this one
+                raise
             raise InputError(
                 f"{what} was not done after {seconds:g} s ({_place(error)}); "
                 "--timeout SECONDS allows more"
