@@ -36,8 +36,9 @@ def scratch() -> Iterator[Path]:
         lock.release()
 
 
-def sweep_scratch() -> None:
-    """Removes the folders of this user whose processes are gone."""
+def sweep_scratch() -> bool:
+    """Removes the folders of this user whose processes are gone; returns whether none is left."""
+    left = False
     for folder in _base().glob(f"{_PREFIX}*"):
         lock = FileLock(folder / _LOCK, timeout=0)
         try:
@@ -46,8 +47,10 @@ def sweep_scratch() -> None:
                 continue
             with lock:
                 _remove(folder)
+            left |= folder.exists()
         except (OSError, Timeout):  # its process is alive, or another one sweeps
             continue
+    return not left
 
 
 def _remove(folder: Path) -> None:
