@@ -101,8 +101,11 @@ def _train_and_score(
     return dataclasses.replace(result, points=tuple(points), seconds=_seconds(place))
 
 
-def _noted(report: EpochReport, spec: TrialSpec, place: TrialFolder) -> EpochReport:
-    told = dataclasses.replace(report, epochs=spec.epochs)
+def _noted(
+    report: EpochReport, spec: TrialSpec, place: TrialFolder, *, before: int = 0
+) -> EpochReport:
+    """The report kept; `before` epochs of the trial came before this training's."""
+    told = dataclasses.replace(report, epoch=before + report.epoch, epochs=spec.epochs)
     append_record(place.epochs, told)
     return told
 
@@ -154,7 +157,7 @@ def _tuned(
     before = spec.training.epochs if spec.training is not None else 0
 
     def note(report: EpochReport) -> EpochReport:
-        return _noted(dataclasses.replace(report, epoch=before + report.epoch), spec, place)
+        return _noted(report, spec, place, before=before)
 
     scored = yield from tuned(scored, spec, folder, splits, note)
     return scored

@@ -13,6 +13,7 @@ import typer
 from typer.main import get_command
 
 from trp_search.cli.app import app
+from trp_search.cli.console import shown
 from trp_search.cli.signals import INTERRUPTED, exit_code, last_stop, stopped, stops_raised
 from trp_search.cli.supervised import supervised
 from trp_search.cli.words import PROGRAM
@@ -58,5 +59,5 @@ def _run(words: list[str], *, debug: bool) -> int:
 
 def _say(sentence: str, code: int) -> int:
     with suppress(OSError):  # the terminal may be gone
-        sys.stderr.write(f"{PROGRAM}: {' '.join(sentence.split())}\n")
+        sys.stderr.write(f"{PROGRAM}: {shown(' '.join(sentence.split()))}\n")
     return code

@@ -11,7 +11,16 @@ from typing import Annotated
 import typer
 
 from trp_search import pareto
-from trp_search.cli.arguments import Address, Concurrency, Run, Seed, Space, Trials
+from trp_search.cli.arguments import (
+    Address,
+    Concurrency,
+    Run,
+    Seed,
+    Space,
+    Timeout,
+    Trials,
+    Trust,
+)
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.signals import StoppedError
 from trp_search.cli.supervised import tell_parent
@@ -38,6 +47,7 @@ def search(  # noqa: PLR0913  options of a command
         Path | None,
         typer.Option("--from", metavar="RUN", help="try the settings of that run's front first"),
     ] = None,
+    timeout: Timeout = 600,
 ) -> None:
     """Train, cut and score networks; keep the best at each speedup."""
     from trp_search.cli.live import watching
@@ -55,6 +65,7 @@ def search(  # noqa: PLR0913  options of a command
             concurrency=concurrency,
             address=address,
             on_event=on_event,
+            timeout=timeout,
         )
     _conclude(run, loaded)
 
@@ -64,6 +75,9 @@ def resume(
     trials: Trials = None,
     concurrency: Concurrency = None,
     address: Address = None,
+    timeout: Timeout = 600,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Go on with a stopped search, or add trials to a finished one."""
     from trp_search.cli.live import watching
@@ -73,7 +87,13 @@ def resume(
     loaded = load_space(folder.search)
     with _stoppable(run), watching() as on_event:
         resume_search(
-            folder, trials=trials, concurrency=concurrency, address=address, on_event=on_event
+            folder,
+            trials=trials,
+            concurrency=concurrency,
+            address=address,
+            on_event=on_event,
+            timeout=timeout,
+            trust=trust,
         )
     _conclude(folder, loaded)
 

@@ -24,6 +24,7 @@ from trp_search.records import Workload
 from trp_search.search.local import local_ray, unmoved_handlers
 from trp_search.space import Resources
 from trp_search.store import RunFolder, write_whole
+from trp_search.workloads.callables import see_current_folder
 
 _CONNECT_SECONDS = 10.0
 _NODE_SECONDS = 90.0
@@ -72,8 +73,7 @@ def connected(address: str | None, *, modules: tuple[Path, ...]) -> Iterator[Non
 
 def user_modules(workload: Workload) -> tuple[Path, ...]:
     """Files and package folders of the callables that a workload names, unless installed."""
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    see_current_folder()
     found = []
     installed = Path(sysconfig.get_path("purelib"))
     for name in (workload.network.name, workload.data.name):

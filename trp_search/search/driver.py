@@ -95,7 +95,8 @@ def _search(
         fitting = cluster.slots(space.resources)
         if address is not None:
             cluster.check_storage(folder)
-        write_whole(folder.search, space.dump())  # more trials may have been asked for
+        if not folder.search.exists():
+            write_whole(folder.search, space.dump())
         write_environment(folder, seed=space.seed, accelerators=cluster.devices())
         at_once = min(concurrency or fitting, fitting)
         search = _Search(space, folder, concurrency=at_once, on_event=on_event)
@@ -123,7 +124,7 @@ class _Search:
     ) -> None:
         self._space = space
         self._folder = folder
-        self._scratch = folder.path / ".ray"
+        self._scratch = folder.scratch
         self._concurrency = concurrency
         self._tell = on_event
         self._page = RunningPage(folder, on_error=self._page_failed)

@@ -88,12 +88,12 @@ def _items(name: str, run: RunFolder) -> Generator[EpochReport | TrialResult, No
 
     A worker that a killed driver left behind may still be at it for a moment.
     """
-    folder = run.trial(name).path
     holder = f"another worker is still at it after {_LOCK_SECONDS:.0f} s"
     try:
-        with exclusive(folder / ".lock", wait_seconds=_LOCK_SECONDS, holder=holder):
-            sweep(folder)
-            yield from trial.run(run.trial(name).read_spec(), run)
+        place = run.trial(name)
+        with exclusive(place.lock, wait_seconds=_LOCK_SECONDS, holder=holder):
+            sweep(place.path)
+            yield from trial.run(place.read_spec(), run)
     except (InputError, OSError) as error:
         if unwritable(error):
             raise
