@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from trp_search.cli.app import app
 from trp_search.cli.console import shown
-from trp_search.cli.signals import INTERRUPTED, exit_code, stopped, stops_raised
+from trp_search.cli.signals import INTERRUPTED, exit_code, last_stop, stopped, stops_raised
 from trp_search.cli.supervised import supervised
 from trp_search.cli.words import PROGRAM
 from trp_search.errors import InputError, TrpSearchError
@@ -37,9 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str], *, debug: bool) -> int:
-    stops: list[int] = []
     try:
-        with stops_raised(stops):
+        with stops_raised():
             code = get_command(app)(args=words, prog_name=PROGRAM, standalone_mode=False)
     except TrpSearchError as error:
         return _say(str(error), error.exit_code)
@@ -54,7 +53,7 @@ def _run(words: list[str], *, debug: bool) -> int:
     if code != INTERRUPTED:
         return code or 0
     # typer turns an interrupt into this code, without a word.
-    stop = stops[-1] if stops else signal.SIGINT
+    stop = last_stop()
     return _say("interrupted" if stop == signal.SIGINT else stopped(stop), exit_code(stop))
 
 

@@ -209,5 +209,5 @@ def stoppable() -> Iterator[None]:
     """An interrupt inside the block says how to go on."""
     try:
         yield
-    except KeyboardInterrupt as stop:
-        raise StoppedError(stop, "; the same command goes on from the last epoch") from None
+    except KeyboardInterrupt:
+        raise StoppedError("; the same command goes on from the last epoch") from None

@@ -105,10 +105,10 @@ def _stoppable(run: Path) -> Iterator[None]:
     begun = RunFolder(path=run.resolve()).search
     try:
         yield
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
         if not begun.exists():
-            raise StoppedError(stop, " before anything had begun") from None
-        raise StoppedError(stop, f"; {command('resume', run)} goes on from here") from None
+            raise StoppedError(" before anything had begun") from None
+        raise StoppedError(f"; {command('resume', run)} goes on from here") from None
     except SearchError as error:
         if not begun.exists():
             raise

@@ -17,23 +17,22 @@ STOPS = tuple(
 INTERRUPTED = 130
 # One stop may come twice: from a terminal or a batch system, and passed on by the parent.
 _ONCE_SECONDS = 2.0
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal that asks for an end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+# Kept here since not every library raises again the interrupt that it caught.
+_came: list[int] = []
 
 
 class StoppedError(TrpSearchError):
     """The user stopped a command; the message says how to go on."""
 
-    def __init__(self, cause: KeyboardInterrupt, how: str) -> None:
-        number = cause.number if isinstance(cause, Stopped) else signal.SIGINT
+    def __init__(self, how: str) -> None:
+        number = last_stop()
         super().__init__(f"{stopped(number)}{how}")
         self.exit_code = exit_code(number)
+
+
+def last_stop() -> int:
+    """The signal that interrupted the command that runs."""
+    return _came[-1] if _came else signal.SIGINT
 
 
 def stopped(number: int) -> str:
@@ -47,8 +46,9 @@ def exit_code(number: int) -> int:
 
 
 @contextmanager
-def stops_raised(stops: list[int]) -> Iterator[None]:
-    """Raises Stopped where a signal asks for an end inside the block, and adds it to `stops`."""
+def stops_raised() -> Iterator[None]:
+    """Raises KeyboardInterrupt where one of these signals comes inside the block."""
+    _came.clear()
     if threading.current_thread() is not threading.main_thread():
         yield  # Python tells the main thread alone
         return
@@ -60,8 +60,8 @@ def stops_raised(stops: list[int]) -> Iterator[None]:
         now = time.monotonic()
         if now - last >= _ONCE_SECONDS:
             last = now
-            stops.append(number)
-            raise Stopped(number)
+            _came.append(number)
+            raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in STOPS}
     for number, handler in before.items():

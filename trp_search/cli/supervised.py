@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from trp_search.cli.signals import STOPS, exit_code, stopped
 from trp_search.cli.words import command
 
 _PATIENCE_SECONDS = 20
+_WORKERS_SECONDS = 3.0
 _to_parent: int | None = None
 
 
@@ -59,6 +61,7 @@ def supervised(run: Callable[[], int], *, say: Callable[[str, int], int], quiet:
     os.close(watched)
     status, stop = _waited(child)
     os.set_blocking(told, False)  # a process that the child left behind may hold the other end
+    facts: dict[str, Any] = {}
     with suppress(BlockingIOError):
         facts = _facts(os.read(told, 1 << 16))
     if "code" in facts:
@@ -123,7 +126,9 @@ def _end(
     """Clears up after a child that ended without a word, and says what is known of it."""
     if OUT.is_terminal:
         OUT.show_cursor()  # the picture of the search had hidden it
-    store.sweep_scratch()
+    deadline = time.monotonic() + _WORKERS_SECONDS
+    while not store.sweep_scratch() and time.monotonic() < deadline:
+        time.sleep(0.1)  # the workers still write there until they notice
     if stop is not None:
         reason = stopped(stop)
     elif os.WIFSIGNALED(status):

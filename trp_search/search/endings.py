@@ -43,8 +43,8 @@ def nothing_half_written(folder: RunFolder) -> Iterator[None]:
 
 def _words(error: Exception, folder: RunFolder) -> str:
     if isinstance(error, OSError):
-        said = unwritable(error) or str(error)
-        return said if error.filename else f"{folder.path}: {said}"
+        full = unwritable(error)
+        return f"{folder.path}: {full}" if full and not error.filename else full or str(error)
     cause = error.__cause__ or error
     sqlite = getattr(cause, "orig", None) or cause
     return f"{folder.study}: {str(sqlite).splitlines()[0]}"

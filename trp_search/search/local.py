@@ -15,6 +15,7 @@ from ray._private import services
 from ray._private import utils as ray_utils
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
+from trp_search.errors import SearchError, in_words
 from trp_search.store import scratch
 
 # The token is in the environment, so that no file holds it.
@@ -26,7 +27,10 @@ def local_ray() -> Iterator[None]:
     """Ray started here for the time of the block."""
     with scratch() as folder, _own_token(), unmoved_handlers():
         try:
-            _start(folder / "ray")  # Ray opens it to everybody
+            try:
+                _start(folder / "ray")  # Ray opens it to everybody
+            except Exception as error:
+                raise SearchError(f"Ray did not start: {in_words(error)}") from error
             yield
         finally:
             ray.shutdown()

@@ -32,21 +32,34 @@ def scratch() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         lock.release()
 
 
-def sweep_scratch() -> None:
-    """Removes the folders of this user whose processes are gone."""
+def sweep_scratch() -> bool:
+    """Removes the folders of this user whose processes are gone; returns whether none is left."""
+    left = False
     for folder in _base().glob(f"{_PREFIX}*"):
         lock = FileLock(folder / _LOCK, timeout=0)
         try:
-            if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+            ours = (folder / _LOCK).is_file() and folder.stat().st_uid == os.getuid()
+            if folder.is_symlink() or not ours:
                 continue
             with lock:
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
+            left |= folder.exists()
         except (OSError, Timeout):  # its process is alive, or another one sweeps
             continue
+    return not left
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder, the lock last: what a dying process still writes to is swept later."""
+    for entry in folder.iterdir():
+        if entry.name != _LOCK:
+            shutil.rmtree(entry, ignore_errors=True)
+    if len(list(folder.iterdir())) == 1:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _base() -> Path:
