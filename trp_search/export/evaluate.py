@@ -12,8 +12,9 @@ from trp_search.errors import InputError
 from trp_search.evaluation import Evaluation, evaluate, threads
 from trp_search.export.load import network_in
 from trp_search.export.opened import Bundle, opened
+from trp_search.lowrank.linear_cut import sparse_layers
 from trp_search.records import DataSpec
-from trp_search.scoring.candidate import RefusedError, cost, example
+from trp_search.scoring.candidate import Cost, RefusedError, cost, example
 from trp_search.workloads import data as images
 from trp_search.workloads.callables import one_line
 
@@ -71,10 +72,7 @@ def evaluate_bundle(
     with threads(card.threads):
         image = example(shape, device)
         check_runs(found, module, image)
-        try:
-            price = cost(module, image, layers=found.architecture.layers)
-        except RefusedError as error:
-            raise InputError(f"{found.folder}: {error}") from None
+        price = _cost(found, module, image)
         return BundleScore(
             validation=evaluate(module, splits.validation.batches(_BATCH)),
             test=evaluate(module, splits.test.batches(_BATCH)) if test else None,
@@ -115,6 +113,15 @@ def check_runs(bundle: Bundle, network: nn.Module, image: Tensor) -> None:
     wanted = (1, bundle.architecture.classes)
     if not isinstance(logits, Tensor) or logits.shape != wanted:
         raise InputError(f"{bundle.folder}: does not answer an image with {wanted[1]} logits")
+
+
+def _cost(bundle: Bundle, network: nn.Module, image: Tensor) -> Cost:
+    """Counted anew; of sparse layers the architecture only says which they are."""
+    sparse = {layer.name for layer in bundle.architecture.layers if layer.scheme == "sparse"}
+    try:
+        return cost(network, image, layers=sparse_layers(network, image, sparse) if sparse else ())
+    except RefusedError as error:
+        raise InputError(f"{bundle.folder}: {error}") from None
 
 
 def _check_fit(bundle: Bundle, shape: images.Shape, *, own: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,6 +190,17 @@ def _sparse(
         weight.copy_(solved[1].weight)
         found.append(_sparse_record(layer, nonzeros=int(weight.count_nonzero())))
     return Decomposed(network=result, layers=tuple(found))
+
+
+def sparse_layers(
+    network: nn.Module, example_input: Tensor, names: Container[str]
+) -> tuple[records.Layer, ...]:
+    """What those of `names` cost by the zeros that their weights have."""
+    return tuple(
+        _sparse_record(layer, nonzeros=int(kernel(layer.module).count_nonzero()))
+        for layer in measure(network, example_input, SCHEMES["channel"], layers="all")
+        if layer.name in names
+    )
 
 
 def _sparse_record(layer: MeasuredLayer, *, nonzeros: int) -> records.Layer:
