@@ -53,6 +53,21 @@ Seed = Annotated[
     int | None,
     typer.Option(parser=natural, metavar="S", help="of the search [default: the space's]"),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="call code it names that is not below this folder, fetch its images"
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        min=1.0,
+        metavar="SECONDS",
+        show_default="600",
+        help="that your own network or data may take before the start",
+    ),
+]
 Network = Annotated[
     str | None,
     typer.Option(metavar="MODULE:CALLABLE", help="builds the plain network, where it is your own"),

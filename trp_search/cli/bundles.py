@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from trp_search.cli.arguments import Data, Json, Network, Run, Speedup
+from trp_search.cli.arguments import Data, Json, Network, Run, Speedup, Trust
 from trp_search.cli.console import following, line, pairs, raw
+from trp_search.cli.signals import StoppedError
 from trp_search.cli.words import amount, command, here
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import Card, read_card, vacant
@@ -38,6 +39,8 @@ def export(  # noqa: PLR0913  options of a command
     licence: Annotated[
         str | None, typer.Option(metavar="L", help="of the weights, for the card")
     ] = None,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Write one point as a bundle, scored again before it is done."""
     if (speedup is None) == (point is None):
@@ -46,6 +49,9 @@ def export(  # noqa: PLR0913  options of a command
     if speedup is not None:
         point = select(folder, speedup=speedup).point.id
     assert point is not None
+    from trp_search.workloads.trust import check_run
+
+    check_run(folder, load_space(folder.search).workload, trust=trust, network=network)
     export_bundle(folder, point, out, network=network, formats=form or (), licence=licence)
 
 
@@ -58,7 +64,7 @@ def export_bundle(
     formats: Sequence[str] = (),
     licence: str | None = None,
 ) -> None:
-    """Writes a point as a bundle and says what it is."""
+    """Writes a point, of a run that may be called, as a bundle and says what it is."""
     folder.point(point)
     vacant(out)
     from trp_search.export.card import file_rows
@@ -69,7 +75,9 @@ def export_bundle(
     check_formats(formats)
     line(f"Writing point {point} and scoring it again in a fresh process ...")
     bundle = here(
-        export_point(folder, point, out, network=network, formats=formats, licence=licence)
+        export_point(
+            folder, point, out, network=network, formats=formats, licence=licence, trust=True
+        )
     )
     card = read_card(bundle)
     found = card.point
@@ -164,13 +172,17 @@ def refit(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="a new folder [default: RUN/models/refit-ID]")
     ] = None,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Train a point's setting by the full recipe, and export it."""
     folder = RunFolder.open(run)
     target = out or folder.models / f"refit-{point}"
     vacant(target)
     from trp_search.refit import refit as training
+    from trp_search.workloads.trust import check_run
 
+    check_run(folder, load_space(folder.search).workload, trust=trust)
     with stoppable():
         result = follow(training(folder, point))
     if result.own is None:
@@ -199,6 +211,4 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        from trp_search.cli.searching import StoppedError
-
-        raise StoppedError("stopped; the same command goes on from the last epoch") from None
+        raise StoppedError("; the same command goes on from the last epoch") from None

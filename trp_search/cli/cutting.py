@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from trp_search import records
-from trp_search.cli.arguments import Data, Network, Space, Speedup, number, positive
+from trp_search.cli.arguments import Data, Network, Space, Speedup, Trust, number, positive
 from trp_search.cli.bundles import epoch, export_bundle, images, stoppable
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.tables import layer_table
@@ -87,6 +87,8 @@ def cut(  # noqa: PLR0913  options of a command
     ] = None,
     network: Network = None,
     data: Data = None,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Cut a trained network once more, at another budget; nothing is trained."""
     amounts = {"speedup": speedup, "parameters": parameters, "energy": energy, "error": error}
@@ -102,12 +104,22 @@ def cut(  # noqa: PLR0913  options of a command
     if data is not None:
         raise InputError(f"--data: is for bundles; {source} has its own images")
     folder = RunFolder.open(source)
+    from trp_search.workloads.trust import check_run
+
+    check_run(folder, load_space(folder.search).workload, trust=trust)
+    _cut_run(folder, trial, amounts, options)
+
+
+def _cut_run(
+    folder: RunFolder, trial: str | None, amounts: dict[str, Any], options: dict[str, Any]
+) -> None:
+    """Cuts what a trial of the run has trained; the run gets the point."""
     space = load_space(folder.search)
     spec = folder.trial(trial).read_spec() if trial and trial in folder.trial_names() else None
     if spec is None:
         known = ", ".join(folder.trial_names()) or "none"
         which = "--trial is missing" if trial is None else f"no trial {trial!r}"
-        raise InputError(f"{source}: {which}; there are {known}")
+        raise InputError(f"{here(folder.path)}: {which}; there are {known}")
     like = (*spec.cuts, *space.baseline_spec().cuts)[0]
     own = {"scheme": like.scheme, "spread": like.spread} if spec.joint is not None else _USUAL
     wanted = _cut(space, amounts, options, like=like, own=own)

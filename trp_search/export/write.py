@@ -30,14 +30,16 @@ from trp_search.export.bundle import (
 from trp_search.export.card import as_markdown, make_card, with_formats
 from trp_search.export.formats import FORMATS, SOURCE, Format, check_formats, write_format
 from trp_search.records import TrialSpec, to_json
+from trp_search.space import load_space
 from trp_search.store import RunFolder
 from trp_search.training.checkpoint import save_weights
 from trp_search.workloads import data, networks
+from trp_search.workloads.trust import check_run
 
 _IMAGES = 256
 
 
-def export_point(
+def export_point(  # noqa: PLR0913  options of a command
     run: RunFolder | Path | str,
     point_id: str,
     out: Path | str,
@@ -45,6 +47,7 @@ def export_point(
     network: str | None = None,
     formats: Sequence[str] = (),
     licence: str | None = None,
+    trust: bool = False,
 ) -> Path:
     """Writes one point's network to the new folder `out` and returns its absolute path.
 
@@ -60,20 +63,24 @@ def export_point(
         formats: `onnx` or `pt2`, written beside the weights; the card says of each how far its
             logits were from the network's on real images, or why it is not there.
         licence: what the card says of the weights' licence.
+        trust: whether to call code that the run names and that does not lie below the current
+            folder, and to fetch its images.
 
     Raises:
-        InputError: no such run, point or format, or `out` holds something.
+        InputError: no such run, point or format, `out` holds something, or the run names code that
+            is not to be trusted.
         TrpSearchError: the bundle does not score as the point did; nothing is left of it.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
     check_formats(formats)
     point = folder.point(point_id)
-    stored.score_test(folder, point_id)
+    check_run(folder, load_space(folder.search).workload, trust=trust, network=network)
     target = vacant(Path(out))
     spec = folder.trial(point.trial).read_spec()
     if network is not None:
         named = dataclasses.replace(spec.workload.network, name=network)
         spec = dataclasses.replace(spec, workload=dataclasses.replace(spec.workload, network=named))
+    stored.score_test(folder, point_id, spec=spec)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.mkdir(parents=True)

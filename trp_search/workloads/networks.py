@@ -12,6 +12,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from trp_search.eager import check_eager
 from trp_search.errors import InputError
 from trp_search.records import NetworkSpec
 from trp_search.workloads.callables import called, is_callable_name, one_line
@@ -52,6 +53,7 @@ def build(spec: NetworkSpec, *, channels: int, classes: int) -> nn.Module:
         if not isinstance(network, nn.Module):
             kind = type(network).__name__
             raise InputError(f"{_WHERE}: {spec.name} returned {kind}, not an nn.Module")
+        check_eager(network, where=f"{_WHERE}: {spec.name}")
         return network
     if spec.name in _BUILT_IN:
         if spec.options:
