@@ -31,7 +31,7 @@ from trp_search.scoring.candidate import (
     score_uncut,
 )
 from trp_search.scoring.points import Origin
-from trp_search.store import RunFolder, TrialFolder, append_record, write_whole
+from trp_search.store import RunFolder, TrialFolder, append_record, unwritable, write_whole
 from trp_search.training.checkpoint import load_tensors, save_weights
 from trp_search.training.loop import train
 from trp_search.tuning import tuned
@@ -43,7 +43,7 @@ def run(spec: TrialSpec, folder: RunFolder) -> Iterator[EpochReport | TrialResul
 
     Everything is kept under the trial's folder: a trial that was killed goes on from its last
     checkpoint and says again where it stood, a finished one yields its result at once. What goes
-    wrong inside is a result too.
+    wrong inside is a result too; only a disk that takes no more is raised.
     """
     place = folder.trial(spec.name)
     result = place.read_result()
@@ -66,7 +66,9 @@ def _attempt(
         return TrialResult(trial=spec.name, points=(), diverged=str(error))
     except RefusedError as error:
         return TrialResult(trial=spec.name, points=(), failed=str(error))
-    except Exception as error:  # noqa: BLE001  a trial's crash is its result, not the search's end
+    except Exception as error:  # a trial's crash is its result, not the search's end
+        if unwritable(error):
+            raise
         return TrialResult(trial=spec.name, points=(), failed=in_words(error))
 
 

@@ -539,6 +539,27 @@ def test_given_settings_come_first_and_once_whatever_is_killed(
     assert states(folder) == "COMPLETE COMPLETE COMPLETE COMPLETE"
 
 
+def test_given_settings_whose_trial_does_not_count_are_tried_again(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    space = make_space(FIRST, BOTH_STARTS)
+    with opened(space, folder) as proposer:
+        baseline = proposer.next()
+        proposer.next()
+        proposer.finish(failed(baseline, "no space left on device"))
+        proposer.give_up(f"the search stopped: {proposer.stop_reason}")
+    with opened(space, folder) as proposer:
+        proposer.finish(result(proposer.next()))
+        for number in range(3):
+            proposer.finish(failed(proposer.next(), f"no file {number}"))
+        assert "failed alike" in proposer.stop_reason
+        proposer.give_up(f"the search stopped: {proposer.stop_reason}")
+    with opened(space, folder) as proposer:
+        specs = list(iter(proposer.next, None))
+        assert {spec.pruning.energy for spec in specs} > {0.7, 0.8}
+        assert len(specs) == 4
+
+
 PATIENT = ("trials: 4", "trials: 30\npatience: {trials: 3, gain: 0.01}")
 
 

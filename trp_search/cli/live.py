@@ -13,12 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from trp_search.cli.console import OUT, line, shown
+from trp_search.cli.supervised import lost
 from trp_search.cli.tables import point_table
 from trp_search.cli.watch import BASELINE, Watch
 from trp_search.cli.words import clock
 from trp_search.records import EpochReport, TrialResult
 from trp_search.report.words import count, percent, times
-from trp_search.search import Epoch, Event, Finished, Stage, Started
+from trp_search.search import Epoch, Event, Finished, Lost, Stage, Started
 from trp_search.search.driver import OnEvent
 
 _ROWS = 8
@@ -60,6 +61,8 @@ def _update(watch: Watch, event: Event) -> None:
                 line(ending(event.result), style="yellow")
         case Stage():
             watch.stage = event.text
+        case Lost():
+            lost(event.reason)
 
 
 def _tell(watch: Watch, event: Event) -> None:

@@ -14,6 +14,7 @@ from trp_search.errors import InputError
 from trp_search.search.agreement import check_agrees, check_there
 from trp_search.search.names import STUDY
 from trp_search.search.sampler import sampler
+from trp_search.search.telling import uncounted
 from trp_search.space import Parameter, SearchSpace, Value, first
 from trp_search.store import RunFolder
 
@@ -45,8 +46,10 @@ def opened(
 
 
 def _enqueue(space: SearchSpace, study: optuna.Study) -> None:
-    """Hands the study the settings to begin with, each once, whatever was killed before."""
-    known = {t.user_attrs.get(_FIRST) for t in study.get_trials(deepcopy=False)}
+    """Hands the study the settings to begin with, each until a trial of it counts."""
+    told = study.get_trials(deepcopy=False)
+    void = uncounted(study, told)
+    known = {t.user_attrs.get(_FIRST) for t in told if t.number not in void}
     for index, drawn in enumerate(first.parameters(space)):
         if index not in known:
             study.enqueue_trial(drawn, user_attrs={_FIRST: index})
