@@ -35,9 +35,11 @@ def score_test(folder: RunFolder, point_id: str, *, spec: TrialSpec | None = Non
     score = TestScore(
         point=point_id, accuracy=result.accuracy, correct=result.correct, images=result.images
     )
-    with exclusive(folder.path / ".test.lock", wait_seconds=60.0, holder="test scores are in use"):
-        append_record(folder.tests, score)
-    return score
+    with exclusive(folder.test_lock, wait_seconds=60.0, holder="test scores are in use"):
+        scored = folder.read_tests().get(point_id)  # by another process meanwhile
+        if scored is None:
+            append_record(folder.tests, score)
+    return scored or score
 
 
 def network_of(folder: RunFolder, point_id: str, *, network: nn.Module | None = None) -> nn.Module:

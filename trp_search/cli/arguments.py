@@ -59,7 +59,24 @@ Trust = Annotated[
         "--trust", help="call code it names that is not below this folder, fetch its images"
     ),
 ]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        min=1.0,
+        metavar="SECONDS",
+        show_default="600",
+        help="that your own network or data may take before the start",
+    ),
+]
 Network = Annotated[
     str | None,
     typer.Option(metavar="MODULE:CALLABLE", help="builds the plain network, where it is your own"),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="IMAGES",
+        help="a search space, module:callable, or a run of images that are files "
+        "[default: digits, where the bundle's card says so]",
+    ),
 ]

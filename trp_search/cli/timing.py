@@ -15,7 +15,7 @@ from trp_search.cli.arguments import Network, Run, Trust, number, positive
 from trp_search.cli.console import OUT, following, line, warn
 from trp_search.cli.words import amount, command, here
 from trp_search.errors import InputError
-from trp_search.export.bundle import read_card
+from trp_search.export.opened import opened
 from trp_search.records import Latency, Point
 from trp_search.report.words import clock, count, milliseconds, percent, times
 from trp_search.space import load_space
@@ -105,7 +105,7 @@ def compare(  # noqa: PLR0913  options of a command
     budget = _seconds(seconds)
     wanted = _given(runtime, device, threads, batch, image_size)
     for bundle in bundles:
-        read_card(bundle)
+        opened(bundle)
     from trp_search.export import compare as side_by_side
 
     where = side_by_side.target_of(bundles, wanted)

@@ -29,11 +29,12 @@ from trp_search.export.bundle import (
 )
 from trp_search.export.card import as_markdown, make_card, with_formats
 from trp_search.export.formats import FORMATS, SOURCE, Format, check_formats, write_format
-from trp_search.records import TrialSpec
+from trp_search.records import DataSpec, TrialSpec, to_json
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 from trp_search.training.checkpoint import save_weights
-from trp_search.workloads import data, networks
+from trp_search.workloads import data as images
+from trp_search.workloads import networks
 from trp_search.workloads.trust import check_run
 
 _IMAGES = 256
@@ -86,7 +87,7 @@ def export_point(  # noqa: PLR0913  options of a command
         temporary.mkdir(parents=True)
         card = make_card(folder, point, spec, licence=licence, input=_input(spec))
         _write(temporary, folder, card, spec)
-        _verify(temporary, card)
+        _verify(temporary, card, data=spec.workload.data)
         wanted = [SOURCE, *(FORMATS[name] for name in formats)]
         card = _with_formats(temporary, folder, card, spec, wanted)
         _write_cards(temporary, card)
@@ -107,7 +108,7 @@ def _input(spec: TrialSpec) -> Input:
         width=shape.width,
         mean=normalisation.mean,
         std=normalisation.std,
-        classes=data.class_names(spec.workload.data),
+        classes=images.class_names(spec.workload.data),
     )
 
 
@@ -144,12 +145,12 @@ def _with_formats(
     """Writes the formats that pass and returns the card that tells of them."""
     splits = _splits(spec)
     network = stored.network_of(run, card.point.id, network=_plain(spec, splits))
-    images, _ = next(iter(splits.validation.batches(_IMAGES)))
+    seen, _ = next(iter(splits.validation.batches(_IMAGES)))
     written: dict[str, float] = {}
     refused: dict[str, str] = {}
     for form in formats:
         try:
-            written[form.file] = write_format(bundle, network, images, form)
+            written[form.file] = write_format(bundle, network, seen, form)
         except TrpSearchError as error:
             refused[form.file] = str(error)
     weights = [WEIGHTS, *(file for file in written if file != SOURCE.file)]
@@ -157,13 +158,13 @@ def _with_formats(
     return with_formats(card, written=written, refused=refused, file_bytes=sizes)
 
 
-def _plain(spec: TrialSpec, splits: data.Splits) -> nn.Module:
+def _plain(spec: TrialSpec, splits: images.Splits) -> nn.Module:
     shape = splits.shape
     return networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
 
 
-def _splits(spec: TrialSpec) -> data.Splits:
-    return data.load(
+def _splits(spec: TrialSpec) -> images.Splits:
+    return images.load(
         spec.workload.data,
         split_seed=spec.split_seed,
         outside_weights=spec.workload.weights is not None,
@@ -171,9 +172,10 @@ def _splits(spec: TrialSpec) -> data.Splits:
     )
 
 
-def _verify(bundle: Path, card: Card) -> None:
-    """Scores the bundle in a process that knows nothing of this one."""
+def _verify(bundle: Path, card: Card, *, data: DataSpec) -> None:
+    """Scores the bundle in a process that knows of this one where the images are, and no more."""
     command = [sys.executable, "-m", "trp_search", "evaluate", str(bundle), "--json"]
+    command += ["--data", to_json(data)]
     name = card.workload.network.name
     command += ["--network", name] if ":" in name else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  own words

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trp_search.errors import InputError
+from trp_search.workloads.guard import guarded
 
 
 def is_callable_name(name: str) -> bool:
@@ -17,14 +18,18 @@ def is_callable_name(name: str) -> bool:
 
 
 def called(name: str, options: dict[str, Any], *, where: str) -> object:
-    """What the callable `name` returns for `options`; InputError that begins with `where`."""
-    function = resolved(name, where=where)
-    try:
-        result: object = function(**options)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{where}: {name} raised {one_line(error)}") from error
+    """What the callable `name` returns for `options`; InputError that begins with `where`.
+
+    What it prints goes to stderr, and it cannot end the program; see `guarded`.
+    """
+    with guarded(f"{where}: {name}"):
+        function = resolved(name, where=where)
+        try:
+            result: object = function(**options)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"{where}: {name} raised {one_line(error)}") from error
     return result
 
 

@@ -51,7 +51,8 @@ def _open(name: str, *, root: Path, download: bool) -> list[CIFAR10]:
     except (RuntimeError, OSError):
         if not download:
             raise InputError(
-                f"workload.data.root: '{root}' holds no whole {name}; download: true fetches it"
+                f"workload.data.root: '{root}' holds no whole {name}; a search with download: true "
+                "fetches it"
             ) from None
     try:
         # Trials start together; one of them fetches.

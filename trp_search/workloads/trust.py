@@ -24,6 +24,7 @@ from trp_search.records import DataSpec, Workload
 from trp_search.store import RunFolder
 from trp_search.workloads import data
 from trp_search.workloads.callables import is_callable_name, resolved, see_current_folder
+from trp_search.workloads.guard import SECONDS, guarded
 
 _TRUST = "--trust (from Python trust=True)"
 _SITES = {"site-packages", "dist-packages"}
@@ -89,7 +90,8 @@ def _check_code(name: str, where: str, *, handed: Path) -> None:
     problem = next(filter(None, reasons), None)
     if problem is None:
         # Only now is a module imported: one's own may have taken the name from elsewhere.
-        function = resolved(name, where=where)
+        with guarded(f"{where}: {name}", seconds=SECONDS):
+            function = resolved(name, where=where)
         problem = None if _builds_torchvision(function) else place.objection(_source(function))
     if problem is not None:
         raise InputError(f"{where}: {name!r} {problem}; {_TRUST} calls it all the same")
