@@ -17,7 +17,6 @@ import yaml
 from hypothesis import strategies as st
 
 MARKER = "canary-7f3a"
-RECORDS = (".json", ".jsonl", ".yaml", ".safetensors")
 
 # Text put in place of a quoted @name@, for what no writer of JSON or YAML writes.
 _BOMB = "{{a: &a [x, x, x, x, x, x, x, x, x, x], {}}}".format(
@@ -44,10 +43,12 @@ _RAW_YAML = {
     "set": "!!set {a, b}",
     "letters": '"\\uD800\\x00"',
 }
-_VALUES: list[object] = [
-    *(None, True, False, 0, 1, 2, -1, 3, 10**4, 10**9, 2**31, 2**63, 10**30, -(10**20)),
+_NUMBERS: list[object] = [
+    *(0, 1, 2, -1, 3, 10**4, 10**9, 2**31, 2**63, 10**30, -(10**20)),
     *(0.0, -0.0, 0.5, 1.0, 1e-320, 1e308, -1e308, 2.5),
-    *(float("nan"), float("inf"), float("-inf")),
+    *(float("nan"), float("inf"), float("-inf"), "@digits@", "@beyond@"),
+]
+_WORDS: list[object] = [
     *("", " ", ".", "..", "a/b", "/", "~", "$HOME", "-", "--help", "9", "1r1", "²", "x" * 20_000),
     *("../canary", "../../canary", "../../../canary", "@CANARY@", "@CANARY@/points"),
     *("canary_module:boom", "canary_module:", ":", "os:system", "a b:c d", "..:..", "@GIVEN@"),
@@ -55,6 +56,9 @@ _VALUES: list[object] = [
     *("\ud800", "[red]x[/red]", "[/]", "[link=x]", "<script>alert(1)</script>", "%s{0}%(a)d"),
     *("baseline", "0", "0-2x", "plain-2x", "cuda", "float64", "channel", "per-layer", "sparse"),
     *("digits", "images", "resnet20", "resnet18", "small_resnet", "torchvision", "never"),
+]
+_VALUES: list[object] = [
+    *(None, True, False, *_NUMBERS[::3], *_WORDS[::3]),
     *([], {}, [[]], [1], ["a"], [0, 0], [-1, 5], [1e308], {"a": {"b": [1]}}, {"": None}),
     {"name": "canary_module:boom", "options": {"a": 1}},
     {"name": "images", "root": "@CANARY@", "classes": 2},
@@ -108,6 +112,10 @@ _STATEMENTS = [
 ]
 
 
+_OFTEN = ("points.jsonl", "search.yaml", "spec.json", "test.jsonl", "latency.jsonl", "study.db")
+_SELDOM = ("report.html", "card.md", ".", "front.csv", "point-1", "point-plain", "point-0-")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """One thing done to one file; `at` is the place in it and `value` what is put there."""
@@ -144,11 +152,9 @@ class Change:
             return
         read, write = _FORMS[path.suffix]
         try:
-            value = read(given)
-        except (ValueError, struct.error, yaml.YAMLError, RecursionError):
-            path.write_bytes(given)
-            return
-        changed = write(_altered_value(value, self), given)
+            changed = write(_altered_value(read(given), self), given)
+        except (ValueError, TypeError, struct.error, yaml.YAMLError, RecursionError):
+            changed = given  # an earlier change left no values to be changed
         for name, place in (("@CANARY@", canary), ("@GIVEN@", path.parent)):
             changed = changed.replace(name.encode(), str(place).encode())
         path.write_bytes(changed)
@@ -343,10 +349,11 @@ _OF_FILES: dict[str, Callable[[Path, Path, Change], None]] = {
 
 
 def files_of(sample: Path) -> list[str]:
-    """The files that a command may read, below the sample's folder."""
-    unread = ("report.html", "card.md", ".lock")
-    paths = sorted(path for path in sample.rglob("*") if path.is_file())
-    return [str(path.relative_to(sample)) for path in paths if path.name not in unread]
+    """The files that a command may read, below the sample's folder; those of most values often."""
+    paths = [path for path in sorted(sample.rglob("*")) if path.is_file()]
+    often = [path for path in paths if path.name in _OFTEN]
+    read = [path for path in paths if not path.name.startswith(_SELDOM)]
+    return [str(path.relative_to(sample)) for path in [*read, *often, *often]]
 
 
 @st.composite
@@ -373,13 +380,11 @@ def _change(draw: st.DrawFn, sample: Path, files: Sequence[str]) -> Change:
 
 @st.composite
 def _value_change(draw: st.DrawFn, file: str, value: Any) -> Change:
-    how = draw(st.sampled_from(["set"] * 8 + ["drop", "rename", "add", "repeat", "scale"] + ["swap"] * 2))
+    how = draw(st.sampled_from(["set"] * 8 + ["drop", "rename", "add", "repeat"] + ["scale", "swap"] * 2))
     at = draw(_way(value))
-    pool = _VALUES_YAML if file.endswith(".yaml") else _VALUES
+    pool = draw(_pool(_found(value, at), file))
     if how == "swap":  # another value of the same file, sound where it came from
-        other: Any = value
-        for key in draw(_way(value)):
-            other = other[key]
+        other = _found(value, draw(_way(value)))
         return Change(file=file, how="set", at=at, value=other)
     if how == "rename":
         return Change(file=file, how=how, at=at, value=draw(st.sampled_from(_KEYS)))
@@ -387,8 +392,24 @@ def _value_change(draw: st.DrawFn, file: str, value: Any) -> Change:
         key = draw(st.sampled_from(_KEYS))
         return Change(file=file, how=how, at=(*at[:-1], key), value=draw(st.sampled_from(pool)))
     if how == "scale":
-        return Change(file=file, how=how, at=at, value=draw(st.sampled_from([-1, 2, 0.5, 1000, 10**9])))
+        return Change(file=file, how=how, at=at, value=draw(st.sampled_from([-1, 0, 2, 0.5, 1000, 10**9])))
     return Change(file=file, how=how, at=at, value=draw(st.sampled_from(pool)) if how == "set" else None)
+
+
+def _found(value: Any, way: Sequence[Any]) -> Any:
+    for key in way:
+        value = value[key]
+    return value
+
+
+def _pool(given: Any, file: str) -> st.SearchStrategy[Sequence[object]]:
+    """What to put in the place of a value: mostly of its own kind, which checks let pass."""
+    pools: list[Sequence[object]] = [_VALUES_YAML if file.endswith(".yaml") else _VALUES]
+    if isinstance(given, str):
+        pools += [_WORDS] * 2
+    elif isinstance(given, int | float) and not isinstance(given, bool):
+        pools += [_NUMBERS] * 2
+    return st.sampled_from(pools)
 
 
 @st.composite
@@ -420,8 +441,11 @@ def _byte_change(draw: st.DrawFn, file: str) -> Change:
 
 @st.composite
 def _file_change(draw: st.DrawFn, files: Sequence[str]) -> Change:
-    how = draw(st.sampled_from(["delete", "directory", "link", "link", "pipe", "copy", "trial"]))
     folders = sorted({str(Path(file).parent) for file in files} - {"."})
+    # Only whoever names a file, as a space, can mean a pipe.
+    pipe = [] if all(file.endswith(".yaml") for file in files) else ["pipe"]
+    kinds = ["delete", "directory", "link", "link", "copy", "trial", *pipe]
+    how = draw(st.sampled_from(kinds))
     if how == "trial" and folders:
         folder, name = draw(st.sampled_from(folders)), draw(st.sampled_from(_TRIALS))
         return Change(file=folder, how=how, value=name)

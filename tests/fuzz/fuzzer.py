@@ -103,7 +103,7 @@ class Fuzzer:
         """
         seen: list[Fault] = []
         sample = self.samples / kind
-        files = _weighed(files_of(sample))
+        files = files_of(sample)
 
         @settings(
             max_examples=examples,
@@ -163,12 +163,6 @@ class Fuzzer:
         places = {"BUNDLE": self.samples / "bundle", "NEW": place / "new"}
         places["SPACE"] = self.samples / "space" / "space.yaml"
         return str(places[word]) if word in places else word.replace("@", str(given))
-
-
-def _weighed(files: list[str]) -> list[str]:
-    """A few of the weights only: there are many, and they are read in one way."""
-    few = ("weights.safetensors", "point-0.safetensors")
-    return [file for file in files if not file.endswith(".safetensors") or file.endswith(few)]
 
 
 def _linked(source: str, target: str) -> None:
