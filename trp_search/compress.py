@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from trp_search import beginnings, report, trial
 from trp_search.errors import InputError
+from trp_search.probe import plain_network, probe_
 from trp_search.records import Cut, EpochReport, Point, TrialResult, TrialSpec
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, append_record, exclusive, write_whole
@@ -21,13 +22,19 @@ def compress(
     on validation.
 
     Raises:
-        InputError: the folder has another plain network or is in use; the budget is out of reach.
+        InputError: the folder has another plain network or is in use; the budget is out of reach;
+            the network cannot be trained, counted, cut or stored; an image cannot be read.
     """
     spec = _plain(space)
-    if not folder.trial(spec.name).weights.exists():
-        trial.check_reach(spec, cut)  # before hours of training
+    untrained = not folder.trial(spec.name).weights.exists()
+    if untrained:
+        network, shape = plain_network(space.workload)  # before hours of training
+        probe_(space, network, shape, wanted=cut)
+        trial.check_reach(spec, cut)
     with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
         _claim(space, folder)
+        if untrained:
+            beginnings.splits_of(spec, folder)  # images that cannot be read fail no training
         for item in trial.run(spec, folder):
             yield item
         assert isinstance(item, TrialResult)
@@ -64,7 +71,9 @@ def _claim(space: SearchSpace, folder: RunFolder) -> None:
         write_whole(folder.search, space.dump())
         return
     spec, what = _plain(space), None
-    if _plain(load_space(folder.search)) != spec:
+    place = folder.trial(spec.name)
+    made = place.read_spec() if place.spec.exists() else spec
+    if _plain(load_space(folder.search)) != spec or made.workload != spec.workload:
         what = "another plain network"
     elif not trial.weights_are_as_given(spec, folder):
         what = f"the network that {spec.workload.weights} held before"

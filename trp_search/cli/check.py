@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from trp_search.cli.arguments import Space, number, positive
-from trp_search.cli.console import OUT, line, pairs, warn
+from trp_search.cli.arguments import Space, Timeout, number, positive
+from trp_search.cli.console import OUT, line, pairs, shown, warn
 from trp_search.cli.tables import mark
 from trp_search.cli.words import amount, command, duration
 from trp_search.errors import InputError
@@ -41,23 +42,30 @@ Tflops = Annotated[
 ]
 
 
-def check(space: Space, images: Images = None, tflops: Tflops = None) -> None:
-    """Show what a search space could reach and would cost."""
+def check(
+    space: Space, images: Images = None, tflops: Tflops = None, timeout: Timeout = 600.0
+) -> None:
+    """Try a search space out, and show what it could reach and would cost."""
     from trp_search.cli import cost
-    from trp_search.scoring.survey import check_methods, survey
+    from trp_search.cli.pictures import pictures
+    from trp_search.probe import plain_network, probe_
+    from trp_search.scoring.candidate import example
+    from trp_search.scoring.survey import check_methods, survey, widest_layers
 
     rate = _A100 if tflops is None else tflops
     if not 0 < rate < math.inf:
         raise InputError(f"--tflops: {rate:g} is not a number above 0")
     loaded = load_space(space)
-    network, example, shape = cost.plain_network(loaded)
-    check_methods(loaded, network, example)
-    found = survey(network, example, layers=cost.widest_layers(loaded))
-    _overview(loaded, found, tuple(example.shape[1:]), shape.classes)
+    network, shape = plain_network(loaded.workload, seconds=timeout)
+    probe_(loaded, network, shape, seconds=timeout)
+    image = example(shape, "cpu")
+    check_methods(loaded, network, image)
+    found = survey(network, image, layers=widest_layers(loaded))
+    _overview(loaded, found, tuple(image.shape[1:]), shape.classes)
+    here, missing = pictures(loaded, seconds=timeout)
     _layers(loaded, found)
     _reach(loaded, found)
     _warnings(loaded, found)
-    here, missing = cost.training_images(loaded)
     known = here if images is None else images
     _cost(loaded, cost.estimate(loaded, network, shape, images=known, tflops=rate))
     if missing and loaded.workload.data.download:
@@ -121,7 +129,7 @@ def _reach(space: SearchSpace, found: Survey) -> None:
             f"{layer.name} ({layer.reach[scheme].macs / left:.0%})"
             for layer in found.caps(scheme)[:_CAPPING]
         ]
-        table.add_row(scheme, times(found.best[scheme]), "\n".join(capping))
+        table.add_row(scheme, times(found.best[scheme]), Text("\n".join(map(shown, capping))))
     table.add_row("per-layer", times(found.best["per-layer"]), "the cheapest scheme in each layer")
     line()
     line("Best the whole network could do, every layer at rank 1", style="bold")
@@ -151,8 +159,6 @@ def _hours(hours: float) -> str:
 
 
 def _warnings(space: SearchSpace, found: Survey) -> None:
-    if found.unknown:
-        warn(f"multiply-adds of {', '.join(found.unknown)} are unknown: no trial could be scored")
     wanted = space.constraints.get("speedup", 1.0)
     best = max(found.best[scheme] for scheme in space.space.schemes)
     if wanted > best:

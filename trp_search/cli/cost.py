@@ -11,37 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trp_search.errors import InputError
 from trp_search.evaluation import threads
-from trp_search.records import Layers
 from trp_search.scoring.candidate import example
 from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, any_trial
 from trp_search.space.methods import JOINT_PASSES
 from trp_search.training.distillation import answers
-from trp_search.workloads import data, networks
+from trp_search.workloads import data
 
 _OPERATIONS, _FORWARD = 6, 2  # of a multiply-add: two forward, four backward
 # As many multiply-adds as take about a second of training, so that a check takes seconds.
 _MACS = {"cpu": 4e9, "cuda": 1e12}
-
-
-def plain_network(space: SearchSpace) -> tuple[nn.Module, Tensor, data.Shape]:
-    """The network with any weights, one blank image for it, and the shape of the data."""
-    shape = data.describe(space.workload.data)
-    network = networks.build(space.workload.network, channels=shape.channels, classes=shape.classes)
-    return network, example(shape, "cpu"), shape
-
-
-def training_images(space: SearchSpace) -> tuple[int | None, str]:
-    """How many images a trial learns from, or None and the reason; nothing is fetched."""
-    workload = space.workload
-    spec = dataclasses.replace(workload.data, download=False)
-    try:
-        train, _, _ = data.sizes(spec, outside_weights=workload.weights is not None)
-    except InputError as error:
-        return None, str(error)
-    return train, ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,13 +107,6 @@ def most_epochs(space: SearchSpace) -> float:
         asked = 0 if spec.distillation is None else _FORWARD / _OPERATIONS
         longest = max(longest, (spec.epochs + extra) * (1.0 + asked))
     return longest
-
-
-def widest_layers(space: SearchSpace) -> Layers:
-    """`all` if any trial can touch all layers."""
-    drawn = [p.choices or () for p in space.parameters() if p.name.partition("_")[0] == "layers"]
-    own = any_trial(space, {}).cuts[0].layers
-    return "all" if any("all" in choices for choices in drawn) else own
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

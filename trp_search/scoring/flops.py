@@ -37,28 +37,46 @@ COUNTED: dict[str, Handle] = {
     "scaled_dot_product_attention": _attention,
 }
 
-# Free by convention: batch norm folds into its convolution; the rest is element-wise, pooling,
-# activation or a change of shape, which the literature's counts leave out.
+# Free by convention: batch norm folds into its convolution; the rest is normalisation, pooling,
+# activation or a change of shape, which the literature's counts leave out. What torch itself calls
+# element-wise, or a view, is not listed: see `_is_free`.
 FREE = (  # noqa: SIM905  read as words
-    "batch_norm layer_norm group_norm "
-    "relu relu_ relu6 hardtanh hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_ sigmoid "
-    "sigmoid_ silu silu_ gelu leaky_relu leaky_relu_ elu elu_ prelu tanh tanh_ softmax log_softmax "
-    "max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d mean sum max min "
-    "add add_ sub sub_ rsub mul mul_ div div_ neg sqrt pow exp log clamp clamp_ clamp_min "
-    "maximum minimum norm linalg_vector_norm dropout dropout_ feature_dropout "
-    "flatten reshape view permute transpose t contiguous unflatten unsqueeze squeeze chunk split "
-    "split_with_sizes cat stack slice select index index_put_ expand expand_as repeat roll pad "
-    "constant_pad_nd pixel_shuffle narrow unbind meshgrid copy_ clone detach to type_as alias "
+    "batch_norm layer_norm group_norm instance_norm rms_norm _weight_norm "
+    "hardswish hardswish_ prelu glu log_sigmoid softmax log_softmax norm linalg_vector_norm "
+    "max_pool1d max_pool1d_with_indices max_pool2d max_pool2d_with_indices max_pool3d "
+    "max_pool3d_with_indices max_unpool2d max_unpool3d avg_pool1d avg_pool2d avg_pool3d "
+    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
+    "adaptive_max_pool2d adaptive_max_pool3d fractional_max_pool2d fractional_max_pool3d "
+    "mean sum amax amin argmax argmin var std "
+    "dropout dropout_ feature_dropout alpha_dropout feature_alpha_dropout "
+    "unsafe_chunk unsafe_split cat stack index index_put_ repeat roll pad constant_pad_nd "
+    "im2col col2im pixel_shuffle pixel_unshuffle channel_shuffle meshgrid copy_ type_as "
     "zeros zero_ ones zeros_like ones_like full full_like new_zeros new_full new_empty empty "
-    "arange fill_ "
-    "size numel Int ScalarImplicit floor_divide remainder masked_fill ne eq gt lt ge le "
-    "upsample_nearest2d upsample_bilinear2d"
+    "arange fill_ rand randn rand_like randn_like size numel Int ScalarImplicit floor_divide "
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "
+    "_upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d "
+    "upsample_trilinear3d upsample_bicubic2d"
 ).split()
 
 _TABLE: dict[str, Handle | None] = {
     **{f"aten::{name}": None for name in FREE},
     **{f"aten::{name}": handle for name, handle in COUNTED.items()},
 }
+
+
+def _is_free(operator: str) -> bool:
+    """Whether torch calls the operator element-wise, or its result a view of what it is given."""
+    if operator == "prim::PythonOp.CrossMapLRN2d":  # a normalisation, the one of them in Python
+        return True
+    name = operator.removeprefix("aten::").removesuffix("_")  # in-place ones lack tags
+    packet = getattr(torch.ops.aten, name, None)
+    overloads = [getattr(packet, one) for one in packet.overloads()] if packet else []
+    return any(torch.Tag.pointwise in one.tags or _views(one) for one in overloads)
+
+
+def _views(overload: torch._ops.OpOverload) -> bool:
+    returned = overload._schema.returns
+    return bool(returned) and all(r.alias_info and not r.alias_info.is_write for r in returned)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +107,10 @@ def count(network: nn.Module, example_input: Tensor) -> Count:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             macs = int(analysis.total())
-            unknown = tuple(sorted(analysis.unsupported_ops()))
+            unsupported = sorted(analysis.unsupported_ops())
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
         for module, training in modes.items():
             module.training = training
+    unknown = tuple(name for name in unsupported if not _is_free(name))
     return Count(macs=macs, unknown=unknown)

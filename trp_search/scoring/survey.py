@@ -12,7 +12,7 @@ from trp_search import records
 from trp_search.lowrank import linear_cut
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.cutting import Cutter
-from trp_search.lowrank.schemes import SCHEMES
+from trp_search.lowrank.schemes import SCHEMES, Scheme
 from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, any_trial
 
@@ -63,8 +63,8 @@ def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers 
     dense = count(network, example_input)
     found: dict[str, dict[str, records.Layer]] = {}
     for name, scheme in SCHEMES.items():
-        measured = measure(network, example_input, scheme, layers=layers)
-        found[name] = {layer.name: _at_best(layer) for layer in measured}
+        best = at_best(network, example_input, scheme, layers=layers)
+        found[name] = {layer.name: layer for layer in best}
     names = list(next(iter(found.values())))
     surveyed = tuple(
         _surveyed(name, {s: layers_[name] for s, layers_ in found.items()}) for name in names
@@ -83,6 +83,25 @@ def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers 
         layers=surveyed,
         best={scheme: dense.macs / (dense.macs - saving) for scheme, saving in saved.items()},
     )
+
+
+def at_best(
+    network: nn.Module, example_input: Tensor, scheme: Scheme, *, layers: records.Layers
+) -> list[records.Layer]:
+    """Every convolution and linear layer at rank 1, or dense where it cannot be or saves nothing.
+
+    Raises:
+        InputError: the network is itself a single layer.
+    """
+    measured = measure(network, example_input, scheme, layers=layers)
+    return [_at_best(layer) for layer in measured]
+
+
+def widest_layers(space: SearchSpace) -> records.Layers:
+    """`all` if any trial can touch all layers."""
+    drawn = [p.choices or () for p in space.parameters() if p.name.partition("_")[0] == "layers"]
+    own = any_trial(space, {}).cuts[0].layers
+    return "all" if any("all" in choices for choices in drawn) else own
 
 
 def check_reach(network: nn.Module, example_input: Tensor, cut: records.Cut) -> None:

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from trp_search import latency, pareto, report
 from trp_search.errors import InputError, NothingFoundError
+from trp_search.probe import plain_network, probe_
 from trp_search.runtimes.serving import check_runtime
 from trp_search.scoring.candidate import example
 from trp_search.scoring.survey import check_methods
+from trp_search.search.agreement import check_there
 from trp_search.search.driver import OnEvent, run_search
 from trp_search.search.events import Event, Stage
-from trp_search.search.names import BASELINE
-from trp_search.space import SearchSpace, changed, entries, first, load_space
+from trp_search.space import SearchSpace, changed, entries, first, load_space, text
 from trp_search.store import RunFolder
 from trp_search.workloads import data, networks
 from trp_search.workloads.callables import is_callable_name
+from trp_search.workloads.guard import SECONDS, guarded
 from trp_search.workloads.residual import ResidualNetwork
+from trp_search.workloads.trust import check_run
 
 
-def new_search(
+def new_search(  # noqa: PLR0913  options of a public call, each with a default
     space: SearchSpace | Path | str,
     out: Path | str,
     *,
@@ -32,6 +34,7 @@ def new_search(
     concurrency: int | None = None,
     address: str | None = None,
     on_event: OnEvent | None = None,
+    timeout: float = SECONDS,
 ) -> RunFolder:
     """Searches `space` in the new folder `out` and returns the finished run.
 
@@ -42,6 +45,7 @@ def new_search(
         concurrency: trials at a time; by default the space's number, or what fits.
         address: a Ray cluster, `auto` or `host:port`; by default the space's, or this machine.
         on_event: told of everything that a person may want to watch.
+        timeout: seconds that the user's own network and data may each take before the start.
 
     Raises:
         InputError: something given cannot be used; nothing was started.
@@ -50,7 +54,7 @@ def new_search(
     space = space if isinstance(space, SearchSpace) else load_space(Path(space))
     space = changed(space, trials=trials)
     changed(space, concurrency=concurrency)
-    check_ready(space)
+    check_ready(space, seconds=timeout)
     with _created(Path(out)) as run:
         run_search(
             space,
@@ -63,23 +67,32 @@ def new_search(
     return run
 
 
-def resume_search(
+def resume_search(  # noqa: PLR0913  as above
     run: RunFolder | Path | str,
     *,
     trials: int | None = None,
     concurrency: int | None = None,
     address: str | None = None,
     on_event: OnEvent | None = None,
+    timeout: float = SECONDS,
+    trust: bool = False,
 ) -> RunFolder:
-    """Goes on with a search that was stopped, or adds to a finished one until it has `trials`."""
+    """Goes on with a search that was stopped, or adds to a finished one until it has `trials`.
+
+    Code that the run names is called where it lies below the current folder; with `trust` all of it
+    is, images are fetched and a cluster elsewhere is joined. The rest is as in `new_search`.
+    """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
-    if folder.trial(BASELINE).result.exists() and not folder.study.exists():
-        raise InputError(
-            f"{folder.path}: was made by compress and holds no search; start one in a new folder"
-        )
+    check_there(folder)
     space = load_space(folder.search)
-    space = _as_begun(space, yaml.safe_load(folder.search.read_text(encoding="utf-8")))
-    check_ready(space)
+    space = _as_begun(space, text.read_mapping(folder.search))
+    check_run(folder, space.workload, trust=trust)
+    if not (trust or address or _is_near(space.address)):
+        raise InputError(
+            f"{folder.search}: address: {space.address!r} is another machine, which would be sent "
+            f"your code; --address {space.address} or --trust joins it"
+        )
+    check_ready(space, seconds=timeout)
     run_search(
         space,
         folder,
@@ -90,6 +103,17 @@ def resume_search(
     )
     _time(space, folder, on_event or _ignore)
     return folder
+
+
+def _is_near(address: str | None) -> bool:
+    """Whether a cluster is this machine's own, or the one that its environment names."""
+    if address in (None, "auto"):
+        return True
+    host = str(address).rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _as_begun(space: SearchSpace, raw: dict[str, Any]) -> SearchSpace:
@@ -143,23 +167,29 @@ def begun_with(space: SearchSpace, run: RunFolder) -> SearchSpace:
     return changed(space, first=(*space.first, *settings))
 
 
-def check_ready(space: SearchSpace) -> None:
-    """Builds the network and looks for the images, so that what is missing shows before the start.
+def check_ready(space: SearchSpace, *, seconds: float = SECONDS) -> None:
+    """Tries the network out and looks for the images, so that what is wrong shows before the start.
 
     Nothing is downloaded that only a trial needs: torchvision's weights are fetched later.
 
+    Args:
+        space: what is to be searched.
+        seconds: that the user's own network and data may each take.
+
     Raises:
-        InputError: the network, its weights or the images are not to be had, a method has nothing
-            to do on it, or a batch is larger than the training set.
+        InputError: the network, its weights or the images are not to be had, the network cannot be
+            trained, counted, cut or stored, a method has nothing to do on it, or a batch is larger
+            than the training set.
     """
     workload = space.workload
-    shape = data.describe(workload.data)
-    network = networks.build(workload.network, channels=shape.channels, classes=shape.classes)
+    network, shape = plain_network(workload, seconds=seconds)
     own = is_callable_name(workload.network.name) or isinstance(network, ResidualNetwork)
     if workload.weights is not None and (own or workload.weights != "torchvision"):
         networks.load_weights(network, workload.weights, spec=workload.network)
+    probe_(space, network, shape, seconds=seconds)
     check_methods(space, network, example(shape, "cpu"))
-    images, _, _ = data.sizes(workload.data, outside_weights=workload.weights is not None)
+    with guarded(f"workload.data: {workload.data.name}", seconds=seconds):
+        images, _, _ = data.sizes(workload.data, outside_weights=workload.weights is not None)
     _check_batches(space, images)
     for target in space.targets:
         check_runtime(target.runtime, target.device)

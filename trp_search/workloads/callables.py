@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trp_search.errors import InputError
+from trp_search.workloads.guard import guarded
 
 
 def is_callable_name(name: str) -> bool:
@@ -17,14 +18,18 @@ def is_callable_name(name: str) -> bool:
 
 
 def called(name: str, options: dict[str, Any], *, where: str) -> object:
-    """What the callable `name` returns for `options`; InputError that begins with `where`."""
-    function = _resolve(name, where)
-    try:
-        result: object = function(**options)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{where}: {name} raised {one_line(error)}") from error
+    """What the callable `name` returns for `options`; InputError that begins with `where`.
+
+    What it prints goes to stderr, and it cannot end the program; see `guarded`.
+    """
+    with guarded(f"{where}: {name}"):
+        function = resolved(name, where=where)
+        try:
+            result: object = function(**options)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"{where}: {name} raised {one_line(error)}") from error
     return result
 
 
@@ -33,10 +38,16 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _resolve(name: str, where: str) -> Callable[..., Any]:
-    module_name, _, attribute = name.partition(":")
+def see_current_folder() -> None:
+    """Lets modules of the current folder be imported; a console script does not look there."""
     if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # a console script does not look where it is run
+        sys.path.append(str(Path.cwd()))
+
+
+def resolved(name: str, *, where: str) -> Callable[..., Any]:
+    """What `package.module:callable` names, imported; InputError that begins with `where`."""
+    module_name, _, attribute = name.partition(":")
+    see_current_folder()
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

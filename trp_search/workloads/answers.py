@@ -1,0 +1,66 @@
+"""What a network makes of images, held against what a classifier of them is to answer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trp_search.errors import InputError
+from trp_search.records import Workload
+from trp_search.workloads.callables import is_callable_name, one_line
+
+_COLOURS = (1, 3)  # channels that pictures have
+
+
+def check_answers(network: nn.Module, images: Tensor, workload: Workload, *, classes: int) -> None:
+    """Raises InputError unless `network`, in the mode that it is in, answers (n, classes) numbers.
+
+    In training the first of a tuple counts, as for GoogLeNet.
+    """
+    problem = _problem(network, images, workload, classes)
+    if problem is not None:
+        mode = "in training " if network.training else ""
+        raise InputError(f"workload.network: {workload.network.name}: {mode}{problem}")
+
+
+def _problem(network: nn.Module, images: Tensor, workload: Workload, classes: int) -> str | None:
+    try:
+        with torch.no_grad():
+            output = network(images)
+    except Exception as error:  # noqa: BLE001  a user's code may raise anything
+        return _why(error, network, images)
+    if network.training and isinstance(output, tuple | list) and output:
+        output = output[0]
+    wanted = f"one tensor (n, {classes}) is wanted for n images"
+    if not isinstance(output, Tensor):
+        return f"answers a {type(output).__name__}; {wanted}"
+    shape = tuple(output.shape)
+    if len(shape) != 2 or shape[0] != len(images):
+        return f"answers a tensor {shape} for {len(images)} images; {wanted}"
+    if not output.is_floating_point():
+        return f"answers {_name(output.dtype)} numbers; floating-point ones are wanted"
+    if shape[1] != classes:
+        own = is_callable_name(workload.data.name) and shape[1] > classes
+        hint = " (workload.data.classes, if some of them have no image)" if own else ""
+        return (
+            f"answers {shape[1]} numbers for an image; {workload.data.name} has {classes} classes, "
+            f"labels 0 to {classes - 1}{hint}"
+        )
+    return None
+
+
+def _why(error: Exception, network: nn.Module, images: Tensor) -> str:
+    """Why a forward pass failed, as far as one can tell."""
+    kinds = {parameter.dtype for parameter in network.parameters()} - {torch.float32}
+    if kinds:
+        found = ", ".join(sorted(map(_name, kinds)))
+        return f"its weights are {found} and images float32: return it with .float()"
+    channels, height, width = images.shape[1:]
+    size = f"images of {channels} x {height} x {width} (channels, height, width)"
+    turned = width in _COLOURS and channels not in _COLOURS
+    hint = "; their channels seem to come last" if turned else ""
+    return f"raised {one_line(error)[:300]} on {size}{hint}"
+
+
+def _name(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")
