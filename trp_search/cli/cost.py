@@ -19,7 +19,7 @@ from trp_search.space import SearchSpace, any_trial
 from trp_search.space.methods import JOINT_PASSES
 from trp_search.training.distillation import answers
 from trp_search.workloads import data
-from trp_search.workloads.guard import guarded
+from trp_search.workloads.callables import theirs
 
 _OPERATIONS, _FORWARD = 6, 2  # of a multiply-add: two forward, four backward
 # As many multiply-adds as take about a second of training, so that a check takes seconds.
@@ -31,7 +31,7 @@ def training_images(space: SearchSpace, *, seconds: float) -> tuple[int | None, 
     workload = space.workload
     spec = dataclasses.replace(workload.data, download=False)
     try:
-        with guarded(f"workload.data: {spec.name}", seconds=seconds):
+        with theirs(spec.name, where="workload.data", seconds=seconds):
             train, _, _ = data.sizes(spec, outside_weights=workload.weights is not None)
     except InputError as error:
         return None, str(error)

@@ -21,8 +21,8 @@ from trp_search.search.names import BASELINE
 from trp_search.space import SearchSpace, changed, entries, first, load_space
 from trp_search.store import RunFolder
 from trp_search.workloads import data, networks
-from trp_search.workloads.callables import is_callable_name
-from trp_search.workloads.guard import SECONDS, guarded
+from trp_search.workloads.callables import is_callable_name, theirs
+from trp_search.workloads.guard import SECONDS
 from trp_search.workloads.residual import ResidualNetwork
 
 
@@ -169,7 +169,7 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS) -> None:
         networks.load_weights(network, workload.weights, spec=workload.network)
     probe_(space, network, shape, seconds=seconds)
     check_methods(space, network, example(shape, "cpu"))
-    with guarded(f"workload.data: {workload.data.name}", seconds=seconds):
+    with theirs(workload.data.name, where="workload.data", seconds=seconds):
         images, _, _ = data.sizes(workload.data, outside_weights=workload.weights is not None)
     _check_batches(space, images)
     for target in space.targets:
