@@ -84,7 +84,8 @@ def resume_search(
         )
     space = load_space(folder.search)
     space = _as_begun(space, yaml.safe_load(folder.search.read_text(encoding="utf-8")))
-    check_ready(space, seconds=timeout)
+    trained = folder.trial(BASELINE).weights.exists()
+    check_ready(space, seconds=timeout, trained=trained)
     run_search(
         space,
         folder,
@@ -148,7 +149,7 @@ def begun_with(space: SearchSpace, run: RunFolder) -> SearchSpace:
     return changed(space, first=(*space.first, *settings))
 
 
-def check_ready(space: SearchSpace, *, seconds: float = SECONDS) -> None:
+def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool = False) -> None:
     """Tries the network out and looks for the images, so that what is wrong shows before the start.
 
     Nothing is downloaded that only a trial needs: torchvision's weights are fetched later.
@@ -156,6 +157,7 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS) -> None:
     Args:
         space: what is to be searched.
         seconds: that the user's own network and data may each take.
+        trained: whether the plain network is there already; then it need not be tried out.
 
     Raises:
         InputError: the network, its weights or the images are not to be had, the network cannot be
@@ -167,7 +169,8 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS) -> None:
     own = is_callable_name(workload.network.name) or isinstance(network, ResidualNetwork)
     if workload.weights is not None and (own or workload.weights != "torchvision"):
         networks.load_weights(network, workload.weights, spec=workload.network)
-    probe_(space, network, shape, seconds=seconds)
+    if not trained:
+        probe_(space, network, shape, seconds=seconds)
     check_methods(space, network, example(shape, "cpu"))
     with theirs(workload.data.name, where="workload.data", seconds=seconds):
         images, _, _ = data.sizes(workload.data, outside_weights=workload.weights is not None)
