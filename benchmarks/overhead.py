@@ -92,8 +92,8 @@ def _scored(draws: np.random.Generator, speedup: float) -> Scored:
     )
 
 
-def _untested(folder: RunFolder, point_id: str) -> TestScore:
-    del folder
+def _untested(folder: RunFolder, point_id: str, *, spec: TrialSpec | None = None) -> TestScore:
+    del folder, spec
     return TestScore(point=point_id, accuracy=0.5, correct=1, images=2)
 
 

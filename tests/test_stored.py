@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from trp_search import beginnings, stored
 from trp_search.errors import InputError
+from trp_search.evaluation import Evaluation, evaluate
+from trp_search.records import TestScore
 from trp_search.store import RunFolder
 
 
@@ -41,3 +45,19 @@ def test_test_images_are_scored_once_and_kept(run: RunFolder):
     before = run.tests.read_bytes()
     assert stored.score_test(run, "0") == first
     assert run.tests.read_bytes() == before
+
+
+def test_a_point_that_two_processes_score_at_once_has_one_score(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+):
+    ended: list[TestScore] = []
+
+    def meanwhile(*given: Any) -> Evaluation:
+        monkeypatch.setattr(stored, "evaluate", evaluate)
+        ended.append(stored.score_test(run, "0"))  # the other process is through first
+        return evaluate(*given)
+
+    run.tests.unlink(missing_ok=True)
+    monkeypatch.setattr(stored, "evaluate", meanwhile)
+    assert [stored.score_test(run, "0")] == ended == list(run.read_tests().values())
+    assert len(run.tests.read_text().splitlines()) == 1

@@ -46,8 +46,7 @@ def _keep_split(splits: data.Splits, folder: RunFolder) -> None:
     indices = splits.indices()
     if not folder.split.exists():
         write_whole(folder.split, json.dumps(indices))
-    kept = json.loads(folder.split.read_bytes())
-    if kept != indices:
+    if folder.read_split() != indices:
         raise InputError(f"{folder.split}: the images, or their split, changed since the run began")
 
 

@@ -23,15 +23,18 @@ def compress(
 
     Raises:
         InputError: the folder has another plain network or is in use; the budget is out of reach;
-            the network cannot be trained, counted, cut or stored.
+            the network cannot be trained, counted, cut or stored; an image cannot be read.
     """
     spec = _plain(space)
-    if not folder.trial(spec.name).weights.exists():
+    untrained = not folder.trial(spec.name).weights.exists()
+    if untrained:
         network, shape = plain_network(space.workload)  # before hours of training
         probe_(space, network, shape, wanted=cut)
         trial.check_reach(spec, cut)
     with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
         _claim(space, folder)
+        if untrained:
+            beginnings.splits_of(spec, folder)  # images that cannot be read fail no training
         for item in trial.run(spec, folder):
             yield item
         assert isinstance(item, TrialResult)
@@ -68,7 +71,9 @@ def _claim(space: SearchSpace, folder: RunFolder) -> None:
         write_whole(folder.search, space.dump())
         return
     spec, what = _plain(space), None
-    if _plain(load_space(folder.search)) != spec:
+    place = folder.trial(spec.name)
+    made = place.read_spec() if place.spec.exists() else spec
+    if _plain(load_space(folder.search)) != spec or made.workload != spec.workload:
         what = "another plain network"
     elif not trial.weights_are_as_given(spec, folder):
         what = f"the network that {spec.workload.weights} held before"

@@ -9,7 +9,7 @@ from trp_search import beginnings, stored, trial
 from trp_search.errors import InputError
 from trp_search.records import EpochReport, TrialResult, TrialSpec
 from trp_search.space import load_space
-from trp_search.store import RunFolder, TrialFolder
+from trp_search.store import RunFolder, TrialFolder, exclusive
 
 
 def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResult]:
@@ -46,11 +46,16 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
         epochs = max(spec.training.epochs, load_space(folder.search).training.epochs)
         training = dataclasses.replace(spec.training, epochs=epochs)
         final = dataclasses.replace(final, training=training)
-    _forget_failure(folder.trial(final.name))
-    for item in trial.run(final, folder):
-        if isinstance(item, TrialResult):
-            _publish(item, folder)
-        yield item
+    place = folder.trial(final.name)
+    with exclusive(place.lock, wait_seconds=0.0, holder=_BUSY):
+        _forget_failure(place)
+        for item in trial.run(final, folder):
+            if isinstance(item, TrialResult):
+                _publish(item, folder)
+            yield item
+
+
+_BUSY = "another refit of this point is at work"
 
 
 def _refit_plain(
@@ -59,11 +64,13 @@ def _refit_plain(
     spec = dataclasses.replace(
         recipe, name=name, cuts=(), race=(), score_uncut=False, fit_on_validation=True
     )
-    _forget_failure(folder.trial(name))
-    for item in trial.run(spec, folder):
-        if isinstance(item, TrialResult):
-            return item
-        yield item
+    place = folder.trial(name)
+    with exclusive(place.lock, wait_seconds=0.0, holder=_BUSY):
+        _forget_failure(place)
+        for item in trial.run(spec, folder):
+            if isinstance(item, TrialResult):
+                return item
+            yield item
     raise AssertionError("a trial ends with its result")
 
 

@@ -7,15 +7,17 @@ from torch import nn
 from trp_search import beginnings
 from trp_search.evaluation import evaluate, threads
 from trp_search.lowrank.rebuild import rebuild
-from trp_search.records import TestScore
+from trp_search.records import TestScore, TrialSpec
 from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.training.checkpoint import load_tensors
 
 _EVALUATION_BATCH = 256
 
 
-def score_test(folder: RunFolder, point_id: str) -> TestScore:
+def score_test(folder: RunFolder, point_id: str, *, spec: TrialSpec | None = None) -> TestScore:
     """The point's accuracy on the test split; measured once, then read from the run folder.
+
+    `spec` stands in for that of the point's trial.
 
     Raises:
         InputError: no such point, its weights are gone, or the images are not the run's.
@@ -24,17 +26,20 @@ def score_test(folder: RunFolder, point_id: str) -> TestScore:
     if found is not None:
         return found
     point = folder.point(point_id)
-    spec = beginnings.on_this_machine(folder.trial(point.trial).read_spec())
+    spec = beginnings.on_this_machine(spec or folder.trial(point.trial).read_spec())
     with threads(spec.threads):
-        network = network_of(folder, point_id).to(spec.device)
+        plain = beginnings.untrained(spec)
+        network = network_of(folder, point_id, network=plain).to(spec.device)
         splits = beginnings.splits_of(spec, folder)
         result = evaluate(network, splits.test.batches(_EVALUATION_BATCH))
     score = TestScore(
         point=point_id, accuracy=result.accuracy, correct=result.correct, images=result.images
     )
-    with exclusive(folder.path / ".test.lock", wait_seconds=60.0, holder="test scores are in use"):
-        append_record(folder.tests, score)
-    return score
+    with exclusive(folder.test_lock, wait_seconds=60.0, holder="test scores are in use"):
+        scored = folder.read_tests().get(point_id)  # by another process meanwhile
+        if scored is None:
+            append_record(folder.tests, score)
+    return scored or score
 
 
 def network_of(folder: RunFolder, point_id: str, *, network: nn.Module | None = None) -> nn.Module:

@@ -31,7 +31,7 @@ from trp_search.scoring.candidate import (
     score_uncut,
 )
 from trp_search.scoring.points import Origin
-from trp_search.store import RunFolder, TrialFolder, append_record, write_whole
+from trp_search.store import RunFolder, TrialFolder, append_record, unwritable, write_whole
 from trp_search.training.checkpoint import load_tensors, save_weights
 from trp_search.training.loop import train
 from trp_search.tuning import tuned
@@ -43,7 +43,7 @@ def run(spec: TrialSpec, folder: RunFolder) -> Iterator[EpochReport | TrialResul
 
     Everything is kept under the trial's folder: a trial that was killed goes on from its last
     checkpoint and says again where it stood, a finished one yields its result at once. What goes
-    wrong inside is a result too.
+    wrong inside is a result too; only a disk that takes no more is raised.
     """
     place = folder.trial(spec.name)
     result = place.read_result()
@@ -66,7 +66,9 @@ def _attempt(
         return TrialResult(trial=spec.name, points=(), diverged=str(error))
     except RefusedError as error:
         return TrialResult(trial=spec.name, points=(), failed=str(error))
-    except Exception as error:  # noqa: BLE001  a trial's crash is its result, not the search's end
+    except Exception as error:  # a trial's crash is its result, not the search's end
+        if unwritable(error):
+            raise
         return TrialResult(trial=spec.name, points=(), failed=in_words(error))
 
 
@@ -99,8 +101,11 @@ def _train_and_score(
     return dataclasses.replace(result, points=tuple(points), seconds=_seconds(place))
 
 
-def _noted(report: EpochReport, spec: TrialSpec, place: TrialFolder) -> EpochReport:
-    told = dataclasses.replace(report, epochs=spec.epochs)
+def _noted(
+    report: EpochReport, spec: TrialSpec, place: TrialFolder, *, before: int = 0
+) -> EpochReport:
+    """The report kept; `before` epochs of the trial came before this training's."""
+    told = dataclasses.replace(report, epoch=before + report.epoch, epochs=spec.epochs)
     append_record(place.epochs, told)
     return told
 
@@ -152,7 +157,7 @@ def _tuned(
     before = spec.training.epochs if spec.training is not None else 0
 
     def note(report: EpochReport) -> EpochReport:
-        return _noted(dataclasses.replace(report, epoch=before + report.epoch), spec, place)
+        return _noted(report, spec, place, before=before)
 
     scored = yield from tuned(scored, spec, folder, splits, note)
     return scored

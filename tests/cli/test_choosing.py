@@ -70,12 +70,12 @@ def test_a_speedup_below_one_is_refused(trp, sample_run):
     assert ended.err == "trp-search: speedup: 0.5 is not a number from 1 up\n"
 
 
-def test_a_point_that_cannot_be_scored_on_test_is_told_with_the_reason(trp, sample_run):
+def test_a_point_that_was_not_scored_on_test_is_told_with_what_does_it(trp, sample_run):
     sample_run.tests.unlink()
     ended = trp("select", sample_run.path, "--speedup", "2")
     assert ended.code == 0
-    assert "not scored yet" in ended.out
-    assert "spec.json: cannot be read" in ended.out
+    assert "not scored yet; export scores it" in ended.out
+    assert not sample_run.tests.exists()
 
 
 def test_a_better_cut_of_the_plain_network_is_pointed_out(trp, sample_run, make_point):

@@ -257,6 +257,7 @@ def test_another_spaces_run_is_refused(trp, place: Path, run: RunFolder):
         (["--speedup", "2"], "--trial is missing; there are baseline, 0"),
         (["--trial", "7", "--speedup", "2"], "no trial '7'; there are baseline, 0"),
         (["--trial", "0", "--speedup", "2", "--out", "there"], "--out: is for bundles; "),
+        (["--trial", "0", "--speedup", "2", "--data", "digits"], "--data: is for bundles; "),
     ],
 )
 def test_a_run_is_cut_by_a_trial_s_weights(

@@ -102,8 +102,8 @@ def test_endings_tell_score_failure_or_divergence(make_point):
         ending(TrialResult(trial="3", points=(point,)))
         == "trial 3: 95.0 % at 2.00\N{MULTIPLICATION SIGN}"
     )
-    untuned = dataclasses.replace(point, id="3-untuned", accuracy=0.1)
-    tuned = dataclasses.replace(point, id="3", accuracy=0.75)
+    untuned = dataclasses.replace(point, id="3-untuned", accuracy=0.1, correct=20)
+    tuned = dataclasses.replace(point, id="3", accuracy=0.75, correct=150)
     assert "75.0 %" in ending(TrialResult(trial="3", points=(untuned, tuned)))
     assert ending(TrialResult(trial="baseline", points=(plain,))).startswith(
         "plain network: 97.0 %"

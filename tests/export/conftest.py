@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,4 +36,5 @@ def own_run(
     (tmp_path / "own_network.py").write_text(OWN_NETWORK)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_network", raising=False)  # another test's
     return small_run(tmp_path / "run", "{name: own_network:make, options: {width: 8}}")

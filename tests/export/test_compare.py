@@ -88,6 +88,18 @@ def test_bundles_of_other_images_cannot_be_compared(bundle: Path, tmp_path: Path
         target_of([bundle, other], {})
 
 
+def test_images_so_large_that_they_fill_memory_are_the_caller_s_to_ask_for(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    other = Path(shutil.copytree(bundle, tmp_path / "other"))
+    large = dataclasses.replace(read_architecture(other), height=10**6, width=10**6)
+    write_json(other / "architecture.json", large)
+    assert main(["compare", str(other)]) == 2
+    assert "by --image-size N" in capsys.readouterr().err
+    given = {"height": 8, "width": 8}
+    assert target_of([other], given).height == 8
+
+
 def test_a_target_that_cannot_be_is_one_line(bundle: Path):
     with pytest.raises(InputError, match="target: runtime: 'jax': input should be 'eager'"):
         target_of([bundle], {"runtime": "jax"})
@@ -95,4 +107,4 @@ def test_a_target_that_cannot_be_is_one_line(bundle: Path):
 
 def test_a_folder_that_is_no_bundle_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["compare", str(tmp_path)]) == 2
-    assert "card.json: missing" in capsys.readouterr().err
+    assert "architecture.json: missing; a bundle holds" in capsys.readouterr().err

@@ -10,16 +10,24 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trp_search.errors import InputError
 from trp_search.export.load import load
+from trp_search.export.weightless import Weightless
+from trp_search.records import NetworkSpec
+from trp_search.workloads import networks
 
 
 @pytest.fixture
 def copied(bundle: Path, tmp_path: Path) -> Path:
     return shutil.copytree(bundle, tmp_path / "bundle")
+
+
+COLOUR = {"channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3}
 
 
 def changed(copied: Path, change: Callable[[dict[str, Any]], object]) -> Path:
@@ -138,7 +146,7 @@ def test_a_bundle_cannot_have_weights_fetched(copied: Path, monkeypatch: pytest.
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fetch)
 
     def rename(values: dict[str, Any]):
-        values |= {"channels": 3, "classes": 10}
+        values |= COLOUR
         values["network"] = {"name": "squeezenet1_1", "options": {"weights": "DEFAULT"}}
 
     assert_refused(changed(copied, rename), "architecture.json: layer ")
@@ -160,9 +168,9 @@ def test_a_scheme_that_the_layer_refuses_is_named(copied: Path):
     assert_refused(changed(copied, change), "layer 'fc': decoupled is refused: 1x1")
 
 
-@pytest.mark.parametrize("classes", [11, 10**12, 10**30])
+@pytest.mark.parametrize("classes", [11, 10**12])
 def test_classes_that_the_weights_do_not_have_are_refused(copied: Path, classes: int):
-    expected = f"architecture.json: classes: {classes} is no size"
+    expected = f"fc.weight is (10, 128) there and ({classes}, 128) here"
     assert_refused(changed(copied, lambda v: v.update(classes=classes)), expected)
 
 
@@ -172,7 +180,7 @@ def test_classes_that_the_weights_do_not_have_are_refused(copied: Path, classes:
         (
             "resnet50",
             {"width_per_group": 10**7},
-            "network.options: conv1.weight would have a size of 7",
+            "not this network's weights: it has no layer1.0.conv1.weight and ",
         ),
         ("resnet50", {"replace_stride_with_dilation": [1]}, "resnet50 raised ValueError"),
         ("vit_b_16", {"image_size": 17}, "vit_b_16 raised AssertionError"),
@@ -183,10 +191,109 @@ def test_options_that_make_no_network_are_refused(
     copied: Path, name: str, options: dict[str, Any], expected: str
 ):
     def change(values: dict[str, Any]):
-        values["channels"] = 3
+        values |= COLOUR | {"layers": []}
         values["network"] = {"name": name, "options": options}
 
     assert_refused(changed(copied, change), expected)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the elements of the largest tensor that was given memory."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and not result.is_meta:
+            self.elements = max(self.elements, result.numel())
+        return result
+
+
+EMPTY = {"a": torch.zeros(0, 4_000_000), "b": torch.zeros(0, 128), "c": torch.zeros(0, 1)}
+GREEDY = {
+    "extents of tensors that hold nothing": ({"classes": 4_000_000}, EMPTY),
+    "a large network": (COLOUR | {"network": {"name": "vit_h_14"}}, None),
+    "one whose widths are computed": (COLOUR | {"network": {"name": "regnet_y_128gf"}}, None),
+    "an option": (
+        COLOUR | {"network": {"name": "resnet50", "options": {"width_per_group": 10**6}}},
+        None,
+    ),
+    "an option that overflows": (
+        COLOUR | {"network": {"name": "resnet50", "options": {"width_per_group": 10**17}}},
+        None,
+    ),
+    "layers without end": (
+        COLOUR
+        | {
+            "network": {
+                "name": "mobilenet_v2",
+                "options": {"inverted_residual_setting": [[1, 16, 10**12, 1]]},
+            }
+        },
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "weights"), GREEDY.values(), ids=GREEDY)
+def test_a_network_whose_weights_are_not_there_takes_no_memory(
+    copied: Path, change: dict[str, Any], weights: dict[str, torch.Tensor] | None
+):
+    if weights is not None:
+        save_file(weights, copied / "weights.safetensors")
+    with Largest() as seen:
+        assert_refused(changed(copied, lambda v: v.update({"layers": []} | change)), "bundle/")
+    assert seen.elements < 10_000
+
+
+def test_the_layers_that_factors_stand_for_take_no_memory(copied: Path):
+    classes = 1_000_000
+    weights = load_file(copied / "weights.safetensors")
+    weights["fc.0.weight"] = torch.rand(1, 128)
+    weights["fc.1.weight"] = torch.rand(classes, 1)
+    weights["fc.1.bias"] = torch.rand(classes)
+    del weights["fc.weight"], weights["fc.bias"]
+    save_file(weights, copied / "weights.safetensors")
+
+    def factor(values: dict[str, Any]):
+        values["classes"] = classes
+        layer = next(layer for layer in values["layers"] if layer["name"] == "fc")
+        layer |= {"rank": 1, "scheme": "channel"}
+
+    with Largest() as seen:
+        network = load(changed(copied, factor))
+    assert seen.elements <= 4 * classes  # the file is read as bytes
+    torch.testing.assert_close(network.fc[1].weight, weights["fc.1.weight"])
+
+
+def test_a_network_of_ones_own_is_not_given_layers_whose_weights_are_not_there(copied: Path):
+    network = nn.Sequential(nn.Conv2d(1, 900, 9, bias=False)).eval()
+
+    def factor(values: dict[str, Any]):
+        layer = values["layers"][0] | {"name": "0", "rank": 1, "scheme": "decoupled"}
+        values |= {"layers": [layer], "network": {"name": "mine:network"}}
+
+    with Largest() as seen:
+        assert_refused(changed(copied, factor), "not this network's weights", network=network)
+    assert seen.elements <= network[0].weight.numel()
+
+
+def test_loading_draws_nothing_from_the_global_generator(bundle: Path):
+    before = torch.get_rng_state()
+    load(bundle)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_torchvision_s_classifiers_are_built_without_memory_but_for_what_their_state_holds():
+    names = torchvision.models.list_models(module=torchvision.models)
+    for name in {name.partition("_")[0].rstrip("0123456789"): name for name in names}.values():
+        with Weightless(most=10_000):
+            network = networks.build(NetworkSpec(name=name), channels=3, classes=10)
+        state = network.state_dict()
+        assert all(parameter.is_meta for parameter in network.parameters()), name
+        assert all(key in state for key, buffer in network.named_buffers() if buffer.is_meta), name
+        held = [v for module in network.modules() for v in vars(module).values()]
+        assert not any(isinstance(value, torch.Tensor) for value in held), name
 
 
 def test_deeply_nested_json_is_refused(copied: Path):

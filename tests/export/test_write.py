@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from trp_search import stored
+from trp_search.cli import main
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import read_architecture, read_card
 from trp_search.export.load import load
@@ -125,3 +127,39 @@ def test_a_network_of_ones_own_is_exported_and_never_imported_by_loading(
     with torch.no_grad():
         assert torch.equal(network(images), stored.network_of(own_run, "0")(images))
     assert all(torch.equal(before[name], value) for name, value in plain.state_dict().items())
+
+
+OWN_IMAGES = """\
+import torch
+
+def images(size):
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (80, 1, size, size), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(80) % 4
+    return (pixels, labels), (pixels, labels)
+"""
+OWN_SPACE = """\
+workload:
+  network: small_resnet
+  data: {name: "own_images:images", options: {size: 8}, subset: 60}
+training: {epochs: 1, batch_size: 20}
+trials: 1
+"""
+
+
+@pytest.mark.slow
+def test_images_of_ones_own_are_named_again_by_what_export_says_to_type_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "own_images.py").write_text(OWN_IMAGES)
+    (tmp_path / "own.yaml").write_text(OWN_SPACE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["compress", "own.yaml", "--speedup", "2", "--out", "model"]) == 0
+    (words,) = re.findall("evaluate .+", capsys.readouterr().out.partition("Next:")[2])
+    assert words == "evaluate model --data results/own-plain/search.yaml"
+    assert main(words.split()) == 0
+    point = read_card(tmp_path / "model").point
+    assert f"({point.correct} of {point.images};" in capsys.readouterr().out
+    assert main(["evaluate", "model"]) == 2
+    assert "its images are 'own_images:images'" in capsys.readouterr().err

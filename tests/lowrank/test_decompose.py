@@ -186,19 +186,6 @@ def test_the_callers_random_numbers_are_left_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_a_network_that_reads_a_factored_layer_is_one_clear_line():
-    class Reader(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(16, 16)
-
-        def forward(self, x):
-            return self.layer(x.to(self.layer.weight.dtype))
-
-    with pytest.raises(InputError, match="the network reads a layer that was factored"):
-        decompose(Reader(), torch.zeros(1, 16), energy=0.3)
-
-
 def test_layers_called_by_keyword_and_attention_are_handled():
     class Keyword(nn.Module):
         def __init__(self):

@@ -81,7 +81,7 @@ def test_plotly_is_there_once_and_only_our_scripts_may_run(sample_run: RunFolder
 
 def test_markup_from_a_run_folder_stays_text(sample_run: RunFolder, make_point: Callable):
     point = make_point("99", correct=199, speedup=4.0, settings={EVIL: EVIL})
-    append_record(sample_run.points, dataclasses.replace(point, id=EVIL, batch_norm=EVIL))
+    append_record(sample_run.points, dataclasses.replace(point, batch_norm=EVIL))
     write_whole(sample_run.environment, json.dumps({"created": EVIL, EVIL: [EVIL]}))
     write_whole(
         sample_run.trial("77").result, to_json(TrialResult(trial="77", points=(), failed=EVIL))
@@ -90,7 +90,9 @@ def test_markup_from_a_run_folder_stays_text(sample_run: RunFolder, make_point: 
     text = page.render(read).replace(drawing.library(), "")
     assert "<img" not in text
     assert "window.hacked = 1</script>" not in text
-    assert _data(text)["points"][EVIL]["title"] == f"Point {EVIL}"
+    shown = _data(text)["points"]["99"]
+    assert [EVIL, EVIL] in shown["fixed"]
+    assert ["batch norm", EVIL] in shown["facts"]
     assert text.count("<script") == text.count("</script>") == 3
 
 
@@ -187,10 +189,16 @@ class TestAFolderThatCannotBeRead:
             report.write(sample_run)
         assert not sample_run.report.exists()
 
-    @pytest.mark.parametrize(("text", "said"), [("{", "is not JSON"), ("[]", "holds a list")])
-    def test_names_an_environment_that_is_none(self, sample_run: RunFolder, text: str, said: str):
+    @pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, '{"seed": 1' + "0" * 9999])
+    def test_names_an_environment_that_is_none(self, sample_run: RunFolder, text: str):
         write_whole(sample_run.environment, text)
-        with pytest.raises(InputError, match=rf"environment\.json: {said}"):
+        with pytest.raises(InputError, match=r"environment\.json: is not a JSON object: [^\n]+$"):
+            report.write(sample_run)
+
+    @pytest.mark.parametrize("share", ["NaN", "7", '"half"', "null"])
+    def test_names_an_importance_that_is_none(self, sample_run: RunFolder, share: str):
+        write_whole(sample_run.importance, f'{{"trials":9,"objectives":{{"a":{{"b":{share}}}}}}}')
+        with pytest.raises(InputError, match=r"importance\.json: .*: objectives\.a\.b: "):
             report.write(sample_run)
 
 

@@ -177,7 +177,7 @@ def test_repeats_are_told_once_with_their_mean_where_all_have_the_cut(
         found = result(spec)
         if not spec.name.endswith("r1"):
             return found
-        better = [dataclasses.replace(point, accuracy=0.95) for point in found.points]
+        better = [dataclasses.replace(point, accuracy=0.95, correct=190) for point in found.points]
         return dataclasses.replace(found, points=tuple(p for p in better if "0.7" not in p.id))
 
     searched(make_space(TELL, REPEATS), folder, uneven, trials=1)

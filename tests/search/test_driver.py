@@ -276,7 +276,7 @@ def test_a_driver_that_cannot_go_on_says_why_and_leaves_its_trials_to_be_resumed
         if isinstance(event, Finished):
             raise OSError("no space left on device")
 
-    with pytest.raises(OSError, match="no space left on device"):
+    with pytest.raises(SearchError, match="no space left on device"):
         run_search(make_space(), folder, on_event=fill_the_disk)
     found = Search(space=make_space(), folder=folder, events=[]).trials()
     assert TrialState.FAIL not in {optuna_trial.state for optuna_trial in found}
@@ -287,6 +287,32 @@ def test_a_driver_that_cannot_go_on_says_why_and_leaves_its_trials_to_be_resumed
     assert len(set(ends)) == len(ends)
     # What ended while the first driver fell, trial 0 or the plain network, is not run again.
     assert {"1"} <= set(ends) <= {"baseline", "0", "1"}
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_search_and_is_no_failure_of_its_trial(tmp_path: Path):
+    space = sabotaged(tmp_path, {"1": "full disk once"})
+    folder = RunFolder.create(tmp_path / "run")
+    search = Search(space=space, folder=folder, events=[])
+    with pytest.raises(SearchError, match="trial 1: No space left on device"):
+        run_search(space, folder, trials=2, on_event=search.events.append)
+    assert search.trials()[1].state == TrialState.RUNNING
+    run_search(space, folder, trials=2, on_event=search.events.append)
+    assert [trial.state for trial in search.trials()] == [TrialState.COMPLETE] * 2
+    written = folder.trial("1").epochs.read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in written] == [1, 2]
+
+
+@pytest.mark.slow
+def test_a_run_folder_that_is_removed_ends_its_search(
+    make_space: Callable[..., SearchSpace], folder: RunFolder
+):
+    def remove(event: Event) -> None:
+        if isinstance(event, Epoch):
+            shutil.rmtree(folder.path, ignore_errors=True)
+
+    with pytest.raises(SearchError, match=r"run: the run folder is gone \(removed or moved"):
+        run_search(make_space(), folder, on_event=remove)
 
 
 def test_a_second_search_in_the_same_folder_is_refused(

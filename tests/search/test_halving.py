@@ -96,7 +96,7 @@ def made_up(seed: int, count: int = 36) -> list[Made]:
     """Fast ones are less accurate, as with real networks, and most are not on the front."""
     draw = np.random.default_rng(seed)
     speedups = draw.uniform(1, 6, count)
-    accuracies = 0.95 - 0.08 * (speedups - 1) - draw.exponential(0.1, count)
+    accuracies = np.exp(-0.05 - 0.1 * (speedups - 1) - draw.exponential(0.1, count))
     return [
         Made(float(a), float(s), float(p))
         for a, s, p in zip(accuracies, speedups, draw.uniform(1, 3, count), strict=True)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +47,7 @@ MOMENTS = (
     "at some time",
 )
 TOTAL = 12
+ON_LINUX = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
 
 
 @pytest.fixture(scope="module")
@@ -93,27 +99,197 @@ def states(folder: RunFolder) -> list[str]:
     return [optuna_trial.state.name for optuna_trial in study_of(folder)]
 
 
+DISTURBANCES = {
+    "the worker": "ray::ResourceTrainable",
+    "the raylet": "raylet/raylet",
+    "SIGHUP": None,
+    "the GCS": "gcs_server",
+    "SIGINT": None,
+    "the driver": "",
+    "an agent": "ray::RuntimeEnvAgent",
+    "SIGTERM": None,
+}
+AGAIN = "python -m trp_search resume run"
+SAID = {
+    "the raylet": rf"run: a process of Ray died \(raylet\); resume with {AGAIN}",
+    "the GCS": rf"run: a process of Ray died \(GCS\); resume with {AGAIN}",
+    "an agent": rf"run: (Ray ended it|a process of Ray died)[^\n]*; resume with {AGAIN}",
+    "SIGINT": f"stopped; {AGAIN} goes on from here",
+    "SIGHUP": f"stopped by SIGHUP; {AGAIN} goes on from here",
+    "SIGTERM": f"stopped by SIGTERM; {AGAIN} goes on from here",
+}
+
+
+@dataclasses.dataclass(kw_only=True)
+class Command:
+    """`trp-search` in a folder, whose Ray keeps its own files in another."""
+
+    place: Path
+    temporary: Path
+    process: subprocess.Popen[str] | None = None
+
+    def start(self, *words: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "trp_search", *words],
+            cwd=self.place,
+            env=os.environ | {"RAY_TMPDIR": str(self.temporary), "HOME": str(self.place)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def epochs(self) -> int:
+        files = self.place.glob("run/trials/*/epochs.jsonl")
+        return sum(file.read_bytes().count(b"\n") for file in files)
+
+    def trained(self, epochs: int) -> None:
+        """Waits for some more epochs."""
+        wanted = self.epochs() + epochs
+        deadline = time.monotonic() + 120
+        while self.epochs() < wanted:
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def disturb(self, what: str) -> None:
+        sign = DISTURBANCES[what]
+        if sign:
+            found = [pid for pid in processes(self.process.pid) if sign in command_line(pid)]
+            os.kill(found[0], signal.SIGKILL)
+        else:
+            self.process.send_signal(signal.SIGKILL if sign == "" else signal.Signals[what])
+
+    def ended(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=120)
+        return self.process.returncode, out, err
+
+    def page_is_running(self) -> bool:
+        page = self.place / "run" / "report.html"
+        return page.exists() and '"running": true' in page.read_text()
+
+
+def processes(root: int) -> list[int]:
+    """A process and all that it started, directly or not."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            stat = (entry / "stat").read_text()
+            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    found = [root]
+    for one in found:
+        found += [pid for pid, parent in parents.items() if parent == one]
+    return found
+
+
+def command_line(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
+def listening(pids: list[int]) -> list[str]:
+    """Where the processes listen, in the kernel's own spelling: address and port."""
+    at = {}
+    for table in ("tcp", "tcp6"):
+        for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = row.split()[:10]
+            if state == "0A":
+                at[f"socket:[{inode}]"] = local
+    found = []
+    for pid in pids:
+        with suppress(OSError):
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    found.append(at.get(str(descriptor.readlink())))
+    return [address for address in found if address]
+
+
+@pytest.fixture(scope="module")
+def watched_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    place = tmp_path_factory.mktemp("disturbed")
+    with tempfile.TemporaryDirectory(prefix="k-", dir="/tmp") as temporary:
+        yield Command(place=place, temporary=Path(temporary))
+
+
+@pytest.fixture(scope="module")
+def doors(watched_command: Command) -> list[str]:
+    """Where a search listened that was then disturbed in each way, and went on each time."""
+    command = watched_command
+    text = TEXT.replace('"doomed:build", options: {{marks: {marks}}}', "small_resnet")
+    text = text.format().replace("training: {epochs: 2}", "training: {epochs: 4}")
+    (command.place / "space.yaml").write_text(text)
+    chance = np.random.default_rng(7)
+    found = []
+    command.start("search", "space.yaml", "--out", "run")
+    for what in DISTURBANCES:
+        command.trained(int(chance.integers(1, 4)))
+        found += listening(processes(command.process.pid))
+        command.disturb(what)
+        if what == "the worker":
+            continue  # Ray starts another
+        code, _, errors = command.ended()
+        if what == "the driver":
+            assert code == -signal.SIGKILL
+        else:
+            assert code == (130 if what == "SIGINT" else 1), errors
+            assert re.fullmatch(rf"trp-search: {SAID[what]}\n", errors), errors
+            assert not command.page_is_running()
+            assert not list(command.temporary.iterdir()), what
+        command.start("resume", "run")
+    code, _, errors = command.ended()
+    assert (code, errors) == (0, "")
+    return found
+
+
+@pytest.fixture
+def disturbed(doors: list[str], watched_command: Command) -> RunFolder:
+    """A finished search of which each process was killed and that was stopped by each signal."""
+    return RunFolder.open(watched_command.place / "run")
+
+
+@pytest.fixture(params=["survivor", pytest.param("disturbed", marks=ON_LINUX)])
+def finished(request: pytest.FixtureRequest) -> RunFolder:
+    return request.getfixturevalue(request.param)
+
+
+@ON_LINUX
 @pytest.mark.slow
-def test_no_trial_is_lost_repeated_or_left_running(survivor: RunFolder):
-    assert states(survivor) == ["COMPLETE"] * TOTAL
+def test_a_search_on_one_machine_listens_on_loopback_alone(doors: list[str]):
+    assert len(doors) > len(DISTURBANCES)
+    loopback = ("0100007F", "0" * 16 + "FFFF00000100007F", "0" * 24 + "01000000")
+    assert {door.partition(":")[0] for door in doors} <= set(loopback)
+
+
+@ON_LINUX
+@pytest.mark.slow
+def test_a_search_on_one_machine_leaves_no_token_and_no_files_of_ray(
+    doors: list[str], watched_command: Command
+):
+    assert not (watched_command.place / ".ray").exists()
+    assert not list(watched_command.temporary.iterdir())
+
+
+@pytest.mark.slow
+def test_no_trial_is_lost_repeated_or_left_running(finished: RunFolder):
+    assert states(finished) == ["COMPLETE"] * TOTAL
     names = [str(number) for number in range(TOTAL)]
-    assert survivor.trial_names() == ["baseline", *names]
-    written = [line.split('"')[3] for line in survivor.points.read_text().splitlines()]
+    assert finished.trial_names() == ["baseline", *names]
+    written = [line.split('"')[3] for line in finished.points.read_text().splitlines()]
     assert len(written) == len(set(written))
     assert set(names) <= set(written)
 
 
 @pytest.mark.slow
-def test_every_trial_equals_one_that_was_never_interrupted(survivor: RunFolder, tmp_path: Path):
+def test_every_trial_equals_one_that_was_never_interrupted(finished: RunFolder, tmp_path: Path):
     here = RunFolder.create(tmp_path / "direct")
-    shutil.copytree(survivor.trial("baseline").path, here.trial("baseline").path)
+    shutil.copytree(finished.trial("baseline").path, here.trial("baseline").path)
     here.trial("baseline").result.unlink()
-    values = {optuna_trial.number: optuna_trial.values for optuna_trial in study_of(survivor)}
-    for name in survivor.trial_names():
-        spec = survivor.trial(name).read_spec()
+    values = {optuna_trial.number: optuna_trial.values for optuna_trial in study_of(finished)}
+    for name in finished.trial_names():
+        spec = finished.trial(name).read_spec()
         plain = dataclasses.replace(spec.workload, network=NetworkSpec(name="small_resnet"))
         *_, direct = trial.run(dataclasses.replace(spec, workload=plain), here)
-        assert untimed(direct) == untimed(survivor.trial(name).read_result())
+        assert untimed(direct) == untimed(finished.trial(name).read_result())
         if name != "baseline":
             (point,) = (found for found in direct.points if found.role == "trial")
             assert values[int(name)] == [point.accuracy, point.speedup]
@@ -125,16 +301,16 @@ def untimed(result: TrialResult) -> list[Point]:
 
 
 @pytest.mark.slow
-def test_the_front_is_scored_on_test_and_no_point_twice(survivor: RunFolder):
-    scored = [json.loads(line)["point"] for line in survivor.tests.read_text().splitlines()]
-    rows = survivor.front.read_text().splitlines()[1:]
+def test_the_front_is_scored_on_test_and_no_point_twice(finished: RunFolder):
+    scored = [json.loads(line)["point"] for line in finished.tests.read_text().splitlines()]
+    rows = finished.front.read_text().splitlines()[1:]
     assert sorted(scored) == sorted(["baseline", *(row.partition(",")[0] for row in rows)])
 
 
 @pytest.mark.slow
-def test_nothing_half_written_is_left(survivor: RunFolder):
-    assert not list(survivor.path.rglob("*.tmp"))
-    assert not (survivor.path / ".ray").exists()
+def test_nothing_half_written_is_left(finished: RunFolder):
+    assert not list(finished.path.rglob("*.tmp"))
+    assert not (finished.path / ".ray").exists()
 
 
 @pytest.mark.slow

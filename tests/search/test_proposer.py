@@ -539,6 +539,27 @@ def test_given_settings_come_first_and_once_whatever_is_killed(
     assert states(folder) == "COMPLETE COMPLETE COMPLETE COMPLETE"
 
 
+def test_given_settings_whose_trial_does_not_count_are_tried_again(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    space = make_space(FIRST, BOTH_STARTS)
+    with opened(space, folder) as proposer:
+        baseline = proposer.next()
+        proposer.next()
+        proposer.finish(failed(baseline, "no space left on device"))
+        proposer.give_up(f"the search stopped: {proposer.stop_reason}")
+    with opened(space, folder) as proposer:
+        proposer.finish(result(proposer.next()))
+        for number in range(3):
+            proposer.finish(failed(proposer.next(), f"no file {number}"))
+        assert "failed alike" in proposer.stop_reason
+        proposer.give_up(f"the search stopped: {proposer.stop_reason}")
+    with opened(space, folder) as proposer:
+        specs = list(iter(proposer.next, None))
+        assert {spec.pruning.energy for spec in specs} > {0.7, 0.8}
+        assert len(specs) == 4
+
+
 PATIENT = ("trials: 4", "trials: 30\npatience: {trials: 3, gain: 0.01}")
 
 
@@ -606,3 +627,73 @@ def test_objectives_in_another_order_are_refused(make_space: Space, folder: RunF
         opened(turned, folder),
     ):
         pass
+
+
+def trained(
+    space: SearchSpace,
+    folder: RunFolder,
+    result: Callable[[TrialSpec], TrialResult],
+    *,
+    trials: int,
+) -> None:
+    """A search of so many trials, its specifications on disk as a driver keeps them."""
+    with opened(space, folder, trials=trials) as proposer:
+        for spec in iter(proposer.next, None):
+            write_whole(folder.trial(spec.name).spec, to_json(spec))
+            write_whole(folder.trial(spec.name).result, to_json(result(spec)))
+            proposer.finish(result(spec))
+
+
+def on_disk(folder: RunFolder) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("study", ["empty", "of nothing", "foreign", "shorter", "missing"])
+def test_results_are_told_to_no_study_but_their_own(
+    make_space: Space,
+    folder: RunFolder,
+    tmp_path: Path,
+    result: Callable[[TrialSpec], TrialResult],
+    study: str,
+):
+    space = make_space(("scheme: channel", "scheme: [channel, spatial]"))
+    trained(space, folder, result, trials=3)
+    with opened(space, folder, trials=3) as proposer:
+        assert proposer.done == 3, "its own is taken"
+    other = RunFolder.create(tmp_path / "other")
+    changed = make_space(
+        ("scheme: channel", "scheme: [channel, spatial]"),
+        *([("seed: 7", "seed: 8")] if study == "foreign" else []),
+    )
+    trained(changed, other, result, trials={"foreign": 3}.get(study, 2))
+    folder.study.unlink()
+    if study in ("empty", "of nothing"):
+        folder.study.touch()
+    if study == "of nothing":
+        sqlite3.connect(folder.study).execute("CREATE TABLE other (name)").connection.close()
+    elif study in ("foreign", "shorter"):
+        other.study.rename(folder.study)
+    before = on_disk(folder)
+    told = {
+        "empty": r"study\.db: holds no study of this search, and what trial 0 was",
+        "of nothing": r"study\.db: holds no study of this search, and what trial 0 was",
+        "missing": r"study\.db: is missing, and what trial 0 was",
+        "shorter": r"trials/2: study\.db has no trial 2; put",
+        "foreign": r"trials/0/spec\.json: is not what study\.db has of trial 0: \w+: .* there, ",
+    }
+    with pytest.raises(InputError, match=told[study]), opened(space, folder, trials=6):
+        pass
+    assert on_disk(folder) == before
+
+
+@pytest.mark.parametrize("name", ["a?b", "x%20y", "h#i", "{x}", "%2F"])
+def test_a_study_stays_in_its_folder_whatever_that_is_called(
+    make_space: Space, tmp_path: Path, name: str
+):
+    run = RunFolder.create(tmp_path / "runs" / name)
+    for _ in range(2):
+        with opened(make_space(), run, trials=1) as proposer:
+            proposer.next()
+            proposer.next()
+    assert [entry.name for entry in run.path.iterdir()] == ["study.db"]
+    assert [entry.name for entry in (tmp_path / "runs").iterdir()] == [name]

@@ -121,6 +121,18 @@ def test_a_run_that_compress_made_is_not_taken_for_a_search(make_space: Space, f
         resume_search(folder)
 
 
+@pytest.mark.parametrize("left", ["environment", "trial"])
+def test_a_search_whose_study_is_gone_is_not_taken_for_what_compress_made(
+    make_space: Space, folder: RunFolder, left: str
+):
+    write_whole(folder.search, make_space().dump())
+    write_whole(folder.trial("baseline").result, "{}")
+    write_whole(folder.environment if left == "environment" else folder.trial("3").spec, "{}")
+    with pytest.raises(InputError, match=r"study\.db: is missing"):
+        resume_search(folder)
+    assert not folder.study.exists()
+
+
 def run_with(space: SearchSpace, folder: RunFolder, *points: Point) -> RunFolder:
     """A run whose trial N had an energy of 0.7 + N / 10."""
     for point in points:

@@ -183,7 +183,7 @@ def test_a_key_that_cannot_be_used_is_told_of_in_one_line(tmp_path, line, proble
 FILES = {
     "": "holds no mapping with keys such as workload:",
     "[1, 2]": "holds no mapping with keys such as workload:",
-    "&a {x: *a}": "not a plain mapping: Circular reference detected",
+    "&a {x: *a}": "line 1: *a stands in itself",
     "workload: 3\ntraining: {epochs: 3}": (
         "workload: 3 is not a mapping with keys among network, data, weights"
     ),

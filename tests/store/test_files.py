@@ -6,7 +6,7 @@ import pytest
 from filelock import FileLock
 
 from trp_search.errors import InputError
-from trp_search.records import EpochReport
+from trp_search.records import EpochReport, to_json
 from trp_search.store import (
     RunFolder,
     append_record,
@@ -34,6 +34,25 @@ def test_a_line_torn_by_a_crash_is_dropped_and_overwritten(tmp_path, lost, make_
     assert read_records(path, EpochReport) == [make_report(epoch=1)]
     append_record(path, make_report(epoch=3))
     assert read_records(path, EpochReport) == [make_report(epoch=1), make_report(epoch=3)]
+
+
+def test_lines_that_processes_append_at_once_are_all_whole(tmp_path, make_report):
+    path = tmp_path / "epochs.jsonl"
+    code = f"""
+        import dataclasses, sys
+        from pathlib import Path
+        from trp_search.records import EpochReport, from_json
+        from trp_search.store import append_record
+        one = from_json(EpochReport, sys.argv[1])
+        for epoch in range(1, 101):
+            append_record(Path({str(path)!r}), dataclasses.replace(one, epoch=epoch))
+    """
+    told = [to_json(make_report(trial, epoch=1, epochs=100)) for trial in ("1", "22")]
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    both = [subprocess.Popen([*command, text]) for text in told]
+    assert [process.wait() for process in both] == [0, 0]
+    found = [(report.trial, report.epoch) for report in read_records(path, EpochReport)]
+    assert sorted(found) == [(trial, epoch) for trial in ("1", "22") for epoch in range(1, 101)]
 
 
 def test_a_damaged_line_names_the_file(tmp_path):

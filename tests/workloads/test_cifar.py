@@ -19,5 +19,6 @@ def test_a_folder_without_the_set_is_one_line(tmp_path):
     with pytest.raises(InputError) as caught:
         data.load(spec, split_seed=0, outside_weights=False, device="cpu")
     assert str(caught.value) == (
-        f"workload.data.root: '{tmp_path}' holds no whole cifar10; download: true fetches it"
+        f"workload.data.root: '{tmp_path}' holds no whole cifar10; "
+        "a search with download: true fetches it"
     )

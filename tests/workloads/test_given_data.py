@@ -109,7 +109,8 @@ def test_only_chosen_images_of_a_data_set_are_decoded():
     indices = splits.indices()
     chosen = set(indices["train"] + indices["validation"])
     assert len(chosen) == 8
-    assert set(own_images.SETS[0].decoded) == chosen | {0}  # the first tells the shape
+    looked_at = set(own_images.SETS[0].decoded) - chosen
+    assert 0 < len(looked_at) <= 9  # the first tells the shape, 8 more what is wrong with most
 
 
 def test_a_shape_that_is_said_is_not_looked_for():

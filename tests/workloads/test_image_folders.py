@@ -176,3 +176,102 @@ def test_streamed_validation_images_are_under_their_labels(root):
     spec = DataSpec(name="images", root=str(root), image_size=8, stream=True, workers=0)
     images, labels = next(loaded(spec).test.batches(12))
     assert labels[images.mean((1, 2, 3)).argsort()].tolist() == sorted(labels.tolist())
+
+
+def rotated(path: Path) -> None:
+    """24 x 12 as stored, 12 x 24 as its EXIF turns it: light on the right."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.zeros((12, 24, 3), dtype=np.uint8)
+    pixels[:6] = 255
+    Image.fromarray(pixels).save(path, exif=exif)
+
+
+def test_images_are_turned_as_their_exif_says(root):
+    for path in [path for path in root.rglob("*.*") if path.suffix != ".txt"]:
+        path.unlink()
+        rotated(path.with_suffix(".png"))
+    spec = DataSpec(name="images", root=str(root))
+    assert data.describe(spec) == Shape(channels=3, height=24, width=12, classes=3)
+    held = next(loaded(spec).test.batches(1))[0][0]
+    streaming = DataSpec(name="images", root=str(root), image_size=12, stream=True, workers=0)
+    streamed = next(loaded(streaming).test.batches(1))[0][0]
+    for image in (held, streamed):
+        assert bool((image[..., -1] > image[..., 0]).all())
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")  # torch's workers
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_streamed_file_that_is_no_image_is_named(root, workers):
+    path = root / "train" / "cat" / "0.JPEG"
+    spec = DataSpec(name="images", root=str(root), image_size=8, stream=True, workers=workers)
+    paint(path, 5, size=(2001, 2))
+    with pytest.raises(InputError) as caught:
+        list(loaded(spec).train.batches(4, seed=0, epoch=0))
+    assert str(caught.value) == f"{path}: 2001x2 is no shape to crop"
+    path.write_bytes(b"no image")
+    with pytest.raises(InputError) as caught:
+        list(loaded(spec).train.batches(4, seed=0, epoch=0))
+    assert (
+        str(caught.value) == f"{path}: cannot be read as an image: its content is of no known kind"
+    )
+
+
+def test_hidden_folders_and_files_are_no_classes_and_no_images(root):
+    paint(root / "train" / ".ipynb_checkpoints" / "0.png", 5)
+    paint(root / "train" / "cat" / ".ipynb_checkpoints" / "0.png", 5)
+    (root / "train" / "cat" / "._0.JPEG").write_bytes(b"of a Mac")
+    splits = loaded(DataSpec(name="images", root=str(root)))
+    assert splits.shape.classes == 3
+    assert len(splits.train) + len(splits.validation) == 24
+
+
+def test_a_class_whose_name_is_not_utf_8_is_refused(root):
+    name = b"\xe9t\xe9".decode("utf-8", "surrogateescape")
+    for part in ("train", "test"):
+        paint(root / part / name / "0.png", 5)
+    with pytest.raises(InputError) as caught:
+        data.describe(DataSpec(name="images", root=str(root)))
+    assert str(caught.value) == (
+        f"workload.data.root: '{root}/train/\\xe9t\\xe9' is no name in UTF-8; rename the folder"
+    )
+
+
+def test_a_class_of_files_that_are_not_read_says_so(root):
+    for path in (root / "train" / "dog").iterdir():
+        path.rename(path.with_suffix(".heic"))
+    with pytest.raises(InputError) as caught:
+        loaded(DataSpec(name="images", root=str(root)))
+    assert str(caught.value) == (
+        f"workload.data.root: '{root / 'train' / 'dog'}' holds no image; "
+        "passed over: 8 files (.heic)"
+    )
+
+
+def test_one_class_is_none_to_tell_apart(tmp_path):
+    for part in ("train", "test"):
+        paint(tmp_path / part / "cat" / "0.png", 5)
+    with pytest.raises(InputError, match=r"workload\.data\.classes: 1 is less than 2"):
+        data.describe(DataSpec(name="images", root=str(tmp_path)))
+
+
+def test_images_are_counted_by_part_and_class(root):
+    (root / "train" / "dog" / "more").mkdir()
+    for number in range(4):
+        (root / "train" / "dog" / f"{number}.heic").write_text("")
+        paint(root / "train" / "dog" / "more" / f"{number}.jfif.png", 100)
+    found = data.census(
+        DataSpec(name="images", root=str(root), validation=0.25), outside_weights=False
+    )
+    assert found.counts == {"train": (6, 9, 6), "validation": (2, 3, 2), "test": (4, 4, 4)}
+    assert {(passed.where, passed.why, passed.count) for passed in found.passed} == {
+        ("train/dog", ".heic", 4),
+        ("train/cat", ".txt", 1),
+    }
+
+
+def test_a_census_looks_at_some_images(root):
+    for path in (root / "test").rglob("*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(InputError, match="cannot be read as an image"):
+        data.census(DataSpec(name="images", root=str(root)), outside_weights=False)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 import typer
 from typer.main import get_command
 
 from trp_search.cli.app import app
+from trp_search.cli.console import shown
+from trp_search.cli.signals import INTERRUPTED, exit_code, last_stop, stopped, stops_raised
+from trp_search.cli.supervised import supervised
 from trp_search.cli.words import PROGRAM
 from trp_search.errors import InputError, TrpSearchError
+from trp_search.store import unwritable
 
-_INTERRUPTED = 130
+_SUPERVISED = ("search", "resume")  # what Ray may end
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,22 +31,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a sign shows ?, rather than ending a search of hours.
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
+    if arguments is None and words[0] in _SUPERVISED and hasattr(os, "fork"):
+        return supervised(lambda: _run(words, debug=debug), say=_say, quiet=not debug)
+    return _run(words, debug=debug)
+
+
+def _run(words: list[str], *, debug: bool) -> int:
     try:
-        code = get_command(app)(args=words, prog_name=PROGRAM, standalone_mode=False)
+        with stops_raised():
+            code = get_command(app)(args=words, prog_name=PROGRAM, standalone_mode=False)
     except TrpSearchError as error:
         if debug and error.__cause__ is not None:  # of the user's own code
             traceback.print_exception(error.__cause__)
-        return _say(str(error), code=error.exit_code)
+        return _say(str(error), error.exit_code)
     except typer.TyperException as error:
-        return _say(f"{error.format_message()} (see {PROGRAM} --help)", code=InputError.exit_code)
+        return _say(f"{error.format_message()} (see {PROGRAM} --help)", InputError.exit_code)
     except Exception as error:  # noqa: BLE001  the last door: what is unforeseen is one line too
         if debug:
             traceback.print_exc()
-        return _say(f"{type(error).__name__}: {error} (unexpected; --debug shows where)", code=1)
+        said = unwritable(error)
+        unforeseen = f"{type(error).__name__}: {error} (unexpected; --debug shows where)"
+        return _say(said or unforeseen, 1)
+    if code != INTERRUPTED:
+        return code or 0
     # typer turns an interrupt into this code, without a word.
-    return _say("interrupted", code=code) if code == _INTERRUPTED else code or 0
+    stop = last_stop()
+    return _say("interrupted" if stop == signal.SIGINT else stopped(stop), exit_code(stop))
 
 
-def _say(sentence: str, *, code: int) -> int:
-    sys.stderr.write(f"{PROGRAM}: {' '.join(sentence.split())}\n")
+def _say(sentence: str, code: int) -> int:
+    with suppress(OSError):  # the terminal may be gone
+        sys.stderr.write(f"{PROGRAM}: {shown(' '.join(sentence.split()))}\n")
     return code

@@ -53,6 +53,12 @@ Seed = Annotated[
     int | None,
     typer.Option(parser=natural, metavar="S", help="of the search [default: the space's]"),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="call code it names that is not below this folder, fetch its images"
+    ),
+]
 Timeout = Annotated[
     float,
     typer.Option(
@@ -65,4 +71,12 @@ Timeout = Annotated[
 Network = Annotated[
     str | None,
     typer.Option(metavar="MODULE:CALLABLE", help="builds the plain network, where it is your own"),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="IMAGES",
+        help="a search space, module:callable, or a run of images that are files "
+        "[default: digits, where the bundle's card says so]",
+    ),
 ]

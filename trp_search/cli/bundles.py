@@ -10,13 +10,15 @@ from typing import Annotated
 
 import typer
 
-from trp_search.cli.arguments import Json, Network, Run, Speedup
+from trp_search.cli.arguments import Data, Json, Network, Run, Speedup, Trust
 from trp_search.cli.console import following, line, pairs, raw
+from trp_search.cli.signals import StoppedError
 from trp_search.cli.words import amount, command, here
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import Card, read_card, vacant
 from trp_search.export.choice import select
-from trp_search.records import DataSpec, EpochReport, TrialResult
+from trp_search.export.opened import opened
+from trp_search.records import DataSpec, EpochReport, TrialResult, from_json, problem
 from trp_search.report.words import scored, times
 from trp_search.space import load_space
 from trp_search.store import RunFolder
@@ -37,6 +39,8 @@ def export(  # noqa: PLR0913  options of a command
     licence: Annotated[
         str | None, typer.Option(metavar="L", help="of the weights, for the card")
     ] = None,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Write one point as a bundle, scored again before it is done."""
     if (speedup is None) == (point is None):
@@ -45,6 +49,9 @@ def export(  # noqa: PLR0913  options of a command
     if speedup is not None:
         point = select(folder, speedup=speedup).point.id
     assert point is not None
+    from trp_search.workloads.trust import check_run
+
+    check_run(folder, load_space(folder.search).workload, trust=trust, network=network)
     export_bundle(folder, point, out, network=network, formats=form or (), licence=licence)
 
 
@@ -57,7 +64,7 @@ def export_bundle(
     formats: Sequence[str] = (),
     licence: str | None = None,
 ) -> None:
-    """Writes a point as a bundle and says what it is."""
+    """Writes a point, of a run that may be called, as a bundle and says what it is."""
     folder.point(point)
     vacant(out)
     from trp_search.export.card import file_rows
@@ -67,7 +74,9 @@ def export_bundle(
     check_formats(formats)
     line(f"Writing point {point} and scoring it again in a fresh process ...")
     bundle = here(
-        export_point(folder, point, out, network=network, formats=formats, licence=licence)
+        export_point(
+            folder, point, out, network=network, formats=formats, licence=licence, trust=True
+        )
     )
     card = read_card(bundle)
     found = card.point
@@ -81,8 +90,10 @@ def export_bundle(
         ]
     )
     name = card.workload.network.name
-    given, option = (", network=...", ["--network", name]) if ":" in name else ("", [])
-    again = command("evaluate", bundle, *option)
+    given, options = (", network=...", ["--network", name]) if ":" in name else ("", [])
+    if card.workload.data.name != "digits":
+        options += ["--data", str(here(folder.search))]
+    again = command("evaluate", bundle, *options)
     following([f'network = trp_search.load("{bundle}"{given})', again])
     missing = [FORMATS[name].file for name in formats if FORMATS[name].file in card.not_written]
     if missing:
@@ -98,22 +109,17 @@ def _accuracies(card: Card) -> list[tuple[str, str]]:
 
 def evaluate(
     bundle: Annotated[Path, typer.Argument(metavar="DIR", help="a bundle")],
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="a run folder, a search space or a data set's name [default: the card's]"
-        ),
-    ] = None,
+    data: Data = None,
     *,
     test: Annotated[bool, typer.Option("--test", help="score the test split as well")] = False,
     network: Network = None,
     as_json: Json = False,
 ) -> None:
     """Score a bundle again: accuracy and multiply-adds."""
-    card = read_card(bundle)
+    card = opened(bundle).card
+    spec = images(data)
     from trp_search.export.evaluate import evaluate_bundle
 
-    spec = None if data is None else _data(data)
     found = evaluate_bundle(bundle, network=network, data=spec, test=test)
     if as_json:
         scores = {"validation": found.validation, "test": found.test}
@@ -135,11 +141,28 @@ def evaluate(
     )
 
 
-def _data(given: str) -> DataSpec:
+def images(given: str | None) -> DataSpec | None:
+    """The images that the caller names, if any: the one way in which a bundle comes to code."""
+    if given is None:
+        return None
+    if given.startswith("{"):
+        try:
+            return from_json(DataSpec, given)
+        except ValueError as error:
+            raise InputError(f"--data: {problem(error)}") from None
     path = Path(given)
-    if path.is_dir():
-        return load_space(RunFolder.open(path).search).workload.data
-    return load_space(path).workload.data if path.is_file() else DataSpec(name=given)
+    if path.is_file():
+        return load_space(path).workload.data
+    if not path.is_dir():
+        return DataSpec(name=given)
+    search = RunFolder.open(path).search
+    found = load_space(search).workload.data
+    if ":" in found.name:
+        raise InputError(
+            f"--data: {path}: its images are code, which a run folder may not have called: "
+            f"give MODULE:CALLABLE yourself, or the run's space as a file, {path / search.name}"
+        )
+    return found
 
 
 def refit(
@@ -148,13 +171,17 @@ def refit(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="a new folder [default: RUN/models/refit-ID]")
     ] = None,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Train a point's setting by the full recipe, and export it."""
     folder = RunFolder.open(run)
     target = out or folder.models / f"refit-{point}"
     vacant(target)
     from trp_search.refit import refit as training
+    from trp_search.workloads.trust import check_run
 
+    check_run(folder, load_space(folder.search).workload, trust=trust)
     with stoppable():
         result = follow(training(folder, point))
     if result.own is None:
@@ -183,6 +210,4 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        from trp_search.cli.searching import StoppedError
-
-        raise StoppedError("stopped; the same command goes on from the last epoch") from None
+        raise StoppedError("; the same command goes on from the last epoch") from None

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from trp_search.cli.arguments import Space, Timeout, number, positive
-from trp_search.cli.console import OUT, line, pairs, warn
+from trp_search.cli.console import OUT, line, pairs, shown, warn
 from trp_search.cli.tables import mark
 from trp_search.cli.words import amount, command, duration
 from trp_search.errors import InputError
@@ -46,6 +47,7 @@ def check(
 ) -> None:
     """Try a search space out, and show what it could reach and would cost."""
     from trp_search.cli import cost
+    from trp_search.cli.pictures import pictures
     from trp_search.probe import plain_network, probe_
     from trp_search.scoring.candidate import example
     from trp_search.scoring.survey import check_methods, survey, widest_layers
@@ -60,10 +62,10 @@ def check(
     check_methods(loaded, network, image)
     found = survey(network, image, layers=widest_layers(loaded))
     _overview(loaded, found, tuple(image.shape[1:]), shape.classes)
+    here, missing = pictures(loaded, seconds=timeout)
     _layers(loaded, found)
     _reach(loaded, found)
     _warnings(loaded, found)
-    here, missing = cost.training_images(loaded, seconds=timeout)
     known = here if images is None else images
     _cost(loaded, cost.estimate(loaded, network, shape, images=known, tflops=rate))
     if missing and loaded.workload.data.download:
@@ -127,7 +129,7 @@ def _reach(space: SearchSpace, found: Survey) -> None:
             f"{layer.name} ({layer.reach[scheme].macs / left:.0%})"
             for layer in found.caps(scheme)[:_CAPPING]
         ]
-        table.add_row(scheme, times(found.best[scheme]), "\n".join(capping))
+        table.add_row(scheme, times(found.best[scheme]), Text("\n".join(map(shown, capping))))
     table.add_row("per-layer", times(found.best["per-layer"]), "the cheapest scheme in each layer")
     line()
     line("Best the whole network could do, every layer at rank 1", style="bold")

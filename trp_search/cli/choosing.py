@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -15,11 +15,12 @@ from trp_search.errors import InputError, NothingFoundError
 from trp_search.export.budget import Axis, Budget
 from trp_search.export.choice import Choice, choose, out_of_reach
 from trp_search.intervals import wilson
-from trp_search.records import Cut, Point, TestScore
+from trp_search.records import Point, Scheme
 from trp_search.report.words import against_plain, clock, percent, points, repeated, scored, times
-from trp_search.store import RunFolder, TrialFolder
+from trp_search.store import RunFolder
 
 _HIDDEN = {"momentum", "nesterov", "weight_decay", "gamma", "channels_last", "precision"}
+_SCHEMES = get_args(Scheme)
 
 
 def select(  # noqa: PLR0913  options of a command
@@ -66,15 +67,14 @@ def select(  # noqa: PLR0913  options of a command
     )
     folder = RunFolder.open(run)
     choice = choose(folder, budget)
-    test, reason = _test(folder, choice) if choice.reached else (choice.test, "out of the budget")
     if as_json:
-        raw(json.dumps(as_values(choice, test), indent=2))
+        raw(json.dumps(as_values(choice), indent=2))
     else:
-        _show(choice, budget, test, reason)
+        _show(choice, budget)
     path, trial = here(folder.path), choice.point.trial
     if not choice.reached:
         asked = None if as_json or budget.axis != "macs" else speedup
-        if asked is not None and _can_be_cut(folder.trial(trial), asked):
+        if asked is not None and _can_be_cut(folder, choice.point, asked):
             following([command("cut", path, "--trial", trial, "--speedup", f"{asked:g}")])
         raise NothingFoundError(out_of_reach(choice, budget))
     if not as_json:
@@ -82,33 +82,28 @@ def select(  # noqa: PLR0913  options of a command
         following([command("export", path, "--point", choice.point.id, "--out", out)])
 
 
-def _can_be_cut(place: TrialFolder, speedup: float) -> bool:
+def _can_be_cut(folder: RunFolder, point: Point, speedup: float) -> bool:
+    """Whether a cut per layer of the point's trained weights is sure to reach the speedup.
+
+    As far as the run's own cuts tell: no network is built here.
+    """
+    place = folder.trial(point.trial)
     if not place.weights.exists():
         return False
-    from trp_search.trial import check_reach
-
-    spec = place.read_spec()
-    try:
-        check_reach(spec, Cut(scheme="per-layer", speedup=speedup, layers=spec.cuts[0].layers))
-    except InputError:
-        return False
-    return True
-
-
-def _test(folder: RunFolder, choice: Choice) -> tuple[TestScore | None, str]:
-    """The point's score on test, made now where it was not, or why there is none."""
-    if choice.test is not None:
-        return choice.test, ""
-    from trp_search.stored import score_test
-
-    try:
-        return score_test(folder, choice.point.id), ""
-    except InputError as error:
-        return None, str(error)
+    layers = place.read_spec().cuts[0].layers
+    least: dict[str, int] = {}  # multiply-adds of each layer at rank 1
+    for other in folder.read_points():
+        alike = other.cut is not None and other.cut.layers == layers
+        for layer in other.layers if alike else ():
+            if layer.rank and layer.scheme in _SCHEMES:
+                before = least.get(layer.name, layer.dense_macs)
+                least[layer.name] = min(before, layer.macs // layer.rank)
+    saved = sum(one.dense_macs - least.get(one.name, one.dense_macs) for one in point.layers)
+    return point.dense_macs >= speedup * (point.dense_macs - saved)
 
 
-def _show(choice: Choice, budget: Budget, test: TestScore | None, reason: str) -> None:
-    point = choice.point
+def _show(choice: Choice, budget: Budget) -> None:
+    point, test = choice.point, choice.test
     heading = "Most accurate on validation" if budget.max_drop is None else "Smallest"
     if not choice.reached:
         heading = "Nearest"
@@ -119,7 +114,7 @@ def _show(choice: Choice, budget: Budget, test: TestScore | None, reason: str) -
             ("validation", scored(point)),
             *([against_plain(choice.drop)] if choice.drop is not None else []),
             *([repeated(choice.repeats)] if choice.repeats else []),
-            ("test", scored(test) if test else f"not scored yet: {reason}"),
+            ("test", scored(test) if test else "not scored yet; export scores it"),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
             *([clock(latency)] if latency else []),
@@ -175,9 +170,9 @@ def _plain(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def as_values(choice: Choice, test: TestScore | None) -> dict[str, Any]:
+def as_values(choice: Choice) -> dict[str, Any]:
     """The choice as plain values; accuracies are shares, counted on the split in their name."""
-    point = choice.point
+    point, test = choice.point, choice.test
 
     def beside(other: Point | None) -> dict[str, Any] | None:
         if other is None:

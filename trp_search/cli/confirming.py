@@ -9,13 +9,14 @@ import typer
 from rich.table import Table
 
 from trp_search import report
-from trp_search.cli.arguments import Run, positive
+from trp_search.cli.arguments import Run, Trust, positive
 from trp_search.cli.bundles import follow, stoppable
 from trp_search.cli.console import OUT, line, pairs, warn
 from trp_search.cli.words import here
 from trp_search.errors import TrpSearchError
 from trp_search.records import Point, Repeat
 from trp_search.report.words import percent, times
+from trp_search.space import load_space
 from trp_search.store import RunFolder, exclusive
 
 _SEEDS = 3
@@ -26,11 +27,15 @@ def confirm(
     seeds: Annotated[
         int | None, typer.Option(parser=positive, metavar="N", help="other seeds [default: 3]")
     ] = None,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Train the front's settings again with other seeds, and show how far they agree."""
     folder = RunFolder.open(run)
     from trp_search import confirm as again
+    from trp_search.workloads.trust import check_run
 
+    check_run(folder, load_space(folder.search).workload, trust=trust)
     busy = "a search is at work in this folder; confirm its front when it has ended"
     with exclusive(folder.lock, wait_seconds=0.0, holder=busy), stoppable():
         left = again.plan(folder, seeds=_SEEDS if seeds is None else seeds)

@@ -1,19 +1,42 @@
-"""Where the command line prints: lines are never folded, so that they can be piped and copied."""
+"""Where the command line prints: lines are never folded, so that they can be piped and copied.
+
+What comes from a file is text, whatever is in it: it neither steers the terminal nor is markup.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
+from typing_extensions import override
 
-OUT = Console(highlight=False)
+# C0, DEL and C1; what turns the direction of writing; separators of lines.
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def shown(text: str) -> str:
+    r"""`text` in one line; a character that would steer the terminal is written out: `\x1b`."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+class _Terminal(Console):
+    """A console to which a string, such as a table's cell, is nothing but text."""
+
+    @override
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(shown(text), **options)
+
+
+OUT = _Terminal(highlight=False, markup=False, emoji=False)
 
 
 def line(text: str = "", *, style: str = "") -> None:
     """One line on stdout, as long as it is."""
-    OUT.print(Text(text, style=style), soft_wrap=True)
+    OUT.print(Text(shown(text), style=style), soft_wrap=True)
 
 
 def warn(text: str) -> None:
@@ -28,9 +51,10 @@ def raw(text: str) -> None:
 
 def pairs(rows: Sequence[tuple[str, str | Path]]) -> None:
     """Names and values in two columns."""
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        OUT.print(Text(f"  {name:<{width}}  ", style="dim") + Text(str(value)), soft_wrap=True)
+    said = [(shown(name), shown(str(value))) for name, value in rows]
+    width = max(len(name) for name, _ in said)
+    for name, value in said:
+        OUT.print(Text(f"  {name:<{width}}  ", style="dim") + Text(value), soft_wrap=True)
 
 
 def following(commands: list[str]) -> None:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trp_search.errors import InputError
 from trp_search.evaluation import threads
 from trp_search.scoring.candidate import example
 from trp_search.scoring.flops import count
@@ -19,23 +18,10 @@ from trp_search.space import SearchSpace, any_trial
 from trp_search.space.methods import JOINT_PASSES
 from trp_search.training.distillation import answers
 from trp_search.workloads import data
-from trp_search.workloads.callables import theirs
 
 _OPERATIONS, _FORWARD = 6, 2  # of a multiply-add: two forward, four backward
 # As many multiply-adds as take about a second of training, so that a check takes seconds.
 _MACS = {"cpu": 4e9, "cuda": 1e12}
-
-
-def training_images(space: SearchSpace, *, seconds: float) -> tuple[int | None, str]:
-    """How many images a trial learns from, or None and the reason; nothing is fetched."""
-    workload = space.workload
-    spec = dataclasses.replace(workload.data, download=False)
-    try:
-        with theirs(spec.name, where="workload.data", seconds=seconds):
-            train, _, _ = data.sizes(spec, outside_weights=workload.weights is not None)
-    except InputError as error:
-        return None, str(error)
-    return train, ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,21 +12,15 @@ from typing import Annotated, Any, get_args
 import typer
 
 from trp_search import records
-from trp_search.cli.arguments import Network, Space, Speedup, number, positive
-from trp_search.cli.bundles import epoch, export_bundle, stoppable
+from trp_search.cli.arguments import Data, Network, Space, Speedup, Trust, number, positive
+from trp_search.cli.bundles import epoch, export_bundle, images, stoppable
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.tables import layer_table
 from trp_search.cli.words import command, here
 from trp_search.errors import InputError, TrpSearchError
-from trp_search.export.bundle import (
-    ARCHITECTURE,
-    CARD,
-    WEIGHTS,
-    read_architecture,
-    read_card,
-    vacant,
-)
-from trp_search.records import Cut, EpochReport, Point, TrialResult
+from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
+from trp_search.export.opened import opened
+from trp_search.records import Cut, DataSpec, EpochReport, Point, TrialResult, Workload
 from trp_search.report.words import against_plain, scored, times
 from trp_search.space import SearchSpace, changed, load_space, read_space
 from trp_search.store import RunFolder
@@ -92,6 +86,9 @@ def cut(  # noqa: PLR0913  options of a command
         typer.Option(metavar="DIR", help="of a bundle's cut: a new folder [default: BUNDLE-cut]"),
     ] = None,
     network: Network = None,
+    data: Data = None,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Cut a trained network once more, at another budget; nothing is trained."""
     amounts = {"speedup": speedup, "parameters": parameters, "energy": energy, "error": error}
@@ -99,20 +96,30 @@ def cut(  # noqa: PLR0913  options of a command
     if (source / ARCHITECTURE).is_file():
         if trial is not None:
             raise InputError(f"--trial: {source} is a bundle, which has one network")
-        name = read_architecture(source).network.name
-        if ":" in name and network != name:
-            raise InputError(f"{source}: its network is your own: --network {name}")
-        _cut_bundle(source, amounts, options, out or Path(f"{source}-cut"))
+        workload = _workload(source, network=network, data=images(data))
+        _cut_bundle(source, workload, amounts, options, out or Path(f"{source}-cut"))
         return
     if out is not None:
         raise InputError(f"--out: is for bundles; {source} keeps its own points, see export")
+    if data is not None:
+        raise InputError(f"--data: is for bundles; {source} has its own images")
     folder = RunFolder.open(source)
+    from trp_search.workloads.trust import check_run
+
+    check_run(folder, load_space(folder.search).workload, trust=trust)
+    _cut_run(folder, trial, amounts, options)
+
+
+def _cut_run(
+    folder: RunFolder, trial: str | None, amounts: dict[str, Any], options: dict[str, Any]
+) -> None:
+    """Cuts what a trial of the run has trained; the run gets the point."""
     space = load_space(folder.search)
     spec = folder.trial(trial).read_spec() if trial and trial in folder.trial_names() else None
     if spec is None:
         known = ", ".join(folder.trial_names()) or "none"
         which = "--trial is missing" if trial is None else f"no trial {trial!r}"
-        raise InputError(f"{source}: {which}; there are {known}")
+        raise InputError(f"{here(folder.path)}: {which}; there are {known}")
     like = (*spec.cuts, *space.baseline_spec().cuts)[0]
     own = {"scheme": like.scheme, "spread": like.spread} if spec.joint is not None else _USUAL
     wanted = _cut(space, amounts, options, like=like, own=own)
@@ -125,17 +132,32 @@ def cut(  # noqa: PLR0913  options of a command
     following([command("export", here(folder.path), "--point", point.id, "--out", bundle)])
 
 
-def _cut_bundle(bundle: Path, amounts: dict[str, Any], options: dict[str, Any], out: Path) -> None:
-    """Cuts the network in full of a bundle; what lies beside the new bundle is a run like any."""
-    architecture, card = read_architecture(bundle), read_card(bundle)
+def _workload(source: Path, *, network: str | None, data: DataSpec | None) -> Workload:
+    """The uncut network of a bundle and the images to cut it on, of which it names no code."""
+    bundle = opened(source)
+    architecture = bundle.architecture
     if any(layer.scheme is not None for layer in architecture.layers):
         raise InputError(
-            f"{bundle}: its network is cut already; export it in full (an uncut point)"
+            f"{source}: its network is cut already; export it in full (an uncut point)"
         )
+    from trp_search.export.evaluate import scored_on
+    from trp_search.export.load import network_in, network_spec
+
+    pictures = scored_on(bundle, data)
+    network_in(bundle, network=network)  # its weights are those of the network that it tells of
     # Pixels as the weights know them; scored on held-out images, as weights from outside are.
-    pixels = dataclasses.replace(card.workload.data, mean=architecture.mean, std=architecture.std)
-    weights = str((bundle / WEIGHTS).resolve())
-    workload = dataclasses.replace(card.workload, weights=weights, data=pixels)
+    return Workload(
+        network=network_spec(bundle, name=network),
+        data=dataclasses.replace(pictures, mean=architecture.mean, std=architecture.std),
+        weights=str(bundle.weights.resolve()),
+    )
+
+
+def _cut_bundle(
+    bundle: Path, workload: Workload, amounts: dict[str, Any], options: dict[str, Any], out: Path
+) -> None:
+    """Cuts the network in full of a bundle; what lies beside the new bundle is a run like any."""
+    card = opened(bundle).card
     settings = card.point.settings
     raw = {
         "workload": json.loads(records.to_json(workload)),

@@ -12,13 +12,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from trp_search.cli.console import OUT, line
+from trp_search.cli.console import OUT, line, shown
+from trp_search.cli.supervised import lost
 from trp_search.cli.tables import point_table
 from trp_search.cli.watch import BASELINE, Watch
 from trp_search.cli.words import clock
 from trp_search.records import EpochReport, TrialResult
 from trp_search.report.words import count, percent, times
-from trp_search.search import Epoch, Event, Finished, Stage, Started
+from trp_search.search import Epoch, Event, Finished, Lost, Stage, Started
 from trp_search.search.driver import OnEvent
 
 _ROWS = 8
@@ -57,9 +58,11 @@ def _update(watch: Watch, event: Event) -> None:
                 hypervolume=event.hypervolume,
             )
             if event.result.ending in ("failed", "diverged"):
-                OUT.print(Text(ending(event.result), style="yellow"), soft_wrap=True)
+                line(ending(event.result), style="yellow")
         case Stage():
             watch.stage = event.text
+        case Lost():
+            lost(event.reason)
 
 
 def _tell(watch: Watch, event: Event) -> None:
@@ -101,7 +104,7 @@ def _headline(watch: Watch, now: float) -> RenderableType:
     left = watch.seconds_left(now)
     rest = "" if left is None else f", about {clock(left)} to go"
     head = Text.assemble(
-        (watch.stage, "bold"), (f"   {clock(now - watch.started)} so far{rest}", "dim")
+        (shown(watch.stage), "bold"), (f"   {clock(now - watch.started)} so far{rest}", "dim")
     )
     if not watch.trials:
         return head
@@ -141,7 +144,7 @@ def _bars(watch: Watch) -> RenderableType:
 def _bar(report: EpochReport) -> tuple[RenderableType, ...]:
     name = "plain network" if report.trial == BASELINE else f"trial {report.trial}"
     return (
-        Text(f"{name:<13}"),
+        Text(f"{shown(name):<13}"),
         ProgressBar(total=report.epochs, completed=report.epoch, width=_BAR_WIDTH),
         Text(f"epoch {report.epoch} of {report.epochs}"),
         Text(f"{percent(report.accuracy)} validation", style="dim"),

@@ -25,7 +25,7 @@ def status(run: Run) -> None:
     folder = RunFolder.open(run)
     read = contents.read(folder)
     built = rows.build(read)
-    trials = {name: found for name, found in read.results.items() if name[0].isdigit()}
+    trials = {name: found for name, found in read.results.items() if history.is_trial(name)}
     pairs(
         [
             ("run", here(folder.path)),

@@ -11,22 +11,27 @@ from typing import Annotated
 import typer
 
 from trp_search import pareto
-from trp_search.cli.arguments import Address, Concurrency, Run, Seed, Space, Timeout, Trials
+from trp_search.cli.arguments import (
+    Address,
+    Concurrency,
+    Run,
+    Seed,
+    Space,
+    Timeout,
+    Trials,
+    Trust,
+)
 from trp_search.cli.console import OUT, following, line, pairs
+from trp_search.cli.signals import StoppedError
+from trp_search.cli.supervised import tell_parent
 from trp_search.cli.tables import point_table
 from trp_search.cli.words import command, here
-from trp_search.errors import NothingFoundError, TrpSearchError
+from trp_search.errors import NothingFoundError, SearchError
 from trp_search.records import Point
 from trp_search.report import history
 from trp_search.report.words import count
 from trp_search.space import SearchSpace, changed, load_space
 from trp_search.store import RunFolder
-
-
-class StoppedError(TrpSearchError):
-    """The user stopped a search; the message says how to go on."""
-
-    exit_code = 130
 
 
 def search(  # noqa: PLR0913  options of a command
@@ -71,6 +76,8 @@ def resume(
     concurrency: Concurrency = None,
     address: Address = None,
     timeout: Timeout = 600.0,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Go on with a stopped search, or add trials to a finished one."""
     from trp_search.cli.live import watching
@@ -86,18 +93,26 @@ def resume(
             address=address,
             on_event=on_event,
             timeout=timeout,
+            trust=trust,
         )
     _conclude(folder, loaded)
 
 
 @contextmanager
 def _stoppable(run: Path) -> Iterator[None]:
+    """Whatever stops the block, an interrupt or its own reasons, says how to go on."""
+    tell_parent(run=str(run))
+    begun = RunFolder(path=run.resolve()).search
     try:
         yield
     except KeyboardInterrupt:
-        if not RunFolder(path=run).search.exists():
-            raise StoppedError("stopped before anything had begun") from None
-        raise StoppedError(f"stopped; {command('resume', run)} goes on from here") from None
+        if not begun.exists():
+            raise StoppedError(" before anything had begun") from None
+        raise StoppedError(f"; {command('resume', run)} goes on from here") from None
+    except SearchError as error:
+        if not begun.exists():
+            raise
+        raise SearchError(f"{error}; resume with {command('resume', run)}") from error
 
 
 def _conclude(run: RunFolder, space: SearchSpace) -> None:

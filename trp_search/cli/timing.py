@@ -11,13 +11,14 @@ import typer
 from rich.table import Table
 
 from trp_search import records
-from trp_search.cli.arguments import Network, Run, number, positive
+from trp_search.cli.arguments import Network, Run, Trust, number, positive
 from trp_search.cli.console import OUT, following, line, warn
 from trp_search.cli.words import amount, command, here
 from trp_search.errors import InputError
-from trp_search.export.bundle import read_card
+from trp_search.export.opened import opened
 from trp_search.records import Latency, Point
 from trp_search.report.words import clock, count, milliseconds, percent, times
+from trp_search.space import load_space
 from trp_search.store import RunFolder
 
 if TYPE_CHECKING:
@@ -58,13 +59,17 @@ def latency(  # noqa: PLR0913  options of a command
         list[str] | None, typer.Option(metavar="ID", help="time this one; may be given again")
     ] = None,
     seconds: Seconds = None,
+    *,
+    trust: Trust = False,
 ) -> None:
     """Time the front's networks, each in turn with the plain one, where nothing else runs."""
     budget = _seconds(seconds)
     wanted = _given(runtime, device, threads, batch, image_size)
     folder = RunFolder.open(run)
     from trp_search import latency as stopwatch
+    from trp_search.workloads.trust import check_run
 
+    check_run(folder, load_space(folder.search).workload, trust=trust)
     where = stopwatch.target_of(folder, target, wanted)
     known = folder.read_latencies().get(target, {})
     if point:
@@ -100,7 +105,7 @@ def compare(  # noqa: PLR0913  options of a command
     budget = _seconds(seconds)
     wanted = _given(runtime, device, threads, batch, image_size)
     for bundle in bundles:
-        read_card(bundle)
+        opened(bundle)
     from trp_search.export import compare as side_by_side
 
     where = side_by_side.target_of(bundles, wanted)

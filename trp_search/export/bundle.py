@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from trp_search.errors import InputError
@@ -16,6 +17,7 @@ from trp_search.records import (
     Layer,
     NetworkSpec,
     Point,
+    Positive,
     PositiveInt,
     TestScore,
     Threads,
@@ -30,6 +32,9 @@ ARCHITECTURE = "architecture.json"
 CARD = "card.json"
 READABLE_CARD = "card.md"
 SOURCE = "network.py"
+
+_MOST_BYTES = 2**25  # of a JSON file; that of a network of 1,000 layers has 2 ** 20
+_MOST_DIGITS = 18  # fits 64 bits
 
 T = TypeVar("T")
 _STRICT = ConfigDict(extra="forbid")
@@ -49,13 +54,19 @@ class Architecture:
 
     format: int
     network: NetworkSpec
-    channels: PositiveInt
+    channels: Annotated[int, Field(gt=0, le=4096)]
     height: PositiveInt
     width: PositiveInt
     classes: PositiveInt
     mean: tuple[float, ...]
-    std: tuple[float, ...]
+    std: tuple[Positive, ...]
     layers: tuple[Layer, ...]
+
+    @model_validator(mode="after")
+    def _one_a_channel(self) -> Architecture:
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError(f"mean and std need one number for each of {self.channels} channels")
+        return self
 
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
@@ -140,12 +151,14 @@ def read_card(bundle: Path) -> Card:
 
 
 def present(bundle: Path, name: str) -> Path:
-    """The path of one file of the bundle; raises InputError when it is not there."""
+    """The path of one file of the bundle; InputError when it is missing or lies elsewhere."""
     if not bundle.is_dir():
         raise InputError(f"{bundle}: no such bundle")
     path = bundle / name
     if not path.is_file():
         raise InputError(f"{path}: missing; a bundle holds {ARCHITECTURE}, {WEIGHTS} and {CARD}")
+    if path.resolve().parent != bundle.resolve():
+        raise InputError(f"{path}: a link to a file outside the bundle, which is not followed")
     return path
 
 
@@ -159,8 +172,12 @@ def vacant(out: Path) -> Path:
 def _read(bundle: Path, name: str, kind: type[T]) -> T:
     path = present(bundle, name)
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InputError(f"{path}: has more than {_MOST_BYTES:,} bytes")
         text = path.read_bytes()
-        values = json.loads(text)
+        values = json.loads(
+            text, parse_int=_whole, parse_float=_finite, parse_constant=_no_constant
+        )
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except RecursionError:
@@ -172,12 +189,29 @@ def _read(bundle: Path, name: str, kind: type[T]) -> T:
         return from_json(kind, text)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"])[:100]
         raise InputError(f"{path}: {place}: {first['msg']}") from None
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"{text[:_MOST_DIGITS]}... has more than {_MOST_DIGITS} digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:_MOST_DIGITS]} is not a finite number")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a finite number")
 
 
 def _check_format(path: Path, values: Any) -> None:  # noqa: ANN401  whatever the file holds
     if not isinstance(values, dict) or "format" not in values:
         raise InputError(f"{path}: not a file of a bundle: it has no format")
     if values["format"] != FORMAT:
-        raise InputError(f"{path}: format {values['format']!r}; this version reads {FORMAT}")
+        raise InputError(f"{path}: format {values['format']!r:.40}; this version reads {FORMAT}")

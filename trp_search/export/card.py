@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 
 from trp_search.export.bundle import FORMAT, SOURCE, Card, Input
@@ -77,13 +79,14 @@ def as_markdown(card: Card) -> str:
         ("batch norm", point.batch_norm),
     ]
     settings = [(k, str(value)) for k, value in point.settings.items() if value is not None]
+    title = f"{card.workload.network.name} on {card.workload.data.name}, {point.speedup:.2f}x"
     provenance = [("run", card.run), ("point", point.id), *card.versions.items()]
     return "\n".join(
         [
-            f"# {card.workload.network.name} on {card.workload.data.name}, {point.speedup:.2f}x",
+            f"# {_text(title)}",
             "",
             "A low-rank network found by trp_search. Licence: "
-            f"{card.licence or 'none was stated'}.",
+            f"{_text(card.licence or 'none was stated')}.",
             "",
             *_how_to_load(card),
             *_table("Input and output", _shapes(card.input) if card.input else []),
@@ -132,7 +135,7 @@ def _shapes(taken: Input) -> list[tuple[str, str]]:
     names = ", ".join(taken.classes[:_SHOWN]) + (", ..." if len(taken.classes) > _SHOWN else "")
     size = f"(n, {taken.channels}, {taken.height}, {taken.width})"
     return [
-        ("images", f"{size}, pixels in [0, 1], normalised"),
+        ("images", f"{size}, pixels from 0 to 1, normalised"),
         ("mean per channel", ", ".join(f"{value:.6g}" for value in taken.mean)),
         ("standard deviation per channel", ", ".join(f"{value:.6g}" for value in taken.std)),
         ("logits", f"(n, {len(taken.classes)})"),
@@ -168,5 +171,17 @@ def _scored(score: Counted) -> str:
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> list[str]:
-    lines = [f"| {name} | {value} |" for name, value in rows]
+    lines = [f"| {_text(name)} | {_text(value)} |" for name, value in rows]
     return ["", f"## {title}", "", "| | |", "|---|---|", *lines]
+
+
+def _text(words: str) -> str:
+    """Words that came from anywhere as Markdown that shows them on one line, and does no more."""
+    shown = "".join(sign if sign.isprintable() else " " for sign in words)
+    plain = html.escape(re.sub(r"([\\`*_{}\[\]|#~!$^])", r"\\\1", shown), quote=False)
+    return re.sub(r"://|www\.", lambda found: _unlinked(found[0]), plain, flags=re.IGNORECASE)
+
+
+def _unlinked(start: str) -> str:
+    """The start of an address, which GitHub would make a link of."""
+    return start.replace(":", "&#58;").replace(".", "&#46;")

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from trp_search.errors import InputError
 from trp_search.evaluation import threads
-from trp_search.export.bundle import WEIGHTS, Architecture, Card, read_architecture, read_card
-from trp_search.export.evaluate import named
-from trp_search.export.load import load
+from trp_search.export.bundle import Architecture, Card
+from trp_search.export.evaluate import check_runs
+from trp_search.export.load import network_in
+from trp_search.export.opened import Bundle, opened
 from trp_search.records import Target, problem
 from trp_search.runtimes.serving import Call, check_device, serve
 from trp_search.runtimes.timing import Timing
 from trp_search.runtimes.timing import compare as in_turn
+from trp_search.workloads.callables import is_callable_name
+
+_MOST_VALUES = 2**22  # of an image whose size a bundle says; 3 x 1182 x 1182
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +43,21 @@ def target_of(bundles: Sequence[Path], given: dict[str, Any]) -> Target:
     """Where bundles are compared: `given`, and their own image size.
 
     Raises:
-        InputError: a value that is not allowed, or bundles of different inputs.
+        InputError: a value that is not allowed, bundles of different inputs, or of images so large
+            that the caller has to ask for them.
     """
-    shapes = {bundle: _shape(read_architecture(bundle)) for bundle in bundles}
+    shapes = {bundle: _shape(opened(bundle).architecture) for bundle in bundles}
     first = shapes[bundles[0]]
     for bundle, shape in shapes.items():
         if shape != first:
             raise InputError(
                 f"{bundle}: takes images of {_said(shape)}; {bundles[0]} of {_said(first)}"
             )
+    if "height" not in given and math.prod(first) > _MOST_VALUES:
+        raise InputError(
+            f"{bundles[0]}: takes images of {_said(first)}, which are large: "
+            "say on which it is to be timed by --image-size N"
+        )
     default: dict[str, Any] = {"name": "here", "height": first[1], "width": first[2]}
     try:
         return Target(**(default | given))
@@ -67,27 +80,30 @@ def compare(
         InputError: a bundle that cannot be loaded, or a runtime or device that is not there.
     """
     check_device(target.device)
+    found = [opened(bundle) for bundle in bundles]
     with threads(target.threads):
-        served = [_serve(bundle, target, network) for bundle in bundles]
+        served = [_serve(bundle, target, network) for bundle in found]
         if len({batch_norm for _, batch_norm in served}) > 1:
-            served = [_serve(bundle, target, network, fold=False) for bundle in bundles]
+            served = [_serve(bundle, target, network, fold=False) for bundle in found]
         first, _ = served[0]
-        for bundle, (call, batch_norm) in zip(bundles, served, strict=True):
+        for bundle, (call, batch_norm) in zip(found, served, strict=True):
             yield Compared(
-                bundle=bundle,
-                card=read_card(bundle),
-                file_bytes=(bundle / WEIGHTS).stat().st_size,
+                bundle=bundle.folder,
+                card=bundle.card,
+                file_bytes=bundle.weights.stat().st_size,
                 batch_norm=batch_norm,
                 timing=in_turn(first, call, seconds=seconds),
             )
 
 
 def _serve(
-    bundle: Path, target: Target, network: str | None, *, fold: bool = True
+    bundle: Bundle, target: Target, network: str | None, *, fold: bool = True
 ) -> tuple[Call, str]:
-    architecture = read_architecture(bundle)
-    own = ":" in architecture.network.name and network is not None
-    module = load(bundle, network=named(network, architecture) if own and network else None)
+    architecture = bundle.architecture
+    own = is_callable_name(architecture.network.name)
+    module = network_in(bundle, network=network if own else None)
+    image = torch.zeros(1, architecture.channels, target.height, target.width)
+    check_runs(bundle, module, image)
     return serve(module, target, channels=architecture.channels, fold=fold)
 
 

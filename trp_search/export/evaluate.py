@@ -6,18 +6,21 @@ import dataclasses
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trp_search.errors import InputError
 from trp_search.evaluation import Evaluation, evaluate, threads
-from trp_search.export.bundle import Architecture, read_architecture, read_card
-from trp_search.export.load import load
+from trp_search.export.load import network_in
+from trp_search.export.opened import Bundle, opened
+from trp_search.lowrank.linear_cut import sparse_layers
 from trp_search.records import DataSpec
-from trp_search.scoring.candidate import cost
+from trp_search.scoring.candidate import Cost, RefusedError, cost, example
 from trp_search.workloads import data as images
-from trp_search.workloads import networks
+from trp_search.workloads.callables import one_line
 
 _BATCH = 256
+_BUILT_IN = ("digits",)
+_MOST_PIXELS = 64  # a side; digits have 8, and a card may ask for more without asking anybody
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,64 +43,98 @@ def evaluate_bundle(
 ) -> BundleScore:
     """Loads the bundle, scores it on validation, and on test if asked, and counts its cost.
 
+    Nothing is downloaded, and nothing that the bundle names is called or looked for: a card's own
+    images are scored only where they come with this package.
+
     Args:
         bundle: its folder.
         network: for a network of your own: the plain network, or `package.module:callable`.
-        data: other images than those of the card; they are split by the card's seed.
+        data: the images; they are split by the card's seed. By default those of the card.
         test: whether to score test as well.
 
     Raises:
-        InputError: a bundle that cannot be loaded, or images that do not fit it.
+        InputError: a bundle that cannot be loaded, or images that are missing or do not fit it.
     """
-    bundle = Path(bundle)
-    architecture, card = read_architecture(bundle), read_card(bundle)
-    if isinstance(network, str):
-        network = named(network, architecture)
+    found = opened(bundle)
+    spec = scored_on(found, data)
+    module = network_in(found, network=network)
+    shape = images.describe(spec)
+    _check_fit(found, shape, own=data is None)
+    card = found.card
     device = card.device if torch.cuda.is_available() else "cpu"
-    module = load(bundle, network=network).to(device)
     splits = images.load(
-        data or card.workload.data,
+        spec,
         split_seed=card.split_seed,
         outside_weights=card.workload.weights is not None,
         device=device,
     )
-    _check_fit(bundle, architecture, splits.shape)
-    if data is None:
-        _check_size(bundle, architecture, splits.shape)
+    module.to(device)
     with threads(card.threads):
-        found = cost(module, _example(architecture).to(device), layers=architecture.layers)
+        image = example(shape, device)
+        check_runs(found, module, image)
+        price = _cost(found, module, image)
         return BundleScore(
             validation=evaluate(module, splits.validation.batches(_BATCH)),
             test=evaluate(module, splits.test.batches(_BATCH)) if test else None,
-            macs=found.macs,
-            parameters=found.parameters,
+            macs=price.macs,
+            parameters=price.parameters,
             device=device,
         )
 
 
-def named(network: str, architecture: Architecture) -> nn.Module:
-    """The plain network that `package.module:callable` builds for a bundle."""
-    spec = dataclasses.replace(architecture.network, name=network)
-    return networks.build(spec, channels=architecture.channels, classes=architecture.classes)
+def scored_on(bundle: Bundle, given: DataSpec | None) -> DataSpec:
+    """The images that a bundle is scored on: the caller's, or those that come with this package.
+
+    Raises:
+        InputError: the card's are code, or files somewhere, and the caller has given none.
+    """
+    if given is not None:
+        return dataclasses.replace(given, download=False)
+    own = bundle.card.workload.data
+    small = (own.image_size or 0) <= _MOST_PIXELS
+    if own.name in _BUILT_IN and small:
+        return dataclasses.replace(own, download=False, root=None, options={})
+    what = f"{own.name!r:.100}" if small else f"{own.name!r:.100} of {own.image_size} pixels a side"
+    raise InputError(
+        f"{bundle.folder}: its images are {what}, which a bundle may not have read or called: "
+        "give them by --data SPACE.yaml or --data MODULE:CALLABLE"
+    )
 
 
-def _check_fit(bundle: Path, architecture: Architecture, shape: images.Shape) -> None:
+def check_runs(bundle: Bundle, network: nn.Module, image: Tensor) -> None:
+    """Raises InputError unless the network answers `image` (1, c, h, w) with a logit a class."""
+    size = " x ".join(str(extent) for extent in image.shape[1:])
+    try:
+        with torch.no_grad():
+            logits = network(image)
+    except Exception as error:  # noqa: BLE001  a network that gets what it is not for raises anything
+        reason = one_line(error)[:200]
+        raise InputError(f"{bundle.folder}: does not run on images of {size}: {reason}") from None
+    wanted = (1, bundle.architecture.classes)
+    if not isinstance(logits, Tensor) or logits.shape != wanted:
+        raise InputError(f"{bundle.folder}: does not answer an image with {wanted[1]} logits")
+
+
+def _cost(bundle: Bundle, network: nn.Module, image: Tensor) -> Cost:
+    """Counted anew; of sparse layers the architecture only says which they are."""
+    sparse = {layer.name for layer in bundle.architecture.layers if layer.scheme == "sparse"}
+    try:
+        return cost(network, image, layers=sparse_layers(network, image, sparse) if sparse else ())
+    except RefusedError as error:
+        raise InputError(f"{bundle.folder}: {error}") from None
+
+
+def _check_fit(bundle: Bundle, shape: images.Shape, *, own: bool) -> None:
+    architecture = bundle.architecture
     wanted = (architecture.channels, architecture.classes)
     if (shape.channels, shape.classes) != wanted:
         raise InputError(
-            f"{bundle}: takes {wanted[0]} channels and tells {wanted[1]} classes apart; "
+            f"{bundle.folder}: takes {wanted[0]} channels and tells {wanted[1]} classes apart; "
             f"the images have {shape.channels} channels and {shape.classes} classes"
         )
-
-
-def _check_size(bundle: Path, architecture: Architecture, shape: images.Shape) -> None:
-    wanted = (architecture.height, architecture.width)
-    if (shape.height, shape.width) != wanted:
+    size = (architecture.height, architecture.width)
+    if own and (shape.height, shape.width) != size:
         raise InputError(
-            f"{bundle}: takes images of {wanted[0]} x {wanted[1]} pixels; "
+            f"{bundle.folder}: takes images of {size[0]} x {size[1]} pixels; "
             f"its own have {shape.height} x {shape.width}"
         )
-
-
-def _example(architecture: Architecture) -> torch.Tensor:
-    return torch.zeros(1, architecture.channels, architecture.height, architecture.width)

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import SOURCE as SOURCE_FILE
 from trp_search.export.bundle import WEIGHTS
+from trp_search.runtimes.constructors import NoSourceError
 from trp_search.runtimes.onnx import check_installed, onnx_session, write_onnx
 from trp_search.runtimes.pt2 import write_program
-from trp_search.runtimes.source import NoSourceError, as_source
+from trp_search.runtimes.source import as_source
 
 TOLERANCE = 1e-4
 _PROGRAM = """

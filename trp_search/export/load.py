@@ -4,100 +4,89 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import textwrap
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from trp_search.errors import InputError
-from trp_search.export.bundle import (
-    ARCHITECTURE,
-    WEIGHTS,
-    Architecture,
-    present,
-    read_architecture,
-)
+from trp_search.export.bundle import ARCHITECTURE
+from trp_search.export.opened import Bundle, opened
+from trp_search.export.weightless import Weightless, give_memory_
 from trp_search.lowrank.rebuild import rebuild
+from trp_search.records import NetworkSpec
 from trp_search.training.checkpoint import load_tensors
 from trp_search.workloads import networks
+from trp_search.workloads.callables import is_callable_name
 
 
 def load(bundle: Path | str, *, network: nn.Module | None = None) -> nn.Module:
     """The network of a bundle with its weights, on the CPU, in evaluation mode.
 
     Nothing is unpickled and no module that the bundle names is imported: for a network of your own,
-    pass the plain `network` (any weights), which is copied.
+    pass the plain `network` (any weights), which is copied. No more memory is taken than the
+    weights in the bundle need.
 
     Raises:
         InputError: a file that is missing, unreadable, of a later format, or that does not fit.
     """
-    bundle = Path(bundle)
-    architecture = read_architecture(bundle)
-    result = _plain(bundle, architecture) if network is None else copy.deepcopy(network)
+    return network_in(opened(bundle), network=network)
+
+
+def network_in(bundle: Bundle, *, network: nn.Module | str | None = None) -> nn.Module:
+    """As `load`; `network` may also be the caller's `package.module:callable`."""
+    result = copy.deepcopy(network) if isinstance(network, nn.Module) else _plain(bundle, network)
     try:
-        rebuild(result, architecture.layers)
+        with _weightless(bundle):
+            rebuild(result, bundle.architecture.layers)
     except InputError as error:
-        raise InputError(f"{bundle / ARCHITECTURE}: {error}") from None
-    load_tensors(result, present(bundle, WEIGHTS))
+        raise InputError(f"{bundle.folder / ARCHITECTURE}: {error}") from None
+    _check_shapes(bundle, result)
+    give_memory_(result)
+    load_tensors(result, bundle.weights)
     return result.eval()
 
 
-def _plain(bundle: Path, architecture: Architecture) -> nn.Module:
-    path = bundle / ARCHITECTURE
-    spec = architecture.network
-    if ":" in spec.name:
-        raise InputError(
-            f"{path}: network.name: {spec.name!r} is code that a bundle may not have imported; "
-            "build the plain network yourself and pass it as network= or --network"
-        )
-    sizes = _sizes(present(bundle, WEIGHTS))
-    try:
-        # Whatever the bundle says, its weights are its own: none are fetched.
-        options = {key: value for key, value in spec.options.items() if "weights" not in key}
-        plain = dataclasses.replace(
-            architecture, network=dataclasses.replace(spec, options=options)
-        )
-        _check_sizes(plain, sizes)
-        return _built(plain)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+def network_spec(bundle: Bundle, *, name: str | None = None) -> NetworkSpec:
+    """The bundle's plain network, or the caller's `name` with its options; no weights are fetched.
 
-
-def _built(architecture: Architecture) -> nn.Module:
-    return networks.build(
-        architecture.network, channels=architecture.channels, classes=architecture.classes
-    )
-
-
-def _sizes(weights: Path) -> set[int]:
-    """Every extent of every tensor of the file, from its header alone."""
-    try:
-        with safe_open(weights, framework="pt") as file:
-            return {size for name in file.keys() for size in file.get_slice(name).get_shape()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{weights}: not a whole safetensors file: {error}") from None
-
-
-def _check_sizes(architecture: Architecture, sizes: set[int]) -> None:
-    """Refuses, before memory is taken, a network of other extents than its weights.
-
-    A pair of layers has every extent of the layer that it stands for.
+    Raises:
+        InputError: it is code and the caller has not named any.
     """
-    for name, value in (("channels", architecture.channels), ("classes", architecture.classes)):
-        if value not in sizes:
-            raise InputError(f"{name}: {value} is no size of the weights in {WEIGHTS}")
-    if not architecture.network.options:
-        return
+    spec = bundle.architecture.network
+    if name is None and is_callable_name(spec.name):
+        raise InputError(
+            f"{bundle.folder / ARCHITECTURE}: network.name: {spec.name!r:.100} is code that a "
+            "bundle may not have imported; build the plain network yourself and pass it as "
+            "network= or --network"
+        )
+    spec = dataclasses.replace(spec, name=name or spec.name)
+    options = {key: value for key, value in spec.options.items() if "weights" not in key}
+    return spec if is_callable_name(spec.name) else dataclasses.replace(spec, options=options)
+
+
+def _plain(bundle: Bundle, name: str | None) -> nn.Module:
+    """The plain network; only what the caller's own code builds has memory yet."""
+    spec, architecture = network_spec(bundle, name=name), bundle.architecture
+    size = {"channels": architecture.channels, "classes": architecture.classes}
+    if is_callable_name(spec.name):
+        return networks.build(spec, **size)
     try:
-        with torch.device("meta"):
-            sketch = _built(architecture)
-    except InputError:
-        return  # Some, regnet for one, compute their widths with tensors; the build itself tells.
-    for name, tensor in sketch.state_dict().items():
-        foreign = [size for size in tensor.shape if size not in sizes]
-        if foreign:
-            raise InputError(
-                f"network.options: {name} would have a size of {foreign[0]}, "
-                f"and no weights in {WEIGHTS} have"
-            )
+        with _weightless(bundle):
+            return networks.build(spec, **size)
+    except InputError as error:
+        reason = textwrap.shorten(str(error), 300, placeholder=" ...")
+        raise InputError(f"{bundle.folder / ARCHITECTURE}: {reason}") from None
+
+
+def _weightless(bundle: Bundle) -> Weightless:
+    """With room for what the layers of every torchvision classifier throw away."""
+    return Weightless(most=4 * len(bundle.shapes) + 100)
+
+
+def _check_shapes(bundle: Bundle, network: nn.Module) -> None:
+    tensors = {key: t for key, t in network.state_dict().items() if isinstance(t, Tensor)}
+    problem = networks.mismatch(networks.shapes(tensors), bundle.shapes)
+    if problem is not None:
+        reason = textwrap.shorten(problem, 160, placeholder=" ...")
+        raise InputError(f"{bundle.weights}: not this network's weights: {reason}")

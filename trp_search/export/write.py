@@ -29,15 +29,18 @@ from trp_search.export.bundle import (
 )
 from trp_search.export.card import as_markdown, make_card, with_formats
 from trp_search.export.formats import FORMATS, SOURCE, Format, check_formats, write_format
-from trp_search.records import TrialSpec
+from trp_search.records import DataSpec, TrialSpec, to_json
+from trp_search.space import load_space
 from trp_search.store import RunFolder
 from trp_search.training.checkpoint import save_weights
-from trp_search.workloads import data, networks
+from trp_search.workloads import data as images
+from trp_search.workloads import networks
+from trp_search.workloads.trust import check_run
 
 _IMAGES = 256
 
 
-def export_point(
+def export_point(  # noqa: PLR0913  options of a command
     run: RunFolder | Path | str,
     point_id: str,
     out: Path | str,
@@ -45,6 +48,7 @@ def export_point(
     network: str | None = None,
     formats: Sequence[str] = (),
     licence: str | None = None,
+    trust: bool = False,
 ) -> Path:
     """Writes one point's network to the new folder `out` and returns its absolute path.
 
@@ -60,26 +64,30 @@ def export_point(
         formats: `onnx` or `pt2`, written beside the weights; the card says of each how far its
             logits were from the network's on real images, or why it is not there.
         licence: what the card says of the weights' licence.
+        trust: whether to call code that the run names and that does not lie below the current
+            folder, and to fetch its images.
 
     Raises:
-        InputError: no such run, point or format, or `out` holds something.
+        InputError: no such run, point or format, `out` holds something, or the run names code that
+            is not to be trusted.
         TrpSearchError: the bundle does not score as the point did; nothing is left of it.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
     check_formats(formats)
     point = folder.point(point_id)
-    stored.score_test(folder, point_id)
+    check_run(folder, load_space(folder.search).workload, trust=trust, network=network)
     target = vacant(Path(out))
     spec = folder.trial(point.trial).read_spec()
     if network is not None:
         named = dataclasses.replace(spec.workload.network, name=network)
         spec = dataclasses.replace(spec, workload=dataclasses.replace(spec.workload, network=named))
+    stored.score_test(folder, point_id, spec=spec)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.mkdir(parents=True)
         card = make_card(folder, point, spec, licence=licence, input=_input(spec))
         _write(temporary, folder, card, spec)
-        _verify(temporary, card)
+        _verify(temporary, card, data=spec.workload.data)
         wanted = [SOURCE, *(FORMATS[name] for name in formats)]
         card = _with_formats(temporary, folder, card, spec, wanted)
         _write_cards(temporary, card)
@@ -100,7 +108,7 @@ def _input(spec: TrialSpec) -> Input:
         width=shape.width,
         mean=normalisation.mean,
         std=normalisation.std,
-        classes=data.class_names(spec.workload.data),
+        classes=images.class_names(spec.workload.data),
     )
 
 
@@ -137,12 +145,12 @@ def _with_formats(
     """Writes the formats that pass and returns the card that tells of them."""
     splits = _splits(spec)
     network = stored.network_of(run, card.point.id, network=_plain(spec, splits))
-    images, _ = next(iter(splits.validation.batches(_IMAGES)))
+    seen, _ = next(iter(splits.validation.batches(_IMAGES)))
     written: dict[str, float] = {}
     refused: dict[str, str] = {}
     for form in formats:
         try:
-            written[form.file] = write_format(bundle, network, images, form)
+            written[form.file] = write_format(bundle, network, seen, form)
         except TrpSearchError as error:
             refused[form.file] = str(error)
     weights = [WEIGHTS, *(file for file in written if file != SOURCE.file)]
@@ -150,13 +158,13 @@ def _with_formats(
     return with_formats(card, written=written, refused=refused, file_bytes=sizes)
 
 
-def _plain(spec: TrialSpec, splits: data.Splits) -> nn.Module:
+def _plain(spec: TrialSpec, splits: images.Splits) -> nn.Module:
     shape = splits.shape
     return networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
 
 
-def _splits(spec: TrialSpec) -> data.Splits:
-    return data.load(
+def _splits(spec: TrialSpec) -> images.Splits:
+    return images.load(
         spec.workload.data,
         split_seed=spec.split_seed,
         outside_weights=spec.workload.weights is not None,
@@ -164,9 +172,10 @@ def _splits(spec: TrialSpec) -> data.Splits:
     )
 
 
-def _verify(bundle: Path, card: Card) -> None:
-    """Scores the bundle in a process that knows nothing of this one."""
+def _verify(bundle: Path, card: Card, *, data: DataSpec) -> None:
+    """Scores the bundle in a process that knows of this one where the images are, and no more."""
     command = [sys.executable, "-m", "trp_search", "evaluate", str(bundle), "--json"]
+    command += ["--data", to_json(data)]
     name = card.workload.network.name
     command += ["--network", name] if ":" in name else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  own words

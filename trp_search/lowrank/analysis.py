@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from trp_search import records
-from trp_search.errors import InputError
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.moments import collect
-from trp_search.lowrank.schemes import SCHEMES, Scheme, kernel
+from trp_search.lowrank.schemes import SCHEMES, Scheme, kernel, shape_of
+from trp_search.lowrank.select import check_finite
 from trp_search.lowrank.truncation import (
     Moments,
     Spectra,
@@ -112,8 +112,7 @@ def analyse(
     found = [measure(network, example_input, one, layers=layers) for one in chosen]
     rows = [_distinct(row) for row in zip(*found, strict=True)]
     for row in rows:
-        if not kernel(row[0].module).isfinite().all():
-            raise InputError(f"layer {row[0].name!r}: its weight is not finite")
+        check_finite(row[0].name, row[0].module)
     moments: dict[tuple[str, str], Moments] = {}
     if calibration is not None:
         wanted = {
@@ -130,7 +129,7 @@ def analyse(
 
 def _distinct(row: Sequence[MeasuredLayer]) -> list[MeasuredLayer]:
     """Without schemes that are the same thing on this layer: on 1x1, spatial is channel."""
-    pointwise = kernel(row[0].module).shape[2:] == (1, 1)
+    pointwise = shape_of(row[0].module)[2:] == (1, 1)
     return [
         layer for layer in row if len(row) == 1 or layer.scheme.name != "spatial" or not pointwise
     ]

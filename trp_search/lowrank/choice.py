@@ -14,7 +14,7 @@ from trp_search.errors import InputError
 from trp_search.lowrank.allocation import BUDGET_RULES, Options
 from trp_search.lowrank.analysis import AnalysedLayer, Analysis, Candidate
 from trp_search.lowrank.rules import Energy, Evbmf, RankRule, Uniform, Value
-from trp_search.lowrank.schemes import kernel
+from trp_search.lowrank.schemes import shape_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def _menu(layer: AnalysedLayer, cut: records.Cut) -> _Menu:
     record = layer.layer.dense("")
     by_macs = cut.parameters is None
     dense = record.dense_macs if by_macs else record.dense_parameters
-    fixed = 0 if by_macs else dense - kernel(layer.layer.module).numel()
+    fixed = 0 if by_macs else dense - math.prod(shape_of(layer.layer.module))
     items = []
     for candidate in layer.candidates:
         measured = candidate.layer
@@ -188,8 +188,8 @@ def budget_of(network: nn.Module, options: Options, cut: records.Cut, *, other_m
     if cut.speedup is not None:
         total = dense + other_macs
         budget = total / cut.speedup - other_macs
-        if least > budget:
-            best = total / (least + other_macs)
+        if least > budget or (total == 0 and cut.speedup > 1):
+            best = total / (least + other_macs) if total else 1.0
             raise InputError(
                 f"speedup: {cut.speedup:g}x cannot be reached; the best is "
                 f"{math.floor(100 * best) / 100:.2f}x{_of(cut)}"

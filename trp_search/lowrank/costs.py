@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,9 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.schemes import Extent, Scheme, kernel, shape_of
+from trp_search.lowrank.schemes import Extent, Scheme, shape_of
 from trp_search.lowrank.select import select
-from trp_search.lowrank.tracing import extents
+from trp_search.lowrank.tracing import extents, needed
 
 
 def measure(
@@ -21,17 +22,30 @@ def measure(
     scheme: Scheme,
     *,
     layers: records.Layers,
+    replaced: bool = True,
 ) -> list[MeasuredLayer]:
-    """Every convolution and linear layer, in the network's order, by one forward pass.
+    """Every convolution and linear layer, in the network's order, by two forward passes.
+
+    Args:
+        network: any module.
+        example_input: what its forward pass takes.
+        scheme: how layers are to be unfolded.
+        layers: which layers may be cut.
+        replaced: whether others are to stand in their places; a layer of which the network asks
+            more than to be called then stays.
 
     Raises:
-        InputError: the network is itself a single layer.
+        InputError: the network is itself a single layer, `check_eager` refuses it, or it does not
+            run on its example input.
     """
     chosen, refused = select(network, scheme, layers=layers)
     if "" in chosen or "" in refused:
         raise InputError("the network is a single layer: wrap it in torch.nn.Sequential")
     found = {name: m for name, m in network.named_modules() if name in chosen or name in refused}
     sizes = extents(network, example_input, found)
+    if replaced:
+        calls = {name: len(sizes[name]) for name in chosen}
+        refused |= needed(network, example_input, chosen, calls)
     return [
         MeasuredLayer(
             name=name,
@@ -58,7 +72,7 @@ class MeasuredLayer:
     def dense_macs(self) -> int:
         """Multiply-adds for one image."""
         # A grouped kernel's C is already its share of the input channels.
-        weights = kernel(self.module).numel()
+        weights = math.prod(shape_of(self.module))
         if getattr(self.module, "transposed", False):
             return sum(weights * e.height_in * e.width_in for e in self.extents)
         return sum(weights * e.height_out * e.width_out for e in self.extents)
@@ -106,6 +120,6 @@ class MeasuredLayer:
             macs=rank * self.macs_per_rank,
             dense_macs=self.dense_macs,
             parameters=rank * self.parameters_per_rank + extra,
-            dense_parameters=kernel(self.module).numel() + extra,
+            dense_parameters=math.prod(shape_of(self.module)) + extra,
             reason=None,
         )

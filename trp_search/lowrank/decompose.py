@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,10 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.analysis import AnalysedLayer, Analysis, analyse
 from trp_search.lowrank.choice import Choice, choose
-from trp_search.lowrank.rebuild import check_runs, fill_, replace
+from trp_search.lowrank.costs import MeasuredLayer
+from trp_search.lowrank.rebuild import check_runs, copied, fill_, replace
 from trp_search.lowrank.schemes import SCHEMES
+from trp_search.lowrank.tracing import extents, images_in, multiply_adds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +52,17 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     much is kept; see `records.Cut` for what they and the options mean.
 
     Args:
-        network: any module; it is not changed.
-        example_input: what its forward pass takes: a tensor with a batch axis, or the arguments.
+        network: any module of plain PyTorch, as it is before `torch.compile`, `torch.jit` and
+            `torch.export`; it is not changed.
+        example_input: what its forward pass takes: a tensor whose first axis is the batch, or the
+            arguments, the first tensor among which is so.
         scheme: `channel`, `spatial`, `decoupled`, or `per-layer` for the best in each layer.
         energy: a share in (0, 1].
         value: above 0.
         ratio: a share in (0, 1].
         evbmf: estimate noise and keep the rest.
-        speedup: multiply-adds of convolutions and linear layers, before / after, at least 1.
+        speedup: multiply-adds of all convolutions, linear layers and matrix products, before /
+            after, at least 1. The network that comes back is measured, and reaches it.
         parameters: at most as many.
         ranks: by layer name, taken even where they do not save multiply-adds; layers that are not
             named stay dense. Needs one scheme.
@@ -70,7 +74,8 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
 
     Raises:
         InputError: not exactly one amount, one out of range or out of reach; an unknown scheme or
-            layer; a value that is not finite.
+            layer; a value that is not finite; a network that is compiled, scripted or exported,
+            has no weights yet, or cannot do without a layer that was factored.
     """
     amounts = {
         "energy": energy,
@@ -100,7 +105,42 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     analysis = analyse(
         network, example_input, scheme=wanted.scheme, layers=layers, calibration=calibration
     )
-    return build(analysis, choose(analysis, wanted) if ranks is None else _given(analysis, ranks))
+    if ranks is not None:
+        return build(analysis, _given(analysis, ranks))
+    return cut(analysis, wanted) if wanted.speedup is None else _faster(analysis, wanted)
+
+
+def _faster(analysis: Analysis, wanted: records.Cut) -> Decomposed:
+    """The cut to a speedup of the whole network, measured once it is cut."""
+    assert wanted.speedup is not None
+    example, layers = analysis.example_input, [layer.layer for layer in analysis.layers]
+    before = multiply_adds(analysis.network, example)
+    other = before // images_in(example) - sum(layer.dense_macs for layer in layers)
+    result = cut(analysis, wanted, other_macs=max(0, other))
+    after = multiply_adds(result.network, example)
+    if before < after * wanted.speedup * (1 - _ROUNDING):
+        raise InputError(
+            f"speedup: {wanted.speedup:g}x cannot be promised: the whole network was measured at "
+            f"{before / after:.2f}x once cut; {_unlike(layers, result, example)}"
+        )
+    return result
+
+
+def _unlike(
+    layers: Sequence[MeasuredLayer], result: Decomposed, example_input: Tensor | Sequence[Any]
+) -> str:
+    """What makes a cut network cost more than its layers say."""
+    names = [layer.name for layer in result.layers if layer.rank is not None]
+    firsts = {name: next(result.network.get_submodule(name).children()) for name in names}
+    calls = extents(result.network, example_input, firsts)
+    odd = [x.name for x in layers if x.name in calls and len(calls[x.name]) != len(x.extents)]
+    if odd:
+        return f"it no longer calls {', '.join(odd)} as often"
+    return "it uses weights otherwise than by calling its layers"
+
+
+# Of a budget in whole multiply-adds.
+_ROUNDING = 1e-6
 
 
 def cut(analysis: Analysis, wanted: records.Cut, *, other_macs: int = 0) -> Decomposed:
@@ -110,7 +150,7 @@ def cut(analysis: Analysis, wanted: records.Cut, *, other_macs: int = 0) -> Deco
 
 def build(analysis: Analysis, choices: Sequence[Choice]) -> Decomposed:
     """A copy of the analysed network with the chosen pairs of layers in place."""
-    result = copy.deepcopy(analysis.network)
+    result = copied(analysis.network)
     device = next((parameter.device.type for parameter in result.parameters()), "cpu")
     records_ = []
     # Making layers draws their first weights, which must not move the caller's random numbers.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,8 @@ from trp_search.lowrank.convex import (
 )
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.decompose import Decomposed, build
-from trp_search.lowrank.schemes import SCHEMES, kernel
+from trp_search.lowrank.rebuild import copied
+from trp_search.lowrank.schemes import SCHEMES, shape_of
 from trp_search.lowrank.tracing import watching
 from trp_search.lowrank.truncation import Spectra, spectra, wide
 
@@ -95,7 +96,13 @@ def check(
     network: nn.Module, example_input: Tensor | Sequence[Any], wanted: records.Cut
 ) -> list[MeasuredLayer]:
     """All layers; raises InputError where none is linear, so that there is nothing to do."""
-    layers = measure(network, example_input, SCHEMES["channel"], layers=wanted.layers)
+    layers = measure(
+        network,
+        example_input,
+        SCHEMES["channel"],
+        layers=wanted.layers,
+        replaced=wanted.scheme != "net-trim",  # which only writes zeros into weights
+    )
     if not any(isinstance(layer.module, nn.Linear) for layer in layers):
         raise InputError(f"scheme: {wanted.scheme}: the network has no linear layer: nothing to do")
     return layers
@@ -171,7 +178,7 @@ def _smallest_rank(found: Spectra, asked: Guarantee, *, transposed: bool) -> int
 def _sparse(
     network: nn.Module, layers: Sequence[MeasuredLayer], calibration: _Calibration
 ) -> Decomposed:
-    result = copy.deepcopy(network)
+    result = copied(network)
     found = []
     for layer in layers:
         solved = calibration.solved(layer)
@@ -185,8 +192,19 @@ def _sparse(
     return Decomposed(network=result, layers=tuple(found))
 
 
+def sparse_layers(
+    network: nn.Module, example_input: Tensor, names: Container[str]
+) -> tuple[records.Layer, ...]:
+    """What those of `names` cost by the zeros that their weights have."""
+    return tuple(
+        _sparse_record(layer, nonzeros=int(kernel(layer.module).count_nonzero()))
+        for layer in measure(network, example_input, SCHEMES["channel"], layers="all")
+        if layer.name in names
+    )
+
+
 def _sparse_record(layer: MeasuredLayer, *, nonzeros: int) -> records.Layer:
-    weights = kernel(layer.module).numel()
+    weights = math.prod(shape_of(layer.module))
     dense = layer.dense("")
     return records.Layer(
         name=layer.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank import tucker
 from trp_search.lowrank.schemes import SCHEMES, shape_of
-from trp_search.lowrank.tracing import extents
+from trp_search.lowrank.tracing import one_line, run, watching
 
 
 def replace(network: nn.Module, name: str, module: nn.Module) -> None:
@@ -36,17 +37,28 @@ def fill_(module: nn.Module, parts: Sequence[nn.Module], weights: Sequence[Tenso
     if isinstance(bias, Tensor):
         target = parts[-1].bias
         assert isinstance(target, Tensor)
+        target.requires_grad_(bias.requires_grad)
         target.copy_(bias)
 
 
 def check_runs(network: nn.Module, example_input: Tensor | Sequence[Any]) -> None:
-    """A network may read a layer's weight itself, which the layers in its place do not have."""
+    """Raises InputError where a network cannot do without a layer that was factored."""
+    with watching(network, {}, lambda *_: None):
+        try:
+            run(network, example_input)
+        except Exception as error:  # noqa: BLE001  a network raises anything
+            raise InputError(
+                f"the network does not run once layers are factored ({one_line(error)}); "
+                "name ranks for other layers"
+            ) from None
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A copy of a network; InputError where it cannot be copied."""
     try:
-        extents(network, example_input, {})
-    except AttributeError as error:
-        raise InputError(
-            f"the network reads a layer that was factored ({error}); name ranks for other layers"
-        ) from None
+        return copy.deepcopy(network)
+    except Exception as error:
+        raise InputError(f"network: it cannot be copied: {one_line(error)}") from error
 
 
 def rebuild(network: nn.Module, layers: Sequence[records.Layer]) -> None:

@@ -21,7 +21,7 @@ from trp_search import records
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """Pixels that a layer reads and writes for one image; 1 x 1 for a linear layer."""
+    """Pixels, or tokens, that a layer reads and writes for one image."""
 
     height_in: int
     width_in: int
@@ -278,7 +278,9 @@ def kernel(module: nn.Module) -> Tensor:
 
 def shape_of(module: nn.Module) -> Shape:
     """(N, C, kh, kw) of a convolution or linear layer."""
-    n, c, kh, kw = kernel(module).shape
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    n, c, kh, kw = (*weight.shape, *[1] * (4 - weight.dim()))
     return n, c, kh, kw
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import get_args
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
 from trp_search import records
+from trp_search.eager import check_eager
 from trp_search.errors import InputError
 from trp_search.lowrank.schemes import Scheme, shape_of
 
@@ -20,9 +22,13 @@ def select(
     """Layers to work on by name, and for every other convolution or linear layer the reason.
 
     `kxk` is the TRP authors' choice: each convolution wider than 1x1 but the first.
+
+    Raises:
+        InputError: an unknown `layers`, or `check_eager` refuses the network.
     """
     if layers not in get_args(records.Layers):
         raise InputError(f"layers: {layers!r} is not one of {', '.join(get_args(records.Layers))}")
+    check_eager(network, where="network")
     found = {n: m for n, m in network.named_modules() if isinstance(m, _ConvNd | nn.Linear)}
     # Counted by name: a weight, or a whole module, under two names has two uses.
     named = network.named_modules(remove_duplicate=False)
@@ -55,7 +61,30 @@ def _unfit(module: nn.Module, uses: Counter[int]) -> str | None:
         return "it has forward hooks"
     if uses[id(module.weight)] > 1:
         return "its weight is used under several names"
-    return None
+    assert isinstance(module.weight, Tensor)
+    return _unusual(module.weight)
+
+
+def check_finite(name: str, module: nn.Module) -> None:
+    """Raises InputError where a weight of real numbers has one that is not finite."""
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    if _unusual(weight) is None and not weight.isfinite().all():
+        raise InputError(f"layer {name!r}: its weight is not finite")
+
+
+def _unusual(weight: Tensor) -> str | None:
+    """Why a weight is not plain real numbers, which are all that is decomposed here, or None."""
+    if type(weight) not in (Tensor, nn.Parameter):
+        return f"its weight is a {type(weight).__name__}"
+    if weight.layout is not torch.strided:
+        return f"its weight is stored as {weight.layout}"
+    if weight.is_complex():
+        return "its weight is complex"
+    return None if weight.dtype in _REAL else f"its weight is {weight.dtype}"
+
+
+_REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def _outside_kxk(module: nn.Module, *, is_first: bool) -> str | None:

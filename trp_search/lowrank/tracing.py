@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.utils.flop_counter import FlopCounterMode
 
+from trp_search.errors import InputError
+from trp_search.lowrank.reads import probed
 from trp_search.lowrank.schemes import Extent
 
 Note = Callable[[str, nn.Module, Tensor, Tensor], None]
@@ -47,28 +52,122 @@ def extents(
 ) -> dict[str, list[Extent]]:
     """The extent of every call of each of `modules`, per image, in evaluation mode.
 
-    A module that the forward pass does not call has an empty list. The network is left as it was.
+    Positions count on whichever axis they lie. A module that the forward pass does not call has an
+    empty list. The network is left as it was.
     """
     seen: dict[str, list[Extent]] = {name: [] for name in modules}
+    images = images_in(example_input)
 
     def note(name: str, module: nn.Module, given: Tensor, output: Tensor) -> None:
-        seen[name].append(_extent(module, given, output))
+        seen[name].append(_extent(module, given, output, images=images))
 
-    arguments = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
-    with watching(network, modules, note), torch.no_grad():
-        network(*arguments)
+    with watching(network, modules, note), layer_by_layer():
+        try:
+            run(network, example_input)
+        except Exception as error:
+            raise InputError(
+                f"network: it does not run on the example input: {one_line(error)}"
+            ) from error
     return seen
 
 
-def _extent(module: nn.Module, given: Tensor, output: Tensor) -> Extent:
-    if isinstance(module, nn.Conv2d):
-        (height_in, width_in), (height_out, width_out) = given.shape[-2:], output.shape[-2:]
-        return Extent(
-            height_in=height_in, width_in=width_in, height_out=height_out, width_out=width_out
-        )
-    # Positions of anything else lie on one line: tokens, or the pixels of a 1-d or 3-d convolution.
+def multiply_adds(network: nn.Module, example_input: Tensor | Sequence[Any]) -> int:
+    """Those of convolutions, linear layers and matrix products, for the whole batch.
+
+    Whatever calls them: modules or functions.
+    """
+    with (
+        watching(network, {}, lambda *_: None),
+        layer_by_layer(),
+        FlopCounterMode(display=False) as counter,
+    ):
+        run(network, example_input)
+    return int(counter.get_total_flops()) // 2
+
+
+def needed(
+    network: nn.Module,
+    example_input: Tensor | Sequence[Any],
+    layers: Mapping[str, nn.Module],
+    calls: Mapping[str, int],
+) -> dict[str, str]:
+    """Those of `layers` that the network needs itself, not what stands in for them, and why.
+
+    Args:
+        network: is left as it was.
+        example_input: what its forward pass takes.
+        layers: by name.
+        calls: how often each is called.
+    """
+    with watching(network, {}, lambda *_: None), probed(network, layers) as probes:
+        try:
+            run(network, example_input)
+        except Exception as error:  # noqa: BLE001  a network raises anything
+            if len(layers) == 1:
+                return {name: f"the network needs it: {one_line(error)}" for name in layers}
+            # One layer or another cannot be replaced: each is tried by itself.
+            failed = True
+        else:
+            failed = False
+    if failed:
+        parts = [needed(network, example_input, {n: m}, calls) for n, m in layers.items()]
+        return {name: reason for part in parts for name, reason in part.items()}
+    found = {name: probe.missed(calls[name]) for name, probe in probes.items()}
+    return {name: reason for name, reason in found.items() if reason is not None}
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's type and the beginning of its text."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+
+
+@torch.no_grad()
+def run(network: nn.Module, example_input: Tensor | Sequence[Any]) -> None:
+    """One forward pass."""
+    network(*_arguments(example_input))
+
+
+def images_in(example_input: Tensor | Sequence[Any]) -> int:
+    """The length of the batch axis, which is the first tensor's first.
+
+    Raises:
+        InputError: there are none.
+    """
+    first = next((given for given in _arguments(example_input) if isinstance(given, Tensor)), None)
+    batch = first.shape[0] if first is not None and first.dim() > 1 else 1
+    if batch == 0:
+        raise InputError("example_input: its batch is empty")
+    return batch
+
+
+@contextmanager
+def layer_by_layer() -> Iterator[None]:
+    """Inside the block, torch's transformer layers call what they are made of: no fused path."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _arguments(example_input: Tensor | Sequence[Any]) -> tuple[Any, ...]:
+    return (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
+
+
+def _extent(module: nn.Module, given: Tensor, output: Tensor, *, images: int) -> Extent:
+    """What a network folds into the batch axis lies on top of each other."""
     if isinstance(module, nn.Linear):
-        before = after = output[0].numel() // output.shape[-1] if output.dim() > 1 else 1
+        before, after = given.numel() // module.in_features, output.numel() // module.out_features
     else:
-        before, after = given.shape[2:].numel(), output.shape[2:].numel()
-    return Extent(height_in=before, width_in=1, height_out=after, width_out=1)
+        assert isinstance(module, _ConvNd)
+        before, after = given.numel() // module.in_channels, output.numel() // module.out_channels
+    # Positions of anything else lie on one line: tokens, or the pixels of a 1-d or 3-d convolution.
+    planes = isinstance(module, nn.Conv2d)
+    width_in, width_out = (given.shape[-1], output.shape[-1]) if planes else (1, 1)
+    return Extent(
+        height_in=math.ceil(before / (width_in * images)),
+        width_in=width_in,
+        height_out=math.ceil(after / (width_out * images)),
+        width_out=width_out,
+    )

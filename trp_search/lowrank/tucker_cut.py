@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,16 +13,16 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from trp_search import records
-from trp_search.errors import InputError
 from trp_search.lowrank import tucker
 from trp_search.lowrank.allocation import BUDGET_RULES, Options
 from trp_search.lowrank.choice import budget_of, rule_of
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.decompose import Decomposed
 from trp_search.lowrank.frontiers import frontiers
-from trp_search.lowrank.rebuild import check_runs, fill_, replace
+from trp_search.lowrank.rebuild import check_runs, copied, fill_, replace
 from trp_search.lowrank.rules import RankRule
 from trp_search.lowrank.schemes import SCHEMES, kernel, shape_of
+from trp_search.lowrank.select import check_finite
 from trp_search.lowrank.truncation import sketch
 
 
@@ -52,7 +51,7 @@ def cut(
     assert wanted.scheme == "tucker", wanted.scheme
     # A layer's dense cost is the same under every scheme, and `channel` refuses no shape.
     found = measure(network, example_input, SCHEMES["channel"], layers=wanted.layers)
-    result = copy.deepcopy(network)
+    result = copied(network)
     device = next((parameter.device.type for parameter in network.parameters()), "cpu")
     # Making layers draws their first weights, which must not move the caller's random numbers.
     with torch.random.fork_rng(devices=[]), torch.autocast(device, enabled=False):
@@ -107,15 +106,13 @@ class _Offer:
 
 
 def _offer(layer: MeasuredLayer, wanted: records.Cut) -> _Offer:
-    weight = kernel(layer.module)
-    if not weight.isfinite().all():
-        raise InputError(f"layer {layer.name!r}: its weight is not finite")
+    check_finite(layer.name, layer.module)
     record, by_macs = layer.dense(""), wanted.parameters is None
     dense = record.dense_macs if by_macs else record.dense_parameters
     reason = layer.reason or tucker.refuses(shape_of(layer.module))
     if reason is not None:
         return _Offer(layer=layer, dense=dense, pairs=None, reason=reason)
-    shape, multiple = shape_of(layer.module), wanted.multiple
+    weight, shape, multiple = kernel(layer.module), shape_of(layer.module), wanted.multiple
     price = tucker.macs(shape, layer.extents) if by_macs else tucker.parameters(shape)
     fixed = 0 if by_macs else dense - weight.numel()
     into, out = (torch.arange(1, q // multiple + 1) * multiple for q in tucker.full_ranks(shape))

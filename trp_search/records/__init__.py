@@ -8,6 +8,7 @@ from trp_search.records.kinds import (
     Layers,
     LayerScheme,
     Method,
+    Name,
     NonNegative,
     Part,
     Positive,
@@ -19,8 +20,12 @@ from trp_search.records.kinds import (
     Speedup,
     Spread,
     Start,
+    TargetName,
+    Threads,
+    is_name,
+    number_of,
 )
-from trp_search.records.latency import Latency, Runtime, Target, TargetName, Threads
+from trp_search.records.latency import Latency, Runtime, Target
 from trp_search.records.results import (
     EpochReport,
     Layer,
@@ -30,6 +35,7 @@ from trp_search.records.results import (
     TestScore,
     TrialResult,
 )
+from trp_search.records.run import Environment, Importance, Split
 from trp_search.records.specs import Cut, Distillation, Joint, Pruning, Training, TrialSpec
 from trp_search.records.workload import DataSpec, NetworkSpec, Workload
 
@@ -39,14 +45,17 @@ __all__ = [
     "DataSpec",
     "Distillation",
     "Ending",
+    "Environment",
     "EpochReport",
     "Fraction",
+    "Importance",
     "Joint",
     "Latency",
     "Layer",
     "LayerScheme",
     "Layers",
     "Method",
+    "Name",
     "NetworkSpec",
     "NonNegative",
     "Part",
@@ -61,6 +70,7 @@ __all__ = [
     "Scheme",
     "Share",
     "Speedup",
+    "Split",
     "Spread",
     "Standing",
     "Start",
@@ -73,6 +83,8 @@ __all__ = [
     "TrialSpec",
     "Workload",
     "from_json",
+    "is_name",
+    "number_of",
     "problem",
     "to_dict",
     "to_json",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 Scheme = Literal["channel", "spatial", "decoupled"]
 LayerScheme = Literal["channel", "spatial", "decoupled", "tucker", "sparse"]
@@ -26,5 +27,35 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Speedup = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Part = Annotated[float, Field(ge=0, le=1)]
+Most = Annotated[int, Field(le=10**15)]
+Count = Annotated[Most, Field(ge=0)]
+Size = Annotated[Most, Field(gt=0)]
+# A share that was worked out in floating point: it may pass 1 in its last digits.
+Rounded = Annotated[float, Field(ge=-1e-3, le=1.001)]
+Seconds = Annotated[float, Field(ge=0, le=1e10)]
+Times = Annotated[float, Field(ge=1e-9, le=1e9)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Threads = Annotated[int, Field(gt=0, le=1024)]
+# What a file name may begin with, and no separator: trials and points are files of their name.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+-]*$", max_length=200)]
+TargetName = Annotated[Name, Field(max_length=40)]
 
-STRICT = ConfigDict(extra="forbid")
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+_NAMES = TypeAdapter[str](Name)
+_NUMBERED = re.compile(r"([0-9]{1,9})(r[0-9]{1,9})?")
+
+
+def is_name(text: str) -> bool:
+    """Whether a trial, a point or a target may be called so."""
+    try:
+        _NAMES.validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def number_of(trial: str) -> int | None:
+    """The number that a search gave to `trial` (`7`, or its repeat `7r1`); None of others."""
+    found = _NUMBERED.fullmatch(trial)
+    return int(found[1]) if found else None

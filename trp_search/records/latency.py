@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
 from pydantic.dataclasses import dataclass as checked
 
-from trp_search.records.kinds import STRICT, Positive, PositiveInt
+from trp_search.records.kinds import STRICT, Name, PositiveInt, Size, TargetName, Threads, Times
 
 Runtime = Literal["eager", "compile", "onnxruntime"]
-Threads = Annotated[int, Field(gt=0, le=1024)]
-TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=40)]
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -47,14 +44,14 @@ class Latency:
         versions: of what ran it.
     """
 
-    point: str
+    point: Name
     target: Target
-    seconds: Positive
-    dense_seconds: Positive
-    speedup: Positive
-    low: Positive
-    high: Positive
-    rounds: PositiveInt
+    seconds: Times
+    dense_seconds: Times
+    speedup: Times
+    low: Times
+    high: Times
+    rounds: Size
     batch_norm: str
     machine: str
     versions: dict[str, str]

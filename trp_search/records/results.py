@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import field
+from typing import Annotated
 
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.kinds import (
     STRICT,
+    Count,
     CutScheme,
     Ending,
     LayerScheme,
-    PositiveInt,
+    Most,
+    Name,
+    NonNegative,
+    Part,
     Role,
+    Rounded,
+    Seconds,
+    Size,
+    Times,
 )
 from trp_search.records.specs import Cut
+
+_Setting = float | Annotated[Most, Field(ge=-(10**15))] | str | bool | None
+
+
+def _check_share(accuracy: float, correct: int, images: int) -> None:
+    """Raises ValueError for an accuracy that is not the share of its count, to rounding."""
+    if abs(accuracy * images - correct) > 0.5:
+        raise ValueError(f"accuracy: {accuracy:g} is not {correct} of {images} images")
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Standing:
     """What a network under training would be if it were cut now; what a rung compares."""
 
-    accuracy: float
-    speedup: float
-    parameters: int
+    accuracy: Part
+    speedup: Times
+    parameters: Size
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -33,14 +51,20 @@ class EpochReport:
     `standing` is there after the epochs that the specification calls rungs.
     """
 
-    trial: str
-    epoch: int
-    epochs: int
+    trial: Name
+    epoch: Size
+    epochs: Size
     loss: float | None
-    accuracy: float
-    learning_rate: float
-    seconds: float
+    accuracy: Part
+    learning_rate: NonNegative
+    seconds: Seconds
     standing: Standing | None = None
+
+    @model_validator(mode="after")
+    def _within(self) -> EpochReport:
+        if self.epoch > self.epochs:
+            raise ValueError(f"epoch: {self.epoch} is above epochs ({self.epochs})")
+        return self
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -57,16 +81,26 @@ class Layer:
 
     name: str
     scheme: LayerScheme | None
-    rank: int | None
-    full_rank: int | None
-    macs: int
-    dense_macs: int
-    parameters: int
-    dense_parameters: int
+    rank: Count | None
+    full_rank: Size | None
+    macs: Count
+    dense_macs: Count
+    parameters: Count
+    dense_parameters: Count
     reason: str | None
-    kept: dict[LayerScheme, float] = field(default_factory=dict)
-    spectrum: tuple[float, ...] = ()
-    rank_in: int | None = None
+    kept: dict[LayerScheme, Rounded] = field(default_factory=dict)
+    spectrum: Annotated[tuple[Rounded, ...], Field(max_length=32)] = ()
+    rank_in: Count | None = None
+
+    @model_validator(mode="after")
+    def _of_something(self) -> Layer:
+        if self.scheme is not None and not (self.dense_macs and self.dense_parameters):
+            raise ValueError(f"layer {self.name!r} is {self.scheme} and costs nothing when dense")
+        if self.kept and self.scheme not in self.kept:
+            raise ValueError(f"layer {self.name!r}: kept lacks its own scheme")
+        if (self.rank or 0) > (self.full_rank or 0):
+            raise ValueError(f"layer {self.name!r}: rank {self.rank} is above {self.full_rank}")
+        return self
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -84,23 +118,28 @@ class Point:
         seconds: training time of the trial.
     """
 
-    id: str
-    trial: str
+    id: Name
+    trial: Name
     role: Role
-    accuracy: float
-    correct: int
-    images: int
+    accuracy: Part
+    correct: Count
+    images: Size
     loss: float
-    macs: PositiveInt
-    dense_macs: PositiveInt
-    parameters: int
-    dense_parameters: int
+    macs: Size
+    dense_macs: Size
+    parameters: Size
+    dense_parameters: Size
     scheme: CutScheme | None
     cut: Cut | None
-    settings: dict[str, float | int | str | bool | None]
+    settings: dict[str, _Setting]
     layers: tuple[Layer, ...]
     batch_norm: str
-    seconds: float
+    seconds: Seconds
+
+    @model_validator(mode="after")
+    def _accuracy_is_the_share(self) -> Point:
+        _check_share(self.accuracy, self.correct, self.images)
+        return self
 
     @property
     def speedup(self) -> float:
@@ -119,22 +158,32 @@ class TestScore:
 
     __test__ = False  # not a pytest class
 
-    point: str
-    accuracy: float
-    correct: int
-    images: int
+    point: Name
+    accuracy: Part
+    correct: Count
+    images: Size
+
+    @model_validator(mode="after")
+    def _accuracy_is_the_share(self) -> TestScore:
+        _check_share(self.accuracy, self.correct, self.images)
+        return self
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Repeat:
     """What a point's training came to with another seed, `trial`; accuracy is on validation."""
 
-    point: str
-    trial: str
-    accuracy: float
-    correct: int
-    images: int
-    speedup: float
+    point: Name
+    trial: Name
+    accuracy: Part
+    correct: Count
+    images: Size
+    speedup: Times
+
+    @model_validator(mode="after")
+    def _accuracy_is_the_share(self) -> Repeat:
+        _check_share(self.accuracy, self.correct, self.images)
+        return self
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -144,13 +193,13 @@ class TrialResult:
     `refused` says, by name, why a cut that ran for a point is none.
     """
 
-    trial: str
+    trial: Name
     points: tuple[Point, ...]
     diverged: str | None = None
     failed: str | None = None
     stopped: str | None = None
     refused: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
 
     @property
     def own(self) -> Point | None:

@@ -13,16 +13,19 @@ from trp_search.records.kinds import (
     Fraction,
     Layers,
     Method,
+    Name,
     NonNegative,
     Part,
     Positive,
     PositiveInt,
     Reconstruct,
     Scheme,
+    Seed,
     Share,
     Speedup,
     Spread,
     Start,
+    Threads,
 )
 from trp_search.records.workload import Workload
 
@@ -250,8 +253,8 @@ class TrialSpec:
     baseline takes. With `fit_on_validation` validation images are trained on.
     """
 
-    name: str
-    seed: int
+    name: Name
+    seed: Seed
     start: Start
     workload: Workload
     training: Training | None
@@ -265,10 +268,10 @@ class TrialSpec:
     race_images: PositiveInt = 1000
     rungs: tuple[PositiveInt, ...] = ()
     score_uncut: bool = False
-    threads: PositiveInt = 1
+    threads: Threads = 1
     device: Literal["cpu", "cuda"] = "cpu"
-    split_seed: int = 0
-    baseline: str = "baseline"
+    split_seed: Seed = 0
+    baseline: Name = "baseline"
     fit_on_validation: bool = False
 
     @model_validator(mode="after")

@@ -40,7 +40,7 @@ class DataSpec:
         download: whether torchvision may fetch the set into `root`.
         classes: number of classes; needed only by `images` of a missing folder and by callables.
         image_size: side in pixels that images are brought to; None keeps the source's own.
-        channels: colour channels.
+        channels: 1 (grey) or 3 (colour); None is 3 for `images` and a callable's own.
         subset: how many training images to use (a seeded, class-balanced choice); None uses all.
         heldout_subset: the same for the held-out images.
         validation: share of the training images set aside for validation.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from trp_search.report import contents, page, rows
 from trp_search.report.frame import frame, points
 from trp_search.store import RunFolder, write_whole
 
-__all__ = ["points", "write"]
+__all__ = ["points", "settle", "write"]
 
 
 def write(run: RunFolder, *, running: bool = False) -> Path:
@@ -21,3 +22,18 @@ def write(run: RunFolder, *, running: bool = False) -> Path:
     write_whole(run.front, frame(rows.build(read).front, read.latencies).to_csv(index=False))
     write_whole(run.report, page.render(read, running=running))
     return run.report
+
+
+def settle(run: RunFolder) -> None:
+    """Makes the page of a search that has ended, if there is one, no longer say that it runs.
+
+    One that cannot be drawn, on a full disk, say, is removed.
+    """
+    for _ in range(2 if run.report.exists() else 0):
+        try:
+            write(run)
+        except Exception:  # noqa: BLE001  whatever ended the search is told, not this
+            with suppress(OSError):
+                run.report.unlink()  # which makes room for another
+        else:
+            return

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trp_search import published
-from trp_search.errors import InputError
 from trp_search.objectives import Objective
 from trp_search.published import Published
-from trp_search.records import EpochReport, Latency, Point, Repeat, TestScore, TrialResult, Workload
+from trp_search.records import (
+    EpochReport,
+    Importance,
+    Latency,
+    Point,
+    Repeat,
+    TestScore,
+    TrialResult,
+    Workload,
+)
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 
@@ -32,7 +39,7 @@ class Contents:
         repeats: by point, what its training came to with other seeds.
         violations: by point id, how far a point is from each constraint that it misses.
         results: by trial name; None for a trial that has started and not ended.
-        importance: by objective what each setting explains of it; empty before a search's end.
+        importance: by objective what each setting explains of it; None before a search's end.
         environment: versions, devices, seeds; empty where the run did not record them.
         search: the resolved search space, as YAML.
     """
@@ -51,7 +58,7 @@ class Contents:
     repeats: Mapping[str, Sequence[Repeat]]
     results: Mapping[str, TrialResult | None]
     epochs: Mapping[str, tuple[EpochReport, ...]]
-    importance: Mapping[str, Any]
+    importance: Importance | None
     environment: Mapping[str, Any]
     search: str
 
@@ -76,10 +83,10 @@ def read(run: RunFolder) -> Contents:
         kept=frozenset(point.id for point in points if run.weights(point).exists()),
         latencies=run.read_latencies(),
         repeats=run.read_repeats(),
-        results={name: _result(run, name) for name in names},
+        results={name: run.trial(name).read_result() for name in names},
         epochs={name: tuple(run.trial(name).read_epochs()) for name in names},
-        importance=_values(run.importance),
-        environment=_values(run.environment),
+        importance=run.read_importance(),
+        environment=run.read_environment(),
         search=run.search.read_text(encoding="utf-8"),
     )
 
@@ -98,26 +105,3 @@ def _missed(violations: Mapping[str, float]) -> dict[str, float]:
 def _location(path: Path) -> str:
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
-
-
-def _result(run: RunFolder, name: str) -> TrialResult | None:
-    try:
-        return run.trial(name).read_result()
-    except ValueError as error:
-        raise _unreadable(run.trial(name).result, "a trial's result", error) from None
-
-
-def _values(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        values = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise _unreadable(path, "JSON", error) from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: holds a {type(values).__name__}; a JSON object is expected")
-    return values
-
-
-def _unreadable(path: Path, wanted: str, error: ValueError) -> InputError:
-    return InputError(f"{path}: is not {wanted}: {' '.join(str(error).split())[:160]}")

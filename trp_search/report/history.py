@@ -8,7 +8,7 @@ from typing import get_args
 
 from trp_search import pareto
 from trp_search.objectives import Objective
-from trp_search.records import Ending, EpochReport, Point, TrialResult
+from trp_search.records import Ending, EpochReport, Point, TrialResult, number_of
 from trp_search.report.rows import Rows
 
 PLAIN = "baseline"
@@ -16,7 +16,7 @@ PLAIN = "baseline"
 
 def is_trial(name: str) -> bool:
     """Whether a training is one of the search's trials: `7` or its repeat `7r1`."""
-    return name[:1].isdigit()
+    return number_of(name) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ def volumes(
 
 def _begun(one: str, other: str) -> bool:
     """Whether trial `one` began before trial `other`."""
-    return int(one.partition("r")[0]) < int(other.partition("r")[0])
+    return (number_of(one) or 0) < (number_of(other) or 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,7 +166,7 @@ def _can_be_had(row: Row, contents: Contents) -> bool:
 
 def _embedded(plain: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
     drawings = ",".join(f"{json.dumps(name)}:{figure}" for name, figure in drawn.items())
-    text = f'{json.dumps(plain)[:-1]}, "figures": {{{drawings}}}}}'
+    text = f'{json.dumps(plain, allow_nan=False)[:-1]}, "figures": {{{drawings}}}}}'
     return text.replace("<", "\\u003c")
 
 

@@ -182,9 +182,10 @@ def what_settings_did(contents: Contents, found: Rows) -> Section | None:
 
 def _importance(contents: Contents) -> str:
     """Bars of what each setting explains of each objective, where the search worked that out."""
-    objectives = contents.importance.get("objectives", {})
-    if not objectives:
+    known = contents.importance
+    if known is None or not known.objectives:
         return ""
+    objectives = known.objectives
     names = list(dict.fromkeys(name for shares in objectives.values() for name in shares))
     heads = "".join(f'<th scope="col">{safe(name)}</th>' for name in objectives)
     body = "\n".join(
@@ -193,7 +194,7 @@ def _importance(contents: Contents) -> str:
         + "</tr>"
         for name in names
     )
-    trials = words.count(int(contents.importance.get("trials", 0)), "trial")
+    trials = words.count(known.trials, "trial")
     return f"""<h3>How much each setting explains</h3>
 <p class="note">Share of an objective's variance (fANOVA over {trials}; few trials say little).</p>
 <table class="importance"><thead><tr><th scope="col">Setting</th>{heads}</tr></thead><tbody>

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import types
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.fx import GraphModule, Tracer
+
+from trp_search.runtimes.constructors import NoSourceError, layer_call, tensor_call
 
 _FILE = '''\
 """The network of this folder, without the package that made it.
@@ -51,10 +55,6 @@ def load(folder=Path(__file__).parent):
 '''
 
 
-class NoSourceError(Exception):
-    """A network that cannot be written as source; the message says why."""
-
-
 def as_source(network: nn.Module, *, weights: str) -> str:
     """The source of a module with `load()`, which builds `network` from the file `weights`.
 
@@ -62,16 +62,16 @@ def as_source(network: nn.Module, *, weights: str) -> str:
         NoSourceError: what the network does depends on its images, or it is made of other parts
             than PyTorch's own.
     """
+    for name, _ in network.named_modules():
+        if '"' in name or "\\" in name or not name.isprintable():  # tracing puts it between quotes
+            raise NoSourceError(f"a layer is named {name!r}")
     network.eval()
-    try:
-        traced = GraphModule(network, Tracer().trace(network))
-    except Exception as error:  # noqa: BLE001  a network that cannot be traced raises anything
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise NoSourceError(f"it cannot be traced: {reason[:160]}") from None
+    stored = network.state_dict()
+    traced = _traced(network, stored)
     for node in traced.graph.nodes:
         node.type = None  # an annotation may be of anybody's
     code = traced.graph.python_code("self")
-    layers = [_layer(name, part) for name, part in _parts(traced)]
+    layers = [_part(name, part, stored) for name, part in _parts(traced)]
     called = {name: value for name, value in code.globals.items() if _stands_in(code.src, name)}
     return _FILE.format(
         imports="\n".join(_imports(called)),
@@ -81,9 +81,35 @@ def as_source(network: nn.Module, *, weights: str) -> str:
     )
 
 
-def _parts(traced: GraphModule) -> list[tuple[str, nn.Module | torch.Tensor]]:
+def _traced(network: nn.Module, stored: Mapping[str, Tensor]) -> GraphModule:
+    """What the network does to its images, with as little worked out in advance as can be.
+
+    What a forward pass makes of a buffer alone is a constant to a tracer that does not follow
+    buffers; one that does cannot follow every network.
+    """
+    traced = _trace(network, Tracer())
+    if all(name in stored for name, part in _parts(traced) if isinstance(part, Tensor)):
+        return traced
+    following = Tracer()
+    following.proxy_buffer_attributes = True
+    try:
+        return _trace(network, following)
+    except NoSourceError:
+        return traced
+
+
+def _trace(network: nn.Module, tracer: Tracer) -> GraphModule:
+    copied = copy.deepcopy(network)  # a tracer leaves the constants it meets in the module
+    try:
+        return GraphModule(copied, tracer.trace(copied))
+    except Exception as error:  # noqa: BLE001  a network that cannot be traced raises anything
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise NoSourceError(f"it cannot be traced: {reason[:160]}") from None
+
+
+def _parts(traced: GraphModule) -> list[tuple[str, nn.Module | Tensor]]:
     """Every layer that is called, and every tensor that is used by itself."""
-    found: dict[str, nn.Module | torch.Tensor] = {}
+    found: dict[str, nn.Module | Tensor] = {}
     for node in traced.graph.nodes:
         if node.op == "call_module":
             found[node.target] = traced.get_submodule(node.target)
@@ -93,16 +119,12 @@ def _parts(traced: GraphModule) -> list[tuple[str, nn.Module | torch.Tensor]]:
     return list(found.items())
 
 
-def _layer(name: str, part: nn.Module | torch.Tensor) -> str:
-    if isinstance(part, torch.Tensor):
-        wrap = "nn.Parameter" if isinstance(part, nn.Parameter) else "nn.Buffer"
-        return f"_add(self, {name!r}, {wrap}(torch.empty({tuple(part.shape)})))"
-    kind = type(part)
-    if getattr(nn, kind.__name__, None) is not kind or next(part.children(), None) is not None:
-        raise NoSourceError(f"{name} is a {kind.__name__}, which is not one of PyTorch's layers")
-    # Batch norm's `bias` came late: PyTorch without it builds the same layer.
-    built = repr(part).replace(", bias=True, track", ", track")
-    return f"_add(self, {name!r}, nn.{built})"
+def _part(name: str, part: nn.Module | Tensor, stored: Mapping[str, Tensor]) -> str:
+    if isinstance(part, Tensor):
+        call = tensor_call(name, part, stored=name in stored)
+    else:
+        call = layer_call(name, part)
+    return f"_add(self, {name!r}, {call})"
 
 
 def _imports(names: dict[str, object]) -> list[str]:

@@ -18,6 +18,6 @@ for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
 from trp_search.search.driver import run_search  # noqa: E402
-from trp_search.search.events import Epoch, Event, Finished, Stage, Started  # noqa: E402
+from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started  # noqa: E402
 
-__all__ = ["Epoch", "Event", "Finished", "Stage", "Started", "run_search"]
+__all__ = ["Epoch", "Event", "Finished", "Lost", "Stage", "Started", "run_search"]

@@ -21,8 +21,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trp_search.errors import InputError
 from trp_search.records import Workload
+from trp_search.search.local import local_ray, unmoved_handlers
 from trp_search.space import Resources
 from trp_search.store import RunFolder, write_whole
+from trp_search.workloads.callables import see_current_folder
 
 _CONNECT_SECONDS = 10.0
 _NODE_SECONDS = 90.0
@@ -49,19 +51,21 @@ def connected(address: str | None, *, modules: tuple[Path, ...]) -> Iterator[Non
     if ray.is_initialized():
         yield
         return
-    if address is not None:
-        if address != "auto":
-            _check_port(address)
-        _try_to_join(address)
-    shipped = {"py_modules": [str(path) for path in modules]} if address and modules else None
-    ray.init(
-        address=address or "local",
-        include_dashboard=None if address else False,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-        runtime_env=shipped,
-    )
+    if address is None:
+        with local_ray():
+            yield
+        return
+    if address != "auto":
+        _check_port(address)
+    _try_to_join(address)
     try:
+        with unmoved_handlers():
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                runtime_env={"py_modules": [str(path) for path in modules]} if modules else None,
+            )
         yield
     finally:
         ray.shutdown()
@@ -69,8 +73,7 @@ def connected(address: str | None, *, modules: tuple[Path, ...]) -> Iterator[Non
 
 def user_modules(workload: Workload) -> tuple[Path, ...]:
     """Files and package folders of the callables that a workload names, unless installed."""
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    see_current_folder()
     found = []
     installed = Path(sysconfig.get_path("purelib"))
     for name in (workload.network.name, workload.data.name):

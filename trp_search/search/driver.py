@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ray import tune
@@ -14,11 +14,12 @@ from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 
 from trp_search import report
-from trp_search.errors import InputError, SearchError
+from trp_search.errors import SearchError
 from trp_search.records import EpochReport, Point, TrialResult
 from trp_search.search import cluster
+from trp_search.search.endings import check_there, nothing_half_written, storage_named
 from trp_search.search.environment import write_environment
-from trp_search.search.events import Epoch, Event, Finished, Stage, Started
+from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started
 from trp_search.search.halving import halving_of
 from trp_search.search.keeping import Keeper
 from trp_search.search.names import BASELINE, TEST, number_of
@@ -27,6 +28,7 @@ from trp_search.search.proposer import Proposer
 from trp_search.search.scheduler import JudgingScheduler
 from trp_search.search.searcher import Listener, Silence, StudySearcher
 from trp_search.search.trainable import NAME, TrialTrainable, Workplace, sweep
+from trp_search.search.watch import watched
 from trp_search.space import SearchSpace, changed
 from trp_search.store import RunFolder, append_record, exclusive, write_whole
 
@@ -56,12 +58,17 @@ def run_search(
     Raises:
         InputError: a number is not allowed, another process searches in `folder`, the cluster
             cannot be used, or a trial does not fit on it.
-        SearchError: the plain network or a few trials in a row failed for one reason.
+        SearchError: the plain network or a few trials in a row failed for one reason, or the run
+            folder cannot be written.
     """
     at_once = changed(space, concurrency=concurrency).concurrency
     space = changed(space, trials=trials)
     busy = "another search is at work in this folder"
-    with exclusive(folder.lock, wait_seconds=0.0, holder=busy), _nothing_half_written(folder):
+    with (
+        exclusive(folder.lock, wait_seconds=0.0, holder=busy),
+        nothing_half_written(folder),
+        storage_named(folder),
+    ):
         _search(
             space,
             folder,
@@ -69,17 +76,6 @@ def run_search(
             address=address or space.address,
             on_event=on_event,
         )
-
-
-@contextmanager
-def _nothing_half_written(folder: RunFolder) -> Iterator[None]:
-    """Leaves a new run's folder empty when the search cannot start."""
-    try:
-        yield
-    except (InputError, KeyboardInterrupt):
-        if not folder.search.exists():
-            folder.lock.unlink(missing_ok=True)
-        raise
 
 
 def _search(
@@ -92,11 +88,15 @@ def _search(
 ) -> None:
     sweep(folder.path)
     modules = cluster.user_modules(space.workload)
-    with cluster.connected(address, modules=modules):
+    with (
+        cluster.connected(address, modules=modules),
+        watched(lambda reason: on_event(Lost(reason=reason))),
+    ):
         fitting = cluster.slots(space.resources)
         if address is not None:
             cluster.check_storage(folder)
-        write_whole(folder.search, space.dump())  # more trials may have been asked for
+        if not folder.search.exists():
+            write_whole(folder.search, space.dump())
         write_environment(folder, seed=space.seed, accelerators=cluster.devices())
         at_once = min(concurrency or fitting, fitting)
         search = _Search(space, folder, concurrency=at_once, on_event=on_event)
@@ -124,7 +124,7 @@ class _Search:
     ) -> None:
         self._space = space
         self._folder = folder
-        self._scratch = folder.path / ".ray"
+        self._scratch = folder.scratch
         self._concurrency = concurrency
         self._tell = on_event
         self._page = RunningPage(folder, on_error=self._page_failed)
@@ -150,8 +150,7 @@ class _Search:
         if not self._ended:
             with suppress(Exception):  # whatever ended the search is told, not this
                 self._page.close()
-                if self._folder.report.exists():
-                    report.write(self._folder)
+            report.settle(self._folder)
 
     def run(self, workplace: Workplace) -> None:
         """Trains and scores what is left and writes the page.
@@ -200,6 +199,9 @@ class _Search:
     def _tune(self, workplace: Workplace) -> None:
         given = self._space.resources
         listener = Listener(self._receive)
+        searcher = StudySearcher(
+            self._proposer, self._folder, concurrency=self._concurrency, chosen=self._chosen
+        )
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._concurrency)
         tuner = tune.Tuner(
             tune.with_resources(
@@ -208,12 +210,7 @@ class _Search:
             ),
             tune_config=tune.TuneConfig(
                 num_samples=-1,
-                search_alg=StudySearcher(
-                    self._proposer,
-                    self._folder,
-                    concurrency=self._concurrency,
-                    chosen=self._chosen,
-                ),
+                search_alg=searcher,
                 scheduler=JudgingScheduler(self._goes_on if self._halving else None),
                 reuse_actors=True,
                 trial_dirname_creator=_directory,
@@ -230,8 +227,10 @@ class _Search:
         try:
             tuner.fit()
         except (TuneError, RayError) as error:
-            if listener.error is not None:
-                raise listener.error from None
+            check_there(self._folder)
+            cause = listener.error or searcher.error
+            if cause is not None:
+                raise cause from None
             raise SearchError(f"Ray stopped the search: {cluster.last_line(error)}") from error
         finally:
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -249,6 +248,7 @@ class _Search:
         return reason is None
 
     def _receive(self, item: EpochReport | TrialResult) -> None:
+        check_there(self._folder)
         if item.trial == TEST:
             assert isinstance(item, TrialResult)
             if item.failed is not None:

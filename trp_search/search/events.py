@@ -58,4 +58,11 @@ class Stage:
     text: str
 
 
-Event = Started | Epoch | Finished | Stage
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """Ray is gone, and will soon end this process; told from another thread."""
+
+    reason: str
+
+
+Event = Started | Epoch | Finished | Stage | Lost

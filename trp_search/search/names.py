@@ -1,14 +1,19 @@
-"""What workers are given: the plain network, each repeat of an Optuna trial, test scores."""
+"""What the study is called, and what workers are given: trainings and test scores."""
 
 from __future__ import annotations
 
+from trp_search import records
+
+STUDY = "trp_search"
 BASELINE = "baseline"
 TEST = "test"
 
 
 def number_of(name: str) -> int:
-    """The Optuna number of the training `name`."""
-    return int(name.partition("r")[0])
+    """The Optuna number of the training `name`, one of the search's."""
+    number = records.number_of(name)
+    assert number is not None, name
+    return number
 
 
 def name_of(number: int, repeat: int) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from trp_search import records
 from trp_search.records import Point, TrialResult, TrialSpec, to_json
 from trp_search.search.derived import is_derived
 from trp_search.search.growth import Growth
@@ -174,10 +175,10 @@ class Proposer:
         return dataclasses.replace(spec, threads=max(spec.threads, threads))
 
     def _take_up_growth(self, known: Sequence[Point]) -> None:
-        points: dict[int, list[Point]] = defaultdict(list)
+        points: dict[int | None, list[Point]] = defaultdict(list)
         for point in known:
             if point.searched:
-                points[number_of(point.trial)].append(point)
+                points[records.number_of(point.trial)].append(point)
         for number in self._ended:
             self.growth.add(points.pop(number, ()))
             self.growth.end_trial()

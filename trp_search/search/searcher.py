@@ -14,10 +14,11 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 from typing_extensions import override
 
+from trp_search.errors import SearchError
 from trp_search.records import EpochReport, TrialResult, from_json, to_json
 from trp_search.search.names import TEST
 from trp_search.search.proposer import Proposer
-from trp_search.search.trainable import EPOCH, NAME, POINTS, RESULT
+from trp_search.search.trainable import EPOCH, NAME, POINTS, RESULT, UNWRITTEN
 from trp_search.store import RunFolder, write_whole
 
 
@@ -33,6 +34,9 @@ class StudySearcher(Searcher):
         folder: the run.
         concurrency: how many workers there are.
         chosen: asked once, when no training is left: the points to score on test.
+
+    Attributes:
+        error: what the proposer raised; Tune itself only passes on its text.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class StudySearcher(Searcher):
         self._concurrency = concurrency
         self._chosen = chosen
         self._scoring = False
+        self.error: Exception | None = None
 
     @override
     def __getstate__(self) -> dict[str, Any]:
@@ -56,6 +61,13 @@ class StudySearcher(Searcher):
 
     @override
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        try:
+            return self._suggest()
+        except Exception as error:
+            self.error = error
+            raise
+
+    def _suggest(self) -> dict[str, Any] | str | None:
         if self._proposer.running >= self._concurrency:
             return None
         if self._proposer.exhausted:
@@ -113,6 +125,9 @@ class Listener(Callback):
     ) -> None:
         if RESULT in result:
             self._pass_on(from_json(TrialResult, result[RESULT]))
+        elif UNWRITTEN in result:
+            self.error = SearchError(f"trial {trial.config[NAME]}: {result[UNWRITTEN]}")
+            raise self.error
         else:
             self._pass_on(from_json(EpochReport, result[EPOCH]))
 

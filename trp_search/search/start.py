@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from trp_search import latency, pareto, report
 from trp_search.errors import InputError, NothingFoundError
@@ -15,15 +14,17 @@ from trp_search.probe import plain_network, probe_
 from trp_search.runtimes.serving import check_runtime
 from trp_search.scoring.candidate import example
 from trp_search.scoring.survey import check_methods
+from trp_search.search.agreement import check_there
 from trp_search.search.driver import OnEvent, run_search
 from trp_search.search.events import Event, Stage
 from trp_search.search.names import BASELINE
-from trp_search.space import SearchSpace, changed, entries, first, load_space
+from trp_search.space import SearchSpace, changed, entries, first, load_space, text
 from trp_search.store import RunFolder
 from trp_search.workloads import data, networks
 from trp_search.workloads.callables import is_callable_name, theirs
 from trp_search.workloads.guard import SECONDS
 from trp_search.workloads.residual import ResidualNetwork
+from trp_search.workloads.trust import check_run
 
 
 def new_search(  # noqa: PLR0913  options of a public call, each with a default
@@ -67,7 +68,7 @@ def new_search(  # noqa: PLR0913  options of a public call, each with a default
     return run
 
 
-def resume_search(
+def resume_search(  # noqa: PLR0913  as above
     run: RunFolder | Path | str,
     *,
     trials: int | None = None,
@@ -75,15 +76,23 @@ def resume_search(
     address: str | None = None,
     on_event: OnEvent | None = None,
     timeout: float = SECONDS,
+    trust: bool = False,
 ) -> RunFolder:
-    """Goes on with a search that was stopped, or adds to a finished one until it has `trials`."""
+    """Goes on with a search that was stopped, or adds to a finished one until it has `trials`.
+
+    Code that the run names is called where it lies below the current folder; with `trust` all of it
+    is, images are fetched and a cluster elsewhere is joined. The rest is as in `new_search`.
+    """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
-    if folder.trial(BASELINE).result.exists() and not folder.study.exists():
-        raise InputError(
-            f"{folder.path}: was made by compress and holds no search; start one in a new folder"
-        )
+    check_there(folder)
     space = load_space(folder.search)
-    space = _as_begun(space, yaml.safe_load(folder.search.read_text(encoding="utf-8")))
+    space = _as_begun(space, text.read_mapping(folder.search))
+    check_run(folder, space.workload, trust=trust)
+    if not (trust or address or _is_near(space.address)):
+        raise InputError(
+            f"{folder.search}: address: {space.address!r} is another machine, which would be sent "
+            f"your code; --address {space.address} or --trust joins it"
+        )
     trained = folder.trial(BASELINE).weights.exists()
     check_ready(space, seconds=timeout, trained=trained)
     run_search(
@@ -96,6 +105,17 @@ def resume_search(
     )
     _time(space, folder, on_event or _ignore)
     return folder
+
+
+def _is_near(address: str | None) -> bool:
+    """Whether a cluster is this machine's own, or the one that its environment names."""
+    if address in (None, "auto"):
+        return True
+    host = str(address).rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _as_begun(space: SearchSpace, raw: dict[str, Any]) -> SearchSpace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import optuna
 import sqlalchemy.exc
@@ -10,11 +11,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial
 
 from trp_search.errors import InputError
+from trp_search.search.agreement import check_agrees, check_there
+from trp_search.search.names import STUDY
 from trp_search.search.sampler import sampler
+from trp_search.search.telling import uncounted
 from trp_search.space import Parameter, SearchSpace, Value, first
 from trp_search.store import RunFolder
 
-_STUDY_NAME = "trp_search"
 _OBJECTIVES = "objectives"
 _FIRST = "first"
 # What Optuna says of a range or a list that differs from the one a parameter had.
@@ -27,8 +30,10 @@ def opened(
     """The run's study, made when there is none, with its file and the trials it holds.
 
     Raises:
-        InputError: the file is no study, is damaged, or holds one of other objectives.
+        InputError: the file is no study, is damaged, or holds one of other objectives or of
+            other trials than the folder's.
     """
+    check_there(folder)
     try:
         storage = _storage(folder.study)
         study = _study(space, folder, storage)
@@ -41,18 +46,23 @@ def opened(
 
 
 def _enqueue(space: SearchSpace, study: optuna.Study) -> None:
-    """Hands the study the settings to begin with, each once, whatever was killed before."""
-    known = {t.user_attrs.get(_FIRST) for t in study.get_trials(deepcopy=False)}
+    """Hands the study the settings to begin with, each until a trial of it counts."""
+    told = study.get_trials(deepcopy=False)
+    void = uncounted(study, told)
+    known = {t.user_attrs.get(_FIRST) for t in told if t.number not in void}
     for index, drawn in enumerate(first.parameters(space)):
         if index not in known:
             study.enqueue_trial(drawn, user_attrs={_FIRST: index})
 
 
 def _storage(path: Path) -> optuna.storages.RDBStorage:
-    if path.exists() and path.stat().st_size and path.read_bytes()[:6] != b"SQLite":
-        raise InputError(f"{path}: not an SQLite database")
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(6) != b"SQLite":
+                raise InputError(f"{path}: not an SQLite database")
     wait = {"connect_args": {"timeout": 60}}
-    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs=wait)
+    # A URL: what its parser, or Optuna's template of it, would take for its own is quoted.
+    return optuna.storages.RDBStorage(f"sqlite:///{quote(str(path))}", engine_kwargs=wait)
 
 
 def _study(
@@ -62,7 +72,7 @@ def _study(
     goals = (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE)
     directions = [goals[objective.maximise] for objective in space.objective_list]
     study = optuna.create_study(
-        storage=storage, study_name=_STUDY_NAME, directions=directions, load_if_exists=True
+        storage=storage, study_name=STUDY, directions=directions, load_if_exists=True
     )
     if study.directions != directions:
         kept = [direction.name.lower() for direction in study.directions]
@@ -70,6 +80,7 @@ def _study(
             f"{folder.study}: holds a study of other objectives (it has directions "
             f"{', '.join(kept)}; objectives {', '.join(space.objectives)} were given)"
         )
+    check_agrees(space, folder, study.get_trials(deepcopy=False))
     named = study.user_attrs.get(_OBJECTIVES)
     if named is None:
         study.set_user_attr(_OBJECTIVES, list(space.objectives))

@@ -71,21 +71,27 @@ class Teller:
     def discount(self, numbers: Iterable[int]) -> None:
         """Failed trials that count for nothing when the search goes on: their cause may be gone."""
         # A study's attribute, because Optuna closes a trial's when it is told.
-        self._study.set_user_attr(_UNFINISHED, sorted(self._discounted() | set(numbers)))
+        self._study.set_user_attr(_UNFINISHED, sorted({*_discounted(self._study), *numbers}))
 
-    def failed(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    def failed(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """Those of `trials` that failed and count."""
-        discounted = self._discounted()
-        return [
-            trial
-            for trial in trials
-            if trial.state == TrialState.FAIL
-            and _UNFINISHED not in trial.user_attrs
-            and trial.number not in discounted
-        ]
+        void = uncounted(self._study, trials)
+        return [t for t in trials if t.state == TrialState.FAIL and t.number not in void]
 
-    def _discounted(self) -> set[int]:
-        return set(self._study.user_attrs.get(_UNFINISHED, ()))
+
+def uncounted(study: optuna.Study, trials: Sequence[FrozenTrial]) -> set[int]:
+    """The numbers of those of `trials` that failed for no fault of their settings."""
+    discounted = _discounted(study)
+    return {
+        trial.number
+        for trial in trials
+        if trial.state == TrialState.FAIL
+        and (_UNFINISHED in trial.user_attrs or trial.number in discounted)
+    }
+
+
+def _discounted(study: optuna.Study) -> set[int]:
+    return set(study.user_attrs.get(_UNFINISHED, ()))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -16,12 +16,13 @@ from typing_extensions import override
 from trp_search import stored, trial
 from trp_search.errors import InputError, in_words
 from trp_search.records import EpochReport, TrialResult, to_json
-from trp_search.store import RunFolder, exclusive
+from trp_search.store import RunFolder, exclusive, unwritable
 
 NAME = "name"
 POINTS = "points"
 EPOCH = "epoch"
 RESULT = "result"
+UNWRITTEN = "unwritten"
 _LOCK_SECONDS = 60.0
 
 
@@ -60,7 +61,14 @@ class TrialTrainable(Trainable):
 
     @override
     def step(self) -> dict[str, Any]:
-        item = next(self._items)
+        try:
+            item = next(self._items)
+        except Exception as error:
+            # The disk's fault is no trial's: it is left as it is, to go on from.
+            said = unwritable(error)
+            if said is None:
+                raise
+            return {UNWRITTEN: said, DONE: True}
         if isinstance(item, TrialResult):
             self._items.close()
             return {RESULT: to_json(item), DONE: True}
@@ -80,13 +88,15 @@ def _items(name: str, run: RunFolder) -> Generator[EpochReport | TrialResult, No
 
     A worker that a killed driver left behind may still be at it for a moment.
     """
-    folder = run.trial(name).path
     holder = f"another worker is still at it after {_LOCK_SECONDS:.0f} s"
     try:
-        with exclusive(folder / ".lock", wait_seconds=_LOCK_SECONDS, holder=holder):
-            sweep(folder)
-            yield from trial.run(run.trial(name).read_spec(), run)
+        place = run.trial(name)
+        with exclusive(place.lock, wait_seconds=_LOCK_SECONDS, holder=holder):
+            sweep(place.path)
+            yield from trial.run(place.read_spec(), run)
     except (InputError, OSError) as error:
+        if unwritable(error):
+            raise
         yield TrialResult(trial=name, points=(), failed=str(error))
 
 

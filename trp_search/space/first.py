@@ -143,8 +143,31 @@ def departures(
     What is fixed here and what is no entry here is in no setting; this finds it. The recipe, which
     has distillation, may differ.
     """
-    there, drawn = _method(spec), _drawn(space, setting)
-    here, also = (_method(any_trial(space, drawn, last=last)) for last in (False, True))
+    yield from _departures(space, _drawn(space, setting), spec)
+
+
+def contradictions(
+    space: SearchSpace, drawn: Mapping[str, Value], spec: TrialSpec
+) -> Iterator[tuple[str, str]]:
+    """What a trial for which `drawn` was drawn would do otherwise than `spec`, which it made."""
+    yield from _departures(space, drawn, spec)
+    learned = {} if spec.training is None else vars(spec.training)
+    for name in space.space.named_training():
+        value = drawn.get(f"{name}_{spec.cuts[0].scheme}", drawn.get(name))
+        there = entries.label(learned[name]) if name in learned else None
+        if name != "epochs" and value is not None and there is not None and value != there:
+            yield name, f"{_shown(there)} there, {_shown(value)} here"
+
+
+def _departures(
+    space: SearchSpace, drawn: Mapping[str, Value], spec: TrialSpec
+) -> Iterator[tuple[str, str]]:
+    there = _method(spec)
+    try:
+        here, also = (_method(any_trial(space, drawn, last=last)) for last in (False, True))
+    except (KeyError, TypeError, ValueError):  # of another space
+        yield "space", "has not what was drawn"
+        return
     for name in dict.fromkeys([*there, *here]):
         one, other = there.get(name), here.get(name)
         if not _alike(one, other) and _alike(other, also.get(name)):  # else it is proposed

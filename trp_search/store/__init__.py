@@ -1,5 +1,6 @@
 """What a run keeps on disk."""
 
+from trp_search.store.disk import unwritable
 from trp_search.store.files import (
     append_record,
     exclusive,
@@ -9,6 +10,7 @@ from trp_search.store.files import (
     write_whole,
 )
 from trp_search.store.folders import RunFolder, TrialFolder
+from trp_search.store.scratch import scratch, sweep_scratch
 
 __all__ = [
     "RunFolder",
@@ -18,5 +20,8 @@ __all__ = [
     "read_record",
     "read_records",
     "replacing",
+    "scratch",
+    "sweep_scratch",
+    "unwritable",
     "write_whole",
 ]

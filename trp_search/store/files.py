@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -16,6 +19,8 @@ from trp_search.errors import InputError
 from trp_search.records import from_json, to_json
 
 T = TypeVar("T")
+
+_MOST_BYTES = 2**30
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
@@ -42,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def append_record(path: Path, record: object) -> None:
     """Adds one line; a line that an earlier crash left unfinished is cut off first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
+    with _appending(path) as file:
         size = file.seek(0, os.SEEK_END)
         if size:
             file.seek(size - 1)
@@ -52,6 +57,21 @@ def append_record(path: Path, record: object) -> None:
         file.write(to_json(record).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def _appending(path: Path) -> Iterator[BinaryIO]:
+    """The file open at its end; another process's line is whole, or is not begun yet."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise InputError(f"{path}: is a link; nothing is written through one") from None
+    with os.fdopen(descriptor, "ab+") as file:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
 
 
 def read_records(path: Path, kind: type[T]) -> list[T]:
@@ -73,6 +93,11 @@ def read_record(path: Path, kind: type[T], *, what: str) -> T | None:
 def _bytes(path: Path) -> bytes | None:
     """What the file holds, or None where there is none."""
     try:
+        found = path.stat()
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            raise InputError(f"{path}: is not a file")
+        if found.st_size > _MOST_BYTES:
+            raise InputError(f"{path}: holds {found.st_size:,} bytes; at most {_MOST_BYTES:,}")
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -90,14 +115,17 @@ def _record(path: Path, kind: type[T], text: bytes, *, what: str) -> T:
 def _first(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return " ".join(str(error).split())[:160]
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}" if place else first["msg"]
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])[:160]
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {said}" if place else said
 
 
 @contextmanager
 def exclusive(path: Path, *, wait_seconds: float, holder: str) -> Iterator[None]:
     """Holds the lock file `path`; raises InputError when another process keeps it."""
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link; a lock is a file of its own")
     lock = FileLock(path, timeout=wait_seconds)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

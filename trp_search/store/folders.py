@@ -7,18 +7,24 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trp_search.errors import InputError
 from trp_search.records import (
+    Environment,
     EpochReport,
+    Importance,
     Latency,
     Point,
     Repeat,
+    Split,
     TestScore,
     TrialResult,
     TrialSpec,
+    number_of,
 )
 from trp_search.store.files import append_record, read_record, read_records
+from trp_search.store.inside import inside, named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,49 +35,65 @@ class TrialFolder:
 
     @property
     def spec(self) -> Path:
-        return self.path / "spec.json"
+        return inside(self.path, "spec.json")
 
     @property
     def epochs(self) -> Path:
-        return self.path / "epochs.jsonl"
+        return inside(self.path, "epochs.jsonl")
 
     @property
     def checkpoint(self) -> Path:
-        return self.path / "checkpoint.safetensors"
+        return inside(self.path, "checkpoint.safetensors")
 
     @property
     def tuning(self) -> Path:
         """The checkpoint of what follows the cut."""
-        return self.path / "tuning.safetensors"
+        return inside(self.path, "tuning.safetensors")
 
     @property
     def weights(self) -> Path:
         """The trained, uncut weights."""
-        return self.path / "weights.safetensors"
+        return inside(self.path, "weights.safetensors")
 
     @property
     def result(self) -> Path:
-        return self.path / "result.json"
+        return inside(self.path, "result.json")
 
     def point_weights(self, point_id: str) -> Path:
         """The weights of one cut network."""
-        return self.path / f"point-{point_id}.safetensors"
+        name = named("point", point_id, of=self.path)
+        return inside(self.path, f"point-{name}.safetensors")
+
+    @property
+    def lock(self) -> Path:
+        return inside(self.path, ".lock")
 
     def read_spec(self) -> TrialSpec:
         """What the trial was; raises InputError when that cannot be read."""
         spec = read_record(self.spec, TrialSpec, what="not a trial's settings")
         if spec is None:
             raise InputError(f"{self.spec}: cannot be read: {os.strerror(errno.ENOENT)}")
+        self._own(self.spec, spec.name)
         return spec
 
     def read_result(self) -> TrialResult | None:
         """How the trial ended, or None while it has not; InputError when that cannot be read."""
-        return read_record(self.result, TrialResult, what="is not a trial's result")
+        result = read_record(self.result, TrialResult, what="is not a trial's result")
+        if result is not None:
+            self._own(self.result, result.trial, *(point.trial for point in result.points))
+        return result
 
     def read_epochs(self) -> list[EpochReport]:
         """One report per epoch; of an epoch that ran twice (resumed), the second."""
         reports = read_records(self.epochs, EpochReport)
+        self._own(self.epochs, *(report.trial for report in reports))
         return sorted({report.epoch: report for report in reports}.values(), key=lambda r: r.epoch)
+
+    def _own(self, file: Path, *trials: str) -> None:
+        """Refuses a file that is of another trial than its folder."""
+        for name in trials:
+            if name != self.path.name:
+                raise InputError(f"{file}: is of trial {name!r}, not of {self.path.name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,63 +129,75 @@ class RunFolder:
 
     @property
     def search(self) -> Path:
-        return self.path / "search.yaml"
+        return inside(self.path, "search.yaml")
 
     @property
     def environment(self) -> Path:
-        return self.path / "environment.json"
+        return inside(self.path, "environment.json")
 
     @property
     def study(self) -> Path:
-        return self.path / "study.db"
+        for beside in ("-journal", "-wal", "-shm"):  # SQLite writes these too
+            inside(self.path, f"study.db{beside}")
+        return inside(self.path, "study.db")
 
     @property
     def points(self) -> Path:
-        return self.path / "points.jsonl"
+        return inside(self.path, "points.jsonl")
 
     @property
     def tests(self) -> Path:
-        return self.path / "test.jsonl"
+        return inside(self.path, "test.jsonl")
 
     @property
     def latencies(self) -> Path:
-        return self.path / "latency.jsonl"
+        return inside(self.path, "latency.jsonl")
 
     @property
     def repeats(self) -> Path:
         """What the front's trainings came to with other seeds."""
-        return self.path / "repeats.jsonl"
+        return inside(self.path, "repeats.jsonl")
 
     @property
     def judged(self) -> Path:
         """What running trials were worth at rungs, in the order in which they came there."""
-        return self.path / "rungs.jsonl"
+        return inside(self.path, "rungs.jsonl")
 
     @property
     def importance(self) -> Path:
         """How much each setting explains of each objective."""
-        return self.path / "importance.json"
+        return inside(self.path, "importance.json")
 
     @property
     def front(self) -> Path:
-        return self.path / "front.csv"
+        return inside(self.path, "front.csv")
 
     @property
     def report(self) -> Path:
-        return self.path / "report.html"
+        return inside(self.path, "report.html")
 
     @property
     def split(self) -> Path:
         """Which images are train, validation and test."""
-        return self.path / "split.json"
+        return inside(self.path, "split.json")
 
     @property
     def models(self) -> Path:
-        return self.path / "models"
+        return inside(self.path, "models")
 
     @property
     def lock(self) -> Path:
-        return self.path / ".lock"
+        return inside(self.path, ".lock")
+
+    @property
+    def test_lock(self) -> Path:
+        """Held while a test score is written."""
+        return inside(self.path, ".test.lock")
+
+    @property
+    def scratch(self) -> Path:
+        """What Ray writes while a search runs."""
+        return inside(self.path, ".ray")
 
     def weights(self, point: Point) -> Path:
         """The weights of a point, where they were kept."""
@@ -171,18 +205,25 @@ class RunFolder:
         return place.weights if point.cut is None else place.point_weights(point.id)
 
     def trial(self, name: str) -> TrialFolder:
-        return TrialFolder(path=self.path / "trials" / name)
+        """The files of the trial of this name; raises InputError for what can be none."""
+        return TrialFolder(path=inside(self.path, "trials", named("trial", name, of=self.path)))
 
     def trial_names(self) -> list[str]:
-        """Every trial that was started, `baseline` first, then by number."""
-        folder = self.path / "trials"
-        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        """Every trial that was started, `baseline` first, then by number.
+
+        Raises:
+            InputError: a folder among them has a name that no trial can have.
+        """
+        folder = inside(self.path, "trials")
+        entries = list(folder.iterdir()) if folder.is_dir() else []
+        # Hidden entries and plain files are a file manager's.
+        kept = [entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."]
 
         def key(name: str) -> tuple[int, int, str]:
-            number = name.partition("r")[0]
-            return (1, int(number), name) if number.isdigit() else (0, 0, name)
+            number = number_of(named("trial", name, of=folder))
+            return (0, 0, name) if number is None else (1, number, name)
 
-        return sorted(names, key=key)
+        return sorted(kept, key=key)
 
     def read_points(self) -> list[Point]:
         """Every scored point, in the order of scoring, each id once."""
@@ -208,6 +249,20 @@ class RunFolder:
         for repeat in read_records(self.repeats, Repeat):
             found.setdefault(repeat.point, {})[repeat.trial] = repeat
         return {point: list(repeats.values()) for point, repeats in found.items()}
+
+    def read_importance(self) -> Importance | None:
+        """What the settings explain, or None before a search's end."""
+        return read_record(self.importance, Importance, what="is not what settings explain")
+
+    def read_environment(self) -> dict[str, Any]:
+        """Versions, devices, seeds; empty where the run did not record them."""
+        found = read_record(self.environment, Environment, what="is not a JSON object")
+        return {} if found is None else found.root
+
+    def read_split(self) -> dict[str, list[int]] | None:
+        """Which images are in which part; None before a first training."""
+        found = read_record(self.split, Split, what="is not lists of images")
+        return None if found is None else found.root
 
     def add_points(self, points: Iterable[Point]) -> None:
         """Appends the points whose ids the run does not have yet."""

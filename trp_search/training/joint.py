@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from torch import Tensor, nn
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.gradient import pulled_back
-from trp_search.lowrank.schemes import SCHEMES, Scheme, Shape, shape_of
-from trp_search.lowrank.select import select
+from trp_search.lowrank.schemes import SCHEMES, Scheme, Shape
 from trp_search.lowrank.truncation import Spectra, spectra, wide
+from trp_search.training.weights import Weights
 from trp_search.workloads.seeds import seeded
 
 
@@ -49,8 +48,8 @@ class JointTraining:
     needs its own, measured once it is cut. Dropout is drawn anew in the second pass.
 
     Args:
-        network: any module; weights that train are found by `scheme` and `layers` and kept by
-            reference.
+        network: the module that is trained, as it is before `torch.compile`; `scheme` and `layers`
+            choose among its weights that train, which are looked up by name each time.
         scheme: `channel` or `spatial`.
         alpha: weight of the low-rank loss, in [0, 1].
         lowest: the smallest ratio, in (0, 1].
@@ -60,7 +59,8 @@ class JointTraining:
         layers: `all`, or `kxk`: convolutions wider than 1x1 but the first.
 
     Raises:
-        InputError: a setting out of range; no weight to truncate.
+        InputError: a setting out of range; no weight to truncate; a network that is compiled,
+            scripted or exported, or has no weights yet.
     """
 
     def __init__(  # noqa: PLR0913  options of a public call, each with a default
@@ -87,8 +87,9 @@ class JointTraining:
         except ValueError as error:
             raise InputError(f"JointTraining: {records.problem(error)}") from None
         self._network = network
-        self._groups = _groups(network, self._settings)
-        if not self._groups:
+        self._scheme = SCHEMES[self._settings.scheme]
+        self._weights = Weights(network, self._scheme, layers=layers, where="JointTraining")
+        if not self._weights.found():
             raise InputError(f"JointTraining: layers: {layers}: no weight that trains can be cut")
         self._seed = seed
         self._iteration = 0
@@ -119,13 +120,17 @@ class JointTraining:
     @torch.no_grad()
     def _cuts(self) -> list[_Cut]:
         """The truncations of this iteration, one for each group."""
+        groups = [
+            _Group(scheme=self._scheme, shape=shape, weights=tuple(weights))
+            for shape, weights in self._weights.found().items()
+        ]
         # Half precision would take every singular value for zero.
-        with torch.autocast(self._device_type, enabled=False):
-            found = [spectra(group.stacked(group.weights)) for group in self._groups]
+        with torch.autocast(_device_type(groups), enabled=False):
+            found = [spectra(group.stacked(group.weights)) for group in groups]
             ranks = _ranks(found, self._ratio(), least=self._settings.rank_min)
         return [
             _Cut(group=group, spectra=one, kept=one.last(rank))
-            for group, one, rank in zip(self._groups, found, ranks, strict=True)
+            for group, one, rank in zip(groups, found, ranks, strict=True)
         ]
 
     def _ratio(self) -> float:
@@ -138,7 +143,7 @@ class JointTraining:
         weights = [weight.detach() for cut in cuts for weight in cut.group.weights]
         held = [*weights, *self._network.buffers()]
         before = [tensor.clone() for tensor in held]
-        with torch.autocast(self._device_type, enabled=False):
+        with torch.autocast(_device_type([cut.group for cut in cuts]), enabled=False):
             low = [weight for cut in cuts for weight in cut.truncated()]
         try:
             torch._foreach_copy_(weights, low)
@@ -156,16 +161,12 @@ class JointTraining:
             full.setdefault(parameter, torch.zeros_like(parameter))
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        with torch.autocast(self._device_type, enabled=False):
+        with torch.autocast(_device_type([cut.group for cut in cuts]), enabled=False):
             for cut in cuts:
                 cut.pull_back_(full)
         gradients = [cast("Tensor", parameter.grad) for parameter in parameters]
         targets = [full[parameter] for parameter in parameters]
         torch._foreach_lerp_(gradients, targets, 1 - self._settings.alpha)
-
-    @property
-    def _device_type(self) -> str:
-        return self._groups[0].weights[0].device.type
 
     def state_dict(self) -> dict[str, int]:
         """What a resumed training needs: the iteration."""
@@ -223,19 +224,8 @@ class _Cut:
         torch._foreach_copy_(gradients, pulled)
 
 
-def _groups(network: nn.Module, settings: records.Joint) -> list[_Group]:
-    scheme = SCHEMES[settings.scheme]
-    chosen, _ = select(network, scheme, layers=settings.layers)
-    found: dict[Shape, list[nn.Parameter]] = defaultdict(list)
-    for module in chosen.values():
-        weight = module.weight
-        assert isinstance(weight, nn.Parameter)
-        if weight.requires_grad:
-            found[shape_of(module)].append(weight)
-    return [
-        _Group(scheme=scheme, shape=shape, weights=tuple(weights))
-        for shape, weights in found.items()
-    ]
+def _device_type(groups: Sequence[_Group]) -> str:
+    return groups[0].weights[0].device.type
 
 
 def _ranks(found: Sequence[Spectra], ratio: float, *, least: int) -> list[Tensor]:

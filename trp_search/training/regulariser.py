@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast, final
@@ -15,9 +14,10 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.allocation import relaxed
 from trp_search.lowrank.costs import MeasuredLayer, measure
-from trp_search.lowrank.schemes import SCHEMES, Shape, shape_of
-from trp_search.lowrank.select import select
+from trp_search.lowrank.schemes import SCHEMES, Shape
+from trp_search.lowrank.tracing import images_in, multiply_adds
 from trp_search.lowrank.truncation import Spectra, spectra, wide
+from trp_search.training.weights import Weights
 
 
 @final
@@ -40,8 +40,8 @@ class TrainedRankPruning:
     optimiser step.
 
     Args:
-        network: any module; weights that train are found by `scheme` and `layers` and kept by
-            reference.
+        network: the module that is trained, as it is before `torch.compile`; `scheme` and `layers`
+            choose among its weights that train, which are looked up by name each time.
         scheme: `channel`, `spatial` or `decoupled`.
         energy: share of the squared singular values kept, in (0, 1].
         speedup: in place of an energy, the multiply-adds before / after that truncations aim at:
@@ -54,7 +54,8 @@ class TrainedRankPruning:
         layers: `all`, or `kxk`: convolutions wider than 1x1 but the first (the paper's choice).
 
     Raises:
-        InputError: a setting out of range.
+        InputError: a setting out of range, or a network that is compiled, scripted or exported, or
+            has no weights yet.
     """
 
     def __init__(  # noqa: PLR0913  options of a public call, each with a default
@@ -85,24 +86,20 @@ class TrainedRankPruning:
         except ValueError as error:
             raise InputError(f"TrainedRankPruning: {records.problem(error)}") from None
         self._scheme = SCHEMES[scheme]
-        chosen, _ = select(network, self._scheme, layers=layers)
-        groups: dict[Shape, list[nn.Parameter]] = defaultdict(list)
-        for module in chosen.values():
-            weight = module.weight
-            assert isinstance(weight, nn.Parameter)
-            if weight.requires_grad:
-                groups[shape_of(module)].append(weight)
-        self._groups = dict(groups)
+        self._network = network
+        self._weights = Weights(network, self._scheme, layers=layers, where="TrainedRankPruning")
         self._plan: _Plan | None = None
         if speedup is not None:
             if example_input is None:
                 raise InputError("TrainedRankPruning: speedup needs an example_input")
             measured = measure(network, example_input, self._scheme, layers=layers)
-            order = [id(weight) for group in self._groups.values() for weight in group]
+            counted = multiply_adds(network, example_input) // images_in(example_input)
+            order = [id(weight) for group in self._weights.found().values() for weight in group]
             hint = " while layers is kxk; all has more" if layers == "kxk" else ""
-            self._plan = _plan(measured, order, speedup, hint=hint)
+            self._plan = _plan(measured, order, speedup, counted=counted, hint=hint)
         self._iteration = 0
         self._pulls: dict[Shape, list[Tensor]] = {}
+        self._left: list[tuple[int, int]] | None = None
 
     @property
     def iteration(self) -> int:
@@ -111,38 +108,51 @@ class TrainedRankPruning:
 
     @torch.no_grad()
     def before_forward(self) -> None:
-        """Truncates the weights when it is their turn."""
+        """Truncates the weights when it is their turn.
+
+        Raises:
+            InputError: the network has lost one of them, or is not the one that is trained.
+        """
         settings = self._settings
         due = settings.period is not None and self._iteration % settings.period == 0
         pulling = settings.nuclear_weight > 0 and (due or settings.nuclear_every_step)
         projecting = settings.truncates and due
         self._pulls = {}
         if pulling or projecting:
+            groups = self._weights.found()
+            if self._left is not None and self._left == _states(groups):
+                raise InputError(
+                    "TrainedRankPruning: the network was given no gradient and its weights are as "
+                    "they were: a copy that is trained in its place needs a TrainedRankPruning too"
+                )
             # Half precision would take every singular value for zero.
-            with torch.autocast(self._device_type, enabled=False):
-                self._truncate(pulling=pulling, projecting=projecting)
+            with torch.autocast(_device_type(groups), enabled=False):
+                self._truncate(groups, pulling=pulling, projecting=projecting)
+            self._left = _states(groups)
 
-    def _truncate(self, *, pulling: bool, projecting: bool) -> None:
+    def _truncate(
+        self, groups: dict[Shape, list[nn.Parameter]], *, pulling: bool, projecting: bool
+    ) -> None:
         found: dict[Shape, tuple[Spectra, bool]] = {}
-        for shape, weights in self._groups.items():
+        for shape, weights in groups.items():
             stacked = torch.cat([self._scheme.matrices(w.detach().reshape(shape)) for w in weights])
             matrices, transposed = wide(stacked.float())
             found[shape] = spectra(matrices), transposed
-        kept = self._kept({shape: spectra_ for shape, (spectra_, _) in found.items()})
+        counts = [len(weights) for weights in groups.values()]
+        kept = self._kept({shape: spectra_ for shape, (spectra_, _) in found.items()}, counts)
         for shape, (spectra_, transposed) in found.items():
             if pulling:
                 pull = spectra_.polar(kept[shape])
-                self._pulls[shape] = self._folded(shape, pull, transposed=transposed)
+                self._pulls[shape] = self._folded(groups[shape], shape, pull, transposed=transposed)
             if projecting:
                 low = spectra_.truncated(kept[shape])
-                folded = self._folded(shape, low, transposed=transposed)
-                torch._foreach_copy_(list[Tensor](self._groups[shape]), folded)
+                folded = self._folded(groups[shape], shape, low, transposed=transposed)
+                torch._foreach_copy_(list[Tensor](groups[shape]), folded)
 
-    def _kept(self, found: dict[Shape, Spectra]) -> dict[Shape, Tensor]:
-        """What a truncation keeps, one mask for each shape."""
+    def _kept(self, found: dict[Shape, Spectra], counts: list[int]) -> dict[Shape, Tensor]:
+        """What a truncation keeps, one mask for each shape, which so many weights have."""
         if self._plan is None or not found:
             return {shape: one.kept(self._settings.energy) for shape, one in found.items()}
-        counts = [len(self._groups[shape]) for shape in found]
         lost = [one.lost(layers=count) for one, count in zip(found.values(), counts, strict=True)]
         ranks = torch.split(self._plan.ranks(lost), counts)
         return {
@@ -150,15 +160,12 @@ class TrainedRankPruning:
             for (shape, one), rank, count in zip(found.items(), ranks, counts, strict=True)
         }
 
-    @property
-    def _device_type(self) -> str:
-        return next((group[0].device.type for group in self._groups.values()), "cpu")
-
     @torch.no_grad()
     def before_step(self) -> None:
         """Adds the nuclear term to the gradients, if there is one, and ends the iteration."""
+        groups = self._weights.found() if self._pulls else {}
         for shape, pull in self._pulls.items():
-            pairs = zip(self._groups[shape], pull, strict=True)
+            pairs = zip(groups[shape], pull, strict=True)
             found = [(weight.grad, term) for weight, term in pairs if weight.grad is not None]
             if found:
                 gradients, terms = zip(*found, strict=True)
@@ -166,6 +173,8 @@ class TrainedRankPruning:
                     list(gradients), list(terms), alpha=self._settings.nuclear_weight
                 )
         self._pulls = {}
+        if any(parameter.grad is not None for parameter in self._network.parameters()):
+            self._left = None
         self._iteration += 1
 
     def state_dict(self) -> dict[str, int]:
@@ -176,14 +185,29 @@ class TrainedRankPruning:
         """Takes up the count of an earlier `state_dict`."""
         self._iteration = state["iteration"]
 
-    def _folded(self, shape: Shape, matrices: Tensor, *, transposed: bool) -> list[Tensor]:
+    def _folded(
+        self,
+        weights: Sequence[nn.Parameter],
+        shape: Shape,
+        matrices: Tensor,
+        *,
+        transposed: bool,
+    ) -> list[Tensor]:
         """One tensor per layer, in its weight's shape, from the matrices of all of them."""
-        weights = self._groups[shape]
         matrices = matrices.mT if transposed else matrices
         return [
             self._scheme.weight(part, shape).reshape(weight.shape)
             for part, weight in zip(matrices.chunk(len(weights)), weights, strict=True)
         ]
+
+
+def _device_type(groups: dict[Shape, list[nn.Parameter]]) -> str:
+    return next((group[0].device.type for group in groups.values()), "cpu")
+
+
+def _states(groups: dict[Shape, list[nn.Parameter]]) -> list[tuple[int, int]]:
+    """What differs once a weight was replaced or written to."""
+    return [(id(weight), weight._version) for group in groups.values() for weight in group]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,9 +236,17 @@ class _Plan:
 
 
 def _plan(
-    measured: Sequence[MeasuredLayer], order: Sequence[int], speedup: float, *, hint: str
+    measured: Sequence[MeasuredLayer],
+    order: Sequence[int],
+    speedup: float,
+    *,
+    counted: int,
+    hint: str,
 ) -> _Plan:
-    """The plan for the weights with the ids `order`; other layers cost what they cost."""
+    """The plan for the weights with the ids `order`; the rest costs what it costs.
+
+    `counted` are the multiply-adds of the whole network.
+    """
     by_weight = {id(layer.module.weight): layer for layer in measured}
     layers = [by_weight[weight] for weight in order]
     cost = torch.full(
@@ -225,12 +257,12 @@ def _plan(
         if layer.reason is None:
             highest = min(layer.full_rank, (layer.dense_macs - 1) // layer.macs_per_rank)
             row[1 : highest + 1] = torch.arange(1, highest + 1) * layer.macs_per_rank
-    total = sum(layer.dense_macs for layer in measured)
+    total = max(counted, sum(layer.dense_macs for layer in measured))
     other = total - sum(layer.dense_macs for layer in layers)
     least = float(cost.min(1).values.sum())
     budget = total / speedup - other
-    if least > budget:
-        best = math.floor(100 * total / (least + other)) / 100
+    if least > budget or (total == 0 and speedup > 1):
+        best = math.floor(100 * total / (least + other)) / 100 if total else 1.0
         raise InputError(
             f"TrainedRankPruning: speedup: {speedup:g}x cannot be reached; "
             f"the best is {best:.2f}x{hint}"

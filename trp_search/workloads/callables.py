@@ -24,7 +24,7 @@ def called(name: str, options: dict[str, Any], *, where: str) -> object:
     What it prints goes to stderr, and it cannot end the program; see `guarded`.
     """
     with guarded(f"{where}: {name}"):
-        result: object = _resolve(name, where)(**options)
+        result: object = resolved(name, where=where)(**options)
     return result
 
 
@@ -40,10 +40,16 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _resolve(name: str, where: str) -> Callable[..., Any]:
-    module_name, _, attribute = name.partition(":")
+def see_current_folder() -> None:
+    """Lets modules of the current folder be imported; a console script does not look there."""
     if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # a console script does not look where it is run
+        sys.path.append(str(Path.cwd()))
+
+
+def resolved(name: str, *, where: str) -> Callable[..., Any]:
+    """What `package.module:callable` names, imported; InputError that begins with `where`."""
+    module_name, _, attribute = name.partition(":")
+    see_current_folder()
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -35,6 +35,15 @@ class Cifar(Collection):
         return torch.from_numpy(self._pixels[ids.numpy()]).permute(0, 3, 1, 2).contiguous()
 
 
+def is_whole(name: str, *, root: Path) -> bool:
+    """Whether `root` holds all files of the set; fetches none."""
+    try:
+        _KINDS[name](str(root), train=False)
+    except (RuntimeError, OSError):
+        return False
+    return True
+
+
 def _open(name: str, *, root: Path, download: bool) -> list[CIFAR10]:
     kind = _KINDS[name]
     try:
@@ -42,7 +51,8 @@ def _open(name: str, *, root: Path, download: bool) -> list[CIFAR10]:
     except (RuntimeError, OSError):
         if not download:
             raise InputError(
-                f"workload.data.root: '{root}' holds no whole {name}; download: true fetches it"
+                f"workload.data.root: '{root}' holds no whole {name}; a search with download: true "
+                "fetches it"
             ) from None
     try:
         # Trials start together; one of them fetches.

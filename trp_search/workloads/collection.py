@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor
+
+from trp_search.workloads.listing import Passed
 
 
 class Collection(ABC):
@@ -13,10 +16,12 @@ class Collection(ABC):
     Attributes:
         labels: int64 (n,).
         training: how many of the n are training images.
+        passed: what lies beside the images and is not read.
     """
 
     labels: Tensor
     training: int
+    passed: Sequence[Passed] = ()
 
     @abstractmethod
     def read(self, ids: Tensor) -> Tensor:

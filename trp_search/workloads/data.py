@@ -19,22 +19,27 @@ from trp_search.workloads.choose import balanced
 from trp_search.workloads.collection import Collection
 from trp_search.workloads.given import Given
 from trp_search.workloads.images import HeldImages, Images, Normalisation, Shape
+from trp_search.workloads.listing import Passed
 from trp_search.workloads.seeds import seeded
 from trp_search.workloads.splits import Splits, Test, Train, Validation
 
 __all__ = [
+    "Census",
     "Shape",
     "Splits",
     "Test",
     "Train",
     "Validation",
+    "census",
     "class_names",
     "describe",
+    "is_here",
     "load",
     "sizes",
 ]
 
 _WHERE = "workload.data"
+_LOOKED_AT = 16  # images of a census
 _CIFAR10 = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
@@ -64,6 +69,15 @@ def class_names(spec: DataSpec) -> tuple[str, ...]:
     return tuple(str(number) for number in range(describe(spec).classes))
 
 
+def is_here(spec: DataSpec) -> bool:
+    """Whether nothing would be fetched for `spec`."""
+    if not spec.download or spec.name not in ("cifar10", "cifar100"):
+        return True
+    from trp_search.workloads.cifar import is_whole  # noqa: PLC0415  as `_collection`
+
+    return is_whole(spec.name, root=_root(spec))
+
+
 def load(spec: DataSpec, *, split_seed: int, outside_weights: bool, device: str) -> Splits:
     """The images that `spec` names, in three parts that share none.
 
@@ -88,6 +102,37 @@ def sizes(spec: DataSpec, *, outside_weights: bool) -> tuple[int, int, int]:
     return train, validation, test
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Census:
+    """How many images of each class are in each part, and what is not read.
+
+    Attributes:
+        counts: for `train`, `validation` and `test` a number per class.
+        passed: beside the images.
+    """
+
+    counts: dict[str, tuple[int, ...]]
+    passed: tuple[Passed, ...]
+
+
+def census(spec: DataSpec, *, outside_weights: bool) -> Census:
+    """What `load` would give, counted; a few images are decoded.
+
+    Raises:
+        InputError: as `load`, of what these images tell.
+    """
+    collection = _collection(spec)
+    parts = _divided(collection, spec, seed=0, outside_weights=outside_weights)
+    classes = describe(spec).classes
+    ids = torch.cat(parts)
+    collection.read(ids[:: max(1, len(ids) // _LOOKED_AT)])
+    counts = [collection.labels[part].bincount(minlength=classes).tolist() for part in parts]
+    return Census(
+        counts=dict(zip(("train", "validation", "test"), map(tuple, counts), strict=True)),
+        passed=tuple(collection.passed),
+    )
+
+
 @lru_cache(maxsize=16)
 def _described(text: str) -> Shape:
     spec = from_json(DataSpec, text)
@@ -101,6 +146,8 @@ def _described(text: str) -> Shape:
         shape = Shape(channels=channels, height=size, width=size, classes=classes)
     else:
         shape = Given(spec).shape
+    if shape.classes < 2:
+        raise InputError(f"{_WHERE}.classes: {shape.classes} is less than 2, nothing to tell apart")
     return dataclasses.replace(
         shape,
         channels=spec.channels or shape.channels,

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from pathlib import Path
 from typing import final
 
 import torch
-from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
 from trp_search.errors import InputError
 from trp_search.workloads import pixels
 from trp_search.workloads.collection import Collection
+from trp_search.workloads.decoding import decoded
 from trp_search.workloads.images import Shape
+from trp_search.workloads.listing import Listing, Passed, beside, listed, shown, subfolders
 
 _ROOT = "workload.data.root"
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
 
 
 @final
@@ -36,10 +36,18 @@ class Folder(Collection):
         if _class_names(heldout) != names:
             odd = sorted(set(names) ^ set(_class_names(heldout)))
             raise InputError(f"{_ROOT}: {train} and {heldout} differ in class {odd[0]!r}")
-        listed = [_files(part, names) for part in (train, heldout)]
-        self.files = [file for files, _ in listed for file in files]
-        self.labels = torch.tensor([label for _, labels in listed for label in labels])
-        self.training = len(listed[0][0])
+        passed = [p for part in (train, heldout) for p in _passed(part, "", beside(part))]
+        self.files: list[Path] = []
+        labels: list[int] = []
+        for part in (train, heldout):
+            self.training = len(self.files)
+            for label, name in enumerate(names):
+                found = _listing(part / name)
+                passed += _passed(part, name, found.passed)
+                self.files += found.images
+                labels += [label] * len(found.images)
+        self.labels = torch.tensor(labels)
+        self.passed = passed
         self._channels = channels
         self._size = size
 
@@ -48,8 +56,8 @@ class Folder(Collection):
         return pixels.stacked(self._decode(self.files[number]) for number in ids.tolist())
 
     def _decode(self, path: Path) -> Tensor:
-        with opened(path) as image:
-            return pixels.from_pil(image, channels=self._channels, size=self._size)
+        image = decoded(path, channels=self._channels)
+        return pixels.from_pil(image, channels=self._channels, size=self._size)
 
 
 def describe(root: Path, *, channels: int, size: int | None, classes: int | None) -> Shape:
@@ -63,7 +71,9 @@ def describe(root: Path, *, channels: int, size: int | None, classes: int | None
         raise InputError(
             f"workload.data.classes: {classes} is not the {len(names)} folders in '{train}'"
         )
-    height, width = (size, size) if size else _size(_some_file(train / names[0]))
+    if size:
+        return Shape(channels=channels, height=size, width=size, classes=len(names))
+    height, width = _size(_listing(train / names[0]).images[0], channels)
     return Shape(channels=channels, height=height, width=width, classes=len(names))
 
 
@@ -87,50 +97,31 @@ def _parts(root: Path) -> tuple[Path, Path]:
 
 def _class_names(part: Path) -> list[str]:
     """The classes in `part`, sorted."""
-    names = sorted(entry.name for entry in os.scandir(part) if entry.is_dir())
+    names = subfolders(part)
     if not names:
         raise InputError(f"{_ROOT}: '{part}' holds no folder of a class")
+    for name in names:
+        if shown(name) != name:
+            raise InputError(
+                f"{_ROOT}: '{shown(part / name)}' is no name in UTF-8; rename the folder"
+            )
     return names
 
 
-def opened(path: Path) -> Image.Image:
-    """The image in the file `path`, decoded."""
-    try:
-        image = Image.open(path)
-        image.load()
-    except (OSError, SyntaxError) as error:
-        raise InputError(f"{path}: cannot be read as an image: {error}") from None
-    return image
+def _listing(folder: Path) -> Listing:
+    found = listed(folder)
+    if not found.images:
+        kinds = ", ".join(sorted(found.passed))
+        seen = f"; passed over: {found.passed.total()} files ({kinds})" if kinds else ""
+        raise InputError(f"{_ROOT}: '{folder}' holds no image{seen}")
+    return found
 
 
-def _files(part: Path, names: list[str]) -> tuple[list[Path], list[int]]:
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(names):
-        found = sorted(_below(part / name))
-        if not found:
-            raise InputError(f"{_ROOT}: '{part / name}' holds no image")
-        files += found
-        labels += [label] * len(found)
-    return files, labels
+def _passed(part: Path, name: str, counts: Counter[str]) -> list[Passed]:
+    where = str(Path(part.name, name))
+    return [Passed(where=where, why=why, count=count) for why, count in counts.items()]
 
 
-def _below(folder: Path) -> list[Path]:
-    return [
-        Path(where, name)
-        for where, _, names in os.walk(folder)
-        for name in names
-        if Path(name).suffix.lower() in _SUFFIXES
-    ]
-
-
-def _some_file(folder: Path) -> Path:
-    found = _below(folder)
-    if not found:
-        raise InputError(f"{_ROOT}: '{folder}' holds no image")
-    return min(found)
-
-
-def _size(path: Path) -> tuple[int, int]:
-    with opened(path) as image:
-        return image.height, image.width
+def _size(path: Path, channels: int) -> tuple[int, int]:
+    image = decoded(path, channels=channels)
+    return image.height, image.width

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -14,26 +13,25 @@ from typing_extensions import override
 from trp_search.errors import InputError
 from trp_search.records import DataSpec
 from trp_search.workloads import pixels
-from trp_search.workloads.callables import called
+from trp_search.workloads.callables import called, one_line
 from trp_search.workloads.collection import Collection
+from trp_search.workloads.guard import guarded
 from trp_search.workloads.images import Shape
+from trp_search.workloads.labelled import kind, labelled
+from trp_search.workloads.seeds import seeded
 
 _WHERE = "workload.data"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Part:
-    labels: Tensor
-    image: Callable[[int], object]
+_LOOKED_AT = 8  # images of a part, before the first is needed
 
 
 @final
 class Given(Collection):
     """What `package.module:callable` returns for its options: (training, held-out).
 
-    Each is a pair of uint8 images (n, c, h, w) and int64 labels (n,), or a data set of
-    (PIL image or uint8 tensor (c, h, w), int). A data set's labels are read from its `targets`
-    where it has them, so that only chosen images are decoded.
+    Each is a pair of uint8 images and labels, or a data set of (image, label); an image is a PIL
+    image or uint8 (c, h, w). Channels may come last where that cannot be mistaken. A data set's
+    labels are read from its `targets` where it has them, so that only chosen images are decoded;
+    a `target_transform` is applied to them, and each image that is read has to agree.
     """
 
     def __init__(self, spec: DataSpec) -> None:
@@ -41,64 +39,88 @@ class Given(Collection):
         if not isinstance(result, tuple | list) or len(result) != 2:
             raise InputError(f"{_WHERE}: {spec.name} returned no pair (training, held-out)")
         self._spec = spec
-        self._parts = [_part(part, spec.name) for part in result]
+        with guarded(f"{_WHERE}: {spec.name}"):
+            self._parts = [labelled(part, spec.name) for part in result]
         self.labels = torch.cat([part.labels for part in self._parts])
         self.training = len(self._parts[0].labels)
-        channels, height, width = self._image(0).shape
-        found = int(self.labels.max()) + 1
-        if spec.classes is not None and found > spec.classes:
-            raise InputError(f"{_WHERE}.classes: {spec.classes} is less than the {found} labelled")
-        self.shape = Shape(
-            channels=channels, height=height, width=width, classes=spec.classes or found
-        )
+        training, held_out = (part.labels for part in self._parts)
+        classes = _classes(training, held_out, spec)
+        channels, height, width = self.read(self._sample()).shape[1:]
+        self.shape = Shape(channels=channels, height=height, width=width, classes=classes)
 
     @override
     def read(self, ids: Tensor) -> Tensor:
-        return pixels.stacked(self._image(number) for number in ids.tolist())
+        with guarded(f"{_WHERE}: {self._spec.name}"):
+            return pixels.stacked(self._image(number) for number in ids.tolist())
+
+    def _sample(self) -> Tensor:
+        """The first image and some of each part: what is wrong with most is seen at once."""
+        drawn = {0}
+        for first, part in zip((0, self.training), self._parts, strict=True):
+            order = torch.randperm(len(part.labels), generator=seeded("sample"))
+            drawn.update((first + order[:_LOOKED_AT]).tolist())
+        return torch.tensor(sorted(drawn))
 
     def _image(self, number: int) -> Tensor:
-        training = number < self.training
-        image = self._parts[0 if training else 1].image(
-            number if training else number - self.training
-        )
-        if isinstance(image, Image.Image):
-            grey = image.mode in ("1", "L")
-            channels = self._spec.channels or (1 if grey else 3)
-            return pixels.from_pil(image, channels=channels, size=self._spec.image_size)
-        if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.dim() == 3:
-            return image
+        held_out = number >= self.training
+        image = self._parts[held_out].image(number - self.training if held_out else number)
+        where = f"{_WHERE}: image {number} of {self._spec.name}"
+        size = self._spec.image_size
+        if isinstance(image, Image.Image) and all(image.size):
+            channels = self._spec.channels or (1 if pixels.is_grey(image) else 3)
+            try:
+                return pixels.from_pil(image, channels=channels, size=size)
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
+            except Exception as error:  # a file that is decoded only now
+                raise InputError(f"{where} raised {one_line(error)}") from error
+        if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+            image = torch.tensor(np.ascontiguousarray(image))
+        if isinstance(image, Tensor) and image.dtype == torch.uint8 and _is_plane(image.shape):
+            return self._brought(_channels_first(image[None])[0])
+        raise InputError(f"{where} is {kind(image)}, not a PIL image or a uint8 tensor (c, h, w)")
+
+    def _brought(self, image: Tensor) -> Tensor:
+        """uint8 (c, h, w) in the channels and size asked for, so that images may differ in them."""
+        channels, height, width = image.shape
+        size = self._spec.image_size
+        return pixels.fitted(
+            image[None],
+            channels=self._spec.channels or channels,
+            size=(size or height, size or width),
+        )[0]
+
+
+def _is_plane(shape: torch.Size) -> bool:
+    return len(shape) in (2, 3) and all(shape)
+
+
+def _channels_first(images: Tensor) -> Tensor:
+    """(n, c, h, w) of uint8 (n, h, w), (n, c, h, w) or (n, h, w, 1 or 3)."""
+    if images.dim() == 3:
+        return images.unsqueeze(1)
+    last = images.shape[3] in (1, 3) and images.shape[1] not in (1, 3)
+    return images.permute(0, 3, 1, 2) if last else images
+
+
+def _classes(training: Tensor, held_out: Tensor, spec: DataSpec) -> int:
+    """How many classes there are, as far as labels can tell."""
+    last, beyond = int(training.max()), int(held_out.max())
+    if spec.classes is not None and max(last, beyond) >= spec.classes:
+        found = max(last, beyond) + 1
+        raise InputError(f"{_WHERE}.classes: {spec.classes} is less than the {found} labelled")
+    if int(training.min()) == last:
+        raise InputError(f"{_WHERE}: every training image of {spec.name} has the label {last}")
+    if spec.classes is not None:
+        return spec.classes
+    if beyond > last:
         raise InputError(
-            f"{_WHERE}: image {number} of {self._spec.name} is {_kind(image)}, "
-            "not a PIL image or a uint8 tensor (c, h, w)"
+            f"{_WHERE}.classes: {spec.name}'s training labels end at {last} and held-out ones "
+            f"at {beyond}; give the number of classes"
         )
-
-
-def _part(part: Any, name: str) -> _Part:  # noqa: ANN401  whatever a user's code returned
-    if isinstance(part, tuple | list) and len(part) == 2 and isinstance(part[0], Tensor):
-        images, labels = part
-        if not isinstance(labels, Tensor) or labels.shape != images.shape[:1]:
-            raise InputError(f"{_WHERE}: {name} returned images without one label each")
-        return _Part(labels=_labels(labels, name), image=images.__getitem__)
-    if not hasattr(part, "__getitem__") or not hasattr(part, "__len__"):
+    if last >= len(training):
         raise InputError(
-            f"{_WHERE}: {name} returned {_kind(part)}, not (images, labels) or a Dataset"
+            f"{_WHERE}.classes: {spec.name}'s labels end at {last} in {len(training)} images; "
+            "give the number of classes"
         )
-    listed = getattr(part, "targets", None)
-    if listed is None:
-        listed = [part[number][1] for number in range(len(part))]
-    return _Part(
-        labels=_labels(torch.as_tensor(listed), name), image=lambda number: part[number][0]
-    )
-
-
-def _labels(labels: Tensor, name: str) -> Tensor:
-    whole = not labels.is_floating_point() and labels.dtype != torch.bool and labels.dim() == 1
-    if not whole or len(labels) == 0 or int(labels.min()) < 0:
-        raise InputError(f"{_WHERE}: {name}'s labels are not whole numbers from 0, one per image")
-    return labels.long().cpu()
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
-    return type(value).__name__
+    return last + 1

@@ -12,6 +12,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from trp_search.eager import check_eager
 from trp_search.errors import InputError
 from trp_search.records import NetworkSpec
 from trp_search.workloads.callables import called, is_callable_name, one_line
@@ -52,6 +53,7 @@ def build(spec: NetworkSpec, *, channels: int, classes: int) -> nn.Module:
         if not isinstance(network, nn.Module):
             kind = type(network).__name__
             raise InputError(f"{_WHERE}: {spec.name} returned {kind}, not an nn.Module")
+        check_eager(network, where=f"{_WHERE}: {spec.name}")
         return network
     if spec.name in _BUILT_IN:
         if spec.options:
@@ -73,7 +75,7 @@ def load_weights(network: nn.Module, weights: str, *, spec: NetworkSpec) -> None
     own = network.state_dict()
     if spec.name in _AUXILIARY:
         state = {key: value for key, value in state.items() if not key.startswith(("aux", "Aux"))}
-    problem = _mismatch(own, state)
+    problem = mismatch(shapes(own), shapes(state))
     if problem:
         raise InputError(f"workload.weights: {weights!r} does not fit {spec.name}: {problem}")
     try:
@@ -139,7 +141,15 @@ def _read(weights: str) -> Mapping[str, Tensor]:
         ) from None
 
 
-def _mismatch(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def shapes(state: Mapping[str, Tensor]) -> Shapes:
+    """The shape of every tensor of a state, by name."""
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def mismatch(own: Shapes, given: Shapes) -> str | None:
     """The first way in which `given` are not the weights of a network with `own`, or None."""
     for what, keys in (
         ("it has no", [key for key in own if key not in given]),
@@ -147,7 +157,7 @@ def _mismatch(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | N
     ):
         if keys:
             return f"{what} {keys[0]}" + (f" and {len(keys) - 1} more" if keys[1:] else "")
-    for key, value in own.items():
-        if value.shape != given[key].shape:
-            return f"{key} is {tuple(given[key].shape)} there and {tuple(value.shape)} here"
+    for key, shape in own.items():
+        if shape != given[key]:
+            return f"{key} is {given[key]} there and {shape} here"
     return None

@@ -10,18 +10,22 @@ from typing import final
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2
 from typing_extensions import override
 
-from trp_search.workloads.folder import opened
+from trp_search.errors import InputError
+from trp_search.workloads.decoding import decoded
 from trp_search.workloads.images import Batch, Images, Normalisation
+from trp_search.workloads.listing import shown
 from trp_search.workloads.seeds import seeded
 
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 _MARGIN = 256 / 224  # the side of which the middle is looked at, as torchvision's weights expect
+_LONGEST = 1000  # times its short side
 
 Job = tuple[int, int]  # a row and a seed
+Item = tuple[Tensor, Tensor]
 
 
 @final
@@ -72,26 +76,47 @@ class StreamedImages(Images):
         loader = DataLoader(
             _Files(self._files, self._labels, view),
             batch_sampler=[jobs[i : i + batch_size] for i in range(0, len(jobs), batch_size)],
+            collate_fn=_batch,
             num_workers=self._workers,
             pin_memory=self._device == "cuda",
             generator=seeded("loader"),  # else it would draw from the training's own
         )
         scale, offset = self._normalise
-        for pixels, labels in loader:
+        for batch in loader:
+            if isinstance(batch, InputError):
+                raise batch
+            pixels, labels = batch
             images = pixels.to(self._device, non_blocking=True).float().mul_(scale).add_(offset)
             yield images, labels.to(self._device, non_blocking=True)
 
 
-class _Files(Dataset[tuple[Tensor, Tensor]]):
+class _Files(Dataset["Item | InputError"]):
     def __init__(self, files: list[Path], labels: Tensor, view: Callable[..., Image.Image]) -> None:
         self._files = files
         self._labels = labels
         self._view = view
 
     @override
-    def __getitem__(self, job: Job) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, job: Job) -> Item | InputError:
         row, seed = job
-        with opened(self._files[row]) as image, torch.random.fork_rng(devices=[]):
+        path = self._files[row]
+        try:
+            image = decoded(path, channels=3)
+        except InputError as error:
+            return error
+        short, long = sorted(image.size)
+        if long > _LONGEST * short:  # resized by its short side, it would fill the memory
+            return InputError(f"{shown(path)}: {image.width}x{image.height} is no shape to crop")
+        with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            seen = self._view(image.convert("RGB"))
+            seen = self._view(image)
         return v2.functional.pil_to_tensor(seen), self._labels[row]
+
+
+def _batch(images: list[Item | InputError]) -> list[Tensor] | InputError:
+    """The images as a batch, or the first error: raised in a worker it would be a traceback."""
+    failed = next((image for image in images if isinstance(image, InputError)), None)
+    if failed is not None:
+        return failed
+    batch: list[Tensor] = default_collate(images)
+    return batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -40,6 +41,11 @@ def train(network: nn.Module, job: Job, *, note: Note) -> Iterator[EpochReport]:
     for report in _train(network, job, note=note):
         yield report
         mark = _marks[0] / job.name
-        if trouble == "killed once" and not mark.exists():
+        if mark.exists():
+            continue
+        if trouble == "killed once":
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if trouble == "full disk once":
+            mark.touch()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

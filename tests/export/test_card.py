@@ -1,0 +1,65 @@
+"""The readable card: words from anywhere are shown, and do nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from trp_search.export.bundle import Card, read_card
+from trp_search.export.card import as_markdown
+
+MARKS = {
+    "a tag": "<script>alert(1)</script>",
+    "an image": "![x](http://there/x.png)",
+    "a link": "[x](javascript:alert(1))",
+    "an address": "<http://there> https://there www.there.org",
+    "a row": "a | b |\n| c | d |",
+    "a heading": "x\n\n# Licence: MIT\n\n- y",
+    "emphasis": "*a* __b__ `c` ~~d~~",
+    "an escape": "\\| \\<b> \\\\*a*",
+    "an entity": "&lt;b&gt; &#124;",
+    "a fence": "```\n</table>",
+    "a direction": "a\N{RIGHT-TO-LEFT OVERRIDE}b\x1b[31m",
+}
+
+
+def shown(card: Card) -> str:
+    return MarkdownIt("commonmark", {"html": True}).enable("table").render(as_markdown(card))
+
+
+def filled(card: Card, words: str) -> Card:
+    """The card with the same words in every place that holds any."""
+    return dataclasses.replace(
+        card,
+        run=words,
+        licence=words,
+        versions={words: words},
+        not_written={words: words},
+        point=dataclasses.replace(card.point, id=words, batch_norm=words, settings={words: words}),
+        input=dataclasses.replace(card.input, classes=(words, "1")),
+        workload=dataclasses.replace(
+            card.workload,
+            network=dataclasses.replace(card.workload.network, name=words),
+            data=dataclasses.replace(card.workload.data, name=words),
+        ),
+    )
+
+
+@pytest.mark.parametrize("words", MARKS.values(), ids=MARKS)
+def test_marks_are_shown_and_make_nothing(bundle: Path, words: str):
+    card = dataclasses.replace(read_card(bundle), load={})
+    plain, marked = shown(filled(card, "word")), shown(filled(card, words))
+    assert re.findall("<[^>]*>", marked) == re.findall("<[^>]*>", plain)
+    assert "http:" + "//" not in as_markdown(filled(card, words))
+
+
+@pytest.mark.parametrize("words", ["a_b|c", "<b> & 'c'", "`x` \\* [y](z)", "1:2 www.x.org"])
+def test_what_is_shown_is_what_was_there(bundle: Path, words: str):
+    text = re.sub("<[^>]*>", "", shown(filled(read_card(bundle), words)))
+    for entity, sign in {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&amp;": "&"}.items():
+        text = text.replace(entity, sign)
+    assert text.count(words) >= 10

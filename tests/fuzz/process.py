@@ -1,0 +1,293 @@
+"""Commands run in this process, watched: what they print, open, import, start and leave behind."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from unittest import mock
+
+import torch
+
+import trp_search
+from trp_search import cli
+from trp_search.errors import NothingFoundError, TrpSearchError
+from trp_search.search.proposer import Proposer
+from trp_search.space import SearchSpace
+from trp_search.store import RunFolder
+
+SECONDS = 20
+_IDLE, _AT_LAST = 2, 120  # seconds: of work where a command only waits; whatever it does
+_MORE_MEMORY = 3 << 30
+_STARTED = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen")
+_REACHED = ("socket.connect", "socket.getaddrinfo", "urllib.Request")
+_QUIET = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
+
+
+class HangError(BaseException):
+    """The command ran longer than it may; no `except Exception` stops it."""
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a command did; `events` are deeds that it must not do."""
+
+    code: int = 0
+    out: str = ""
+    err: str = ""
+    error: BaseException | None = None
+    hung: bool = False
+    seconds: float = 0.0
+    megabytes: float = 0.0
+    events: list[str] = field(default_factory=list)
+
+    def where(self) -> str:
+        """The innermost line of the package that the unforeseen error came through."""
+        frames = traceback.extract_tb(self.error.__traceback__) if self.error else []
+        own = [frame for frame in frames if "/trp_search/" in frame.filename]
+        if not own:
+            return "outside the package"
+        last = own[-1]
+        return f"{last.filename.partition('/trp_search/')[2]}:{last.name}"
+
+
+@dataclass
+class _Watch:
+    """Where the hook writes while a command runs; a hook cannot be taken away again."""
+
+    canary: str = ""
+    given: str = ""
+    events: list[str] | None = None
+    installed: bool = False
+
+
+_WATCH = _Watch()
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    events = _WATCH.events
+    if events is None:
+        return
+    if event == "open" and isinstance(arguments[0], str | bytes):
+        real = os.path.realpath(os.fsdecode(arguments[0]))
+        if real.startswith(_WATCH.canary):
+            events.append(f"opened {real.removeprefix(_WATCH.canary)} outside the folder")
+    elif event == "import" and str(arguments[0]).startswith("canary_module"):
+        events.append(f"imported {arguments[0]}")
+    elif event == "exec" and str(arguments[0].co_filename).startswith(_WATCH.given):
+        events.append(f"executed {Path(arguments[0].co_filename).name}")
+    elif event in _STARTED:
+        events.append(f"started a process: {event}")
+    elif event in _REACHED:
+        events.append(f"reached for the network: {event}")
+    elif event == "pickle.find_class":
+        events.append(f"unpickled {arguments[0]}.{arguments[1]}")
+
+
+def spawned(words: Sequence[str], **_: object) -> subprocess.CompletedProcess[str]:
+    """In place of `subprocess.run`: the package's own commands run here, other programs do not."""
+    if list(words[1:3]) != ["-m", "trp_search"]:
+        return subprocess.CompletedProcess(words, 1, "", "not run by the fuzzer")
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.main(list(words[3:]))
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def _not_started(space: SearchSpace, folder: RunFolder, **_: object) -> None:
+    """In place of `run_search`: takes up the study as a search does, and ends before Ray."""
+    if folder.search.exists():
+        Proposer(space, folder, trials=space.trials, ahead=1).close()
+    raise NothingFoundError("the search would start here")
+
+
+def run(words: Sequence[str], *, given: Path, canary: Path, current: Path) -> Outcome:
+    """Runs one command in the folder `current`; `load DIR` stands for `trp_search.load`."""
+    outcome = Outcome()
+    out, err = io.StringIO(), io.StringIO()
+    began, before = time.perf_counter(), _resident()
+    with (
+        contextlib.chdir(current),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        _warnings_as_users_see_them(),
+        _watched(outcome, given=given, canary=canary),
+        mock.patch("subprocess.run", spawned),
+        mock.patch("trp_search.search.start.run_search", _not_started),
+        _limited(),
+    ):
+        try:
+            outcome.code = _load(words[1], outcome) if words[0] == "load" else _main(words, outcome)
+        except HangError:
+            outcome.hung = True
+        except SystemExit as error:
+            outcome.error = error
+        except BaseException as error:  # noqa: BLE001  the fuzzer tells of it
+            outcome.error = error
+    outcome.out, outcome.err = out.getvalue(), err.getvalue()
+    outcome.seconds = time.perf_counter() - began
+    outcome.megabytes = max(0.0, _resident() - before)
+    return outcome
+
+
+def _main(words: Sequence[str], outcome: Outcome) -> int:
+    made = cli.get_command
+
+    def remembering(app: Any) -> Any:  # noqa: ANN401  typer's own
+        command = made(app)
+
+        def call(**options: Any) -> Any:  # noqa: ANN401
+            try:
+                return command(**options)
+            except Exception as error:
+                outcome.error = error
+                raise
+
+        return call
+
+    with mock.patch("trp_search.cli.get_command", remembering):
+        code = cli.main(list(words))
+    if isinstance(outcome.error, TrpSearchError) or code == 0:
+        outcome.error = None
+    return code
+
+
+def _load(bundle: str, outcome: Outcome) -> int:
+    """`trp_search.load`, which a program calls, ends as a command does."""
+    try:
+        trp_search.load(bundle)
+    except TrpSearchError as error:
+        return cli._say(str(error), code=error.exit_code)
+    except Exception as error:  # noqa: BLE001  the fuzzer tells of it
+        outcome.error = error
+        return cli._say(f"{type(error).__name__}: {error} (unexpected)", code=1)
+    return 0
+
+
+@contextlib.contextmanager
+def _watched(outcome: Outcome, *, given: Path, canary: Path) -> Iterator[None]:
+    if not _WATCH.installed:
+        sys.addaudithook(_hook)
+        _WATCH.installed = True
+    sys.path.append(str(canary))
+    _WATCH.canary, _WATCH.given, _WATCH.events = str(canary), str(given), outcome.events
+    try:
+        yield
+    finally:
+        _WATCH.events = None
+        sys.path.remove(str(canary))
+        sys.modules.pop("canary_module", None)
+        sys.path_importer_cache.pop(str(canary), None)
+        outcome.events[:] = dict.fromkeys(outcome.events)
+
+
+@contextlib.contextmanager
+def _warnings_as_users_see_them() -> Iterator[None]:
+    """On stderr, where they spoil the one line; those for programmers are hidden."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        for category in _QUIET:
+            warnings.simplefilter("ignore", category)
+        yield
+
+
+@contextlib.contextmanager
+def _limited() -> Iterator[None]:
+    """20 seconds and 3 GB more than there were; where a GPU is in use memory is not limited.
+
+    Seconds of work count, and seconds of waiting, but not those that other processes had.
+    """
+    began, threads = (time.perf_counter(), time.process_time()), torch.get_num_threads()
+
+    def over(number: int, frame: FrameType | None) -> None:
+        worked = time.process_time() - began[1]
+        if not _IDLE < worked < SECONDS or time.perf_counter() - began[0] > _AT_LAST:
+            raise HangError
+
+    torch.set_num_threads(1)
+    handler = signal.signal(signal.SIGALRM, over)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if not torch.cuda.is_available():
+        resource.setrlimit(resource.RLIMIT_AS, (_virtual() + _MORE_MEMORY, hard))
+    signal.setitimer(signal.ITIMER_REAL, SECONDS, 1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        torch.set_num_threads(threads)
+
+
+def _virtual() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def _resident() -> float:
+    """The most megabytes that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_NOT_FINITE = re.compile(r"(?<![\w./'\"-])[-+]?(?:nan|inf|infinity)(?![\w.:/'\"-])", re.IGNORECASE)
+_PERCENT = re.compile(r"(-?[\d,]+(?:\.\d+)?) ?%")
+
+
+def complaints(outcome: Outcome, *, marker: str) -> list[str]:
+    """What is wrong with an outcome, a short sentence each; the same fault says the same."""
+    found = list(outcome.events)
+    if outcome.hung:
+        found.append(f"ran longer than {SECONDS} s")
+        return found
+    if outcome.error is not None:
+        found.append(f"{type(outcome.error).__name__} in {outcome.where()}")
+    elif "Traceback" in outcome.err or "(unexpected" in outcome.err:
+        found.append(f"an unexpected end: {outcome.err.strip()[-200:]}")
+    if outcome.megabytes > _MORE_MEMORY / 2**21:
+        found.append("took more than 1.5 GB of memory")
+    found += _printed(outcome, marker)
+    return found
+
+
+def _printed(outcome: Outcome, marker: str) -> list[str]:
+    found = []
+    lines = outcome.err.splitlines()
+    if outcome.code not in (0, 1, 2):
+        found.append(f"exit code {outcome.code}")
+    if outcome.code == 0 and lines:
+        found.append(f"stderr after success: {lines[0][:80]}")
+    if outcome.code != 0 and (len(lines) != 1 or not lines[0].startswith("trp-search: ")):
+        found.append(f"stderr is not one line: {len(lines)} lines")
+    for name, text in (("stdout", outcome.out), ("stderr", outcome.err)):
+        if _CONTROL.search(text):
+            found.append(f"control characters on {name}")
+        if marker in text:
+            found.append(f"{name} tells what a file outside the folder holds")
+    if outcome.code == 0:
+        found += _numbers(outcome.out)
+    return found
+
+
+def _numbers(out: str) -> list[str]:
+    found = []
+    if wrong := _NOT_FINITE.search(out):
+        start = out.rfind("\n", 0, wrong.start()) + 1
+        found.append(f"printed {wrong[0].strip()}: {' '.join(out[start : wrong.end()].split())[:60]}")
+    for number in _PERCENT.findall(out):
+        if not 0 <= float(number.replace(",", "") or 0) <= 100:
+            found.append("printed a share outside 0 to 100 %")
+            break
+    return found

@@ -1,0 +1,288 @@
+"""A speedup is of everything that multiplies, and of the network that is handed over."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from trp_search import records
+from trp_search.errors import InputError
+from trp_search.lowrank.cutting import Cutter
+from trp_search.lowrank.decompose import decompose
+from trp_search.lowrank.schemes import SCHEMES
+from trp_search.training.regulariser import TrainedRankPruning
+
+IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+class Pair(nn.Module):
+    """Two convolutions, the second of which is used in one way or another."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 16, 3, padding=1)
+        self.second = nn.Conv2d(16, 16, 3, padding=1)
+        self.held = [self.second]
+
+
+class Called(Pair):
+    def forward(self, x):
+        return self.second(self.first(x)).mean((2, 3))
+
+
+class ReadsWeight(Pair):
+    def forward(self, x):
+        found = functional.conv2d(self.first(x), self.second.weight, padding=1)
+        return found.mean((2, 3))
+
+
+class ReadsPrecision(Pair):
+    def forward(self, x):
+        return self.second(self.first(x.to(self.second.weight.dtype))).mean((2, 3))
+
+
+class ReadsShape(Pair):
+    def forward(self, x):
+        return self.second(self.first(x)).mean((2, 3)) / self.second.out_channels
+
+
+class Held(Pair):
+    def forward(self, x):
+        return self.held[0](self.first(x)).mean((2, 3))
+
+
+class Checks(Pair):
+    def forward(self, x):
+        if not isinstance(self.second, nn.Conv2d):
+            raise TypeError("no convolution")
+        return self.second(self.first(x)).mean((2, 3))
+
+
+class Folds(Pair):
+    """Patches on the batch axis."""
+
+    def forward(self, x):
+        patches = x.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 4, 4)
+        return self.second(self.first(patches)).mean((2, 3)).view(len(x), -1, 16).mean(1)
+
+
+class Tokens(nn.Module):
+    def __init__(self, *, first):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = first
+        self.stem = nn.Conv2d(3, 16, 4, 4)
+        self.up, self.down = nn.Linear(16, 64), nn.Linear(64, 16)
+
+    def forward(self, x):
+        tokens = self.stem(x).flatten(2).permute((2, 0, 1) if self.first else (0, 2, 1))
+        return (tokens + self.down(self.up(tokens).relu())).mean(0 if self.first else 1)
+
+
+class Encoder(nn.Module):
+    def __init__(self, *, batch_first):
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = nn.Conv2d(3, 16, 4, 4)
+        layer = nn.TransformerEncoderLayer(16, 2, 64, batch_first=batch_first)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.batch_first = batch_first
+
+    def forward(self, x):
+        order, axis = ((0, 2, 1), 1) if self.batch_first else ((2, 0, 1), 0)
+        return self.encoder(self.patches(x).flatten(2).permute(order)).mean(axis)
+
+
+def multiply_adds(network):
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(IMAGES)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return counter.get_total_flops() // 2
+
+
+def reasons(cut):
+    return {layer.name: layer.reason for layer in cut.layers}
+
+
+def linear_only():
+    return nn.Sequential(nn.Flatten(), nn.Linear(768, 32), nn.ReLU(), nn.Linear(32, 8))
+
+
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize(
+    "make",
+    [
+        Called,
+        ReadsShape,
+        Folds,
+        lambda: Tokens(first=True),
+        lambda: Tokens(first=False),
+        lambda: Encoder(batch_first=True),
+        lambda: Encoder(batch_first=False),
+        linear_only,
+    ],
+    ids=["called", "shape", "folds", "first", "second", "encoder", "encoder-first", "linear"],
+)
+def test_the_network_handed_over_is_as_much_faster_as_was_asked(make, images):
+    network = make().eval()
+    cut = decompose(network, IMAGES[:images], speedup=1.05)
+    assert multiply_adds(network) >= 1.05 * multiply_adds(cut.network)
+    with torch.no_grad():
+        assert cut.network(IMAGES).isfinite().all()
+
+
+@pytest.mark.parametrize("make", [Called, Folds, lambda: Tokens(first=True)])
+def test_what_layers_cost_is_what_they_multiply_for_an_image(make):
+    network = make().eval()
+    cut = decompose(network, IMAGES, energy=0.5)
+    assert 2 * sum(layer.dense_macs for layer in cut.layers) == multiply_adds(network)
+    assert 2 * sum(layer.macs for layer in cut.layers) == multiply_adds(cut.network)
+
+
+@pytest.mark.parametrize("make", [ReadsWeight, Held])
+def test_what_cannot_be_cut_counts_with_what_it_costs(make):
+    with pytest.raises(InputError, match=r"^speedup: 1\.5x cannot be reached; the best is 1\.16x$"):
+        decompose(make(), IMAGES, speedup=1.5)
+    with pytest.raises(InputError, match=r"speedup: 1\.5x cannot be reached; the best is 1\.16x$"):
+        TrainedRankPruning(make(), speedup=1.5, example_input=IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (ReadsWeight, "the network reads its weight directly"),
+        (ReadsPrecision, "the network reads its weight directly"),
+        (ReadsShape, "the network reads its out_channels directly"),
+        (Held, "the network also holds it outside its modules"),
+        (Checks, "the network needs it: TypeError: no convolution"),
+    ],
+)
+def test_a_layer_that_the_network_needs_itself_stays_and_the_rest_is_cut(make, reason):
+    network = make()
+    cut = decompose(network, IMAGES, energy=0.5)
+    assert reasons(cut) == {"first": None, "second": reason}
+    assert cut.network(IMAGES).shape == (2, 16)
+    assert type(network.second) is nn.Conv2d
+
+
+@pytest.mark.parametrize("scheme", ["tucker", "channel"])
+def test_every_scheme_leaves_it(scheme):
+    cutter = Cutter(ReadsPrecision(), IMAGES[:1], macs=10**7, samples=None)
+    cut = cutter.cut(records.Cut(scheme=scheme, energy=0.5))
+    assert reasons(cut)["second"] == "the network reads its weight directly"
+
+
+def test_torchs_encoder_takes_its_fused_path_with_its_own_layers():
+    network = Encoder(batch_first=True).eval()
+    cut = decompose(network, IMAGES, energy=0.5)
+    found = reasons(cut)
+    assert found["encoder.layers.0.linear1"] == "the network reads its bias and weight directly"
+    assert found["patches"] is None
+    dense = {layer.name: layer.dense_macs for layer in cut.layers}
+    assert dense["encoder.layers.0.linear1"] == 16 * 64 * 16
+    slow = decompose(Encoder(batch_first=False).eval(), IMAGES, energy=0.5)
+    assert reasons(slow)["encoder.layers.0.linear1"] is None
+
+
+def test_a_cut_that_was_promised_too_much_is_refused_by_its_measure():
+    class Twice(Called):
+        """Runs its second layer again wherever it was cut."""
+
+        def forward(self, x):
+            x = self.first(x)
+            for _ in range(1 + 3 * isinstance(self.second, nn.Sequential)):
+                found = self.second(x)
+            return found.mean((2, 3))
+
+    with pytest.raises(
+        InputError,
+        match=r"^speedup: 1\.5x cannot be promised: the whole network was measured at "
+        r"0\.\d\dx once cut; it no longer calls second as often$",
+    ):
+        decompose(Twice(), IMAGES, speedup=1.5)
+
+
+def test_a_network_without_a_layer_has_no_speedup():
+    with pytest.raises(InputError, match=r"speedup: 1\.5x cannot be reached; the best is 1\.00x"):
+        decompose(nn.Sequential(nn.Flatten(), nn.LayerNorm(768)), IMAGES, speedup=1.5)
+
+
+def test_an_empty_batch_and_an_input_that_does_not_fit_are_one_line():
+    with pytest.raises(InputError, match=r"^example_input: its batch is empty$"):
+        decompose(Called(), IMAGES[:0], energy=0.5)
+    with pytest.raises(InputError, match=r"^network: it does not run on the example input: Runti"):
+        decompose(Called(), torch.zeros(1, 5, 8, 8), energy=0.5)
+
+
+COMPLEX = torch.randn(2, 3, 8, 8, dtype=torch.complex64)
+
+
+def of_weight(weight):
+    network = linear_only()
+    network[1].weight = nn.Parameter(weight(network[1].weight.detach()), requires_grad=False)
+    return network
+
+
+def test_complex_weights_stay_and_answer_exactly():
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 3, dtype=torch.complex64),
+        nn.Flatten(),
+        nn.Linear(576, 10, dtype=torch.complex64),
+    )
+    cut = decompose(network, COMPLEX, scheme="per-layer", energy=0.5)
+    assert set(reasons(cut).values()) == {"its weight is complex"}
+    assert torch.equal(cut.network(COMPLEX), network(COMPLEX))
+    with pytest.raises(InputError, match="'0' cannot be factored: its weight is complex"):
+        decompose(network, COMPLEX, ranks={"0": 16})
+    before = network[2].weight.clone()
+    TrainedRankPruning(network, energy=0.5).before_forward()
+    assert torch.equal(network[2].weight, before)
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("scheme", list(SCHEMES))
+def test_every_precision_is_cut_in_kind(scheme, precision):
+    network, images = Called().to(precision), IMAGES.to(precision)
+    cut = decompose(network, images, scheme=scheme, energy=1.0)
+    low = decompose(network, images, scheme=scheme, ranks={"second": 9})
+    assert {p.dtype for p in low.network.parameters()} == {precision}
+    assert torch.equal(cut.network(images), network(images))
+    full = SCHEMES[scheme].full_rank((16, 16, 3, 3))
+    exact = decompose(network, images, scheme=scheme, ranks={"second": full}).network(images)
+    torch.testing.assert_close(exact, network(images), atol=2e-2, rtol=2e-2)
+
+
+class Marked(torch.Tensor):
+    """A tensor of another type, as quantisers leave."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+def test_a_weight_of_another_type_stays():
+    cut = decompose(of_weight(lambda weight: weight.as_subclass(Marked)), IMAGES, energy=0.5)
+    assert reasons(cut) == {"1": "its weight is a Marked", "3": None}
+
+
+def test_a_sparse_weight_is_one_line():
+    with pytest.raises(InputError, match=r"^network: it (does not run|cannot be copied)[^\n]*$"):
+        decompose(of_weight(lambda weight: weight.to_sparse()), IMAGES, energy=0.5)
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias"), [(False, True), (True, False), (True, True), (False, False)]
+)
+def test_factors_train_as_the_weight_did_and_the_bias_as_the_bias_did(weight, bias):
+    network = Called()
+    network.second.weight.requires_grad_(weight)
+    network.second.bias.requires_grad_(bias)
+    cut = decompose(network, IMAGES, ranks={"second": 4}).network
+    assert [p.requires_grad for p in cut.second.parameters()] == [weight, weight, bias]

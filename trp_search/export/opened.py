@@ -1,0 +1,65 @@
+"""A bundle opened: the one place that decides what a bundle may hold. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from trp_search.errors import InputError
+from trp_search.export.bundle import (
+    WEIGHTS,
+    Architecture,
+    Card,
+    present,
+    read_architecture,
+    read_card,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """What a bundle says of itself; it names nothing that is called, imported or fetched.
+
+    Attributes:
+        folder: where it is.
+        architecture: what its weights fit.
+        card: where they come from; what it says was measured is a claim.
+        shapes: of every tensor in the file of weights, from its header alone.
+    """
+
+    folder: Path
+    architecture: Architecture
+    card: Card
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def weights(self) -> Path:
+        """The file of weights."""
+        return self.folder / WEIGHTS
+
+
+def opened(bundle: Path | str) -> Bundle:
+    """The bundle in a folder, its files read and checked, but for the weights themselves.
+
+    Raises:
+        InputError: a file that is missing, a link out of the folder, unreadable or of a later
+            format, or that says what no bundle may.
+    """
+    folder = Path(bundle)
+    return Bundle(
+        folder=folder,
+        architecture=read_architecture(folder),
+        shapes=_shapes(present(folder, WEIGHTS)),
+        card=read_card(folder),
+    )
+
+
+def _shapes(weights: Path) -> dict[str, tuple[int, ...]]:
+    try:
+        with safe_open(weights, framework="np") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{weights}: not a whole safetensors file: {error}") from None

@@ -1,0 +1,75 @@
+"""Whether a study is that of the trials on disk: results are told under their numbers alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+
+from optuna.trial import FrozenTrial
+
+from trp_search.errors import InputError
+from trp_search.records import number_of
+from trp_search.search.derived import is_derived
+from trp_search.search.names import BASELINE, STUDY
+from trp_search.space import SearchSpace, first
+from trp_search.store import RunFolder
+
+
+def check_there(folder: RunFolder) -> None:
+    """Raises InputError where the folder has trainings and no study of them; changes nothing."""
+    numbered = [name for name in folder.trial_names() if number_of(name) is not None]
+    if _holds_study(folder):
+        return
+    if numbered:
+        raise InputError(
+            f"{folder.study}: {_fault(folder)}, and what trial {numbered[0]} was is written there; "
+            "put the run's own back, or start a new search"
+        )
+    if folder.trial(BASELINE).result.exists() and not folder.study.exists():
+        if folder.environment.exists():  # compress writes none
+            raise InputError(f"{folder.study}: {_fault(folder)}; start a search in a new folder")
+        raise InputError(
+            f"{folder.path}: was made by compress and holds no search; start one in a new folder"
+        )
+
+
+def _fault(folder: RunFolder) -> str:
+    return "holds no study of this search" if folder.study.exists() else "is missing"
+
+
+def _holds_study(folder: RunFolder) -> bool:
+    """Whether the file holds a search's study, or cannot be looked into without a change."""
+    path = folder.study
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            asked = "SELECT COUNT(*) FROM studies WHERE study_name = ?"
+            return bool(database.execute(asked, (STUDY,)).fetchone()[0])
+    except sqlite3.Error as error:
+        return "no such table" not in str(error)
+
+
+def check_agrees(space: SearchSpace, folder: RunFolder, told: Sequence[FrozenTrial]) -> None:
+    """Compares each trial on disk with the settings that the study has under its number.
+
+    Raises:
+        InputError: the study has other settings, or no such trial; names the trial and its file.
+    """
+    varies = bool(space.parameters())
+    for name in folder.trial_names():
+        number, place = number_of(name), folder.trial(name)
+        if number is None:
+            continue
+        trial = told[number] if number < len(told) else None
+        if trial is None or is_derived(trial) or (varies and not trial.params):
+            raise InputError(f"{place.path}: {folder.study.name} has no trial {number}; {_HINT}")
+        if place.spec.exists():
+            found = place.read_spec()
+            for entry, sentence in first.contradictions(space, trial.params, found):
+                what = f"is not what {folder.study.name} has of trial {number}"
+                raise InputError(f"{place.spec}: {what}: {entry}: {sentence}; {_HINT}")
+
+
+_HINT = "put the run's own study back, or start a new search"

@@ -1,0 +1,100 @@
+"""Ray for this machine alone: on loopback, with a token and a folder that nobody else has."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+import ray._private.ray_constants as ray_constants
+from ray._private import services
+from ray._private import utils as ray_utils
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+from trp_search.errors import SearchError, in_words
+from trp_search.store import scratch
+
+# The token is in the environment, so that no file holds it.
+_TOKEN = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+
+
+@contextmanager
+def local_ray() -> Iterator[None]:
+    """Ray started here for the time of the block."""
+    with scratch() as folder, _own_token(), unmoved_handlers():
+        try:
+            try:
+                _start(folder / "ray")  # Ray opens it to everybody
+            except Exception as error:
+                raise SearchError(f"Ray did not start: {in_words(error)}") from error
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _start(folder: Path) -> None:
+    with _loopback() as address:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            _node_ip_address=address,
+            _temp_dir=str(folder),
+        )
+
+
+@contextmanager
+def _loopback() -> Iterator[str]:
+    """Makes Ray start as on a desktop, where its servers listen on loopback.
+
+    Ray turns a loopback address that it is given into the machine's own wherever it holds clusters
+    to be possible, and then listens on all interfaces.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield services.get_node_ip_address()  # type: ignore[no-untyped-call]
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _own_token() -> Iterator[None]:
+    """Makes Ray ask every caller for a token that only this search and its workers know."""
+    before = {name: os.environ.pop(name, None) for name in _TOKEN}
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    _read_token()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        _read_token()
+
+
+def _read_token() -> None:
+    """Ray reads both once, and then no more."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def unmoved_handlers() -> Iterator[None]:
+    """Keeps Ray from taking SIGTERM for itself: its handler ends the process on the spot."""
+    given = ray_utils.set_sigterm_handler
+    ray_utils.set_sigterm_handler = _leave
+    try:
+        yield
+    finally:
+        ray_utils.set_sigterm_handler = given
+
+
+def _leave(handler: object) -> None:
+    del handler

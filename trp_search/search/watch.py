@@ -1,0 +1,39 @@
+"""Ray's own processes, watched: without them a search neither goes on nor ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import ray
+from ray._private.node import Node
+
+_EVERY_SECONDS = 0.5
+_VITAL = {"gcs_server": "GCS", "raylet": "raylet"}
+
+
+@contextmanager
+def watched(tell: Callable[[str], None]) -> Iterator[None]:
+    """Tells, from a thread, when one of the processes that this one started for Ray has died.
+
+    Ray itself notices after up to a minute, and then ends this process with no more of Python run.
+    """
+    node = ray._private.worker._global_node
+    over = threading.Event()
+    thread = threading.Thread(target=_watch, args=(node, over, tell), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _watch(node: Node, over: threading.Event, tell: Callable[[str], None]) -> None:
+    while not over.wait(_EVERY_SECONDS):
+        died = node.dead_processes()  # type: ignore[no-untyped-call]
+        dead = [_VITAL[kind] for kind, _ in died if kind in _VITAL]
+        if dead:
+            tell(f"a process of Ray died ({', '.join(dead)})")
+            return

@@ -1,0 +1,67 @@
+"""A temporary folder of one process's own: removed when it ends, also where it was killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_PREFIX = "trp-ray-"
+_LOCK = ".lock"
+# The paths of Ray's sockets are 83 characters longer, and may have 107.
+_LONGEST = 24
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A new folder that only its owner reads; those that killed processes left are removed first.
+
+    It lies where Ray's own would: in `RAY_TMPDIR`, `TMPDIR` or `/tmp`.
+    """
+    sweep_scratch()
+    # Its name is only known once its lock is held, or another process might sweep it before.
+    made = Path(tempfile.mkdtemp(prefix=".new-", dir=_base()))
+    lock = FileLock(made / _LOCK)
+    lock.acquire()
+    folder = made.rename(made.with_name(made.name.replace(".new-", _PREFIX)))
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+        lock.release()
+
+
+def sweep_scratch() -> bool:
+    """Removes the folders of this user whose processes are gone; returns whether none is left."""
+    left = False
+    for folder in _base().glob(f"{_PREFIX}*"):
+        lock = FileLock(folder / _LOCK, timeout=0)
+        try:
+            ours = (folder / _LOCK).is_file() and folder.stat().st_uid == os.getuid()
+            if folder.is_symlink() or not ours:
+                continue
+            with lock:
+                _remove(folder)
+            left |= folder.exists()
+        except (OSError, Timeout):  # its process is alive, or another one sweeps
+            continue
+    return not left
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder, the lock last: what a dying process still writes to is swept later."""
+    for entry in folder.iterdir():
+        if entry.name != _LOCK:
+            shutil.rmtree(entry, ignore_errors=True)
+    if len(list(folder.iterdir())) == 1:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _base() -> Path:
+    given = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  Ray's
+    return Path(given if len(given) <= _LONGEST else "/tmp")  # noqa: S108

@@ -1,0 +1,66 @@
+"""Weights that train and can be cut, found by name each time: a network may be given new ones."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import final
+
+from torch import nn
+
+from trp_search import records
+from trp_search.errors import InputError
+from trp_search.lowrank.schemes import Scheme, Shape, shape_of
+from trp_search.lowrank.select import select
+
+
+@final
+class Weights:
+    """The weights of `network` that `scheme` and `layers` choose and that train, by their shape.
+
+    Loading with `assign=True`, moving a network or setting a layer's weight may put another tensor
+    in a weight's place; what is found is the one that is there.
+
+    Args:
+        network: any module.
+        scheme: how they are to be unfolded.
+        layers: which layers may be cut.
+        where: what messages begin with.
+
+    Raises:
+        InputError: `select` refuses the network.
+    """
+
+    def __init__(
+        self, network: nn.Module, scheme: Scheme, *, layers: records.Layers, where: str
+    ) -> None:
+        self._network = network
+        self._where = where
+        self._names: dict[Shape, list[str]] = defaultdict(list)
+        for name, module in select(network, scheme, layers=layers)[0].items():
+            weight = module.weight
+            if isinstance(weight, nn.Parameter) and weight.requires_grad:
+                self._names[shape_of(module)].append(name)
+
+    def found(self) -> dict[Shape, list[nn.Parameter]]:
+        """Those that the network has now.
+
+        Raises:
+            InputError: a layer is gone, of another shape, or its weight is no parameter any more.
+        """
+        return {
+            shape: [self._weight(name, shape) for name in names]
+            for shape, names in self._names.items()
+        }
+
+    def _weight(self, name: str, shape: Shape) -> nn.Parameter:
+        try:
+            module = self._network.get_submodule(name)
+        except AttributeError:
+            raise InputError(f"{self._where}: the network no longer has layer {name!r}") from None
+        weight = module._parameters.get("weight")
+        if not isinstance(weight, nn.Parameter) or shape_of(module) != shape:
+            raise InputError(
+                f"{self._where}: layer {name!r} no longer has the weight of shape {shape} "
+                "that was chosen"
+            )
+        return weight
