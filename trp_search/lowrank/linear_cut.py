@@ -198,7 +198,9 @@ def sparse_layers(
     """What those of `names` cost by the zeros that their weights have."""
     return tuple(
         _sparse_record(layer, nonzeros=int(kernel(layer.module).count_nonzero()))
-        for layer in measure(network, example_input, SCHEMES["channel"], layers="all")
+        for layer in measure(
+            network, example_input, SCHEMES["channel"], layers="all", replaced=False
+        )
         if layer.name in names
     )
 

@@ -44,7 +44,7 @@ def _holds_study(folder: RunFolder) -> bool:
     if not path.is_file() or not path.stat().st_size:
         return False
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             asked = "SELECT COUNT(*) FROM studies WHERE study_name = ?"
             return bool(database.execute(asked, (STUDY,)).fetchone()[0])
     except sqlite3.Error as error:
