@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -150,7 +150,7 @@ class Fuzzer:
             before = _tree(canary)
             for change in made:
                 change.make(given, canary)
-            there = set(place.rglob("*"))
+            there = {path: path.lstat().st_ino for path in place.rglob("*")}
             words = [self._placed(word, given, place) for word in command.split()]
             outcome = run(words, given=given, canary=canary, current=current)
             found = complaints(outcome, marker=_MARKER)
@@ -191,13 +191,14 @@ def _tree(folder: Path) -> dict[str, bytes | None]:
     return {str(path): path.read_bytes() if path.is_file() else None for path in kept}
 
 
-def _left(outcome: Outcome, place: Path, there: set[Path]) -> list[str]:
+def _left(outcome: Outcome, place: Path, there: Mapping[Path, int]) -> list[str]:
     """What was left half written."""
     found = []
-    temporary = [path for path in {*place.rglob("*")} - there if path.name.endswith(".tmp")]
+    made = [path for path in place.rglob("*") if there.get(path) != path.lstat().st_ino]
+    temporary = [path for path in made if path.name.endswith(".tmp")]
     found += ["left a temporary file"] if temporary else []
     page = place / "given" / "report.html"
-    if page.is_file() and not page.is_symlink():
+    if page in made:
         with page.open("rb") as file:
             file.seek(max(0, page.stat().st_size - 20))
             found += [] if b"</html>" in file.read() else ["left half a page"]
