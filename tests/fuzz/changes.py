@@ -74,6 +74,9 @@ def _altered_value(value: Any, change: Change) -> Any:
             container = container[key]
         except (KeyError, IndexError, TypeError):
             return value
+    if change.how == "everywhere":
+        _set_everywhere(root, last, change.value)
+        return root["value"]
     fits = isinstance(container, dict) and (last in container or change.how == "add")
     if not fits and not (
         isinstance(container, list) and isinstance(last, int) and last < len(container)
@@ -81,6 +84,15 @@ def _altered_value(value: Any, change: Change) -> Any:
         return value
     _PLACES[change.how](container, last, change.value)
     return root["value"]
+
+
+def _set_everywhere(value: Any, key: Any, new: Any) -> None:
+    """In every mapping that has the key."""
+    within = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for part in list(within):
+        _set_everywhere(part, key, new)
+    if isinstance(value, dict) and key in value:
+        value[key] = new
 
 
 def _set(container: Any, key: Any, value: Any) -> None:

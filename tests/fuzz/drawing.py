@@ -12,7 +12,12 @@ from tests.fuzz.changes import FORMS, Change
 from tests.fuzz.nasty import KEYS, NUMBERS, STATEMENTS, TEXTS, TRIALS, VALUES, VALUES_YAML, WORDS
 
 _OFTEN = ("points.jsonl", "search.yaml", "spec.json", "test.jsonl", "latency.jsonl", "study.db")
-_SELDOM = ("report.html", "card.md", ".", "front.csv", "point-1", "point-plain", "point-0-")
+_SELDOM = ("report.html", "card.md", "front.csv", "point-1", "point-plain", "point-0-")
+_WAYS = ["set"] * 6 + ["everywhere", "scale", "swap"] * 2 + ["drop", "rename", "add", "repeat"]
+# What a command may write, and what a killed one may leave.
+_MADE = ["report.html", "front.csv", "importance.json", ".lock", ".test.lock", ".a.tmp", ".ray"]
+_MADE += ["trials", "trials/2", "trials/0/checkpoint.safetensors", "trials/0/tuning.safetensors"]
+_MADE += ["trials/0/.b.tmp", "trials/0/point-0-0.7-aware.safetensors", "models", "extra"]
 
 
 def files_of(sample: Path) -> list[str]:
@@ -48,7 +53,12 @@ def _change(draw: st.DrawFn, sample: Path, files: Sequence[str]) -> Change:
 @st.composite
 def _value_change(draw: st.DrawFn, file: str, value: Any) -> Change:
     how = draw(
-        st.sampled_from(["set"] * 8 + ["drop", "rename", "add", "repeat"] + ["scale", "swap"] * 2)
+        st.sampled_from(
+            ["set"] * 6
+            + ["everywhere"] * 2
+            + ["drop", "rename", "add", "repeat"]
+            + ["scale", "swap"] * 2
+        )
     )
     at = draw(_way(value))
     pool = draw(_pool(_found(value, at), file))
@@ -65,7 +75,10 @@ def _value_change(draw: st.DrawFn, file: str, value: Any) -> Change:
             file=file, how=how, at=at, value=draw(st.sampled_from([-1, 0, 2, 0.5, 1000, 10**9]))
         )
     return Change(
-        file=file, how=how, at=at, value=draw(st.sampled_from(pool)) if how == "set" else None
+        file=file,
+        how=how,
+        at=at,
+        value=draw(st.sampled_from(pool)) if how in ("set", "everywhere") else None,
     )
 
 
@@ -125,7 +138,8 @@ def _file_change(draw: st.DrawFn, files: Sequence[str]) -> Change:
     if how in ("delete", "link") and folders and draw(st.sampled_from([False, False, True])):
         file = draw(st.sampled_from(folders))
     else:
-        file = draw(st.sampled_from(files))
+        made = _MADE if any(file.startswith("trials/") for file in files) else []
+        file = draw(st.sampled_from([*files, *made]))
     if how == "link":
         target = draw(st.sampled_from(["file", "folder", "missing", "itself", "device"]))
         return Change(file=file, how=how, value=target)

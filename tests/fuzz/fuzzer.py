@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from hypothesis.errors import Flaky
 
 from tests.fuzz.changes import Change
 from tests.fuzz.drawing import changes, files_of
-from tests.fuzz.process import Outcome, complaints, run
+from tests.fuzz.process import BEGUN, Outcome, complaints, run
 
 # Words that stand for places: @ the spoiled sample, BUNDLE and SPACE sound ones, NEW a free path.
 _COMMANDS = {
@@ -150,12 +150,13 @@ class Fuzzer:
             before = _tree(canary)
             for change in made:
                 change.make(given, canary)
+            there = {path: path.lstat().st_ino for path in place.rglob("*")}
             words = [self._placed(word, given, place) for word in command.split()]
             outcome = run(words, given=given, canary=canary, current=current)
             found = complaints(outcome, marker=_MARKER)
             if kind == "space":  # whoever writes a space names code and files
                 found = [said for said in found if not said.startswith(_OWN)]
-            found += _left(outcome, place)
+            found += _left(outcome, place, there)
             found += ["wrote outside the folder"] if _tree(canary) != before else []
         said = (outcome.err or outcome.out).strip()[-300:]
         common = {"kind": kind, "command": command, "changes": tuple(made)}
@@ -190,13 +191,14 @@ def _tree(folder: Path) -> dict[str, bytes | None]:
     return {str(path): path.read_bytes() if path.is_file() else None for path in kept}
 
 
-def _left(outcome: Outcome, place: Path) -> list[str]:
+def _left(outcome: Outcome, place: Path, there: Mapping[Path, int]) -> list[str]:
     """What was left half written."""
     found = []
-    temporary = [path for path in place.rglob("*") if path.name.endswith(".tmp")]
+    made = [path for path in place.rglob("*") if there.get(path) != path.lstat().st_ino]
+    temporary = [path for path in made if path.name.endswith(".tmp")]
     found += ["left a temporary file"] if temporary else []
     page = place / "given" / "report.html"
-    if page.is_file() and not page.is_symlink():
+    if page in made:
         with page.open("rb") as file:
             file.seek(max(0, page.stat().st_size - 20))
             found += [] if b"</html>" in file.read() else ["left half a page"]
@@ -204,7 +206,7 @@ def _left(outcome: Outcome, place: Path) -> list[str]:
     if (new / "weights.safetensors").exists() or (new / "card.json").exists():
         held = {path.name for path in new.iterdir()}
         found += [] if held >= _WHOLE else ["left half a bundle"]
-    elif new.exists() and outcome.code != 0 and any(new.iterdir()):
+    elif new.exists() and outcome.code != 0 and BEGUN not in outcome.err and any(new.iterdir()):
         found.append("left files in a new folder after a failure")
     strays = sorted(path.name for path in (place / "current").iterdir())
     return [*found, *(f"left {name} in the current folder" for name in strays)]

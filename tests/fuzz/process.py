@@ -25,11 +25,9 @@ import torch
 import trp_search
 from trp_search import cli
 from trp_search.errors import NothingFoundError, TrpSearchError
-from trp_search.search.proposer import Proposer
-from trp_search.space import SearchSpace
-from trp_search.store import RunFolder
 
 SECONDS = 20
+BEGUN = "the first trial would start here"
 _IDLE, _AT_LAST = 2, 120  # seconds: of work where a command only waits; whatever it does
 _MORE_MEMORY = 3 << 30
 _TOLD = {
@@ -112,11 +110,26 @@ def spawned(words: Sequence[str], **_: object) -> subprocess.CompletedProcess[st
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
-def _not_started(space: SearchSpace, folder: RunFolder, **_: object) -> None:
-    """In place of `run_search`: takes up the study as a search does, and ends before Ray."""
-    if folder.search.exists():
-        Proposer(space, folder, trials=space.trials, ahead=1).close()
-    raise NothingFoundError("the search would start here")
+def _begun(search: object, workplace: object) -> None:
+    """In place of the part of a search that needs Ray."""
+    raise NothingFoundError(BEGUN)
+
+
+@contextlib.contextmanager
+def _without_ray() -> Iterator[None]:
+    """A search is all that it is until its first trial would be handed to a worker."""
+    nobody = {
+        "connected": lambda *_, **__: contextlib.nullcontext(),
+        "slots": lambda _: 1,
+        "cores": lambda _: 1,
+        "devices": list,
+    }
+    with (
+        mock.patch.multiple("trp_search.search.cluster", **nobody),
+        mock.patch("trp_search.search.driver.watched", return_value=contextlib.nullcontext()),
+        mock.patch("trp_search.search.driver._Search.run", _begun),
+    ):
+        yield
 
 
 def run(words: Sequence[str], *, given: Path, canary: Path, current: Path) -> Outcome:
@@ -131,7 +144,7 @@ def run(words: Sequence[str], *, given: Path, canary: Path, current: Path) -> Ou
         _warnings_as_users_see_them(),
         _watched(outcome, given=given, canary=canary),
         mock.patch("subprocess.run", spawned),
-        mock.patch("trp_search.search.start.run_search", _not_started),
+        _without_ray(),
         _limited(),
     ):
         try:

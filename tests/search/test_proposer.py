@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -394,6 +394,27 @@ def test_a_study_that_was_cut_short_is_named(make_space: Space, folder: RunFolde
         pass
     whole = folder.study.read_bytes()
     folder.study.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=r"study\.db: cannot be read, or is damaged: [^\n]+$"):
+        Proposer(make_space(), folder, trials=4, ahead=2)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE trial_values SET value_type = 'x'",
+        "UPDATE trial_params SET distribution_json = '{}'",
+        "UPDATE study_user_attributes SET value_json = '[1, null]'",
+    ],
+)
+def test_a_study_of_rows_that_optuna_does_not_write_is_named(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult], statement: str
+):
+    with opened(make_space(), folder) as proposer:
+        for _ in range(2):
+            proposer.finish(result(proposer.next()))
+    with closing(sqlite3.connect(folder.study)) as study:
+        study.execute(statement)
+        study.commit()
     with pytest.raises(InputError, match=r"study\.db: cannot be read, or is damaged: [^\n]+$"):
         Proposer(make_space(), folder, trials=4, ahead=2)
 

@@ -22,6 +22,11 @@ _OBJECTIVES = "objectives"
 _FIRST = "first"
 # What Optuna says of a range or a list that differs from the one a parameter had.
 _OTHER_RANGE = ("does not support dynamic value space", "to the same parameter name")
+# What SQLAlchemy and Optuna raise for rows that they did not write.
+_DAMAGED = (
+    *(sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError),
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError),
+)
 
 
 def opened(
@@ -39,9 +44,9 @@ def opened(
         study = _study(space, folder, storage)
         _enqueue(space, study)
         return storage, study, study.get_trials(deepcopy=False)
-    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+    except _DAMAGED as error:
         cause = error.__cause__ or error
-        said = str(cause).splitlines()[0]
+        said = (str(cause).splitlines() or [type(cause).__name__])[0]
         raise InputError(f"{folder.study}: cannot be read, or is damaged: {said}") from None
 
 
