@@ -2,9 +2,9 @@
 
     python -m benchmarks.fuzz [--examples 5000] [--kind run] [--seed 1]
 
-From the repository's folder, with what the tests need installed. Spoils copies of a small space, run
-and bundle, runs commands on them, and prints each fault once, with the smallest change that shows it;
-the last line counts. Exit code 1 where there was a fault.
+From the repository's folder, with what the tests need installed. Spoils copies of a small space,
+run and bundle, runs commands on them, and prints each fault once, with the fewest changes that show
+it; the last line counts. Exit code 1 where there was a fault. The same seed tries the same.
 """
 
 from __future__ import annotations

@@ -25,7 +25,11 @@ from typer.main import get_command
 from trp_search.cli.app import app
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*") if p.is_file())]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "SECURITY.md",
+    *sorted(p for p in (ROOT / "docs").rglob("*") if p.is_file()),
+]
 CLUSTER = ROOT / "docs" / "cluster"
 
 
@@ -96,6 +100,12 @@ def test_every_command_line_names_a_command_and_options_that_exist(path: Path):
         for word in words:
             if word.startswith("--"):
                 assert word.rstrip(".,;") in known, line
+
+
+def test_what_every_command_may_import_and_write_is_said():
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "SECURITY.md").read_text(), re.MULTILINE)
+    said = {words.split()[0] for row in rows for words in re.findall(r"`([^`]+)`", row)}
+    assert said == set(get_command(app).commands)
 
 
 def test_files_that_documents_name_are_there():

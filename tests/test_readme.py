@@ -38,7 +38,9 @@ def block(language: str, *, holding: str) -> str:
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The README's folder: its module, its search space made short, pictures of two colours."""
-    (tmp_path / "mine.py").write_text(block("python", holding="MaxPool2d"))
+    module = block("python", holding="MaxPool2d")
+    assert "channels, 10)" in module
+    (tmp_path / "mine.py").write_text(module.replace("channels, 10)", "channels, 2)"))
     space = block("yaml", holding="workload")
     for long, short in {"epochs: 30": "epochs: 3", "epochs: 4": "epochs: 1"}.items():
         assert long in space

@@ -9,7 +9,7 @@ import copy
 import dataclasses
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
@@ -30,9 +30,9 @@ from trp_search.training.loop import Job, train
 from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.workloads import data, networks
 from trp_search.workloads.answers import check_answers
-from trp_search.workloads.callables import one_line
+from trp_search.workloads.callables import one_line, theirs
 from trp_search.workloads.data import Shape, Train, Validation
-from trp_search.workloads.guard import SECONDS, guarded
+from trp_search.workloads.guard import SECONDS
 from trp_search.workloads.images import HeldImages, Normalisation
 from trp_search.workloads.seeds import seeded
 
@@ -51,9 +51,9 @@ def plain_network(workload: Workload, *, seconds: float = SECONDS) -> tuple[nn.M
     Raises:
         InputError: one of them is not to be had.
     """
-    with guarded(f"workload.data: {workload.data.name}", seconds=seconds):
+    with theirs(workload.data.name, where="workload.data", seconds=seconds):
         shape = data.describe(workload.data)
-    with guarded(_where(workload), seconds=seconds), torch.random.fork_rng(devices=[]):
+    with _theirs(workload, seconds), torch.random.fork_rng(devices=[]):
         return _built(workload, shape), shape
 
 
@@ -74,7 +74,7 @@ def probe_(
         network: as the space builds it; its weights are of no use afterwards.
         shape: of one image of the data.
         wanted: the one cut that is to be made, in place of those of a search.
-        seconds: that all of it may take.
+        seconds: that all of it may take, if the network is the user's own.
 
     Raises:
         InputError: the first thing that does not work, in one line.
@@ -82,7 +82,7 @@ def probe_(
     where = _where(space.workload)
     modes = {module: module.training for module in network.modules()}
     with (
-        guarded(where, seconds=seconds),
+        _theirs(space.workload, seconds),
         torch.random.fork_rng(devices=[]),
         tempfile.TemporaryDirectory() as folder,
     ):
@@ -115,6 +115,10 @@ def probe_(
 
 def _where(workload: Workload) -> str:
     return f"workload.network: {workload.network.name}"
+
+
+def _theirs(workload: Workload, seconds: float) -> AbstractContextManager[None]:
+    return theirs(workload.network.name, where="workload.network", seconds=seconds)
 
 
 def _built(workload: Workload, shape: Shape) -> nn.Module:

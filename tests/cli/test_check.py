@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,87 @@ def test_what_cannot_be_built_or_read_is_one_line(trp, space, given, part):
     assert (ended.code, ended.out) == (2, "")
     assert part in ended.err
     assert ended.err.count("\n") == 1
+
+
+OWN = """\
+import os, sys, time
+import torch
+from torch import nn
+
+def network(classes=2):
+    print("building")
+    layers = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return nn.Sequential(*layers, nn.Linear(16, classes))
+
+def images(kind):
+    print("loading")
+    if kind == "hanging":
+        time.sleep(600)
+    if kind == "ending":
+        os._exit(3)
+    shape = (60, 8, 8, 3) if kind == "channels last" else (60, 3, 8, 8)
+    labels = torch.arange(60) % (9 if kind == "nine classes" else 2)
+    part = (torch.zeros(shape, dtype=torch.uint8), labels)
+    return Broken() if kind == "broken" else part, part
+
+class Broken:
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, number):
+        raise KeyError("no such image")
+"""
+
+
+@pytest.fixture
+def own(space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A space of a user's network and images."""
+    (tmp_path / "own_code.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_code", raising=False)
+
+    def write(kind: str) -> Path:
+        data = f'{{name: "own_code:images", options: {{kind: {kind}}}}}'
+        return space(network='"own_code:network"', data=data)
+
+    return write
+
+
+def test_what_a_users_code_prints_is_no_part_of_the_output(trp, own):
+    ended = trp("check", own("good"))
+    assert ended.code == 0
+    assert ended.out.startswith("  network        own_code:network, ")
+    assert set(ended.err.splitlines()) == {"building", "loading"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        ("hanging", "data: own_code:images was not done after 1 s (in images, own_code.py line 13"),
+        ("ending", "data: own_code:images ended the program, with exit code 3"),
+        ("broken", "data: own_code:images raised KeyError: 'no such image'"),
+        (
+            "channels last",
+            "network: own_code:network: given images of 8 x 8 x 3 (channels x height x width), "
+            "which seem to have their channels last, it raised RuntimeError",
+        ),
+        (
+            "nine classes",
+            "network: own_code:network: answers 2 numbers for an image; own_code:images has "
+            "9 classes, labels 0 to 8",
+        ),
+    ],
+)
+def test_a_users_code_that_fails_is_named_in_one_line(trp, own, kind, problem):
+    ended = trp("check", own(kind), "--timeout", 1 if kind == "hanging" else 600)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"trp-search: workload.{problem}" in ended.err
+    assert ended.err.splitlines()[-1].startswith("trp-search: ")
+
+
+def test_where_a_users_code_fails_can_be_shown(trp, own):
+    assert "Traceback" not in trp("check", own("broken")).err
+    assert "in __getitem__" in trp("--debug", "check", own("broken")).err
 
 
 SHIPPED = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))

@@ -44,12 +44,14 @@ def test_report_writes_the_page_and_the_table(trp, sample_run):
 
 
 def test_a_damaged_search_space_in_a_run_is_told_with_its_file(trp, sample_run):
-    sample_run.search.write_text("workload: [")
-    for command in ("status", "report", "resume"):
-        ended = trp(command, sample_run.path)
-        assert ended.code == 2
-        assert "search.yaml: " in ended.err
-        assert ended.err.count("\n") == 1
+    lists = [f"x{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    for text in ("workload: [", "\n".join(["x0: &a0 [a, a, a, a, a, a, a, a, a, a]", *lists])):
+        sample_run.search.write_text(text)
+        for words in (("status",), ("report",), ("resume",), ("select", "--speedup", "2")):
+            ended = trp(words[0], sample_run.path, *words[1:])
+            assert ended.code == 2
+            assert "search.yaml: " in ended.err
+            assert ended.err.count("\n") == 1
 
 
 def test_an_accuracy_of_seven_is_no_result(trp, sample_run):

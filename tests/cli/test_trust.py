@@ -123,8 +123,9 @@ def test_code_that_is_not_one_s_own_is_asked_about_before_anything_is_written(
     ended = trp(command, handed.path, *options)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == (
-        f"trp-search: {handed.search}: workload.network: 'handed_network:boom' is not code of "
-        f"'{Path.cwd()}', where you are; --trust (from Python trust=True) calls it all the same\n"
+        f"trp-search: {handed.search}: workload.network: 'handed_network:boom' is not code "
+        f"below the current folder, '{Path.cwd()}'; "
+        "--trust (from Python trust=True) calls it all the same\n"
     )
     assert _content(handed.path.parent) == before
     trp(command, handed.path, *options, "--trust")
@@ -132,9 +133,9 @@ def test_code_that_is_not_one_s_own_is_asked_about_before_anything_is_written(
 
 
 def test_python_asks_as_commands_do(handed, mark):
-    with pytest.raises(InputError, match="'handed_network:boom' is not code of"):
+    with pytest.raises(InputError, match="'handed_network:boom' is not code below"):
         trp_search.resume_search(handed.path)
-    with pytest.raises(InputError, match="'handed_network:boom' is not code of"):
+    with pytest.raises(InputError, match="'handed_network:boom' is not code below"):
         trp_search.export_point(handed, "5", "bundle")
     with pytest.raises(InputError, match="handed_network:boom returned NoneType"):
         trp_search.export_point(handed, "5", "bundle", trust=True)

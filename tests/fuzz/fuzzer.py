@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
-from tests.fuzz.changes import MARKER, Change, changes, files_of
+from tests.fuzz.changes import Change
+from tests.fuzz.drawing import changes, files_of
 from tests.fuzz.process import Outcome, complaints, run
 
 # Words that stand for places: @ the spoiled sample, BUNDLE and SPACE sound ones, NEW a free path.
@@ -59,6 +60,7 @@ _COMMANDS = {
 }
 KINDS = tuple(_COMMANDS)
 _OWN = ("imported canary_module", "opened ", "stderr tells")
+_MARKER = "canary-7f3a"
 _WHOLE = {"weights.safetensors", "architecture.json", "card.json", "card.md"}
 
 
@@ -103,7 +105,7 @@ class Fuzzer:
         """
         seen: list[Fault] = []
         sample = self.samples / kind
-        files = _weighed(files_of(sample))
+        files = files_of(sample)
 
         @settings(
             max_examples=examples,
@@ -150,7 +152,7 @@ class Fuzzer:
                 change.make(given, canary)
             words = [self._placed(word, given, place) for word in command.split()]
             outcome = run(words, given=given, canary=canary, current=current)
-            found = complaints(outcome, marker=MARKER)
+            found = complaints(outcome, marker=_MARKER)
             if kind == "space":  # whoever writes a space names code and files
                 found = [said for said in found if not said.startswith(_OWN)]
             found += _left(outcome, place)
@@ -163,12 +165,6 @@ class Fuzzer:
         places = {"BUNDLE": self.samples / "bundle", "NEW": place / "new"}
         places["SPACE"] = self.samples / "space" / "space.yaml"
         return str(places[word]) if word in places else word.replace("@", str(given))
-
-
-def _weighed(files: list[str]) -> list[str]:
-    """A few of the weights only: there are many, and they are read in one way."""
-    few = ("weights.safetensors", "point-0.safetensors")
-    return [file for file in files if not file.endswith(".safetensors") or file.endswith(few)]
 
 
 def _linked(source: str, target: str) -> None:
@@ -185,7 +181,7 @@ def _make_canary(canary: Path) -> None:
     boom = "def boom(*a, **k):\n    raise RuntimeError('boom')\n"
     (canary / "canary_module.py").write_text(boom)
     for suffix in (".json", ".jsonl", ".yaml", ".csv", ".db", ".safetensors", ".py", ""):
-        (canary / f"file{suffix}").write_text(json.dumps({MARKER: MARKER}) + "\n")
+        (canary / f"file{suffix}").write_text(json.dumps({_MARKER: _MARKER}) + "\n")
 
 
 def _tree(folder: Path) -> dict[str, bytes | None]:

@@ -32,8 +32,13 @@ from trp_search.store import RunFolder
 SECONDS = 20
 _IDLE, _AT_LAST = 2, 120  # seconds: of work where a command only waits; whatever it does
 _MORE_MEMORY = 3 << 30
-_STARTED = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen")
-_REACHED = ("socket.connect", "socket.getaddrinfo", "urllib.Request")
+_TOLD = {
+    name: f"started a process: {name}"
+    for name in ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen")
+} | {
+    name: f"reached for the network: {name}"
+    for name in ("socket.connect", "socket.getaddrinfo", "urllib.Request")
+}
 _QUIET = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 
 
@@ -78,23 +83,23 @@ _WATCH = _Watch()
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    events = _WATCH.events
-    if events is None:
-        return
+    if _WATCH.events is not None and (deed := _deed(event, arguments)):
+        _WATCH.events.append(deed)
+
+
+def _deed(event: str, arguments: tuple[Any, ...]) -> str | None:
+    """What an audit event of Python's says that a stranger's file must not bring about."""
     if event == "open" and isinstance(arguments[0], str | bytes):
         real = os.path.realpath(os.fsdecode(arguments[0]))
         if real.startswith(_WATCH.canary):
-            events.append(f"opened {real.removeprefix(_WATCH.canary)} outside the folder")
+            return f"opened {real.removeprefix(_WATCH.canary)} outside the folder"
     elif event == "import" and str(arguments[0]).startswith("canary_module"):
-        events.append(f"imported {arguments[0]}")
+        return f"imported {arguments[0]}"
     elif event == "exec" and str(arguments[0].co_filename).startswith(_WATCH.given):
-        events.append(f"executed {Path(arguments[0].co_filename).name}")
-    elif event in _STARTED:
-        events.append(f"started a process: {event}")
-    elif event in _REACHED:
-        events.append(f"reached for the network: {event}")
+        return f"executed {Path(arguments[0].co_filename).name}"
     elif event == "pickle.find_class":
-        events.append(f"unpickled {arguments[0]}.{arguments[1]}")
+        return f"unpickled {arguments[0]}.{arguments[1]}"
+    return _TOLD.get(event)
 
 
 def spawned(words: Sequence[str], **_: object) -> subprocess.CompletedProcess[str]:
@@ -146,10 +151,10 @@ def run(words: Sequence[str], *, given: Path, canary: Path, current: Path) -> Ou
 def _main(words: Sequence[str], outcome: Outcome) -> int:
     made = cli.get_command
 
-    def remembering(app: Any) -> Any:  # noqa: ANN401  typer's own
+    def remembering(app: Any) -> Any:
         command = made(app)
 
-        def call(**options: Any) -> Any:  # noqa: ANN401
+        def call(**options: Any) -> Any:
             try:
                 return command(**options)
             except Exception as error:
@@ -285,7 +290,9 @@ def _numbers(out: str) -> list[str]:
     found = []
     if wrong := _NOT_FINITE.search(out):
         start = out.rfind("\n", 0, wrong.start()) + 1
-        found.append(f"printed {wrong[0].strip()}: {' '.join(out[start : wrong.end()].split())[:60]}")
+        found.append(
+            f"printed {wrong[0].strip()}: {' '.join(out[start : wrong.end()].split())[:60]}"
+        )
     for number in _PERCENT.findall(out):
         if not 0 <= float(number.replace(",", "") or 0) <= 100:
             found.append("printed a share outside 0 to 100 %")

@@ -14,8 +14,8 @@ from trp_search.records import EpochReport, Repeat, Standing, TrialResult, to_js
 from trp_search.report import write as write_page
 from trp_search.search.proposer import Proposer
 from trp_search.space import load_space
-from trp_search.stored import score_test
 from trp_search.store import RunFolder, append_record, write_whole
+from trp_search.stored import score_test
 
 SPACE = """\
 workload:
@@ -124,7 +124,9 @@ def make_bundle(run: Path, point: str, folder: Path) -> None:
     """One point of that run as a bundle, with a network.py that must never run."""
     with mock.patch("subprocess.run", spawned):
         export_point(run, point, folder)
-    (folder / "network.py").write_text("import canary_module\n\ndef load():\n    canary_module.boom()\n")
+    (folder / "network.py").write_text(
+        "import canary_module\n\ndef load():\n    canary_module.boom()\n"
+    )
 
 
 def make_all(place: Path) -> Path:

@@ -339,19 +339,6 @@ def test_a_weight_that_is_not_finite_is_one_clear_line():
         by_tucker(network, torch.zeros(1, 8, 6, 6), energy=0.5)
 
 
-def test_a_network_that_reads_a_factored_layer_is_one_clear_line():
-    class Reader(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Conv2d(16, 16, 3)
-
-        def forward(self, x):
-            return self.layer(x.to(self.layer.weight.dtype))
-
-    with pytest.raises(InputError, match="the network reads a layer that was factored"):
-        by_tucker(Reader().eval(), torch.zeros(1, 16, 8, 8), energy=0.3)
-
-
 def test_the_new_layers_are_of_the_old_ones_kind():
     network = small().to(torch.float64).train()
     network[4].requires_grad_(requires_grad=False)

@@ -161,7 +161,7 @@ def test_what_cannot_be_cut_counts_with_what_it_costs(make):
         (ReadsWeight, "the network reads its weight directly"),
         (ReadsPrecision, "the network reads its weight directly"),
         (ReadsShape, "the network reads its out_channels directly"),
-        (Held, "the network also holds it outside its modules"),
+        (Held, "the network would not call what stands in its place"),
         (Checks, "the network needs it: TypeError: no convolution"),
     ],
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import errno
 import hashlib
 import json
 import re
@@ -211,3 +212,27 @@ def test_a_report_is_made_without_torch(sample_run: RunFolder):
     command = [sys.executable, "-c", program, str(sample_run.path)]
     done = subprocess.run(command, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0
+
+
+def test_the_page_of_a_search_that_was_ended_no_longer_says_that_it_runs(sample_run: RunFolder):
+    report.settle(sample_run)
+    assert not sample_run.report.exists(), "there was none"
+    running = report.write(sample_run, running=True).read_text(encoding="utf-8")
+    report.settle(sample_run)
+    settled = sample_run.report.read_text(encoding="utf-8")
+    assert [_data(text)["running"] for text in (running, settled)] == [True, False]
+
+
+def test_a_page_that_cannot_be_drawn_again_makes_room(
+    sample_run: RunFolder, monkeypatch: pytest.MonkeyPatch
+):
+    report.write(sample_run, running=True)
+
+    def full(path: Path, data: str) -> None:
+        if sample_run.report.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_whole(path, data)
+
+    monkeypatch.setattr(report, "write_whole", full)
+    report.settle(sample_run)
+    assert _data(sample_run.report.read_text(encoding="utf-8"))["running"] is False

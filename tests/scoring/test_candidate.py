@@ -58,7 +58,6 @@ def test_a_cut_that_takes_nothing_away_leaves_statistics_as_they_are(network, sp
     pruning = TrainedRankPruning(network, scheme="spatial", energy=0.8, period=1)
     for _ in range(40):  # until the least of what is left is more than a fifth
         pruning.before_forward()
-        pruning.before_step()
     cuts = Cuts(network, splits)
     same = cuts.score(Cut(scheme="spatial", energy=0.8))
     uncut = score_uncut(network, splits)

@@ -41,6 +41,8 @@ def _run(words: list[str], *, debug: bool) -> int:
         with stops_raised():
             code = get_command(app)(args=words, prog_name=PROGRAM, standalone_mode=False)
     except TrpSearchError as error:
+        if debug and error.__cause__ is not None:  # of the user's own code
+            traceback.print_exception(error.__cause__)
         return _say(str(error), error.exit_code)
     except typer.TyperException as error:
         return _say(f"{error.format_message()} (see {PROGRAM} --help)", InputError.exit_code)

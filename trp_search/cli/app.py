@@ -34,7 +34,10 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
+        bool,
+        typer.Option(
+            "--debug", help="Show the traceback of an unexpected error, or of your own code's."
+        ),
     ] = False,
 ) -> None:
     """Search low-rank versions of a network and take the most accurate at your speedup."""

@@ -68,6 +68,7 @@ def export_bundle(
     folder.point(point)
     vacant(out)
     from trp_search.export.card import file_rows
+    from trp_search.export.evaluate import come_along
     from trp_search.export.formats import FORMATS, check_formats
     from trp_search.export.write import export_point
 
@@ -91,7 +92,7 @@ def export_bundle(
     )
     name = card.workload.network.name
     given, options = (", network=...", ["--network", name]) if ":" in name else ("", [])
-    if card.workload.data.name != "digits":
+    if not come_along(card.workload.data):
         options += ["--data", str(here(folder.search))]
     again = command("evaluate", bundle, *options)
     following([f'network = trp_search.load("{bundle}"{given})', again])

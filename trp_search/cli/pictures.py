@@ -10,7 +10,7 @@ from trp_search.cli.console import line, pairs, warn
 from trp_search.errors import InputError
 from trp_search.space import SearchSpace
 from trp_search.workloads import data
-from trp_search.workloads.guard import guarded
+from trp_search.workloads.callables import theirs
 from trp_search.workloads.listing import Passed
 
 _NAMED = 6
@@ -24,7 +24,7 @@ def pictures(space: SearchSpace, *, seconds: float) -> tuple[int | None, str]:
     workload = space.workload
     spec = dataclasses.replace(workload.data, download=False)
     try:
-        with guarded(f"workload.data: {spec.name}", seconds=seconds):
+        with theirs(spec.name, where="workload.data", seconds=seconds):
             found = data.census(spec, outside_weights=workload.weights is not None)
     except InputError as error:
         return None, str(error)

@@ -19,8 +19,7 @@ from trp_search.workloads import data as images
 from trp_search.workloads.callables import one_line
 
 _BATCH = 256
-_BUILT_IN = ("digits",)
-_MOST_PIXELS = 64  # a side; digits have 8, and a card may ask for more without asking anybody
+_MOST_PIXELS = 64  # a side, of digits that a card asks for; theirs are 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,14 +90,18 @@ def scored_on(bundle: Bundle, given: DataSpec | None) -> DataSpec:
     if given is not None:
         return dataclasses.replace(given, download=False)
     own = bundle.card.workload.data
-    small = (own.image_size or 0) <= _MOST_PIXELS
-    if own.name in _BUILT_IN and small:
+    if come_along(own):
         return dataclasses.replace(own, download=False, root=None, options={})
-    what = f"{own.name!r:.100}" if small else f"{own.name!r:.100} of {own.image_size} pixels a side"
+    size = f" of {own.image_size} pixels a side" if own.image_size else ""
     raise InputError(
-        f"{bundle.folder}: its images are {what}, which a bundle may not have read or called: "
-        "give them by --data SPACE.yaml or --data MODULE:CALLABLE"
+        f"{bundle.folder}: its images are {own.name!r:.100}{size}, which a bundle may not have "
+        "called or read: give them by --data SPACE.yaml or --data MODULE:CALLABLE"
     )
+
+
+def come_along(spec: DataSpec) -> bool:
+    """Whether they come with this package, and are of a size that a card may ask for."""
+    return spec.name == "digits" and (spec.image_size or 0) <= _MOST_PIXELS
 
 
 def check_runs(bundle: Bundle, network: nn.Module, image: Tensor) -> None:

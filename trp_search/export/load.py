@@ -80,7 +80,7 @@ def _plain(bundle: Bundle, name: str | None) -> nn.Module:
 
 
 def _weightless(bundle: Bundle) -> Weightless:
-    """With room for what the layers of every torchvision classifier throw away."""
+    """With room for tensors that constructors make and throw away."""
     return Weightless(most=4 * len(bundle.shapes) + 100)
 
 

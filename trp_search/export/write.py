@@ -29,12 +29,11 @@ from trp_search.export.bundle import (
 )
 from trp_search.export.card import as_markdown, make_card, with_formats
 from trp_search.export.formats import FORMATS, SOURCE, Format, check_formats, write_format
-from trp_search.records import DataSpec, TrialSpec, to_json
+from trp_search.records import TrialSpec, to_json
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 from trp_search.training.checkpoint import save_weights
-from trp_search.workloads import data as images
-from trp_search.workloads import networks
+from trp_search.workloads import data, networks
 from trp_search.workloads.trust import check_run
 
 _IMAGES = 256
@@ -87,7 +86,7 @@ def export_point(  # noqa: PLR0913  options of a command
         temporary.mkdir(parents=True)
         card = make_card(folder, point, spec, licence=licence, input=_input(spec))
         _write(temporary, folder, card, spec)
-        _verify(temporary, card, data=spec.workload.data)
+        _verify(temporary, card, spec)
         wanted = [SOURCE, *(FORMATS[name] for name in formats)]
         card = _with_formats(temporary, folder, card, spec, wanted)
         _write_cards(temporary, card)
@@ -108,7 +107,7 @@ def _input(spec: TrialSpec) -> Input:
         width=shape.width,
         mean=normalisation.mean,
         std=normalisation.std,
-        classes=images.class_names(spec.workload.data),
+        classes=data.class_names(spec.workload.data),
     )
 
 
@@ -145,12 +144,12 @@ def _with_formats(
     """Writes the formats that pass and returns the card that tells of them."""
     splits = _splits(spec)
     network = stored.network_of(run, card.point.id, network=_plain(spec, splits))
-    seen, _ = next(iter(splits.validation.batches(_IMAGES)))
+    images, _ = next(iter(splits.validation.batches(_IMAGES)))
     written: dict[str, float] = {}
     refused: dict[str, str] = {}
     for form in formats:
         try:
-            written[form.file] = write_format(bundle, network, seen, form)
+            written[form.file] = write_format(bundle, network, images, form)
         except TrpSearchError as error:
             refused[form.file] = str(error)
     weights = [WEIGHTS, *(file for file in written if file != SOURCE.file)]
@@ -158,13 +157,13 @@ def _with_formats(
     return with_formats(card, written=written, refused=refused, file_bytes=sizes)
 
 
-def _plain(spec: TrialSpec, splits: images.Splits) -> nn.Module:
+def _plain(spec: TrialSpec, splits: data.Splits) -> nn.Module:
     shape = splits.shape
     return networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
 
 
-def _splits(spec: TrialSpec) -> images.Splits:
-    return images.load(
+def _splits(spec: TrialSpec) -> data.Splits:
+    return data.load(
         spec.workload.data,
         split_seed=spec.split_seed,
         outside_weights=spec.workload.weights is not None,
@@ -172,11 +171,11 @@ def _splits(spec: TrialSpec) -> images.Splits:
     )
 
 
-def _verify(bundle: Path, card: Card, *, data: DataSpec) -> None:
-    """Scores the bundle in a process that knows of this one where the images are, and no more."""
+def _verify(bundle: Path, card: Card, spec: TrialSpec) -> None:
+    """Scores the bundle in a process that is told of this one where the images are, and no more."""
     command = [sys.executable, "-m", "trp_search", "evaluate", str(bundle), "--json"]
-    command += ["--data", to_json(data)]
-    name = card.workload.network.name
+    command += ["--data", to_json(spec.workload.data)]
+    name = spec.workload.network.name
     command += ["--network", name] if ":" in name else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  own words
     if done.returncode != 0:

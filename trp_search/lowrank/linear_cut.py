@@ -34,7 +34,7 @@ from trp_search.lowrank.convex import (
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.decompose import Decomposed, build
 from trp_search.lowrank.rebuild import copied
-from trp_search.lowrank.schemes import SCHEMES, shape_of
+from trp_search.lowrank.schemes import SCHEMES, kernel, shape_of
 from trp_search.lowrank.tracing import watching
 from trp_search.lowrank.truncation import Spectra, spectra, wide
 
@@ -198,7 +198,9 @@ def sparse_layers(
     """What those of `names` cost by the zeros that their weights have."""
     return tuple(
         _sparse_record(layer, nonzeros=int(kernel(layer.module).count_nonzero()))
-        for layer in measure(network, example_input, SCHEMES["channel"], layers="all")
+        for layer in measure(
+            network, example_input, SCHEMES["channel"], layers="all", replaced=False
+        )
         if layer.name in names
     )
 

@@ -36,7 +36,7 @@ class Probe(nn.Sequential):
         if self.reads:
             return f"the network reads its {' and '.join(sorted(self.reads))} directly"
         if self.calls < calls:
-            return "the network also holds it outside its modules"
+            return "the network would not call what stands in its place"
         return None
 
     @override

@@ -17,11 +17,12 @@ from trp_search.scoring.survey import check_methods
 from trp_search.search.agreement import check_there
 from trp_search.search.driver import OnEvent, run_search
 from trp_search.search.events import Event, Stage
+from trp_search.search.names import BASELINE
 from trp_search.space import SearchSpace, changed, entries, first, load_space, text
 from trp_search.store import RunFolder
 from trp_search.workloads import data, networks
-from trp_search.workloads.callables import is_callable_name
-from trp_search.workloads.guard import SECONDS, guarded
+from trp_search.workloads.callables import is_callable_name, theirs
+from trp_search.workloads.guard import SECONDS
 from trp_search.workloads.residual import ResidualNetwork
 from trp_search.workloads.trust import check_run
 
@@ -92,7 +93,8 @@ def resume_search(  # noqa: PLR0913  as above
             f"{folder.search}: address: {space.address!r} is another machine, which would be sent "
             f"your code; --address {space.address} or --trust joins it"
         )
-    check_ready(space, seconds=timeout)
+    trained = folder.trial(BASELINE).weights.exists()
+    check_ready(space, seconds=timeout, trained=trained)
     run_search(
         space,
         folder,
@@ -167,7 +169,7 @@ def begun_with(space: SearchSpace, run: RunFolder) -> SearchSpace:
     return changed(space, first=(*space.first, *settings))
 
 
-def check_ready(space: SearchSpace, *, seconds: float = SECONDS) -> None:
+def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool = False) -> None:
     """Tries the network out and looks for the images, so that what is wrong shows before the start.
 
     Nothing is downloaded that only a trial needs: torchvision's weights are fetched later.
@@ -175,6 +177,7 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS) -> None:
     Args:
         space: what is to be searched.
         seconds: that the user's own network and data may each take.
+        trained: whether the plain network is there already; then it need not be tried out.
 
     Raises:
         InputError: the network, its weights or the images are not to be had, the network cannot be
@@ -186,9 +189,10 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS) -> None:
     own = is_callable_name(workload.network.name) or isinstance(network, ResidualNetwork)
     if workload.weights is not None and (own or workload.weights != "torchvision"):
         networks.load_weights(network, workload.weights, spec=workload.network)
-    probe_(space, network, shape, seconds=seconds)
+    if not trained:
+        probe_(space, network, shape, seconds=seconds)
     check_methods(space, network, example(shape, "cpu"))
-    with guarded(f"workload.data: {workload.data.name}", seconds=seconds):
+    with theirs(workload.data.name, where="workload.data", seconds=seconds):
         images, _, _ = data.sizes(workload.data, outside_weights=workload.weights is not None)
     _check_batches(space, images)
     for target in space.targets:

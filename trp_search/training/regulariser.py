@@ -99,7 +99,8 @@ class TrainedRankPruning:
             self._plan = _plan(measured, order, speedup, counted=counted, hint=hint)
         self._iteration = 0
         self._pulls: dict[Shape, list[Tensor]] = {}
-        self._left: list[tuple[int, int]] | None = None
+        self._left: list[tuple[int, int]] = []
+        self._idle = False
 
     @property
     def iteration(self) -> int:
@@ -120,7 +121,7 @@ class TrainedRankPruning:
         self._pulls = {}
         if pulling or projecting:
             groups = self._weights.found()
-            if self._left is not None and self._left == _states(groups):
+            if self._idle and self._left == _states(groups):
                 raise InputError(
                     "TrainedRankPruning: the network was given no gradient and its weights are as "
                     "they were: a copy that is trained in its place needs a TrainedRankPruning too"
@@ -173,8 +174,7 @@ class TrainedRankPruning:
                     list(gradients), list(terms), alpha=self._settings.nuclear_weight
                 )
         self._pulls = {}
-        if any(parameter.grad is not None for parameter in self._network.parameters()):
-            self._left = None
+        self._idle = all(parameter.grad is None for parameter in self._network.parameters())
         self._iteration += 1
 
     def state_dict(self) -> dict[str, int]:

@@ -19,7 +19,7 @@ def check_answers(network: nn.Module, images: Tensor, workload: Workload, *, cla
     """
     problem = _problem(network, images, workload, classes)
     if problem is not None:
-        mode = "in training " if network.training else ""
+        mode = "in training: " if network.training else ""
         raise InputError(f"workload.network: {workload.network.name}: {mode}{problem}")
 
 
@@ -56,10 +56,12 @@ def _why(error: Exception, network: nn.Module, images: Tensor) -> str:
         found = ", ".join(sorted(map(_name, kinds)))
         return f"its weights are {found} and images float32: return it with .float()"
     channels, height, width = images.shape[1:]
-    size = f"images of {channels} x {height} x {width} (channels, height, width)"
     turned = width in _COLOURS and channels not in _COLOURS
-    hint = "; their channels seem to come last" if turned else ""
-    return f"raised {one_line(error)[:300]} on {size}{hint}"
+    hint = ", which seem to have their channels last" if turned else ""
+    return (
+        f"given images of {channels} x {height} x {width} (channels x height x width){hint}, it "
+        f"raised {one_line(error)[:300]}"
+    )
 
 
 def _name(kind: torch.dtype) -> str:

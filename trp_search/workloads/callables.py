@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,15 @@ def called(name: str, options: dict[str, Any], *, where: str) -> object:
     What it prints goes to stderr, and it cannot end the program; see `guarded`.
     """
     with guarded(f"{where}: {name}"):
-        function = resolved(name, where=where)
-        try:
-            result: object = function(**options)
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"{where}: {name} raised {one_line(error)}") from error
+        result: object = resolved(name, where=where)(**options)
     return result
+
+
+def theirs(name: str, *, where: str, seconds: float) -> AbstractContextManager[None]:
+    """For a block that runs what the callable `name` returned; any other name has no limits."""
+    if not is_callable_name(name):
+        return nullcontext()
+    return guarded(f"{where}: {name}", seconds=seconds)
 
 
 def one_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, TrpSearchError, in_words
 
 SECONDS = 600.0  # of one call, before a search starts
 _AGAIN = 1.0  # seconds until code that goes on regardless is interrupted once more
@@ -40,12 +40,16 @@ def guarded(what: str, *, seconds: float | None = None) -> Iterator[None]:
         seconds: that it may take; None is without end.
 
     Raises:
-        InputError: it asked to end the program, or was not done in time.
+        InputError: it raised something, asked to end the program, or was not done in time.
     """
     with _ALONE:
         try:
             with _printing_aside(), _staying(), _limited(seconds):
                 yield
+        except TrpSearchError:
+            raise
+        except Exception as error:
+            raise InputError(f"{what} raised {in_words(error)}") from error
         except SystemExit as error:
             code = 0 if error.code is None else error.code
             raise InputError(f"{what} ended the program, with exit code {code}") from None

@@ -112,7 +112,7 @@ class _Place:
                 return "lies in the run folder that names it"
             if ways[0].is_relative_to(self.current) and not self._installed(ways[0]):
                 return None
-        return f"is not code of '{self.current}', where you are"
+        return f"is not code below the current folder, '{self.current}'"
 
     def _installed(self, file: Path) -> bool:
         libraries = [sysconfig.get_path(name) for name in _LIBRARIES]
