@@ -126,17 +126,28 @@ def test_the_caller_s_own_images_are_scored_at_their_own_size(
     assert found["macs"] >= own
 
 
-def test_a_run_folder_s_callable_is_not_called(
-    bundle: Path, place: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("run", ["run", "run/search.yaml"])
+def test_a_run_folder_s_images_are_called_from_where_they_are_one_s_own_code(
+    bundle: Path,
+    place: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    run: str,
 ):
     (place / "run").mkdir()
     (place / "run" / "search.yaml").write_text(SPACE)
-    assert main(["evaluate", str(bundle), "--data", "run"]) == 2
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    command = ["evaluate", str(bundle), "--data", str(place / run)]
+    assert main(command) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "give MODULE:CALLABLE yourself, or the run's space as a file, run/search.yaml" in said
-    assert not (place / "called").exists()
-    assert main(["evaluate", str(bundle), "--data", "run/search.yaml"]) == 0
+    assert "search.yaml: workload.data: 'own_images:images' " in said
+    assert "; --trust " in said
+    assert not Path("called").exists()
+    assert main([*command, "--trust"]) == 0
+    monkeypatch.chdir(place)
+    assert main(["evaluate", str(bundle), "--data", run]) == 0
 
 
 def test_json_that_is_no_data_section_is_one_line(bundle: Path, capsys: pytest.CaptureFixture[str]):
