@@ -91,8 +91,6 @@ def _deed(event: str, arguments: tuple[Any, ...]) -> str | None:
         real = os.path.realpath(os.fsdecode(arguments[0]))
         if real.startswith(_WATCH.canary):
             return f"opened {real.removeprefix(_WATCH.canary)} outside the folder"
-    elif event == "import" and str(arguments[0]).startswith("canary_module"):
-        return f"imported {arguments[0]}"
     elif event == "exec" and str(arguments[0].co_filename).startswith(_WATCH.given):
         return f"executed {Path(arguments[0].co_filename).name}"
     elif event == "pickle.find_class":
@@ -207,7 +205,8 @@ def _watched(outcome: Outcome, *, given: Path, canary: Path) -> Iterator[None]:
     finally:
         _WATCH.events = None
         sys.path.remove(str(canary))
-        sys.modules.pop("canary_module", None)
+        if sys.modules.pop("canary_module", None) is not None:
+            outcome.events.append("imported canary_module")
         sys.path_importer_cache.pop(str(canary), None)
         outcome.events[:] = dict.fromkeys(outcome.events)
 
