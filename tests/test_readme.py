@@ -102,6 +102,9 @@ def test_every_command_does_what_it_says(mine: Path, capsys: pytest.CaptureFixtu
             words[words.index("--trials") + 1] = "3"
         code = main([*words, *QUICK.get(words[0], [])])
         shown = capsys.readouterr()
+        if "--target" in words and code == 1:  # a busy machine may make none as fast
+            assert "the nearest is" in shown.err
+            continue
         assert code == 0, f"{words}: {shown.err}"
         assert shown.out
     assert (mine / "runs/mine/report.html").stat().st_size > 1e6

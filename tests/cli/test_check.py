@@ -180,7 +180,7 @@ def images(kind):
         time.sleep(600)
     if kind == "ending":
         os._exit(3)
-    shape = (60, 8, 8, 3) if kind == "channels last" else (60, 3, 8, 8)
+    shape = (60, 1 if kind == "grey" else 3, 8, 8)
     labels = torch.arange(60) % (9 if kind == "nine classes" else 2)
     part = (torch.zeros(shape, dtype=torch.uint8), labels)
     return Broken() if kind == "broken" else part, part
@@ -220,11 +220,11 @@ def test_what_a_users_code_prints_is_no_part_of_the_output(trp, own):
     [
         ("hanging", "data: own_code:images was not done after 1 s (in images, own_code.py line 13"),
         ("ending", "data: own_code:images ended the program, with exit code 3"),
-        ("broken", "data: own_code:images raised KeyError: 'no such image'"),
+        ("broken", "data: own_code:images: item 0 raised KeyError: 'no such image'"),
         (
-            "channels last",
-            "network: own_code:network: given images of 8 x 8 x 3 (channels x height x width), "
-            "which seem to have their channels last, it raised RuntimeError",
+            "grey",
+            "network: own_code:network: given images of 1 x 8 x 8 (channels x height x width), "
+            "it raised RuntimeError: Given groups=1",
         ),
         (
             "nine classes",

@@ -39,7 +39,7 @@ def filled(card: Card, words: str) -> Card:
         licence=words,
         versions={words: words},
         not_written={words: words},
-        point=dataclasses.replace(card.point, id=words, batch_norm=words, settings={words: words}),
+        point=dataclasses.replace(card.point, batch_norm=words, settings={words: words}),
         input=dataclasses.replace(card.input, classes=(words, "1")),
         workload=dataclasses.replace(
             card.workload,

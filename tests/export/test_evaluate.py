@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "space.yaml").write_text(SPACE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_images", raising=False)
     return tmp_path
 
 
@@ -120,23 +122,34 @@ def test_the_caller_s_own_images_are_scored_at_their_own_size(
 ):
     assert main(["evaluate", str(bundle), "--data", given, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["validation"]["images"], (place / "called").exists()) == (4, True)
+    assert found["validation"]["images"] == 4
     own = opened(bundle).card.point.macs
     assert (found["macs"] == own) == (size == 8)
     assert found["macs"] >= own
 
 
-def test_a_run_folder_s_callable_is_not_called(
-    bundle: Path, place: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("run", ["run", "run/search.yaml"])
+def test_a_run_folder_s_images_are_called_from_where_they_are_one_s_own_code(
+    bundle: Path,
+    place: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    run: str,
 ):
     (place / "run").mkdir()
     (place / "run" / "search.yaml").write_text(SPACE)
-    assert main(["evaluate", str(bundle), "--data", "run"]) == 2
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    command = ["evaluate", str(bundle), "--data", str(place / run)]
+    assert main(command) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "give MODULE:CALLABLE yourself, or the run's space as a file, run/search.yaml" in said
-    assert not (place / "called").exists()
-    assert main(["evaluate", str(bundle), "--data", "run/search.yaml"]) == 0
+    assert "search.yaml: workload.data: 'own_images:images' " in said
+    assert "; --trust " in said
+    assert not Path("called").exists()
+    assert main([*command, "--trust"]) == 0
+    monkeypatch.chdir(place)
+    assert main(["evaluate", str(bundle), "--data", run]) == 0
 
 
 def test_json_that_is_no_data_section_is_one_line(bundle: Path, capsys: pytest.CaptureFixture[str]):

@@ -152,18 +152,26 @@ def test_a_bundle_cannot_have_weights_fetched(copied: Path, monkeypatch: pytest.
     assert_refused(changed(copied, rename), "architecture.json: layer ")
 
 
-@pytest.mark.parametrize("rank", [-1, 0, 10**9])
-def test_a_rank_that_the_layer_does_not_have_is_refused(copied: Path, rank: int):
+@pytest.mark.parametrize(
+    ("rank", "said"),
+    [
+        (-1, "rank: Input should be greater than or equal to 0"),
+        (0, "rank 0 is not in 1.."),
+        (10**9, "rank 1000000000 is not in 1.."),
+    ],
+)
+def test_a_rank_that_the_layer_does_not_have_is_refused(copied: Path, rank: int, said: str):
     def change(values: dict[str, Any]):
-        next(layer for layer in values["layers"] if layer["rank"])["rank"] = rank
+        layer = next(layer for layer in values["layers"] if layer["rank"])
+        layer |= {"rank": rank, "full_rank": 10**9}  # what a file says of itself proves nothing
 
-    assert_refused(changed(copied, change), f"rank {rank} is not in 1..")
+    assert_refused(changed(copied, change), said)
 
 
 def test_a_scheme_that_the_layer_refuses_is_named(copied: Path):
     def change(values: dict[str, Any]):
         layer = next(layer for layer in values["layers"] if layer["name"] == "fc")
-        layer |= {"rank": 1, "scheme": "decoupled"}
+        layer |= {"rank": 1, "full_rank": 1, "scheme": "decoupled", "kept": {}}
 
     assert_refused(changed(copied, change), "layer 'fc': decoupled is refused: 1x1")
 
@@ -258,7 +266,7 @@ def test_the_layers_that_factors_stand_for_take_no_memory(copied: Path):
     def factor(values: dict[str, Any]):
         values["classes"] = classes
         layer = next(layer for layer in values["layers"] if layer["name"] == "fc")
-        layer |= {"rank": 1, "scheme": "channel"}
+        layer |= {"rank": 1, "full_rank": 1, "scheme": "channel", "kept": {}}
 
     with Largest() as seen:
         network = load(changed(copied, factor))
@@ -270,7 +278,8 @@ def test_a_network_of_ones_own_is_not_given_layers_whose_weights_are_not_there(c
     network = nn.Sequential(nn.Conv2d(1, 900, 9, bias=False)).eval()
 
     def factor(values: dict[str, Any]):
-        layer = values["layers"][0] | {"name": "0", "rank": 1, "scheme": "decoupled"}
+        layer = values["layers"][0] | {"name": "0", "rank": 1, "full_rank": 1, "kept": {}}
+        layer |= {"scheme": "decoupled"}
         values |= {"layers": [layer], "network": {"name": "mine:network"}}
 
     with Largest() as seen:

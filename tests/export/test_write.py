@@ -141,7 +141,7 @@ def images(size):
 OWN_SPACE = """\
 workload:
   network: small_resnet
-  data: {name: "own_images:images", options: {size: 8}, subset: 60}
+  data: {name: "own_pictures:images", options: {size: 8}, subset: 60}
 training: {epochs: 1, batch_size: 20}
 trials: 1
 """
@@ -151,7 +151,7 @@ trials: 1
 def test_images_of_ones_own_are_named_again_by_what_export_says_to_type_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    (tmp_path / "own_images.py").write_text(OWN_IMAGES)
+    (tmp_path / "own_pictures.py").write_text(OWN_IMAGES)
     (tmp_path / "own.yaml").write_text(OWN_SPACE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -162,4 +162,4 @@ def test_images_of_ones_own_are_named_again_by_what_export_says_to_type_next(
     point = read_card(tmp_path / "model").point
     assert f"({point.correct} of {point.images};" in capsys.readouterr().out
     assert main(["evaluate", "model"]) == 2
-    assert "its images are 'own_images:images'" in capsys.readouterr().err
+    assert "its images are 'own_pictures:images'" in capsys.readouterr().err

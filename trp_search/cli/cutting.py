@@ -96,7 +96,7 @@ def cut(  # noqa: PLR0913  options of a command
     if (source / ARCHITECTURE).is_file():
         if trial is not None:
             raise InputError(f"--trial: {source} is a bundle, which has one network")
-        workload = _workload(source, network=network, data=images(data))
+        workload = _workload(source, network=network, data=images(data, trust=trust))
         _cut_bundle(source, workload, amounts, options, out or Path(f"{source}-cut"))
         return
     if out is not None:

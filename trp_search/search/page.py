@@ -15,6 +15,7 @@ from trp_search.store import RunFolder
 
 _EVERY_SECONDS = 20.0
 _SHARE = 0.05
+_MOST_SECONDS = 60.0  # of waiting: a worker that does not start would hold up the end of a search
 
 
 class RunningPage:
@@ -50,8 +51,9 @@ class RunningPage:
             return
         drawing, self._drawing = self._drawing, None
         try:
-            ray.get(drawing)
+            ray.get(drawing, timeout=_MOST_SECONDS)
         except RayError as error:
+            ray.cancel(drawing, force=True)
             self._tell(last_line(error))
         ended = self._ended if self._ended > self._began else time.monotonic()
         took = ended - self._began

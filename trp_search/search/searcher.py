@@ -126,7 +126,7 @@ class Listener(Callback):
         if RESULT in result:
             self._pass_on(from_json(TrialResult, result[RESULT]))
         elif UNWRITTEN in result:
-            self.error = SearchError(f"trial {trial.config[NAME]}: {result[UNWRITTEN]}")
+            self.error = SearchError(result[UNWRITTEN])
             raise self.error
         else:
             self._pass_on(from_json(EpochReport, result[EPOCH]))

@@ -68,7 +68,8 @@ class TrialTrainable(Trainable):
             said = unwritable(error)
             if said is None:
                 raise
-            return {UNWRITTEN: said, DONE: True}
+            where = f"{self._workplace.run.path}: trial {self._name}"
+            return {UNWRITTEN: f"{where}: {said}", DONE: True}
         if isinstance(item, TrialResult):
             self._items.close()
             return {RESULT: to_json(item), DONE: True}
@@ -80,6 +81,7 @@ class TrialTrainable(Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         name, run = config[NAME], self._workplace.run
+        self._name = name
         self._items = _tested(name, config[POINTS], run) if POINTS in config else _items(name, run)
 
 

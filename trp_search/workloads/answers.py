@@ -9,8 +9,6 @@ from trp_search.errors import InputError
 from trp_search.records import Workload
 from trp_search.workloads.callables import is_callable_name, one_line
 
-_COLOURS = (1, 3)  # channels that pictures have
-
 
 def check_answers(network: nn.Module, images: Tensor, workload: Workload, *, classes: int) -> None:
     """Raises InputError unless `network`, in the mode that it is in, answers (n, classes) numbers.
@@ -56,10 +54,8 @@ def _why(error: Exception, network: nn.Module, images: Tensor) -> str:
         found = ", ".join(sorted(map(_name, kinds)))
         return f"its weights are {found} and images float32: return it with .float()"
     channels, height, width = images.shape[1:]
-    turned = width in _COLOURS and channels not in _COLOURS
-    hint = ", which seem to have their channels last" if turned else ""
     return (
-        f"given images of {channels} x {height} x {width} (channels x height x width){hint}, it "
+        f"given images of {channels} x {height} x {width} (channels x height x width), it "
         f"raised {one_line(error)[:300]}"
     )
 

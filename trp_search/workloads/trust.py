@@ -61,6 +61,12 @@ def check_run(
         _check_images(spec, f"{file}: workload.data", handed=folder.path)
 
 
+def check_images(images: DataSpec, search: Path, *, trust: bool) -> None:
+    """As `check_run`, of the images alone that the search space of a run names."""
+    if not trust:
+        _check_code(images.name, f"{search}: workload.data", handed=search.parent)
+
+
 def _workloads(folder: RunFolder, workload: Workload) -> Iterator[tuple[Path, Workload]]:
     """What each file of the run names."""
     yield folder.search, workload
