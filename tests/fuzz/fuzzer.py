@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
 from tests.fuzz.changes import Change
+from tests.fuzz.complaints import complaints
 from tests.fuzz.drawing import changes, files_of
-from tests.fuzz.process import BEGUN, Outcome, complaints, run
+from tests.fuzz.process import BEGUN, Outcome, run
 
 # Words that stand for places: @ the spoiled sample, BUNDLE and SPACE sound ones, NEW a free path.
 _COMMANDS = {

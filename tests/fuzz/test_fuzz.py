@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from tests.fuzz.changes import Change
+from tests.fuzz.complaints import complaints
 from tests.fuzz.fuzzer import Fuzzer
-from tests.fuzz.process import Outcome, complaints
+from tests.fuzz.process import Outcome
 from tests.fuzz.samples import make_all
 
 EXAMPLES = {"space": 60, "run": 80, "bundle": 45, "whole": 15}
