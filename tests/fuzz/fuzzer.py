@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
 from tests.fuzz.changes import Change
+from tests.fuzz.complaints import complaints
 from tests.fuzz.drawing import changes, files_of
-from tests.fuzz.process import BEGUN, Outcome, complaints, run
+from tests.fuzz.process import BEGUN, Outcome, run
 
 # Words that stand for places: @ the spoiled sample, BUNDLE and SPACE sound ones, NEW a free path.
 _COMMANDS = {
@@ -118,7 +119,7 @@ class Fuzzer:
         )
         @given(made=changes(sample, files), command=st.sampled_from(_COMMANDS[kind]))
         def example(made: list[Change], command: str) -> None:
-            found = [f for f in self.tried(kind, made, command) if f.complaint not in known]
+            found = [f for f in self.tried(kind, made, command)[0] if f.complaint not in known]
             if found:
                 seen.append(found[0])
                 raise FaultError
@@ -134,12 +135,12 @@ class Fuzzer:
         """The same complaint with as few of its changes as show it."""
         for change in fault.changes:
             fewer = [other for other in fault.changes if other is not change]
-            again = self.tried(fault.kind, fewer, fault.command) if fewer else []
+            again = self.tried(fault.kind, fewer, fault.command)[0] if fewer else []
             fault = next((one for one in again if one.complaint == fault.complaint), fault)
         return fault
 
-    def tried(self, kind: str, made: Sequence[Change], command: str) -> list[Fault]:
-        """What is wrong with one command on one spoiled copy."""
+    def tried(self, kind: str, made: Sequence[Change], command: str) -> tuple[list[Fault], Outcome]:
+        """What is wrong with one command on one spoiled copy, and all that it did."""
         self.used += 1
         with tempfile.TemporaryDirectory(dir=self.place) as folder:
             place = Path(os.path.realpath(folder))
@@ -160,7 +161,7 @@ class Fuzzer:
             found += ["wrote outside the folder"] if _tree(canary) != before else []
         said = (outcome.err or outcome.out).strip()[-300:]
         common = {"kind": kind, "command": command, "changes": tuple(made)}
-        return [Fault(**common, complaint=one, said=said) for one in found]
+        return [Fault(**common, complaint=one, said=said) for one in found], outcome
 
     def _placed(self, word: str, given: Path, place: Path) -> str:
         places = {"BUNDLE": self.samples / "bundle", "NEW": place / "new"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -28,8 +27,9 @@ from trp_search.errors import NothingFoundError, TrpSearchError
 
 SECONDS = 20
 BEGUN = "the first trial would start here"
-_IDLE, _AT_LAST = 2, 120  # seconds: of work where a command only waits; whatever it does
-_MORE_MEMORY = 3 << 30
+_IDLE = 0.05  # seconds of work in five, where a command only waits
+_AT_LAST = 120  # seconds, whatever it does
+MORE_MEMORY = 3 << 30
 _TOLD = {
     name: f"started a process: {name}"
     for name in ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen")
@@ -91,8 +91,6 @@ def _deed(event: str, arguments: tuple[Any, ...]) -> str | None:
         real = os.path.realpath(os.fsdecode(arguments[0]))
         if real.startswith(_WATCH.canary):
             return f"opened {real.removeprefix(_WATCH.canary)} outside the folder"
-    elif event == "import" and str(arguments[0]).startswith("canary_module"):
-        return f"imported {arguments[0]}"
     elif event == "exec" and str(arguments[0].co_filename).startswith(_WATCH.given):
         return f"executed {Path(arguments[0].co_filename).name}"
     elif event == "pickle.find_class":
@@ -207,7 +205,8 @@ def _watched(outcome: Outcome, *, given: Path, canary: Path) -> Iterator[None]:
     finally:
         _WATCH.events = None
         sys.path.remove(str(canary))
-        sys.modules.pop("canary_module", None)
+        if sys.modules.pop("canary_module", None) is not None:
+            outcome.events.append("imported canary_module")
         sys.path_importer_cache.pop(str(canary), None)
         outcome.events[:] = dict.fromkeys(outcome.events)
 
@@ -231,15 +230,17 @@ def _limited() -> Iterator[None]:
     began, threads = (time.perf_counter(), time.process_time()), torch.get_num_threads()
 
     def over(number: int, frame: FrameType | None) -> None:
-        worked = time.process_time() - began[1]
-        if not _IDLE < worked < SECONDS or time.perf_counter() - began[0] > _AT_LAST:
+        worked.append(time.process_time() - began[1])
+        waits = len(worked) > 5 and worked[-1] - worked[-6] < _IDLE
+        if waits or worked[-1] > SECONDS or time.perf_counter() - began[0] > _AT_LAST:
             raise HangError
 
+    worked: list[float] = []  # at each second from the 20th
     torch.set_num_threads(1)
     handler = signal.signal(signal.SIGALRM, over)
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     if not torch.cuda.is_available():
-        resource.setrlimit(resource.RLIMIT_AS, (_virtual() + _MORE_MEMORY, hard))
+        resource.setrlimit(resource.RLIMIT_AS, (_virtual() + MORE_MEMORY, hard))
     signal.setitimer(signal.ITIMER_REAL, SECONDS, 1)
     try:
         yield
@@ -257,57 +258,3 @@ def _virtual() -> int:
 def _resident() -> float:
     """The most megabytes that this process ever held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_NOT_FINITE = re.compile(r"(?<![\w./'\"-])[-+]?(?:nan|inf|infinity)(?![\w.:/'\"-])", re.IGNORECASE)
-_PERCENT = re.compile(r"(-?[\d,]+(?:\.\d+)?) ?%")
-
-
-def complaints(outcome: Outcome, *, marker: str) -> list[str]:
-    """What is wrong with an outcome, a short sentence each; the same fault says the same."""
-    found = list(outcome.events)
-    if outcome.hung:
-        found.append(f"ran longer than {SECONDS} s")
-        return found
-    if outcome.error is not None:
-        found.append(f"{type(outcome.error).__name__} in {outcome.where()}")
-    elif "Traceback" in outcome.err or "(unexpected" in outcome.err:
-        found.append(f"an unexpected end: {outcome.err.strip()[-200:]}")
-    if outcome.megabytes > _MORE_MEMORY / 2**21:
-        found.append("took more than 1.5 GB of memory")
-    found += _printed(outcome, marker)
-    return found
-
-
-def _printed(outcome: Outcome, marker: str) -> list[str]:
-    found = []
-    lines = outcome.err.splitlines()
-    if outcome.code not in (0, 1, 2):
-        found.append(f"exit code {outcome.code}")
-    if outcome.code == 0 and lines:
-        found.append(f"stderr after success: {lines[0][:80]}")
-    if outcome.code != 0 and (len(lines) != 1 or not lines[0].startswith("trp-search: ")):
-        found.append(f"stderr is not one line: {len(lines)} lines")
-    for name, text in (("stdout", outcome.out), ("stderr", outcome.err)):
-        if _CONTROL.search(text):
-            found.append(f"control characters on {name}")
-        if marker in text:
-            found.append(f"{name} tells what a file outside the folder holds")
-    if outcome.code == 0:
-        found += _numbers(outcome.out)
-    return found
-
-
-def _numbers(out: str) -> list[str]:
-    found = []
-    if wrong := _NOT_FINITE.search(out):
-        start = out.rfind("\n", 0, wrong.start()) + 1
-        found.append(
-            f"printed {wrong[0].strip()}: {' '.join(out[start : wrong.end()].split())[:60]}"
-        )
-    for number in _PERCENT.findall(out):
-        if not 0 <= float(number.replace(",", "") or 0) <= 100:
-            found.append("printed a share outside 0 to 100 %")
-            break
-    return found
