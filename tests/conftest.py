@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,18 @@ WIDTHS = (16, 16, 16, 32, 32, 32, 64, 64)
 DENSE_MACS = 2_000_000
 DENSE_PARAMETERS = 71_000
 IMAGES = 200
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _children_may_be_stopped() -> Iterator[None]:
+    """What `nohup` and a shell's `&` ignore would be ignored by the tests' commands as well."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
+    for number, handler in before.items():
+        if handler is signal.SIG_IGN:  # a handler of this process is none of its children's
+            signal.signal(number, lambda *_: None)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def make_layers(energy: float, scheme: Scheme | None) -> tuple[Layer, ...]:

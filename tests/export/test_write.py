@@ -94,7 +94,8 @@ def test_a_bundle_that_scores_otherwise_than_its_point_is_removed(
 ):
     run = RunFolder(path=shutil.copytree(trained_run.path, tmp_path / "run"))
     honest = run.point("0")
-    wrong = dataclasses.replace(honest, correct=honest.correct - 1)
+    correct = honest.correct + (1 if honest.correct == 0 else -1)
+    wrong = dataclasses.replace(honest, correct=correct, accuracy=correct / honest.images)
     run.points.write_text(to_json(wrong) + "\n")
     found = f"classified {honest.correct} of {honest.images}.*the point {wrong.correct} of"
     with pytest.raises(TrpSearchError, match=found):
@@ -157,7 +158,7 @@ def test_images_of_ones_own_are_named_again_by_what_export_says_to_type_next(
     monkeypatch.syspath_prepend(tmp_path)
     assert main(["compress", "own.yaml", "--speedup", "2", "--out", "model"]) == 0
     (words,) = re.findall("evaluate .+", capsys.readouterr().out.partition("Next:")[2])
-    assert words == "evaluate model --data results/own-plain/search.yaml"
+    assert words == "evaluate model --data results/own-plain"
     assert main(words.split()) == 0
     point = read_card(tmp_path / "model").point
     assert f"({point.correct} of {point.images};" in capsys.readouterr().out
