@@ -139,3 +139,11 @@ def test_a_point_without_cost_is_refused(tmp_path):
     run.points.write_text('{"macs": 0, "dense_macs": 0}\n')
     with pytest.raises(InputError, match=r"points\.jsonl: not a list of Point records: line 1: "):
         run.read_points()
+
+
+def test_a_folder_in_the_place_of_a_file_is_named_and_stays(tmp_path):
+    path = tmp_path / "front.csv"
+    path.mkdir()
+    with pytest.raises(InputError, match=r"front\.csv: is not a file$"):
+        write_whole(path, "text")
+    assert list(tmp_path.iterdir()) == [path]

@@ -31,7 +31,13 @@ def write_whole(path: Path, data: bytes | str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path; what the block writes there becomes `path` if it does not raise."""
+    """Yields a temporary path; what the block writes there becomes `path` if it does not raise.
+
+    Raises:
+        InputError: something that is no file, such as a folder, has the name of `path`.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is not a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
