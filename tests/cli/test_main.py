@@ -105,6 +105,14 @@ def test_a_bundle_that_is_not_there_is_named(trp):
     assert_refused(trp("evaluate", "none"), "none: no such bundle")
 
 
+def test_a_value_as_long_as_a_file_is_told_by_its_ends(trp, tmp_path: Path):
+    (tmp_path / "long.yaml").write_text(f"workload: {{network: {'x' * 30_000}, data: digits}}\n")
+    ended = trp("check", str(tmp_path / "long.yaml"))
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert len(ended.err) < 1300
+
+
 def test_what_is_unforeseen_is_one_line_too_and_debug_shows_where(trp, monkeypatch):
     def fail(_: object):
         raise ZeroDivisionError("of\nall things")

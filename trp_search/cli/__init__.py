@@ -21,6 +21,7 @@ from trp_search.errors import InputError, TrpSearchError
 from trp_search.store import unwritable
 
 _SUPERVISED = ("search", "resume")  # what Ray may end
+_LONGEST = 1200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,6 +61,9 @@ def _run(words: list[str], *, debug: bool) -> int:
 
 
 def _say(sentence: str, code: int) -> int:
+    words = shown(" ".join(sentence.split()))
+    if len(words) > _LONGEST:  # a value that was refused may be as long as its file
+        words = f"{words[: _LONGEST // 2]} ... {words[-_LONGEST // 2 :]}"
     with suppress(OSError):  # the terminal may be gone
-        sys.stderr.write(f"{PROGRAM}: {shown(' '.join(sentence.split()))}\n")
+        sys.stderr.write(f"{PROGRAM}: {words}\n")
     return code
