@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -112,6 +113,23 @@ def test_what_is_not_done_in_time_is_named_with_its_place(theirs, name: str, lin
     )
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_what_never_comes_back_from_c_is_named_as_well():
+    program = """
+from trp_search.workloads import guard
+guard._GRACE_SECONDS = 0.5
+with guard.guarded("data x:y", seconds=0.1):
+    sum(range(10**15))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert done.stderr == (
+        "trp-search: data x:y was not done after 0.1 s, and cannot be interrupted; "
+        "--timeout SECONDS allows more\n"
+    )
 
 
 def test_what_is_done_in_time_is_left_alone(theirs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import sysconfig
 import threading
@@ -18,6 +19,7 @@ from typing import NoReturn
 from trp_search.errors import InputError, TrpSearchError, in_words
 
 SECONDS = 600.0  # of one call, before a search starts
+_GRACE_SECONDS = 5.0  # for code that can be interrupted to end by itself
 _AGAIN = 1.0  # seconds until code that goes on regardless is interrupted once more
 # What follows is the process's own: one block at a time.
 _ALONE = threading.RLock()
@@ -31,9 +33,9 @@ class _LateError(BaseException):
 def guarded(what: str, *, seconds: float | None = None) -> Iterator[None]:
     """Runs a user's code in the block, and what it starts, with stderr in the place of stdout.
 
-    What ends the whole process at once, a signal or a crash in C, is not caught. Where there is no
-    timer (outside the main thread, or none in the system), a call that waits in C is interrupted
-    once it returns.
+    What ends the whole process at once, a signal or a crash in C, is not caught. A call that cannot
+    be interrupted, as it never comes back from C, is named by another process, which then kills
+    this one.
 
     Args:
         what: names the code.
@@ -44,7 +46,7 @@ def guarded(what: str, *, seconds: float | None = None) -> Iterator[None]:
     """
     with _ALONE:
         try:
-            with _printing_aside(), _staying(), _limited(seconds):
+            with _printing_aside(), _staying(), _killed(what, seconds), _limited(seconds):
                 yield
         except TrpSearchError:
             raise
@@ -94,6 +96,44 @@ def _staying() -> Iterator[None]:
         yield
     finally:
         os._exit = leave
+
+
+@contextmanager
+def _killed(what: str, seconds: float | None) -> Iterator[None]:
+    """Has another process end this one where the block is long past its time."""
+    if seconds is None:
+        yield
+        return
+    late = f"{what} was not done after {seconds:g} s, and cannot be interrupted"
+    words = f"trp-search: {late}; --timeout SECONDS allows more\n"
+    given = (str(os.getpid()), str(seconds + _GRACE_SECONDS), words)
+    # Past what stderr may be for the while; a stream without a file is a test's.
+    shown = None
+    with suppress(OSError, ValueError, AttributeError):
+        shown = sys.stderr.fileno()
+    watch = subprocess.Popen(  # noqa: S603  our own program
+        [sys.executable, "-I", "-S", "-c", _WATCH, *given],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=shown,
+    )
+    try:
+        yield
+    finally:
+        watch.kill()
+        watch.wait()
+
+
+_WATCH = """
+import os, sys, time
+watched, seconds, words = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+end = time.monotonic() + seconds
+while os.getppid() == watched:
+    if time.monotonic() > end:
+        os.write(2, words.encode())
+        os.kill(watched, 9)
+    time.sleep(1)
+"""
 
 
 @contextmanager
