@@ -191,7 +191,7 @@ def test_an_interrupted_search_says_how_to_go_on(tmp_path: Path):
     process.send_signal(signal.SIGINT)
     code, _, err = ended(process)
     assert code == 130
-    last = "trp-search: stopped; python -m trp_search resume run goes on from here\n"
+    last = "trp-search: stopped; resume with python -m trp_search resume run\n"
     assert err.endswith(last)
 
 

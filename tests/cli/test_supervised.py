@@ -84,7 +84,7 @@ def test_signals_are_passed_on_and_are_the_reason(begun: Path, name: str):
     code, said = ended(begun, f"exec('''try: {end}\\nexcept KeyboardInterrupt: os._exit(9)''')")
     word = "stopped" if name == "SIGINT" else f"stopped by {name}"
     assert code == (130 if name == "SIGINT" else 1)
-    assert said == f"trp-search: {word}; {GOES_ON} goes on from here\n"
+    assert said == f"trp-search: {word}; resume with {GOES_ON}\n"
 
 
 def test_a_child_does_not_outlive_its_parent(begun: Path):

@@ -114,9 +114,9 @@ SAID = {
     "the raylet": rf"run: a process of Ray died \(raylet\); resume with {AGAIN}",
     "the GCS": rf"run: a process of Ray died \(GCS\); resume with {AGAIN}",
     "an agent": rf"run: (Ray ended it|a process of Ray died)[^\n]*; resume with {AGAIN}",
-    "SIGINT": f"stopped; {AGAIN} goes on from here",
-    "SIGHUP": f"stopped by SIGHUP; {AGAIN} goes on from here",
-    "SIGTERM": f"stopped by SIGTERM; {AGAIN} goes on from here",
+    "SIGINT": f"stopped; resume with {AGAIN}",
+    "SIGHUP": f"stopped by SIGHUP; resume with {AGAIN}",
+    "SIGTERM": f"stopped by SIGTERM; resume with {AGAIN}",
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -661,8 +663,42 @@ def trained(
     with opened(space, folder, trials=trials) as proposer:
         for spec in iter(proposer.next, None):
             write_whole(folder.trial(spec.name).spec, to_json(spec))
-            write_whole(folder.trial(spec.name).result, to_json(result(spec)))
-            proposer.finish(result(spec))
+            found = as_told(result(spec), spec)
+            write_whole(folder.trial(spec.name).result, to_json(found))
+            proposer.finish(found)
+
+
+def as_told(found: TrialResult, spec: TrialSpec) -> TrialResult:
+    """Points are cut as their trial was told to be."""
+    points = (dataclasses.replace(p, cut=spec.cuts[0], settings={}) for p in found.points)
+    return dataclasses.replace(found, points=tuple(points) if spec.cuts else found.points)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"settings": {"seed": 99}}, r"0/result\.json: seed: is not what spec\.json asks for"),
+        ({"cut": None}, r"0/result\.json: cut: is not what spec\.json asks for"),
+        ({"loss": 7.0}, r"0/result\.json: point '0' is another in the run's list of points"),
+    ],
+)
+def test_a_result_that_is_no_answer_to_its_specification_is_refused(
+    make_space: Space,
+    folder: RunFolder,
+    result: Callable[[TrialSpec], TrialResult],
+    change: dict[str, Any],
+    said: str,
+):
+    trained(make_space(), folder, result, trials=2)
+    place = folder.trial("0")
+    found = place.read_result()
+    assert found is not None
+    points = tuple(dataclasses.replace(point, **change) for point in found.points)
+    write_whole(place.result, to_json(dataclasses.replace(found, points=points)))
+    before = on_disk(folder)
+    with pytest.raises(InputError, match=said), opened(make_space(), folder, trials=3):
+        pass
+    assert on_disk(folder) == before
 
 
 def on_disk(folder: RunFolder) -> dict[Path, bytes]:

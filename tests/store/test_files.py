@@ -101,7 +101,8 @@ def test_a_damaged_line_names_its_number_and_the_key(tmp_path, make_report):
     append_record(path, make_report(epoch=1))
     good = path.read_text()
     path.write_text(good + good.replace('"epoch":1', '"epoch":"x"'))
-    with pytest.raises(InputError, match=r"records: line 2: epoch: Input should be a valid int"):
+    found = r"records: line 2: epoch: 'x': input should be a valid integer"
+    with pytest.raises(InputError, match=found):
         read_records(path, EpochReport)
 
 

@@ -45,7 +45,7 @@ def test_a_damaged_result_names_the_file_and_the_key(tmp_path):
     trial = RunFolder.create(tmp_path / "run").trial("1")
     write_whole(trial.result, '{"trial": "1"}')
     with pytest.raises(
-        InputError, match=r"result\.json: is not a trial's result: points: Field req"
+        InputError, match=r"result\.json: is not a trial's result: points: field req"
     ):
         trial.read_result()
 

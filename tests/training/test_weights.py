@@ -153,3 +153,9 @@ def test_an_optimiser_that_steps_in_the_backward_pass_leaves_no_gradient_and_tra
         step(network)
         pruning.before_step()
     assert pruning.iteration == 5
+
+
+def test_complex_weights_are_refused_where_there_are_no_others():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, dtype=torch.complex64))
+    with pytest.raises(InputError, match="no layer can be truncated: their weights are complex"):
+        TrainedRankPruning(network, energy=0.5, period=1)

@@ -108,7 +108,7 @@ def _stoppable(run: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         if not begun.exists():
             raise StoppedError(" before anything had begun") from None
-        raise StoppedError(f"; {command('resume', run)} goes on from here") from None
+        raise StoppedError(f"; resume with {command('resume', run)}") from None
     except SearchError as error:
         if not begun.exists():
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -144,9 +145,8 @@ def _end(
         return say(f"{given}: {reason} before anything had begun", code)
     _settle(run)
     again = command("resume", given)
-    if stop is not None:
-        return say(f"{reason}; {again} goes on from here", code)
-    return say(f"{given}: {reason}; resume with {again}", code)
+    where = "" if stop is not None else f"{given}: "
+    return say(f"{where}{reason}; resume with {again}", code)
 
 
 def _settle(run: store.RunFolder) -> None:
@@ -158,3 +158,4 @@ def _settle(run: store.RunFolder) -> None:
         store.exclusive(run.lock, wait_seconds=0.0, holder=""),
     ):
         report.settle(run)
+        shutil.rmtree(run.scratch, ignore_errors=True)

@@ -23,6 +23,7 @@ from trp_search.records import (
     Threads,
     Workload,
     from_json,
+    problem,
     to_dict,
 )
 
@@ -188,9 +189,7 @@ def _read(bundle: Path, name: str, kind: type[T]) -> T:
     try:
         return from_json(kind, text)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])[:100]
-        raise InputError(f"{path}: {place}: {first['msg']}") from None
+        raise InputError(f"{path}: {problem(error)[:400]}") from None
 
 
 def _whole(text: str) -> int:

@@ -92,10 +92,12 @@ def scored_on(bundle: Bundle, given: DataSpec | None) -> DataSpec:
     own = bundle.card.workload.data
     if come_along(own):
         return dataclasses.replace(own, download=False, root=None, options={})
-    size = f" of {own.image_size} pixels a side" if own.image_size else ""
+    what = f"{own.name!r:.100}, which a bundle may not have called or read"
+    if own.name == "digits":
+        what = f"digits of {own.image_size} pixels a side, more than a card may ask for"
     raise InputError(
-        f"{bundle.folder}: its images are {own.name!r:.100}{size}, which a bundle may not have "
-        "called or read: give them by --data SPACE.yaml or --data MODULE:CALLABLE"
+        f"{bundle.folder}: its images are {what}: "
+        "give them by --data SPACE.yaml or --data MODULE:CALLABLE"
     )
 
 

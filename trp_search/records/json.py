@@ -6,7 +6,13 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from trp_search.records.kinds import NAME
+
 T = TypeVar("T")
+_LIKE_A_NAME = {
+    rf"String should match pattern '{NAME}'": "letters, digits, _ . + and -, and none of the last "
+    "four first"
+}
 
 
 def to_json(record: object) -> str:
@@ -30,6 +36,11 @@ def problem(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return " ".join(str(error).split())
     first = error.errors(include_url=False)[0]
-    message = first["msg"].removeprefix("Value error, ")
-    place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['input']!r}: {message[0].lower()}{message[1:]}" if place else message
+    message = _LIKE_A_NAME.get(first["msg"], first["msg"]).removeprefix("Value error, ")
+    place = ".".join(map(str, first["loc"]))[:160]
+    if not place:
+        return message
+    given = first["input"]
+    plain = given is None or isinstance(given, str | int | float)  # a section says little
+    value = f"{given!r:.80}: " if plain and first["type"] != "missing" else ""
+    return f"{place}: {value}{message[0].lower()}{message[1:]}"

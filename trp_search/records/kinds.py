@@ -37,7 +37,8 @@ Times = Annotated[float, Field(ge=1e-9, le=1e9)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Threads = Annotated[int, Field(gt=0, le=1024)]
 # What a file name may begin with, and no separator: trials and points are files of their name.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+-]*$", max_length=200)]
+NAME = r"^[A-Za-z0-9][\w.+-]*$"
+Name = Annotated[str, Field(pattern=NAME, max_length=200)]
 TargetName = Annotated[Name, Field(max_length=40)]
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)

@@ -66,6 +66,14 @@ class Origin:
 _Settings = dict[str, float | int | str | bool | None]
 
 
+def contradiction(point: Point, spec: TrialSpec) -> str | None:
+    """The first setting that a trial's own point has otherwise than its specification, or None."""
+    if point.cut != spec.cuts[0]:
+        return "cut"
+    asked = _settings(spec, point.cut, tuned=True)
+    return next((k for k, v in point.settings.items() if k in asked and asked[k] != v), None)
+
+
 def _settings(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> _Settings:
     """What the trial was set to, flat, for people."""
     found: _Settings = {"method": spec.method} if spec.method else {}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 from optuna.trial import FrozenTrial
 
 from trp_search.errors import InputError
-from trp_search.records import number_of
+from trp_search.records import Point, TrialSpec, number_of
+from trp_search.scoring.points import contradiction
 from trp_search.search.derived import is_derived
 from trp_search.search.names import BASELINE, STUDY
 from trp_search.space import SearchSpace, first
-from trp_search.store import RunFolder
+from trp_search.store import RunFolder, TrialFolder
 
 
 def check_there(folder: RunFolder) -> None:
@@ -57,7 +58,7 @@ def check_agrees(space: SearchSpace, folder: RunFolder, told: Sequence[FrozenTri
     Raises:
         InputError: the study has other settings, or no such trial; names the trial and its file.
     """
-    varies = bool(space.parameters())
+    varies, points = bool(space.parameters()), folder.read_points()
     for name in folder.trial_names():
         number, place = number_of(name), folder.trial(name)
         if number is None:
@@ -70,6 +71,20 @@ def check_agrees(space: SearchSpace, folder: RunFolder, told: Sequence[FrozenTri
             for entry, sentence in first.contradictions(space, trial.params, found):
                 what = f"is not what {folder.study.name} has of trial {number}"
                 raise InputError(f"{place.spec}: {what}: {entry}: {sentence}; {_HINT}")
+            _check_result(place, found, {point.id: point for point in points})
+
+
+def _check_result(place: TrialFolder, spec: TrialSpec, points: Mapping[str, Point]) -> None:
+    """Compares a trial's own point with what the trial was told, and with the run's list."""
+    result = place.read_result()
+    own = None if result is None else result.own
+    if own is None:
+        return
+    entry = contradiction(own, spec)
+    if entry is not None:
+        raise InputError(f"{place.result}: {entry}: is not what {place.spec.name} asks for")
+    if points.get(own.id, own) != own:
+        raise InputError(f"{place.result}: point {own.id!r} is another in the run's list of points")
 
 
 _HINT = "put the run's own study back, or start a new search"

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 from trp_search.errors import InputError
-from trp_search.records import from_json, to_json
+from trp_search.records import from_json, problem, to_json
 
 T = TypeVar("T")
 
@@ -115,16 +114,7 @@ def _record(path: Path, kind: type[T], text: bytes, *, what: str) -> T:
     try:
         return from_json(kind, text)
     except ValueError as error:
-        raise InputError(f"{path}: {what}: {_first(error)}") from None
-
-
-def _first(error: ValueError) -> str:
-    if not isinstance(error, ValidationError):
-        return " ".join(str(error).split())[:160]
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"])[:160]
-    said = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {said}" if place else said
+        raise InputError(f"{path}: {what}: {problem(error)[:400]}") from None
 
 
 @contextmanager

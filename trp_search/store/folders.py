@@ -226,8 +226,21 @@ class RunFolder:
         return sorted(kept, key=key)
 
     def read_points(self) -> list[Point]:
-        """Every scored point, in the order of scoring, each id once."""
-        return list({point.id: point for point in read_records(self.points, Point)}.values())
+        """Every scored point, in the order of scoring, each id once.
+
+        Raises:
+            InputError: a record that cannot be, or whose dense network costs something else.
+        """
+        points = list({point.id: point for point in read_records(self.points, Point)}.values())
+        for point in points:
+            for name in ("dense_macs", "dense_parameters"):
+                own, first = getattr(point, name), getattr(points[0], name)
+                if own != first:
+                    raise InputError(
+                        f"{self.points}: point {point.id!r}: {name}: {own:,} is not the "
+                        f"{first:,} of {points[0].id!r}"
+                    )
+        return points
 
     def read_tests(self) -> dict[str, TestScore]:
         return {score.point: score for score in read_records(self.tests, TestScore)}

@@ -27,7 +27,7 @@ class Weights:
         where: what messages begin with.
 
     Raises:
-        InputError: `select` refuses the network.
+        InputError: `select` refuses the network, or its weights are complex.
     """
 
     def __init__(
@@ -40,6 +40,12 @@ class Weights:
             weight = module.weight
             if isinstance(weight, nn.Parameter) and weight.requires_grad:
                 self._names[shape_of(module)].append(name)
+        if not self._names:
+            self._check_real()
+
+    def _check_real(self) -> None:
+        if any(weight.is_complex() for weight in self._network.parameters()):
+            raise InputError(f"{self._where}: no layer can be truncated: their weights are complex")
 
     def found(self) -> dict[Shape, list[nn.Parameter]]:
         """Those that the network has now.
