@@ -17,7 +17,7 @@ from trp_search import report
 from trp_search.errors import SearchError
 from trp_search.records import EpochReport, Point, TrialResult
 from trp_search.search import cluster
-from trp_search.search.endings import check_there, nothing_half_written, storage_named
+from trp_search.search.endings import check_not_removed, nothing_half_written, storage_named
 from trp_search.search.environment import write_environment
 from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started
 from trp_search.search.halving import halving_of
@@ -227,7 +227,7 @@ class _Search:
         try:
             tuner.fit()
         except (TuneError, RayError) as error:
-            check_there(self._folder)
+            check_not_removed(self._folder)
             cause = listener.error or searcher.error
             if cause is not None:
                 raise cause from None
@@ -248,7 +248,7 @@ class _Search:
         return reason is None
 
     def _receive(self, item: EpochReport | TrialResult) -> None:
-        check_there(self._folder)
+        check_not_removed(self._folder)
         if item.trial == TEST:
             assert isinstance(item, TrialResult)
             if item.failed is not None:

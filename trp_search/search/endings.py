@@ -20,11 +20,11 @@ def storage_named(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except _STORAGE as error:
-        check_there(folder)
+        check_not_removed(folder)
         raise SearchError(_words(error, folder)) from error
 
 
-def check_there(folder: RunFolder) -> None:
+def check_not_removed(folder: RunFolder) -> None:
     """Raises SearchError when a begun run is no longer where it was."""
     if not folder.search.exists():
         raise SearchError(f"{folder.path}: the run folder is gone (removed or moved?)")
