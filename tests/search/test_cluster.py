@@ -140,3 +140,20 @@ def test_built_in_and_installed_modules_are_not_sent():
         network=NetworkSpec(name="torchvision.models:resnet18"), data=DataSpec(name="digits")
     )
     assert cluster.user_modules(workload) == ()
+
+
+def test_a_search_that_joins_makes_the_token_its_owner_s_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    token = tmp_path / "auth_token"
+    token.write_text("secret")
+    token.chmod(0o644)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+    monkeypatch.setattr(cluster, "_try_to_join", _refuse)
+    with pytest.raises(InputError, match="nobody is there"), cluster.connected("auto", modules=()):
+        pass
+    assert token.stat().st_mode & 0o777 == 0o600
+
+
+def _refuse(address: str) -> None:
+    raise InputError(f"{address}: nobody is there")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ def connected(address: str | None, *, modules: tuple[Path, ...]) -> Iterator[Non
         return
     if address != "auto":
         _check_port(address)
+    _keep_token_private()
     _try_to_join(address)
     try:
         with unmoved_handlers():
@@ -69,6 +70,14 @@ def connected(address: str | None, *, modules: tuple[Path, ...]) -> Iterator[Non
         yield
     finally:
         ray.shutdown()
+
+
+def _keep_token_private() -> None:
+    """Ray writes its token so that every user of the machine can read it."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    with suppress(OSError, RuntimeError):  # there is none, or it is not ours to change
+        if token.is_file() and token.stat().st_uid == os.getuid():
+            token.chmod(token.stat().st_mode & 0o700)
 
 
 def user_modules(workload: Workload) -> tuple[Path, ...]:
