@@ -10,8 +10,8 @@ from trp_search.records.kinds import NAME
 
 T = TypeVar("T")
 _LIKE_A_NAME = {
-    rf"String should match pattern '{NAME}'": "letters, digits, _ . + and -, and none of the last "
-    "four first"
+    rf"String should match pattern '{NAME}'": "a name is letters, digits and _ . + -, a letter or "
+    "digit first"
 }
 
 
