@@ -50,13 +50,14 @@ IMAGES = 200
 @pytest.fixture(scope="session", autouse=True)
 def _children_may_be_stopped() -> Iterator[None]:
     """What `nohup` and a shell's `&` ignore would be ignored by the tests' commands as well."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
-    for number, handler in before.items():
-        if handler is signal.SIG_IGN:  # a handler of this process is none of its children's
-            signal.signal(number, lambda *_: None)
+    # A handler of this process is none of its children's.
+    handlers = {signal.SIGHUP: lambda *_: None, signal.SIGINT: signal.default_int_handler}
+    ignored = [number for number in handlers if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, handlers[number])
     yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def make_layers(energy: float, scheme: Scheme | None) -> tuple[Layer, ...]:
