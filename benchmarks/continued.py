@@ -14,9 +14,9 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from trp_search import trial
-from trp_search.pareto import front
 from trp_search.records import EpochReport, Point, TrialResult
+from trp_search.runs import trial
+from trp_search.selection.pareto import front
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 

@@ -30,19 +30,19 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from trp_search import stored
 from trp_search.errors import InputError
-from trp_search.evaluation import evaluate
 from trp_search.lowrank.analysis import Analysis, analyse
 from trp_search.lowrank.decompose import cut
-from trp_search.records import Cut, CutScheme, NetworkSpec, Spread
+from trp_search.records import Allocation, Cut, CutScheme, NetworkSpec
+from trp_search.runs import networks as stored
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.store import RunFolder
+from trp_search.tasks.classification import evaluate
 from trp_search.workloads import data, networks
 
 BUDGETS = (1.5, 2.0, 3.0, 4.0)
 SCHEMES: tuple[CutScheme, ...] = get_args(CutScheme)[::-1]
-SPREADS: tuple[Spread, ...] = get_args(Spread)
+ALLOCATIONS: tuple[Allocation, ...] = get_args(Allocation)
 SIDES = {"resnet20": 32, "resnet18": 224}
 WEIGHTED = ("weights", "activations")
 FIELDS = (
@@ -147,8 +147,8 @@ def accuracy(run: Path, name: str, out: Path, *, images: int, calibration: int) 
 
 def _cuts(scheme: CutScheme) -> Iterator[tuple[str, Cut]]:
     yield "evbmf", Cut(scheme=scheme, evbmf=True)
-    for spread, budget in itertools.product(SPREADS, BUDGETS):
-        yield spread, Cut(scheme=scheme, speedup=budget, spread=spread)
+    for allocation, budget in itertools.product(ALLOCATIONS, BUDGETS):
+        yield allocation, Cut(scheme=scheme, speedup=budget, allocation=allocation)
 
 
 def show(path: Path) -> None:

@@ -29,13 +29,13 @@ from torch import nn
 
 from benchmarks import front_cuts
 from benchmarks.front_rows import Found, chosen, trials_of
-from trp_search import stored, trial
 from trp_search.records import Point, TrialResult
+from trp_search.runs import networks, trial
 from trp_search.search.driver import run_search
 from trp_search.search.events import Event
 from trp_search.search.names import BASELINE
 from trp_search.space import SearchSpace, load_space
-from trp_search.space.sections import Curve
+from trp_search.space.sections import ExtraCuts
 from trp_search.store import RunFolder, write_whole
 from trp_search.workloads.residual import ResidualNetwork
 
@@ -74,7 +74,7 @@ PAPER: dict[str, Any] = {
         "nuclear_weight_per_step": {"low": 1.0e-6, "high": 3.0e-4, "log": True},
         "training": {"epochs": None, "learning_rate": {"low": 0.03, "high": 0.3, "log": True}},
     },
-    "curve": {"speedups": [], "energies": []},
+    "extra_cuts": {"speedups": [], "energies": []},
 }
 SHORT: dict[str, Any] = {
     "space": {
@@ -90,9 +90,9 @@ BUDGETS = {"space": {"energy": None, "speedup": {"low": 1.3, "high": 5.0}}}
 RATES = {"learning_rate": PAPER["space"]["training"]["learning_rate"]}
 SCRATCH = {"space": {"start": "scratch", "training": RATES}}
 MANY = {
-    "curve": {
-        "speedups": Curve().speedups_of(truncated=False),
-        "energies": Curve().energies_of(truncated=False),
+    "extra_cuts": {
+        "speedups": ExtraCuts().speedups_of(truncated=False),
+        "energies": ExtraCuts().energies_of(truncated=False),
     }
 }
 EARLY = {"trials": EPOCHS // 8}
@@ -166,7 +166,7 @@ def run(out: Path, table: Path, arms: list[str], seeds: list[int]) -> None:
         if arm == "default":
             append(table / CUTS, [named | row for row in front_cuts.rows(folder)])
         plain = RunFolder(path=(out / f"{PLAIN}-{seed}").resolve())
-        reference = stored.score_test(plain, BASELINE).accuracy
+        reference = networks.score_test(plain, BASELINE).accuracy
         found = [named | row for row in rows(folder, reference)]
         append(table / FRONT, found)
         print(f"{arm}, seed {seed}: {found[-1]['seconds']:.0f} s", flush=True)
@@ -277,7 +277,7 @@ def _found(folder: RunFolder, point: Point) -> Found:
     return Found(
         accuracy=point.accuracy,
         speedup=point.speedup,
-        test=lambda: stored.score_test(folder, point.id).accuracy,
+        test=lambda: networks.score_test(folder, point.id).accuracy,
     )
 
 

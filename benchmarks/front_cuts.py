@@ -10,28 +10,28 @@ from typing import Any
 from torch import nn
 
 from benchmarks.front_rows import Found, chosen, trials_of
-from trp_search import stored
-from trp_search.evaluation import evaluate, threads
 from trp_search.records import Cut, TrialSpec
+from trp_search.runs import networks
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.scoring.candidate import Cuts, Scored, cost_of
 from trp_search.search.names import BASELINE
-from trp_search.space.sections import Curve
+from trp_search.space.sections import ExtraCuts
 from trp_search.store import RunFolder
+from trp_search.tasks.classification import evaluate, threads
 from trp_search.workloads import data
 from trp_search.workloads.splits import Splits
 
 EVERY = 2
 AGAIN = "batch norm measured again"
 BATCH = 256
-IMAGES = Curve().calibration_images
+IMAGES = ExtraCuts().calibration_images
 
 
 def variants(spec: TrialSpec) -> dict[str, Sequence[Cut]]:
     """The cut of a trial as it is, and with each thing that could be added to it."""
     assert spec.pruning is not None
     own, scheme = spec.cuts[0], spec.pruning.scheme
-    every = Curve()
+    every = ExtraCuts()
     further = [
         Cut(scheme=scheme, energy=e, layers=own.layers) for e in every.energies_of(truncated=False)
     ]
@@ -49,7 +49,7 @@ def variants(spec: TrialSpec) -> dict[str, Sequence[Cut]]:
         AGAIN: [own],
         "many cuts": many(),
         "many cuts, batch norm as trained": [own, *as_trained],
-        "many cuts, one energy in all layers": many(spread="energy"),
+        "many cuts, one energy in all layers": many(allocation="energy"),
         "many cuts, the trial's scheme in all layers": many(scheme=scheme),
         "many cuts, by weights alone": many(calibration_images=0),
     }
@@ -66,7 +66,7 @@ def rows(folder: RunFolder) -> Iterator[dict[str, object]]:
     pools: dict[str, list[Found]] = {}
     for name in ended:
         spec = folder.trial(name).read_spec()
-        network = stored.trained(folder, name)
+        network = networks.trained(folder, name)
         dense = cost_of(network, splits).macs
         for part, (own, *others) in variants(spec).items():
             with threads(spec.threads):
@@ -74,16 +74,16 @@ def rows(folder: RunFolder) -> Iterator[dict[str, object]]:
                 scored = cuts.score(own)
                 if part == AGAIN:
                     scored = _again(scored, own, splits)
-                race = cuts.race(others, images=spec.race_images)
+                screening = cuts.screen(others, images=spec.screening_images)
             pools.setdefault(part, []).extend(
                 Found(
                     accuracy=s.validation.accuracy,
                     speedup=dense / s.made.cost.macs,
                     test=partial(_tested, s.made.network, splits),
                 )
-                for s in (scored, *(other for _, other in race.survivors))
+                for s in (scored, *(other for _, other in screening.survivors))
             )
-    reference = _tested(stored.trained(folder, BASELINE), splits)
+    reference = _tested(networks.trained(folder, BASELINE), splits)
     for part, pool in pools.items():
         yield {"part": part, "networks": len(ended)} | chosen(pool, reference)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trp_search import pareto
 from trp_search.search.names import BASELINE
+from trp_search.selection import pareto
 from trp_search.store import RunFolder
 
 BUDGETS = (1.5, 2.0, 3.0, 4.0)

@@ -23,13 +23,13 @@ import pandas as pd
 import torch
 from torch import nn
 
-from trp_search.evaluation import evaluate, threads
-from trp_search.export.sizes import csr_bytes
 from trp_search.lowrank.convex import magnitude_pruned
 from trp_search.lowrank.decompose import decompose
 from trp_search.records import Cut, DataSpec, Layer, Training
 from trp_search.scoring.candidate import Cuts, Scored, cost_of, example
+from trp_search.selection.sizes import csr_bytes
 from trp_search.store import write_whole
+from trp_search.tasks.classification import evaluate, threads
 from trp_search.training.loop import Job, train
 from trp_search.workloads import data
 from trp_search.workloads.data import Splits

@@ -30,8 +30,7 @@ import yaml
 
 from benchmarks.front import BASE, append
 from benchmarks.front_rows import BUDGETS, Found, chosen
-from trp_search import report, stored, trial
-from trp_search.pareto import most_accurate
+from trp_search import report
 from trp_search.records import (
     Cut,
     Joint,
@@ -44,6 +43,8 @@ from trp_search.records import (
     TrialSpec,
 )
 from trp_search.report.rows import made
+from trp_search.runs import networks, trial
+from trp_search.selection.pareto import most_accurate
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, exclusive, write_whole
 
@@ -80,7 +81,7 @@ def specs(space: SearchSpace) -> Iterator[TrialSpec]:
         fitted,
         {"scheme": "tucker"},
     ]
-    greedy = [kind | {"spread": "greedy"} for kind in (kinds[0], fitted, kinds[-1])]
+    greedy = [kind | {"allocation": "greedy"} for kind in (kinds[0], fitted, kinds[-1])]
     by_activations = {"scheme": "channel", "calibration_images": 256}
     aware = {"scheme": "per-layer", "calibration_images": 256}  # what `compress` does
     cuts = (*_curves(*kinds), *_budgets(*greedy, by_activations))
@@ -121,13 +122,13 @@ def _trained(makes: _Makes, scheme: Scheme) -> Iterator[TrialSpec]:
         yield makes.spec(f"{name}-tuned", "trp", cut, training=half, pruning=aimed, tuned=half)
     for highest in (0.3, 0.6):
         joint = Joint(scheme=scheme, lowest=0.1, highest=highest, rank_min=2)
-        pooled = _curves(own | {"spread": "pooled"})
+        pooled = _curves(own | {"allocation": "pooled"})
         name = f"decomposable-{scheme}-{highest:g}"
         yield makes.spec(name, "decomposable", pooled, training=half, joint=joint)
     quarter = dataclasses.replace(after, epochs=EPOCHS // 4)
     joint = Joint(scheme=scheme, lowest=0.1, highest=0.6, rank_min=2)
     for budget in BUDGETS:
-        cut = (_cut(own | {"spread": "pooled"}, budget),)
+        cut = (_cut(own | {"allocation": "pooled"}, budget),)
         name = f"decomposable-{scheme}-tuned-{budget:g}x"
         yield makes.spec(name, "decomposable", cut, training=quarter, joint=joint, tuned=half)
 
@@ -161,14 +162,14 @@ class _Makes:
             joint=joint,
             cuts=cuts,
             fine_tuning=tuned,
-            race=(),
+            screening=(),
             score_uncut=False,
         )
 
 
 def _curves(*kinds: Mapping[str, Any]) -> tuple[Cut, ...]:
     """Each kind of cut at every budget, and with one share of all ranks at 2x."""
-    uniform = [_cut({**kind, "spread": "uniform"}, 2.0) for kind in kinds]
+    uniform = [_cut({**kind, "allocation": "uniform"}, 2.0) for kind in kinds]
     return (*_budgets(*kinds), *uniform)
 
 
@@ -189,7 +190,7 @@ def work(spec: TrialSpec, folder: RunFolder) -> str:
     with exclusive(folder.path / ".points.lock", wait_seconds=60, holder="points are being kept"):
         folder.add_points(result.points)
     for point in result.points:
-        stored.score_test(folder, point.id)
+        networks.score_test(folder, point.id)
     return f"{spec.name}: done"
 
 
@@ -202,7 +203,7 @@ def run(out: Path, seeds: list[int], *, at_once: int) -> None:
             if not folder.search.exists():
                 RunFolder.create(folder.path)
                 write_whole(folder.search, space.dump())
-            plain = dataclasses.replace(space.baseline_spec(), cuts=(), race=())
+            plain = dataclasses.replace(space.baseline_spec(), cuts=(), screening=())
             print(pool.submit(work, plain, folder).result(), flush=True)
             left: list[Future[str]] = [pool.submit(work, spec, folder) for spec in specs(space)]
             for ended in as_completed(left):
@@ -219,7 +220,7 @@ def rows(folder: RunFolder, seed: int) -> Iterator[dict[str, object]]:
         if point.id in tests and (label := _label(point)) is not None:
             groups[label].append(point)
     for label, group in sorted(groups.items()):
-        even = [p for p in group if p.cut is not None and p.cut.spread == "uniform"]
+        even = [p for p in group if p.cut is not None and p.cut.allocation == "uniform"]
         own = [p for p in group if p not in even]
         found = [
             Found(accuracy=p.accuracy, speedup=p.speedup, test=lambda p=p: tests[p.id]) for p in own
@@ -237,10 +238,10 @@ def rows(folder: RunFolder, seed: int) -> Iterator[dict[str, object]]:
 def _label(point: Point) -> str | None:
     """The arm that a point belongs to; None for a cut before its fine-tuning."""
     settings = point.settings
-    if settings.get("tuning_epochs") == 0:
+    if settings.get("fine_tuning_epochs") == 0:
         return None
     name, cut = made(point), point.cut
-    if cut is not None and cut.spread == "greedy":
+    if cut is not None and cut.allocation == "greedy":
         name += ", greedy ranks"
     if cut is not None and cut.calibration_images and cut.reconstruct == "none":
         name += ", by activations"

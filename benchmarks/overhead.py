@@ -27,16 +27,16 @@ import ray
 import yaml
 from torch import nn
 
-from trp_search import stored, trial
-from trp_search.evaluation import Evaluation
 from trp_search.records import EpochReport, TestScore, TrialResult, TrialSpec
-from trp_search.scoring.candidate import Cost, Made, Scored
-from trp_search.scoring.points import Origin
+from trp_search.runs import networks, trial
+from trp_search.scoring.candidate import CompressedNetwork, Cost, Scored
+from trp_search.scoring.points import PointFactory
 from trp_search.search.events import Event, Finished
 from trp_search.search.proposer import Proposer
 from trp_search.search.start import new_search
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, TrialFolder, write_whole
+from trp_search.tasks.classification import Evaluation
 
 WORKERS = 2
 WINDOW = 100
@@ -64,7 +64,7 @@ def megabytes() -> float:
 def do_nothing() -> None:
     """In a worker: trials end at once, with as many points as real ones have."""
     trial._attempt = _invented
-    stored.score_test = _untested
+    networks.score_test = _untested
 
 
 def _invented(
@@ -72,11 +72,11 @@ def _invented(
 ) -> Generator[EpochReport, None, TrialResult]:
     del folder
     draws = np.random.default_rng(zlib.crc32(spec.name.encode()))
-    origin = Origin(spec=spec, dense=_DENSE, seconds=0.0)
+    origin = PointFactory(spec=spec, dense=_DENSE, seconds=0.0)
     points = [origin.point(_scored(draws, 1.0), None)] if spec.score_uncut else []
     points += [
         origin.point(_scored(draws, draws.uniform(1.0, 8.0)), cut)
-        for cut in (*spec.cuts, *spec.race)
+        for cut in (*spec.cuts, *spec.screening)
     ]
     write_whole(place.path / "megabytes", str(megabytes()))
     yield from ()
@@ -87,7 +87,9 @@ def _scored(draws: np.random.Generator, speedup: float) -> Scored:
     correct = int(draws.uniform(0.8, 0.9) * _IMAGES - 20 * speedup)
     cost = Cost(macs=int(_DENSE.macs / speedup), parameters=int(_DENSE.parameters / speedup))
     return Scored(
-        made=Made(network=nn.Identity(), layers=(), cost=cost, batch_norm="none in the network"),
+        made=CompressedNetwork(
+            network=nn.Identity(), layers=(), cost=cost, batch_norm="none in the network"
+        ),
         validation=Evaluation(loss=1.0, correct=correct, images=_IMAGES),
     )
 
@@ -100,7 +102,7 @@ def _untested(folder: RunFolder, point_id: str, *, spec: TrialSpec | None = None
 def keep_time() -> None:
     """In a worker: writes down how long each trial was at work, and each scoring on test."""
     trial.run = _timed(trial.run)
-    stored.score_test = _scoring(stored.score_test)
+    networks.score_test = _scoring(networks.score_test)
 
 
 def _scoring(score: Callable[..., TestScore]) -> Callable[..., TestScore]:

@@ -30,8 +30,6 @@ from typing import Any, get_args
 import pandas as pd
 import torch
 
-from trp_search import published, stored, trial
-from trp_search.pareto import most_accurate
 from trp_search.records import (
     Cut,
     DataSpec,
@@ -43,7 +41,10 @@ from trp_search.records import (
     TrialResult,
     TrialSpec,
     Workload,
+    published,
 )
+from trp_search.runs import networks, trial
+from trp_search.selection.pareto import most_accurate
 from trp_search.store import RunFolder, exclusive
 
 PLAIN = "baseline"
@@ -80,7 +81,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
             training=paper,
             pruning=None,
             cuts=tuple(Cut(scheme=s, energy=e, layers="kxk") for s in SCHEMES for e in ENERGIES),
-            race=tuple(_budget(speedup) for speedup in BUDGETS),
+            screening=tuple(_budget(speedup) for speedup in BUDGETS),
             score_uncut=True,
             **common,
         )
@@ -98,7 +99,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
                         training=paper,
                         pruning=pruning,
                         cuts=(Cut(scheme=scheme, energy=energy, layers="kxk"),),
-                        race=tuple(_budget(speedup) for speedup in BUDGETS),
+                        screening=tuple(_budget(speedup) for speedup in BUDGETS),
                         **common,
                     )
                 )
@@ -139,8 +140,8 @@ def _keep(result: TrialResult, folder: RunFolder) -> None:
     with exclusive(folder.path / ".points.lock", wait_seconds=60, holder="points are being kept"):
         folder.add_points(result.points)
     for point in result.points:
-        if point.role != "raced":
-            stored.score_test(folder, point.id)
+        if point.role != "screened_out":
+            networks.score_test(folder, point.id)
 
 
 def run(
@@ -169,7 +170,7 @@ def _finished(folder: RunFolder, name: str) -> bool:
     if result is None or not result.ended_well:
         return False
     tested = folder.read_tests()
-    return all(p.id in tested or p.role == "raced" for p in result.points)
+    return all(p.id in tested or p.role == "screened_out" for p in result.points)
 
 
 def _progress(folder: RunFolder, name: str) -> str:

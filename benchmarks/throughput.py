@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, multiprocessing, nn
 from torch.nn import functional
 
-from trp_search.evaluation import threads
 from trp_search.records import DataSpec, NetworkSpec, Pruning, Training
+from trp_search.tasks.classification import threads
 from trp_search.training.loop import Job, train
 from trp_search.workloads import data, networks
 

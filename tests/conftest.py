@@ -219,14 +219,14 @@ workload:
 training: {{epochs: 1, batch_size: 50, learning_rate: 0.05}}
 space: {{start: scratch, scheme: spatial, energy: 0.8, period: 2}}
 trials: 1
-curve: {{speedups: [2], energies: []}}
+extra_cuts: {{speedups: [2], energies: []}}
 """
 
 
 @pytest.fixture(scope="session")
 def small_run() -> Callable[..., RunFolder]:
     """Trains a run in a second: digits, the points `baseline`, `plain-2x`, `0` and `0-2x`."""
-    from trp_search import trial  # noqa: PLC0415  torch, for the tests that train
+    from trp_search.runs import trial  # noqa: PLC0415  torch, for the tests that train
 
     def train(folder: Path, network: str = "small_resnet") -> RunFolder:
         run = RunFolder.create(folder)

@@ -11,21 +11,21 @@ import pytest
 import torch
 import yaml
 
-from trp_search import beginnings, stored, trial
 from trp_search.cli import main
-from trp_search.confirm import confirm
 from trp_search.errors import InputError
 from trp_search.export.bundle import read_architecture, read_card
 from trp_search.export.evaluate import evaluate_bundle
 from trp_search.export.load import load
 from trp_search.export.write import export_point
 from trp_search.records import Point, TrialResult
-from trp_search.refit import refit
+from trp_search.runs import networks, setup, trial
+from trp_search.runs.confirm import confirm
+from trp_search.runs.refit import refit
 from trp_search.scoring.candidate import cost_of
 from trp_search.scoring.survey import check_methods
 from trp_search.space import SearchSpace, load_space
-from trp_search.space.first import setting_of
 from trp_search.space.methods import METHODS
+from trp_search.space.warm_start import setting_of
 from trp_search.store import RunFolder, write_whole
 
 WORKLOAD = {
@@ -49,7 +49,7 @@ def make_space(tmp_path: Path) -> Callable[..., SearchSpace]:
     def make(trials: int = 1, **entries: object) -> SearchSpace:
         raw = {"workload": WORKLOAD, "training": TRAINING, "trials": trials, "space": entries}
         path = tmp_path / "space.yaml"
-        path.write_text(yaml.safe_dump(raw | {"curve": {"speedups": [3], "energies": []}}))
+        path.write_text(yaml.safe_dump(raw | {"extra_cuts": {"speedups": [3], "energies": []}}))
         return load_space(path)
 
     return make
@@ -61,7 +61,7 @@ def plain_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = RunFolder.create(tmp_path_factory.mktemp("methods") / "run")
     path = folder.path / "space.yaml"
     path.write_text(yaml.safe_dump({"workload": WORKLOAD, "training": TRAINING, "trials": 1}))
-    spec = dataclasses.replace(load_space(path).baseline_spec(), cuts=(), race=())
+    spec = dataclasses.replace(load_space(path).baseline_spec(), cuts=(), screening=())
     *_, result = trial.run(spec, folder)
     assert isinstance(result, TrialResult)
     folder.add_points(result.points)
@@ -80,9 +80,9 @@ def ran(space: SearchSpace, folder: RunFolder, name: str) -> TrialResult:
 
 def assert_loads_as_scored(folder: RunFolder, point: Point) -> None:
     """Its weights fit the layers that it lists, and it classifies as many images as it says."""
-    network = stored.network_of(folder, point.id)
+    network = networks.network_of(folder, point.id)
     spec = folder.trial(point.trial).read_spec()
-    splits = beginnings.splits_of(spec, folder)
+    splits = setup.splits_of(spec, folder)
     images, labels = next(iter(splits.validation.batches(point.images)))
     with torch.no_grad():
         correct = int((network(images).argmax(1) == labels).sum())
@@ -108,12 +108,12 @@ def test_a_method_is_a_line_of_the_space_and_gives_a_point_that_loads(
 def test_fine_tuning_adds_a_point_and_keeps_the_one_without_it(
     make_space: Callable[..., SearchSpace], plain_run: RunFolder
 ):
-    space = make_space(method="plain", speedup=2.5, layers="all", tuning_epochs=2)
+    space = make_space(method="plain", speedup=2.5, layers="all", fine_tuning_epochs=2)
     result = ran(space, plain_run, "tuned")
     untuned, tuned = result.points
     assert (untuned.id, untuned.role) == ("tuned-untuned", "derived")
     assert (tuned.id, tuned.role) == ("tuned", "trial")
-    assert (untuned.settings["tuning_epochs"], tuned.settings["tuning_epochs"]) == (0, 2)
+    assert (untuned.settings["fine_tuning_epochs"], tuned.settings["fine_tuning_epochs"]) == (0, 2)
     assert untuned.macs == tuned.macs
     assert tuned.loss < untuned.loss
     assert [r.epoch for r in plain_run.trial("tuned").read_epochs()] == [1, 2]
@@ -125,7 +125,7 @@ def test_fine_tuning_adds_a_point_and_keeps_the_one_without_it(
 def test_fine_tuning_that_was_killed_goes_on_to_the_same_weights(
     make_space: Callable[..., SearchSpace], plain_run: RunFolder
 ):
-    space = make_space(method="tucker", speedup=2.0, layers="all", tuning_epochs=3)
+    space = make_space(method="tucker", speedup=2.0, layers="all", fine_tuning_epochs=3)
     whole = ran(space, plain_run, "whole")
     spec = space.trial_spec({}, name="halted", repeat=0)
     going = trial.run(spec, plain_run)
@@ -141,9 +141,9 @@ def test_fine_tuning_that_was_killed_goes_on_to_the_same_weights(
 def test_fine_tuning_leaves_zeros_of_a_sparse_layer_zero(
     make_space: Callable[..., SearchSpace], plain_run: RunFolder
 ):
-    given = OWN["net-trim"] | {"tuning_epochs": 1}
+    given = OWN["net-trim"] | {"fine_tuning_epochs": 1}
     result = ran(make_space(method="net-trim", **given), plain_run, "sparse")
-    before, after = (stored.network_of(plain_run, point.id) for point in result.points)
+    before, after = (networks.network_of(plain_run, point.id) for point in result.points)
     name = next(x.name for x in result.points[0].layers if x.scheme == "sparse")
     weights = [net.get_submodule(name).weight for net in (before, after)]
     assert (weights[0] == 0).any()
@@ -195,7 +195,7 @@ def test_the_command_cuts_a_decomposable_trial_as_it_was_trained(
     assert main(["cut", str(plain_run.path), "--trial", "sizes", "--speedup", "2.5"]) == 0
     assert "Point sizes-spatial-2.5x-pooled-weights-only: 2.5" in capsys.readouterr().out
     point = plain_run.point("sizes-spatial-2.5x-pooled-weights-only")
-    assert (point.cut.spread, point.cut.calibration_images) == ("pooled", 0)
+    assert (point.cut.allocation, point.cut.calibration_images) == ("pooled", 0)
     assert_loads_as_scored(plain_run, point)
 
 
@@ -213,7 +213,7 @@ def test_the_bundle_of_a_decomposable_network_in_full_is_cut_to_any_size(
     assert main(["cut", str(bundle), "--speedup", "2.5", "--data", str(plain_run.search)]) == 0
     card = read_card(tmp_path / "full-cut")
     assert 2.49 < card.point.speedup < 2.6
-    assert (card.point.cut.scheme, card.point.cut.spread) == ("spatial", "pooled")
+    assert (card.point.cut.scheme, card.point.cut.allocation) == ("spatial", "pooled")
     before, after = (read_architecture(tmp_path / name) for name in ("full", "full-cut"))
     assert (after.mean, after.std) == (before.mean, before.std)
     network, uncut = load(tmp_path / "full-cut"), load(bundle)
@@ -241,7 +241,11 @@ def test_fine_tuning_that_diverges_leaves_the_cut_before_it(
     make_space: Callable[..., SearchSpace], plain_run: RunFolder
 ):
     space = make_space(
-        method="plain", speedup=2.5, layers="all", tuning_epochs=1, tuning_learning_rate=1e30
+        method="plain",
+        speedup=2.5,
+        layers="all",
+        fine_tuning_epochs=1,
+        fine_tuning_learning_rate=1e30,
     )
     *_, result = trial.run(space.trial_spec({}, name="burst", repeat=0), plain_run)
     assert result.ending == "diverged"
@@ -256,7 +260,7 @@ def test_fine_tuning_that_diverges_leaves_the_cut_before_it(
 
 
 @pytest.mark.parametrize(
-    ("method", "own"), [("plain", {"tuning_epochs": 1}), ("decomposable", {}), ("trp", {})]
+    ("method", "own"), [("plain", {"fine_tuning_epochs": 1}), ("decomposable", {}), ("trp", {})]
 )
 def test_whatever_trains_learns_from_the_plain_network(
     method: str, own: dict[str, int], make_space: Callable[..., SearchSpace], plain_run: RunFolder
@@ -273,20 +277,20 @@ def test_whatever_trains_learns_from_the_plain_network(
 def test_a_refit_is_fine_tuned_where_the_point_was(
     make_space: Callable[..., SearchSpace], plain_run: RunFolder
 ):
-    space = make_space(method="plain", speedup=2.5, layers="all", tuning_epochs=1)
+    space = make_space(method="plain", speedup=2.5, layers="all", fine_tuning_epochs=1)
     ran(space, plain_run, "again")
     write_whole(plain_run.search, space.dump())
     *_, tuned = refit(plain_run, "again")
-    assert tuned.own.settings["tuning_epochs"] == 1
+    assert tuned.own.settings["fine_tuning_epochs"] == 1
     *_, untuned = refit(plain_run, "again-untuned")
     assert [point.id for point in untuned.points] == ["refit-again-untuned"]
-    assert not untuned.own.settings.get("tuning_epochs")
+    assert not untuned.own.settings.get("fine_tuning_epochs")
 
 
 def test_a_repeat_tells_a_cut_from_its_fine_tuning(
     make_space: Callable[..., SearchSpace], plain_run: RunFolder
 ):
-    space = make_space(method="plain", speedup=2.5, layers="all", tuning_epochs=1)
+    space = make_space(method="plain", speedup=2.5, layers="all", fine_tuning_epochs=1)
     points = ran(space, plain_run, "seeds").points
     spec = dataclasses.replace(plain_run.trial("seeds").read_spec(), name="confirm-seeds-1")
     *_, result = confirm(plain_run, spec, list(points))
@@ -305,7 +309,7 @@ def test_a_network_without_linear_layers_leaves_ddlr_nothing_to_do(
     convolutional = torch.nn.Sequential(
         torch.nn.Conv2d(1, 10, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
     )
-    splits = beginnings.splits_of(spec, plain_run)
+    splits = setup.splits_of(spec, plain_run)
     with pytest.raises(InputError, match="no linear layer: nothing to do"):
         trial.Cuts(convolutional, splits).score(cut)
     mixed = make_space(trials=2, method=["plain", "net-trim"], error=0.1)
@@ -343,12 +347,14 @@ def test_every_method_spends_the_same_epochs_in_all(make_space: Callable[..., Se
     space = make_space(
         trials=4,
         method=["trp", "decomposable", "plain"],
-        tuning_epochs=[0, 2],
+        fine_tuning_epochs=[0, 2],
         training={"epochs": 8},
     )
 
     def spent(method: str, tuning: int) -> tuple[int | None, int]:
-        spec = space.trial_spec({"method": method, "tuning_epochs": tuning}, name="0", repeat=0)
+        spec = space.trial_spec(
+            {"method": method, "fine_tuning_epochs": tuning}, name="0", repeat=0
+        )
         return spec.training and spec.training.epochs, spec.epochs
 
     assert (spent("trp", 0), spent("trp", 2)) == ((8, 8), (6, 8))
@@ -358,9 +364,9 @@ def test_every_method_spends_the_same_epochs_in_all(make_space: Callable[..., Se
 
 def test_a_trial_s_epochs_in_all_begin_another_search(make_space: Callable[..., SearchSpace]):
     space = make_space(
-        trials=4, method="decomposable", tuning_epochs=[0, 2], training={"epochs": [4, 8]}
+        trials=4, method="decomposable", fine_tuning_epochs=[0, 2], training={"epochs": [4, 8]}
     )
-    drawn = {"tuning_epochs": 2, "epochs": 8}
+    drawn = {"fine_tuning_epochs": 2, "epochs": 8}
     spec = space.trial_spec(drawn, name="0", repeat=0)
     assert drawn.items() <= setting_of(space, spec).items()
 
@@ -394,8 +400,8 @@ def test_a_trial_s_epochs_in_all_begin_another_search(make_space: Callable[..., 
             "space.period: is never, when the term of method nuclear would not act",
         ),
         (
-            {"method": ["plain", "trp"], "tuning_epochs": [0, 3], "training": {"epochs": 3}},
-            "space.tuning_epochs: 3 leaves nothing of a trial's 3 epochs",
+            {"method": ["plain", "trp"], "fine_tuning_epochs": [0, 3], "training": {"epochs": 3}},
+            "space.fine_tuning_epochs: 3 leaves nothing of a trial's 3 epochs",
         ),
         (
             {"cut_evbmf": True, "cut_energy": 0.5},

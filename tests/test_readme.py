@@ -90,7 +90,7 @@ def test_the_keys_that_act_only_where_given_are_keys(mine: Path):
         block("yaml", holding="workload") + block("yaml", holding="rungs")
     )
     space = load_space(mine / "more.yaml")
-    assert (space.keep, space.curve.tell) == ("front", True)
+    assert (space.keep, space.extra_cuts.tell) == ("front", True)
 
 
 def test_every_command_does_what_it_says(mine: Path, capsys: pytest.CaptureFixture[str]):

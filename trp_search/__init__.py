@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trp_search.errors import InputError
-    from trp_search.export.choice import select
     from trp_search.export.load import load
     from trp_search.export.write import export_point
     from trp_search.lowrank.decompose import decompose
     from trp_search.report.frame import points
     from trp_search.search.start import new_search, resume_search
+    from trp_search.selection.select import select
     from trp_search.space import load_space
     from trp_search.store import RunFolder
     from trp_search.training.regulariser import TrainedRankPruning

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trp_search.cli.cost import estimate, most_epochs
-from trp_search.probe import plain_network
+from trp_search.runs.probe import plain_network
 from trp_search.scoring.candidate import example
 from trp_search.scoring.flops import count
 from trp_search.space import load_space
@@ -95,7 +95,7 @@ def test_a_constraint_out_of_reach_is_a_warning(trp, space):
 
 def test_budgets_of_the_curve_out_of_reach_are_a_warning(trp, space):
     path = space()
-    path.write_text(path.read_text() + "curve: {speedups: [2, 900, 1000]}\n")
+    path.write_text(path.read_text() + "extra_cuts: {speedups: [2, 900, 1000]}\n")
     ended = trp("check", path)
     assert "warning: curve.speedups: 900, 1000 will be left out; " in ended.out
 

@@ -12,8 +12,8 @@ import safetensors.torch
 import torch
 
 import trp_search
-from trp_search import stored, trial
 from trp_search.cli import main
+from trp_search.runs import networks, trial
 from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record, write_whole
 
@@ -23,7 +23,7 @@ workload:
   data: {name: digits, subset: 300, heldout_subset: 100}
 training: {epochs: 1, batch_size: 50, learning_rate: 0.05}
 space: {start: scratch, scheme: spatial, energy: 0.8, period: 2}
-curve: {speedups: [], energies: [], calibration_images: 32}
+extra_cuts: {speedups: [], energies: [], calibration_images: 32}
 trials: 1
 """
 IMAGE = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -87,7 +87,7 @@ def test_the_bundle_of_compress_loads_as_the_points_network(compressed: tuple[Pa
     folder = RunFolder.open(place / "results" / "small-plain")
     network = trp_search.load(folder.models / "plain-2x")
     with torch.no_grad():
-        assert torch.equal(network(IMAGE), stored.network_of(folder, "plain-2x")(IMAGE))
+        assert torch.equal(network(IMAGE), networks.network_of(folder, "plain-2x")(IMAGE))
 
 
 @pytest.mark.slow
@@ -132,12 +132,12 @@ def test_cut_says_what_it_made_and_the_command_that_exports_it(trp, run: RunFold
 
 @pytest.mark.slow
 def test_what_cut_tells_to_type_next_exports_the_network(trp, place: Path, run: RunFolder):
-    said = trp("cut", run.path, "--trial", "0", "--speedup", "3", "--spread", "greedy").out
+    said = trp("cut", run.path, "--trial", "0", "--speedup", "3", "--allocation", "greedy").out
     (command,) = re.findall("export .+", said.partition("Next:")[2])
     assert trp(*command.split()).code == 0
     network = trp_search.load(place / "models" / "small-0-3x-greedy")
     with torch.no_grad():
-        assert torch.equal(network(IMAGE), stored.network_of(run, "0-3x-greedy")(IMAGE))
+        assert torch.equal(network(IMAGE), networks.network_of(run, "0-3x-greedy")(IMAGE))
 
 
 def test_the_plain_networks_weights_can_be_cut_by_every_amount(trp, run: RunFolder):
@@ -163,7 +163,7 @@ AMOUNTS = {
     "not finite": (["--speedup", "inf"], "--speedup: "),
     "no parameters": (["--parameters", "0"], "'0' is not a whole number from 1 up"),
     "unknown scheme": (["--speedup", "2", "--scheme", "spatail"], "--scheme: "),
-    "unknown spread": (["--speedup", "2", "--spread", "evenly"], "--spread: "),
+    "unknown spread": (["--speedup", "2", "--allocation", "evenly"], "--allocation: "),
 }
 
 

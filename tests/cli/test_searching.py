@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import trp_search
-from trp_search.latency import worth_it
+from trp_search.runs.clock import worth_it
 
 SPACE = """\
 workload:
@@ -27,7 +27,7 @@ space:
   energy: {low: 0.6, high: 0.9}
   training: {epochs: 1}
 trials: 5
-curve: {speedups: [2], energies: []}
+extra_cuts: {speedups: [2], energies: []}
 concurrency: 1
 targets: [{name: here, seconds: 0.05}]
 """

@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from trp_search import stored
 from trp_search.cli import main
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import read_architecture, read_card
 from trp_search.export.load import load
 from trp_search.export.write import export_point
 from trp_search.records import to_json
+from trp_search.runs import networks
 from trp_search.store import RunFolder
 
 
@@ -31,7 +31,7 @@ def test_the_loaded_network_gives_the_outputs_of_the_scored_one(
     trained_run: RunFolder, bundle: Path
 ):
     images = torch.rand(4, 1, 8, 8)
-    scored = stored.network_of(trained_run, "0")
+    scored = networks.network_of(trained_run, "0")
     with torch.no_grad():
         assert torch.equal(load(bundle)(images), scored(images))
 
@@ -126,7 +126,7 @@ def test_a_network_of_ones_own_is_exported_and_never_imported_by_loading(
     network = load(out, network=plain)
     images = torch.rand(2, 1, 8, 8)
     with torch.no_grad():
-        assert torch.equal(network(images), stored.network_of(own_run, "0")(images))
+        assert torch.equal(network(images), networks.network_of(own_run, "0")(images))
     assert all(torch.equal(before[name], value) for name, value in plain.state_dict().items())
 
 

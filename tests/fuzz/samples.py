@@ -8,14 +8,14 @@ from pathlib import Path
 from unittest import mock
 
 from tests.fuzz.process import spawned
-from trp_search import latency, trial
 from trp_search.export.write import export_point
-from trp_search.records import EpochReport, Repeat, Standing, TrialResult, to_json
+from trp_search.records import EpochReport, Repeat, RungScore, TrialResult, to_json
 from trp_search.report import write as write_page
+from trp_search.runs import clock, trial
+from trp_search.runs.networks import score_test
 from trp_search.search.proposer import Proposer
 from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record, write_whole
-from trp_search.stored import score_test
 
 SPACE = """\
 workload:
@@ -30,10 +30,10 @@ space:
   training: {learning_rate: {low: 0.01, high: 0.1, log: true}}
 constraints: {speedup: 1.0}
 sampler: {name: random}
-first: [{energy: 0.8, scheme: spatial}]
+warm_start: [{energy: 0.8, scheme: spatial}]
 keep: all
 trials: 2
-curve: {speedups: [2], energies: []}
+extra_cuts: {speedups: [2], energies: []}
 targets: [{name: here, seconds: 0.01}]
 """
 FULL = """\
@@ -87,8 +87,8 @@ def make_run(folder: Path) -> None:
     for name in ("baseline", "0"):
         score_test(run, name)
     (target,) = space.targets
-    where = latency.target_of(run, target.name, target.model_dump(exclude={"seconds"}))
-    for _ in latency.measure(run, where, [run.point("0"), run.point("1")], seconds=0.01):
+    where = clock.target_of(run, target.name, target.model_dump(exclude={"seconds"}))
+    for _ in clock.measure(run, where, [run.point("0"), run.point("1")], seconds=0.01):
         pass
     point = run.point("0")
     repeat = Repeat(
@@ -100,7 +100,7 @@ def make_run(folder: Path) -> None:
         speedup=point.speedup,
     )
     append_record(run.repeats, repeat)
-    standing = Standing(accuracy=0.5, speedup=2.0, parameters=1000)
+    rung_score = RungScore(accuracy=0.5, speedup=2.0, parameters=1000)
     judged = EpochReport(
         trial="0",
         epoch=1,
@@ -109,7 +109,7 @@ def make_run(folder: Path) -> None:
         accuracy=0.5,
         learning_rate=0.1,
         seconds=1.0,
-        standing=standing,
+        rung_score=rung_score,
     )
     append_record(run.judged, judged)
     shares = {"energy": 0.9, "scheme": 0.1}

@@ -15,7 +15,7 @@ from trp_search.workloads.networks import build
 
 EXAMPLE = torch.zeros(1, 3, 32, 32)
 IMAGES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-SPREADS = list(BUDGET_RULES)
+ALLOCATIONS = list(BUDGET_RULES)
 CHOICES = [*SCHEMES, "per-layer"]
 # A decoupled kernel has 9 ranks at most, so what a budget leaves can be a few per cent.
 SLACK = {"channel": 1.02, "spatial": 1.02, "decoupled": 1.025, "per-layer": 1.02}
@@ -64,9 +64,9 @@ def lost_of(layers):
 
 
 @pytest.mark.parametrize("scheme", CHOICES)
-@pytest.mark.parametrize("spread", SPREADS)
-def test_a_speedup_is_met_from_above_and_hardly_exceeded(scheme, spread):
-    options = {"scheme": scheme, "spread": spread}
+@pytest.mark.parametrize("allocation", ALLOCATIONS)
+def test_a_speedup_is_met_from_above_and_hardly_exceeded(scheme, allocation):
+    options = {"scheme": scheme, "allocation": allocation}
     best = best_of(resnet(), EXAMPLE, speedup=1e4, **options)
     for asked in (1.5, 3.0, best):
         result = decompose(resnet(), EXAMPLE, speedup=asked, **options)
@@ -74,9 +74,9 @@ def test_a_speedup_is_met_from_above_and_hardly_exceeded(scheme, spread):
 
 
 @pytest.mark.parametrize("scheme", CHOICES)
-@pytest.mark.parametrize("spread", SPREADS)
-def test_a_parameter_budget_is_met_from_below_and_nearly_spent(scheme, spread):
-    options = {"scheme": scheme, "spread": spread}
+@pytest.mark.parametrize("allocation", ALLOCATIONS)
+def test_a_parameter_budget_is_met_from_below_and_nearly_spent(scheme, allocation):
+    options = {"scheme": scheme, "allocation": allocation}
     dense = parameters_of(resnet())
     fewest = int(best_of(resnet(), EXAMPLE, parameters=1, **options))
     for asked in (dense // 2, fewest):
@@ -112,7 +112,7 @@ AMOUNTS = [
     {"value": 0.9},
     {"ratio": 0.3},
     {"evbmf": True},
-    *[{"speedup": 2.0, "spread": spread} for spread in SPREADS],
+    *[{"speedup": 2.0, "allocation": allocation} for allocation in ALLOCATIONS],
     {"parameters": 3000},
 ]
 
@@ -178,10 +178,12 @@ def test_a_rule_per_layer_takes_the_cheapest_scheme(energy):
         assert layer.macs == min(other.macs for other in others)
 
 
-def largest_lost(speedup, spread):
+def largest_lost(speedup, allocation):
     """The largest singular value of any layer that a channel cut loses."""
     network = resnet()
-    layers = decompose(network, EXAMPLE, scheme="channel", speedup=speedup, spread=spread).layers
+    layers = decompose(
+        network, EXAMPLE, scheme="channel", speedup=speedup, allocation=allocation
+    ).layers
     lost = [0.0]
     for layer in layers:
         weight = network.get_submodule(layer.name).weight.detach().double().flatten(1)
@@ -193,7 +195,7 @@ def largest_lost(speedup, spread):
 @pytest.mark.parametrize("speedup", [1.5, 3.0])
 def test_no_spread_loses_less_of_the_largest_values_than_the_pooled_one(speedup):
     least = largest_lost(speedup, "pooled")
-    assert all(least <= largest_lost(speedup, other) + 1e-9 for other in SPREADS)
+    assert all(least <= largest_lost(speedup, other) + 1e-9 for other in ALLOCATIONS)
     assert least < largest_lost(speedup, "alds-style")
 
 
@@ -201,7 +203,7 @@ UNCHANGED = [
     {"energy": 1.0},
     {"ratio": 1.0},
     {"value": 1e-12},
-    *[{"speedup": 1.0, "spread": spread} for spread in SPREADS],
+    *[{"speedup": 1.0, "allocation": allocation} for allocation in ALLOCATIONS],
     {"parameters": parameters_of(small())},
 ]
 
@@ -249,7 +251,7 @@ def test_what_is_kept_is_the_share_of_the_weights_own_energy():
 @pytest.mark.parametrize("energy", [0.4, 0.6, 0.8])
 def test_pooled_energy_keeps_the_largest_values_of_all_layers(energy: float):
     network = small()
-    found = decompose(network, IMAGES[:1], scheme="channel", energy=energy, spread="pooled")
+    found = decompose(network, IMAGES[:1], scheme="channel", energy=energy, allocation="pooled")
     factored = [network.get_submodule(layer.name) for layer in found.layers if layer.full_rank]
     names = [layer.name for layer in found.layers if layer.full_rank]
     spectra = {

@@ -6,10 +6,10 @@ from torch import nn
 from torch.nn import functional
 
 from trp_search.errors import InputError
-from trp_search.evaluation import threads
 from trp_search.lowrank import reconstruct
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.reconstruct import reconstruct_
+from trp_search.tasks.classification import threads
 from trp_search.workloads.residual import ResidualNetwork
 
 IMAGES = torch.rand(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -15,7 +15,7 @@ from trp_search.records import Cut
 from trp_search.scoring.flops import count
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-SPREADS = list(BUDGET_RULES)
+ALLOCATIONS = list(BUDGET_RULES)
 
 
 def small():
@@ -175,20 +175,20 @@ def test_a_layer_stays_dense_where_its_full_ranks_would_not_save():
     assert torch.equal(result.network(IMAGES), small()(IMAGES))
 
 
-@pytest.mark.parametrize("spread", SPREADS)
-def test_a_speedup_is_met_from_above_and_hardly_exceeded(spread):
-    best = best_of(stack(), speedup=1e4, spread=spread)
+@pytest.mark.parametrize("allocation", ALLOCATIONS)
+def test_a_speedup_is_met_from_above_and_hardly_exceeded(allocation):
+    best = best_of(stack(), speedup=1e4, allocation=allocation)
     for asked in (1.5, 4.0, best):
-        result = by_tucker(stack(), speedup=asked, spread=spread)
+        result = by_tucker(stack(), speedup=asked, allocation=allocation)
         assert 1 <= speedup_of(result.layers) / asked <= 1.02
 
 
-@pytest.mark.parametrize("spread", SPREADS)
-def test_a_parameter_budget_is_met_from_below_and_nearly_spent(spread):
+@pytest.mark.parametrize("allocation", ALLOCATIONS)
+def test_a_parameter_budget_is_met_from_below_and_nearly_spent(allocation):
     dense = parameters_of(stack())
-    fewest = int(best_of(stack(), parameters=1, spread=spread))
+    fewest = int(best_of(stack(), parameters=1, allocation=allocation))
     for asked in (dense * 2 // 3, dense // 4, fewest):
-        stored = parameters_of(by_tucker(stack(), parameters=asked, spread=spread).network)
+        stored = parameters_of(by_tucker(stack(), parameters=asked, allocation=allocation).network)
         assert 0.98 <= stored / asked <= 1
 
 
@@ -201,19 +201,19 @@ def test_a_speedup_allows_for_multiply_adds_outside_the_layers():
 
 def test_the_knapsack_keeps_more_than_one_ratio_does():
     kept = {
-        spread: sum(
+        allocation: sum(
             layer.kept.get("tucker", 1.0)
-            for layer in by_tucker(stack(), speedup=3.0, spread=spread).layers
+            for layer in by_tucker(stack(), speedup=3.0, allocation=allocation).layers
         )
-        for spread in ("knapsack", "uniform")
+        for allocation in ("knapsack", "uniform")
     }
     assert kept["knapsack"] > kept["uniform"]
 
 
-def levels_of(weight, spread):
+def levels_of(weight, allocation):
     """(C, N) what a spread looks at for each pair of ranks from 1, written out."""
     n, c, _, _ = weight.shape
-    if spread in ("knapsack", "greedy", "energy"):
+    if allocation in ("knapsack", "greedy", "energy"):
         return tucker.modes(weight).lost[1:, 1:]
     into, out = weight.double().movedim(1, 0).reshape(c, -1), weight.double().reshape(n, -1)
     levels = []
@@ -222,26 +222,26 @@ def levels_of(weight, spread):
         following = torch.cat([values[1:], torch.zeros(1).double()])
         left = 1 - torch.arange(1, len(values) + 1).double() / len(values)
         levels.append(
-            {"uniform": left, "pooled": following, "alds-style": following / values[0]}[spread]
+            {"uniform": left, "pooled": following, "alds-style": following / values[0]}[allocation]
         )
     return torch.maximum(levels[0][:, None], levels[1])
 
 
-@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize("allocation", ALLOCATIONS)
 @pytest.mark.parametrize("speedup", [2.0, 5.0])
-def test_of_all_pairs_that_fit_one_layer_takes_the_best(spread, speedup):
+def test_of_all_pairs_that_fit_one_layer_takes_the_best(allocation, speedup):
     network = one(12, 16, 3, padding=1)
     images = torch.zeros(1, 12, 6, 6)
-    layer = only(network, images, speedup=speedup, spread=spread)
+    layer = only(network, images, speedup=speedup, allocation=allocation)
     rank_in, rank_out = torch.arange(1, 13)[:, None], torch.arange(1, 17)
     cost = 36 * (12 * rank_in + 9 * rank_in * rank_out + 16 * rank_out)
-    levels = levels_of(network[0].weight.detach(), spread)
+    levels = levels_of(network[0].weight.detach(), allocation)
     best = levels[cost <= layer.dense_macs / speedup].min()
     assert float(levels[layer.rank_in - 1, layer.rank - 1]) == pytest.approx(float(best), rel=1e-6)
 
 
 def test_uniform_takes_one_share_of_both_axes_in_every_layer():
-    layers = by_tucker(stack(), speedup=4.0, spread="uniform", layers="kxk").layers
+    layers = by_tucker(stack(), speedup=4.0, allocation="uniform", layers="kxk").layers
     for layer in layers:
         if layer.rank:
             width = stack().get_submodule(layer.name).in_channels

@@ -12,8 +12,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from trp_search import published, report
-from trp_search.records import Point, TrialResult, to_json
+from trp_search import report
+from trp_search.records import Point, TrialResult, published, to_json
 from trp_search.store import RunFolder, append_record, write_whole
 
 pytestmark = pytest.mark.slow

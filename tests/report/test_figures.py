@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from trp_search import published
-from trp_search.records import Point, TrialResult
+from trp_search.records import Point, TrialResult, published
 from trp_search.report import contents, details, drawing, figures, history, ranks, rows, settings
 from trp_search.report.rows import Rows
 from trp_search.store import RunFolder

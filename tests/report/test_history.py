@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from trp_search import pareto
-from trp_search.objectives import OBJECTIVES
 from trp_search.records import EpochReport, Point, TrialResult, to_json
+from trp_search.records.objectives import OBJECTIVES
 from trp_search.report import contents, history, rows
 from trp_search.report.history import Curve
+from trp_search.selection import pareto
 from trp_search.store import RunFolder, write_whole
 
 PLANE = (OBJECTIVES["accuracy"], OBJECTIVES["speedup"])

@@ -30,9 +30,11 @@ def test_every_layer_of_every_cut_point_can_be_read_back(sample_run: RunFolder):
 def test_spectra_are_those_of_the_front_and_the_plain_network_s_cuts(
     sample_run: RunFolder, make_point: Callable[..., Point]
 ):
-    raced = [make_point(name, correct=150, speedup=2.0, role="raced") for name in ("b", "t")]
-    append_record(sample_run.points, dataclasses.replace(raced[0], trial="baseline"))
-    append_record(sample_run.points, raced[1])
+    screened_out = [
+        make_point(name, correct=150, speedup=2.0, role="screened_out") for name in ("b", "t")
+    ]
+    append_record(sample_run.points, dataclasses.replace(screened_out[0], trial="baseline"))
+    append_record(sample_run.points, screened_out[1])
     found = rows.build(contents.read(sample_run))
     spectra = encoded(found)["spectra"]
     assert set(spectra) == {row.point.id for row in (*found.front, *found.controls)}

@@ -35,8 +35,8 @@ SETTINGS = [None, *get_args(Method)]
             "plain, channel, fitted (linear)",
         ),
         ({"method": "plain", "reconstruct": "relu"}, "channel", "plain, channel, fitted"),
-        ({"method": "plain", "tuning_epochs": 2}, "spatial", "plain, spatial, fine-tuned"),
-        ({"method": "plain", "tuning_epochs": 0}, "spatial", "plain, spatial"),
+        ({"method": "plain", "fine_tuning_epochs": 2}, "spatial", "plain, spatial, fine-tuned"),
+        ({"method": "plain", "fine_tuning_epochs": 0}, "spatial", "plain, spatial"),
         ({"method": "tucker"}, "tucker", "Tucker-2"),
         ({"method": "ddlr"}, "ddlr-style", "DDLR-style"),
         ({"method": "trp"}, "tucker", "TRP, Tucker-2"),
@@ -62,7 +62,7 @@ def test_every_name_has_a_colour_and_a_symbol_that_plotly_knows(
 ):
     known = ValidatorCache.get_validator("scatter.marker", "symbol").values
     for method, scheme in itertools.product(SETTINGS, [None, *get_args(CutScheme)]):
-        settings = {"method": method, "tuning_epochs": tuned, "reconstruct": "linear"}
+        settings = {"method": method, "fine_tuning_epochs": tuned, "reconstruct": "linear"}
         settings |= {"nuclear_weight": 1e-3}
         point = dataclasses.replace(
             make_point("1", correct=180, speedup=2.0), settings=settings, scheme=scheme

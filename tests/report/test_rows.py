@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from trp_search.objectives import OBJECTIVES
 from trp_search.records import Point, Scheme, TestScore
-from trp_search.report import contents, rows, words
+from trp_search.records.objectives import OBJECTIVES
+from trp_search.report import contents, formatting, rows
 from trp_search.report.contents import Contents
 from trp_search.report.frame import frame
 from trp_search.store import RunFolder
@@ -192,7 +192,7 @@ def test_a_derived_point_may_be_on_the_front_and_a_raced_one_never(
     points = [
         make_point("7", correct=190, speedup=1.5),
         make_point("7-3x", correct=185, speedup=3.0, role="derived"),
-        make_point("7-6x", correct=199, speedup=6.0, role="raced"),
+        make_point("7-6x", correct=199, speedup=6.0, role="screened_out"),
     ]
     found = rows.build(read(*points))
     assert ids(found.front) == ["7", "7-3x"]
@@ -236,7 +236,7 @@ def test_further_cuts_are_compared_with_the_plain_network(
 def test_a_cut_of_the_plain_network_that_fell_behind_is_none_of_the_trials(
     make_point: Make, read: Callable[..., Contents]
 ):
-    behind = make_point("plain-8x", correct=100, speedup=8.0, role="raced")
+    behind = make_point("plain-8x", correct=100, speedup=8.0, role="screened_out")
     found = rows.build(read(dataclasses.replace(behind, trial="baseline")))
     assert ids(found.derived) == []
 
@@ -256,7 +256,7 @@ def test_what_a_layer_keeps_is_said_beside_what_other_schemes_would(
     make_point: Make, scheme: Scheme, kept: dict[Scheme, float], said: str
 ):
     layer = make_point("7", correct=190, speedup=2.0, scheme=scheme).layers[1]
-    assert words.kept(dataclasses.replace(layer, kept=kept)) == said
+    assert formatting.kept(dataclasses.replace(layer, kept=kept)) == said
 
 
 def test_a_point_is_distinct_where_no_faster_one_may_be_as_accurate(

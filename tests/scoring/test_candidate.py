@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from trp_search.errors import InputError
-from trp_search.evaluation import DivergedError, threads
 from trp_search.lowrank.decompose import decompose
 from trp_search.records import Cut, DataSpec, NetworkSpec
 from trp_search.scoring.candidate import Cuts, RefusedError, cost_of, example, score_uncut
+from trp_search.tasks.classification import DivergedError, threads
 from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.workloads import data, networks
 
@@ -115,7 +115,7 @@ def per_layer(speedup, **options):
 
 
 # Slower than what loses less: one share of rank in every layer, statistics left as they were.
-ROUGH = Cut(speedup=1.5, spread="uniform", reestimate_batch_norm=False)
+ROUGH = Cut(speedup=1.5, allocation="uniform", reestimate_batch_norm=False)
 RACE = (
     *(per_layer(speedup) for speedup in (1.5, 2.0, 4.0)),
     *(Cut(scheme=s, energy=e) for s in ("channel", "spatial") for e in (0.9, 0.6)),
@@ -130,12 +130,12 @@ def on_sample(trained, splits, wanted):
     return {cut: alone.score(cut) for cut in wanted}
 
 
-@pytest.mark.parametrize("spread", ["knapsack", "uniform"])
+@pytest.mark.parametrize("allocation", ["knapsack", "uniform"])
 @pytest.mark.parametrize("speedup", [1.5, 2.0, 5.0])
 def test_a_budget_is_met_within_two_per_cent_by_the_counted_multiply_adds(
-    cuts, trained, splits, speedup, spread
+    cuts, trained, splits, speedup, allocation
 ):
-    made = cuts.score(per_layer(speedup, spread=spread)).made
+    made = cuts.score(per_layer(speedup, allocation=allocation)).made
     counted = cost_of(made.network, splits)
     assert made.cost == counted
     assert speedup <= cost_of(trained, splits).macs / counted.macs <= 1.02 * speedup
@@ -153,7 +153,7 @@ def test_a_budget_out_of_reach_has_no_score_and_names_the_best(cuts):
 
 def test_cuts_leave_the_network_as_it_is(trained, splits):
     before = copy.deepcopy(trained.state_dict())
-    Cuts(trained, splits).race([per_layer(3.0, calibration_images=32), ROUGH], images=SAMPLE)
+    Cuts(trained, splits).screen([per_layer(3.0, calibration_images=32), ROUGH], images=SAMPLE)
     after = trained.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -173,37 +173,37 @@ def test_a_cut_by_activations_is_that_of_a_call_of_its_own_and_loses_less(cuts, 
 
 
 def test_what_is_out_of_reach_is_refused_with_its_reason_and_stops_nothing(cuts):
-    race = cuts.race([per_layer(99.0), per_layer(2.0)], images=SAMPLE)
-    assert [cut.name for cut, _ in race.survivors] == ["2x-weights-only"]
-    assert race.behind == []
-    (name,) = race.refused
+    screening = cuts.screen([per_layer(99.0), per_layer(2.0)], images=SAMPLE)
+    assert [cut.name for cut, _ in screening.survivors] == ["2x-weights-only"]
+    assert screening.behind == []
+    (name,) = screening.refused
     assert name == "99x-weights-only"
-    assert race.refused[name].startswith("speedup: 99x cannot be reached; the best is ")
+    assert screening.refused[name].startswith("speedup: 99x cannot be reached; the best is ")
 
 
 def test_survivors_are_scored_on_every_validation_image_and_the_rest_on_the_sample(
     cuts, trained, splits
 ):
-    race = cuts.race(RACE, images=SAMPLE)
-    assert race.survivors
-    assert race.behind
-    for cut, scored in race.survivors:
+    screening = cuts.screen(RACE, images=SAMPLE)
+    assert screening.survivors
+    assert screening.behind
+    for cut, scored in screening.survivors:
         assert scored.validation.images == len(splits.validation)
         assert scored.validation == cuts.score(cut).validation
     alone = on_sample(trained, splits, RACE)
-    for cut, scored in race.behind:
+    for cut, scored in screening.behind:
         assert scored.validation == alone[cut].validation
         assert scored.validation.images == SAMPLE
 
 
 def test_a_slower_and_clearly_worse_cut_falls_behind(cuts):
-    race = cuts.race([ROUGH, per_layer(2.0)], images=SAMPLE)
-    assert [cut for cut, _ in race.survivors] == [per_layer(2.0)]
-    assert [cut for cut, _ in race.behind] == [ROUGH]
+    screening = cuts.screen([ROUGH, per_layer(2.0)], images=SAMPLE)
+    assert [cut for cut, _ in screening.survivors] == [per_layer(2.0)]
+    assert [cut for cut, _ in screening.behind] == [ROUGH]
 
 
 def test_the_best_at_its_speed_always_survives(cuts, trained, splits):
-    survivors = [cut for cut, _ in cuts.race(RACE, images=SAMPLE).survivors]
+    survivors = [cut for cut, _ in cuts.screen(RACE, images=SAMPLE).survivors]
     alone = on_sample(trained, splits, RACE)
     for slowest in alone.values():
         fast = {c: s for c, s in alone.items() if s.made.cost.macs <= slowest.made.cost.macs}
@@ -213,6 +213,6 @@ def test_the_best_at_its_speed_always_survives(cuts, trained, splits):
 
 
 def test_a_sample_of_every_image_scores_all_alike(cuts, splits):
-    race = cuts.race([ROUGH, per_layer(2.0)], images=10 * len(splits.validation))
-    images = [scored.validation.images for _, scored in (*race.survivors, *race.behind)]
+    screening = cuts.screen([ROUGH, per_layer(2.0)], images=10 * len(splits.validation))
+    images = [scored.validation.images for _, scored in (*screening.survivors, *screening.behind)]
     assert images == [len(splits.validation)] * 2

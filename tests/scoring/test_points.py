@@ -3,7 +3,6 @@ import dataclasses
 import pytest
 from torch import nn
 
-from trp_search.evaluation import Evaluation
 from trp_search.records import (
     Cut,
     DataSpec,
@@ -14,8 +13,9 @@ from trp_search.records import (
     TrialSpec,
     Workload,
 )
-from trp_search.scoring.candidate import Cost, Made, Scored
-from trp_search.scoring.points import Origin
+from trp_search.scoring.candidate import CompressedNetwork, Cost, Scored
+from trp_search.scoring.points import PointFactory
+from trp_search.tasks.classification import Evaluation
 
 OWN = Cut(scheme="spatial", energy=0.9)
 FURTHER = Cut(scheme="per-layer", speedup=2.5, calibration_images=256)
@@ -28,10 +28,10 @@ TRIAL = TrialSpec(
     training=None,
     pruning=Pruning(scheme="spatial", energy=0.9),
     cuts=(OWN,),
-    race=(FURTHER, ENERGY),
+    screening=(FURTHER, ENERGY),
 )
-BASELINE = dataclasses.replace(TRIAL, name="baseline", pruning=None, race=())
-REFIT = dataclasses.replace(TRIAL, name="refit-7", race=(), fit_on_validation=True)
+BASELINE = dataclasses.replace(TRIAL, name="baseline", pruning=None, screening=())
+REFIT = dataclasses.replace(TRIAL, name="refit-7", screening=(), fit_on_validation=True)
 
 
 def test_a_point_says_what_its_network_learned_from():
@@ -42,7 +42,7 @@ def test_a_point_says_what_its_network_learned_from():
     assert (settings["distillation"], settings["distillation_temperature"]) == (0.7, 2)
     assert point(trained, OWN).settings["distillation"] == 0
     tuned = dataclasses.replace(
-        TRIAL, method="plain", pruning=None, race=(), fine_tuning=short, distillation=asked
+        TRIAL, method="plain", pruning=None, screening=(), fine_tuning=short, distillation=asked
     )
     assert point(tuned, OWN).settings["distillation"] == 0.7
     assert "distillation" not in point(tuned, OWN, untuned=True).settings
@@ -50,8 +50,8 @@ def test_a_point_says_what_its_network_learned_from():
 
 
 def point(spec, cut, **options):
-    origin = Origin(spec=spec, dense=Cost(macs=1000, parameters=90), seconds=4.0)
-    made = Made(
+    origin = PointFactory(spec=spec, dense=Cost(macs=1000, parameters=90), seconds=4.0)
+    made = CompressedNetwork(
         network=nn.Identity(),
         layers=(),
         cost=Cost(macs=400, parameters=50),
@@ -83,8 +83,8 @@ def test_a_point_is_named_after_its_trial_and_its_cut(spec, cut, name, role):
     ("spec", "name"), [(TRIAL, "7-2.5x"), (BASELINE, "plain-2.5x")], ids=["trial", "plain"]
 )
 def test_what_a_race_left_behind_keeps_its_name_and_is_not_on_offer(spec, name):
-    found = point(spec, FURTHER, raced=True)
-    assert (found.id, found.role, found.searched) == (name, "raced", False)
+    found = point(spec, FURTHER, screened_out=True)
+    assert (found.id, found.role, found.searched) == (name, "screened_out", False)
 
 
 def test_only_a_trials_points_are_searched():

@@ -33,8 +33,8 @@ def make_space(tmp_path: Path) -> Callable[..., SearchSpace]:
         for old, new in changes:
             assert old in text, old
             text = text.replace(old, new)
-        if "curve:" not in text:
-            text += "curve: {speedups: [2], energies: []}\n"
+        if "extra_cuts:" not in text:
+            text += "extra_cuts: {speedups: [2], energies: []}\n"
         path = tmp_path / "space.yaml"
         path.write_text(text)
         return load_space(path)

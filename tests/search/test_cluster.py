@@ -29,7 +29,7 @@ space:
   energy: {{low: 0.6, high: 0.99}}
   training: {{epochs: 1}}
 trials: 3
-curve: {{speedups: [2], energies: []}}
+extra_cuts: {{speedups: [2], energies: []}}
 """
 
 

@@ -18,7 +18,7 @@ from trp_search.store import RunFolder, write_whole
 Space = Callable[..., SearchSpace]
 Result = Callable[[TrialSpec], TrialResult]
 MakePoint = Callable[..., Point]
-CURVE = "curve: {speedups: [2, 3], energies: [0.7], tell: %s}\ntrials: 4"
+CURVE = "extra_cuts: {speedups: [2, 3], energies: [0.7], tell: %s}\ntrials: 4"
 TELL = ("trials: 4", CURVE % "true")
 SILENT = ("trials: 4", CURVE % "false")
 CONSTRAINED = ("seed: 7", "seed: 7\nconstraints: {speedup: 2.5}")
@@ -70,12 +70,12 @@ def result(make_point: MakePoint) -> Result:
                     f"{spec.name}-{cut.name}",
                     correct=150 - 10 * place,
                     speedup=cut.speedup or 1.7,
-                    role="raced" if cut.speedup == 3 else "derived",
+                    role="screened_out" if cut.speedup == 3 else "derived",
                 ),
                 trial=spec.name,
                 cut=cut,
             )
-            for place, cut in enumerate(spec.race)
+            for place, cut in enumerate(spec.screening)
         ]
         return TrialResult(trial=spec.name, points=(own, *further))
 

@@ -15,9 +15,9 @@ import ray
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.experiment import Trial
 
-from trp_search import trial
 from trp_search.errors import InputError, SearchError
 from trp_search.records import NetworkSpec, Point, TrialResult, TrialSpec
+from trp_search.runs import trial
 from trp_search.search import Epoch, Event, Finished, Stage, Started, cluster, run_search
 from trp_search.space import Resources, SearchSpace, load_space
 from trp_search.store import RunFolder, exclusive
@@ -34,7 +34,7 @@ space:
   training: {{epochs: 2}}
 trials: 6
 keep: all
-curve: {{speedups: [2], energies: []}}
+extra_cuts: {{speedups: [2], energies: []}}
 """
 TROUBLES = {"1": "killed", "2": "raises", "3": "diverges", "4": "killed once"}
 
@@ -229,9 +229,9 @@ def test_more_trials_are_added_to_a_finished_search(search: Search, tmp_path: Pa
     assert load_space(folder.search).trials == 7, "a later resume has the same end"
     ends = [event.result.trial for event in events if isinstance(event, Finished)]
     assert ends == ["6"]
-    points = [p for p in folder.read_points() if p.role not in ("derived", "raced")]
+    points = [p for p in folder.read_points() if p.role not in ("derived", "screened_out")]
     assert [p.id for p in points] == [
-        *(p.id for p in before if p.role not in ("derived", "raced")),
+        *(p.id for p in before if p.role not in ("derived", "screened_out")),
         "6",
     ]
 

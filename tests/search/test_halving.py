@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trp_search.objectives import OBJECTIVES, Objective
-from trp_search.pareto import nondominated
-from trp_search.records import EpochReport, Standing
+from trp_search.records import EpochReport, RungScore
+from trp_search.records.objectives import OBJECTIVES, Objective
 from trp_search.search.halving import Halving, halving_of
+from trp_search.selection.pareto import nondominated
 from trp_search.space import Rungs, load_space
 from trp_search.store import RunFolder, append_record
 
@@ -30,7 +30,7 @@ BOTH = [OBJECTIVES["accuracy"], OBJECTIVES["speedup"]]
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeUp:
     """A trial whose accuracy grows towards `accuracy` and whose epochs take `pace`."""
 
     accuracy: float
@@ -38,13 +38,13 @@ class Made:
     pace: float
 
     def report(self, name: int, epoch: int) -> EpochReport:
-        standing = Standing(
+        rung_score = RungScore(
             accuracy=self.accuracy * (1 - 0.6**epoch), speedup=self.speedup, parameters=1000
         )
-        return report(str(name), epoch, standing)
+        return report(str(name), epoch, rung_score)
 
 
-def report(name: str, epoch: int, standing: Standing | None) -> EpochReport:
+def report(name: str, epoch: int, rung_score: RungScore | None) -> EpochReport:
     return EpochReport(
         trial=name,
         epoch=epoch,
@@ -53,7 +53,7 @@ def report(name: str, epoch: int, standing: Standing | None) -> EpochReport:
         accuracy=0.5,
         learning_rate=0.1,
         seconds=1.0,
-        standing=standing,
+        rung_score=rung_score,
     )
 
 
@@ -63,7 +63,7 @@ class Outcome:
     stopped: dict[int, int] = field(default_factory=dict)
 
 
-def simulate(trials: Sequence[Made], halving: Halving, *, workers: int, rungs: Rungs) -> Outcome:
+def simulate(trials: Sequence[MadeUp], halving: Halving, *, workers: int, rungs: Rungs) -> Outcome:
     """Every trial begins when a worker is free, in order."""
     outcome = Outcome()
     waiting = list(range(len(trials)))[::-1]
@@ -92,23 +92,23 @@ def simulate(trials: Sequence[Made], halving: Halving, *, workers: int, rungs: R
     return outcome
 
 
-def made_up(seed: int, count: int = 36) -> list[Made]:
+def made_up(seed: int, count: int = 36) -> list[MadeUp]:
     """Fast ones are less accurate, as with real networks, and most are not on the front."""
     draw = np.random.default_rng(seed)
     speedups = draw.uniform(1, 6, count)
     accuracies = np.exp(-0.05 - 0.1 * (speedups - 1) - draw.exponential(0.1, count))
     return [
-        Made(float(a), float(s), float(p))
+        MadeUp(float(a), float(s), float(p))
         for a, s, p in zip(accuracies, speedups, draw.uniform(1, 3, count), strict=True)
     ]
 
 
-def on_front(trials: Sequence[Made]) -> set[int]:
+def on_front(trials: Sequence[MadeUp]) -> set[int]:
     values = np.array([[made.accuracy, made.speedup] for made in trials])
     return set(np.flatnonzero(nondominated(values)))
 
 
-def run(trials: Sequence[Made], rungs: Rungs, objectives: Sequence[Objective] = BOTH) -> Outcome:
+def run(trials: Sequence[MadeUp], rungs: Rungs, objectives: Sequence[Objective] = BOTH) -> Outcome:
     return simulate(trials, Halving(rungs, objectives), workers=3, rungs=rungs)
 
 
@@ -119,7 +119,7 @@ def test_where_curves_do_not_cross_no_member_of_the_front_is_stopped(seed: int):
     assert not run(trials, Rungs()).stopped.keys() & on_front(trials)
 
 
-def epochs_spent(outcome: Outcome, trials: Sequence[Made]) -> int:
+def epochs_spent(outcome: Outcome, trials: Sequence[MadeUp]) -> int:
     return sum(outcome.stopped.get(name, EPOCHS) for name in range(len(trials)))
 
 
@@ -144,41 +144,41 @@ def test_by_accuracy_alone_fast_members_of_the_front_would_be_stopped(seed: int)
 def test_without_kept_fronts_the_best_one_in_factor_goes_on(factor: float):
     rungs = Rungs(factor=factor, keep_front=False)
     halving = Halving(rungs, BOTH)
-    ahead = [Made(0.9 - 0.01 * place, 2.0, 1.0) for place in range(30)]
+    ahead = [MadeUp(0.9 - 0.01 * place, 2.0, 1.0) for place in range(30)]
     for name, made in reversed(list(enumerate(ahead))):  # the worst come first
         halving.judge(made.report(name, 1))
     for name, share in ((100, 0.1), (101, 0.9)):
         accuracy = float(np.quantile([made.accuracy for made in ahead], 1 - share))
-        goes_on = halving.judge(Made(accuracy, 2.0, 1.0).report(name, 1)) is None
+        goes_on = halving.judge(MadeUp(accuracy, 2.0, 1.0).report(name, 1)) is None
         assert goes_on == (share < 1 / factor)
 
 
 def test_the_reason_names_the_epoch():
     halving = Halving(Rungs(), BOTH)
     for name in range(3):
-        halving.judge(Made(0.9, 2.0, 1.0).report(name, 1))
-    assert halving.judge(Made(0.5, 1.5, 1.0).report(9, 1)) == "behind after epoch 1 of 9"
+        halving.judge(MadeUp(0.9, 2.0, 1.0).report(name, 1))
+    assert halving.judge(MadeUp(0.5, 1.5, 1.0).report(9, 1)) == "behind after epoch 1 of 9"
 
 
 def test_too_few_are_not_judged():
     halving = Halving(Rungs(factor=3), BOTH)
-    assert halving.judge(Made(0.9, 3.0, 1.0).report(0, 1)) is None
-    assert halving.judge(Made(0.1, 1.0, 1.0).report(1, 1)) is None
-    assert halving.judge(Made(0.1, 1.0, 1.0).report(2, 1)) is not None
+    assert halving.judge(MadeUp(0.9, 3.0, 1.0).report(0, 1)) is None
+    assert halving.judge(MadeUp(0.1, 1.0, 1.0).report(1, 1)) is None
+    assert halving.judge(MadeUp(0.1, 1.0, 1.0).report(2, 1)) is not None
 
 
 def test_an_epoch_without_a_standing_is_not_judged():
     halving = Halving(Rungs(factor=1.5), BOTH)
     for name in range(5):
-        halving.judge(Made(0.9, 3.0, 1.0).report(name, 1))
+        halving.judge(MadeUp(0.9, 3.0, 1.0).report(name, 1))
     assert halving.judge(report("9", 2, None)) is None
 
 
 def test_a_trial_is_judged_once_at_a_rung():
     halving = Halving(Rungs(), BOTH)
-    behind = Made(0.1, 1.0, 1.0).report(0, 1)
+    behind = MadeUp(0.1, 1.0, 1.0).report(0, 1)
     for name in (0, 1, 2):
-        made = Made(0.1, 1.0, 1.0) if name == 0 else Made(0.9, 3.0, 1.0)
+        made = MadeUp(0.1, 1.0, 1.0) if name == 0 else MadeUp(0.9, 3.0, 1.0)
         assert halving.judge(made.report(name, 1)) is None
     assert halving.judge(behind) is None, "it was let go on when it arrived"
 
@@ -213,7 +213,7 @@ def restarted(tmp_path):
     return make
 
 
-GOOD, BAD = Made(0.9, 3.0, 1.0), Made(0.1, 1.0, 1.0)
+GOOD, BAD = MadeUp(0.9, 3.0, 1.0), MadeUp(0.1, 1.0, 1.0)
 
 
 def test_a_report_that_nobody_judged_before_the_driver_died_is_judged(restarted):
@@ -234,7 +234,7 @@ def test_who_was_told_to_stop_before_the_driver_died_stops(restarted):
 
 def test_fewer_parameters_are_better():
     halving = Halving(Rungs(), [OBJECTIVES["accuracy"], OBJECTIVES["parameters"]])
-    sizes = [Standing(accuracy=0.9, speedup=2.0, parameters=n) for n in (50, 60, 70, 40, 80)]
+    sizes = [RungScore(accuracy=0.9, speedup=2.0, parameters=n) for n in (50, 60, 70, 40, 80)]
     judged = [halving.judge(report(str(n), 1, size)) for n, size in enumerate(sizes)]
     assert [reason is None for reason in judged] == [True, True, False, True, False]
 

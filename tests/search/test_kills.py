@@ -20,8 +20,8 @@ import numpy as np
 import optuna
 import pytest
 
-from trp_search import trial
 from trp_search.records import NetworkSpec, Point, TrialResult
+from trp_search.runs import trial
 from trp_search.search.halving import halving_of
 from trp_search.space import load_space
 from trp_search.store import RunFolder
@@ -37,7 +37,7 @@ space:
   energy: {{low: 0.6, high: 0.99}}
   training: {{epochs: 2}}
 trials: 12
-curve: {{speedups: [2], energies: []}}
+extra_cuts: {{speedups: [2], energies: []}}
 """
 MOMENTS = (
     "in the middle of writing a checkpoint",

@@ -540,7 +540,7 @@ def test_stopped_trials_do_not_hide_that_others_fail_alike(
         assert "failed alike" in proposer.stop_reason
 
 
-FIRST = ("trials: 4", "trials: 4\nfirst: [{energy: 0.7}, {energy: 0.8}]")
+FIRST = ("trials: 4", "trials: 4\nwarm_start: [{energy: 0.7}, {energy: 0.8}]")
 
 
 def test_given_settings_come_first_and_once_whatever_is_killed(

@@ -152,7 +152,7 @@ def test_the_front_of_another_run_is_tried_first(
         make_point("2", correct=180, speedup=1.2),
     ]
     run = run_with(make_space(), folder, *points)
-    found = [setting["energy"] for setting in begun_with(make_space(), run).first]
+    found = [setting["energy"] for setting in begun_with(make_space(), run).warm_start]
     assert found == [pytest.approx(0.9), pytest.approx(0.7)]
 
 
@@ -172,7 +172,7 @@ def test_a_front_outside_the_space_is_refused_by_the_trials_name(
         (("start: scratch", "start: baseline"), "start: scratch there, baseline here"),
         (("energy: {low: 0.6, high: 0.99}", "energy: 0.8"), "energy: 0.7 there, 0.8 here"),
         (("energy: {low: 0.6, high: 0.99}", "speedup: 1.6"), "energy: 0.7 there, none here"),
-        (("space:\n", "space:\n  tuning_epochs: 1\n"), "fine-tuned: False there, True here"),
+        (("space:\n", "space:\n  fine_tuning_epochs: 1\n"), "fine-tuned: False there, True here"),
         (("space:\n", "space:\n  method: plain\n"), "method: trp there, plain here"),
     ],
 )
@@ -190,9 +190,9 @@ def test_a_front_whose_method_the_space_lacks_is_refused(
     [
         ("method: tucker\n  cut_evbmf: [true, false]", {"cut_evbmf": True}),
         ("method: plain\n  energy: 0.8\n  layers: [kxk, all]", {"layers": "all"}),
-        ("method: plain\n  energy: 0.8\n  tuning_epochs: [2, 0]", {"tuning_epochs": 0}),
+        ("method: plain\n  energy: 0.8\n  fine_tuning_epochs: [2, 0]", {"fine_tuning_epochs": 0}),
         (
-            "method: [trp, decomposable]\n  energy: 0.8\n  spread: [energy, uniform]",
+            "method: [trp, decomposable]\n  energy: 0.8\n  allocation: [energy, uniform]",
             {"method": "decomposable"},
         ),
         (
@@ -217,7 +217,7 @@ def test_a_space_takes_what_it_proposed_itself(
     spec = space.trial_spec(first | drawn, name="0", repeat=0)
     write_whole(folder.trial("0").spec, to_json(spec))
     append_record(folder.points, make_point("0", correct=150, speedup=3.0))
-    (setting,) = begun_with(space, folder).first
+    (setting,) = begun_with(space, folder).warm_start
     assert {name: setting.get(name) for name in drawn} == drawn
 
 
@@ -226,7 +226,7 @@ def test_a_front_is_tried_by_another_recipe(
 ):
     run = run_with(make_space(), folder, make_point("0", correct=150, speedup=3.0))
     longer = begun_with(make_space(("epochs: 2", "epochs: 7")), run)
-    assert [setting["energy"] for setting in longer.first] == [pytest.approx(0.7)]
+    assert [setting["energy"] for setting in longer.warm_start] == [pytest.approx(0.7)]
 
 
 def test_a_run_without_a_front_cannot_be_begun_with(make_space: Space, folder: RunFolder):

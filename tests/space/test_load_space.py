@@ -9,7 +9,7 @@ import pytest
 from trp_search.errors import InputError
 from trp_search.records import Training
 from trp_search.space import changed, load_space
-from trp_search.space.varied import TrainingEntries
+from trp_search.space.search_fields import TrainingEntries
 
 SHIPPED = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
 PLAIN = "workload: {network: resnet20, data: digits}\ntraining: {epochs: 3}\n"

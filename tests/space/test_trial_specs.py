@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trp_search.errors import InputError
-from trp_search.records import Cut, Distillation, Spread
+from trp_search.records import Allocation, Cut, Distillation
 from trp_search.space import Parameter, SearchSpace, Value, load_space
 
 TEXT = """
@@ -128,7 +128,7 @@ def test_what_trains_learns_from_the_plain_network_unless_its_space_says_no(spac
     asked = found("distillation: [0, 1], distillation_temperature: 2", distillation=1)
     assert asked == Distillation(weight=1, temperature=2)
     assert found("method: plain") is None, "it trains nothing"
-    assert found("method: plain, tuning_epochs: 2") == Distillation()
+    assert found("method: plain, fine_tuning_epochs: 2") == Distillation()
 
 
 def test_repeats_differ_and_settings_share_their_seeds(space):
@@ -216,7 +216,9 @@ def test_everything_that_can_be_drawn_is_a_trial(space, data):
 
 
 SPEEDUP = f"{FIXED}space: {{scheme: spatial, speedup: {{low: 1.5, high: 4.0}}}}"
-CURVE = "curve: {speedups: [2, 3.5], energies: [0.9, 0.7], images: 300, calibration_images: 64}"
+CURVE = (
+    "extra_cuts: {speedups: [2, 3.5], energies: [0.9, 0.7], images: 300, calibration_images: 64}"
+)
 
 
 def test_a_trial_towards_a_speedup_is_trained_and_cut_by_it(tmp_path):
@@ -233,10 +235,10 @@ def test_a_trial_towards_a_speedup_is_trained_and_cut_by_it(tmp_path):
     "entries",
     [
         "space: {speedup: {low: 1.5, high: 4.0}}",
-        "space: {speedup: [2, 3], spread: [knapsack, greedy], multiple: [1, 8]}",
+        "space: {speedup: [2, 3], allocation: [knapsack, greedy], multiple: [1, 8]}",
         "space: {energy: [0.8, 0.9], cut_speedup: 2, calibration_images: [0, 256]}",
         f"space: {{energy: [0.8, 0.9]}}\n{CURVE[:-1]}, tell: true}}",
-        "space: {energy: [0.8, 0.9]}\ncurve: {speedups: [], energies: []}",
+        "space: {energy: [0.8, 0.9]}\nextra_cuts: {speedups: [], energies: []}",
     ],
 )
 def test_a_space_of_speedups_or_with_a_curve_survives_a_dump(tmp_path, entries):
@@ -260,20 +262,20 @@ def test_energy_together_with_speedup_is_refused(tmp_path):
         ("space: {multiple: 0}", "space.multiple: 0 is not above 0"),
         ("space: {calibration_images: -1}", "space.calibration_images: -1 is not at least 0"),
         (
-            "space: {spread: knapsak}",
-            f"space.spread: 'knapsak' is not one of {', '.join(get_args(Spread))}",
+            "space: {allocation: knapsak}",
+            f"space.allocation: 'knapsak' is not one of {', '.join(get_args(Allocation))}",
         ),
-        ("curve: {speedups: [2, 0.5]}", "curve.speedups[1]: 0.5 is not at least 1"),
-        ("curve: {energies: [0]}", "curve.energies[0]: 0 is not in (0, 1]"),
-        ("curve: {image: 5}", "curve.image: unknown key; did you mean images?"),
-        ("curve: {tell: 1}", "curve.tell: 1 is not true or false"),
+        ("extra_cuts: {speedups: [2, 0.5]}", "extra_cuts.speedups[1]: 0.5 is not at least 1"),
+        ("extra_cuts: {energies: [0]}", "extra_cuts.energies[0]: 0 is not in (0, 1]"),
+        ("extra_cuts: {image: 5}", "extra_cuts.image: unknown key; did you mean images?"),
+        ("extra_cuts: {tell: 1}", "extra_cuts.tell: 1 is not true or false"),
         (
-            "curve: {tell: true}\nsampler: nsga2",
-            "curve.tell: is for sampler tpe; nsga2 would not look at them",
+            "extra_cuts: {tell: true}\nsampler: nsga2",
+            "extra_cuts.tell: is for sampler tpe; nsga2 would not look at them",
         ),
         (
-            "curve: {tell: true}",
-            "curve.tell: say of which cuts: curve.speedups and curve.energies",
+            "extra_cuts: {tell: true}",
+            "extra_cuts.tell: say of which cuts: extra_cuts.speedups and extra_cuts.energies",
         ),
     ],
 )
@@ -291,10 +293,10 @@ def test_a_cut_by_speedup_goes_before_what_was_trained_towards(tmp_path, trained
 
 
 def test_how_a_budget_is_spread_is_the_trials_cut(tmp_path):
-    entries = "{speedup: 2.0, spread: [greedy, uniform], calibration_images: [0, 64]}"
+    entries = "{speedup: 2.0, allocation: [greedy, uniform], calibration_images: [0, 64]}"
     space = loaded(tmp_path, f"{FIXED}space: {entries}")
-    spec = space.trial_spec({"spread": "uniform", "calibration_images": 64}, name="0", repeat=0)
-    assert (spec.cuts[0].spread, spec.cuts[0].calibration_images) == ("uniform", 64)
+    spec = space.trial_spec({"allocation": "uniform", "calibration_images": 64}, name="0", repeat=0)
+    assert (spec.cuts[0].allocation, spec.cuts[0].calibration_images) == ("uniform", 64)
 
 
 def test_the_curve_is_what_a_trial_and_the_plain_network_race(tmp_path):
@@ -304,16 +306,16 @@ def test_the_curve_is_what_a_trial_and_the_plain_network_race(tmp_path):
         Cut(scheme="per-layer", speedup=s, calibration_images=64, layers="kxk") for s in (2.0, 3.5)
     )
     spec = space.trial_spec({}, name="0", repeat=0)
-    assert (spec.race, spec.race_images) == (energies + budgets, 300)
+    assert (spec.screening, spec.screening_images) == (energies + budgets, 300)
     plain = space.baseline_spec()
-    assert (plain.race, plain.race_images) == (budgets, 300)
-    assert len({cut.name for cut in (*spec.cuts, *spec.race)}) == 5
+    assert (plain.screening, plain.screening_images) == (budgets, 300)
+    assert len({cut.name for cut in (*spec.cuts, *spec.screening)}) == 5
 
 
 def test_a_trials_own_cut_does_not_race_against_itself(tmp_path):
     space = loaded(tmp_path, f"{FIXED}space: {{scheme: spatial, energy: 0.9}}\n{CURVE}")
     spec = space.trial_spec({}, name="0", repeat=0)
-    assert [cut.name for cut in spec.race] == ["spatial-0.7", "2x", "3.5x"]
+    assert [cut.name for cut in spec.screening] == ["spatial-0.7", "2x", "3.5x"]
 
 
 @pytest.mark.parametrize(
@@ -331,42 +333,47 @@ def test_a_trials_own_cut_does_not_race_against_itself(tmp_path):
 )
 def test_what_truncations_trained_has_no_further_cuts_by_default(tmp_path, entries, further):
     space = loaded(tmp_path, f"{FIXED}space: {{{entries}}}")
-    assert len(space.trial_spec({}, name="0", repeat=0).race) == further
-    assert [cut.speedup for cut in space.baseline_spec().race] == [1.5, 2, 3, 4, 6, 8]
+    assert len(space.trial_spec({}, name="0", repeat=0).screening) == further
+    assert [cut.speedup for cut in space.baseline_spec().screening] == [1.5, 2, 3, 4, 6, 8]
 
 
 def test_a_cut_of_all_layers_pooled_does_not_race_against_itself(tmp_path):
-    own = "space: {energy: 0.9, spread: pooled}"
-    space = loaded(tmp_path, f"{FIXED}{own}\ncurve: {{speedups: [2], energies: [0.9, 0.8]}}")
-    race = space.trial_spec({}, name="0", repeat=0).race
-    assert [cut.name for cut in race] == ["channel-0.8-pooled", "channel-2x-pooled-weights-only"]
+    own = "space: {energy: 0.9, allocation: pooled}"
+    space = loaded(tmp_path, f"{FIXED}{own}\nextra_cuts: {{speedups: [2], energies: [0.9, 0.8]}}")
+    screening = space.trial_spec({}, name="0", repeat=0).screening
+    assert [cut.name for cut in screening] == [
+        "channel-0.8-pooled",
+        "channel-2x-pooled-weights-only",
+    ]
 
 
 def test_a_space_with_the_defaults_of_an_earlier_version_means_what_it_meant(tmp_path):
     own = "space: {energy: 0.9}"
-    curve = "curve: {speedups: [1.5, 2, 3, 4, 6, 8], energies: [0.98, 0.9, 0.8]}"
+    curve = "extra_cuts: {speedups: [1.5, 2, 3, 4, 6, 8], energies: [0.98, 0.9, 0.8]}"
     spec = loaded(tmp_path, f"{FIXED}{own}\n{curve}").trial_spec({}, name="0", repeat=0)
-    amounts = [cut.energy or cut.speedup for cut in (*spec.cuts, *spec.race)]
+    amounts = [cut.energy or cut.speedup for cut in (*spec.cuts, *spec.screening)]
     assert amounts == [0.9, 0.98, 0.8, 1.5, 2, 3, 4, 6, 8]
 
 
 def test_cuts_that_a_space_asks_for_are_of_every_trained_network(tmp_path):
     space = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9}}\n{CURVE}")
     spec = space.trial_spec({}, name="0", repeat=0)
-    assert [cut.name for cut in spec.race] == ["channel-0.7", "2x", "3.5x"]
-    half = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9}}\ncurve: {{speedups: [2]}}")
-    assert [cut.name for cut in half.trial_spec({}, name="0", repeat=0).race] == ["2x"]
+    assert [cut.name for cut in spec.screening] == ["channel-0.7", "2x", "3.5x"]
+    half = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9}}\nextra_cuts: {{speedups: [2]}}")
+    assert [cut.name for cut in half.trial_spec({}, name="0", repeat=0).screening] == ["2x"]
 
 
 def test_an_empty_curve_leaves_every_network_with_its_own_cuts(tmp_path):
-    space = loaded(tmp_path, f"{FIXED}curve: {{speedups: [], energies: []}}")
-    assert space.trial_spec({}, name="0", repeat=0).race == space.baseline_spec().race == ()
+    space = loaded(tmp_path, f"{FIXED}extra_cuts: {{speedups: [], energies: []}}")
+    assert (
+        space.trial_spec({}, name="0", repeat=0).screening == space.baseline_spec().screening == ()
+    )
 
 
 def test_the_plain_networks_budgets_need_no_entry_for_a_scheme_that_is_not_drawn(tmp_path):
     entries = "space: {scheme: spatial, energy: 0.9, layers: {by_scheme: {spatial: all}}}"
-    race = loaded(tmp_path, f"{FIXED}{entries}\n{CURVE}").baseline_spec().race
-    assert [(cut.speedup, cut.layers) for cut in race] == [(2.0, "all"), (3.5, "all")]
+    screening = loaded(tmp_path, f"{FIXED}{entries}\n{CURVE}").baseline_spec().screening
+    assert [(cut.speedup, cut.layers) for cut in screening] == [(2.0, "all"), (3.5, "all")]
 
 
 def test_rungs_are_those_of_the_trials_own_training_and_the_plain_network_has_none(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from trp_search import report
 from trp_search.errors import InputError
 from trp_search.records import EpochReport, Point
-from trp_search.search.keeping import Keeper
+from trp_search.search.retention import Keeper
 from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record, exclusive, read_records
 

@@ -50,7 +50,7 @@ def test_a_projection_to_a_budget_loses_less_than_one_energy_in_all_layers():
     TrainedRankPruning(
         budgeted, scheme="spatial", speedup=2.0, example_input=EXAMPLE
     ).before_forward()
-    even = decompose(network(), EXAMPLE, scheme="spatial", speedup=2.0, spread="energy")
+    even = decompose(network(), EXAMPLE, scheme="spatial", speedup=2.0, allocation="energy")
     kept = [layer.kept["spatial"] for layer in even.layers if layer.rank]
     assert 0 < lost(budgeted) < sum(1 - share for share in kept)
 

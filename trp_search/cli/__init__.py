@@ -14,9 +14,9 @@ from typer.main import get_command
 
 from trp_search.cli.app import app
 from trp_search.cli.console import shown
+from trp_search.cli.formatting import PROGRAM
 from trp_search.cli.signals import INTERRUPTED, exit_code, last_stop, stopped, stops_raised
 from trp_search.cli.supervised import supervised
-from trp_search.cli.words import PROGRAM
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.store import unwritable
 

@@ -12,14 +12,14 @@ import typer
 
 from trp_search.cli.arguments import Data, Json, Network, Run, Speedup, Trust
 from trp_search.cli.console import following, line, pairs, raw
+from trp_search.cli.formatting import amount, command, here
 from trp_search.cli.signals import StoppedError
-from trp_search.cli.words import amount, command, here
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import Card, read_card, vacant
-from trp_search.export.choice import select
 from trp_search.export.opened import opened
 from trp_search.records import DataSpec, EpochReport, TrialResult, from_json, problem
-from trp_search.report.words import scored, times
+from trp_search.report.formatting import scored, times
+from trp_search.selection.select import select
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 
@@ -180,7 +180,7 @@ def refit(
     folder = RunFolder.open(run)
     target = out or folder.models / f"refit-{point}"
     vacant(target)
-    from trp_search.refit import refit as training
+    from trp_search.runs.refit import refit as training
     from trp_search.workloads.trust import check_run
 
     check_run(folder, load_space(folder.search).workload, trust=trust)

@@ -11,10 +11,10 @@ from rich.text import Text
 
 from trp_search.cli.arguments import Space, Timeout, number, positive
 from trp_search.cli.console import OUT, line, pairs, shown, warn
+from trp_search.cli.formatting import amount, command, duration
 from trp_search.cli.tables import mark
-from trp_search.cli.words import amount, command, duration
 from trp_search.errors import InputError
-from trp_search.report.words import percent, times
+from trp_search.report.formatting import percent, times
 from trp_search.space import SearchSpace, load_space
 from trp_search.space.entries import values
 
@@ -48,7 +48,7 @@ def check(
     """Try a search space out, and show what it could reach and would cost."""
     from trp_search.cli import cost
     from trp_search.cli.pictures import pictures
-    from trp_search.probe import plain_network, probe_
+    from trp_search.runs.probe import plain_network, probe_
     from trp_search.scoring.candidate import example
     from trp_search.scoring.survey import check_methods, survey, widest_layers
 
@@ -164,9 +164,9 @@ def _warnings(space: SearchSpace, found: Survey) -> None:
     if wanted > best:
         warn(f"constraints.speedup: {wanted:g} is out of reach; {best:.2f} is the most")
     most = found.best["per-layer"]
-    beyond = [f"{asked:g}" for asked in space.curve.speedups or () if asked > most]
+    beyond = [f"{asked:g}" for asked in space.extra_cuts.speedups or () if asked > most]
     if beyond:
-        warn(f"curve.speedups: {', '.join(beyond)} will be left out; {most:.2f} is the most")
+        warn(f"extra_cuts.speedups: {', '.join(beyond)} will be left out; {most:.2f} is the most")
     for name in ("speedup", "cut_speedup"):
         entry = space.space.named().get(name)
         asked = [] if entry is None else [v for v in values(entry) if isinstance(v, int | float)]

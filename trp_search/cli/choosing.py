@@ -10,13 +10,21 @@ import typer
 
 from trp_search.cli.arguments import Json, Run, Speedup, number, positive
 from trp_search.cli.console import following, line, pairs, raw, warn
-from trp_search.cli.words import command, here
+from trp_search.cli.formatting import command, here
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.export.budget import Axis, Budget
-from trp_search.export.choice import Choice, choose, out_of_reach
-from trp_search.intervals import wilson
 from trp_search.records import Point, Scheme
-from trp_search.report.words import against_plain, clock, percent, points, repeated, scored, times
+from trp_search.records.intervals import wilson
+from trp_search.report.formatting import (
+    against_plain,
+    clock,
+    percent,
+    points,
+    repeated,
+    scored,
+    times,
+)
+from trp_search.selection.budgets import Axis, Budget
+from trp_search.selection.select import Choice, choose, out_of_reach
 from trp_search.store import RunFolder
 
 _HIDDEN = {"momentum", "nesterov", "weight_decay", "gamma", "channels_last", "precision"}

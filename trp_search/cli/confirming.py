@@ -12,10 +12,10 @@ from trp_search import report
 from trp_search.cli.arguments import Run, Trust, positive
 from trp_search.cli.bundles import follow, stoppable
 from trp_search.cli.console import OUT, line, pairs, warn
-from trp_search.cli.words import here
+from trp_search.cli.formatting import here
 from trp_search.errors import TrpSearchError
 from trp_search.records import Point, Repeat
-from trp_search.report.words import percent, times
+from trp_search.report.formatting import percent, times
 from trp_search.space import load_space
 from trp_search.store import RunFolder, exclusive
 
@@ -32,7 +32,7 @@ def confirm(
 ) -> None:
     """Train the front's settings again with other seeds, and show how far they agree."""
     folder = RunFolder.open(run)
-    from trp_search import confirm as again
+    from trp_search.runs import confirm as again
     from trp_search.workloads.trust import check_run
 
     check_run(folder, load_space(folder.search).workload, trust=trust)

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trp_search.evaluation import threads
 from trp_search.scoring.candidate import example
 from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, any_trial
 from trp_search.space.methods import JOINT_PASSES
-from trp_search.training.distillation import answers
+from trp_search.tasks.classification import threads
+from trp_search.tasks.distillation import answers
 from trp_search.workloads import data
 
 _OPERATIONS, _FORWARD = 6, 2  # of a multiply-add: two forward, four backward

@@ -15,13 +15,13 @@ from trp_search import records
 from trp_search.cli.arguments import Data, Network, Space, Speedup, Trust, number, positive
 from trp_search.cli.bundles import epoch, export_bundle, images, stoppable
 from trp_search.cli.console import OUT, following, line, pairs
+from trp_search.cli.formatting import command, here
 from trp_search.cli.tables import layer_table
-from trp_search.cli.words import command, here
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
 from trp_search.records import Cut, DataSpec, EpochReport, Point, TrialResult, Workload
-from trp_search.report.words import against_plain, scored, times
+from trp_search.report.formatting import against_plain, scored, times
 from trp_search.space import SearchSpace, changed, load_space, read_space
 from trp_search.store import RunFolder
 
@@ -44,11 +44,11 @@ Scheme = Annotated[
         "of a decomposable trial its own]",
     ),
 ]
-Spread = Annotated[
+Allocation = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help=f"of what is kept over layers: {', '.join(get_args(records.Spread))} "
+        help=f"of what is kept over layers: {', '.join(get_args(records.Allocation))} "
         "[default: knapsack; of a decomposable trial pooled, by weights alone]",
     ),
 ]
@@ -78,7 +78,7 @@ def cut(  # noqa: PLR0913  options of a command
     ] = None,
     error: Error = None,
     scheme: Scheme = None,
-    spread: Spread = None,
+    allocation: Allocation = None,
     multiple: Multiple = 1,
     layers: Layers = None,
     out: Annotated[
@@ -92,7 +92,7 @@ def cut(  # noqa: PLR0913  options of a command
 ) -> None:
     """Cut a trained network once more, at another budget; nothing is trained."""
     amounts = {"speedup": speedup, "parameters": parameters, "energy": energy, "error": error}
-    options = {"scheme": scheme, "spread": spread, "multiple": multiple, "layers": layers}
+    options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
     if (source / ARCHITECTURE).is_file():
         if trial is not None:
             raise InputError(f"--trial: {source} is a bundle, which has one network")
@@ -121,9 +121,11 @@ def _cut_run(
         which = "--trial is missing" if trial is None else f"no trial {trial!r}"
         raise InputError(f"{here(folder.path)}: {which}; there are {known}")
     like = (*spec.cuts, *space.baseline_spec().cuts)[0]
-    own = {"scheme": like.scheme, "spread": like.spread} if spec.joint is not None else _USUAL
+    own = (
+        {"scheme": like.scheme, "allocation": like.allocation} if spec.joint is not None else _USUAL
+    )
     wanted = _cut(space, amounts, options, like=like, own=own)
-    from trp_search.compress import recut
+    from trp_search.runs.compress import recut
 
     line(f"Cutting trial {trial}'s weights, settling batch norm and scoring ...")
     point = recut(folder, spec.name, wanted)
@@ -168,7 +170,7 @@ def _cut_bundle(
         "seed": card.split_seed,
     }
     space = read_space(raw, bundle / CARD)
-    pooled = {"scheme": settings.get("joint_scheme"), "spread": "pooled"}
+    pooled = {"scheme": settings.get("joint_scheme"), "allocation": "pooled"}
     own = pooled if settings.get("method") == "decomposable" else _USUAL
     wanted = _cut(space, amounts, options, like=space.baseline_spec().cuts[0], own=own)
     _compressed(space, RunFolder(path=Path(f"{out}-run").resolve()), wanted, vacant(out))
@@ -186,7 +188,7 @@ def compress(  # noqa: PLR0913  options of a command
     ] = None,
     error: Error = None,
     scheme: Scheme = None,
-    spread: Spread = None,
+    allocation: Allocation = None,
     multiple: Multiple = 1,
     layers: Layers = "all",
     run: Annotated[
@@ -202,7 +204,7 @@ def compress(  # noqa: PLR0913  options of a command
     if weights is not None:
         loaded = _with_weights(loaded, weights)
     amounts = {"speedup": speedup, "parameters": parameters, "error": error}
-    options = {"scheme": scheme, "spread": spread, "multiple": multiple, "layers": layers}
+    options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
     like = loaded.baseline_spec().cuts[0]
     wanted = _cut(loaded, amounts, options, like=like, own=_USUAL)
     name = f"{space.stem}-{'plain' if weights is None else weights.stem}"
@@ -212,7 +214,7 @@ def compress(  # noqa: PLR0913  options of a command
 
 def _compressed(space: SearchSpace, folder: RunFolder, wanted: Cut, out: Path | None) -> None:
     """Cuts the plain network of `space`, kept in `folder`, and exports it."""
-    from trp_search.compress import compress as compressing
+    from trp_search.runs.compress import compress as compressing
 
     point = None
     with stoppable():
@@ -239,7 +241,7 @@ def _with_weights(space: SearchSpace, weights: Path) -> SearchSpace:
     return changed(space, workload=workload)
 
 
-_USUAL: dict[str, Any] = {"scheme": "per-layer", "spread": "knapsack"}
+_USUAL: dict[str, Any] = {"scheme": "per-layer", "allocation": "knapsack"}
 
 
 def _cut(
@@ -258,7 +260,7 @@ def _cut(
     same = {name: getattr(like, name) for name in shared}
     chosen = {name: value for name, value in options.items() if value is not None}
     chosen = (_USUAL if chosen.keys() & own.keys() else own) | chosen
-    images = 0 if chosen["spread"] == "pooled" else space.curve.calibration_images
+    images = 0 if chosen["allocation"] == "pooled" else space.extra_cuts.calibration_images
     try:
         return Cut(**given, **(same | chosen), calibration_images=images)
     except ValueError as error:

@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from trp_search.cli.console import OUT, line, shown
+from trp_search.cli.formatting import clock
 from trp_search.cli.supervised import lost
 from trp_search.cli.tables import point_table
 from trp_search.cli.watch import BASELINE, Watch
-from trp_search.cli.words import clock
 from trp_search.records import EpochReport, TrialResult
-from trp_search.report.words import count, percent, times
+from trp_search.report.formatting import count, percent, times
 from trp_search.search import Epoch, Event, Finished, Lost, Stage, Started
 from trp_search.search.driver import OnEvent
 
@@ -72,7 +72,7 @@ def _tell(watch: Watch, event: Event) -> None:
         earlier = f", {event.done} of them done earlier" if event.done else ""
         line(f"{stamp}  {event.trials} trials{earlier}, {event.concurrency} at a time")
     elif isinstance(event, Finished) and (event.result.ended_well or event.result.stopped):
-        line(f"{stamp}  {ending(event.result)}{_standing(watch)}")
+        line(f"{stamp}  {ending(event.result)}{_rung_score(watch)}")
     elif isinstance(event, Stage):
         line(f"{stamp}  {event.text}")
 
@@ -86,7 +86,7 @@ def ending(result: TrialResult) -> str:
     return f"{name}: {percent(point.accuracy)} at {times(point.speedup)}"
 
 
-def _standing(watch: Watch) -> str:
+def _rung_score(watch: Watch) -> str:
     left = watch.seconds_left(time.monotonic())
     covered = "" if watch.hypervolume is None else f", hypervolume {watch.hypervolume:.4f}"
     rest = "" if left is None else f", about {clock(left)} to go"

@@ -10,13 +10,13 @@ import typer
 from trp_search import report as page
 from trp_search.cli.arguments import Run
 from trp_search.cli.console import OUT, line, pairs
+from trp_search.cli.formatting import command, here
 from trp_search.cli.tables import point_table
-from trp_search.cli.words import command, here
 from trp_search.errors import InputError
-from trp_search.published import rows as rows_of
 from trp_search.records import EpochReport, TrialResult
+from trp_search.records.published import rows as rows_of
 from trp_search.report import contents, history, rows
-from trp_search.report.words import count, percent, times
+from trp_search.report.formatting import count, percent, times
 from trp_search.store import RunFolder
 
 

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from trp_search import pareto
 from trp_search.cli.arguments import (
     Address,
     Concurrency,
@@ -22,14 +21,15 @@ from trp_search.cli.arguments import (
     Trust,
 )
 from trp_search.cli.console import OUT, following, line, pairs
+from trp_search.cli.formatting import command, here
 from trp_search.cli.signals import StoppedError
 from trp_search.cli.supervised import tell_parent
 from trp_search.cli.tables import point_table
-from trp_search.cli.words import command, here
 from trp_search.errors import NothingFoundError, SearchError
 from trp_search.records import Point
 from trp_search.report import history
-from trp_search.report.words import count
+from trp_search.report.formatting import count
+from trp_search.selection import pareto
 from trp_search.space import SearchSpace, changed, load_space
 from trp_search.store import RunFolder
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from trp_search import store
 from trp_search.cli.console import OUT
+from trp_search.cli.formatting import command
 from trp_search.cli.signals import STOPS, exit_code, stopped
-from trp_search.cli.words import command
 
 _PATIENCE_SECONDS = 20
 _WORKERS_SECONDS = 3.0

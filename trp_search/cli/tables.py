@@ -7,10 +7,10 @@ from string import ascii_lowercase
 
 from rich.table import Table
 
-from trp_search.cli.words import amount
+from trp_search.cli.formatting import amount
 from trp_search.records import Point, TestScore
+from trp_search.report.formatting import percent, points, scheme, times, unfactored
 from trp_search.report.rows import made
-from trp_search.report.words import percent, points, scheme, times, unfactored
 
 
 def point_table(

@@ -13,11 +13,11 @@ from rich.table import Table
 from trp_search import records
 from trp_search.cli.arguments import Network, Run, Trust, number, positive
 from trp_search.cli.console import OUT, following, line, warn
-from trp_search.cli.words import amount, command, here
+from trp_search.cli.formatting import amount, command, here
 from trp_search.errors import InputError
 from trp_search.export.opened import opened
 from trp_search.records import Latency, Point
-from trp_search.report.words import clock, count, milliseconds, percent, times
+from trp_search.report.formatting import clock, count, milliseconds, percent, times
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 
@@ -66,7 +66,7 @@ def latency(  # noqa: PLR0913  options of a command
     budget = _seconds(seconds)
     wanted = _given(runtime, device, threads, batch, image_size)
     folder = RunFolder.open(run)
-    from trp_search import latency as stopwatch
+    from trp_search.runs import clock as stopwatch
     from trp_search.workloads.trust import check_run
 
     check_run(folder, load_space(folder.search).workload, trust=trust)

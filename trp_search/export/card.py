@@ -9,9 +9,9 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 
 from trp_search.export.bundle import FORMAT, SOURCE, Card, Input
-from trp_search.intervals import Counted, wilson
 from trp_search.records import Latency, Point, TrialSpec
-from trp_search.report.words import count, milliseconds
+from trp_search.records.intervals import Counted, wilson
+from trp_search.report.formatting import count, milliseconds
 from trp_search.store import RunFolder
 
 _SOFTWARE = ("trp_search", "torch", "torchvision", "safetensors", "onnx", "onnxruntime")

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from trp_search.errors import InputError
-from trp_search.evaluation import threads
 from trp_search.export.bundle import Architecture, Card
 from trp_search.export.evaluate import check_runs
 from trp_search.export.load import network_in
@@ -20,6 +19,7 @@ from trp_search.records import Target, problem
 from trp_search.runtimes.serving import Call, check_device, serve
 from trp_search.runtimes.timing import Timing
 from trp_search.runtimes.timing import compare as in_turn
+from trp_search.tasks.classification import threads
 from trp_search.workloads.callables import is_callable_name
 
 _MOST_VALUES = 2**22  # of an image whose size a bundle says; 3 x 1182 x 1182

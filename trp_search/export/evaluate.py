@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError
-from trp_search.evaluation import Evaluation, evaluate, threads
 from trp_search.export.load import network_in
 from trp_search.export.opened import Bundle, opened
 from trp_search.lowrank.linear_cut import sparse_layers
 from trp_search.records import DataSpec
 from trp_search.scoring.candidate import Cost, RefusedError, cost, example
+from trp_search.tasks.classification import Evaluation, evaluate, threads
 from trp_search.workloads import data as images
 from trp_search.workloads.callables import one_line
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from torch import nn
 
-from trp_search import stored
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import (
     ARCHITECTURE,
@@ -30,6 +29,7 @@ from trp_search.export.bundle import (
 from trp_search.export.card import as_markdown, make_card, with_formats
 from trp_search.export.formats import FORMATS, SOURCE, Format, check_formats, write_format
 from trp_search.records import TrialSpec, to_json
+from trp_search.runs import networks as stored
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 from trp_search.training.checkpoint import save_weights

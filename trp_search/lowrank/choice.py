@@ -39,13 +39,13 @@ def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list
         InputError: the budget is out of reach; says the best that is not.
     """
     menus = [_menu(layer, cut) for layer in analysis.layers]
-    pooled = cut.spread == "pooled" and cut.energy is not None
+    pooled = cut.allocation == "pooled" and cut.energy is not None
     rule = Value(_pooled(menus, cut.energy)) if pooled and cut.energy else rule_of(cut)
     if rule is not None:
         return [_by_rule(menu, rule, cut.multiple) for menu in menus]
     options = _table(menus)
     budget = budget_of(analysis.network, options, cut, other_macs=other_macs)
-    picks = BUDGET_RULES[cut.spread].choose(options, budget)
+    picks = BUDGET_RULES[cut.allocation].choose(options, budget)
     return [_picked(menu, pick) for menu, pick in zip(menus, picks.tolist(), strict=True)]
 
 

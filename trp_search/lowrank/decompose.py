@@ -41,7 +41,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     speedup: float | None = None,
     parameters: int | None = None,
     ranks: Mapping[str, int] | None = None,
-    spread: str = "knapsack",
+    allocation: str = "knapsack",
     multiple: int = 1,
     calibration: Iterable[Tensor] | None = None,
     layers: records.Layers = "all",
@@ -66,7 +66,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
         parameters: at most as many.
         ranks: by layer name, taken even where they do not save multiply-adds; layers that are not
             named stay dense. Needs one scheme.
-        spread: how a budget is spread over layers.
+        allocation: how a budget is spread over layers.
         multiple: ranks are multiples of this.
         calibration: batches of images whose activations weigh errors, a few hundred in all; batch
             norm statistics are to be measured again afterwards.
@@ -87,11 +87,11 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     }
     for name, given, known in (
         ("scheme", scheme, (*SCHEMES, "per-layer")),
-        ("spread", spread, get_args(records.Spread)),
+        ("allocation", allocation, get_args(records.Allocation)),
     ):
         if given not in known:
             raise InputError(f"{name}: {given!r} is not one of {', '.join(known)}")
-    options = {"scheme": scheme, "spread": spread, "multiple": multiple, "layers": layers}
+    options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
     if ranks is not None:
         if any(amounts.values()):
             raise InputError("decompose: ranks leave no room for another amount")

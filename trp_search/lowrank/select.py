@@ -11,9 +11,9 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
 from trp_search import records
-from trp_search.eager import check_eager
 from trp_search.errors import InputError
 from trp_search.lowrank.schemes import Scheme, shape_of
+from trp_search.workloads.eager import check_eager
 
 
 def select(

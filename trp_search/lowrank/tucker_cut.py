@@ -157,7 +157,7 @@ def _by_budget(
     }
     options = Options(**padded)
     budget = budget_of(network, options, wanted, other_macs=other_macs)
-    picks = BUDGET_RULES[wanted.spread].choose(options, budget).tolist()
+    picks = BUDGET_RULES[wanted.allocation].choose(options, budget).tolist()
     return [
         _picked(offer, int(table["place"][pick]))
         for offer, table, pick in zip(offers, tables, picks, strict=True)

@@ -2,6 +2,7 @@
 
 from trp_search.records.json import from_json, problem, to_dict, to_json
 from trp_search.records.kinds import (
+    Allocation,
     CutScheme,
     Ending,
     Fraction,
@@ -18,7 +19,6 @@ from trp_search.records.kinds import (
     Scheme,
     Share,
     Speedup,
-    Spread,
     Start,
     TargetName,
     Threads,
@@ -31,7 +31,7 @@ from trp_search.records.results import (
     Layer,
     Point,
     Repeat,
-    Standing,
+    RungScore,
     TestScore,
     TrialResult,
 )
@@ -40,6 +40,7 @@ from trp_search.records.specs import Cut, Distillation, Joint, Pruning, Training
 from trp_search.records.workload import DataSpec, NetworkSpec, Workload
 
 __all__ = [
+    "Allocation",
     "Cut",
     "CutScheme",
     "DataSpec",
@@ -66,13 +67,12 @@ __all__ = [
     "Reconstruct",
     "Repeat",
     "Role",
+    "RungScore",
     "Runtime",
     "Scheme",
     "Share",
     "Speedup",
     "Split",
-    "Spread",
-    "Standing",
     "Start",
     "Target",
     "TargetName",

@@ -12,13 +12,13 @@ LayerScheme = Literal["channel", "spatial", "decoupled", "tucker", "sparse"]
 CutScheme = Literal[
     "channel", "spatial", "decoupled", "per-layer", "tucker", "ddlr-style", "net-trim"
 ]
-Spread = Literal["knapsack", "greedy", "alds-style", "energy", "uniform", "pooled"]
+Allocation = Literal["knapsack", "greedy", "alds-style", "energy", "uniform", "pooled"]
 Method = Literal["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr", "net-trim"]
 Reconstruct = Literal["none", "linear", "relu"]
 Layers = Literal["kxk", "all"]
 Start = Literal["baseline", "scratch"]
 Ending = Literal["finished", "diverged", "failed", "stopped"]
-Role = Literal["baseline", "control", "trial", "derived", "raced", "refit"]
+Role = Literal["baseline", "control", "trial", "derived", "screened_out", "refit"]
 
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]

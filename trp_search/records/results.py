@@ -36,7 +36,7 @@ def _check_share(accuracy: float, correct: int, images: int) -> None:
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
-class Standing:
+class RungScore:
     """What a network under training would be if it were cut now; what a rung compares."""
 
     accuracy: Part
@@ -58,7 +58,7 @@ class EpochReport:
     accuracy: Part
     learning_rate: NonNegative
     seconds: Seconds
-    standing: Standing | None = None
+    rung_score: RungScore | None = None
 
     @model_validator(mode="after")
     def _within(self) -> EpochReport:
@@ -110,9 +110,10 @@ class Point:
     Attributes:
         id: unique in the run: `baseline`, `plain-channel-0.9`, a trial's name or that and a cut's.
         role: `trial` points, cut as their trial was told to be, and `derived` ones, further cuts of
-            the same weights, make the front; a `raced` one fell back on a sample of the validation
-            images and was not scored on more; `control` points are cuts of the plain network; a
-            `refit` point was trained on the validation images too: its accuracy says nothing.
+            the same weights, make the front; a `screened_out` one was behind on a sample of the
+            validation images and was not scored on more; `control` points are cuts of the plain
+            network; a `refit` point was trained on the validation images too: its accuracy says
+            nothing.
         settings: what was varied, flat, for people.
         batch_norm: what was done to the statistics after the cut.
         seconds: training time of the trial.

@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.kinds import (
     STRICT,
+    Allocation,
     CutScheme,
     Fraction,
     Layers,
@@ -23,7 +24,6 @@ from trp_search.records.kinds import (
     Seed,
     Share,
     Speedup,
-    Spread,
     Start,
     Threads,
 )
@@ -154,15 +154,15 @@ class Cut:
         value: singular values at or above this.
         ratio: this share of each layer's full rank.
         evbmf: what stands out of noise (empirical variational Bayesian matrix factorisation).
-        speedup: what fits multiply-adds before / after, spread over layers by `spread`.
+        speedup: what fits multiply-adds before / after, spread over layers by `allocation`.
         parameters: what fits this many parameters, spread in the same way.
         error: the share of a layer's outputs' norm, on calibration images, that may be lost; for
             `ddlr-style` and `net-trim` alone, which take nothing else.
         scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most, `tucker`
             factors both channel axes, `ddlr-style` and `net-trim` solve for linear layers.
-        spread: `knapsack` (least sum of lost energies), `greedy` (largest product of kept ones),
-            `alds-style` (ALDS's criterion), `pooled` (the largest singular values of all layers),
-            or one `energy` or one `uniform` ratio in all layers.
+        allocation: `knapsack` (least sum of lost energies), `greedy` (largest product of kept
+            ones), `alds-style` (ALDS's criterion), `pooled` (the largest singular values of all
+            layers), or one `energy` or one `uniform` ratio in all layers.
         multiple: ranks are multiples of this.
         calibration_images: training images whose activations weigh what is lost; 0 looks at
             weights alone.
@@ -182,7 +182,7 @@ class Cut:
     parameters: PositiveInt | None = None
     error: Share | None = None
     scheme: CutScheme = "channel"
-    spread: Spread = "knapsack"
+    allocation: Allocation = "knapsack"
     multiple: PositiveInt = 1
     calibration_images: Annotated[int, Field(ge=0)] = 0
     reconstruct: Reconstruct = "none"
@@ -230,8 +230,10 @@ class Cut:
         parts += ["evbmf"] if self.evbmf else []
         parts += [f"{self.speedup:g}x"] if self.speedup is not None else []
         parts += [f"{self.parameters}p"] if self.parameters is not None else []
-        spread = self.spread != "knapsack" and (self.is_budget or self.spread == "pooled")
-        parts += [self.spread] if spread else []
+        allocated = self.allocation != "knapsack" and (
+            self.is_budget or self.allocation == "pooled"
+        )
+        parts += [self.allocation] if allocated else []
         parts += [f"by-{self.multiple}"] if self.multiple > 1 else []
         if self.error is None and self.is_budget != (self.calibration_images > 0):
             parts.append("weights-only" if self.is_budget else "aware")
@@ -246,11 +248,11 @@ class TrialSpec:
     `name` is the folder under `trials/`: an Optuna number (`7`), a repeat of it (`7r1`) or
     `baseline`. `method` is None for the plain network; a training is plain unless `pruning` or
     `joint` says how it is not. Each of `cuts` becomes a point; with `fine_tuning` there is another
-    of the one cut, trained on. Those of `race` run against each other, first on `race_images`
-    validation images, and one that is out of reach is left out. After each epoch in `rungs` the
-    report says where the trial stands, by a cut scored on as many images. An uncut network is
-    scored as well when `score_uncut`. `baseline` names the trial whose weights a start from the
-    baseline takes. With `fit_on_validation` validation images are trained on.
+    of the one cut, trained on. Those of `screening` run against each other, first on
+    `screening_images` validation images, and one that is out of reach is left out. After each epoch
+    in `rungs` the report says where the trial stands, by a cut scored on as many images. An uncut
+    network is scored as well when `score_uncut`. `baseline` names the trial whose weights a start
+    from the baseline takes. With `fit_on_validation` validation images are trained on.
     """
 
     name: Name
@@ -264,8 +266,8 @@ class TrialSpec:
     joint: Joint | None = None
     distillation: Distillation | None = None
     fine_tuning: Training | None = None
-    race: tuple[Cut, ...] = ()
-    race_images: PositiveInt = 1000
+    screening: tuple[Cut, ...] = ()
+    screening_images: PositiveInt = 1000
     rungs: tuple[PositiveInt, ...] = ()
     score_uncut: bool = False
     threads: Threads = 1

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trp_search import published
-from trp_search.objectives import Objective
-from trp_search.published import Published
 from trp_search.records import (
     EpochReport,
     Importance,
@@ -19,7 +16,10 @@ from trp_search.records import (
     TestScore,
     TrialResult,
     Workload,
+    published,
 )
+from trp_search.records.objectives import Objective
+from trp_search.records.published import Published
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trp_search.records import Layer
-from trp_search.report import drawing, ranks, words
+from trp_search.report import drawing, formatting, ranks
 from trp_search.report.drawing import (
     HOVER,
     Trace,
@@ -37,7 +37,9 @@ def rank_table(found: ranks.Ranks) -> str:
     columns, lines = list(range(len(found.rows))), list(range(len(found.layers)))
     # A space that does not break keeps plotly.js from wrapping a label into its neighbour.
     gap = "\N{NO-BREAK SPACE}\N{MIDDLE DOT}\N{NO-BREAK SPACE}"
-    names = [f"{words.times(row.point.speedup)}{gap}{escaped(row.point.id)}" for row in found.rows]
+    names = [
+        f"{formatting.times(row.point.speedup)}{gap}{escaped(row.point.id)}" for row in found.rows
+    ]
     text = [
         [_cell(layer, name) for layer, name in zip(line, names, strict=True)]
         for line in found.cells
@@ -63,11 +65,11 @@ def _cell(layer: Layer | None, column: str) -> str:
         return ""
     lines = [f"<b>{escaped(layer.name)}</b> in {column}"]
     if layer.rank is None:
-        lines.append(escaped(words.unfactored(layer)))
+        lines.append(escaped(formatting.unfactored(layer)))
     else:
-        lines.append(f"{words.scheme(layer)}, rank {layer.rank} of {layer.full_rank}")
+        lines.append(f"{formatting.scheme(layer)}, rank {layer.rank} of {layer.full_rank}")
     if layer.kept:
-        lines.append(escaped(words.kept(layer)))
+        lines.append(escaped(formatting.kept(layer)))
     lines.append(f"multiply-adds {layer.macs:,} of {layer.dense_macs:,}")
     return "<br>".join(lines)
 
@@ -116,7 +118,7 @@ def setting(panel: Panel, window: Window) -> str:
         annotations=[heading("validation accuracy"), heading("speedup") | {"y": 0.42}],
         xaxis=axis,
         yaxis={"domain": (0.58, 1), "range": (floor, top), "ticksuffix": " %"},
-        yaxis2={"domain": (0, 0.42), "ticksuffix": words.TIMES},
+        yaxis2={"domain": (0, 0.42), "ticksuffix": formatting.TIMES},
         showlegend=False,
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from trp_search.report import words
+from trp_search.report import formatting
 from trp_search.report.rows import Row
 
 # Mid tones: at least 3:1 against the light paper and against the dark one.
@@ -82,9 +82,9 @@ def heading(text: str) -> dict[str, Any]:
 
 def hover(row: Row, names: Sequence[str]) -> str:
     """A point's measures and the settings of these names, safe as plotly's markup."""
-    lines = [*words.facts(row), *words.settings(row, names)]
+    lines = [*formatting.facts(row), *formatting.settings(row, names)]
     body = "<br>".join(f"{escaped(name)}: {escaped(value)}" for name, value in lines)
-    return f"<b>{escaped(words.title(row))}</b><br>{body}"
+    return f"<b>{escaped(formatting.title(row))}</b><br>{body}"
 
 
 def escaped(text: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from trp_search.published import Published
-from trp_search.report import drawing, words
+from trp_search.records.published import Published
+from trp_search.report import drawing, formatting
 from trp_search.report.drawing import Trace, escaped, figure, heading, marks
 from trp_search.report.history import Curve, Volume, reach
 from trp_search.report.rows import Row, Rows, Window, by_scheme, distinct, staircase
@@ -44,7 +44,11 @@ def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) ->
         data,
         shapes=shapes,
         annotations=[heading("validation accuracy")],
-        xaxis={"range": window.speedup, "ticksuffix": words.TIMES, "title": {"text": "speedup"}},
+        xaxis={
+            "range": window.speedup,
+            "ticksuffix": formatting.TIMES,
+            "title": {"text": "speedup"},
+        },
         yaxis={"range": (100 * low, 100 * high), "ticksuffix": " %"},
         legend={"orientation": "h", "y": -0.15, "yanchor": "top", "x": 0},
         margin={"l": 52, "r": 14, "t": 30, "b": 110},
@@ -66,7 +70,7 @@ def _published(found: Sequence[Published]) -> list[Trace]:
             "customdata": [None] * len(found),
             "text": [f"{escaped(row.method)}<br>{escaped(row.source)}" for row in found],
             "hovertemplate": "%{text}<br>%{y:.2f} % on test at %{x:.2f}"
-            f"{words.TIMES}<extra></extra>",
+            f"{formatting.TIMES}<extra></extra>",
             "marker": {"symbol": "x-thin", "size": 10, "line": {"width": 2}},
         }
     ]

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from trp_search import pareto
-from trp_search.objectives import Objective
 from trp_search.records import Ending, EpochReport, Point, TrialResult, number_of
+from trp_search.records.objectives import Objective
 from trp_search.report.rows import Rows
+from trp_search.selection import pareto
 
 PLAIN = "baseline"
 
@@ -46,7 +46,7 @@ def volumes(
         return ()
     scored: dict[str, list[Point]] = {}
     for row in (*rows.trials, *rows.derived):
-        if row.point.role == "raced":
+        if row.point.role == "screened_out":
             continue
         scored.setdefault(row.point.trial, []).extend([] if row.violations else [row.point])
     trained = {row.point.trial: row.point.seconds for row in (*rows.trials, *rows.derived)}

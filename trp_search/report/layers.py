@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trp_search.report import words
+from trp_search.report import formatting
 from trp_search.report.rows import Rows
 
 
@@ -25,10 +25,10 @@ def encoded(found: Rows) -> dict[str, Any]:
             place = names.setdefault(layer.name, len(names))
             dense[layer.name] = layer.dense_macs
             if layer.scheme is None or layer.rank is None or layer.full_rank is None:
-                why = reasons.setdefault(words.unfactored(layer), len(reasons))
+                why = reasons.setdefault(formatting.unfactored(layer), len(reasons))
                 lines.append([place, layer.macs, why])
             else:
-                name = words.scheme(layer)
+                name = formatting.scheme(layer)
                 lines.append([place, layer.macs, name, layer.rank, layer.full_rank])
         if lines:
             points[row.point.id] = lines

@@ -11,8 +11,8 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from trp_search.intervals import wilson
-from trp_search.report import axes, drawing, history, layers, rows, sections, tables, words
+from trp_search.records.intervals import wilson
+from trp_search.report import axes, drawing, formatting, history, layers, rows, sections, tables
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Row, Rows, Window
@@ -74,11 +74,11 @@ def _header(contents: Contents, found: Rows) -> str:
     listed = [
         f"<div><dt>{name}</dt><dd>{safe(text)}</dd></div>" for name, text in facts.items() if text
     ]
-    aside = f"{words.on_test(found)} {words.against_control(found)}".strip()
+    aside = f"{formatting.on_test(found)} {formatting.against_control(found)}".strip()
     return "\n".join(
         [
             f"<h1>{safe(contents.name)}</h1>",
-            f'<p class="lead">{safe(words.headline(found, counts))}</p>',
+            f'<p class="lead">{safe(formatting.headline(found, counts))}</p>',
             f'<p class="aside">{safe(aside)}</p>' if aside else "",
             f'<dl class="facts">{"".join(listed)}</dl>',
         ]
@@ -189,10 +189,10 @@ def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]
         "y": 100 * row.point.accuracy,
         "images": row.point.images,
         "interval": [100 * end for end in wilson(row.point.correct, row.point.images)],
-        "title": words.title(row),
+        "title": formatting.title(row),
         "hover": drawing.hover(row, names),
-        "facts": words.facts(row) + [words.clock(found) for found in timed],
-        "varied": words.settings(row, names),
-        "fixed": words.settings(row, rest),
-        "command": words.export(row, contents.location) if _can_be_had(row, contents) else "",
+        "facts": formatting.facts(row) + [formatting.clock(found) for found in timed],
+        "varied": formatting.settings(row, names),
+        "fixed": formatting.settings(row, rest),
+        "command": formatting.export(row, contents.location) if _can_be_had(row, contents) else "",
     }

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from trp_search.report import settings, words
+from trp_search.report import formatting, settings
 from trp_search.report.rows import Row
 
 
@@ -31,8 +31,8 @@ def uprights(trials: Sequence[Row]) -> tuple[Upright, ...]:
     found = settings.panels(trials)
     if not found:
         return ()
-    accuracy = _measure("accuracy", trials, lambda row: row.point.accuracy, words.percent)
-    speedup = _measure("speedup", trials, lambda row: row.point.speedup, words.times)
+    accuracy = _measure("accuracy", trials, lambda row: row.point.accuracy, formatting.percent)
+    speedup = _measure("speedup", trials, lambda row: row.point.speedup, formatting.times)
     return (*map(_setting, found), accuracy, speedup)
 
 

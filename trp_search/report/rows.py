@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from trp_search import pareto
-from trp_search.objectives import OBJECTIVES
 from trp_search.records import Point, Repeat, Role, TestScore
+from trp_search.records.objectives import OBJECTIVES
 from trp_search.report.contents import Contents
+from trp_search.selection import pareto
 
 BARELY = 0.01 + 1e-9
 DEEPEST = 0.2
@@ -36,7 +36,7 @@ def made(point: Point) -> str:
         parts[0] = "TRP + nuclear"
     fitted = settings.get("reconstruct")
     parts += [] if not fitted else ["fitted"] if fitted == "relu" else [f"fitted ({fitted})"]
-    parts += ["fine-tuned"] if settings.get("tuning_epochs") else []
+    parts += ["fine-tuned"] if settings.get("fine_tuning_epochs") else []
     return ", ".join(parts)
 
 
@@ -119,13 +119,13 @@ def build(contents: Contents) -> Rows:
             violations=contents.violations.get(point.id, {}),
             repeats=contents.repeats.get(point.id, ()),
         )
-        of_plain = point.role == "raced" and point.trial == "baseline"
+        of_plain = point.role == "screened_out" and point.trial == "baseline"
         roles["control" if of_plain else point.role].append(row)
     return Rows(
         baseline=roles["baseline"][0] if plain else None,
         controls=tuple(roles["control"]),
         trials=tuple(roles["trial"]),
-        derived=(*roles["derived"], *roles["raced"]),
+        derived=(*roles["derived"], *roles["screened_out"]),
         refits=tuple(roles["refit"]),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trp_search.report import details, figures, history, parallel, ranks, rows, settings, words
+from trp_search.report import details, figures, formatting, history, parallel, ranks, rows, settings
 from trp_search.report.axes import Axis
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
@@ -30,20 +30,21 @@ def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Sectio
         "accuracy, from the number of images, and of a time on the clock, whose lower end counts. "
         "Hollow marks are no more accurate than a faster one beyond chance. Select a mark, by "
         "pointing or with the arrow keys, or set a budget, to see all about it.",
-        f"Validation has {words.count(images, 'image')}: "
+        f"Validation has {formatting.count(images, 'image')}: "
         f"one of them is {100 / images:.2g} points of accuracy.",
     ]
     more = ""
     if window.outside:
         lie = "lies" if window.outside == 1 else "lie"
-        notes.append(f"{words.count(window.outside, 'point')} {lie} below this view.")
+        notes.append(f"{formatting.count(window.outside, 'point')} {lie} below this view.")
         more = ' <button class="everything" aria-pressed="false">Show every point</button>'
     if contents.published:
         more += ' <button class="published" aria-pressed="false">Show published results</button>'
+    trials = formatting.count(len(found.trials), "trial point")
     label = (
-        f"Validation accuracy against speedup: {words.count(len(found.trials), 'trial point')}, "
-        f"{len(found.front)} of them on the front. Arrow keys go from point to point, Home and End "
-        "to the largest and the smallest network."
+        f"Validation accuracy against speedup: {trials}, {len(found.front)} of them on the "
+        "front. Arrow keys go from point to point, Home and End to the largest and the smallest "
+        "network."
     )
     text = f"""<section aria-labelledby="tradeoff-title">
 <h2 id="tradeoff-title">Accuracy against speedup</h2>
@@ -106,7 +107,7 @@ def course(contents: Contents, found: Rows) -> Section | None:
             "How much the front gains over the plain network's speed and an accuracy 10 points "
             "below its own. It levels off when more trials find nothing better."
         )
-        label = f"Hypervolume of the front over {words.count(len(steps), 'scored trial')}."
+        label = f"Hypervolume of the front over {formatting.count(len(steps), 'scored trial')}."
         switch = '<button class="hours" aria-pressed="false">By hours of training</button>'
         text += _half("What the search gained", note, f"{_place('volume', label)}{switch}")
     lines = history.curves(found, contents.epochs, contents.results)
@@ -118,7 +119,7 @@ def course(contents: Contents, found: Rows) -> Section | None:
         )
         if any(line.is_stopped for line in lines):
             note += " A cross is the last epoch of a trial that was stopped."
-        label = f"Validation accuracy by epoch of {words.count(len(lines), 'training')}."
+        label = f"Validation accuracy by epoch of {formatting.count(len(lines), 'training')}."
         text += _half("How trials trained", note, _place("training", label))
     return Section(html=f'<section class="pair">{text}</section>', figures=shown) if text else None
 
@@ -134,8 +135,8 @@ def rank_table(found: Rows) -> Section | None:
         return None
     what = "front point" if found.front else "cut of the plain network"
     height = f"height: {80 + 20 * len(table.layers)}px"
-    label = f"Share of the full rank kept in {words.count(len(table.layers), 'layer')}: "
-    label += f"{words.count(len(table.rows), 'column')}, one per {what}."
+    label = f"Share of the full rank kept in {formatting.count(len(table.layers), 'layer')}: "
+    label += f"{formatting.count(len(table.rows), 'column')}, one per {what}."
     text = f"""<section aria-labelledby="ranks-title">
 <h2 id="ranks-title">Ranks, layer by layer</h2>
 <p class="note">One column per {what}. Kept of the full rank:
@@ -163,7 +164,7 @@ def what_settings_did(contents: Contents, found: Rows) -> Section | None:
     )
     lines = parallel.uprights(found.trials)
     shown["parallel"] = details.parallel(lines, found.trials)
-    label = f"Each trial as a line over {words.count(len(lines), 'upright')}."
+    label = f"Each trial as a line over {formatting.count(len(lines), 'upright')}."
     whole = f"<figure>{_place('parallel', label)}</figure>"
     note = (
         "Every trial is a line over its settings, accuracy and speedup, strong where it is on the "
@@ -194,7 +195,7 @@ def _importance(contents: Contents) -> str:
         + "</tr>"
         for name in names
     )
-    trials = words.count(known.trials, "trial")
+    trials = formatting.count(known.trials, "trial")
     return f"""<h3>How much each setting explains</h3>
 <p class="note">Share of an objective's variance (fANOVA over {trials}; few trials say little).</p>
 <table class="importance"><thead><tr><th scope="col">Setting</th>{heads}</tr></thead><tbody>

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from trp_search.report import history, words
+from trp_search.report import formatting, history
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Row, Rows
@@ -53,17 +53,17 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
     button = f'<button class="point">{safe(point.id)}</button>'
     values = {
         "Point": safe(point.id) if point.role == "refit" else button,
-        "Speedup": words.times(point.speedup),
-        "Validation": words.percent(point.accuracy),
-        "Against plain": "" if row.drop is None else f"{words.points(row.drop)} points",
-        "Test": "not scored" if row.test is None else words.percent(row.test.accuracy),
+        "Speedup": formatting.times(point.speedup),
+        "Validation": formatting.percent(point.accuracy),
+        "Against plain": "" if row.drop is None else f"{formatting.points(row.drop)} points",
+        "Test": "not scored" if row.test is None else formatting.percent(row.test.accuracy),
         "Parameters": f"{point.parameters:,}",
         "Scheme": safe(row.scheme),
     }
     cells = "".join(
         f'<td role="cell" data-name="{name}"{_kind(name)}>{values[name]}</td>' for name in names
     )
-    command = f"<code>{safe(words.export(row, location))}</code>"
+    command = f"<code>{safe(formatting.export(row, location))}</code>"
     copy = f'<button class="copy" aria-label="Copy the command for {safe(point.id)}">Copy</button>'
     return (
         f'<tr role="row" data-point="{safe(point.id)}">{cells}<td role="cell" class="wide" '
@@ -91,7 +91,7 @@ def published(contents: Contents) -> Section | None:
         return None
     body = "\n".join(
         f"<tr><td>{safe(row.method)}</td>"
-        f'<td class="number">{words.times(row.speedup)}</td>'
+        f'<td class="number">{formatting.times(row.speedup)}</td>'
         f'<td class="number">{100 * row.accuracy:.2f} %</td>'
         f'<td class="number">{"" if row.baseline is None else f"{100 * row.baseline:.2f} %"}</td>'
         f"<td>{safe(row.afterwards)}</td><td>{safe(row.source)}</td></tr>"
@@ -141,7 +141,7 @@ def _reasons(
     """What came to no point: a word for it, the reason, the trials."""
     body = "\n".join(
         f'<tr><td>{safe(what)}</td><td class="reason">{safe(reason)}</td>'
-        f"<td>{safe(words.some(trials))}</td></tr>"
+        f"<td>{safe(formatting.some(trials))}</td></tr>"
         for what, reason, trials in lines
     )
     return Section(

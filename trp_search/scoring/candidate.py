@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError
-from trp_search.evaluation import DivergedError, Evaluation, evaluate
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.decompose import Decomposed
 from trp_search.records import Cut, Layer
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.scoring.flops import count
+from trp_search.tasks.classification import DivergedError, Evaluation, evaluate
 from trp_search.workloads.data import Shape, Splits, Train, Validation
 
 _BATCH = 256
@@ -36,7 +36,7 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class CompressedNetwork:
     """A network as it would be shipped."""
 
     network: nn.Module
@@ -49,7 +49,7 @@ class Made:
 class Scored:
     """A network and what it does on validation."""
 
-    made: Made
+    made: CompressedNetwork
     validation: Evaluation
 
 
@@ -84,7 +84,7 @@ class Cuts:
         seen = validation if images is None else validation.sample(images)
         return _scored(self._settled(decomposed, wanted), seen)
 
-    def race(self, wanted: Sequence[Cut], *, images: int) -> Race:
+    def screen(self, wanted: Sequence[Cut], *, images: int) -> Screening:
         """All cuts scored on a sample of `images` validation images, the better ones on all.
 
         A cut falls back when one that is at least as fast is more accurate on the sample by more
@@ -111,7 +111,7 @@ class Cuts:
             else:
                 more = len(sample) < len(everything)
                 survivors.append((cut_, _scored(scored.made, everything) if more else scored))
-        return Race(survivors=survivors, behind=behind, refused=refused)
+        return Screening(survivors=survivors, behind=behind, refused=refused)
 
     def _seen(self, wanted: Cut, decomposed: Decomposed) -> str | None:
         """The name of an earlier cut that gave these ranks by the same weighting, if any."""
@@ -121,8 +121,8 @@ class Cuts:
         name = self._ranks.setdefault(key, wanted.name)
         return None if name == wanted.name else name
 
-    def _settled(self, decomposed: Decomposed, wanted: Cut) -> Made:
-        return Made(
+    def _settled(self, decomposed: Decomposed, wanted: Cut) -> CompressedNetwork:
+        return CompressedNetwork(
             network=decomposed.network,
             layers=decomposed.layers,
             batch_norm=_settle_batch_norm(decomposed, wanted, self._splits.train),
@@ -131,7 +131,7 @@ class Cuts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Race:
+class Screening:
     """What came of cuts that ran against each other.
 
     Attributes:
@@ -154,7 +154,9 @@ def _overtakes(one: Scored, other: Scored) -> bool:
 
 def score_uncut(network: nn.Module, splits: Splits) -> Scored:
     """Scores `network` as it is; raises as `Cuts.score` does."""
-    made = Made(network=network, layers=(), batch_norm="as trained", cost=cost_of(network, splits))
+    made = CompressedNetwork(
+        network=network, layers=(), batch_norm="as trained", cost=cost_of(network, splits)
+    )
     return _scored(made, splits.validation)
 
 
@@ -204,7 +206,7 @@ def _took(layer: Layer) -> bool:
     return layer.kept.get(layer.scheme, 0.0) < 1 - _NOTHING
 
 
-def _scored(made: Made, images: Validation) -> Scored:
+def _scored(made: CompressedNetwork, images: Validation) -> Scored:
     result = evaluate(made.network, images.batches(_BATCH))
     if not math.isfinite(result.loss):
         raise DivergedError("the validation loss is not finite")

@@ -10,7 +10,7 @@ from trp_search.scoring.candidate import Cost, Scored
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class PointFactory:
     """What the points of one training share: its settings, the dense cost, its time."""
 
     spec: TrialSpec
@@ -18,11 +18,12 @@ class Origin:
     seconds: float
 
     def point(
-        self, scored: Scored, cut: Cut | None, *, raced: bool = False, untuned: bool = False
+        self, scored: Scored, cut: Cut | None, *, screened_out: bool = False, untuned: bool = False
     ) -> Point:
         """The point of `scored`, cut by `cut`.
 
-        `raced` says that a race left it behind, `untuned` that its fine-tuning is another point.
+        `screened_out` says that it was scored on a sample alone, `untuned` that its fine-tuning is
+        another point.
         """
         found = scored.validation
         name, role = self._identity(cut)
@@ -31,7 +32,7 @@ class Origin:
         return Point(
             id=name,
             trial=self.spec.name,
-            role="raced" if raced else role,
+            role="screened_out" if screened_out else role,
             accuracy=found.accuracy,
             correct=found.correct,
             images=found.images,
@@ -92,8 +93,8 @@ def _settings(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> _Settings:
         if asked is not None:
             found["distillation_temperature"] = asked.temperature
     if spec.fine_tuning is not None:
-        found["tuning_epochs"] = spec.fine_tuning.epochs if tuned else 0
-        found["tuning_learning_rate"] = spec.fine_tuning.learning_rate
+        found["fine_tuning_epochs"] = spec.fine_tuning.epochs if tuned else 0
+        found["fine_tuning_learning_rate"] = spec.fine_tuning.learning_rate
     return found if cut is None else found | _of_cut(cut)
 
 

@@ -13,7 +13,7 @@ from trp_search.records import Point, TrialSpec, number_of
 from trp_search.scoring.points import contradiction
 from trp_search.search.derived import is_derived
 from trp_search.search.names import BASELINE, STUDY
-from trp_search.space import SearchSpace, first
+from trp_search.space import SearchSpace, warm_start
 from trp_search.store import RunFolder, TrialFolder
 
 
@@ -68,7 +68,7 @@ def check_agrees(space: SearchSpace, folder: RunFolder, told: Sequence[FrozenTri
             raise InputError(f"{place.path}: {folder.study.name} has no trial {number}; {_HINT}")
         if place.spec.exists():
             found = place.read_spec()
-            for entry, sentence in first.contradictions(space, trial.params, found):
+            for entry, sentence in warm_start.contradictions(space, trial.params, found):
                 what = f"is not what {folder.study.name} has of trial {number}"
                 raise InputError(f"{place.spec}: {what}: {entry}: {sentence}; {_HINT}")
             _check_result(place, found, {point.id: point for point in points})

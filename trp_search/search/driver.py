@@ -21,10 +21,10 @@ from trp_search.search.endings import check_not_removed, nothing_half_written, s
 from trp_search.search.environment import write_environment
 from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started
 from trp_search.search.halving import halving_of
-from trp_search.search.keeping import Keeper
 from trp_search.search.names import BASELINE, TEST, number_of
 from trp_search.search.page import RunningPage
 from trp_search.search.proposer import Proposer
+from trp_search.search.retention import Keeper
 from trp_search.search.scheduler import JudgingScheduler
 from trp_search.search.searcher import Listener, Silence, StudySearcher
 from trp_search.search.trainable import NAME, TrialTrainable, Workplace, sweep
@@ -240,7 +240,7 @@ class _Search:
 
     def _goes_on(self, report: EpochReport) -> bool:
         """Whether a trial goes on after an epoch; Tune asks before it passes the report on."""
-        if report.standing is not None:
+        if report.rung_score is not None:
             append_record(self._folder.judged, report)
         reason = self._halving.judge(report) if self._halving else None
         if reason is not None:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from trp_search import pareto
-from trp_search.objectives import OBJECTIVES, Objective
 from trp_search.records import EpochReport
+from trp_search.records.objectives import OBJECTIVES, Objective
+from trp_search.selection import pareto
 from trp_search.space import Rungs, SearchSpace
 from trp_search.store import RunFolder
 
@@ -40,12 +40,12 @@ class Halving:
 
     def judge(self, report: EpochReport) -> str | None:
         """Why the trial is to stop after this epoch, or None when it goes on; decided once."""
-        if report.standing is None:
+        if report.rung_score is None:
             return None
         key = report.epoch, report.trial
         if key not in self._decided:
-            standing = [o.sign * o.read(report.standing) for o in self._objectives]
-            self._reached[report.epoch][report.trial] = standing
+            rung_score = [o.sign * o.read(report.rung_score) for o in self._objectives]
+            self._reached[report.epoch][report.trial] = rung_score
             self._decided[key] = self._compared(report)
         return self._decided[key]
 

@@ -15,11 +15,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from trp_search import records
 from trp_search.records import Point, TrialResult, TrialSpec, to_json
 from trp_search.search.derived import is_derived
-from trp_search.search.growth import Growth
+from trp_search.search.front_history import Growth
 from trp_search.search.importance import write_importance
 from trp_search.search.names import BASELINE, name_of, number_of
 from trp_search.search.study import draw, opened
-from trp_search.search.telling import Teller
+from trp_search.search.study_updates import Teller
 from trp_search.space import SearchSpace, entries
 from trp_search.store import RunFolder, append_record, write_whole
 

@@ -18,8 +18,8 @@ def sampler(space: SearchSpace, *, asked: int) -> BaseSampler:
     """
     seed = int(np.random.SeedSequence([space.seed, asked]).generate_state(1)[0])
     chosen = space.sampler
-    curve = space.curve
-    told = len(curve.speedups or ()) + len(curve.energies or ()) if curve.tell else 0
+    extra = space.extra_cuts
+    told = len(extra.speedups or ()) + len(extra.energies or ()) if extra.tell else 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if chosen.name == "random":

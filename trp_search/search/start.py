@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from trp_search import latency, pareto, report
+from trp_search import report
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.probe import plain_network, probe_
+from trp_search.runs import clock
+from trp_search.runs.probe import plain_network, probe_
 from trp_search.runtimes.serving import check_runtime
 from trp_search.scoring.candidate import example
 from trp_search.scoring.survey import check_methods
@@ -18,7 +19,8 @@ from trp_search.search.agreement import check_there
 from trp_search.search.driver import OnEvent, run_search
 from trp_search.search.events import Event, Stage
 from trp_search.search.names import BASELINE
-from trp_search.space import SearchSpace, changed, entries, first, load_space, text
+from trp_search.selection import pareto
+from trp_search.space import SearchSpace, changed, entries, load_space, text, warm_start
 from trp_search.store import RunFolder
 from trp_search.workloads import data, networks
 from trp_search.workloads.callables import is_callable_name, theirs
@@ -135,10 +137,10 @@ def _time(space: SearchSpace, run: RunFolder, on_event: OnEvent) -> None:
     """
     for asked in space.targets:
         try:
-            target = latency.target_of(run, asked.name, asked.model_dump(exclude={"seconds"}))
-            left = latency.untimed(run, asked.name)
+            target = clock.target_of(run, asked.name, asked.model_dump(exclude={"seconds"}))
+            left = clock.untimed(run, asked.name)
             on_event(Stage(text=f"timing {len(left)} networks on {asked.name}"))
-            for _ in latency.measure(run, target, left, seconds=asked.seconds):
+            for _ in clock.measure(run, target, left, seconds=asked.seconds):
                 pass
         except (InputError, NothingFoundError) as error:
             on_event(Stage(text=f"not timed on {asked.name}: {error}"))
@@ -159,14 +161,14 @@ def begun_with(space: SearchSpace, run: RunFolder) -> SearchSpace:
     settings = []
     for name in trials:
         spec = run.trial(name).read_spec()
-        setting = first.setting_of(space, spec)
-        for entry, sentence in first.problems(space, setting):
+        setting = warm_start.setting_of(space, spec)
+        for entry, sentence in warm_start.problems(space, setting):
             raise InputError(f"{run.path}: trial {name}: {entry}: {sentence}")
-        for entry, sentence in first.departures(space, setting, spec):
+        for entry, sentence in warm_start.departures(space, setting, spec):
             raise InputError(f"{run.path}: trial {name}: {entry}: {sentence}")
         if setting not in settings:
             settings.append(setting)
-    return changed(space, first=(*space.first, *settings))
+    return changed(space, warm_start=(*space.warm_start, *settings))
 
 
 def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool = False) -> None:

@@ -14,8 +14,8 @@ from trp_search.errors import InputError
 from trp_search.search.agreement import check_agrees, check_there
 from trp_search.search.names import STUDY
 from trp_search.search.sampler import sampler
-from trp_search.search.telling import uncounted
-from trp_search.space import Parameter, SearchSpace, Value, first
+from trp_search.search.study_updates import uncounted
+from trp_search.space import Parameter, SearchSpace, Value, warm_start
 from trp_search.store import RunFolder
 
 _OBJECTIVES = "objectives"
@@ -55,7 +55,7 @@ def _enqueue(space: SearchSpace, study: optuna.Study) -> None:
     told = study.get_trials(deepcopy=False)
     void = uncounted(study, told)
     known = {t.user_attrs.get(_FIRST) for t in told if t.number not in void}
-    for index, drawn in enumerate(first.parameters(space)):
+    for index, drawn in enumerate(warm_start.parameters(space)):
         if index not in known:
             study.enqueue_trial(drawn, user_attrs={_FIRST: index})
 

@@ -13,9 +13,9 @@ from ray.tune import Trainable
 from ray.tune.result import DONE
 from typing_extensions import override
 
-from trp_search import stored, trial
 from trp_search.errors import InputError, in_words
 from trp_search.records import EpochReport, TrialResult, to_json
+from trp_search.runs import networks, trial
 from trp_search.store import RunFolder, exclusive, unwritable
 
 NAME = "name"
@@ -115,7 +115,7 @@ def _tested(
     failed = None
     try:
         for point_id in point_ids:
-            stored.score_test(run, point_id)
+            networks.score_test(run, point_id)
     except Exception as error:  # noqa: BLE001  it is told, as a trial's is
         failed = in_words(error)
     yield TrialResult(trial=name, points=(), failed=failed)

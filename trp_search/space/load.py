@@ -46,7 +46,7 @@ def changed(
     concurrency: int | None = None,
     seed: int | None = None,
     workload: Workload | None = None,
-    first: tuple[str | dict[str, Value], ...] | None = None,
+    warm_start: tuple[str | dict[str, Value], ...] | None = None,
 ) -> SearchSpace:
     """`space` with what is given in place of its own; InputError when it is not allowed."""
     given = {
@@ -54,7 +54,7 @@ def changed(
         "concurrency": concurrency,
         "seed": seed,
         "workload": workload,
-        "first": first,
+        "warm_start": warm_start,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     own = {name: getattr(space, name) for name in SearchSpace.model_fields}

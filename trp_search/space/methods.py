@@ -20,9 +20,14 @@ JOINT_PASSES = 2  # of a joint loss through the network: in full, and truncated
 IMAGES = 1000
 
 _EVERY = {"method", "layers", "reestimate_batch_norm", "batch_norm_images"}
-_EVERY |= {"tuning_epochs", "tuning_learning_rate", "distillation", "distillation_temperature"}
+_EVERY |= {
+    "fine_tuning_epochs",
+    "fine_tuning_learning_rate",
+    "distillation",
+    "distillation_temperature",
+}
 _AMOUNT = {"energy", "speedup", "cut_energy", "cut_value", "cut_speedup", "cut_evbmf", "multiple"}
-_SVD = _AMOUNT | {"scheme", "spread", "calibration_images", "reconstruct"}
+_SVD = _AMOUNT | {"scheme", "allocation", "calibration_images", "reconstruct"}
 _NUCLEAR = {"nuclear_weight", "nuclear_weight_per_step", "nuclear_every_step", "period"}
 _JOINT = {"joint_alpha", "joint_lowest", "joint_highest", "joint_rank_min"}
 
@@ -48,7 +53,7 @@ class Way:
     pruning: Callable[[Setting], Pruning | None] = lambda _: None
     joint: Callable[[Setting], Joint | None] = lambda _: None
 
-    def heeds(self, name: str) -> bool:
+    def uses(self, name: str) -> bool:
         """Whether the entry `name` matters to it."""
         known = any(name in way.reads for way in METHODS.values())
         return name in self.reads if known else self.trains
@@ -71,7 +76,7 @@ def svd_cut(setting: Setting, **own: Any) -> Cut:  # noqa: ANN401  fields of a c
     amounts += [("evbmf", setting.get("cut_evbmf") or None)]
     amounts += [(name, setting.get(name)) for name in ("speedup", "energy")]
     amount = next((name, given) for name, given in amounts if given is not None)
-    names = ("scheme", "spread", "multiple", "calibration_images", *SHARED)
+    names = ("scheme", "allocation", "multiple", "calibration_images", *SHARED)
     fields = {name: setting[name] for name in names} | own
     fits = fields["scheme"] == "channel"
     reconstruct: Reconstruct = setting.get("reconstruct", "none") if fits else "none"
@@ -101,7 +106,7 @@ def _joint(setting: Setting) -> Joint:
 
 
 def _pooled(setting: Setting) -> Cut:
-    return svd_cut({**setting, "reconstruct": "none"}, spread="pooled", calibration_images=0)
+    return svd_cut({**setting, "reconstruct": "none"}, allocation="pooled", calibration_images=0)
 
 
 def _tucker(setting: Setting) -> Cut:
@@ -131,7 +136,7 @@ METHODS: dict[Method, Way] = {
     "decomposable": Way(
         reads=frozenset(_EVERY | _AMOUNT | _JOINT | {"start", "scheme"}), joint=_joint, cut=_pooled
     ),
-    "tucker": Way(reads=frozenset(_EVERY | _AMOUNT | {"spread"}), trains=False, cut=_tucker),
+    "tucker": Way(reads=frozenset(_EVERY | _AMOUNT | {"allocation"}), trains=False, cut=_tucker),
     "ddlr": Way(
         reads=frozenset(_EVERY | {"error", "calibration_images"}),
         trains=False,

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from trp_search.objectives import OBJECTIVES, Name, Objective
 from trp_search.records import (
     Cut,
     Distillation,
@@ -20,17 +19,18 @@ from trp_search.records import (
     TrialSpec,
     Workload,
 )
+from trp_search.records.objectives import OBJECTIVES, Name, Objective
 from trp_search.space import entries, text
 from trp_search.space.entries import Parameter
 from trp_search.space.methods import JOINT_PASSES, METHODS, SHARED, nuclear_weight
-from trp_search.space.sections import Curve, Patience, Resources, Rungs, Sampler, Timed
-from trp_search.space.varied import Space, Strict
+from trp_search.space.search_fields import Space, Strict
+from trp_search.space.sections import ExtraCuts, Patience, Resources, Rungs, Sampler, Timed
 
 # The plain network's own cuts, from 1.1x to about 4x on the residual networks that are shipped.
 CONTROL_ENERGIES = (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
 
 
-_First = Annotated[
+_Given = Annotated[
     Annotated[Literal["paper"], Tag("<value>")]
     | Annotated[dict[str, entries.Value], Tag("<setting>")],
     Discriminator(lambda raw: "<setting>" if isinstance(raw, dict) else "<value>"),
@@ -50,10 +50,10 @@ class SearchSpace(Strict):
         seed: of every random draw.
         training: the full recipe: how the plain network is trained and a chosen one refitted.
         constraints: least accuracy, least speedup, most parameters of a wanted network.
-        curve: further cuts of what was trained.
+        extra_cuts: further cuts of what was trained.
         rungs: where trials that are behind stop; none by default.
         patience: when the search itself stops early; never by default.
-        first: settings tried before any is proposed; what one does not name is proposed.
+        warm_start: settings tried before any is proposed; what one does not name is proposed.
         targets: where networks are to run, and are timed when the trials have ended.
         keep: whose weights stay on disk: the front's; also those `near` it, which are the second
             front and each scheme's own; or all.
@@ -70,10 +70,10 @@ class SearchSpace(Strict):
     sampler: Sampler
     trials: PositiveInt = 16
     repeats: PositiveInt = 1
-    curve: Curve = Curve()
+    extra_cuts: ExtraCuts = ExtraCuts()
     rungs: Rungs | None = None
     patience: Patience | None = None
-    first: tuple[_First, ...] = ()
+    warm_start: tuple[_Given, ...] = ()
     targets: tuple[Timed, ...] = ()
     keep: Literal["front", "near", "all"] = "near"
     concurrency: PositiveInt | None = None
@@ -91,9 +91,9 @@ class SearchSpace(Strict):
         schemes, methods = self.space.schemes, self.space.methods
         found: list[Parameter] = []
         for name, entry in self.space.named().items():
-            heeding = frozenset(method for method in methods if METHODS[method].heeds(name))
-            only = None if len(heeding) == len(methods) else heeding
-            parts = entries.parameters(name, entry, schemes=schemes) if heeding else ()
+            using = frozenset(method for method in methods if METHODS[method].uses(name))
+            only = None if len(using) == len(methods) else using
+            parts = entries.parameters(name, entry, schemes=schemes) if using else ()
             found += [dataclasses.replace(part, methods=only) for part in parts]
         return tuple(found)
 
@@ -102,7 +102,7 @@ class SearchSpace(Strict):
         resolved = self._resolved(drawn)
         resolved["nuclear_weight"] = nuclear_weight(resolved)
         way = METHODS[resolved["method"]]
-        return {n: entries.label(value) for n, value in resolved.items() if way.heeds(n)}
+        return {n: entries.label(value) for n, value in resolved.items() if way.uses(n)}
 
     def trial_spec(
         self, drawn: Mapping[str, entries.Value], *, name: str, repeat: int
@@ -125,8 +125,8 @@ class SearchSpace(Strict):
             cuts=(own,),
             distillation=_distillation(setting) if training or fine_tuning else None,
             fine_tuning=fine_tuning,
-            race=self._further(setting, own, truncated=truncated) if way.trains else (),
-            race_images=self.curve.images,
+            screening=self._further(setting, own, truncated=truncated) if way.trains else (),
+            screening_images=self.extra_cuts.images,
             rungs=self.rungs.epochs(training.epochs) if self.rungs and training else (),
             score_uncut=joint is not None,
         )
@@ -143,10 +143,10 @@ class SearchSpace(Strict):
             training=None if self.workload.weights else self.training,
             pruning=None,
             cuts=tuple(cut for scheme in self.space.schemes for cut in self._controls(scheme)),
-            race=self._budgets(
-                self.curve.speedups_of(truncated=False), self._first(self.space.schemes[0])
+            screening=self._budgets(
+                self.extra_cuts.speedups_of(truncated=False), self._first(self.space.schemes[0])
             ),
-            race_images=self.curve.images,
+            screening_images=self.extra_cuts.images,
             score_uncut=True,
         )
 
@@ -172,11 +172,11 @@ class SearchSpace(Strict):
         method: Any = entries.resolve("method", named["method"], scheme=first, drawn=drawn)
         way = METHODS[method]
         scheme: Any = first
-        if way.heeds("scheme"):
+        if way.uses("scheme"):
             scheme = entries.resolve("scheme", named["scheme"], scheme=first, drawn=drawn)
         return {
             name: entries.resolve(name, entry, scheme=scheme, drawn=drawn)
-            if way.heeds(name)
+            if way.uses(name)
             else entries.first(entry, scheme=scheme)
             for name, entry in named.items()
         }
@@ -188,7 +188,7 @@ class SearchSpace(Strict):
         overrides = {key: setting[key] for key in self.space.named_training()}
         training = dataclasses.replace(training, **overrides)
         passes = JOINT_PASSES if METHODS[setting["method"]].joint(setting) is not None else 1
-        left = training.epochs - (setting.get("tuning_epochs") or 0)
+        left = training.epochs - (setting.get("fine_tuning_epochs") or 0)
         return dataclasses.replace(training, epochs=max(1, left // passes))
 
     @property
@@ -202,10 +202,10 @@ class SearchSpace(Strict):
         return (_short(self.training) if short else self.training).epochs
 
     def _fine_tuning(self, setting: Mapping[str, Any]) -> Training | None:
-        epochs = setting.get("tuning_epochs")
+        epochs = setting.get("fine_tuning_epochs")
         if not epochs:
             return None
-        rate = setting.get("tuning_learning_rate") or self.training.learning_rate / 5
+        rate = setting.get("fine_tuning_learning_rate") or self.training.learning_rate / 5
         return dataclasses.replace(self.training, epochs=epochs, learning_rate=rate)
 
     def _controls(self, scheme: Scheme) -> list[Cut]:
@@ -220,10 +220,10 @@ class SearchSpace(Strict):
     def _further(self, setting: Mapping[str, Any], own: Cut, *, truncated: bool) -> tuple[Cut, ...]:
         """A trial's cuts beside its own: of its own kind where its method has one."""
         same = {name: setting[name] for name in SHARED}
-        speedups = self.curve.speedups_of(truncated=truncated)
-        energies = self.curve.energies_of(truncated=truncated)
-        if own.spread == "pooled":
-            kind = {"scheme": own.scheme, "spread": own.spread} | same
+        speedups = self.extra_cuts.speedups_of(truncated=truncated)
+        energies = self.extra_cuts.energies_of(truncated=truncated)
+        if own.allocation == "pooled":
+            kind = {"scheme": own.scheme, "allocation": own.allocation} | same
             found = [Cut(energy=energy, **kind) for energy in energies]
             found += [Cut(speedup=speedup, **kind) for speedup in speedups]
         else:
@@ -232,7 +232,7 @@ class SearchSpace(Strict):
         return tuple(cut for cut in found if cut != own)
 
     def _budgets(self, speedups: Sequence[float], same: Mapping[str, Any]) -> tuple[Cut, ...]:
-        images = self.curve.calibration_images
+        images = self.extra_cuts.calibration_images
         return tuple(
             Cut(scheme="per-layer", speedup=speedup, calibration_images=images, **same)
             for speedup in speedups

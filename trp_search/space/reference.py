@@ -15,8 +15,8 @@ from pydantic import BaseModel, TypeAdapter
 
 from trp_search.records import DataSpec, NetworkSpec, Training, Workload
 from trp_search.space.model import SearchSpace
-from trp_search.space.sections import Curve, Patience, Resources, Rungs, Sampler, Timed
-from trp_search.space.varied import Space, TrainingEntries
+from trp_search.space.search_fields import Space, TrainingEntries
+from trp_search.space.sections import ExtraCuts, Patience, Resources, Rungs, Sampler, Timed
 
 _HEAD = """# The keys of a search space
 
@@ -39,7 +39,7 @@ SECTIONS: list[tuple[str, type[Any], str]] = [
         "quarter of the epochs at a fifth of the learning rate",
     ),
     ("sampler", Sampler, "Who proposes"),
-    ("curve", Curve, "Further cuts of trained networks"),
+    ("extra_cuts", ExtraCuts, "Further cuts of trained networks"),
     ("rungs", Rungs, "Where trials that are behind stop; off unless given"),
     ("patience", Patience, "When the search itself stops early; off unless given"),
     ("targets", Timed, "Each target; timed when the trials have ended"),

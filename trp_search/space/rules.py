@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from trp_search.records import Joint
-from trp_search.space import entries, first
+from trp_search.space import entries, warm_start
 from trp_search.space.methods import METHODS
 from trp_search.space.model import SearchSpace
 
@@ -24,24 +24,24 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
     if len(set(space.objectives)) < len(space.objectives):
         yield "objectives", "one is in the list twice"
     for name in ("speedups", "energies"):
-        amounts: tuple[float, ...] = getattr(space.curve, name) or ()
+        amounts: tuple[float, ...] = getattr(space.extra_cuts, name) or ()
         if len(set(amounts)) < len(amounts):
-            yield f"curve.{name}", "one is in the list twice"
+            yield f"extra_cuts.{name}", "one is in the list twice"
     if space.trials > 1 and not space.parameters():
         yield "space", "nothing varies; give an entry a range or a list, or set trials: 1"
 
 
 def _course(space: SearchSpace) -> Iterator[Breach]:
     """How the search begins and goes on."""
-    for index, setting in enumerate(first.settings(space)):
-        for name, sentence in first.problems(space, setting):
-            yield f"first[{index}].{name}", sentence
+    for index, setting in enumerate(warm_start.settings(space)):
+        for name, sentence in warm_start.problems(space, setting):
+            yield f"warm_start[{index}].{name}", sentence
     if space.rungs is not None and space.repeats > 1:
         yield "rungs", "compare single trainings, and repeats is more than 1"
-    if space.curve.tell and space.sampler.name != "tpe":
-        yield "curve.tell", f"is for sampler tpe; {space.sampler.name} would not look at them"
-    elif space.curve.tell and None in (space.curve.speedups, space.curve.energies):
-        yield "curve.tell", "say of which cuts: curve.speedups and curve.energies"
+    if space.extra_cuts.tell and space.sampler.name != "tpe":
+        yield "extra_cuts.tell", f"is for sampler tpe; {space.sampler.name} would not look at them"
+    elif space.extra_cuts.tell and None in (space.extra_cuts.speedups, space.extra_cuts.energies):
+        yield "extra_cuts.tell", "say of which cuts: extra_cuts.speedups and extra_cuts.energies"
 
 
 def _path(space: SearchSpace, name: str) -> str:
@@ -84,9 +84,12 @@ def _methods(space: SearchSpace) -> Iterator[Breach]:
         yield "space.joint_lowest", f"can be {most:g}, above joint_highest, which can be {least:g}"
     if "nuclear" in own.methods:
         yield from _nuclear(space)
-    tuning, spent = max(map(_number, _all(space, "tuning_epochs", default=0.0))), space.least_epochs
+    tuning, spent = (
+        max(map(_number, _all(space, "fine_tuning_epochs", default=0.0))),
+        space.least_epochs,
+    )
     if any(METHODS[method].trains for method in own.methods) and tuning >= spent:
-        yield "space.tuning_epochs", f"{tuning:g} leaves nothing of a trial's {spent} epochs"
+        yield "space.fine_tuning_epochs", f"{tuning:g} leaves nothing of a trial's {spent} epochs"
 
 
 def _all(space: SearchSpace, name: str, *, default: float) -> tuple[entries.Plain, ...]:

@@ -7,15 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trp_search.objectives import Name
 from trp_search.records import PositiveInt, Runtime, Share, Speedup, TargetName, Threads
-from trp_search.space.varied import Images, Strict
+from trp_search.records.objectives import Name
+from trp_search.space.search_fields import Images, Strict
 
 # From hardly smaller to the end of what low ranks reach on the residual networks that are shipped.
 _SPEEDUPS, _ENERGIES = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0), (0.98, 0.9, 0.8)
 
 
-class Curve(Strict):
+class ExtraCuts(Strict):
     """Further cuts of trained networks, which cost no training.
 
     They race: all are scored on some validation images, those that are not behind on all.

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 from torch.nn import functional
 
-from trp_search.evaluation import DivergedError, evaluate
 from trp_search.records import EpochReport, Joint, Pruning, Training
+from trp_search.tasks.classification import DivergedError, evaluate
+from trp_search.tasks.distillation import Teacher, answers
 from trp_search.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from trp_search.training.distillation import Teacher, answers
 from trp_search.training.joint import JointTraining
 from trp_search.training.passes import Eager, Passes, Recorded
 from trp_search.training.regulariser import TrainedRankPruning

@@ -17,7 +17,7 @@ from trp_search.workloads import folder, pixels
 from trp_search.workloads.callables import is_callable_name
 from trp_search.workloads.choose import balanced
 from trp_search.workloads.collection import Collection
-from trp_search.workloads.given import Given
+from trp_search.workloads.custom_data import Given
 from trp_search.workloads.images import HeldImages, Images, Normalisation, Shape
 from trp_search.workloads.listing import Passed
 from trp_search.workloads.seeds import seeded

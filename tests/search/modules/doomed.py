@@ -19,8 +19,8 @@ from typing import Any
 import optuna
 from torch import nn
 
-from trp_search import stored, trial
 from trp_search.records import NetworkSpec
+from trp_search.runs import trial
 from trp_search.search import Epoch, Event, Started, run_search
 from trp_search.space import load_space
 from trp_search.store import RunFolder
@@ -67,13 +67,13 @@ def _after_result(plan: dict[str, Any]) -> None:
 
 
 def _after_score(plan: dict[str, Any]) -> None:
-    append = stored.append_record
+    append = networks.append_record
 
     def append_and_kill(path: Path, record: Any) -> None:
         append(path, record)
         _kill_driver(plan)
 
-    stored.append_record = append_and_kill
+    networks.append_record = append_and_kill
 
 
 def _kill_driver(plan: dict[str, Any]) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trp_search import trial
 from trp_search.records import EpochReport, NetworkSpec
+from trp_search.runs import trial
 from trp_search.training.loop import Job, Note
 from trp_search.workloads import networks
 

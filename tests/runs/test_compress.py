@@ -1,0 +1,243 @@
+import dataclasses
+import json
+
+import pytest
+import safetensors.torch
+import torch
+
+from trp_search.errors import InputError
+from trp_search.records import Cut, EpochReport, Point, TrialResult
+from trp_search.runs import networks as stored
+from trp_search.runs import trial
+from trp_search.runs.compress import compress, recut
+from trp_search.space import Resources, changed, load_space
+from trp_search.store import RunFolder, append_record, exclusive
+from trp_search.tasks.classification import evaluate, threads
+from trp_search.workloads import networks
+
+SPACE = """\
+workload:
+  network: small_resnet
+  data: {name: digits, subset: 300, heldout_subset: 100}
+training: {epochs: 1, batch_size: 50, learning_rate: 0.05}
+space: {start: scratch, scheme: spatial, energy: 0.8, period: 2}
+extra_cuts: {speedups: [], energies: []}
+trials: 1
+"""
+
+
+def budget(speedup, **options):
+    return Cut(scheme="per-layer", speedup=speedup, calibration_images=32, **options)
+
+
+def kinds(items):
+    return [type(item) for item in items]
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    path = tmp_path_factory.mktemp("space") / "space.yaml"
+    path.write_text(SPACE)
+    return load_space(path)
+
+
+@pytest.fixture(scope="module")
+def first(space, tmp_path_factory):
+    """A run that `compress` made, and what it yielded."""
+    folder = RunFolder(path=tmp_path_factory.mktemp("compressed") / "run")
+    return folder, list(compress(space, folder, budget(2.0)))
+
+
+@pytest.fixture(scope="module")
+def folder(first):
+    return first[0]
+
+
+@pytest.fixture(scope="module")
+def searched(space, folder):
+    """The same run with a trial, as a search leaves it."""
+    *_, result = trial.run(space.trial_spec({}, name="0", repeat=0), folder)
+    (point,) = result.points
+    append_record(folder.points, point)
+    return folder
+
+
+def written(folder):
+    """The ids on the lines of the run's list of points."""
+    return [json.loads(line)["id"] for line in folder.points.read_text().splitlines()]
+
+
+def test_the_plain_network_is_trained_cut_and_kept_as_a_run(first):
+    folder, items = first
+    assert kinds(items) == [EpochReport, TrialResult, Point]
+    point = items[-1]
+    assert (point.id, point.role, point.trial) == ("plain-2x", "control", "baseline")
+    assert 2 <= point.speedup <= 2.04
+    assert [p.id for p in folder.read_points()][:2] == ["baseline", "plain-2x"]
+    assert folder.report.is_file()
+    assert RunFolder.open(folder.path) == dataclasses.replace(folder, path=folder.path.resolve())
+
+
+def test_the_plain_network_is_trained_on_all_cores(space, folder):
+    assert space.resources.cpus == 1
+    assert folder.trial("baseline").read_spec().threads == torch.get_num_threads()
+
+
+def test_another_budget_trains_nothing_again(space, folder):
+    before = folder.trial("baseline").weights.stat().st_mtime_ns
+    items = list(compress(space, folder, budget(3.0)))
+    assert kinds(items) == [TrialResult, Point]
+    assert items[-1].id == "plain-3x"
+    assert folder.trial("baseline").weights.stat().st_mtime_ns == before
+    assert len(folder.trial("baseline").read_epochs()) == 1
+
+
+def test_the_same_budget_is_listed_once_however_often_it_is_asked_for(space, folder):
+    *_, again = compress(space, folder, budget(2.0))
+    assert again == folder.point("plain-2x")
+    assert written(folder).count("plain-2x") == 1
+    assert written(folder).count("baseline") == 1
+
+
+def test_its_network_loads_and_scores_the_same_again(first):
+    folder, (*_, point) = first
+    network = stored.network_of(folder, point.id)
+    spec = folder.trial("baseline").read_spec()
+    data = spec.workload.data
+    splits = trial.data.load(data, split_seed=0, outside_weights=False, device="cpu")
+    with threads(spec.threads):
+        found = evaluate(network, splits.validation.batches(256))
+    assert (found.correct, found.images, found.loss) == (point.correct, point.images, point.loss)
+    assert sum(p.numel() for p in network.parameters()) == point.parameters
+
+
+def test_a_folder_with_another_plain_network_is_refused_and_left_alone(space, folder):
+    other, before = changed(space, seed=5), folder.search.read_text()
+    with pytest.raises(InputError) as caught:
+        list(compress(other, folder, budget(2.0)))
+    assert str(caught.value) == (
+        f"{folder.path}: has another plain network; give another folder (--run)"
+    )
+    assert folder.search.read_text() == before
+
+
+def test_what_does_not_touch_the_plain_network_may_change(space, folder):
+    other, before = space.model_copy(update={"trials": 7}), folder.search.read_text()
+    assert kinds(compress(other, folder, budget(2.0))) == [TrialResult, Point]
+    assert folder.search.read_text() == before
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_left_alone(space, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="already holds something"):
+        list(compress(space, RunFolder(path=tmp_path), budget(2.0)))
+    assert {path.name for path in tmp_path.iterdir()} <= {"notes.txt", ".lock"}
+
+
+def test_a_budget_out_of_reach_is_told_before_anything_is_trained(space, tmp_path):
+    folder = RunFolder(path=tmp_path / "run")
+    with pytest.raises(
+        InputError, match=r"^speedup: 999x cannot be reached; the best is \d+\.\d+x$"
+    ):
+        next(compress(space, folder, budget(999.0)))
+    assert not folder.path.exists()
+
+
+def test_a_budget_out_of_reach_of_some_layers_says_that_all_have_more(space, folder):
+    with pytest.raises(InputError, match=r"x while layers is kxk; all has more$"):
+        list(compress(space, folder, budget(90.0, layers="kxk")))
+    assert "plain-90x" not in written(folder)
+
+
+def test_a_space_for_a_gpu_is_compressed_where_there_is_none(space, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    training = dataclasses.replace(space.training, precision="bfloat16")
+    own = {"resources": Resources(gpus=1), "training": training}
+    folder = RunFolder(path=tmp_path / "run")
+    items = list(compress(space.model_copy(update=own), folder, budget(2.0)))
+    assert kinds(items) == [EpochReport, TrialResult, Point]
+    assert folder.trial("baseline").read_spec().device == "cpu"
+
+
+def test_a_further_cut_of_a_trial_is_a_derived_point_that_is_listed_once(searched):
+    weights = searched.trial("0").weights.read_bytes()
+    point = recut(searched, "0", budget(3.0))
+    assert (point.id, point.role, point.trial) == ("0-3x", "derived", "0")
+    assert 3 <= point.speedup <= 3.06
+    assert recut(searched, "0", budget(3.0)) == point == searched.point("0-3x")
+    assert written(searched).count("0-3x") == 1
+    assert searched.trial("0").weights.read_bytes() == weights
+    network = stored.network_of(searched, "0-3x")
+    assert sum(p.numel() for p in network.parameters()) == point.parameters
+
+
+def test_a_trials_own_cut_made_again_is_its_own_point(searched):
+    own = searched.point("0")
+    assert recut(searched, "0", own.cut) == own
+    assert written(searched).count("0") == 1
+
+
+def test_a_trial_that_is_not_there_is_named(folder):
+    with pytest.raises(InputError, match="no trial '99' that ended well; ended: baseline"):
+        recut(folder, "99", budget(2.0))
+
+
+def test_a_run_in_use_is_refused(folder):
+    with (
+        exclusive(folder.lock, wait_seconds=0.0, holder=""),
+        pytest.raises(InputError, match="a search is at work in this folder"),
+    ):
+        recut(folder, "baseline", budget(2.0))
+
+
+def exported(folder, place):
+    """The plain network's weights as a file of their own, and what it holds."""
+    state = safetensors.torch.load_file(folder.trial("baseline").weights)
+    safetensors.torch.save_file(state, place / "plain.safetensors")
+    return place / "plain.safetensors", state
+
+
+def brings(space, weights):
+    """The space with a plain network that is brought along."""
+    workload = dataclasses.replace(space.workload, weights=str(weights))
+    return changed(space, workload=workload)
+
+
+def test_weights_from_a_file_are_not_trained(space, folder, tmp_path):
+    outside, state = exported(folder, tmp_path)
+    brought = RunFolder(path=tmp_path / "run")
+    items = list(compress(brings(space, outside), brought, budget(2.0)))
+    assert items[0].failed is None
+    assert kinds(items) == [TrialResult, Point]
+    assert brought.trial("baseline").read_epochs() == []
+    kept = safetensors.torch.load_file(brought.trial("baseline").weights)
+    assert kept.keys() == state.keys()
+    assert all(torch.equal(kept[name], state[name]) for name in state)
+
+
+def test_weights_that_changed_since_are_refused(space, folder, tmp_path):
+    outside, state = exported(folder, tmp_path)
+    brought, own = RunFolder(path=tmp_path / "run"), brings(space, outside)
+    assert kinds(compress(own, brought, budget(2.0))) == [TrialResult, Point]
+    assert kinds(compress(own, brought, budget(2.5))) == [TrialResult, Point]
+    state["fc.weight"] += 1
+    safetensors.torch.save_file(state, outside)
+    with pytest.raises(InputError) as caught:
+        list(compress(own, brought, budget(2.0)))
+    assert str(caught.value) == (
+        f"{brought.path}: has the network that {outside} held before; give another folder (--run)"
+    )
+
+
+def test_a_plain_network_that_failed_is_tried_again(space, tmp_path):
+    lost = tmp_path / "plain.safetensors"
+    folder, without = RunFolder(path=tmp_path / "run"), brings(space, lost)
+    (result,) = compress(without, folder, budget(2.0))
+    assert "is no file" in result.failed
+    assert folder.read_points() == []
+    state = networks.build(space.workload.network, channels=1, classes=10).state_dict()
+    safetensors.torch.save_file(state, lost)
+    result, *_ = compress(without, folder, budget(2.0))
+    assert result.failed is None
+    assert [point.id for point in folder.read_points()] == ["baseline", "plain-2x"]

@@ -1,0 +1,83 @@
+"""The front's trainings with other seeds."""
+
+from __future__ import annotations
+
+import pytest
+
+from trp_search.cli import main
+from trp_search.errors import InputError, NothingFoundError
+from trp_search.records import EpochReport, TrialResult, to_json
+from trp_search.runs.confirm import confirm, plan
+from trp_search.store import RunFolder, exclusive, write_whole
+
+
+def test_every_trial_of_the_front_is_planned_once_per_seed(sample_run: RunFolder, run: RunFolder):
+    specs = [spec for spec, _ in plan(run, seeds=3)]
+    assert [spec.name for spec in specs] == ["confirm-0-1", "confirm-0-2", "confirm-0-3"]
+    assert len({spec.seed for spec in specs}) == 3
+    own = run.trial("0").read_spec()
+    assert own.seed not in {spec.seed for spec in specs}
+    assert {(spec.training, spec.pruning, spec.split_seed) for spec in specs} == {
+        (own.training, own.pruning, own.split_seed)
+    }
+
+
+def test_a_repeat_is_scored_at_the_front_s_cuts_and_leaves_no_weights(run: RunFolder):
+    ((spec, points),) = plan(run, seeds=1)
+    *epochs, result = confirm(run, spec, points)
+    assert all(isinstance(item, EpochReport) for item in epochs)
+    assert isinstance(result, TrialResult)
+    repeats = run.read_repeats()
+    assert set(repeats) == {point.id for point in points}
+    for point in points:
+        (found,) = repeats[point.id]
+        assert found.trial == "confirm-0-1"
+        assert found.images == point.images
+        assert found.speedup == pytest.approx(point.speedup, rel=0.5)
+    assert not list(run.trial("confirm-0-1").path.glob("*.safetensors"))
+    assert plan(run, seeds=1) == []
+    assert [spec.name for spec, _ in plan(run, seeds=2)] == ["confirm-0-2"]
+    assert {point.id for point in run.read_points()} == {"baseline", "plain-2x", "0", "0-2x"} | {
+        point.id for point in run.read_points() if point.role == "control"
+    }
+
+
+def test_a_repeat_that_failed_is_tried_again(run: RunFolder):
+    ((spec, points),) = plan(run, seeds=1)
+    failed = TrialResult(trial=spec.name, points=(), failed="the disk was not there")
+    write_whole(run.trial(spec.name).result, to_json(failed))
+    assert [again.name for again, _ in plan(run, seeds=1)] == [spec.name]
+    *_, result = confirm(run, spec, points)
+    assert result.ended_well
+    assert set(run.read_repeats()) == {point.id for point in points}
+
+
+def test_the_command_shows_what_other_seeds_came_to(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["confirm", str(run.path), "--seeds", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "Training 2 of 2: trial 0 again" in out
+    (name, repeats), *_ = run.read_repeats().items()
+    row = next(line for line in out.splitlines() if line.startswith(f"{name} "))
+    assert f"{100 * min(repeat.accuracy for repeat in repeats):.1f} %" in row
+    page = run.report.read_text()
+    assert '"with 2 other seeds"' in page
+    assert '"meta":"repeats"' in page
+    assert main(["confirm", str(run.path), "--seeds", "2"]) == 0
+    assert "Training" not in capsys.readouterr().out
+
+
+def test_nothing_is_confirmed_while_a_search_is_at_work(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+):
+    with exclusive(run.lock, wait_seconds=0.0, holder=""):
+        assert main(["confirm", str(run.path)]) == 2
+    assert "a search is at work in this folder" in capsys.readouterr().err
+
+
+def test_a_run_without_a_front_has_nothing_to_confirm(empty_run: RunFolder, run: RunFolder):
+    with pytest.raises(NothingFoundError, match="has no front to confirm"):
+        plan(empty_run, seeds=3)
+    with pytest.raises(InputError, match="seeds: 0 is below 1"):
+        plan(run, seeds=0)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from trp_search.errors import InputError
+from trp_search.records import TestScore
+from trp_search.runs import networks, setup
+from trp_search.store import RunFolder
+from trp_search.tasks.classification import Evaluation, evaluate
+
+
+def correct(network: torch.nn.Module, batches) -> int:
+    with torch.no_grad():
+        return sum(int((network(i).argmax(1) == labels).sum()) for i, labels in batches)
+
+
+@pytest.mark.parametrize("name", ["0", "0-2x", "plain-2x", "baseline"])
+def test_a_points_network_does_what_its_record_says(run: RunFolder, name: str):
+    point = run.point(name)
+    network = networks.network_of(run, name)
+    splits = setup.splits_of(run.trial(point.trial).read_spec(), run)
+    assert correct(network, splits.validation.batches(64)) == point.correct
+    assert sum(p.numel() for p in network.parameters()) == point.parameters
+
+
+def test_what_was_trained_is_there_uncut(run: RunFolder):
+    splits = setup.splits_of(run.trial("baseline").read_spec(), run)
+    found = correct(networks.trained(run, "baseline"), splits.validation.batches(64))
+    assert found == run.point("baseline").correct
+
+
+def test_a_network_whose_weights_are_gone_is_named(run: RunFolder):
+    weights = run.weights(run.point("0"))
+    weights.unlink()
+    with pytest.raises(InputError, match=str(weights)):
+        networks.network_of(run, "0")
+
+
+def test_test_images_are_scored_once_and_kept(run: RunFolder):
+    first = networks.score_test(run, "0")
+    assert first.images == 100
+    before = run.tests.read_bytes()
+    assert networks.score_test(run, "0") == first
+    assert run.tests.read_bytes() == before
+
+
+def test_a_point_that_two_processes_score_at_once_has_one_score(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+):
+    ended: list[TestScore] = []
+
+    def meanwhile(*given: Any) -> Evaluation:
+        monkeypatch.setattr(networks, "evaluate", evaluate)
+        ended.append(networks.score_test(run, "0"))  # the other process is through first
+        return evaluate(*given)
+
+    run.tests.unlink(missing_ok=True)
+    monkeypatch.setattr(networks, "evaluate", meanwhile)
+    assert [networks.score_test(run, "0")] == ended == list(run.read_tests().values())
+    assert len(run.tests.read_text().splitlines()) == 1

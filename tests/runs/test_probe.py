@@ -1,0 +1,166 @@
+"""What a network is asked before anything trains, and that what passes can be trained."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from trp_search.errors import InputError
+from trp_search.records import Cut, TrialResult
+from trp_search.runs import trial
+from trp_search.runs.compress import compress
+from trp_search.runs.probe import plain_network, probe_
+from trp_search.search.start import new_search
+from trp_search.space import SearchSpace, load_space
+from trp_search.store import RunFolder
+
+MODULES = Path(__file__).parents[1] / "modules"
+SPACE = """\
+workload:
+  network: {{name: "awkward:build", options: {{kind: {kind}}}}}
+  data: {{name: digits, subset: 80, heldout_subset: 40}}
+training: {{epochs: 1, batch_size: 20, learning_rate: 0.01{more}}}
+space:
+  {what}
+  energy: 0.7
+  layers: {layers}
+extra_cuts: {{speedups: [], energies: []}}
+trials: 1
+"""
+
+
+@pytest.fixture
+def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., SearchSpace]:
+    """A space whose network is an awkward one."""
+    monkeypatch.syspath_prepend(MODULES)
+
+    def make(kind: str, **given: str) -> SearchSpace:
+        path = tmp_path / "space.yaml"
+        usual = {"layers": "all", "what": "scheme: channel", "more": ""}
+        path.write_text(SPACE.format(kind=kind, **(usual | given)))
+        return load_space(path)
+
+    return make
+
+
+def probed(space: SearchSpace) -> None:
+    probe_(space, *plain_network(space.workload))
+
+
+def kinds() -> list[str]:
+    sys.path.insert(0, str(MODULES))
+    try:
+        from awkward import NETWORKS  # noqa: PLC0415  a user's module, as it is found by a search
+    finally:
+        sys.path.remove(str(MODULES))
+    return list(NETWORKS)
+
+
+PASS = {"plain", "one part twice", "channels last", "first layer frozen", "instance norm", "mish"}
+PASS |= {"batch norm without averages", "feature dropout", "weight norm", "a tuple in training"}
+PASS |= {"tokens first", "shapes"}
+
+
+REFUSED = {
+    "too few outputs": "answers 5 numbers for an image; digits has 10 classes, labels 0 to 9",
+    "too many outputs": "answers 11 numbers for an image; digits has 10 classes, labels 0 to 9",
+    "a map": "answers a tensor (2, 10, 1, 1) for 2 images; one tensor (n, 10) is wanted for n",
+    "a tuple": "answers a tuple; one tensor (n, 10) is wanted for n images",
+    "a dict": "answers a dict; one tensor (n, 10) is wanted for n images",
+    "a dict in training": "in training: answers a dict; one tensor (n, 10) is wanted for n images",
+    "classes": "answers a tensor (2,) for 2 images; one tensor (n, 10) is wanted for n images",
+    "whole numbers": "answers int64 numbers; floating-point ones are wanted",
+    "no gradient": "a training step raised RuntimeError: element 0 of tensors does not require",
+    "not a number": "its loss is not finite, with first weights and images of noise",
+    "half": "its weights are float16 and images float32: return it with .float()",
+    "double": "its weights are float64 and images float32: return it with .float()",
+    "colour": "given images of 1 x 8 x 8 (channels x height x width), it raised RuntimeError",
+    "no parameters": "has no parameters: there is nothing to train or to cut",
+    "all frozen": "a training step raised RuntimeError: element 0 of tensors does not require",
+    "old weight norm": "copying it raised RuntimeError: Only Tensors created explicitly by",
+    "recurrent": "multiply-adds of aten::gru are unknown, so no speedup could be stated",
+    "numbers aside": "answers differently once its weights were stored and loaded: something",
+    "extra state": "counting its multiply-adds raised RuntimeError: Only tensors or (possibly",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [kind for kind in kinds() if kind not in REFUSED])
+def test_what_passes_can_be_trained_and_cut(space, tmp_path: Path, kind: str):
+    given = space(kind)
+    problem = ""
+    try:
+        probed(given)
+    except InputError as error:
+        problem = str(error)
+    if problem:
+        assert kind not in PASS, problem
+        assert problem.startswith("workload.network: awkward:build: ")
+        assert "\n" not in problem
+        return
+    run = RunFolder.create(tmp_path / "run")
+    for spec in (given.baseline_spec(), given.trial_spec({}, name="0", repeat=0)):
+        *_, result = trial.run(spec, run)
+        assert isinstance(result, TrialResult)
+        assert result.ended_well, result.why_not
+        assert result.points
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_searched_is_told_in_one_line(space, kind: str):
+    with pytest.raises(InputError) as caught:
+        probed(space(kind))
+    assert str(caught.value).startswith(f"workload.network: awkward:build: {REFUSED[kind]}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_in_which_the_space_cuts_nothing_is_refused(space):
+    with pytest.raises(InputError) as caught:
+        probed(space("nothing to cut", layers="kxk"))
+    assert str(caught.value) == (
+        "workload.network: awkward:build: has nothing to cut (linear layer, not selected)"
+    )
+    probed(space("nothing to cut"))
+    with pytest.raises(InputError, match="no weight that trains can be cut"):
+        probed(space("convolutions frozen", what="method: decomposable", layers="kxk"))
+
+
+def test_a_recipe_that_the_network_does_not_take_is_found(space):
+    with pytest.raises(
+        InputError, match=r"in training: given images .* it raised RuntimeError: view size is"
+    ):
+        probed(space("shapes", more=", channels_last: true"))
+
+
+def test_no_trace_is_left(space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    given = space("feature dropout")
+    network, shape = plain_network(given.workload)
+    network[4].eval()
+    modes = [module.training for module in network.modules()]
+    monkeypatch.chdir(tmp_path)
+    before = torch.get_rng_state(), sorted(tmp_path.iterdir())
+    probe_(given, network, shape)
+    plain_network(given.workload)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert sorted(tmp_path.iterdir()) == before[1]
+    assert [module.training for module in network.modules()] == modes
+    assert network[0].weight.isfinite().all()
+
+
+def test_a_search_and_compress_ask_before_they_write(space, tmp_path: Path):
+    said = re.escape("answers 5 numbers for an image")
+    with pytest.raises(InputError, match=said):
+        new_search(space("too few outputs"), tmp_path / "run")
+    with pytest.raises(InputError, match=said):
+        next(compress(space("too few outputs"), RunFolder(path=tmp_path / "run"), CUT))
+    with pytest.raises(InputError, match="aten::gru are unknown"):
+        next(compress(space("recurrent"), RunFolder(path=tmp_path / "run"), CUT))
+    assert not (tmp_path / "run").exists()
+
+
+CUT = Cut(scheme="per-layer", speedup=1.5)

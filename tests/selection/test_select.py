@@ -1,0 +1,217 @@
+"""Choosing a point at a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from trp_search.errors import InputError, NothingFoundError
+from trp_search.records import Latency, Point, Repeat
+from trp_search.selection.budgets import Budget
+from trp_search.selection.select import choose, select
+from trp_search.store import RunFolder, append_record
+
+MakePoint = Callable[..., Point]
+
+
+@pytest.fixture
+def run_of(empty_run: RunFolder, make_point: MakePoint) -> Callable[..., RunFolder]:
+    """A run with points given as (name, correct of 200, speedup, role)."""
+
+    def build(*rows: tuple[str, int, float, str]) -> RunFolder:
+        for name, correct, speedup, role in rows:
+            point = make_point(name, correct=correct, speedup=speedup, role=role)
+            append_record(empty_run.points, point)
+        return empty_run
+
+    return build
+
+
+def test_the_most_accurate_point_at_or_above_the_budget_is_taken(run_of):
+    run = run_of(("1", 198, 1.9, "trial"), ("2", 190, 2.1, "trial"), ("3", 180, 4.0, "trial"))
+    assert select(run, speedup=2.0).point.id == "2"
+    assert select(run, speedup=1.0).point.id == "1"
+    assert select(run.path, speedup=2.2).point.id == "3"
+
+
+def test_of_equally_accurate_points_the_faster_is_taken(run_of):
+    run = run_of(("1", 190, 2.1, "trial"), ("2", 190, 3.0, "trial"))
+    assert select(run, speedup=2.0).point.id == "2"
+
+
+def test_the_drop_is_counted_from_the_plain_network(run_of):
+    run = run_of(("baseline", 194, 1.0, "baseline"), ("1", 190, 2.1, "trial"))
+    assert select(run, speedup=2.0).drop == pytest.approx(4 / 200)
+
+
+def test_without_a_plain_network_there_is_no_drop(run_of):
+    assert select(run_of(("1", 190, 2.1, "trial")), speedup=2.0).drop is None
+
+
+def test_cuts_of_the_plain_network_are_never_chosen_but_a_better_one_is_told(run_of):
+    rows = [("1", 190, 2.5, "trial"), ("2", 195, 1.5, "trial")]
+    run = run_of(*rows, ("c", 192, 2.2, "control"), ("d", 193, 1.2, "control"))
+    choice = select(run, speedup=2.0)
+    assert choice.point.id == "1"
+    assert choice.control is not None
+    assert choice.control.id == "c"
+    assert select(run, speedup=1.0).control is None
+
+
+def test_refits_are_never_chosen(run_of):
+    run = run_of(("1", 190, 2.5, "trial"), ("refit-1", 200, 2.5, "refit"))
+    assert select(run, speedup=2.0).point.id == "1"
+
+
+def test_points_that_miss_a_constraint_are_left_out(run_of):
+    # The run's space asks for an accuracy of at least 0.5.
+    run = run_of(("1", 190, 2.0, "trial"), ("2", 99, 9.0, "trial"))
+    with pytest.raises(NothingFoundError, match=r"nearest is '1' at 2\.00x, 95\.0% on"):
+        select(run, speedup=5.0)
+
+
+def test_the_nearest_is_the_fastest_and_said_not_to_reach(run_of):
+    choice = choose(run_of(("1", 190, 2.0, "trial"), ("2", 180, 3.0, "trial")), Budget(speedup=5.0))
+    assert (choice.point.id, choice.reached) == ("2", False)
+
+
+def test_a_run_without_trials_has_nothing_to_choose(run_of):
+    with pytest.raises(NothingFoundError, match="no trial has been scored yet"):
+        select(run_of(("baseline", 194, 1.0, "baseline")), speedup=2.0)
+
+
+def test_a_run_whose_points_all_miss_the_constraints_says_so(run_of):
+    with pytest.raises(NothingFoundError, match="none of the 1 scored points meets"):
+        select(run_of(("1", 20, 3.0, "trial")), speedup=2.0)
+
+
+@pytest.mark.parametrize("speedup", [0.99, 0.0, -2.0, float("nan"), float("inf")])
+def test_a_speedup_below_one_or_without_bound_is_refused(run_of, speedup: float):
+    with pytest.raises(InputError, match=r"speedup: .* is not a number from 1 up"):
+        select(run_of(("1", 190, 2.0, "trial")), speedup=speedup)
+
+
+@pytest.fixture
+def timed(make_latency: Callable[..., Latency]) -> Callable[..., RunFolder]:
+    """Adds times on `target`: by point the speedup for sure and the seconds of a batch."""
+
+    def add(run: RunFolder, target: str, **clock: tuple[float, float]) -> RunFolder:
+        for name, (low, seconds) in clock.items():
+            found = make_latency(name.removeprefix("p"), target=target, low=low, seconds=seconds)
+            append_record(run.latencies, found)
+        return run
+
+    return add
+
+
+ROWS = (
+    ("baseline", 194, 1.0, "baseline"),
+    ("1", 192, 1.5, "trial"),
+    ("2", 190, 2.0, "trial"),
+    ("3", 185, 2.6, "trial"),
+    ("4", 191, 1.2, "trial"),
+)
+
+
+def test_the_smallest_is_taken_that_loses_no_more_than_allowed(run_of):
+    assert select(run_of(*ROWS), max_drop=0.02).point.id == "2"
+    assert select(run_of(), max_drop=0.019).point.id == "1"
+    with pytest.raises(NothingFoundError, match=r"within 0\.5 points of .*; the nearest is '1'"):
+        select(run_of(), max_drop=0.005)
+
+
+def test_by_the_clock_the_lower_end_of_the_interval_counts(run_of, timed):
+    run = timed(run_of(*ROWS), "laptop", p1=(1.9, 0.005), p2=(1.2, 0.006), p3=(2.0, 0.004))
+    choice = select(run, speedup=2.0, target="laptop")
+    assert (choice.point.id, choice.axis.by, choice.axis.target) == ("3", "latency", "laptop")
+    assert select(run, speedup=1.9, by="latency").point.id == "1"
+    with pytest.raises(NothingFoundError, match=r"reaches 2\.1x on the clock for sure; .* '3'"):
+        select(run, speedup=2.1, by="latency")
+
+
+def test_milliseconds_are_kept_for_sure(run_of, timed):
+    # The dense network's median over the lower end of the ratio: 10 % above a point's own median.
+    run = timed(run_of(*ROWS), "laptop", p1=(1.9, 0.005), p3=(2.0, 0.004))
+    assert select(run, milliseconds=5.6).point.id == "1"
+    assert select(run, milliseconds=5.4).point.id == "3"
+    with pytest.raises(NothingFoundError, match="no point takes at most 4 ms for sure"):
+        select(run, milliseconds=4.0)
+
+
+def test_a_target_must_have_been_timed_and_be_named_among_several(run_of, timed):
+    run = run_of(*ROWS)
+    with pytest.raises(InputError, match="nothing was timed yet; trp-search latency does it"):
+        select(run, speedup=2.0, by="latency")
+    timed(run, "laptop", p1=(1.9, 0.005))
+    with pytest.raises(InputError, match="'phone' was not timed; there are laptop"):
+        select(run, speedup=2.0, target="phone")
+    timed(run, "phone", pbaseline=(1.0, 0.02))
+    with pytest.raises(InputError, match="several were timed; name one of laptop, phone"):
+        select(run, speedup=1.0, by="latency")
+    with pytest.raises(NothingFoundError, match="no trial's point was timed on 'phone'"):
+        select(run, speedup=1.0, target="phone")
+
+
+def test_parameters_and_bytes_limit_what_is_stored(run_of, make_point):
+    run = run_of(*ROWS)
+    two = run.point("2")
+    choice = select(run, parameters=two.parameters)
+    assert (choice.point.id, choice.axis.by) == ("2", "parameters")
+    for name, size in (("1", 4000), ("3", 1000)):
+        path = run.trial(name).point_weights(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+    assert select(run, bytes=4000).point.id == "1"
+    assert select(run, bytes=3999).point.id == "3"
+    with pytest.raises(NothingFoundError, match="no point has at most 999 bytes"):
+        select(run, bytes=999)
+
+
+def test_bytes_are_not_known_where_no_weights_are(run_of):
+    with pytest.raises(InputError, match="no weights are here"):
+        select(run_of(*ROWS), bytes=10**9)
+
+
+def test_what_other_seeds_came_to_stands_with_the_choice(run_of):
+    run = run_of(*ROWS)
+    assert select(run, speedup=2.0).repeats == ()
+    point = select(run, speedup=2.0).point
+    again = Repeat(
+        point=point.id, trial="c", accuracy=0.9, correct=90, images=100, speedup=point.speedup
+    )
+    append_record(run.repeats, again)
+    assert list(select(run, speedup=2.0).repeats) == [again]
+
+
+def test_neighbours_and_half_a_step_are_those_of_the_front(run_of):
+    choice = select(run_of(*ROWS), speedup=2.0)
+    assert choice.larger is not None
+    assert choice.smaller is not None
+    assert (choice.larger.id, choice.smaller.id) == ("1", "3")
+    assert choice.half_step == choice.smaller
+    fastest = select(run_of(), speedup=2.5)
+    assert (fastest.smaller, fastest.half_step) == (None, None)
+
+
+def test_the_interval_is_that_of_the_validation_images(run_of):
+    low, high = select(run_of(*ROWS), speedup=2.0).interval
+    assert low < 0.95 < high
+    assert high - low == pytest.approx(0.06, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "no limit: give one of speedup, max_drop"),
+        ({"speedup": 2.0, "bytes": 10}, "speedup, bytes: give one of"),
+        ({"max_drop": 1.0}, r"max_drop: 1 is not in \[0, 1\)"),
+        ({"milliseconds": float("nan")}, "milliseconds: nan is not above 0"),
+        ({"speedup": 2.0, "by": "size"}, "by: 'size' is none of macs, latency, parameters"),
+        ({"speedup": 2.0, "by": "macs", "target": "a"}, "'a' has a meaning by latency alone"),
+        ({"milliseconds": 2.0, "by": "macs"}, "time is not measured by macs"),
+    ],
+)
+def test_a_budget_that_cannot_be_is_refused(given: dict[str, object], said: str):
+    with pytest.raises(InputError, match=said):
+        Budget(**given)

@@ -1,0 +1,221 @@
+"""Numbers and sentences as the page prints them; plain text, nothing is escaped here."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+from collections.abc import Sequence
+
+from trp_search.records import Latency, Layer, Repeat
+from trp_search.records.intervals import Counted, wilson
+from trp_search.report.history import Ends
+from trp_search.report.rows import Row, Rows, leading
+from trp_search.report.settings import label
+from trp_search.selection import pareto
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def percent(share: float) -> str:
+    """`97.3 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def times(speedup: float) -> str:
+    """`2.10` and the sign: two digits, so that 1.98 does not pass for 2."""
+    return f"{speedup:.2f}{TIMES}"
+
+
+def count(number: int, thing: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def size(number: int) -> str:
+    """Three digits and a unit: `41.2 M`."""
+    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= factor:
+            return f"{number / factor:.3g}{unit}"
+    return f"{number:.3g}"
+
+
+def points(drop: float) -> str:
+    """A drop in points of per cent with its sign: `-0.4` is 0.4 points lost."""
+    text = f"{-100 * drop:+.1f}"
+    return "0.0" if text in {"+0.0", "-0.0"} else text.replace("-", "\N{MINUS SIGN}")
+
+
+def distance(drop: float) -> str:
+    """The drop as words: `0.4 points below the plain network`."""
+    size = f"{abs(100 * drop):.1f}"
+    if size == "0.0":
+        return "level with the plain network"
+    unit = "point" if size == "1.0" else "points"
+    return f"{size} {unit} {'below' if drop > 0 else 'above'} the plain network"
+
+
+def missed(name: str, by: float) -> str:
+    """How far a point is from a constraint: `accuracy: misses the bound by 1.2 points`."""
+    amount = {"accuracy": f"{100 * by:.1f} points", "speedup": times(by)}.get(name, f"{by:,.0f}")
+    return f"{name}: misses the bound by {amount}"
+
+
+def headline(rows: Rows, ends: Ends) -> str:
+    """What the search found, in one sentence."""
+    best = leading(rows)
+    if best is None:
+        return _nothing(rows, ends)
+    found = (
+        f"At {times(best.point.speedup)} fewer multiply-adds: "
+        f"{percent(best.point.accuracy)} on validation"
+    )
+    return f"{found}." if best.drop is None else f"{found}, {distance(best.drop)}."
+
+
+def _nothing(rows: Rows, ends: Ends) -> str:
+    if rows.trials:
+        return f"No trial meets every constraint; {len(rows.trials)} scored so far."
+    said = "Nothing has been scored yet"
+    if rows.baseline:
+        accuracy = percent(rows.baseline.point.accuracy)
+        said = f"The plain network reaches {accuracy} on validation; no trial has been scored yet"
+    lost = ends.fruitless
+    return f"{said}: {count(lost, 'trial')} ended without a point." if lost else f"{said}."
+
+
+def on_test(rows: Rows) -> str:
+    """The headline's point on test, beside the plain network where that was scored too."""
+    best = leading(rows)
+    if best is None or best.test is None:
+        return ""
+    text = f"On test it reaches {percent(best.test.accuracy)}"
+    if rows.baseline is None or rows.baseline.test is None:
+        return f"{text}."
+    return f"{text}, the plain network {percent(rows.baseline.test.accuracy)}."
+
+
+def against_control(rows: Rows) -> str:
+    """The headline's point beside the plain network's own cut, as far as both reach."""
+    best = leading(rows)
+    if best is None or not rows.controls:
+        return ""
+    cuts = [row.point for row in rows.controls]
+    rival = pareto.most_accurate(cuts, speedup=best.point.speedup)
+    if rival is None:
+        reached = times(max(cut.speedup for cut in cuts))
+        return f"The plain network, cut without any training, was only tried up to {reached}."
+    return (
+        f"The plain network, cut to that speedup or beyond without any training, "
+        f"reaches {percent(rival.accuracy)} at {times(rival.speedup)}."
+    )
+
+
+def kept(layer: Layer) -> str:
+    """What schemes keep at a layer's cost, the most first: `keeps 97.1 % (channel 93.0 %)`."""
+    shares = sorted(layer.kept.items(), key=lambda item: -item[1])
+    own = [(name, share) for name, share in shares if name == layer.scheme]
+    rest = [f"{name} {percent(share)}" for name, share in shares if name != layer.scheme]
+    others = f"; at that cost {', '.join(rest)}" if rest else ""
+    return f"keeps {percent(own[0][1])} of energy{others}"
+
+
+def scheme(layer: Layer) -> str:
+    """How a factored layer was: `spatial`, or with its other rank: `tucker, 8 channels in`."""
+    inner = "" if layer.rank_in is None else f", {layer.rank_in} channels in"
+    return f"{layer.scheme}{inner}"
+
+
+def unfactored(layer: Layer) -> str:
+    """What is to be said of a layer without a rank: why it is dense, or how sparse it is."""
+    if layer.scheme == "sparse":
+        return f"sparse: {percent(layer.parameters / layer.dense_parameters)} of its weights left"
+    return f"dense: {layer.reason or 'no reason was recorded'}"
+
+
+def facts(row: Row) -> list[tuple[str, str]]:
+    """What was measured at a point: name and value, accuracy always with its split."""
+    point = row.point
+    lines = [("speedup", times(point.speedup))]
+    if point.role != "refit":
+        lines += [("validation accuracy", counted(point)), ("95 % interval", interval(point))]
+    if row.repeats:
+        lines.append(repeated(row.repeats))
+    if row.drop is not None and point.role != "baseline":
+        lines.append(against_plain(row.drop))
+    if row.test is not None:
+        lines += [("test accuracy", counted(row.test)), ("95 % interval, test", interval(row.test))]
+    lines += [
+        ("multiply-adds", f"{size(point.macs)} of {size(point.dense_macs)}"),
+        ("parameters", f"{size(point.parameters)} of {size(point.dense_parameters)}"),
+        ("scheme", row.scheme),
+        ("batch norm", point.batch_norm),
+    ]
+    return lines + [("constraint", missed(name, by)) for name, by in row.violations.items()]
+
+
+def against_plain(drop: float) -> tuple[str, str]:
+    """What was lost of the plain network's accuracy, a share, as a row: `-0.5 points`."""
+    return "against plain", f"{points(drop)} points"
+
+
+def counted(score: Counted) -> str:
+    """An accuracy and what it was counted on: `96.5 % (193 of 200)`."""
+    return f"{percent(score.accuracy)} ({score.correct} of {score.images})"
+
+
+def interval(score: Counted) -> str:
+    """The 95 % interval that so many images imply: `93.0 to 98.3 %`."""
+    low, high = wilson(score.correct, score.images)
+    return f"{100 * low:.1f} to {percent(high)}"
+
+
+def scored(score: Counted) -> str:
+    """Both on one line: `96.5 % (193 of 200; 95 % interval 93.0 to 98.3 %)`."""
+    return f"{counted(score)[:-1]}; 95 % interval {interval(score)})"
+
+
+def repeated(repeats: Sequence[Repeat]) -> tuple[str, str]:
+    """What other seeds came to: how many, and `71.0 % (70.4 to 71.9 %)`."""
+    found = [repeat.accuracy for repeat in repeats]
+    ends = f"{100 * min(found):.1f} to {percent(max(found))}"
+    return f"with {count(len(found), 'other seed')}", f"{percent(statistics.mean(found))} ({ends})"
+
+
+def milliseconds(seconds: float) -> str:
+    """`0.610 ms`: three digits."""
+    return f"{1e3 * seconds:#.3g} ms"
+
+
+def clock(found: Latency) -> tuple[str, str]:
+    """A time: where, and how much of it: `0.61 ms, 1.20x (1.17 to 1.24)`."""
+    ends = f"{found.low:.2f} to {found.high:.2f}"
+    text = f"{milliseconds(found.seconds)}, {times(found.speedup)} ({ends})"
+    return f"time on {found.target.name}", text
+
+
+def settings(row: Row, names: Sequence[str]) -> list[tuple[str, str]]:
+    """The settings of these names that a point has, beside its scheme: name and value."""
+    known = {name: value for name, value in row.point.settings.items() if name != "scheme"}
+    return [(name, label(known[name])) for name in names if name in known]
+
+
+def title(row: Row) -> str:
+    """What to call a point: `Point 7`, `Plain network`."""
+    if row.point.role == "baseline":
+        return "Plain network"
+    if row.point.trial == "baseline":
+        return f"Plain network, cut ({row.scheme})"
+    return f"Point {row.point.id}"
+
+
+def some(names: Sequence[str], *, most: int = 24) -> str:
+    """The names, or the first of them and how many more there are."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def export(row: Row, location: str) -> str:
+    """The command that exports a point of the run at `location`."""
+    out = f"{location}/models/{row.point.id}"
+    run, point, out = (shlex.quote(word) for word in (location, row.point.id, out))
+    return f"trp-search export {run} --point {point} --out {out}"

@@ -1,0 +1,132 @@
+"""Points of a run timed on a target, each in turn with the dense network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from trp_search.errors import InputError, NothingFoundError
+from trp_search.records import Latency, Point, Target, problem
+from trp_search.runs import networks
+from trp_search.runtimes.machine import device_name
+from trp_search.runtimes.serving import Call, check_device, serve
+from trp_search.runtimes.timing import compare
+from trp_search.selection import pareto
+from trp_search.space import load_space
+from trp_search.store import RunFolder, append_record, exclusive
+from trp_search.tasks.classification import threads
+from trp_search.workloads import data
+
+_BASELINE = "baseline"
+_SOFTWARE = {"onnxruntime": ("torch", "onnxruntime")}
+
+
+def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
+    """The target of this name: as it was timed before, or as `given`, the rest by default.
+
+    Args:
+        folder: the run; its images give the size.
+        name: what to call the target.
+        given: fields of a `Target`.
+
+    Raises:
+        InputError: a value that is not allowed, or another than the name stands for already.
+    """
+    known = folder.read_latencies().get(name)
+    shape = data.describe(folder.trial(_BASELINE).read_spec().workload.data)
+    default: dict[str, Any] = {"name": name, "height": shape.height, "width": shape.width}
+    if known:
+        default = dataclasses.asdict(next(iter(known.values())).target)
+    try:
+        target = Target(**(default | given))
+    except ValueError as error:
+        raise InputError(f"target {name!r}: {problem(error)}") from None
+    other = [f"{key} {value}" for key, value in default.items() if value != getattr(target, key)]
+    if known and other:
+        raise InputError(
+            f"target {name!r}: stands for {', '.join(other)} in this run; give another name"
+        )
+    return target
+
+
+def worth_it(folder: RunFolder) -> list[Point]:
+    """The front of each scheme, and that of the plain network's cuts; the fastest last.
+
+    Which scheme is fast on the clock is not known by its multiply-adds. Points whose weights the
+    search did not keep are left out.
+
+    Raises:
+        NothingFoundError: the run has no such point.
+    """
+    space = load_space(folder.search)
+    groups: dict[tuple[bool, str | None], list[Point]] = {}
+    for point in folder.read_points():
+        asked = point.role == "control" or (point.searched and space.admits(point))
+        if asked and folder.weights(point).exists():
+            groups.setdefault((point.searched, point.scheme), []).append(point)
+    found = [p for group in groups.values() for p in pareto.front(group, space.objective_list)]
+    if not found:
+        raise NothingFoundError(f"{folder.path}: has no point whose weights are there")
+    return sorted(found, key=lambda point: point.speedup)
+
+
+def untimed(folder: RunFolder, name: str) -> list[Point]:
+    """Those worth it that were not timed on the target `name` yet; raises as `worth_it` does."""
+    known = folder.read_latencies().get(name, {})
+    return [point for point in worth_it(folder) if point.id not in known]
+
+
+def measure(
+    folder: RunFolder, target: Target, points: Sequence[Point], *, seconds: float
+) -> Iterator[Latency]:
+    """Times each point for about `seconds`, adds it to the run and yields it.
+
+    Raises:
+        InputError: a search is at work in the folder, the runtime or the device is not there, the
+            target was timed on another machine, or a network's weights are gone.
+    """
+    check_device(target.device)
+    busy = "a search is at work in this folder; time its points when it has ended"
+    with exclusive(folder.lock, wait_seconds=0.0, holder=busy), threads(target.threads):
+        machine = _machine(folder, target)
+        channels = data.describe(folder.trial(_BASELINE).read_spec().workload.data).channels
+
+        def served(name: str, *, fold: bool = True) -> tuple[Call, str]:
+            network = networks.network_of(folder, name)
+            return serve(network, target, channels=channels, fold=fold)
+
+        dense, folded = served(_BASELINE)
+        for point in points:
+            cut, batch_norm = served(point.id)
+            if batch_norm == folded:
+                reference = dense
+            else:  # what only one of two is spared would pass for speed
+                reference, _ = served(_BASELINE, fold=False)
+                cut, _ = served(point.id, fold=False)
+                batch_norm = f"in neither: {folded} in the plain network, {batch_norm} in this one"
+            timing = compare(reference, cut, seconds=seconds)
+            software = _SOFTWARE.get(target.runtime, ("torch",))
+            latency = Latency(
+                point=point.id,
+                target=target,
+                batch_norm=batch_norm,
+                machine=machine,
+                versions={name: version(name) for name in software},
+                **dataclasses.asdict(timing),
+            )
+            append_record(folder.latencies, latency)
+            yield latency
+
+
+def _machine(folder: RunFolder, target: Target) -> str:
+    """This machine's name, once the target is known to stand for no other."""
+    here = device_name(target.device)
+    known = folder.read_latencies().get(target.name, {})
+    other = next((found.machine for found in known.values() if found.machine != here), None)
+    if other is not None:
+        raise InputError(
+            f"target {target.name!r}: was timed on {other}, this is {here}; give another name"
+        )
+    return here

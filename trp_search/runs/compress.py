@@ -1,0 +1,99 @@
+"""No search at all: the plain network, trained or brought along, cut to a budget."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from trp_search import report
+from trp_search.errors import InputError
+from trp_search.records import Cut, EpochReport, Point, TrialResult, TrialSpec
+from trp_search.runs import setup, trial
+from trp_search.runs.probe import plain_network, probe_
+from trp_search.space import SearchSpace, load_space
+from trp_search.store import RunFolder, append_record, exclusive, write_whole
+
+
+def compress(
+    space: SearchSpace, folder: RunFolder, cut: Cut
+) -> Iterator[EpochReport | TrialResult | Point]:
+    """Trains the plain network unless `folder` has it, cuts it, and keeps all as a run.
+
+    Yields a report per epoch, how that training ended and, if it ended well, the new point, scored
+    on validation.
+
+    Raises:
+        InputError: the folder has another plain network or is in use; the budget is out of reach;
+            the network cannot be trained, counted, cut or stored; an image cannot be read.
+    """
+    spec = _plain(space)
+    untrained = not folder.trial(spec.name).weights.exists()
+    if untrained:
+        network, shape = plain_network(space.workload)  # before hours of training
+        probe_(space, network, shape, wanted=cut)
+        trial.check_reach(spec, cut)
+    with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
+        _claim(space, folder)
+        if untrained:
+            setup.splits_of(spec, folder)  # images that cannot be read fail no training
+        for item in trial.run(spec, folder):
+            yield item
+        assert isinstance(item, TrialResult)
+        if not item.ended_well:
+            folder.trial(item.trial).result.unlink()  # so that the same call tries again
+            return
+        for point in item.points:
+            _keep(folder, point)
+        yield _cut(folder, item.trial, cut)
+
+
+def recut(folder: RunFolder, name: str, cut: Cut) -> Point:
+    """A further point from the stored weights of the trial `name`; nothing is trained.
+
+    Raises:
+        InputError: no such trial, a search is at work in the run, or the budget is out of reach.
+    """
+    with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
+        return _cut(folder, name, cut)
+
+
+_BUSY = "a search is at work in this folder"
+
+
+def _plain(space: SearchSpace) -> TrialSpec:
+    """The training of the plain network alone."""
+    return setup.alone(dataclasses.replace(space.baseline_spec(), cuts=(), screening=()))
+
+
+def _claim(space: SearchSpace, folder: RunFolder) -> None:
+    """Makes `folder` the run of `space`, or finds that its plain network is the same."""
+    if not folder.search.is_file():
+        RunFolder.create(folder.path)
+        write_whole(folder.search, space.dump())
+        return
+    spec, what = _plain(space), None
+    place = folder.trial(spec.name)
+    made = place.read_spec() if place.spec.exists() else spec
+    if _plain(load_space(folder.search)) != spec or made.workload != spec.workload:
+        what = "another plain network"
+    elif not trial.weights_are_as_given(spec, folder):
+        what = f"the network that {spec.workload.weights} held before"
+    if what is not None:
+        raise InputError(f"{folder.path}: has {what}; give another folder (--run)")
+
+
+def _cut(folder: RunFolder, name: str, cut: Cut) -> Point:
+    """The run's point of this cut, made unless it is there."""
+    for known in folder.read_points():
+        if known.trial == name and known.cut == cut and known.role != "screened_out":
+            return known
+    point = trial.cut_again(folder, name, cut)
+    _keep(folder, point)
+    report.write(folder)
+    return point
+
+
+def _keep(folder: RunFolder, point: Point) -> None:
+    """Adds a point that the run does not have as it is."""
+    if point not in folder.read_points():
+        append_record(folder.points, point)

@@ -1,0 +1,48 @@
+"""Training on after a cut: what fine-tuning adds to a network that is already small."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator
+
+from torch import Tensor, nn
+
+from trp_search.records import EpochReport, Layer, TrialSpec
+from trp_search.runs import setup
+from trp_search.scoring.candidate import Scored, score_uncut
+from trp_search.store import RunFolder
+from trp_search.training.loop import Note, train
+from trp_search.workloads.data import Splits
+
+
+def tuned(
+    scored: Scored, spec: TrialSpec, folder: RunFolder, splits: Splits, note: Note
+) -> Generator[EpochReport, None, Scored]:
+    """Trains the network of `scored` on, in place, by `spec.fine_tuning`; scores it again.
+
+    Zeros of a sparse layer stay zero. Goes on from a checkpoint of its own; raises as `train` does.
+    """
+    assert spec.fine_tuning is not None
+    plain = dataclasses.replace(spec, pruning=None, joint=None)
+    checkpoint = folder.trial(spec.name).tuning
+    job = setup.job(plain, spec.fine_tuning, checkpoint, splits, folder)
+    network = scored.made.network.requires_grad_(requires_grad=True)
+    hooks = [_hold(network, layer) for layer in scored.made.layers if layer.scheme == "sparse"]
+    try:
+        yield from train(network, job, note=note)
+    finally:
+        for remove in hooks:
+            remove()
+    after = score_uncut(network, splits)
+    made = dataclasses.replace(scored.made, batch_norm="as fine-tuned")
+    return Scored(made=made, validation=after.validation)
+
+
+def _hold(network: nn.Module, layer: Layer) -> Callable[[], None]:
+    """Keeps gradients off the layer's zeros until what it returns is called."""
+    weight = network.get_submodule(layer.name).weight
+    assert isinstance(weight, Tensor)
+    kept = (weight != 0).detach()
+    handle = weight.register_hook(lambda gradient: gradient * kept)  # type: ignore[no-untyped-call]
+    removed: Callable[[], None] = handle.remove
+    return removed

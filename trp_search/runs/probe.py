@@ -1,0 +1,251 @@
+"""What a search will do with a network, done once with two images of noise before anything trains.
+
+It runs on the CPU and leaves no trace: generators are as they were, and nothing is kept on disk.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trp_search.errors import InputError
+from trp_search.lowrank.rebuild import check_runs, rebuild
+from trp_search.lowrank.schemes import SCHEMES
+from trp_search.records import Cut, Layer, Training, Workload
+from trp_search.scoring.flops import count
+from trp_search.scoring.survey import at_best, widest_layers
+from trp_search.space import SearchSpace, any_trial, entries
+from trp_search.space.methods import METHODS
+from trp_search.tasks.classification import DivergedError
+from trp_search.training.checkpoint import load_tensors, save_weights
+from trp_search.training.joint import JointTraining
+from trp_search.training.loop import Job, train
+from trp_search.training.regulariser import TrainedRankPruning
+from trp_search.workloads import data, networks
+from trp_search.workloads.answers import check_answers
+from trp_search.workloads.callables import one_line, theirs
+from trp_search.workloads.data import Shape, Train, Validation
+from trp_search.workloads.guard import SECONDS
+from trp_search.workloads.images import HeldImages, Normalisation
+from trp_search.workloads.seeds import seeded
+
+_IMAGES = 2  # what batch norm wants at least
+_RATE = 1e-8  # a step that is taken and changes next to nothing
+_SAME = 1e-3  # relative, of answers in single precision
+
+
+def plain_network(workload: Workload, *, seconds: float = SECONDS) -> tuple[nn.Module, Shape]:
+    """The network with any weights, and the shape of the data.
+
+    Args:
+        workload: what names both.
+        seconds: that each of the user's callables may take.
+
+    Raises:
+        InputError: one of them is not to be had.
+    """
+    with theirs(workload.data.name, where="workload.data", seconds=seconds):
+        shape = data.describe(workload.data)
+    with _theirs(workload, seconds), torch.random.fork_rng(devices=[]):
+        return _built(workload, shape), shape
+
+
+def probe_(
+    space: SearchSpace,
+    network: nn.Module,
+    shape: Shape,
+    *,
+    wanted: Cut | None = None,
+    seconds: float = SECONDS,
+) -> None:
+    """Trains `network` for one step, counts, cuts, stores and loads it, as a trial does.
+
+    Layers are cut to rank 1 without their spectra, so that each that can be is, in no time.
+
+    Args:
+        space: what is to be searched.
+        network: as the space builds it; its weights are of no use afterwards.
+        shape: of one image of the data.
+        wanted: the one cut that is to be made, in place of those of a search.
+        seconds: that all of it may take, if the network is the user's own.
+
+    Raises:
+        InputError: the first thing that does not work, in one line.
+    """
+    where = _where(space.workload)
+    modes = {module: module.training for module in network.modules()}
+    with (
+        _theirs(space.workload, seconds),
+        torch.random.fork_rng(devices=[]),
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        if next(network.parameters(), None) is None:
+            raise InputError(f"{where}: has no parameters: there is nothing to train or to cut")
+        job = _job(space.training, shape, Path(folder))
+        images, _ = next(job.validation.batches(_IMAGES))
+        check_answers(network.eval(), images, space.workload, classes=shape.classes)
+        with _doing(where, "counting its multiply-adds"):
+            _check_count(network, images[:1])
+        with _doing(where, "cutting it"):
+            layers = _layers(space, network, images[:1], wanted)
+        with _doing(where, "a training step"):
+            try:
+                _train(network, job)
+            except Exception:  # where it is the answer, that says more
+                check_answers(network.train(), images, space.workload, classes=shape.classes)
+                raise
+        with _doing(where, "preparing its methods"):
+            _check_methods(space, network, images[:1], wanted)
+        again = _built(space.workload, shape)
+        with _doing(where, "copying it"):
+            if wanted is None and _starts_from_plain(space):
+                copy.deepcopy(again)
+        with _doing(where, "cutting, storing and loading it"):
+            _check_stored(network, again, layers, images[:1], Path(folder))
+    for module, training in modes.items():
+        module.training = training
+
+
+def _where(workload: Workload) -> str:
+    return f"workload.network: {workload.network.name}"
+
+
+def _theirs(workload: Workload, seconds: float) -> AbstractContextManager[None]:
+    return theirs(workload.network.name, where="workload.network", seconds=seconds)
+
+
+def _built(workload: Workload, shape: Shape) -> nn.Module:
+    return networks.build(workload.network, channels=shape.channels, classes=shape.classes)
+
+
+@contextmanager
+def _doing(where: str, what: str) -> Iterator[None]:
+    """Puts any failure of the block into one line."""
+    try:
+        yield
+    except InputError as error:
+        known = str(error).startswith(where)
+        raise InputError(str(error) if known else f"{where}: {error}") from None
+    except Exception as error:
+        raise InputError(f"{where}: {what} raised {one_line(error)[:300]}") from error
+
+
+def _job(training: Training, shape: Shape, folder: Path) -> Job:
+    """An epoch of one batch, of noise."""
+    size = (_IMAGES, shape.channels, shape.height, shape.width)
+    pixels = torch.randint(256, size, generator=seeded("probe"), dtype=torch.uint8)
+    rows = torch.arange(_IMAGES)
+    unit = Normalisation(mean=(0.5,) * shape.channels, std=(0.25,) * shape.channels)
+    held = HeldImages(pixels, rows % shape.classes, rows, normalisation=unit, mirror=False)
+    return Job(
+        name="probe",
+        train=Train(images=held, rows=rows, augment=False),
+        validation=Validation(images=held, rows=rows),
+        example_input=torch.zeros(1, *size[1:]),
+        training=dataclasses.replace(
+            training,
+            epochs=1,
+            batch_size=_IMAGES,
+            learning_rate=_RATE,
+            precision="float32",
+            compile=False,
+        ),
+        pruning=None,
+        joint=None,
+        teacher=None,
+        checkpoint=folder / "checkpoint.safetensors",
+        seed=0,
+        device="cpu",
+    )
+
+
+def _check_count(network: nn.Module, image: Tensor) -> None:
+    unknown = count(network, image).unknown
+    if unknown:
+        raise InputError(
+            f"multiply-adds of {', '.join(unknown)} are unknown, so no speedup could be stated"
+        )
+
+
+def _layers(
+    space: SearchSpace, network: nn.Module, image: Tensor, wanted: Cut | None
+) -> list[Layer]:
+    """Every layer at rank 1 by the first scheme that finds any to cut; none where none is asked."""
+    schemes: Sequence[str] = space.space.schemes
+    if wanted is not None:
+        schemes = [s for s in SCHEMES if wanted.scheme in (s, "per-layer")]
+    kind = widest_layers(space) if wanted is None else wanted.layers
+    layers: list[Layer] = []
+    for scheme in schemes:
+        layers = at_best(network, image, SCHEMES[scheme], layers=kind)
+        if any(layer.rank for layer in layers):
+            return layers
+    other = wanted is not None or any(
+        any_trial(space, {"method": method}).cuts[0].error is not None
+        for method in space.space.methods
+    )
+    if not other:
+        reasons = "; ".join(dict.fromkeys(layer.reason or "" for layer in layers))
+        raise InputError(f"has nothing to cut ({reasons or 'no convolution and no linear layer'})")
+    return layers
+
+
+def _train(network: nn.Module, job: Job) -> None:
+    try:
+        for _ in train(network, job):
+            pass
+    except DivergedError:
+        raise InputError("its loss is not finite, with first weights and images of noise") from None
+
+
+def _check_methods(
+    space: SearchSpace, network: nn.Module, image: Tensor, wanted: Cut | None
+) -> None:
+    """Raises InputError where a method has no weight to train towards low rank."""
+    for method in () if wanted is not None else space.space.methods:
+        spec = any_trial(space, {"method": method})
+        if spec.joint is not None:
+            JointTraining(network, **vars(spec.joint))
+        if spec.pruning is not None:
+            TrainedRankPruning(network, example_input=image, **vars(spec.pruning))
+
+
+def _starts_from_plain(space: SearchSpace) -> bool:
+    starts = entries.values(space.space.named()["start"])
+    return "baseline" in starts or not all(METHODS[m].trains for m in space.space.methods)
+
+
+def _check_stored(
+    network: nn.Module,
+    again: nn.Module,
+    layers: Sequence[Layer],
+    image: Tensor,
+    folder: Path,
+) -> None:
+    """Cuts `network` and brings what is stored of it back to life in `again`, built anew."""
+    small = copy.deepcopy(network)
+    rebuild(small, layers)
+    check_runs(small, image)
+    path = folder / "weights.safetensors"
+    save_weights(path, small)
+    rebuild(again, layers)
+    load_tensors(again, path)
+    if not torch.allclose(_answer(small, image), _answer(again, image), rtol=_SAME, atol=_SAME):
+        raise InputError(
+            "answers differently once its weights were stored and loaded: something that it "
+            "computes with is neither a parameter nor a buffer"
+        )
+
+
+@torch.no_grad()
+def _answer(network: nn.Module, image: Tensor) -> Tensor:
+    torch.manual_seed(0)  # for networks that draw in evaluation mode too
+    found: Tensor = network.eval()(image)
+    return found

@@ -1,0 +1,86 @@
+"""A chosen setting trained once more on training and validation images together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator, Iterator
+
+from trp_search.errors import InputError
+from trp_search.records import EpochReport, TrialResult, TrialSpec
+from trp_search.runs import networks, setup, trial
+from trp_search.space import load_space
+from trp_search.store import RunFolder, TrialFolder, exclusive
+
+
+def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResult]:
+    """Trains a point's setting again on training and validation images together, and cuts it.
+
+    The plain network is trained first by the full recipe when the setting starts from it; a setting
+    that starts from scratch gets the recipe's epochs. The new point is scored on test, once.
+
+    Raises:
+        InputError: no such point, or one that no trial made.
+    """
+    point = folder.point(point_id)
+    if not point.searched or point.cut is None:
+        raise InputError(f"point {point_id!r}: a {point.role} point has no setting to refit")
+    spec = setup.alone(folder.trial(point.trial).read_spec())
+    recipe = setup.alone(folder.trial("baseline").read_spec())
+    final = dataclasses.replace(
+        spec,
+        name=f"refit-{point_id}",
+        cuts=(point.cut,),
+        fine_tuning=spec.fine_tuning if point.settings.get("fine_tuning_epochs") else None,
+        screening=(),
+        rungs=(),
+        score_uncut=False,
+        fit_on_validation=True,
+    )
+    if spec.start == "baseline" and recipe.training is not None:
+        final = dataclasses.replace(final, baseline=f"{final.name}-plain")
+        plain = yield from _refit_plain(recipe, final.baseline, folder)
+        if not plain.ended_well:
+            yield plain
+            return
+    elif spec.training is not None and spec.start == "scratch":
+        epochs = max(spec.training.epochs, load_space(folder.search).training.epochs)
+        training = dataclasses.replace(spec.training, epochs=epochs)
+        final = dataclasses.replace(final, training=training)
+    place = folder.trial(final.name)
+    with exclusive(place.lock, wait_seconds=0.0, holder=_BUSY):
+        _forget_failure(place)
+        for item in trial.run(final, folder):
+            if isinstance(item, TrialResult):
+                _publish(item, folder)
+            yield item
+
+
+_BUSY = "another refit of this point is at work"
+
+
+def _refit_plain(
+    recipe: TrialSpec, name: str, folder: RunFolder
+) -> Generator[EpochReport, None, TrialResult]:
+    spec = dataclasses.replace(
+        recipe, name=name, cuts=(), screening=(), score_uncut=False, fit_on_validation=True
+    )
+    place = folder.trial(name)
+    with exclusive(place.lock, wait_seconds=0.0, holder=_BUSY):
+        _forget_failure(place)
+        for item in trial.run(spec, folder):
+            if isinstance(item, TrialResult):
+                return item
+            yield item
+    raise AssertionError("a trial ends with its result")
+
+
+def _forget_failure(place: TrialFolder) -> None:
+    result = place.read_result()
+    if result is not None and not result.ended_well:
+        place.result.unlink()
+
+
+def _publish(result: TrialResult, folder: RunFolder) -> None:
+    folder.add_points(result.points)
+    for point in result.points:
+        networks.score_test(folder, point.id)

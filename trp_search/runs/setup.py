@@ -1,0 +1,120 @@
+"""What a training or a score begins with: this machine, the images, the network, the settings."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trp_search.errors import InputError
+from trp_search.records import Training, TrialSpec, to_json
+from trp_search.scoring.candidate import example
+from trp_search.store import RunFolder, write_whole
+from trp_search.tasks.distillation import Teacher
+from trp_search.training.checkpoint import load_tensors
+from trp_search.training.loop import Job
+from trp_search.workloads import data, networks
+
+
+def splits_of(spec: TrialSpec, folder: RunFolder) -> data.Splits:
+    """The images of a specification; validation joins training where it is fitted as well.
+
+    The run keeps which image is in which part.
+
+    Raises:
+        InputError: they are not those that the run began with.
+    """
+    workload = spec.workload
+    splits = data.load(
+        workload.data,
+        split_seed=spec.split_seed,
+        outside_weights=workload.weights is not None,
+        device=spec.device,
+    )
+    _keep_split(splits, folder)
+    if not spec.fit_on_validation:
+        return splits
+    return dataclasses.replace(splits, train=splits.train_and_validation())
+
+
+def _keep_split(splits: data.Splits, folder: RunFolder) -> None:
+    """Writes down which image is in which part; a later trial must find the same."""
+    indices = splits.indices()
+    if not folder.split.exists():
+        write_whole(folder.split, json.dumps(indices))
+    if folder.read_split() != indices:
+        raise InputError(f"{folder.split}: the images, or their split, changed since the run began")
+
+
+def untrained(spec: TrialSpec) -> nn.Module:
+    """The plain network with the first weights of the seed, on the CPU."""
+    shape = data.describe(spec.workload.data)
+    torch.manual_seed(spec.seed)
+    return networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
+
+
+def start(spec: TrialSpec, folder: RunFolder) -> nn.Module:
+    """The network that the trial begins with, on its device."""
+    if spec.start == "baseline":
+        return copy.deepcopy(plain(spec, folder))
+    network = untrained(spec)
+    if spec.workload.weights is not None and spec.training is None:
+        networks.load_weights(network, spec.workload.weights, spec=spec.workload.network)
+    return network.to(spec.device)
+
+
+def plain(spec: TrialSpec, folder: RunFolder) -> nn.Module:
+    """The trained plain network of the trial's run, on its device; not to be changed.
+
+    It stays in memory for the trials that follow.
+
+    Raises:
+        InputError: its weights are missing, or of another network.
+    """
+    path = folder.trial(spec.baseline).weights
+    key = (path, path.stat().st_mtime_ns if path.exists() else None, to_json(spec.workload))
+    if _PLAIN.get(spec.device, (None,))[0] != key:
+        network = untrained(spec)
+        load_tensors(network, path)
+        _PLAIN[spec.device] = key, network.to(spec.device).eval()
+    return _PLAIN[spec.device][1]
+
+
+_PLAIN: dict[str, tuple[object, nn.Module]] = {}  # one for each device
+
+
+def job(
+    spec: TrialSpec, training: Training, checkpoint: Path, splits: data.Splits, folder: RunFolder
+) -> Job:
+    """What the trial's loop reads while it trains by `training`."""
+    distillation = spec.distillation
+    return Job(
+        name=spec.name,
+        train=splits.train,
+        validation=splits.validation,
+        example_input=example(splits.shape, spec.device),
+        training=training,
+        pruning=spec.pruning,
+        joint=spec.joint,
+        teacher=None if distillation is None else Teacher(plain(spec, folder), distillation),
+        checkpoint=checkpoint,
+        seed=spec.seed,
+        device=spec.device,
+    )
+
+
+def on_this_machine(spec: TrialSpec) -> TrialSpec:
+    """The specification on a device that this machine has."""
+    if spec.device != "cuda" or torch.cuda.is_available():
+        return spec
+    training = spec.training and dataclasses.replace(spec.training, precision="float32")
+    return dataclasses.replace(spec, device="cpu", training=training)
+
+
+def alone(spec: TrialSpec) -> TrialSpec:
+    """The specification where nothing else runs: on this machine, as many threads as it has."""
+    return dataclasses.replace(on_this_machine(spec), threads=torch.get_num_threads())

@@ -1,0 +1,216 @@
+"""One trial, from its specification to its points. It knows no scheduler."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator, Iterator
+
+import torch
+from torch import nn
+
+from trp_search.errors import InputError, in_words
+from trp_search.records import (
+    Cut,
+    EpochReport,
+    Point,
+    RungScore,
+    TrialResult,
+    TrialSpec,
+    to_json,
+)
+from trp_search.runs import networks, setup
+from trp_search.runs.fine_tuning import tuned
+from trp_search.scoring import survey
+from trp_search.scoring.candidate import (
+    Cost,
+    Cuts,
+    RefusedError,
+    Scored,
+    cost_of,
+    example,
+    score_uncut,
+)
+from trp_search.scoring.points import PointFactory
+from trp_search.store import RunFolder, TrialFolder, append_record, unwritable, write_whole
+from trp_search.tasks.classification import DivergedError, threads
+from trp_search.training.checkpoint import load_tensors, save_weights
+from trp_search.training.loop import train
+from trp_search.workloads import data
+
+
+def run(spec: TrialSpec, folder: RunFolder) -> Iterator[EpochReport | TrialResult]:
+    """Trains and scores; yields a report per epoch and, last, the result.
+
+    Everything is kept under the trial's folder: a trial that was killed goes on from its last
+    checkpoint and says again where it stood, a finished one yields its result at once. What goes
+    wrong inside is a result too; only a disk that takes no more is raised.
+    """
+    place = folder.trial(spec.name)
+    result = place.read_result()
+    if result is None:
+        write_whole(place.spec, to_json(spec))
+        with threads(spec.threads):
+            result = yield from _attempt(spec, folder, place)
+        write_whole(place.result, to_json(result))
+        for checkpoint in (place.checkpoint, place.tuning):
+            checkpoint.unlink(missing_ok=True)
+    yield result
+
+
+def _attempt(
+    spec: TrialSpec, folder: RunFolder, place: TrialFolder
+) -> Generator[EpochReport, None, TrialResult]:
+    try:
+        return (yield from _train_and_score(spec, folder, place))
+    except DivergedError as error:
+        return TrialResult(trial=spec.name, points=(), diverged=str(error))
+    except RefusedError as error:
+        return TrialResult(trial=spec.name, points=(), failed=str(error))
+    except Exception as error:  # a trial's crash is its result, not the search's end
+        if unwritable(error):
+            raise
+        return TrialResult(trial=spec.name, points=(), failed=in_words(error))
+
+
+def _train_and_score(
+    spec: TrialSpec, folder: RunFolder, place: TrialFolder
+) -> Generator[EpochReport, None, TrialResult]:
+    splits = setup.splits_of(spec, folder)
+    network = setup.start(spec, folder)
+    dense = cost_of(network, splits)
+    if spec.training is not None:
+
+        def note(report: EpochReport) -> EpochReport:
+            at_rung = report.epoch in spec.rungs
+            rung_score = _rung_score(network, splits, spec, dense) if at_rung else None
+            return _noted(dataclasses.replace(report, rung_score=rung_score), spec, place)
+
+        if place.checkpoint.exists():
+            yield from place.read_epochs()[-1:]  # whoever judges may not have heard of it
+        job = setup.job(spec, spec.training, place.checkpoint, splits, folder)
+        yield from train(network, job, note=note)
+    save_weights(place.weights, network)
+    factory = PointFactory(spec=spec, dense=dense, seconds=_seconds(place))
+    points: list[Point] = []
+    result = TrialResult(trial=spec.name, points=())
+    try:
+        refused = yield from _score(network, splits, factory, folder, points)
+        result = dataclasses.replace(result, refused=refused)
+    except DivergedError as error:
+        result = dataclasses.replace(result, diverged=str(error))
+    return dataclasses.replace(result, points=tuple(points), seconds=_seconds(place))
+
+
+def _noted(
+    report: EpochReport, spec: TrialSpec, place: TrialFolder, *, before: int = 0
+) -> EpochReport:
+    """The report kept; `before` epochs of the trial came before this training's."""
+    told = dataclasses.replace(report, epoch=before + report.epoch, epochs=spec.epochs)
+    append_record(place.epochs, told)
+    return told
+
+
+def _seconds(place: TrialFolder) -> float:
+    return sum((report.seconds for report in place.read_epochs()), 0.0)
+
+
+def _rung_score(network: nn.Module, splits: data.Splits, spec: TrialSpec, dense: Cost) -> RungScore:
+    """What the trial's own cut would be, were the training over."""
+    scored = Cuts(network, splits).score(spec.cuts[0], images=spec.screening_images)
+    cost = scored.made.cost
+    return RungScore(
+        accuracy=scored.validation.accuracy,
+        speedup=dense.macs / cost.macs,
+        parameters=cost.parameters,
+    )
+
+
+def _score(
+    network: nn.Module,
+    splits: data.Splits,
+    factory: PointFactory,
+    folder: RunFolder,
+    points: list[Point],
+) -> Generator[EpochReport, None, dict[str, str]]:
+    """Adds every point that the trial asks for, their weights kept; returns what a race refused."""
+    spec, cuts = factory.spec, Cuts(network, splits)
+    place = folder.trial(spec.name)
+    if spec.score_uncut:
+        points.append(factory.point(score_uncut(network, splits), None))
+    for cut in spec.cuts:
+        scored = cuts.score(cut)
+        if spec.fine_tuning is not None:
+            points.append(_kept(place, factory, cut, scored, untuned=True))
+            scored = yield from _tuned(scored, splits, spec, folder)
+            factory = dataclasses.replace(factory, seconds=_seconds(place))
+        points.append(_kept(place, factory, cut, scored))
+    screening = cuts.screen(spec.screening, images=spec.screening_images)
+    points += [_kept(place, factory, cut, scored) for cut, scored in screening.survivors]
+    points += [factory.point(scored, cut, screened_out=True) for cut, scored in screening.behind]
+    return dict(screening.refused)
+
+
+def _tuned(
+    scored: Scored, splits: data.Splits, spec: TrialSpec, folder: RunFolder
+) -> Generator[EpochReport, None, Scored]:
+    place = folder.trial(spec.name)
+    before = spec.training.epochs if spec.training is not None else 0
+
+    def note(report: EpochReport) -> EpochReport:
+        return _noted(report, spec, place, before=before)
+
+    scored = yield from tuned(scored, spec, folder, splits, note)
+    return scored
+
+
+def _kept(
+    place: TrialFolder, factory: PointFactory, cut: Cut, scored: Scored, *, untuned: bool = False
+) -> Point:
+    """The point of a cut, its weights written."""
+    point = factory.point(scored, cut, untuned=untuned)
+    save_weights(place.point_weights(point.id), scored.made.network)
+    return point
+
+
+def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
+    """A further point from the stored weights of the trial `name`; the run's list lacks it yet.
+
+    Raises:
+        InputError: there is no such trial, its weights are gone or the budget is out of reach.
+        RefusedError: an operator whose cost is unknown.
+        DivergedError: a loss that is not finite.
+    """
+    place = folder.trial(name)
+    result = place.read_result()
+    if result is None or not (result.ended_well or result.points):
+        known = ", ".join(n for n in folder.trial_names() if folder.trial(n).result.exists())
+        raise InputError(
+            f"{folder.path}: no trial {name!r} that ended well; ended: {known or 'none'}"
+        )
+    spec = setup.on_this_machine(place.read_spec())
+    with threads(spec.threads):
+        splits = setup.splits_of(spec, folder)
+        network = networks.trained(folder, name).to(spec.device)
+        factory = PointFactory(spec=spec, dense=cost_of(network, splits), seconds=result.seconds)
+        other = next((p for p in folder.read_points() if p.id == factory.name(cut)), None)
+        if other is not None and other.cut != cut:
+            raise InputError(f"{folder.path}: point {other.id!r} is there with other settings")
+        return _kept(place, factory, cut, Cuts(network, splits).score(cut))
+
+
+def check_reach(spec: TrialSpec, cut: Cut) -> None:
+    """Raises InputError where no weights of the plain network could be cut so; trains nothing."""
+    network = setup.untrained(spec).eval()
+    image = example(data.describe(spec.workload.data), "cpu")
+    survey.check_reach(network, image, cut)
+
+
+def weights_are_as_given(spec: TrialSpec, folder: RunFolder) -> bool:
+    """Whether the stored weights of a network that was brought along are still the file's."""
+    kept = folder.trial(spec.name).weights
+    if spec.workload.weights in (None, "torchvision") or not kept.exists():
+        return True
+    now, then = setup.start(spec, folder), setup.untrained(spec)
+    load_tensors(then, kept)
+    pairs = zip(now.state_dict().values(), then.state_dict().values(), strict=True)
+    return all(torch.equal(one.cpu(), other) for one, other in pairs)

@@ -1,0 +1,100 @@
+"""Pareto fronts: who is dominated by whom, and how much space a front covers. Larger is better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import moocore
+import numpy as np
+from numpy.typing import NDArray
+
+from trp_search.records import Point
+from trp_search.records.objectives import Objective
+
+Values = NDArray[np.float64]
+
+
+def nondominated(values: Values) -> NDArray[np.bool_]:
+    """Which rows of (n, m) `values` no other row dominates; equal rows are all kept."""
+    if len(values) == 0:
+        return np.zeros(0, dtype=bool)
+    mask: NDArray[np.bool_] = moocore.is_nondominated(values, maximise=True, keep_weakly=True)
+    return mask
+
+
+def ranks(values: Values) -> NDArray[np.int64]:
+    """The front each row of (n, m) `values` lies on: 0 the first, 1 once that is removed, ..."""
+    if len(values) == 0:
+        return np.zeros(0, dtype=np.int64)
+    levels: NDArray[np.int64] = moocore.pareto_rank(values, maximise=True).astype(np.int64)
+    return levels
+
+
+def order(values: Values) -> NDArray[np.int64]:
+    """Rows of (n, m) `values`, the best first: by front, then far from those already taken.
+
+    Within a front the row with the best first value leads, and each next one is the farthest (L1,
+    in units of each column's range) from its nearest one taken, as in MO-ASHA's epsilon-net
+    (Schmucker et al., arXiv 2106.12639).
+    """
+    if len(values) == 0:
+        return np.zeros(0, dtype=np.int64)
+    span = np.ptp(values, axis=0)
+    scaled = (values - values.min(axis=0)) / np.where(span > 0, span, 1.0)
+    levels = ranks(values)
+    taken: list[int] = []
+    for level in range(int(levels.max()) + 1):
+        rest = [int(row) for row in np.flatnonzero(levels == level)]
+        nearest = np.full(len(values), np.inf)
+        row = max(rest, key=lambda row: scaled[row, 0])
+        while True:
+            taken.append(row)
+            rest.remove(row)
+            if not rest:
+                break
+            nearest = np.minimum(nearest, np.abs(scaled - scaled[row]).sum(axis=1))
+            row = max(rest, key=lambda row: nearest[row])
+    return np.array(taken, dtype=np.int64)
+
+
+def hypervolume(values: Values, reference: Values) -> float:
+    """Volume between the front of (n, m) `values` and `reference` (m,), which rows must beat."""
+    inside = values[(values > reference).all(axis=1)] if len(values) else values
+    if len(inside) == 0:
+        return 0.0
+    return float(moocore.hypervolume(inside, ref=reference, maximise=True))
+
+
+def measured(points: Sequence[Point], objectives: Sequence[Objective]) -> Values:
+    """(n, m) objective values of `points`, signed so that larger is better."""
+    rows = [[objective.sign * objective.read(p) for objective in objectives] for p in points]
+    return np.array(rows, dtype=np.float64).reshape(len(points), len(objectives))
+
+
+def front(points: Sequence[Point], objectives: Sequence[Objective]) -> list[Point]:
+    """The non-dominated `points`, fastest last."""
+    mask = nondominated(measured(points, objectives))
+    return sorted(
+        (point for point, kept in zip(points, mask, strict=True) if kept),
+        key=lambda point: (point.speedup, -point.accuracy),
+    )
+
+
+def covered(points: Sequence[Point], objectives: Sequence[Objective], *, baseline: Point) -> float:
+    """Hypervolume of `points` above 1x and 10 points below the plain network's accuracy.
+
+    A front that falls further is of no use; parameters count below the dense network's.
+    """
+    corner = {
+        "accuracy": baseline.accuracy - 0.1,
+        "speedup": 1.0,
+        "parameters": float(baseline.dense_parameters),
+    }
+    reference = np.array([o.sign * corner[o.name] for o in objectives], dtype=np.float64)
+    return hypervolume(measured(points, objectives), reference)
+
+
+def most_accurate(points: Sequence[Point], *, speedup: float) -> Point | None:
+    """The point most accurate on validation among those at least `speedup` fast, or None."""
+    fast = [point for point in points if point.speedup >= speedup]
+    return max(fast, key=lambda point: (point.accuracy, point.speedup), default=None)

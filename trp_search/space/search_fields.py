@@ -1,0 +1,164 @@
+"""What varies from trial to trial: one entry per setting, a value, a range or a list."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from trp_search.records import (
+    Allocation,
+    Fraction,
+    Layers,
+    Method,
+    NonNegative,
+    Part,
+    Positive,
+    PositiveInt,
+    Pruning,
+    Reconstruct,
+    Scheme,
+    Share,
+    Speedup,
+    Start,
+)
+from trp_search.space import entries
+from trp_search.space.entries import Choice, ChoiceOfLists, Entry, Number, NumberOr, PerScheme
+
+Images = Annotated[int, Field(ge=0)]
+
+
+class Strict(BaseModel):
+    """Frozen, and a key that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingEntries(Strict):
+    """A trial's training: what it does not name is taken from the recipe.
+
+    A trial that starts from the plain network takes a quarter of its epochs and a fifth of its
+    learning rate, where the plain network was trained by it.
+    """
+
+    epochs: PerScheme[Number[PositiveInt]] | None = None
+    batch_size: PerScheme[Number[PositiveInt]] | None = None
+    learning_rate: PerScheme[Number[Positive]] | None = None
+    momentum: PerScheme[Number[Fraction]] | None = None
+    nesterov: PerScheme[Choice[bool]] | None = None
+    weight_decay: PerScheme[Number[NonNegative]] | None = None
+    schedule: PerScheme[Choice[Literal["cosine", "step", "constant"]]] | None = None
+    milestones: PerScheme[ChoiceOfLists[float]] | None = None
+    gamma: PerScheme[Number[Share]] | None = None
+    warmup: PerScheme[Number[Fraction]] | None = None
+    label_smoothing: PerScheme[Number[Fraction]] | None = None
+    precision: PerScheme[Choice[Literal["float32", "bfloat16"]]] | None = None
+    channels_last: PerScheme[Choice[bool]] | None = None
+    compile: PerScheme[Choice[bool]] | None = None
+
+
+class Space(Strict):
+    """What varies from trial to trial; see `records.Pruning` and `records.Cut`.
+
+    Attributes:
+        method: how a network is made small; each reads the entries that matter to it. `trp` trains
+            with truncations, `nuclear` with the nuclear term alone, `decomposable` with a joint
+            loss of the full and a low-rank network (Decomposable-Net); `plain` and `tucker` cut the
+            plain network, `ddlr` (DDLR-style) and `net-trim` its linear layers.
+        scheme: how a kernel is unfolded into a matrix, and so into which two layers it is cut.
+        start: `baseline` trains on from the plain network's weights, `scratch` from new ones.
+        energy: share of squared singular values that a truncation keeps; 0.95 where neither this
+            nor `speedup` is given.
+        speedup: what truncations aim at in place of an energy: multiply-adds of the whole network
+            before / after.
+        period: iterations between truncations (the paper's m).
+        projection: whether truncations replace the weights; without it the nuclear term acts alone.
+        nuclear_weight: factor of the nuclear norm's sub-gradient (the paper's lambda).
+        nuclear_weight_per_step: the same divided by the period, so that it means as much per step
+            for any period; in place of `nuclear_weight`.
+        nuclear_every_step: whether that term acts at every iteration, not at truncations alone.
+        layers: `kxk` are convolutions wider than 1x1 but the first (the paper's), or `all`.
+        cut_energy: what the trained network is cut at; the training's energy by default.
+        cut_value: in its place, the singular value from which on all are kept.
+        cut_speedup: in its place, the budget that the cut fits; the training's by default.
+        cut_evbmf: in its place, whether ranks are what stands out of estimated noise.
+        error: of `ddlr` and `net-trim`: the share of a linear layer's outputs that may be lost.
+        allocation: how a budget is spread over layers: `knapsack`, `greedy`, `alds-style`, one
+            `energy` or one `uniform` ratio.
+        multiple: ranks are multiples of this.
+        calibration_images: training images whose activations weigh what a cut loses; 0 looks at
+            weights alone.
+        reconstruct: whether channel factors are fitted to what layers answer to these images (1000
+            if there are none): `linear`, or `relu` that allows for the activation that follows.
+        joint_alpha: of `decomposable`: the low-rank network's weight in the loss.
+        joint_lowest: the smallest share of all singular values that an iteration keeps.
+        joint_highest: the largest.
+        joint_rank_min: no layer is truncated further.
+        fine_tuning_epochs: of fine-tuning after the cut, taken from the epochs of a trial that
+            trains before it; the cut without it is a point too.
+        fine_tuning_learning_rate: its highest rate; a fifth of the recipe's by default.
+        distillation: share of the loss, before and after the cut, that is the distance to the plain
+            network's answers (Hinton et al.); the labels have the rest.
+        distillation_temperature: what both networks' logits are divided by for that.
+        reestimate_batch_norm: whether batch-norm statistics are measured again after a cut, unless
+            it takes nothing away, as after truncations in training.
+        batch_norm_images: on how many training images.
+        training: a trial's own training.
+    """
+
+    method: Choice[Method] = "trp"
+    scheme: Choice[Scheme] = "channel"
+    start: PerScheme[Choice[Start]] = "baseline"
+    energy: PerScheme[Number[Share]] | None = None
+    speedup: PerScheme[Number[Speedup]] | None = None
+    period: PerScheme[NumberOr[PositiveInt, Literal["never"]]] = 20
+    projection: PerScheme[Choice[bool]] = True
+    nuclear_weight: PerScheme[Number[NonNegative]] | None = None
+    nuclear_weight_per_step: PerScheme[Number[NonNegative]] | None = None
+    nuclear_every_step: PerScheme[Choice[bool]] = False
+    layers: PerScheme[Choice[Layers]] = "kxk"
+    cut_energy: PerScheme[Number[Share]] | None = None
+    cut_value: PerScheme[Number[Positive]] | None = None
+    cut_speedup: PerScheme[Number[Speedup]] | None = None
+    cut_evbmf: PerScheme[Choice[bool]] | None = None
+    error: Number[Share] | None = None
+    allocation: PerScheme[Choice[Allocation]] = "knapsack"
+    multiple: PerScheme[Number[PositiveInt]] = 1
+    calibration_images: PerScheme[Number[Images]] = 0
+    reconstruct: PerScheme[Choice[Reconstruct]] | None = None
+    joint_alpha: PerScheme[Number[Part]] | None = None
+    joint_lowest: PerScheme[Number[Share]] | None = None
+    joint_highest: PerScheme[Number[Share]] | None = None
+    joint_rank_min: PerScheme[Number[PositiveInt]] | None = None
+    fine_tuning_epochs: PerScheme[Number[Images]] | None = None
+    fine_tuning_learning_rate: PerScheme[Number[Positive]] | None = None
+    distillation: PerScheme[Number[Part]] = 0.5
+    distillation_temperature: PerScheme[Number[Positive]] = 4.0
+    reestimate_batch_norm: PerScheme[Choice[bool]] = True
+    batch_norm_images: PerScheme[Number[PositiveInt]] = 2048
+    training: TrainingEntries = TrainingEntries()
+
+    def named(self) -> dict[str, Entry]:
+        """Every entry, given or by default, under its parameter's name; method and scheme first."""
+        own = {name: getattr(self, name) for name in type(self).model_fields if name != "training"}
+        if self.speedup is None and self.energy is None:
+            own["energy"] = Pruning().energy
+        return {k: v for k, v in (own | self.named_training()).items() if v is not None}
+
+    def named_training(self) -> dict[str, Entry]:
+        """The training entries that are given."""
+        fields = TrainingEntries.model_fields
+        every = {name: getattr(self.training, name) for name in fields}
+        return {name: entry for name, entry in every.items() if entry is not None}
+
+    @property
+    def schemes(self) -> tuple[Scheme, ...]:
+        """Those that can be drawn."""
+        schemes: tuple[Any, ...] = entries.values(self.named()["scheme"])
+        return schemes
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """Those that can be drawn."""
+        methods: tuple[Any, ...] = entries.values(self.named()["method"])
+        return methods
