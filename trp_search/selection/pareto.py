@@ -81,7 +81,7 @@ def front(points: Sequence[Point], objectives: Sequence[Objective]) -> list[Poin
 
 
 def covered(points: Sequence[Point], objectives: Sequence[Objective], *, baseline: Point) -> float:
-    """Hypervolume of `points` above 1x and 10 points below the plain network's accuracy.
+    """Hypervolume of `points` above 1x and 10 points below the baseline's accuracy.
 
     A front that falls further is of no use; parameters count below the dense network's.
     """
