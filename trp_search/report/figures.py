@@ -36,7 +36,7 @@ def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) ->
     if rows.baseline:
         level = 100 * rows.baseline.point.accuracy
         star = {"symbol": "star", "size": 15, "opacity": 1}
-        data.append(marks([rows.baseline], **star) | {"name": "plain network"})
+        data.append(marks([rows.baseline], **star) | {"name": "baseline"})
         across = {"xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
         shapes.append({"type": "line", "line": {"width": 1, "dash": "dot"}, **across})
     data += _published(published)
@@ -80,7 +80,7 @@ def _published(found: Sequence[Published]) -> list[Trace]:
 def _controls(controls: Iterable[Row]) -> list[Trace]:
     return [
         marks(rows, symbol=drawing.symbol(scheme), size=4, color=drawing.colour(scheme))
-        | {"mode": "lines+markers", "name": f"plain network, cut ({scheme})", "legendrank": 1001}
+        | {"mode": "lines+markers", "name": f"baseline, cut ({scheme})", "legendrank": 1001}
         | {"line": {"dash": "dash", "width": 1.5, "color": drawing.colour(scheme)}, "opacity": 0.75}
         for scheme, rows in by_scheme(controls).items()
     ]
@@ -187,7 +187,7 @@ def training(curves: Sequence[Curve]) -> str:
     """Validation accuracy by epoch; one trace per look, its curves apart by a gap."""
     groups: dict[tuple[str, bool, bool], list[Curve]] = {}
     for curve in curves:
-        groups.setdefault((curve.scheme, curve.on_front, curve.is_plain), []).append(curve)
+        groups.setdefault((curve.scheme, curve.on_front, curve.is_baseline), []).append(curve)
     return figure(
         [*(_curves(group) for group in groups.values()), *_stops(curves)],
         annotations=[heading("validation accuracy")],
@@ -243,7 +243,7 @@ def _name(curve: Curve) -> str:
 
 
 def _look(curve: Curve) -> Trace:
-    if curve.is_plain:
+    if curve.is_baseline:
         return {"line": {"width": 1.5, "dash": "dot"}}
     colour = drawing.colour(curve.scheme)
     if curve.on_front:
