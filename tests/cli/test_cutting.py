@@ -87,7 +87,9 @@ def test_the_bundle_of_compress_loads_as_the_points_network(compressed: tuple[Pa
     folder = RunFolder.open(place / "results" / "small-baseline")
     network = trp_search.load(folder.models / "plain-2x")
     with torch.no_grad():
-        assert torch.equal(network(IMAGE), networks.network_of(folder, "plain-2x")(IMAGE))
+        assert torch.equal(
+            network(IMAGE), networks.network_of(folder, folder.point("plain-2x"))(IMAGE)
+        )
 
 
 @pytest.mark.slow
@@ -137,7 +139,9 @@ def test_what_cut_tells_to_type_next_exports_the_network(trp, place: Path, run: 
     assert trp(*command.split()).code == 0
     network = trp_search.load(place / "models" / "small-0-3x-greedy")
     with torch.no_grad():
-        assert torch.equal(network(IMAGE), networks.network_of(run, "0-3x-greedy")(IMAGE))
+        assert torch.equal(
+            network(IMAGE), networks.network_of(run, run.point("0-3x-greedy"))(IMAGE)
+        )
 
 
 def test_the_baselines_weights_can_be_cut_by_every_amount(trp, run: RunFolder):

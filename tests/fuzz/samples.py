@@ -85,7 +85,7 @@ def make_run(folder: Path) -> None:
         proposer.finish(result)
     proposer.close()
     for name in ("baseline", "0"):
-        score_test(run, name)
+        score_test(run, run.point(name))
     (target,) = space.targets
     where = clock.target_of(run, target.name, target.model_dump(exclude={"seconds"}))
     for _ in clock.measure(run, where, [run.point("0"), run.point("1")], seconds=0.01):
