@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,16 @@ def test_links_of_documents_lead_somewhere(path: Path):
 
 def _anchor(title: str) -> str:
     return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+def test_the_rooms_are_the_packages_in_the_order_of_their_imports():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = re.findall(r"^\| \[`(\w+)/`\]\(\.\./trp_search/(\w+)/\w+\.py\) \|", text, re.MULTILINE)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    flow = next(c for c in contracts["contracts"] if c["id"] == "flow")
+    names = [name for layer in flow["layers"] for name in layer.split(" | ")]
+    packages = [name for name in names if (ROOT / "trp_search" / name).is_dir()]
+    assert rooms == [(name, name) for name in packages]
 
 
 def test_files_that_documents_name_are_there():

@@ -16,7 +16,6 @@ from torch import nn
 import trp_search
 from trp_search.cli import main
 from trp_search.space import load_space
-from trp_search.store import RunFolder
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -29,6 +28,7 @@ COMMANDS = [
     for text in re.findall(r"```sh\n(.*?)```", document, flags=re.DOTALL)
     for line in text.splitlines()
 ]
+TRAINS = {"confirm", "refit", "compress"}  # each has tests of its own
 QUICK = {"latency": ["--seconds", "0.05"], "compare": ["--seconds", "0.05"]}
 
 
@@ -99,10 +99,7 @@ def test_the_optional_keys_are_keys(mine: Path):
 
 
 def test_every_command_does_what_it_says(mine: Path, capsys: pytest.CaptureFixture[str]):
-    for words in COMMANDS:
-        if "POINT" in words:
-            points = RunFolder.open(mine / "runs/mine").read_points()
-            words[words.index("POINT")] = next(point.id for point in points if point.searched)
+    for words in (command for command in COMMANDS if command[0] not in TRAINS):
         if words[0] == "resume":
             words[words.index("--trials") + 1] = "3"
         code = main([*words, *QUICK.get(words[0], [])])
@@ -114,7 +111,7 @@ def test_every_command_does_what_it_says(mine: Path, capsys: pytest.CaptureFixtu
         assert shown.out
     assert (mine / "runs/mine/report.html").stat().st_size > 1e6
     bundles = {path.name for path in (mine / "models").iterdir()}
-    assert bundles == {"mine-2x", "baseline", "full", "quick"}
+    assert bundles == {"mine-2x", "baseline"}
     assert {"network.onnx", "network.pt2"} < {
         path.name for path in (mine / "models/mine-2x").iterdir()
     }
