@@ -126,7 +126,9 @@ def test_by_the_clock_the_lower_end_of_the_interval_counts(run_of, timed):
     choice = select(run, speedup=2.0, target="laptop")
     assert (choice.point.id, choice.axis.by, choice.axis.target) == ("3", "latency", "laptop")
     assert select(run, speedup=1.9, by="latency").point.id == "1"
-    with pytest.raises(NothingFoundError, match=r"reaches 2\.1x less time on laptop, for sure; .* '3'"):
+    with pytest.raises(
+        NothingFoundError, match=r"reaches 2\.1x less time on laptop, for sure; .* '3'"
+    ):
         select(run, speedup=2.1, by="latency")
 
 
