@@ -42,7 +42,7 @@ _RATE = 1e-8  # a step that is taken and changes next to nothing
 _SAME = 1e-3  # relative, of answers in single precision
 
 
-def plain_network(workload: Workload, *, seconds: float = SECONDS) -> tuple[nn.Module, Shape]:
+def baseline_network(workload: Workload, *, seconds: float = SECONDS) -> tuple[nn.Module, Shape]:
     """The network with any weights, and the shape of the data.
 
     Args:
@@ -106,7 +106,7 @@ def probe_(
             _check_methods(space, network, images[:1], wanted)
         again = _built(space.workload, shape)
         with _doing(where, "copying it"):
-            if wanted is None and _starts_from_plain(space):
+            if wanted is None and _starts_from_baseline(space):
                 copy.deepcopy(again)
         with _doing(where, "cutting, storing and loading it"):
             _check_stored(network, again, layers, images[:1], Path(folder))
@@ -216,7 +216,7 @@ def _check_methods(
             TrainedRankPruning(network, example_input=image, **vars(spec.pruning))
 
 
-def _starts_from_plain(space: SearchSpace) -> bool:
+def _starts_from_baseline(space: SearchSpace) -> bool:
     starts = entries.values(space.space.named()["start"])
     return "baseline" in starts or not all(METHODS[m].trains for m in space.space.methods)
 
