@@ -11,6 +11,7 @@ from trp_search.report import contents, formatting, history, rows
 from trp_search.report.rows import Rows
 from trp_search.store import RunFolder
 
+SIGN = "\N{MULTIPLICATION SIGN}"
 NO_TRIALS = history.ends({})
 
 
@@ -30,8 +31,7 @@ def test_the_headline_says_speedup_validation_and_drop(
 ):
     found = build(make_point("1", correct=193, speedup=2.0))
     assert formatting.headline(found, NO_TRIALS) == (
-        f"At 2.00{formatting.TIMES} fewer multiply-adds: 96.5 % on validation, "
-        "0.5 points below the baseline."
+        f"At 2.00{SIGN} fewer multiply-adds: 96.5 % on validation, 0.5 points below the baseline."
     )
 
 
@@ -113,9 +113,7 @@ def test_a_refit_has_no_validation_accuracy(
 
 def test_a_missed_constraint_says_by_how_much():
     assert formatting.missed("accuracy", 0.012) == "accuracy: misses the bound by 1.2 points"
-    assert (
-        formatting.missed("speedup", 0.5) == f"speedup: misses the bound by 0.50{formatting.TIMES}"
-    )
+    assert formatting.missed("speedup", 0.5) == f"speedup: misses the bound by 0.50{SIGN}"
     assert formatting.missed("parameters", 1200.0) == "parameters: misses the bound by 1,200"
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from trp_search.records.objectives import METRIC, SPEEDUP
 from trp_search.records.published import Published
-from trp_search.report import drawing, formatting
+from trp_search.report import drawing
 from trp_search.report.drawing import Trace, escaped, figure, heading, marks
 from trp_search.report.history import Curve, Volume, reach
 from trp_search.report.rows import Row, Rows, Window, by_scheme, distinct, staircase
@@ -46,10 +47,10 @@ def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) ->
         annotations=[heading("validation accuracy")],
         xaxis={
             "range": window.speedup,
-            "ticksuffix": formatting.TIMES,
+            "ticksuffix": SPEEDUP.show.suffix,
             "title": {"text": "speedup"},
         },
-        yaxis={"range": (100 * low, 100 * high), "ticksuffix": " %"},
+        yaxis={"range": (100 * low, 100 * high), "ticksuffix": METRIC.show.suffix},
         legend={"orientation": "h", "y": -0.15, "yanchor": "top", "x": 0},
         margin={"l": 52, "r": 14, "t": 30, "b": 110},
     )
@@ -69,8 +70,8 @@ def _published(found: Sequence[Published]) -> list[Trace]:
             "y": [100 * row.accuracy for row in found],
             "customdata": [None] * len(found),
             "text": [f"{escaped(row.method)}<br>{escaped(row.source)}" for row in found],
-            "hovertemplate": "%{text}<br>%{y:.2f} % on test at %{x:.2f}"
-            f"{formatting.TIMES}<extra></extra>",
+            "hovertemplate": "%{text}<br>%{y:.2f}"
+            f"{METRIC.show.suffix} on test at %{{x:.2f}}{SPEEDUP.show.suffix}<extra></extra>",
             "marker": {"symbol": "x-thin", "size": 10, "line": {"width": 2}},
         }
     ]
@@ -191,7 +192,7 @@ def training(curves: Sequence[Curve]) -> str:
         [*(_curves(group) for group in groups.values()), *_stops(curves)],
         annotations=[heading("validation accuracy")],
         xaxis={"title": {"text": "epoch"}},
-        yaxis={"range": [100 * bound for bound in reach(curves)], "ticksuffix": " %"},
+        yaxis={"range": [100 * bound for bound in reach(curves)], "ticksuffix": METRIC.show.suffix},
         showlegend=False,
     )
 

@@ -8,22 +8,21 @@ from collections.abc import Sequence
 
 from trp_search.records import Latency, Layer, Repeat
 from trp_search.records.intervals import Counted, wilson
+from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
 from trp_search.report.settings import label
 from trp_search.selection import pareto
 
-TIMES = "\N{MULTIPLICATION SIGN}"
-
 
 def percent(share: float) -> str:
     """`97.3 %`."""
-    return f"{100 * share:.1f} %"
+    return PERCENT(share)
 
 
 def times(speedup: float) -> str:
     """`2.10` and the sign: two digits, so that 1.98 does not pass for 2."""
-    return f"{speedup:.2f}{TIMES}"
+    return TIMES(speedup)
 
 
 def count(number: int, thing: str) -> str:
@@ -56,8 +55,7 @@ def distance(drop: float) -> str:
 
 def missed(name: str, by: float) -> str:
     """How far a point is from a constraint: `accuracy: misses the bound by 1.2 points`."""
-    amount = {"accuracy": f"{100 * by:.1f} points", "speedup": times(by)}.get(name, f"{by:,.0f}")
-    return f"{name}: misses the bound by {amount}"
+    return f"{name}: misses the bound by {OBJECTIVES[name].show.difference(by)}"
 
 
 def headline(rows: Rows, ends: Ends) -> str:

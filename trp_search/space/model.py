@@ -153,8 +153,7 @@ class SearchSpace(Strict):
     def violations(self, point: Point) -> dict[str, float]:
         """By how much `point` misses each constraint; at most 0 where it does not."""
         return {
-            name: OBJECTIVES[name].sign * (bound - OBJECTIVES[name].read(point))
-            for name, bound in self.constraints.items()
+            name: OBJECTIVES[name].missed(point, bound) for name, bound in self.constraints.items()
         }
 
     def admits(self, point: Point) -> bool:
