@@ -45,7 +45,8 @@ def space(tmp_path_factory):
 def first(space, tmp_path_factory):
     """A run that `compress` made, and what it yielded."""
     folder = RunFolder(path=tmp_path_factory.mktemp("compressed") / "run")
-    return folder, list(compress(space, folder, budget(2.0)))
+    with threads(2):
+        return folder, list(compress(space, folder, budget(2.0)))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_the_baseline_is_trained_cut_and_kept_as_a_run(first):
 
 def test_the_baseline_is_trained_on_all_cores(space, folder):
     assert space.resources.cpus == 1
-    assert folder.trial("baseline").read_spec().threads == torch.get_num_threads()
+    assert folder.trial("baseline").read_spec().threads == 2
 
 
 def test_another_budget_trains_nothing_again(space, folder):

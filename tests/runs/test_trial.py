@@ -286,9 +286,9 @@ def test_only_a_trials_point_can_be_refitted(finished):
 
 def test_the_number_of_threads_is_the_specifications_and_is_restored(folder):
     before = torch.get_num_threads()
-    started = trial.run(spec(threads=1), folder)
+    started = trial.run(spec(threads=before + 1), folder)
     next(started)
-    assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before + 1
     started.close()
     assert torch.get_num_threads() == before
 

@@ -24,6 +24,7 @@ from trp_search.scoring.survey import at_best, widest_layers
 from trp_search.space import SearchSpace, any_trial, entries
 from trp_search.space.methods import METHODS
 from trp_search.tasks.classification import DivergedError
+from trp_search.tasks.modes import evaluating
 from trp_search.training.checkpoint import load_tensors, save_weights
 from trp_search.training.joint import JointTraining
 from trp_search.training.loop import Job, train
@@ -80,9 +81,9 @@ def probe_(
         InputError: the first thing that does not work, in one line.
     """
     where = _where(space.workload)
-    modes = {module: module.training for module in network.modules()}
     with (
         _theirs(space.workload, seconds),
+        evaluating(network),
         torch.random.fork_rng(devices=[]),
         tempfile.TemporaryDirectory() as folder,
     ):
@@ -109,8 +110,6 @@ def probe_(
                 copy.deepcopy(again)
         with _doing(where, "cutting, storing and loading it"):
             _check_stored(network, again, layers, images[:1], Path(folder))
-    for module, training in modes.items():
-        module.training = training
 
 
 def _where(workload: Workload) -> str:
