@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -46,6 +47,23 @@ WIDTHS = (16, 16, 16, 32, 32, 32, 64, 64)
 DENSE_MACS = 2_000_000
 DENSE_PARAMETERS = 71_000
 IMAGES = 200
+
+
+LONGEST = ("search/test_kills.py", "search/test_driver.py", "test_readme.py", "cli", "runs")
+
+# Before torch is there: where processes share the cores, a second thread waits more than it works.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that the processes that share the tests end together."""
+    tests = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(tests).as_posix()
+        return next((at for at, long in enumerate(LONGEST) if name.startswith(long)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -132,7 +150,7 @@ def empty_run(tmp_path: Path) -> RunFolder:
 
 @pytest.fixture
 def sample_run(empty_run: RunFolder, make_point: Callable[..., Point]) -> RunFolder:
-    """A finished search on digits: the plain network, its cuts, 16 points, two trials without."""
+    """A finished search on digits: the baseline, its cuts, 16 points, two trials without."""
     run = empty_run
     created = {"created": "2026-03-04T09:30:00+00:00", "versions": {"torch": "2.15.0"}, "seed": 0}
     write_whole(run.environment, json.dumps(created))

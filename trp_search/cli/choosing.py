@@ -15,7 +15,7 @@ from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import Point, Scheme
 from trp_search.records.intervals import wilson
 from trp_search.report.formatting import (
-    against_plain,
+    against_baseline,
     clock,
     percent,
     points,
@@ -120,7 +120,7 @@ def _show(choice: Choice, budget: Budget) -> None:
     pairs(
         [
             ("validation", scored(point)),
-            *([against_plain(choice.drop)] if choice.drop is not None else []),
+            *([against_baseline(choice.drop)] if choice.drop is not None else []),
             *([repeated(choice.repeats)] if choice.repeats else []),
             ("test", scored(test) if test else "not scored yet; export scores it"),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
@@ -142,7 +142,7 @@ def _show(choice: Choice, budget: Budget) -> None:
         control = choice.control
         line()
         warn(
-            f"the plain network's own cut {control.id} does better at this budget: "
+            f"the baseline's own cut {control.id} does better at this budget: "
             f"{percent(control.accuracy)} at {times(choice.axis.of(control))}"
         )
 

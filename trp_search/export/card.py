@@ -22,12 +22,12 @@ def make_card(
     run: RunFolder, point: Point, spec: TrialSpec, *, licence: str | None, input: Input
 ) -> Card:
     """The card of one point of a run, made by the trial that `spec` describes."""
-    plain = next((p for p in run.read_points() if p.role == "baseline"), None)
+    baseline = next((p for p in run.read_points() if p.role == "baseline"), None)
     return Card(
         format=FORMAT,
         run=run.path.name,
         point=point,
-        baseline=None if plain is None else plain.accuracy,
+        baseline=None if baseline is None else baseline.accuracy,
         workload=spec.workload,
         split_seed=spec.split_seed,
         saw_validation=spec.fit_on_validation,
@@ -114,7 +114,7 @@ def file_rows(card: Card) -> list[tuple[str, str]]:
 
 
 def _load(network: str, *, source: bool) -> dict[str, tuple[str, ...]]:
-    own = ", network=plain" if ":" in network else ""
+    own = ", network=baseline" if ":" in network else ""
     found: dict[str, tuple[str, ...]] = {
         "trp_search": ("import trp_search", f'network = trp_search.load("THIS FOLDER"{own})')
     }
@@ -160,7 +160,7 @@ def _accuracies(card: Card) -> list[tuple[str, str]]:
     else:
         lines = [("validation accuracy", _scored(card.point))]
         if card.baseline is not None:
-            lines.append(("plain network, validation", f"{card.baseline:.2%}"))
+            lines.append(("baseline, validation", f"{card.baseline:.2%}"))
     return [*lines, ("test accuracy", _scored(card.test) if card.test else "not scored")]
 
 
