@@ -193,7 +193,7 @@ def work(spec: TrialSpec, folder: RunFolder) -> str:
     with exclusive(folder.path / ".points.lock", wait_seconds=60, holder="points are being kept"):
         folder.add_points(result.points)
     for point in result.points:
-        networks.score_test(folder, point.id)
+        networks.score_test(folder, point)
     return f"{spec.name}: done"
 
 

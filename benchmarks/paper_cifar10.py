@@ -145,7 +145,7 @@ def _keep(result: TrialResult, folder: RunFolder) -> None:
         folder.add_points(result.points)
     for point in result.points:
         if point.role != "screened_out":
-            networks.score_test(folder, point.id)
+            networks.score_test(folder, point)
 
 
 def run(

@@ -26,7 +26,7 @@ from trp_search.records import (
     to_json,
 )
 from trp_search.space import load_space
-from trp_search.store import RunFolder, append_record, write_whole
+from trp_search.store import FORMAT, RunFolder, append_record, write_whole
 
 SEARCH = """\
 workload:
@@ -145,6 +145,7 @@ def empty_run(tmp_path: Path) -> RunFolder:
     """A run that has a search space and nothing else."""
     run = RunFolder.create(tmp_path / "sample-run")
     write_whole(run.search, SEARCH)
+    write_whole(run.environment, json.dumps({"format": FORMAT}))
     return run
 
 
@@ -153,7 +154,7 @@ def sample_run(empty_run: RunFolder, make_point: Callable[..., Point]) -> RunFol
     """A finished search on digits: the baseline, its cuts, 16 points, two trials without."""
     run = empty_run
     created = {"created": "2026-03-04T09:30:00+00:00", "versions": {"torch": "2.15.0"}, "seed": 0}
-    write_whole(run.environment, json.dumps(created))
+    write_whole(run.environment, json.dumps({"format": FORMAT} | created))
     plain = make_point("baseline", correct=194, speedup=1.0, role="baseline", scheme=None)
     controls = [
         make_point(
@@ -250,6 +251,7 @@ def small_run() -> Callable[..., RunFolder]:
     def train(folder: Path, network: str = "small_resnet") -> RunFolder:
         run = RunFolder.create(folder)
         write_whole(run.search, TRAINED.format(network=network))
+        write_whole(run.environment, json.dumps({"format": FORMAT}))
         space = load_space(run.search)
         for spec in (space.baseline_spec(), space.trial_spec({}, name="0", repeat=0)):
             *_, result = trial.run(spec, run)

@@ -80,7 +80,7 @@ def ran(space: SearchSpace, folder: RunFolder, name: str) -> TrialResult:
 
 def assert_loads_as_scored(folder: RunFolder, point: Point) -> None:
     """Its weights fit the layers that it lists, and it classifies as many images as it says."""
-    network = networks.network_of(folder, point.id)
+    network = networks.network_of(folder, point)
     spec = folder.trial(point.trial).read_spec()
     splits = setup.splits_of(spec, folder)
     images, labels = next(iter(splits.validation.batches(point.images)))
@@ -143,7 +143,7 @@ def test_fine_tuning_leaves_zeros_of_a_sparse_layer_zero(
 ):
     given = OWN["net-trim"] | {"fine_tuning_epochs": 1}
     result = ran(make_space(method="net-trim", **given), plain_run, "sparse")
-    before, after = (networks.network_of(plain_run, point.id) for point in result.points)
+    before, after = (networks.network_of(plain_run, point) for point in result.points)
     name = next(x.name for x in result.points[0].layers if x.scheme == "sparse")
     weights = [net.get_submodule(name).weight for net in (before, after)]
     assert (weights[0] == 0).any()

@@ -102,7 +102,7 @@ def test_the_same_budget_is_listed_once_however_often_it_is_asked_for(space, fol
 
 def test_its_network_loads_and_scores_the_same_again(first):
     folder, (*_, point) = first
-    network = stored.network_of(folder, point.id)
+    network = stored.network_of(folder, point)
     spec = folder.trial("baseline").read_spec()
     data = spec.workload.data
     splits = trial.data.load(data, split_seed=0, outside_weights=False, device="cpu")
@@ -169,7 +169,7 @@ def test_a_further_cut_of_a_trial_is_a_derived_point_that_is_listed_once(searche
     assert recut(searched, "0", budget(3.0)) == point == searched.point("0-3x")
     assert written(searched).count("0-3x") == 1
     assert searched.trial("0").weights.read_bytes() == weights
-    network = stored.network_of(searched, "0-3x")
+    network = stored.network_of(searched, searched.point("0-3x"))
     assert sum(p.numel() for p in network.parameters()) == point.parameters
 
 

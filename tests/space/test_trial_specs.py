@@ -237,7 +237,6 @@ def test_a_trial_towards_a_speedup_is_trained_and_cut_by_it(tmp_path):
         "space: {speedup: {low: 1.5, high: 4.0}}",
         "space: {speedup: [2, 3], allocation: [knapsack, greedy], multiple: [1, 8]}",
         "space: {energy: [0.8, 0.9], cut_speedup: 2, calibration_images: [0, 256]}",
-        f"space: {{energy: [0.8, 0.9]}}\n{CURVE[:-1]}, tell: true}}",
         "space: {energy: [0.8, 0.9]}\nextra_cuts: {speedups: [], energies: []}",
     ],
 )
@@ -268,15 +267,6 @@ def test_energy_together_with_speedup_is_refused(tmp_path):
         ("extra_cuts: {speedups: [2, 0.5]}", "extra_cuts.speedups[1]: 0.5 is not at least 1"),
         ("extra_cuts: {energies: [0]}", "extra_cuts.energies[0]: 0 is not in (0, 1]"),
         ("extra_cuts: {image: 5}", "extra_cuts.image: unknown key; did you mean images?"),
-        ("extra_cuts: {tell: 1}", "extra_cuts.tell: 1 is not true or false"),
-        (
-            "extra_cuts: {tell: true}\nsampler: nsga2",
-            "extra_cuts.tell: is for sampler tpe; nsga2 would not look at them",
-        ),
-        (
-            "extra_cuts: {tell: true}",
-            "extra_cuts.tell: say of which cuts: extra_cuts.speedups and extra_cuts.energies",
-        ),
     ],
 )
 def test_an_amount_that_cannot_be_is_told_of_in_one_line(tmp_path, entries, problem):
