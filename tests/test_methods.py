@@ -17,7 +17,7 @@ from trp_search.export.bundle import read_architecture, read_card
 from trp_search.export.evaluate import evaluate_bundle
 from trp_search.export.load import load
 from trp_search.export.write import export_point
-from trp_search.records import Point, Speedup, TrialResult
+from trp_search.records import Energy, Point, Speedup, TrialResult
 from trp_search.runs import networks, setup, trial
 from trp_search.runs.confirm import confirm
 from trp_search.runs.refit import refit
@@ -340,7 +340,7 @@ def test_what_a_method_does_not_read_is_neither_drawn_nor_shown(
     assert not {"period", "error", "scheme", "start"} & shown.keys()
     spec = space.trial_spec(drawn, name="0", repeat=0)
     assert (spec.training, spec.pruning, spec.start) == (None, None, "baseline")
-    assert (spec.cuts[0].scheme, spec.cuts[0].energy) == ("tucker", 0.9)
+    assert (spec.cuts[0].scheme, spec.cuts[0].keep) == ("tucker", Energy(0.9))
 
 
 def test_every_method_spends_the_same_epochs_in_all(make_space: Callable[..., SearchSpace]):
