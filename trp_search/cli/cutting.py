@@ -280,8 +280,8 @@ def _show(folder: RunFolder, point: Point) -> None:
     schemes = Counter(layer.scheme or "dense" for layer in point.layers)
     pairs(
         [
-            ("validation", scored(point)),
-            *([against_plain(plain.accuracy - point.accuracy)] if plain else []),
+            ("validation", scored(point.score)),
+            *([against_plain(plain.score.value - point.score.value)] if plain else []),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
             ("layers", ", ".join(f"{count} {name}" for name, count in schemes.most_common())),

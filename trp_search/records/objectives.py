@@ -13,7 +13,7 @@ class Measured(Protocol):
     """What an objective is read from; a `records.Point` is one."""
 
     @property
-    def accuracy(self) -> float: ...
+    def metric(self) -> float: ...
     @property
     def speedup(self) -> float: ...
     @property
@@ -52,7 +52,7 @@ OBJECTIVES: dict[str, Objective] = {
             unit="share of validation images",
             maximise=True,
             worst=0.0,
-            read=lambda point: point.accuracy,
+            read=lambda point: point.metric,
         ),
         Objective(
             name="speedup",

@@ -31,7 +31,7 @@ def uprights(trials: Sequence[Row]) -> tuple[Upright, ...]:
     found = settings.panels(trials)
     if not found:
         return ()
-    accuracy = _measure("accuracy", trials, lambda row: row.point.accuracy, formatting.percent)
+    accuracy = _measure("accuracy", trials, lambda row: row.point.score.value, formatting.percent)
     speedup = _measure("speedup", trials, lambda row: row.point.speedup, formatting.times)
     return (*map(_setting, found), accuracy, speedup)
 

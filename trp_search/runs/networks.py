@@ -32,9 +32,7 @@ def score_test(folder: RunFolder, point_id: str, *, spec: TrialSpec | None = Non
         network = network_of(folder, point_id, network=plain).to(spec.device)
         splits = setup.splits_of(spec, folder)
         result = evaluate(network, splits.test.batches(_EVALUATION_BATCH))
-    score = TestScore(
-        point=point_id, accuracy=result.accuracy, correct=result.correct, images=result.images
-    )
+    score = TestScore(point=point_id, score=result.score)
     with exclusive(folder.test_lock, wait_seconds=60.0, holder="test scores are in use"):
         scored = folder.read_tests().get(point_id)  # by another process meanwhile
         if scored is None:

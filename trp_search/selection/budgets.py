@@ -105,8 +105,8 @@ class Axis:
     def front(self, points: Sequence[Point]) -> list[Point]:
         """Those of `points` that no other beats in accuracy and on this axis, the largest first."""
         found: list[Point] = []
-        for point in sorted(points, key=lambda p: (self.of(p), p.accuracy), reverse=True):
-            if not found or point.accuracy > found[-1].accuracy:
+        for point in sorted(points, key=lambda p: (self.of(p), p.score.value), reverse=True):
+            if not found or point.score.value > found[-1].score.value:
                 found.append(point)
         return found[::-1]
 
@@ -162,8 +162,8 @@ def limit(folder: RunFolder, budget: Budget, axis: Axis, plain: Point | None) ->
     if plain is None:
         raise InputError(f"{folder.path}: has no plain network to count a drop from")
     assert budget.max_drop is not None
-    worst = plain.accuracy - budget.max_drop
-    return lambda point: point.accuracy >= worst
+    worst = plain.score.value - budget.max_drop
+    return lambda point: point.score.value >= worst
 
 
 def _file_sizes(folder: RunFolder) -> dict[str, int]:

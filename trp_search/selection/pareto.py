@@ -76,7 +76,7 @@ def front(points: Sequence[Point], objectives: Sequence[Objective]) -> list[Poin
     mask = nondominated(measured(points, objectives))
     return sorted(
         (point for point, kept in zip(points, mask, strict=True) if kept),
-        key=lambda point: (point.speedup, -point.accuracy),
+        key=lambda point: (point.speedup, -point.score.value),
     )
 
 
@@ -86,7 +86,7 @@ def covered(points: Sequence[Point], objectives: Sequence[Objective], *, baselin
     A front that falls further is of no use; parameters count below the dense network's.
     """
     corner = {
-        "accuracy": baseline.accuracy - 0.1,
+        "accuracy": baseline.score.value - 0.1,
         "speedup": 1.0,
         "parameters": float(baseline.dense_parameters),
     }
@@ -97,4 +97,4 @@ def covered(points: Sequence[Point], objectives: Sequence[Objective], *, baselin
 def most_accurate(points: Sequence[Point], *, speedup: float) -> Point | None:
     """The point most accurate on validation among those at least `speedup` fast, or None."""
     fast = [point for point in points if point.speedup >= speedup]
-    return max(fast, key=lambda point: (point.accuracy, point.speedup), default=None)
+    return max(fast, key=lambda point: (point.score.value, point.speedup), default=None)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from trp_search.errors import NothingFoundError
 from trp_search.records import Point, Repeat, TestScore
-from trp_search.records.intervals import wilson
 from trp_search.selection.budgets import Axis, Budget, By, axis_of, limit
 from trp_search.space import load_space
 from trp_search.store import RunFolder
@@ -47,12 +46,7 @@ class Choice:
     @property
     def drop(self) -> float | None:
         """Validation accuracy lost to the plain network, a share; negative is a gain."""
-        return None if self.baseline is None else self.baseline.accuracy - self.point.accuracy
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of the validation accuracy, as its number of images implies."""
-        return wilson(self.point.correct, self.point.images)
+        return None if self.baseline is None else self.baseline.score.value - self.point.score.value
 
 
 def select(  # noqa: PLR0913  one argument per limit
@@ -96,7 +90,7 @@ def out_of_reach(choice: Choice, budget: Budget) -> str:
     point = choice.point
     return (
         f"{budget.unmet}; the nearest is {point.id!r} at {choice.axis.of(point):.2f}x, "
-        f"{point.accuracy:.1%} on validation"
+        f"{point.score.value:.1%} on validation"
     )
 
 
@@ -140,11 +134,11 @@ Key = Callable[[Point], tuple[float, float]]
 
 
 def _most_accurate(axis: Axis) -> Key:
-    return lambda point: (point.accuracy, axis.of(point))
+    return lambda point: (point.score.value, axis.of(point))
 
 
 def _smallest(axis: Axis) -> Key:
-    return lambda point: (axis.of(point), point.accuracy)
+    return lambda point: (axis.of(point), point.score.value)
 
 
 def _eligible(folder: RunFolder, points: Sequence[Point]) -> list[Point]:
