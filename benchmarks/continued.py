@@ -1,9 +1,9 @@
-"""What a run's trials owe to their extra epochs: the plain network trained on as long, then cut.
+"""What a run's trials owe to their extra epochs: the baseline trained on as long, then cut.
 
     python benchmarks/continued.py RUN [--learning-rate 0.02]
 
-Trials that start from the plain network train for some epochs more than it did. This trains the
-plain network on for as many epochs, by the trials' own schedule but without pruning, cuts it at the
+Trials that start from the baseline train for some epochs more than it did. This trains the
+baseline on for as many epochs, by the trials' own schedule but without pruning, cuts it at the
 energies of the run's controls and prints both next to the front. Results stay under
 RUN/trials/continued and are taken up again.
 """
@@ -63,8 +63,8 @@ def main() -> None:
     points = folder.read_points()
     admitted = [point for point in points if space.admits(point)]
     table("front of the trials", front(admitted, space.objective_list))
-    table("plain network, cut", [p for p in points if p.role in ("baseline", "control")])
-    table("plain network trained on as long as a trial, cut", list(later))
+    table("baseline, cut", [p for p in points if p.role in ("baseline", "control")])
+    table("baseline trained on as long as a trial, cut", list(later))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python -m benchmarks.front_page TABLE
 
 From the repository's folder, which needs CIFAR-10 as images under `data/cifar10-images`. Every arm
-trains the plain network and as many epochs of trials. Each arm and seed is a run of its own under
+trains the baseline and as many epochs of trials. Each arm and seed is a run of its own under
 OUT; one that was stopped goes on, one whose rows are in the tables of the folder TABLE is left
 alone. Points are chosen on validation; test is scored for what was chosen, and only shown.
 """
@@ -193,7 +193,7 @@ def append(path: Path, found: list[dict[str, object]]) -> None:
 def _search(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
     """More trials until the epochs are spent: where trials stop early there are more of them.
 
-    The plain network is the seed's own, the same for all arms that train it for as long.
+    The baseline is the seed's own, the same for all arms that train it for as long.
     """
     space = space_of(arm, seed, out)
     place, extra = folder.trial(BASELINE).path, space.training.epochs - BASE["training"]["epochs"]
@@ -238,7 +238,7 @@ def seconds(folder: RunFolder, names: Sequence[str]) -> float:
 
 
 def _control(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
-    """The plain network at the recipe's epochs or at all of them, cut to the usual budgets."""
+    """The baseline at the recipe's epochs or at all of them, cut to the usual budgets."""
     space = space_of(arm, seed, out)
     spec = space.baseline_spec()
     assert spec.training is not None
@@ -259,7 +259,7 @@ def rows(folder: RunFolder, reference: float) -> Iterator[dict[str, object]]:
     epochs = extra + np.cumsum([len(folder.trial(name).read_epochs()) for name in names])
     for share in SHARES if names else (1.0,):
         if extra > share * EPOCHS:
-            continue  # the plain network is still being trained
+            continue  # the baseline is still being trained
         ended = int((epochs <= share * EPOCHS).sum())
         early = set(names[:ended])
         found = [p for p in points if p.searched and p.trial in early]

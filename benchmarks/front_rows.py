@@ -27,7 +27,7 @@ def chosen(pool: Sequence[Found], plain: float) -> dict[str, object]:
     """Test accuracies of what validation chooses at each budget, and of all budgets together.
 
     The hypervolume is that of the choices: over the share of multiply-adds that a budget leaves,
-    the test accuracy of what is chosen there, above that of the plain network less 10 points.
+    the test accuracy of what is chosen there, above that of the baseline less 10 points.
     """
     row: dict[str, object] = {}
     for budget in BUDGETS:

@@ -66,7 +66,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], DataSpec, int]] = {
 
 
 def rows(name: str, seed: int) -> Iterator[dict[str, object]]:
-    """The plain network, and every cut of it beside what it is compared with."""
+    """The baseline, and every cut of it beside what it is compared with."""
     build, spec, epochs = NETWORKS[name]
     splits = data.load(spec, split_seed=seed, outside_weights=False, device="cpu")
     network = _trained(build, splits, epochs, seed)

@@ -70,7 +70,7 @@ def space_of(seed: int, place: Path) -> SearchSpace:
 
 
 def specs(space: SearchSpace) -> Iterator[TrialSpec]:
-    """Every training and cut of a seed but the plain network's."""
+    """Every training and cut of a seed but the baseline's."""
     plain = space.baseline_spec()
     assert plain.training is not None
     after = dataclasses.replace(plain.training, epochs=EPOCHS, learning_rate=0.02, warmup=0.0)
@@ -151,7 +151,7 @@ class _Makes:
         joint: Joint | None = None,
         tuned: Training | None = None,
     ) -> TrialSpec:
-        """The trial `name`, which starts from the plain network."""
+        """The trial `name`, which starts from the baseline."""
         return dataclasses.replace(
             self.plain,
             name=name,

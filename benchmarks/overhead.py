@@ -5,7 +5,7 @@
 
 From the repository's folder. `trials` runs a search whose trials do nothing, and prints what each
 of each hundred took; what the sampler took to propose stands apart. `share` runs a real search and
-prints how much of its workers' time went into training and scoring; where the plain network has the
+prints how much of its workers' time went into training and scoring; where the baseline has the
 cores of all of them, its time counts for all.
 """
 
@@ -205,8 +205,8 @@ def share(space: SearchSpace) -> pd.Series:
     return pd.Series(
         {
             "Ray's start, s": ready - began,
-            "first worker and the plain network, s": plain_ended - ready,
-            "the plain network's own, s": plain_busy,
+            "first worker and the baseline, s": plain_ended - ready,
+            "the baseline's own, s": plain_busy,
             "trials, s": trained - plain_ended,
             "test scores and page, s": ended - trained,
             "share of trials' time": busy / (WORKERS * (trained - plain_ended)),

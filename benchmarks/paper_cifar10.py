@@ -6,8 +6,8 @@
 From the repository's folder; takes CIFAR-10 as images under `data/cifar10-images`, or as it is
 published: JPEG images are not what the paper's numbers were measured on. By the paper's recipe
 (164 epochs, batch 128, 0.1 divided by 10 at 82 and 122, weight decay 1e-4, nuclear weight 3e-4):
-the plain network and its cuts, and Trained Rank Pruning with each scheme, with and without the
-nuclear term. Then this project's own: from the plain network, short trainings towards 2x, 3x and
+the baseline and its cuts, and Trained Rank Pruning with each scheme, with and without the
+nuclear term. Then this project's own: from the baseline, short trainings towards 2x, 3x and
 4x that also learn from its answers. Several trainings run side by side, each in a process of its
 own; `run` ends after `--minutes` and goes on where it stopped when it is called again.
 
@@ -52,11 +52,11 @@ BUDGETS = (2.0, 3.0, 4.0)
 ENERGIES = (0.98, 0.95, 0.9)
 TRAINED_AT = (0.98,)
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
-ALSO = "HALOC (AAAI 2023, abstract): +0.07 points at 3.60x, its plain network not given"
+ALSO = "HALOC (AAAI 2023, abstract): +0.07 points at 3.60x, its baseline not given"
 
 
 def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, TrialSpec]:
-    """Every training of the table by its name, the plain one first."""
+    """Every training of the table by its name, the baseline first."""
     paper = Training(
         epochs=epochs,
         schedule="step",
@@ -186,7 +186,7 @@ def show(folder: RunFolder) -> None:
     tests = folder.read_tests()
     points = [point for point in folder.read_points() if point.id in tests]
     if PLAIN not in tests:
-        raise SystemExit("the plain network is not trained yet")
+        raise SystemExit("the baseline is not trained yet")
     rows = [
         {
             "network": point.id,
@@ -194,7 +194,7 @@ def show(folder: RunFolder) -> None:
             "parameters": point.parameters,
             "validation": 100 * point.score.value,
             "test": 100 * tests[point.id].score.value,
-            "against plain": 100 * (tests[point.id].score.value - tests[PLAIN].score.value),
+            "against baseline": 100 * (tests[point.id].score.value - tests[PLAIN].score.value),
         }
         for point in points
     ]
@@ -205,7 +205,7 @@ def show(folder: RunFolder) -> None:
         if best is not None:
             test = tests[best.id].score.value
             print(f"  {budget:g}x: {best.id}, {best.speedup:.2f}x, {test:.2%} on test")
-    print("\nPublished, not measured here; points against the source's own plain network:")
+    print("\nPublished, not measured here; points against the source's own baseline:")
     for row in published.rows("resnet20", "cifar10"):
         assert row.baseline is not None
         lost = 100 * (row.accuracy - row.baseline)

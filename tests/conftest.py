@@ -130,7 +130,7 @@ def empty_run(tmp_path: Path) -> RunFolder:
 
 @pytest.fixture
 def sample_run(empty_run: RunFolder, make_point: Callable[..., Point]) -> RunFolder:
-    """A finished search on digits: the plain network, its cuts, 16 points, two trials without."""
+    """A finished search on digits: the baseline, its cuts, 16 points, two trials without."""
     run = empty_run
     created = {"created": "2026-03-04T09:30:00+00:00", "versions": {"torch": "2.15.0"}, "seed": 0}
     write_whole(run.environment, json.dumps(created))

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,30 @@ def test_what_every_command_may_import_and_write_is_said():
     assert said == set(get_command(app).commands)
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_of_documents_lead_somewhere(path: Path):
+    text = path.read_text()
+    titles = {_anchor(line) for line in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        file, _, anchor = target.partition("#")
+        assert (path.parent / file).exists(), target
+        assert file or anchor in titles, target
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+def test_the_rooms_are_the_packages_in_the_order_of_their_imports():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = re.findall(r"^\| \[`(\w+)/`\]\(\.\./trp_search/(\w+)/\w+\.py\) \|", text, re.MULTILINE)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    flow = next(c for c in contracts["contracts"] if c["id"] == "flow")
+    names = [name for layer in flow["layers"] for name in layer.split(" | ")]
+    packages = [name for name in names if (ROOT / "trp_search" / name).is_dir()]
+    assert rooms == [(name, name) for name in packages]
+
+
 def test_files_that_documents_name_are_there():
     for path in DOCUMENTS:
         for name in re.findall(r"(?:docs|search_spaces|benchmarks)/[\w./-]+\w", path.read_text()):
@@ -115,7 +140,9 @@ def test_files_that_documents_name_are_there():
 
 
 def test_optuna_dashboard_opens_a_run_s_study(tmp_path: Path):
-    (given,) = re.findall(r"`optuna-dashboard (sqlite:///RUN/\S+)`", DOCUMENTS[0].read_text())
+    (given,) = re.findall(
+        r"`optuna-dashboard (sqlite:///RUN/\S+)`", (ROOT / "docs" / "searching.md").read_text()
+    )
     run = tmp_path / "run"
     shutil.copytree(ROOT / "results" / "digits", run)
     with socket.socket() as free:

@@ -57,7 +57,7 @@ def make_space(tmp_path: Path) -> Callable[..., SearchSpace]:
 
 @pytest.fixture(scope="module")
 def plain_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run with the plain network trained."""
+    """A run with the baseline trained."""
     folder = RunFolder.create(tmp_path_factory.mktemp("methods") / "run")
     path = folder.path / "space.yaml"
     path.write_text(yaml.safe_dump({"workload": WORKLOAD, "training": TRAINING, "trials": 1}))
@@ -264,7 +264,7 @@ def test_fine_tuning_that_diverges_leaves_the_cut_before_it(
 @pytest.mark.parametrize(
     ("method", "own"), [("plain", {"fine_tuning_epochs": 1}), ("decomposable", {}), ("trp", {})]
 )
-def test_whatever_trains_learns_from_the_plain_network(
+def test_whatever_trains_learns_from_the_baseline(
     method: str, own: dict[str, int], make_space: Callable[..., SearchSpace], plain_run: RunFolder
 ):
     weights = []

@@ -43,7 +43,7 @@ _HOMES = {
     "new_search": "search.start",
     "points": "report.frame",
     "resume_search": "search.start",
-    "select": "export.choice",
+    "select": "selection.select",
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trp_search.cli.cost import estimate, most_epochs
-from trp_search.runs.probe import plain_network
+from trp_search.runs.probe import baseline_network
 from trp_search.scoring.candidate import example
 from trp_search.scoring.flops import count
 from trp_search.space import load_space
@@ -117,7 +117,7 @@ no_gpu_here = pytest.mark.skipif(torch.cuda.is_available(), reason="for where th
 def test_without_its_gpu_a_search_costs_six_operations_a_multiply_add(space):
     path = space()
     path.write_text(path.read_text() + "resources: {gpus: 0.5}\n")
-    network, shape = plain_network(load_space(path).workload)
+    network, shape = baseline_network(load_space(path).workload)
     found = estimate(load_space(path), network, shape, images=1000, tflops=0.5)
     epochs = 6 + 8 * 2
     busy = 6 * count(network, example(shape, "cpu")).macs * 1000 * epochs / 0.5e12

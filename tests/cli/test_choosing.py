@@ -15,7 +15,7 @@ def test_the_choice_is_told_with_both_accuracies_named(trp, sample_run):
     assert (ended.code, ended.err) == (0, "")
     assert "Most accurate on validation: point 7, 2.08\N{MULTIPLICATION SIGN}" in ended.out
     assert "validation     96.5 % (200 images; 95 % interval 93.0 to 98.3 %)" in ended.out
-    assert "against plain  \N{MINUS SIGN}0.5 points" in ended.out
+    assert "against baseline  \N{MINUS SIGN}0.5 points" in ended.out
     assert "test           95.0 % (200 images; 95 % interval 91.0 to 97.3 %)" in ended.out
     assert "multiply-adds  961,998 of 2,000,000" in ended.out
     assert "nuclear_weight" in ended.out
@@ -79,7 +79,7 @@ def test_a_point_that_was_not_scored_on_test_is_told_with_what_does_it(trp, samp
     assert not sample_run.tests.exists()
 
 
-def test_a_better_cut_of_the_plain_network_is_pointed_out(trp, sample_run, make_point):
+def test_a_better_cut_of_the_baseline_is_pointed_out(trp, sample_run, make_point):
     control = make_point("plain-channel-0.5", correct=199, speedup=2.5, role="control")
     append_record(sample_run.points, control)
     ended = trp("select", sample_run.path, "--speedup", "2")

@@ -40,7 +40,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run with a plain network, as `compress` leaves it too, and one trial."""
+    """A run with a baseline, as `compress` leaves it too, and one trial."""
     folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "small")
     write_whole(folder.search, SPACE)
     space = load_space(folder.search)
@@ -66,16 +66,16 @@ def compressed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 @pytest.mark.slow
 def test_compress_says_what_it_made_and_what_to_type_next(compressed: tuple[Path, str]):
     place, said = compressed
-    point = RunFolder.open(place / "results" / "small-plain").point("plain-2x")
+    point = RunFolder.open(place / "results" / "small-baseline").point("plain-2x")
     assert 2 <= point.speedup <= 2.04
     assert f"Point plain-2x: {point.speedup:.2f}{TIMES} fewer multiply-adds" in said
     assert f"({point.score.images} images;" in said
-    assert "against plain  " in said
+    assert "against baseline  " in said
     for layer in point.layers:
         kept = f"{layer.rank} of {layer.full_rank}" if layer.rank else "dense (a)"
         assert re.search(rf"^{re.escape(layer.name)} .*{re.escape(kept)}", said, re.MULTILINE)
     assert "  (a) no rank that saves enough keeps enough at this budget\n" in said
-    bundle = "results/small-plain/models/plain-2x"
+    bundle = "results/small-baseline/models/plain-2x"
     assert f"Exported point plain-2x: {bundle}" in said
     assert said.index("Next:") < said.index(f'network = trp_search.load("{bundle}")')
     assert f" evaluate {bundle}\n" in said
@@ -84,7 +84,7 @@ def test_compress_says_what_it_made_and_what_to_type_next(compressed: tuple[Path
 @pytest.mark.slow
 def test_the_bundle_of_compress_loads_as_the_points_network(compressed: tuple[Path, str]):
     place, _ = compressed
-    folder = RunFolder.open(place / "results" / "small-plain")
+    folder = RunFolder.open(place / "results" / "small-baseline")
     network = trp_search.load(folder.models / "plain-2x")
     with torch.no_grad():
         assert torch.equal(network(IMAGE), networks.network_of(folder, "plain-2x")(IMAGE))
@@ -99,7 +99,7 @@ def test_the_same_call_again_trains_nothing_and_exports_beside(
     again = trp("compress", "small.yaml", "--speedup", "2")
     assert (again.code, again.err) == (0, "")
     assert ("epoch   1 of 1" in first, "epoch" in again.out) == (True, False)
-    assert "Exported point plain-2x: results/small-plain/models/plain-2x-2" in again.out
+    assert "Exported point plain-2x: results/small-baseline/models/plain-2x-2" in again.out
 
 
 @pytest.mark.slow
@@ -140,7 +140,7 @@ def test_what_cut_tells_to_type_next_exports_the_network(trp, place: Path, run: 
         assert torch.equal(network(IMAGE), networks.network_of(run, "0-3x-greedy")(IMAGE))
 
 
-def test_the_plain_networks_weights_can_be_cut_by_every_amount(trp, run: RunFolder):
+def test_the_baselines_weights_can_be_cut_by_every_amount(trp, run: RunFolder):
     for words, name in (
         (["--speedup", "2"], "plain-2x"),
         (["--parameters", "90000"], "plain-90000p"),
@@ -247,7 +247,7 @@ def test_another_spaces_run_is_refused(trp, place: Path, run: RunFolder):
     (place / "small.yaml").write_text(f"{SPACE}seed: 9\n")
     ended = trp("compress", "small.yaml", "--speedup", "2", "--run", run.path)
     assert ended.code == 2
-    assert "has another plain network; give another folder (--run)" in ended.err
+    assert "has another baseline; give another folder (--run)" in ended.err
     assert ended.err.count("\n") == 1
 
 

@@ -40,11 +40,11 @@ def watch() -> Watch:
     return watch
 
 
-def finish(watch: Watch, name: str, front, *, done: int, plain=None):
+def finish(watch: Watch, name: str, front, *, done: int, baseline=None):
     watch.finish(
         TrialResult(trial=name, points=tuple(front[-1:])),
         done=done,
-        plain=plain,
+        baseline=baseline,
         front=front,
         hypervolume=0.25,
     )
@@ -77,7 +77,7 @@ def test_nothing_is_left_when_all_is_done(watch, make_point):
 def test_the_picture_fits_eighty_columns_and_shows_where_the_search_is(watch, make_point):
     plain = make_point("baseline", correct=199, speedup=1.0, role="baseline", scheme=None)
     front = [make_point(str(n), correct=195 - n, speedup=1.5 + n) for n in range(12)]
-    finish(watch, "11", front, done=8, plain=plain)
+    finish(watch, "11", front, done=8, baseline=plain)
     watch.epoch(report("12", epoch=1, epochs=164), now=140.0)
     watch.epoch(report("13", epoch=164, epochs=164), now=140.0)
     lines = drawn(watch, now=161.0)
@@ -106,9 +106,7 @@ def test_endings_tell_score_failure_or_divergence(make_point):
     untuned = dataclasses.replace(point, id="3-untuned", score=share(20, 200))
     tuned = dataclasses.replace(point, id="3", score=share(150, 200))
     assert "75.0 %" in ending(TrialResult(trial="3", points=(untuned, tuned)))
-    assert ending(TrialResult(trial="baseline", points=(plain,))).startswith(
-        "plain network: 97.0 %"
-    )
+    assert ending(TrialResult(trial="baseline", points=(plain,))).startswith("baseline: 97.0 %")
     assert ending(TrialResult(trial="3", points=(), failed="no")) == "trial 3 failed: no"
     assert ending(TrialResult(trial="3", points=(), diverged="so")) == "trial 3 diverged: so"
     assert ending(TrialResult(trial="3", points=(), stopped="so")) == "trial 3 stopped: so"
@@ -117,7 +115,7 @@ def test_endings_tell_score_failure_or_divergence(make_point):
 def test_where_there_is_no_terminal_every_ending_is_a_line(make_point, capsys):
     point = make_point("0", correct=190, speedup=2.0)
     with watching() as tell:
-        tell(Stage(text="training the plain network"))
+        tell(Stage(text="training the baseline"))
         tell(Started(trials=3, done=0, concurrency=2))
         tell(Epoch(report=report("0", epoch=1)))
         for result in (
@@ -130,13 +128,13 @@ def test_where_there_is_no_terminal_every_ending_is_a_line(make_point, capsys):
                     number=0,
                     done=1,
                     running=1,
-                    plain=None,
+                    baseline=None,
                     front=(point,),
                     hypervolume=0.1,
                 )
             )
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith("training the plain network")
+    assert lines[0].endswith("training the baseline")
     assert lines[1].endswith("3 trials, 2 at a time")
     assert "trial 0: 95.0 % at 2.00" in lines[2]
     assert "(1 of 3 done, 1 on the front, hypervolume 0.1000" in lines[2]

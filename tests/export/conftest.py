@@ -1,4 +1,4 @@
-"""A real run, small enough to train in a second: digits, one plain network, one trial."""
+"""A real run, small enough to train in a second: digits, one baseline, one trial."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from trp_search.store import RunFolder
 
 @pytest.fixture(scope="module")
 def plain(trained_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run's plain network as a bundle."""
+    """The run's baseline as a bundle."""
     return export_point(trained_run, "baseline", tmp_path_factory.mktemp("plain") / "plain")
 
 

@@ -160,7 +160,7 @@ def test_images_of_ones_own_are_named_again_by_what_export_says_to_type_next(
     monkeypatch.syspath_prepend(tmp_path)
     assert main(["compress", "own.yaml", "--speedup", "2", "--out", "model"]) == 0
     (words,) = re.findall("evaluate .+", capsys.readouterr().out.partition("Next:")[2])
-    assert words == "evaluate model --data results/own-plain"
+    assert words == "evaluate model --data results/own-baseline"
     assert main(words.split()) == 0
     point = read_card(tmp_path / "model").point
     assert f"({point.score.images} images;" in capsys.readouterr().out

@@ -8,6 +8,7 @@ from torch.nn import functional
 from trp_search.errors import InputError
 from trp_search.lowrank import reconstruct
 from trp_search.lowrank.decompose import decompose
+from trp_search.lowrank.followers import followers
 from trp_search.lowrank.reconstruct import reconstruct_
 from trp_search.tasks.classification import threads
 from trp_search.workloads.residual import ResidualNetwork
@@ -250,7 +251,7 @@ class Block(nn.Module):
     ],
 )
 def test_what_directly_follows_a_layer_is_seen(forward, norm, relu):
-    found = reconstruct._followers(Block(forward))["conv"]
+    found = followers(Block(forward))["conv"]
     assert (found.norm, found.relu) == (norm, relu)
 
 
@@ -264,7 +265,7 @@ def test_what_directly_follows_a_layer_is_seen(forward, norm, relu):
 )
 def test_where_it_cannot_be_seen_the_fit_is_linear(forward):
     network = settled(Block(forward))
-    assert "conv" not in reconstruct._followers(network)
+    assert "conv" not in followers(network)
     relu, linear = (fitted(network, 0.7, relu=relu) for relu in (True, False))
     assert_same_weights(relu, linear)
     assert not torch.equal(linear.conv[0].weight, cut(network, 0.7).network.conv[0].weight)

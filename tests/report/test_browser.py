@@ -133,7 +133,7 @@ def test_a_mark_is_chosen_by_a_click_and_hover_tells_what_it_is(
     reader.wait("document.querySelector('#tradeoff .hoverlayer .hovertext') !== null")
     assert "validation accuracy: 97.0 %" in reader.one("#tradeoff .hovertext").text
     assert "test accuracy: 95.5 %" in reader.one("#tradeoff .hovertext").text
-    assert reader.one("#chosen h3").text == "Plain network"
+    assert reader.one("#chosen h3").text == "Baseline"
     assert not reader.one("#chosen .command").is_displayed()
 
 

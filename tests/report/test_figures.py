@@ -65,15 +65,15 @@ def test_points_that_miss_a_constraint_are_hollow(found: Rows):
 def test_own_cuts_are_one_dashed_line_per_scheme(found: Rows):
     figure = _tradeoff(found)
     for scheme in ("channel", "spatial"):
-        (line,) = _named(figure, f"plain network, cut ({scheme})")
+        (line,) = _named(figure, f"baseline, cut ({scheme})")
         assert line["line"]["dash"] == "dash"
         assert len(line["x"]) == 7
         assert line["x"] == sorted(line["x"])
 
 
-def test_the_plain_network_is_a_mark_and_a_level_line_in_per_cent(found: Rows):
+def test_the_baseline_is_a_mark_and_a_level_line_in_per_cent(found: Rows):
     figure = _tradeoff(found)
-    (mark,) = _named(figure, "plain network")
+    (mark,) = _named(figure, "baseline")
     assert (mark["x"], mark["y"]) == ([1.0], [97.0])
     assert [(shape["y0"], shape["y1"]) for shape in figure["layout"]["shapes"]] == [(97.0, 97.0)]
 

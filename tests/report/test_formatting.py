@@ -12,6 +12,7 @@ from trp_search.report import contents, formatting, history, rows
 from trp_search.report.rows import Rows
 from trp_search.store import RunFolder
 
+SIGN = "\N{MULTIPLICATION SIGN}"
 NO_TRIALS = history.ends({})
 
 
@@ -31,18 +32,17 @@ def test_the_headline_says_speedup_validation_and_drop(
 ):
     found = build(make_point("1", correct=193, speedup=2.0))
     assert formatting.headline(found, NO_TRIALS) == (
-        f"At 2.00{formatting.TIMES} fewer multiply-adds: 96.5 % on validation, "
-        "0.5 points below the plain network."
+        f"At 2.00{SIGN} fewer multiply-adds: 96.5 % on validation, 0.5 points below the baseline."
     )
 
 
 @pytest.mark.parametrize(
     ("drop", "said"),
     [
-        (0.004, "0.4 points below the plain network"),
-        (0.01, "1.0 point below the plain network"),
-        (-0.02, "2.0 points above the plain network"),
-        (0.0001, "level with the plain network"),
+        (0.004, "0.4 points below the baseline"),
+        (0.01, "1.0 point below the baseline"),
+        (-0.02, "2.0 points above the baseline"),
+        (0.0001, "level with the baseline"),
     ],
 )
 def test_a_drop_is_put_in_words(drop: float, said: str):
@@ -63,9 +63,9 @@ def test_a_run_without_points_says_so(empty_run: RunFolder):
     assert formatting.headline(found, lost).endswith("yet: 3 trials ended without a point.")
 
 
-def test_a_run_with_the_plain_network_alone_says_so(build: Callable[..., Rows]):
+def test_a_run_with_the_baseline_alone_says_so(build: Callable[..., Rows]):
     assert formatting.headline(build(), NO_TRIALS) == (
-        "The plain network reaches 97.0 % on validation; no trial has been scored yet."
+        "The baseline reaches 97.0 % on validation; no trial has been scored yet."
     )
 
 
@@ -109,14 +109,12 @@ def test_a_refit_has_no_validation_accuracy(
     build: Callable[..., Rows], make_point: Callable[..., Point]
 ):
     (refit,) = build(make_point("refit-1", correct=200, speedup=2.0, role="refit")).refits
-    assert not {"validation accuracy", "against plain"} & dict(formatting.facts(refit)).keys()
+    assert not {"validation accuracy", "against baseline"} & dict(formatting.facts(refit)).keys()
 
 
 def test_a_missed_constraint_says_by_how_much():
     assert formatting.missed("accuracy", 0.012) == "accuracy: misses the bound by 1.2 points"
-    assert (
-        formatting.missed("speedup", 0.5) == f"speedup: misses the bound by 0.50{formatting.TIMES}"
-    )
+    assert formatting.missed("speedup", 0.5) == f"speedup: misses the bound by 0.50{SIGN}"
     assert formatting.missed("parameters", 1200.0) == "parameters: misses the bound by 1,200"
 
 

@@ -54,7 +54,7 @@ def test_a_point_that_misses_a_constraint_adds_no_hypervolume(
     assert [step.value for step in history.volumes(rows.build(read), PLANE)] == [0.0]
 
 
-def test_there_is_no_hypervolume_before_the_plain_network_is_scored(
+def test_there_is_no_hypervolume_before_the_baseline_is_scored(
     empty_run: RunFolder, make_point: Callable[..., Point]
 ):
     points = (make_point("5", correct=180, speedup=2.0),)
@@ -83,13 +83,13 @@ def test_ends_count_trials_and_group_the_reasons():
     ]
 
 
-def test_a_failed_plain_network_is_listed_and_is_no_failed_trial():
+def test_a_failed_baseline_is_listed_and_is_no_failed_trial():
     ends = history.ends({"baseline": TrialResult(trial="baseline", points=(), failed="no disk")})
     assert ends.counts["failed"] == 0
     assert [reason.trials for reason in ends.reasons] == [("baseline",)]
 
 
-def test_curves_are_of_trials_and_the_plain_network_with_the_front_drawn_last(
+def test_curves_are_of_trials_and_the_baseline_with_the_front_drawn_last(
     empty_run: RunFolder, make_point: Callable[..., Point], make_report: Callable[..., EpochReport]
 ):
     epochs = {
@@ -105,7 +105,7 @@ def test_curves_are_of_trials_and_the_plain_network_with_the_front_drawn_last(
         ("7", "spatial", True),
     ]
     assert (drawn[0].epochs, drawn[0].accuracies) == ((1, 2), (0.5, 0.9))
-    assert [curve.is_plain for curve in drawn] == [True, False, False]
+    assert [curve.is_baseline for curve in drawn] == [True, False, False]
 
 
 def test_a_curve_knows_whether_its_trial_was_stopped(

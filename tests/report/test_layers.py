@@ -27,7 +27,7 @@ def test_every_layer_of_every_cut_point_can_be_read_back(sample_run: RunFolder):
                 assert line[2:] == [layer.scheme, layer.rank, layer.full_rank]
 
 
-def test_spectra_are_those_of_the_front_and_the_plain_network_s_cuts(
+def test_spectra_are_those_of_the_front_and_the_baselines_cuts(
     sample_run: RunFolder, make_point: Callable[..., Point]
 ):
     screened_out = [

@@ -53,7 +53,7 @@ def test_what_counts_can_be_switched_to_time(
     title = "document.querySelector('#tradeoff .xtitle').textContent"
     reader.wait(f"{title} === 'speedup on the clock, laptop'")
     marks = "document.querySelectorAll('#tradeoff .points path').length"
-    reader.wait(f"{marks} === 4")  # three points and the plain network
+    reader.wait(f"{marks} === 4")  # three points and the baseline
     reader.slide_to("1.39")
     assert reader.one("#chosen h3").text == "Point 7"
     assert reader.complaints() == []

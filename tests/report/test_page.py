@@ -125,7 +125,7 @@ class TestWithLittleToShow:
         assert empty_run.front.read_text().startswith("point,trial,role,front,scheme,speedup")
         assert _data(text)["figures"] == {}
 
-    def test_a_run_with_the_plain_network_alone_draws_it(
+    def test_a_run_with_the_baseline_alone_draws_it(
         self, empty_run: RunFolder, make_point: Callable[..., Point]
     ):
         plain = make_point("baseline", correct=194, speedup=1.0, role="baseline", scheme=None)
@@ -149,16 +149,16 @@ class TestWithLittleToShow:
         text = _text(empty_run)
         assert '9x</td><td class="reason">the best is 4x</td><td>0, 1</td>' in text
 
-    def test_without_a_front_the_plain_networks_cuts_are_shown_layer_by_layer(
+    def test_without_a_front_the_baselines_cuts_are_shown_layer_by_layer(
         self, empty_run: RunFolder, make_point: Callable[..., Point]
     ):
         for name, role in (("baseline", "baseline"), ("plain-2x", "control")):
             append_record(empty_run.points, make_point(name, correct=194, speedup=2.0, role=role))
         text = _text(empty_run)
-        assert "One column per cut of the plain network." in text
+        assert "One column per cut of the baseline." in text
         assert list(_data(text)["figures"]) == ["tradeoff", "ranks"]
 
-    def test_trials_without_a_plain_network_are_drawn(
+    def test_trials_without_a_baseline_are_drawn(
         self, empty_run: RunFolder, make_point: Callable[..., Point]
     ):
         append_record(empty_run.points, make_point("3", correct=194, speedup=2.0))

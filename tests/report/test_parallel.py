@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from trp_search.records.objectives import OBJECTIVES
 from trp_search.report import contents, details, rows
 from trp_search.report.parallel import uprights
 from trp_search.store import RunFolder
@@ -25,6 +26,13 @@ def test_every_trial_has_a_place_on_every_axis_that_it_has_a_setting_for(sample_
     energies = {row.point.id: row.point.settings["energy"] for row in trials}
     places = found["energy"].places
     assert sorted(places, key=places.__getitem__) == sorted(energies, key=energies.__getitem__)
+
+
+def test_a_further_objective_of_the_search_has_an_axis_too(sample_run: RunFolder):
+    trials = rows.build(contents.read(sample_run)).trials
+    lines = uprights(trials, [OBJECTIVES["parameters"], OBJECTIVES["accuracy"]])
+    assert [line.name for line in lines][-3:] == ["accuracy", "speedup", "parameters"]
+    assert lines[-1].values["0"] == f"{trials[0].point.parameters:,}"
 
 
 def test_few_values_are_marked_by_name(sample_run: RunFolder):

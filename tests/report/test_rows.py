@@ -70,7 +70,7 @@ def test_controls_and_refits_never_make_the_front(make_point: Make, read: Callab
     assert ids(rows.build(read(*points)).front) == ["7"]
 
 
-def test_a_drop_is_what_validation_lost_to_the_plain_network(
+def test_a_drop_is_what_validation_lost_to_the_baseline(
     make_point: Make, read: Callable[..., Contents]
 ):
     plain = make_point("baseline", correct=194, speedup=1.0, role="baseline")
@@ -101,7 +101,7 @@ def test_the_staircase_leaves_out_what_only_parameters_keep_on_the_front(
 
 
 class TestTheLeadingPoint:
-    def test_is_the_fastest_within_a_point_of_the_plain_network(
+    def test_is_the_fastest_within_a_point_of_the_baseline(
         self, make_point: Make, read: Callable[..., Contents]
     ):
         plain = make_point("baseline", correct=194, speedup=1.0, role="baseline")
@@ -146,7 +146,7 @@ class TestTheWindow:
         assert everything.speedup[1] > 40
         assert everything.outside == 0
 
-    def test_holds_the_whole_front_and_the_plain_network(self, sample_run: RunFolder):
+    def test_holds_the_whole_front_and_the_baseline(self, sample_run: RunFolder):
         found = rows.build(contents.read(sample_run))
         window = rows.window(found)
         assert window is not None
@@ -224,7 +224,7 @@ def test_a_derived_point_that_misses_a_constraint_is_not_on_the_front(
     assert ids(found.front) == ["7"]
 
 
-def test_further_cuts_are_compared_with_the_plain_network(
+def test_further_cuts_are_compared_with_the_baseline(
     make_point: Make, read: Callable[..., Contents]
 ):
     plain = make_point("baseline", correct=194, speedup=1.0, role="baseline")
@@ -234,7 +234,7 @@ def test_further_cuts_are_compared_with_the_plain_network(
     assert ids(found.comparable()) == ["baseline", "7-3x"]
 
 
-def test_a_cut_of_the_plain_network_that_fell_behind_is_none_of_the_trials(
+def test_a_cut_of_the_baseline_that_fell_behind_is_none_of_the_trials(
     make_point: Make, read: Callable[..., Contents]
 ):
     behind = make_point("plain-8x", correct=100, speedup=8.0, role="screened_out")

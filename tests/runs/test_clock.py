@@ -35,7 +35,7 @@ def test_a_target_that_cannot_be_is_one_line(
         target_of(run, name, given)
 
 
-def test_points_are_timed_beside_the_plain_network_and_kept(run: RunFolder):
+def test_points_are_timed_beside_the_baseline_and_kept(run: RunFolder):
     points = [run.point(name) for name in ("0", "plain-2x")]
     threads = torch.get_num_threads()
     target = target_of(run, "laptop", {"threads": 2, "batch": 2})
@@ -110,7 +110,7 @@ def test_what_folds_in_one_network_alone_is_folded_in_neither(
     (found,) = measure(run, target_of(run, "a", {}), [run.point("0")], seconds=0.0)
     assert served == [True, True, False, False]
     assert found.batch_norm == (
-        "in neither: folded in the plain network, not folded: TraceError in this one"
+        "in neither: folded in the baseline, not folded: TraceError in this one"
     )
 
 

@@ -67,7 +67,7 @@ def written(folder):
     return [json.loads(line)["id"] for line in folder.points.read_text().splitlines()]
 
 
-def test_the_plain_network_is_trained_cut_and_kept_as_a_run(first):
+def test_the_baseline_is_trained_cut_and_kept_as_a_run(first):
     folder, items = first
     assert kinds(items) == [EpochReport, TrialResult, Point]
     point = items[-1]
@@ -78,7 +78,7 @@ def test_the_plain_network_is_trained_cut_and_kept_as_a_run(first):
     assert RunFolder.open(folder.path) == dataclasses.replace(folder, path=folder.path.resolve())
 
 
-def test_the_plain_network_is_trained_on_all_cores(space, folder):
+def test_the_baseline_is_trained_on_all_cores(space, folder):
     assert space.resources.cpus == 1
     assert folder.trial("baseline").read_spec().threads == torch.get_num_threads()
 
@@ -111,17 +111,17 @@ def test_its_network_loads_and_scores_the_same_again(first):
     assert sum(p.numel() for p in network.parameters()) == point.parameters
 
 
-def test_a_folder_with_another_plain_network_is_refused_and_left_alone(space, folder):
+def test_a_folder_with_another_baseline_is_refused_and_left_alone(space, folder):
     other, before = changed(space, seed=5), folder.search.read_text()
     with pytest.raises(InputError) as caught:
         list(compress(other, folder, budget(2.0)))
     assert str(caught.value) == (
-        f"{folder.path}: has another plain network; give another folder (--run)"
+        f"{folder.path}: has another baseline; give another folder (--run)"
     )
     assert folder.search.read_text() == before
 
 
-def test_what_does_not_touch_the_plain_network_may_change(space, folder):
+def test_what_does_not_touch_the_baseline_may_change(space, folder):
     other, before = space.model_copy(update={"trials": 7}), folder.search.read_text()
     assert kinds(compress(other, folder, budget(2.0))) == [TrialResult, Point]
     assert folder.search.read_text() == before
@@ -192,14 +192,14 @@ def test_a_run_in_use_is_refused(folder):
 
 
 def exported(folder, place):
-    """The plain network's weights as a file of their own, and what it holds."""
+    """The baseline's weights as a file of their own, and what it holds."""
     state = safetensors.torch.load_file(folder.trial("baseline").weights)
     safetensors.torch.save_file(state, place / "plain.safetensors")
     return place / "plain.safetensors", state
 
 
 def brings(space, weights):
-    """The space with a plain network that is brought along."""
+    """The space with a baseline that is brought along."""
     workload = dataclasses.replace(space.workload, weights=str(weights))
     return changed(space, workload=workload)
 
@@ -230,7 +230,7 @@ def test_weights_that_changed_since_are_refused(space, folder, tmp_path):
     )
 
 
-def test_a_plain_network_that_failed_is_tried_again(space, tmp_path):
+def test_a_baseline_that_failed_is_tried_again(space, tmp_path):
     lost = tmp_path / "plain.safetensors"
     folder, without = RunFolder(path=tmp_path / "run"), brings(space, lost)
     (result,) = compress(without, folder, budget(2.0))

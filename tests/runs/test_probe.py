@@ -14,7 +14,7 @@ from trp_search.errors import InputError
 from trp_search.records import Cut, TrialResult
 from trp_search.runs import trial
 from trp_search.runs.compress import compress
-from trp_search.runs.probe import plain_network, probe_
+from trp_search.runs.probe import baseline_network, probe_
 from trp_search.search.start import new_search
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder
@@ -49,7 +49,7 @@ def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sear
 
 
 def probed(space: SearchSpace) -> None:
-    probe_(space, *plain_network(space.workload))
+    probe_(space, *baseline_network(space.workload))
 
 
 def kinds() -> list[str]:
@@ -139,13 +139,13 @@ def test_a_recipe_that_the_network_does_not_take_is_found(space):
 
 def test_no_trace_is_left(space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     given = space("feature dropout")
-    network, shape = plain_network(given.workload)
+    network, shape = baseline_network(given.workload)
     network[4].eval()
     modes = [module.training for module in network.modules()]
     monkeypatch.chdir(tmp_path)
     before = torch.get_rng_state(), sorted(tmp_path.iterdir())
     probe_(given, network, shape)
-    plain_network(given.workload)
+    baseline_network(given.workload)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert sorted(tmp_path.iterdir()) == before[1]
     assert [module.training for module in network.modules()] == modes

@@ -28,17 +28,17 @@ def test_a_split_that_is_not_the_runs_is_refused(run: RunFolder, fit_on_validati
     assert run.split.read_bytes() == before
 
 
-def test_the_plain_network_is_loaded_once_until_it_changes(run: RunFolder):
+def test_the_baseline_is_loaded_once_until_it_changes(run: RunFolder):
     spec = run.trial("0").read_spec()
-    first = setup.plain(spec, run)
-    assert setup.plain(spec, run) is first
+    first = setup.baseline(spec, run)
+    assert setup.baseline(spec, run) is first
     weights = run.trial("baseline").weights
     whole = weights.read_bytes()
     weights.unlink()
     with pytest.raises(InputError, match=str(weights)):
-        setup.plain(spec, run)
+        setup.baseline(spec, run)
     weights.write_bytes(whole)
-    assert setup.plain(spec, run) is not first
+    assert setup.baseline(spec, run) is not first
 
 
 def test_a_trial_alone_has_all_threads(run: RunFolder, monkeypatch: pytest.MonkeyPatch):

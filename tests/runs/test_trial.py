@@ -63,7 +63,7 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run with its plain network and one trial that started from it."""
+    """A run with its baseline and one trial that started from it."""
     folder = RunFolder.create(tmp_path_factory.mktemp("finished") / "run")
     for wanted in (BASELINE, spec("0", start="baseline")):
         _, result = run(folder, wanted)
@@ -142,7 +142,7 @@ def killed(*_):
     raise KeyboardInterrupt
 
 
-def test_a_network_can_learn_from_the_plain_ones_answers_alone(finished, tmp_path):
+def test_a_network_can_learn_from_the_baselines_answers_alone(finished, tmp_path):
     folder = RunFolder(path=shutil.copytree(finished.path, tmp_path / "run"))
     patient = dataclasses.replace(TRAINING, epochs=6)
     agreement = []
@@ -154,7 +154,7 @@ def test_a_network_can_learn_from_the_plain_ones_answers_alone(finished, tmp_pat
 
 
 def agreeing(folder, name):
-    """How many validation images the trial's network and the plain one put in the same class."""
+    """How many validation images the trial's network and the baseline put in the same class."""
     splits = data.load(WORKLOAD.data, split_seed=0, outside_weights=False, device="cpu")
     two = [networks.trained(folder, one) for one in (name, "baseline")]
     with torch.no_grad():
@@ -183,7 +183,7 @@ def test_a_teacher_that_is_missing_is_the_trials_failure(folder):
     assert "baseline/weights.safetensors" in result.failed
 
 
-def test_a_plain_network_that_was_trained_again_is_read_again(finished, tmp_path):
+def test_a_baseline_that_was_trained_again_is_read_again(finished, tmp_path):
     folder = RunFolder(path=shutil.copytree(finished.path, tmp_path / "run"))
     wanted = spec("1", start="baseline")
     first = trial.setup.start(wanted, folder).state_dict()
@@ -194,12 +194,12 @@ def test_a_plain_network_that_was_trained_again_is_read_again(finished, tmp_path
     assert not all(torch.equal(one, second[name]) for name, one in first.items())
 
 
-def test_a_trial_leaves_the_plain_network_that_others_start_from(finished, tmp_path):
+def test_a_trial_leaves_the_baseline_that_others_start_from(finished, tmp_path):
     folder = RunFolder(path=shutil.copytree(finished.path, tmp_path / "run"))
     wanted = spec("1", start="baseline")
-    before = {k: v.clone() for k, v in trial.setup.plain(wanted, folder).state_dict().items()}
+    before = {k: v.clone() for k, v in trial.setup.baseline(wanted, folder).state_dict().items()}
     run(folder, wanted)
-    after = trial.setup.plain(wanted, folder).state_dict()
+    after = trial.setup.baseline(wanted, folder).state_dict()
     assert all(torch.equal(before[name], value) for name, value in after.items())
 
 
@@ -240,13 +240,13 @@ def test_a_batch_larger_than_the_data_says_so(folder):
     assert result.failed == "training.batch_size: 301 is more than the 300 training images"
 
 
-def test_a_trial_starts_from_the_plain_network(finished):
+def test_a_trial_starts_from_the_baseline(finished):
     reports = finished.trial("0").read_epochs()
     plain = finished.trial("baseline").read_epochs()
     assert reports[0].loss < plain[0].loss
 
 
-def test_the_plain_network_is_scored_uncut_and_at_its_controls(finished):
+def test_the_baseline_is_scored_uncut_and_at_its_controls(finished):
     points = {point.id: point for point in finished.read_points()}
     assert points["baseline"].role == "baseline"
     assert points["baseline"].speedup == 1
@@ -262,7 +262,7 @@ def test_a_refit_trains_on_validation_too_and_is_scored_on_test(finished):
     assert [p.id for p in finished.read_points()].count("refit-0") == 1
 
 
-def test_a_refit_learns_from_the_plain_network_that_was_refitted(tmp_path, finished):
+def test_a_refit_learns_from_the_baseline_that_was_refitted(tmp_path, finished):
     folder = RunFolder(path=shutil.copytree(finished.path, tmp_path / "run"))
     place = folder.trial("0")
     asked = dataclasses.replace(place.read_spec(), distillation=Distillation())

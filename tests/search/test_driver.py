@@ -130,7 +130,7 @@ def test_a_trial_through_ray_equals_the_same_trial_called_directly(
     there = search.folder.trial(name)
     spec = there.read_spec()
     here = RunFolder.create(tmp_path / "direct")
-    if spec.needs_plain and not spec.is_plain:
+    if spec.needs_baseline and not spec.is_baseline:
         shutil.copytree(search.folder.trial("baseline").path, here.trial("baseline").path)
     direct = run_directly(spec, here)
     assert untimed(direct) == untimed(there.read_result())
@@ -211,7 +211,7 @@ def test_whoever_watches_hears_of_everything(search: Search):
     assert ends[-1].running == 0
     known = [end.hypervolume for end in ends if end.hypervolume is not None]
     assert known == sorted(known)
-    assert ends[-1].plain == search.folder.point("baseline")
+    assert ends[-1].baseline == search.folder.point("baseline")
     front = [line.partition(",")[0] for line in search.folder.front.read_text().splitlines()[1:]]
     assert sorted(point.id for point in ends[-1].front) == sorted(front)
     assert {event.report.trial for event in search.of(Epoch)} == {"baseline", "0", "4", "5"}
@@ -285,7 +285,7 @@ def test_a_driver_that_cannot_go_on_says_why_and_leaves_its_trials_to_be_resumed
     assert {point.id for point in folder.read_points() if point.role == "trial"} == {"0", "1"}
     ends = [event.result.trial for event in events if isinstance(event, Finished)]
     assert len(set(ends)) == len(ends)
-    # What ended while the first driver fell, trial 0 or the plain network, is not run again.
+    # What ended while the first driver fell, trial 0 or the baseline, is not run again.
     assert {"1"} <= set(ends) <= {"baseline", "0", "1"}
 
 

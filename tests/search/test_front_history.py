@@ -35,7 +35,7 @@ def test_the_front_leaves_out_controls_dominated_points_and_missed_constraints(s
 
 def test_after_every_trial_it_is_the_front_of_all_points(space, make_point, plain):
     growth = Growth(space)
-    growth.plain = plain
+    growth.baseline = plain
     trials = [
         [make_point(f"{n}-{cut}", correct=199 - 7 * n * cut % 20, speedup=1.0 + n % 3 + cut)
          for cut in range(1, 4)]
@@ -50,22 +50,22 @@ def test_after_every_trial_it_is_the_front_of_all_points(space, make_point, plai
         assert growth.hypervolume == pareto.covered(front, space.objective_list, baseline=plain)
 
 
-def test_patience_counts_trials_that_ended_before_the_plain_network(space, make_point, plain):
+def test_patience_counts_trials_that_ended_before_the_baseline(space, make_point, plain):
     growth = Growth(space.model_copy(update={"patience": Patience(trials=2)}))
     for number in range(3):
         growth.add([make_point("0", correct=190, speedup=2.0)] if number == 0 else [])
         growth.end_trial()
         assert not growth.settled
-    growth.plain = plain
+    growth.baseline = plain
     assert growth.settled
     growth.add([make_point("3", correct=190, speedup=3.0)])
     growth.end_trial()
     assert not growth.settled
 
 
-def test_nothing_is_covered_before_there_is_a_plain_network(space, make_point, plain):
+def test_nothing_is_covered_before_there_is_a_baseline(space, make_point, plain):
     growth = Growth(space)
     growth.add([make_point("0", correct=190, speedup=2.0)])
     assert growth.hypervolume is None
-    growth.plain = plain
+    growth.baseline = plain
     assert growth.hypervolume > 0

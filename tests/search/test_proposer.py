@@ -72,7 +72,7 @@ def diverged(spec: TrialSpec) -> TrialResult:
     return TrialResult(trial=spec.name, points=(), diverged="the loss was not finite in epoch 1")
 
 
-def test_the_plain_network_comes_first_and_is_no_trial(
+def test_the_baseline_comes_first_and_is_no_trial(
     make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
 ):
     with opened(make_space(), folder) as proposer:
@@ -90,7 +90,7 @@ def states_or_none(folder: RunFolder) -> str:
     return states(folder) if study_of(folder) else ""
 
 
-def test_the_plain_network_has_the_cores_of_the_trials_that_wait_for_it(
+def test_the_baseline_has_the_cores_of_the_trials_that_wait_for_it(
     make_space: Space, folder: RunFolder, tmp_path: Path
 ):
     waiting = make_space(("start: scratch", "start: baseline"))
@@ -105,7 +105,7 @@ def test_the_plain_network_has_the_cores_of_the_trials_that_wait_for_it(
         assert proposer.next().threads == 1, "others run beside it"
 
 
-def test_only_trials_that_start_from_the_plain_network_wait_for_it(
+def test_only_trials_that_start_from_the_baseline_wait_for_it(
     make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
 ):
     space = make_space(BOTH_STARTS)
@@ -125,7 +125,7 @@ def test_only_trials_that_start_from_the_plain_network_wait_for_it(
         assert proposer.exhausted
 
 
-def test_trials_that_learn_from_the_plain_network_wait_for_it_wherever_they_start(
+def test_trials_that_learn_from_the_baseline_wait_for_it_wherever_they_start(
     make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
 ):
     with opened(make_space(("distillation: 0", "distillation: 0.5")), folder, cores=3) as proposer:
@@ -422,12 +422,12 @@ def test_a_study_of_rows_that_optuna_does_not_write_is_named(
 
 
 @pytest.mark.parametrize("end", [failed, diverged])
-def test_without_the_plain_network_there_is_no_search_until_it_is_tried_again(
+def test_without_the_baseline_there_is_no_search_until_it_is_tried_again(
     make_space: Space, folder: RunFolder, end: Callable[[TrialSpec], TrialResult]
 ):
     with opened(make_space(), folder) as proposer:
         proposer.finish(end(proposer.next()))
-        assert "the plain network" in proposer.stop_reason
+        assert "the baseline" in proposer.stop_reason
     with opened(make_space(), folder) as proposer:
         assert proposer.stop_reason is None
         assert proposer.next().name == "baseline"

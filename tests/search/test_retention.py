@@ -94,7 +94,7 @@ def test_the_neighbourhood_is_two_fronts_and_each_scheme_s(points: list[Point]):
     assert len(kept) < 40
 
 
-def test_the_plain_network_its_cuts_and_refits_stay(
+def test_the_baseline_its_cuts_and_refits_stay(
     make_space: Callable[..., SearchSpace], empty_run: RunFolder, make_point: Callable[..., Point]
 ):
     rows = [("baseline", "baseline"), ("plain-2x", "control"), ("refit-1", "refit")]

@@ -105,7 +105,7 @@ def test_the_most_accurate_point_at_a_speedup_is_at_least_that_fast():
     assert most_accurate(points, speedup=3.1) is None
 
 
-def test_what_is_covered_starts_at_1x_and_10_points_below_the_plain_network():
+def test_what_is_covered_starts_at_1x_and_10_points_below_the_baseline():
     baseline = point_at("baseline", accuracy=0.9, speedup=1.0)
     points = [
         point_at("a", accuracy=0.9, speedup=2.0),

@@ -41,16 +41,16 @@ def test_of_equally_accurate_points_the_faster_is_taken(run_of):
     assert select(run, speedup=2.0).point.id == "2"
 
 
-def test_the_drop_is_counted_from_the_plain_network(run_of):
+def test_the_drop_is_counted_from_the_baseline(run_of):
     run = run_of(("baseline", 194, 1.0, "baseline"), ("1", 190, 2.1, "trial"))
     assert select(run, speedup=2.0).drop == pytest.approx(4 / 200)
 
 
-def test_without_a_plain_network_there_is_no_drop(run_of):
+def test_without_a_baseline_there_is_no_drop(run_of):
     assert select(run_of(("1", 190, 2.1, "trial")), speedup=2.0).drop is None
 
 
-def test_cuts_of_the_plain_network_are_never_chosen_but_a_better_one_is_told(run_of):
+def test_cuts_of_the_baseline_are_never_chosen_but_a_better_one_is_told(run_of):
     rows = [("1", 190, 2.5, "trial"), ("2", 195, 1.5, "trial")]
     run = run_of(*rows, ("c", 192, 2.2, "control"), ("d", 193, 1.2, "control"))
     choice = select(run, speedup=2.0)

@@ -105,7 +105,7 @@ def test_never_is_a_period_without_a_nuclear_weight(space):
     assert space.settings({**DRAWN, "period": "never"})["period"] == "never"
 
 
-def test_a_trial_from_the_plain_network_is_short_unless_its_space_says_how_long(space, tmp_path):
+def test_a_trial_from_the_baseline_is_short_unless_its_space_says_how_long(space, tmp_path):
     def training(space: SearchSpace, start: str):
         return space.trial_spec(DRAWN | {"start": start}, name="0", repeat=0).training
 
@@ -117,7 +117,7 @@ def test_a_trial_from_the_plain_network_is_short_unless_its_space_says_how_long(
     assert training(loaded(tmp_path, brought), "baseline").epochs == 30, "its recipe is the trials'"
 
 
-def test_what_trains_learns_from_the_plain_network_unless_its_space_says_no(space, tmp_path):
+def test_what_trains_learns_from_the_baseline_unless_its_space_says_no(space, tmp_path):
     def found(own: str, **drawn: Value) -> Distillation | None:
         made = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9, {own}}}")
         return made.trial_spec(drawn, name="0", repeat=0).distillation
@@ -299,7 +299,7 @@ def test_how_a_budget_is_spread_is_the_trials_cut(tmp_path):
     assert (spec.cuts[0].allocation, spec.cuts[0].calibration_images) == ("uniform", 64)
 
 
-def test_the_curve_is_what_a_trial_and_the_plain_network_race(tmp_path):
+def test_the_curve_is_what_a_trial_and_the_baseline_race(tmp_path):
     space = loaded(tmp_path, f"{FIXED}space: {{scheme: spatial, energy: 0.8}}\n{CURVE}")
     energies = tuple(Cut(scheme="spatial", energy=e, layers="kxk") for e in (0.9, 0.7))
     budgets = tuple(
@@ -370,13 +370,13 @@ def test_an_empty_curve_leaves_every_network_with_its_own_cuts(tmp_path):
     )
 
 
-def test_the_plain_networks_budgets_need_no_entry_for_a_scheme_that_is_not_drawn(tmp_path):
+def test_the_baselines_budgets_need_no_entry_for_a_scheme_that_is_not_drawn(tmp_path):
     entries = "space: {scheme: spatial, energy: 0.9, layers: {by_scheme: {spatial: all}}}"
     screening = loaded(tmp_path, f"{FIXED}{entries}\n{CURVE}").baseline_spec().screening
     assert [(cut.speedup, cut.layers) for cut in screening] == [(2.0, "all"), (3.5, "all")]
 
 
-def test_rungs_are_those_of_the_trials_own_training_and_the_plain_network_has_none(tmp_path):
+def test_rungs_are_those_of_the_trials_own_training_and_the_baseline_has_none(tmp_path):
     space = loaded(
         tmp_path,
         "workload: {network: small_resnet, data: digits}\ntraining: {epochs: 40}\n"

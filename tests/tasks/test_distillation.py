@@ -1,4 +1,4 @@
-"""What a plain network's answers do to a loss and to a training."""
+"""What a baseline's answers do to a loss and to a training."""
 
 import copy
 

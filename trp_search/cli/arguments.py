@@ -70,7 +70,7 @@ Timeout = Annotated[
 ]
 Network = Annotated[
     str | None,
-    typer.Option(metavar="MODULE:CALLABLE", help="builds the plain network, where it is your own"),
+    typer.Option(metavar="MODULE:CALLABLE", help="builds the baseline, where it is your own"),
 ]
 Data = Annotated[
     str | None,

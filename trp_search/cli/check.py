@@ -48,7 +48,7 @@ def check(
     """Try a search space out, and show what it could reach and would cost."""
     from trp_search.cli import cost
     from trp_search.cli.pictures import pictures
-    from trp_search.runs.probe import plain_network, probe_
+    from trp_search.runs.probe import baseline_network, probe_
     from trp_search.scoring.candidate import example
     from trp_search.scoring.survey import check_methods, survey, widest_layers
 
@@ -56,7 +56,7 @@ def check(
     if not 0 < rate < math.inf:
         raise InputError(f"--tflops: {rate:g} is not a number above 0")
     loaded = load_space(space)
-    network, shape = plain_network(loaded.workload, seconds=timeout)
+    network, shape = baseline_network(loaded.workload, seconds=timeout)
     probe_(loaded, network, shape, seconds=timeout)
     image = example(shape, "cpu")
     check_methods(loaded, network, image)
@@ -143,7 +143,7 @@ def _cost(space: SearchSpace, found: Cost) -> None:
         rows.append(("trials", "unknown without the number of images: --images N"))
     else:
         rows += [
-            ("plain network", duration(found.plain) if found.plain else "weights are given"),
+            ("baseline", duration(found.baseline) if found.baseline else "weights are given"),
             ("one trial", f"up to {duration(found.trial)}"),
             (f"all {space.trials}", f"{duration(found.search)}, {found.concurrency} at a time"),
         ]

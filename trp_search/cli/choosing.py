@@ -14,7 +14,7 @@ from trp_search.cli.formatting import command, here
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import Point, Scheme, to_dict
 from trp_search.report.formatting import (
-    against_plain,
+    against_baseline,
     clock,
     percent,
     points,
@@ -119,7 +119,7 @@ def _show(choice: Choice, budget: Budget) -> None:
     pairs(
         [
             ("validation", scored(point.score)),
-            *([against_plain(choice.drop)] if choice.drop is not None else []),
+            *([against_baseline(choice.drop)] if choice.drop is not None else []),
             *([repeated(choice.repeats)] if choice.repeats else []),
             ("test", scored(test.score) if test else "not scored yet; export scores it"),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
@@ -141,7 +141,7 @@ def _show(choice: Choice, budget: Budget) -> None:
         control = choice.control
         line()
         warn(
-            f"the plain network's own cut {control.id} does better at this budget: "
+            f"the baseline's own cut {control.id} does better at this budget: "
             f"{percent(control.score.value)} at {times(choice.axis.of(control))}"
         )
 

@@ -32,7 +32,7 @@ class Cost:
         step: of one batch.
         where: what takes that long.
         images: that a trial learns from; None where nobody knows, and then neither what follows.
-        plain, trial, search: of the plain network, the longest trial, all of them.
+        baseline, trial, search: of the baseline, the longest trial, all of them.
         concurrency: trials at a time.
         gpu_hours: None where the space asks for no GPU.
     """
@@ -40,7 +40,7 @@ class Cost:
     step: float
     where: str
     images: int | None
-    plain: float
+    baseline: float
     trial: float
     search: float
     concurrency: int
@@ -79,25 +79,25 @@ def estimate(
         fitting = min(fitting, int(devices / gpus)) if devices else int(1 / gpus)
     at_once, trials = space.concurrency or max(1, fitting), space.trials * space.repeats
     rounds = -(-trials // at_once)
-    plain = 0 if space.workload.weights else space.training.epochs
+    baseline = 0 if space.workload.weights else space.training.epochs
     trial = most_epochs(space)
     epoch = per_image * (images or 0)
     return Cost(
         step=per_image * space.training.batch_size,
         where=where,
         images=images,
-        plain=epoch * plain,
+        baseline=epoch * baseline,
         trial=epoch * trial,
-        search=epoch * (plain + trial * rounds),
+        search=epoch * (baseline + trial * rounds),
         concurrency=at_once,
-        gpu_hours=epoch * (plain + trial * trials) * gpus / 3600 if gpus else None,
+        gpu_hours=epoch * (baseline + trial * trials) * gpus / 3600 if gpus else None,
     )
 
 
 def most_epochs(space: SearchSpace) -> float:
     """Of the longest trial: its time in passes of a plain training over the images.
 
-    A joint loss goes through the network twice; to ask the plain one is one more pass forward.
+    A joint loss goes through the network twice; to ask the baseline is one more pass forward.
     """
     longest = 0.0
     for method, scheme in itertools.product(space.space.methods, space.space.schemes):

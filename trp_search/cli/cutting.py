@@ -21,7 +21,7 @@ from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
 from trp_search.records import Cut, DataSpec, EpochReport, Point, TrialResult, Workload
-from trp_search.report.formatting import against_plain, scored, times
+from trp_search.report.formatting import against_baseline, scored, times
 from trp_search.space import SearchSpace, changed, load_space, read_space
 from trp_search.store import RunFolder
 
@@ -183,7 +183,7 @@ def compress(  # noqa: PLR0913  options of a command
     weights: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="the plain network's, safetensors [default: the space's, or train]"
+            metavar="FILE", help="the baseline's, safetensors [default: the space's, or train]"
         ),
     ] = None,
     error: Error = None,
@@ -193,13 +193,13 @@ def compress(  # noqa: PLR0913  options of a command
     layers: Layers = "all",
     run: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="keeps the plain network [default: results/SPACE-plain]"),
+        typer.Option(metavar="DIR", help="keeps the baseline [default: results/SPACE-baseline]"),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="a new folder [default: RUN/models/POINT]")
     ] = None,
 ) -> None:
-    """Cut the plain network to a budget and export it: minutes, and no search."""
+    """Cut the baseline to a budget and export it: minutes, and no search."""
     loaded = load_space(space)
     if weights is not None:
         loaded = _with_weights(loaded, weights)
@@ -207,13 +207,13 @@ def compress(  # noqa: PLR0913  options of a command
     options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
     like = loaded.baseline_spec().cuts[0]
     wanted = _cut(loaded, amounts, options, like=like, own=_USUAL)
-    name = f"{space.stem}-{'plain' if weights is None else weights.stem}"
+    name = f"{space.stem}-{'baseline' if weights is None else weights.stem}"
     folder = RunFolder(path=(run or Path("results") / name).resolve())
     _compressed(loaded, folder, wanted, None if out is None else vacant(out))
 
 
 def _compressed(space: SearchSpace, folder: RunFolder, wanted: Cut, out: Path | None) -> None:
-    """Cuts the plain network of `space`, kept in `folder`, and exports it."""
+    """Cuts the baseline of `space`, kept in `folder`, and exports it."""
     from trp_search.runs.compress import compress as compressing
 
     point = None
@@ -222,7 +222,7 @@ def _compressed(space: SearchSpace, folder: RunFolder, wanted: Cut, out: Path | 
             if isinstance(item, EpochReport):
                 line(epoch(item))
             elif isinstance(item, TrialResult) and not item.ended_well:
-                reason = f"the plain network is of no use: {item.why_not}"
+                reason = f"the baseline is of no use: {item.why_not}"
                 raise (InputError if space.workload.weights else TrpSearchError)(reason)
             elif isinstance(item, TrialResult):
                 line(f"Cutting {space.workload.network.name}, settling batch norm and scoring ...")
@@ -275,13 +275,13 @@ def _free(folder: RunFolder, point: Point) -> Path:
 
 
 def _show(folder: RunFolder, point: Point) -> None:
-    plain = next((p for p in folder.read_points() if p.role == "baseline"), None)
+    baseline = next((p for p in folder.read_points() if p.role == "baseline"), None)
     line(f"Point {point.id}: {times(point.speedup)} fewer multiply-adds", style="bold")
     schemes = Counter(layer.scheme or "dense" for layer in point.layers)
     pairs(
         [
             ("validation", scored(point.score)),
-            *([against_plain(plain.score.value - point.score.value)] if plain else []),
+            *([against_baseline(baseline.score.value - point.score.value)] if baseline else []),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
             ("layers", ", ".join(f"{count} {name}" for name, count in schemes.most_common())),

@@ -53,7 +53,7 @@ def _update(watch: Watch, event: Event) -> None:
             watch.finish(
                 event.result,
                 done=event.done,
-                plain=event.plain,
+                baseline=event.baseline,
                 front=event.front,
                 hypervolume=event.hypervolume,
             )
@@ -79,7 +79,7 @@ def _tell(watch: Watch, event: Event) -> None:
 
 def ending(result: TrialResult) -> str:
     """How one training ended, in a line."""
-    name = "plain network" if result.trial == BASELINE else f"trial {result.trial}"
+    name = "baseline" if result.trial == BASELINE else f"trial {result.trial}"
     if result.why_not:
         return f"{name} {result.ending}: {result.why_not}"
     point = result.own or result.points[0]
@@ -119,14 +119,14 @@ def _headline(watch: Watch, now: float) -> RenderableType:
 
 def _front(watch: Watch) -> list[RenderableType]:
     front = watch.front
-    if not front and not watch.plain:
+    if not front and not watch.baseline:
         return []
     shown = f", {_ROWS} of them shown" if len(front) > _ROWS else ""
     gained = "" if watch.hypervolume is None else f"   hypervolume {watch.hypervolume:.4f}"
     title = f"Front so far: {count(len(front), 'point')}{shown}"
     return [
         Text.assemble((title, "bold"), (gained, "dim")),
-        point_table(front, baseline=watch.plain, most=_ROWS),
+        point_table(front, baseline=watch.baseline, most=_ROWS),
         Text(),
     ]
 
@@ -142,7 +142,7 @@ def _bars(watch: Watch) -> RenderableType:
 
 
 def _bar(report: EpochReport) -> tuple[RenderableType, ...]:
-    name = "plain network" if report.trial == BASELINE else f"trial {report.trial}"
+    name = "baseline" if report.trial == BASELINE else f"trial {report.trial}"
     return (
         Text(f"{shown(name):<13}"),
         ProgressBar(total=report.epochs, completed=report.epoch, width=_BAR_WIDTH),

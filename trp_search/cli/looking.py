@@ -30,7 +30,7 @@ def status(run: Run) -> None:
         [
             ("run", here(folder.path)),
             ("network", f"{read.network} on {read.data}"),
-            ("plain network", _plain(read, built)),
+            ("baseline", _baseline(read, built)),
             ("trials", _counts(trials)),
             ("report", here(folder.report) if folder.report.exists() else "not written yet"),
         ]
@@ -75,7 +75,7 @@ def published(
             line(f"  {row.method:<{width}}  {times(row.speedup)}  {accuracy}  {after}")
 
 
-def _plain(read: contents.Contents, built: rows.Rows) -> str:
+def _baseline(read: contents.Contents, built: rows.Rows) -> str:
     if built.baseline:
         return f"{percent(built.baseline.point.score.value)} on validation"
     epochs = read.epochs.get("baseline")

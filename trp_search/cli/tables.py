@@ -20,10 +20,16 @@ def point_table(
     tests: Mapping[str, TestScore] | None = None,
     most: int | None = None,
 ) -> Table:
-    """One row per point, the plain network first; of more than `most` rows an even choice."""
+    """One row per point, the baseline first; of more than `most` rows an even choice."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("point")
-    for name in ("speedup", "validation", "vs plain", *(["test"] if tests else []), "parameters"):
+    for name in (
+        "speedup",
+        "validation",
+        "vs baseline",
+        *(["test"] if tests else []),
+        "parameters",
+    ):
         table.add_column(name, justify="right")
     table.add_column("scheme")
     shown = _spread(rows, most)

@@ -62,7 +62,7 @@ def latency(  # noqa: PLR0913  options of a command
     *,
     trust: Trust = False,
 ) -> None:
-    """Time the front's networks, each in turn with the plain one, where nothing else runs."""
+    """Time the front's networks, each in turn with the baseline, where nothing else runs."""
     budget = _seconds(seconds)
     wanted = _given(runtime, device, threads, batch, image_size)
     folder = RunFolder.open(run)

@@ -19,7 +19,7 @@ class Watch:
         done: how many are finished, by this start of the search or an earlier one.
         done_before: how many of them an earlier start had finished.
         running: the latest report of each training under way, by trial.
-        plain: the plain network, once it was scored.
+        baseline: the baseline, once it was scored.
         front: what no other point dominates and what meets the constraints; fastest last.
         began: when trials began to run, so that a rate can be told.
     """
@@ -31,7 +31,7 @@ class Watch:
     done_before: int = 0
     concurrency: int = 0
     running: dict[str, EpochReport] = field(default_factory=dict)
-    plain: Point | None = None
+    baseline: Point | None = None
     front: Sequence[Point] = ()
     hypervolume: float | None = None
     unsuccessful: int = 0
@@ -55,13 +55,13 @@ class Watch:
         result: TrialResult,
         *,
         done: int,
-        plain: Point | None,
+        baseline: Point | None,
         front: Sequence[Point],
         hypervolume: float | None,
     ) -> None:
         """One training ended, well or not."""
         self.running.pop(result.trial, None)
-        self.done, self.plain, self.front, self.hypervolume = done, plain, front, hypervolume
+        self.done, self.baseline, self.front, self.hypervolume = done, baseline, front, hypervolume
         self.unsuccessful += result.ending in ("failed", "diverged")
         self.stopped += result.ending == "stopped"
 

@@ -46,7 +46,7 @@ class Architecture:
     """All that is needed to build the network that the weights fit.
 
     Attributes:
-        network: the plain network; `package.module:callable` is never imported from here.
+        network: the baseline; `package.module:callable` is never imported from here.
         height: pixels of an input image; with `width` and `channels` the network's input.
         mean: per channel, what to subtract from pixels in [0, 1] before the network sees them.
         std: per channel, what to divide them by then.
@@ -100,8 +100,8 @@ class Card:
         load: by what it needs, the lines of Python that give the network.
         run: name of the run folder it was exported from.
         point: the scored point.
-        baseline: accuracy of the run's plain network on validation.
-        workload: the plain network, its data and its weights.
+        baseline: accuracy of the run's baseline on validation.
+        workload: the baseline, its data and its weights.
         split_seed: with the data, which images are train, validation and test.
         saw_validation: whether the weights were trained on validation images as well, so that their
             accuracy there says nothing.

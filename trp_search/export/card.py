@@ -21,12 +21,12 @@ def make_card(
     run: RunFolder, point: Point, spec: TrialSpec, *, licence: str | None, input: Input
 ) -> Card:
     """The card of one point of a run, made by the trial that `spec` describes."""
-    plain = next((p for p in run.read_points() if p.role == "baseline"), None)
+    baseline = next((p for p in run.read_points() if p.role == "baseline"), None)
     return Card(
         format=FORMAT,
         run=run.path.name,
         point=point,
-        baseline=None if plain is None else plain.score.value,
+        baseline=None if baseline is None else baseline.score.value,
         workload=spec.workload,
         split_seed=spec.split_seed,
         saw_validation=spec.fit_on_validation,
@@ -113,7 +113,7 @@ def file_rows(card: Card) -> list[tuple[str, str]]:
 
 
 def _load(network: str, *, source: bool) -> dict[str, tuple[str, ...]]:
-    own = ", network=plain" if ":" in network else ""
+    own = ", network=baseline" if ":" in network else ""
     found: dict[str, tuple[str, ...]] = {
         "trp_search": ("import trp_search", f'network = trp_search.load("THIS FOLDER"{own})')
     }
@@ -159,7 +159,7 @@ def _accuracies(card: Card) -> list[tuple[str, str]]:
     else:
         lines = [("validation accuracy", _scored(card.point.score))]
         if card.baseline is not None:
-            lines.append(("plain network, validation", f"{card.baseline:.2%}"))
+            lines.append(("baseline, validation", f"{card.baseline:.2%}"))
     return [*lines, ("test accuracy", _scored(card.test.score) if card.test else "not scored")]
 
 

@@ -73,7 +73,7 @@ def compare(
     Args:
         bundles: their folders.
         target: where.
-        network: `package.module:callable` of the plain network, for those that are your own.
+        network: `package.module:callable` of the baseline, for those that are your own.
         seconds: for each.
 
     Raises:

@@ -47,7 +47,7 @@ def evaluate_bundle(
 
     Args:
         bundle: its folder.
-        network: for a network of your own: the plain network, or `package.module:callable`.
+        network: for a network of your own: the baseline, or `package.module:callable`.
         data: the images; they are split by the card's seed. By default those of the card.
         test: whether to score test as well.
 

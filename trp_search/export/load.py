@@ -35,7 +35,9 @@ def load(bundle: Path | str, *, network: nn.Module | None = None) -> nn.Module:
 
 def network_in(bundle: Bundle, *, network: nn.Module | str | None = None) -> nn.Module:
     """As `load`; `network` may also be the caller's `package.module:callable`."""
-    result = copy.deepcopy(network) if isinstance(network, nn.Module) else _plain(bundle, network)
+    result = (
+        copy.deepcopy(network) if isinstance(network, nn.Module) else _baseline(bundle, network)
+    )
     try:
         with _weightless(bundle):
             rebuild(result, bundle.architecture.layers)
@@ -48,7 +50,7 @@ def network_in(bundle: Bundle, *, network: nn.Module | str | None = None) -> nn.
 
 
 def network_spec(bundle: Bundle, *, name: str | None = None) -> NetworkSpec:
-    """The bundle's plain network, or the caller's `name` with its options; no weights are fetched.
+    """The bundle's baseline, or the caller's `name` with its options; no weights are fetched.
 
     Raises:
         InputError: it is code and the caller has not named any.
@@ -57,7 +59,7 @@ def network_spec(bundle: Bundle, *, name: str | None = None) -> NetworkSpec:
     if name is None and is_callable_name(spec.name):
         raise InputError(
             f"{bundle.folder / ARCHITECTURE}: network.name: {spec.name!r:.100} is code that a "
-            "bundle may not have imported; build the plain network yourself and pass it as "
+            "bundle may not have imported; build the baseline yourself and pass it as "
             "network= or --network"
         )
     spec = dataclasses.replace(spec, name=name or spec.name)
@@ -65,8 +67,8 @@ def network_spec(bundle: Bundle, *, name: str | None = None) -> NetworkSpec:
     return spec if is_callable_name(spec.name) else dataclasses.replace(spec, options=options)
 
 
-def _plain(bundle: Bundle, name: str | None) -> nn.Module:
-    """The plain network; only what the caller's own code builds has memory yet."""
+def _baseline(bundle: Bundle, name: str | None) -> nn.Module:
+    """The baseline; only what the caller's own code builds has memory yet."""
     spec, architecture = network_spec(bundle, name=name), bundle.architecture
     size = {"channels": architecture.channels, "classes": architecture.classes}
     if is_callable_name(spec.name):

@@ -58,7 +58,7 @@ def export_point(  # noqa: PLR0913  options of a command
         run: the run folder.
         point_id: one of its points.
         out: a folder that does not exist yet, or is empty.
-        network: `package.module:callable` that builds the plain network, where that is your own
+        network: `package.module:callable` that builds the baseline, where that is your own
             code and is not the one that the run names.
         formats: `onnx` or `pt2`, written beside the weights; the card says of each how far its
             logits were from the network's on real images, or why it is not there.
@@ -114,7 +114,7 @@ def _input(spec: TrialSpec) -> Input:
 def _write(bundle: Path, run: RunFolder, card: Card, spec: TrialSpec) -> None:
     splits, point, taken = _splits(spec), card.point, card.input
     assert taken is not None
-    network = stored.network_of(run, point.id, network=_plain(spec, splits))
+    network = stored.network_of(run, point.id, network=_baseline(spec, splits))
     save_weights(bundle / WEIGHTS, network)
     architecture = Architecture(
         format=FORMAT,
@@ -143,7 +143,7 @@ def _with_formats(
 ) -> Card:
     """Writes the formats that pass and returns the card that tells of them."""
     splits = _splits(spec)
-    network = stored.network_of(run, card.point.id, network=_plain(spec, splits))
+    network = stored.network_of(run, card.point.id, network=_baseline(spec, splits))
     images, _ = next(iter(splits.validation.batches(_IMAGES)))
     written: dict[str, float] = {}
     refused: dict[str, str] = {}
@@ -157,7 +157,7 @@ def _with_formats(
     return with_formats(card, written=written, refused=refused, file_bytes=sizes)
 
 
-def _plain(spec: TrialSpec, splits: data.Splits) -> nn.Module:
+def _baseline(spec: TrialSpec, splits: data.Splits) -> nn.Module:
     shape = splits.shape
     return networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
 

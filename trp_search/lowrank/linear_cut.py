@@ -7,15 +7,13 @@ here). The two problems are in `convex`.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional
+from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
@@ -33,6 +31,7 @@ from trp_search.lowrank.convex import (
 )
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.decompose import Decomposed, build
+from trp_search.lowrank.followers import followers
 from trp_search.lowrank.rebuild import copied
 from trp_search.lowrank.schemes import SCHEMES, kernel, shape_of
 from trp_search.lowrank.tracing import watching
@@ -76,7 +75,7 @@ def cut(
     fit = {layer.name: layer.module for layer in linear if layer.reason is None}
     calibration = _Calibration(
         inputs=_inputs(network, batches, fit),
-        rectified=_rectified(network),
+        rectified=frozenset(n for n, f in followers(network).items() if f.relu and not f.norm),
         error=wanted.error,
         shrink=_SHRINKS[wanted.scheme],
     )
@@ -243,27 +242,3 @@ def _inputs(
     if empty:
         raise InputError("calibration: there are no images")
     return {name: torch.cat(parts, 1) for name, parts in read.items() if parts}
-
-
-def _rectified(network: nn.Module) -> frozenset[str]:
-    """Names of the modules of which a ReLU alone reads every output, as far as torch.fx sees."""
-    try:
-        graph = fx.symbolic_trace(copy.deepcopy(network).eval()).graph
-    except Exception:  # noqa: BLE001  a network that cannot be traced raises anything
-        return frozenset()
-    called = [node for node in graph.nodes if node.op == "call_module"]
-    others = {
-        node.target
-        for node in called
-        if len(node.users) != 1 or not _is_relu(next(iter(node.users)), network)
-    }
-    return frozenset(node.target for node in called) - others
-
-
-def _is_relu(node: fx.Node, network: nn.Module) -> bool:
-    if node.op == "call_module":
-        return type(network.get_submodule(str(node.target))) is nn.ReLU
-    return node.target in _RELUS
-
-
-_RELUS = (torch.relu, torch.relu_, functional.relu, functional.relu_, "relu", "relu_")

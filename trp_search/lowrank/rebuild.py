@@ -13,7 +13,8 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank import tucker
 from trp_search.lowrank.schemes import SCHEMES, shape_of
-from trp_search.lowrank.tracing import one_line, run, watching
+from trp_search.lowrank.tracing import one_line, run
+from trp_search.tasks.modes import evaluating
 
 
 def replace(network: nn.Module, name: str, module: nn.Module) -> None:
@@ -43,7 +44,7 @@ def fill_(module: nn.Module, parts: Sequence[nn.Module], weights: Sequence[Tenso
 
 def check_runs(network: nn.Module, example_input: Tensor | Sequence[Any]) -> None:
     """Raises InputError where a network cannot do without a layer that was factored."""
-    with watching(network, {}, lambda *_: None):
+    with evaluating(network):
         try:
             run(network, example_input)
         except Exception as error:  # noqa: BLE001  a network raises anything

@@ -5,16 +5,15 @@ Source: Zhang et al., arXiv 1505.06798, section 3: the asymmetric reconstruction
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional
+from torch import Tensor, nn
 
 from trp_search.errors import InputError
 from trp_search.lowrank.decompose import Decomposed
+from trp_search.lowrank.followers import Follower, followers
 from trp_search.lowrank.responses import Fit, fit_linear, fit_relu
 from trp_search.lowrank.schemes import kernel
 from trp_search.lowrank.tracing import watching
@@ -64,22 +63,14 @@ def reconstruct_(
     if not sum(len(batch) for batch in images):
         raise InputError("calibration: there are no images")
     names = [layer.name for layer in decomposed.layers if layer.scheme == "channel" and layer.rank]
-    followers = _followers(original)
+    following = followers(original)
     device = next((parameter.device.type for parameter in original.parameters()), "cpu")
     with torch.autocast(device, enabled=False):
         for name in _in_order(original, names, images[:1]):
-            follower = followers.get(name, _Follower())
+            follower = following.get(name, Follower())
             if not relu:
                 follower = replace(follower, relu=False)
             _refit_(decomposed.network, original, name, images, follower=follower, seed=seed)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Follower:
-    """What alone reads a layer: a batch norm, by name, and whether a ReLU alone reads that."""
-
-    norm: str | None = None
-    relu: bool = False
 
 
 def _refit_(
@@ -88,7 +79,7 @@ def _refit_(
     name: str,
     images: Sequence[Tensor],
     *,
-    follower: _Follower,
+    follower: Follower,
     seed: int,
 ) -> None:
     """Refits one pair of `network`, and moves the mean of the batch norm after it."""
@@ -201,51 +192,3 @@ def _in_order(network: nn.Module, names: Sequence[str], images: Iterable[Tensor]
         for batch in images:
             network(batch)
     return list(called)
-
-
-def _followers(network: nn.Module) -> dict[str, _Follower]:
-    """What follows each layer that is called once; empty if the network cannot be traced."""
-    with watching(network, {}, lambda *_: None):  # what runs in evaluation mode
-        try:
-            graph = fx.Tracer().trace(network)
-        except Exception:  # noqa: BLE001  a network that cannot be traced raises anything
-            return {}
-    modules = dict(network.named_modules())
-    calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
-    found = {}
-    for node in graph.nodes:
-        if node.op == "call_module" and calls[str(node.target)] == 1:
-            name, reader = str(node.target), _reader(node)
-            norm = _batch_norm(reader, modules) if isinstance(modules[name], nn.Conv2d) else None
-            if norm is None or calls[norm] > 1:
-                found[name] = _Follower(relu=_is_relu(reader, modules))
-            else:
-                assert reader is not None
-                found[name] = _Follower(norm=norm, relu=_is_relu(_reader(reader), modules))
-    return found
-
-
-def _reader(node: fx.Node) -> fx.Node | None:
-    """What reads a value, if one operation alone does."""
-    readers = list(node.users)
-    return readers[0] if len(readers) == 1 else None
-
-
-def _batch_norm(node: fx.Node | None, modules: Mapping[str, nn.Module]) -> str | None:
-    """The name of the batch norm, with statistics of its own, that a node calls."""
-    if node is None or node.op != "call_module":
-        return None
-    module = modules[str(node.target)]
-    fixed = type(module) is nn.BatchNorm2d and module.running_mean is not None
-    return str(node.target) if fixed else None
-
-
-def _is_relu(node: fx.Node | None, modules: Mapping[str, nn.Module]) -> bool:
-    if node is None:
-        return False
-    if node.op == "call_module":
-        return type(modules[str(node.target)]) is nn.ReLU
-    return node.target in _RELUS
-
-
-_RELUS = (functional.relu, functional.relu_, torch.relu, torch.relu_, "relu", "relu_")

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trp_search.errors import InputError
 from trp_search.lowrank.reads import probed
 from trp_search.lowrank.schemes import Extent
+from trp_search.tasks.modes import evaluating
 
 Note = Callable[[str, nn.Module, Tensor, Tensor], None]
 
@@ -36,15 +37,12 @@ def watching(network: nn.Module, modules: Mapping[str, nn.Module], note: Note) -
         module.register_forward_hook(hook_of(name), with_kwargs=True)
         for name, module in modules.items()
     ]
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
     try:
-        yield
+        with evaluating(network):
+            yield
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes.items():
-            module.training = training
 
 
 def extents(
@@ -77,7 +75,7 @@ def multiply_adds(network: nn.Module, example_input: Tensor | Sequence[Any]) -> 
     Whatever calls them: modules or functions.
     """
     with (
-        watching(network, {}, lambda *_: None),
+        evaluating(network),
         layer_by_layer(),
         FlopCounterMode(display=False) as counter,
     ):
@@ -99,7 +97,7 @@ def needed(
         layers: by name.
         calls: how often each is called.
     """
-    with watching(network, {}, lambda *_: None), probed(network, layers) as probes:
+    with evaluating(network), probed(network, layers) as probes:
         try:
             run(network, example_input)
         except Exception as error:  # noqa: BLE001  a network raises anything

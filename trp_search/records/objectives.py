@@ -1,16 +1,18 @@
-"""What a search optimises: each objective's name, unit, direction and worst value."""
+"""What a search optimises: of each objective its direction, bounds, format and worst value."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Name = Literal["accuracy", "speedup", "parameters"]
 
 
+@runtime_checkable
 class Measured(Protocol):
-    """What an objective is read from; a `records.Point` is one."""
+    """What an objective is read from: a `records.Point` or a `records.RungScore`."""
 
     @property
     def metric(self) -> float: ...
@@ -21,27 +23,84 @@ class Measured(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Format:
+    """How a number is printed, in a terminal and on the page: `97.3 %`, `2.10` and the sign.
+
+    Attributes:
+        scale: what it is multiplied by, also where it is drawn.
+        digits: after the decimal point.
+        suffix: the unit, also of an axis' ticks.
+        gap: the unit of a difference.
+    """
+
+    scale: float = 1.0
+    digits: int = 0
+    suffix: str = ""
+    gap: str = ""
+
+    def __call__(self, value: float) -> str:
+        """The value with its unit."""
+        return f"{self.scale * value:,.{self.digits}f}{self.suffix}"
+
+    def difference(self, value: float) -> str:
+        """How far two values are apart, without a sign."""
+        return f"{self.scale * abs(value):,.{self.digits}f}{self.gap}"
+
+
+PERCENT = Format(scale=100.0, digits=1, suffix=" %", gap=" points")
+TIMES = Format(digits=2, suffix="\N{MULTIPLICATION SIGN}", gap="\N{MULTIPLICATION SIGN}")
+COUNT = Format()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Objective:
-    """One axis of the front.
+    """One objective of a search.
 
     Attributes:
         name: the name in YAML, in Optuna and on every axis.
-        unit: as printed.
         maximise: its direction; the only place where it is written down.
-        worst: what a diverged trial is told to have reached.
-        read: the value of a measured point.
+        worst: what Optuna is told of a diverged trial.
+        read: its value at a point, or at a rung.
+        low: the smallest bound that a constraint or a budget may ask for ...
+        high: ... and the largest.
+        slack: how far behind the baseline a front is still worth something: the corner from which
+            the hypervolume is measured.
+        show: how a value, and a difference, is printed.
     """
 
     name: Name
-    unit: str
     maximise: bool
     worst: float
     read: Callable[[Measured], float]
+    low: float
+    high: float = math.inf
+    slack: float = 0.0
+    show: Format = COUNT
 
     @property
     def sign(self) -> float:
         """Factor that makes larger better."""
         return 1.0 if self.maximise else -1.0
+
+    def gain(self, of: Measured) -> float:
+        """Its value, signed so that larger is better."""
+        return self.sign * self.read(of)
+
+    def corner(self, baseline: Measured) -> float:
+        """Above which gain a point adds to the hypervolume."""
+        return self.gain(baseline) - self.slack
+
+    def missed(self, of: Measured, bound: float) -> float:
+        """By how much a point misses the bound; at most 0 where it keeps to it."""
+        return self.sign * bound - self.gain(of)
+
+    def problem(self, bound: float) -> str | None:
+        """Why nothing can be asked to keep to `bound`, or None if it can."""
+        if math.isfinite(bound) and self.low <= bound <= self.high:
+            return None
+        if math.isfinite(self.high):
+            return f"{bound:g} is not in [{self.low:g}, {self.high:g}]"
+        return f"{bound:g} is not at least {self.low:g}"
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -49,24 +108,30 @@ OBJECTIVES: dict[str, Objective] = {
     for objective in (
         Objective(
             name="accuracy",
-            unit="share of validation images",
             maximise=True,
             worst=0.0,
-            read=lambda point: point.metric,
+            read=lambda found: found.metric,
+            low=0.0,
+            high=1.0,
+            slack=0.1,
+            show=PERCENT,
         ),
         Objective(
             name="speedup",
-            unit="multiply-adds dense / decomposed",
             maximise=True,
             worst=0.0,
-            read=lambda point: point.speedup,
+            read=lambda found: found.speedup,
+            low=1.0,
+            show=TIMES,
         ),
         Objective(
             name="parameters",
-            unit="weights of the decomposed network",
             maximise=False,
             worst=1e12,
-            read=lambda point: float(point.parameters),
+            read=lambda found: float(found.parameters),
+            low=1.0,
         ),
     )
 }
+METRIC = OBJECTIVES["accuracy"]
+SPEEDUP = OBJECTIVES["speedup"]

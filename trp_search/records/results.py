@@ -106,8 +106,8 @@ class Point:
         id: unique in the run: `baseline`, `plain-channel-0.9`, a trial's name or that and a cut's.
         role: `trial` points, cut as their trial was told to be, and `derived` ones, further cuts of
             the same weights, make the front; a `screened_out` one was behind on a sample of the
-            validation images and was not scored on more; `control` points are cuts of the plain
-            network; a `refit` point was trained on the validation images too: its score says
+            validation images and was not scored on more; `control` points are cuts of the baseline;
+            a `refit` point was trained on the validation images too: its accuracy says
             nothing.
         settings: what was varied, flat, for people.
         batch_norm: what was done to the statistics after the cut.

@@ -134,7 +134,7 @@ class Joint:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Distillation:
-    """What a training learns from the plain network's answers (arXiv 1503.02531).
+    """What a training learns from the baseline's answers (arXiv 1503.02531).
 
     Attributes:
         weight: share of the loss that is the distance to these; the rest is that to the labels.
@@ -246,7 +246,7 @@ class TrialSpec:
     """Everything one training and its scores depend on.
 
     `name` is the folder under `trials/`: an Optuna number (`7`), a repeat of it (`7r1`) or
-    `baseline`. `method` is None for the plain network; a training is plain unless `pruning` or
+    `baseline`. `method` is None for the baseline; a training is plain unless `pruning` or
     `joint` says how it is not. Each of `cuts` becomes a point; with `fine_tuning` there is another
     of the one cut, trained on. Those of `screening` run against each other, first on
     `screening_images` validation images, and one that is out of reach is left out. After each epoch
@@ -285,13 +285,13 @@ class TrialSpec:
         return self
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it is of the plain network, which no search proposed."""
+    def is_baseline(self) -> bool:
+        """Whether it is of the baseline, which no search proposed."""
         return self.method is None and self.pruning is None
 
     @property
-    def needs_plain(self) -> bool:
-        """Whether it reads the weights of the plain network, which must be there first."""
+    def needs_baseline(self) -> bool:
+        """Whether it reads the weights of the baseline, which must be there first."""
         return self.start == "baseline" or self.distillation is not None
 
     @property

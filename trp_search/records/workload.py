@@ -85,7 +85,7 @@ class Workload:
     Attributes:
         network: which network.
         data: which images.
-        weights: None trains the plain network once; `torchvision` (that library's default weights)
+        weights: None trains the baseline once; `torchvision` (that library's default weights)
             or the path of a safetensors file brings them along.
     """
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trp_search.records import Layer
+from trp_search.records.objectives import METRIC, SPEEDUP
 from trp_search.report import drawing, formatting, ranks
 from trp_search.report.drawing import (
     HOVER,
@@ -117,8 +118,8 @@ def setting(panel: Panel, window: Window) -> str:
         data,
         annotations=[heading("validation accuracy"), heading("speedup") | {"y": 0.42}],
         xaxis=axis,
-        yaxis={"domain": (0.58, 1), "range": (floor, top), "ticksuffix": " %"},
-        yaxis2={"domain": (0, 0.42), "ticksuffix": formatting.TIMES},
+        yaxis={"domain": (0.58, 1), "range": (floor, top), "ticksuffix": METRIC.show.suffix},
+        yaxis2={"domain": (0, 0.42), "ticksuffix": SPEEDUP.show.suffix},
         showlegend=False,
     )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from trp_search.records.objectives import METRIC, SPEEDUP
 from trp_search.records.published import Published
-from trp_search.report import drawing, formatting
+from trp_search.report import drawing
 from trp_search.report.drawing import Trace, escaped, figure, heading, marks
 from trp_search.report.history import Curve, Volume, reach
 from trp_search.report.rows import Row, Rows, Window, by_scheme, distinct, staircase
@@ -35,7 +36,7 @@ def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) ->
     if rows.baseline:
         level = 100 * rows.baseline.point.score.value
         star = {"symbol": "star", "size": 15, "opacity": 1}
-        data.append(marks([rows.baseline], **star) | {"name": "plain network"})
+        data.append(marks([rows.baseline], **star) | {"name": "baseline"})
         across = {"xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
         shapes.append({"type": "line", "line": {"width": 1, "dash": "dot"}, **across})
     data += _published(published)
@@ -46,10 +47,10 @@ def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) ->
         annotations=[heading("validation accuracy")],
         xaxis={
             "range": window.speedup,
-            "ticksuffix": formatting.TIMES,
+            "ticksuffix": SPEEDUP.show.suffix,
             "title": {"text": "speedup"},
         },
-        yaxis={"range": (100 * low, 100 * high), "ticksuffix": " %"},
+        yaxis={"range": (100 * low, 100 * high), "ticksuffix": METRIC.show.suffix},
         legend={"orientation": "h", "y": -0.15, "yanchor": "top", "x": 0},
         margin={"l": 52, "r": 14, "t": 30, "b": 110},
     )
@@ -69,8 +70,8 @@ def _published(found: Sequence[Published]) -> list[Trace]:
             "y": [100 * row.accuracy for row in found],
             "customdata": [None] * len(found),
             "text": [f"{escaped(row.method)}<br>{escaped(row.source)}" for row in found],
-            "hovertemplate": "%{text}<br>%{y:.2f} % on test at %{x:.2f}"
-            f"{formatting.TIMES}<extra></extra>",
+            "hovertemplate": "%{text}<br>%{y:.2f}"
+            f"{METRIC.show.suffix} on test at %{{x:.2f}}{SPEEDUP.show.suffix}<extra></extra>",
             "marker": {"symbol": "x-thin", "size": 10, "line": {"width": 2}},
         }
     ]
@@ -79,7 +80,7 @@ def _published(found: Sequence[Published]) -> list[Trace]:
 def _controls(controls: Iterable[Row]) -> list[Trace]:
     return [
         marks(rows, symbol=drawing.symbol(scheme), size=4, color=drawing.colour(scheme))
-        | {"mode": "lines+markers", "name": f"plain network, cut ({scheme})", "legendrank": 1001}
+        | {"mode": "lines+markers", "name": f"baseline, cut ({scheme})", "legendrank": 1001}
         | {"line": {"dash": "dash", "width": 1.5, "color": drawing.colour(scheme)}, "opacity": 0.75}
         for scheme, rows in by_scheme(controls).items()
     ]
@@ -186,12 +187,12 @@ def training(curves: Sequence[Curve]) -> str:
     """Validation accuracy by epoch; one trace per look, its curves apart by a gap."""
     groups: dict[tuple[str, bool, bool], list[Curve]] = {}
     for curve in curves:
-        groups.setdefault((curve.scheme, curve.on_front, curve.is_plain), []).append(curve)
+        groups.setdefault((curve.scheme, curve.on_front, curve.is_baseline), []).append(curve)
     return figure(
         [*(_curves(group) for group in groups.values()), *_stops(curves)],
         annotations=[heading("validation accuracy")],
         xaxis={"title": {"text": "epoch"}},
-        yaxis={"range": [100 * bound for bound in reach(curves)], "ticksuffix": " %"},
+        yaxis={"range": [100 * bound for bound in reach(curves)], "ticksuffix": METRIC.show.suffix},
         showlegend=False,
     )
 
@@ -242,7 +243,7 @@ def _name(curve: Curve) -> str:
 
 
 def _look(curve: Curve) -> Trace:
-    if curve.is_plain:
+    if curve.is_baseline:
         return {"line": {"width": 1.5, "dash": "dot"}}
     colour = drawing.colour(curve.scheme)
     if curve.on_front:

@@ -7,22 +7,21 @@ import statistics
 from collections.abc import Sequence
 
 from trp_search.records import Latency, Layer, Repeat, Score
+from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
 from trp_search.report.settings import label
 from trp_search.selection import pareto
 
-TIMES = "\N{MULTIPLICATION SIGN}"
-
 
 def percent(share: float) -> str:
     """`97.3 %`."""
-    return f"{100 * share:.1f} %"
+    return PERCENT(share)
 
 
 def times(speedup: float) -> str:
     """`2.10` and the sign: two digits, so that 1.98 does not pass for 2."""
-    return f"{speedup:.2f}{TIMES}"
+    return TIMES(speedup)
 
 
 def count(number: int, thing: str) -> str:
@@ -45,18 +44,17 @@ def points(drop: float) -> str:
 
 
 def distance(drop: float) -> str:
-    """The drop as words: `0.4 points below the plain network`."""
+    """The drop as words: `0.4 points below the baseline`."""
     size = f"{abs(100 * drop):.1f}"
     if size == "0.0":
-        return "level with the plain network"
+        return "level with the baseline"
     unit = "point" if size == "1.0" else "points"
-    return f"{size} {unit} {'below' if drop > 0 else 'above'} the plain network"
+    return f"{size} {unit} {'below' if drop > 0 else 'above'} the baseline"
 
 
 def missed(name: str, by: float) -> str:
     """How far a point is from a constraint: `accuracy: misses the bound by 1.2 points`."""
-    amount = {"accuracy": f"{100 * by:.1f} points", "speedup": times(by)}.get(name, f"{by:,.0f}")
-    return f"{name}: misses the bound by {amount}"
+    return f"{name}: misses the bound by {OBJECTIVES[name].show.difference(by)}"
 
 
 def headline(rows: Rows, ends: Ends) -> str:
@@ -77,24 +75,24 @@ def _nothing(rows: Rows, ends: Ends) -> str:
     said = "Nothing has been scored yet"
     if rows.baseline:
         accuracy = percent(rows.baseline.point.score.value)
-        said = f"The plain network reaches {accuracy} on validation; no trial has been scored yet"
+        said = f"The baseline reaches {accuracy} on validation; no trial has been scored yet"
     lost = ends.fruitless
     return f"{said}: {count(lost, 'trial')} ended without a point." if lost else f"{said}."
 
 
 def on_test(rows: Rows) -> str:
-    """The headline's point on test, beside the plain network where that was scored too."""
+    """The headline's point on test, beside the baseline where that was scored too."""
     best = leading(rows)
     if best is None or best.test is None:
         return ""
     text = f"On test it reaches {percent(best.test.score.value)}"
     if rows.baseline is None or rows.baseline.test is None:
         return f"{text}."
-    return f"{text}, the plain network {percent(rows.baseline.test.score.value)}."
+    return f"{text}, the baseline {percent(rows.baseline.test.score.value)}."
 
 
 def against_control(rows: Rows) -> str:
-    """The headline's point beside the plain network's own cut, as far as both reach."""
+    """The headline's point beside the baseline's own cut, as far as both reach."""
     best = leading(rows)
     if best is None or not rows.controls:
         return ""
@@ -102,9 +100,9 @@ def against_control(rows: Rows) -> str:
     rival = pareto.most_accurate(cuts, speedup=best.point.speedup)
     if rival is None:
         reached = times(max(cut.speedup for cut in cuts))
-        return f"The plain network, cut without any training, was only tried up to {reached}."
+        return f"The baseline, cut without any training, was only tried up to {reached}."
     return (
-        f"The plain network, cut to that speedup or beyond without any training, "
+        f"The baseline, cut to that speedup or beyond without any training, "
         f"reaches {percent(rival.score.value)} at {times(rival.speedup)}."
     )
 
@@ -143,7 +141,7 @@ def facts(row: Row) -> list[tuple[str, str]]:
     if row.repeats:
         lines.append(repeated(row.repeats))
     if row.drop is not None and point.role != "baseline":
-        lines.append(against_plain(row.drop))
+        lines.append(against_baseline(row.drop))
     if row.test is not None:
         lines += [
             ("test accuracy", counted(row.test.score)),
@@ -158,9 +156,9 @@ def facts(row: Row) -> list[tuple[str, str]]:
     return lines + [("constraint", missed(name, by)) for name, by in row.violations.items()]
 
 
-def against_plain(drop: float) -> tuple[str, str]:
-    """What was lost of the plain network's accuracy, a share, as a row: `-0.5 points`."""
-    return "against plain", f"{points(drop)} points"
+def against_baseline(drop: float) -> tuple[str, str]:
+    """What was lost of the baseline's accuracy, a share, as a row: `-0.5 points`."""
+    return "against baseline", f"{points(drop)} points"
 
 
 def counted(score: Score) -> str:
@@ -204,11 +202,11 @@ def settings(row: Row, names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def title(row: Row) -> str:
-    """What to call a point: `Point 7`, `Plain network`."""
+    """What to call a point: `Point 7`, `Baseline`."""
     if row.point.role == "baseline":
-        return "Plain network"
+        return "Baseline"
     if row.point.trial == "baseline":
-        return f"Plain network, cut ({row.scheme})"
+        return f"Baseline, cut ({row.scheme})"
     return f"Point {row.point.id}"
 
 

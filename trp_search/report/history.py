@@ -11,7 +11,7 @@ from trp_search.records.objectives import Objective
 from trp_search.report.rows import Rows
 from trp_search.selection import pareto
 
-PLAIN = "baseline"
+BASELINE = "baseline"
 
 
 def is_trial(name: str) -> bool:
@@ -24,7 +24,7 @@ class Volume:
     """What the front covered once `finished` trials were scored, the last of them `trial`.
 
     Attributes:
-        hours: of training until then, all workers' together, the plain network's included.
+        hours: of training until then, all workers' together, the baseline's included.
     """
 
     finished: int
@@ -85,9 +85,9 @@ class Curve:
     is_stopped: bool = False
 
     @property
-    def is_plain(self) -> bool:
-        """Whether this is the plain network's training."""
-        return self.trial == PLAIN
+    def is_baseline(self) -> bool:
+        """Whether this is the baseline's training."""
+        return self.trial == BASELINE
 
 
 def curves(
@@ -95,7 +95,7 @@ def curves(
     epochs: Mapping[str, Sequence[EpochReport]],
     results: Mapping[str, TrialResult | None] | None = None,
 ) -> tuple[Curve, ...]:
-    """One curve per trial with an epoch, and the plain network's; those of the front come last."""
+    """One curve per trial with an epoch, and the baseline's; those of the front come last."""
     schemes = {row.point.trial: row.scheme for row in rows.trials}
     fronts = {row.point.trial for row in rows.front}
     ended = {name: result.ending for name, result in (results or {}).items() if result is not None}
@@ -109,7 +109,7 @@ def curves(
             is_stopped=ended.get(trial) == "stopped",
         )
         for trial, reports in epochs.items()
-        if reports and (is_trial(trial) or trial == PLAIN)
+        if reports and (is_trial(trial) or trial == BASELINE)
     ]
     return tuple(sorted(drawn, key=lambda curve: curve.on_front))
 
@@ -138,7 +138,7 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True)
 class Ends:
-    """How many trials ended in which way; the plain network and refits are no trials."""
+    """How many trials ended in which way; the baseline and refits are no trials."""
 
     counts: Mapping[Ending, int]
     unfinished: int

@@ -13,7 +13,7 @@ def encoded(found: Rows) -> dict[str, Any]:
 
     A list is the layer's place in `names`, its multiply-adds, and then scheme, rank and full rank
     of a factored layer, or the place in `reasons` of what else is to be said. `spectra` has those
-    of the front's points and of the plain network's cuts, layer by layer.
+    of the front's points and of the baseline's cuts, layer by layer.
     """
     names: dict[str, int] = {}
     reasons: dict[str, int] = {}

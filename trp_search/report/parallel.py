@@ -1,12 +1,13 @@
-"""Every trial as a line over its settings, its accuracy and its speedup."""
+"""Every trial as a line over its settings, its accuracy, its speedup and further objectives."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trp_search.report import formatting, settings
+from trp_search.records.objectives import METRIC, SPEEDUP, Objective
+from trp_search.report import settings
 from trp_search.report.rows import Row
 
 
@@ -26,14 +27,13 @@ class Upright:
     values: dict[str, str]
 
 
-def uprights(trials: Sequence[Row]) -> tuple[Upright, ...]:
-    """A vertical axis for each setting that varied, then accuracy and speedup."""
+def uprights(trials: Sequence[Row], objectives: Sequence[Objective] = ()) -> tuple[Upright, ...]:
+    """A vertical axis for each setting that varied, then accuracy, speedup and `objectives`."""
     found = settings.panels(trials)
     if not found:
         return ()
-    accuracy = _measure("accuracy", trials, lambda row: row.point.score.value, formatting.percent)
-    speedup = _measure("speedup", trials, lambda row: row.point.speedup, formatting.times)
-    return (*map(_setting, found), accuracy, speedup)
+    measured = {objective.name: objective for objective in (METRIC, SPEEDUP, *objectives)}
+    return (*map(_setting, found), *(_measure(trials, one) for one in measured.values()))
 
 
 def _setting(panel: settings.Panel) -> Upright:
@@ -56,15 +56,14 @@ def _setting(panel: settings.Panel) -> Upright:
     )
 
 
-def _measure(
-    name: str, rows: Sequence[Row], read: Callable[[Row], float], text: Callable[[float], str]
-) -> Upright:
-    ids, values = [row.point.id for row in rows], [read(row) for row in rows]
+def _measure(rows: Sequence[Row], objective: Objective) -> Upright:
+    ids, values = [row.point.id for row in rows], [objective.read(row.point) for row in rows]
+    show = objective.show
     return Upright(
-        name=name,
-        marks=((0.0, text(min(values))), (1.0, text(max(values)))),
+        name=objective.name,
+        marks=((0.0, show(min(values))), (1.0, show(max(values)))),
         places=dict(zip(ids, _shares(values), strict=True)),
-        values={point: text(value) for point, value in zip(ids, values, strict=True)},
+        values={point: show(value) for point, value in zip(ids, values, strict=True)},
     )
 
 

@@ -1,4 +1,4 @@
-"""Points as the report ranks them: the plain network, its own cuts, the trials, the front."""
+"""Points as the report ranks them: the baseline, its own cuts, the trials, the front."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Row:
     """A point and what it means in this run.
 
     Attributes:
-        drop: accuracy lost to the plain network on validation, a share; negative is a gain.
+        drop: accuracy lost to the baseline on validation, a share; negative is a gain.
         violations: how far it is from each constraint that it misses.
         repeats: what its training came to with other seeds.
     """
@@ -94,8 +94,8 @@ class Rows:
 
     def comparable(self) -> tuple[Row, ...]:
         """The points whose accuracy on validation can be compared."""
-        plain = (self.baseline,) if self.baseline else ()
-        return (*plain, *self.controls, *self.trials, *self.derived)
+        first = (self.baseline,) if self.baseline else ()
+        return (*first, *self.controls, *self.trials, *self.derived)
 
 
 def build(contents: Contents) -> Rows:
@@ -106,10 +106,10 @@ def build(contents: Contents) -> Rows:
         if point.searched and not contents.violations.get(point.id)
     ]
     front = {point.id for point in pareto.front(eligible, contents.objectives)}
-    plain = next((point for point in contents.points if point.role == "baseline"), None)
+    baseline = next((point for point in contents.points if point.role == "baseline"), None)
     roles: dict[Role, list[Row]] = {role: [] for role in get_args(Role)}
     for point in contents.points:
-        compared = plain if point.role != "refit" else None
+        compared = baseline if point.role != "refit" else None
         row = Row(
             point=point,
             test=contents.tests.get(point.id),
@@ -118,10 +118,10 @@ def build(contents: Contents) -> Rows:
             violations=contents.violations.get(point.id, {}),
             repeats=contents.repeats.get(point.id, ()),
         )
-        of_plain = point.role == "screened_out" and point.trial == "baseline"
-        roles["control" if of_plain else point.role].append(row)
+        of_baseline = point.role == "screened_out" and point.trial == "baseline"
+        roles["control" if of_baseline else point.role].append(row)
     return Rows(
-        baseline=roles["baseline"][0] if plain else None,
+        baseline=roles["baseline"][0] if baseline else None,
         controls=tuple(roles["control"]),
         trials=tuple(roles["trial"]),
         derived=(*roles["derived"], *roles["screened_out"]),
@@ -145,12 +145,12 @@ def staircase(front: Sequence[Row]) -> list[Row]:
 
 
 def leading(rows: Rows) -> Row | None:
-    """The front's fastest point within one point of the plain network, else its most accurate."""
+    """The front's fastest point within one point of the baseline, else its most accurate."""
     return foremost(rows.front, lambda row: row.point.speedup)
 
 
 def foremost(rows: Sequence[Row], times: Callable[[Row], float]) -> Row | None:
-    """The smallest by `times` within one point of the plain network, else the most accurate."""
+    """The smallest by `times` within one point of the baseline, else the most accurate."""
     close = [row for row in rows if row.drop is not None and row.drop <= BARELY]
     if close:
         return max(close, key=lambda row: (times(row), row.point.score.value))
@@ -179,9 +179,9 @@ class Window:
 
 
 def window(rows: Rows) -> Window | None:
-    """Where the front and the plain network are, with some context, whatever else was scored.
+    """Where the front and the baseline are, with some context, whatever else was scored.
 
-    The lowest accuracy shown is that of a front point (or the plain network) that lost at most
+    The lowest accuracy shown is that of a front point (or the baseline) that lost at most
     `DEEPEST` of the best, and half as far again, at least `CONTEXT`, where something lies there.
     """
     shown = rows.comparable()

@@ -104,7 +104,7 @@ def course(contents: Contents, found: Rows) -> Section | None:
     if steps:
         shown["volume"] = figures.volume(steps)
         note = (
-            "How much the front gains over the plain network's speed and an accuracy 10 points "
+            "How much the front gains over the baseline's speed and an accuracy 10 points "
             "below its own. It levels off when more trials find nothing better."
         )
         label = f"Hypervolume of the front over {formatting.count(len(steps), 'scored trial')}."
@@ -115,7 +115,7 @@ def course(contents: Contents, found: Rows) -> Section | None:
         shown["training"] = figures.training(lines)
         note = (
             "Validation accuracy after each epoch, before the cut. Strong lines led to the front; "
-            "the dotted one is the plain network. Early and far lower values are out of view."
+            "the dotted one is the baseline. Early and far lower values are out of view."
         )
         if any(line.is_stopped for line in lines):
             note += " A cross is the last epoch of a trial that was stopped."
@@ -129,11 +129,11 @@ def _half(title: str, note: str, place: str) -> str:
 
 
 def rank_table(found: Rows) -> Section | None:
-    """Ranks per layer of each front point or, without a front, of the plain network's cuts."""
+    """Ranks per layer of each front point or, without a front, of the baseline's cuts."""
     table = ranks.table(found.front or found.controls)
     if table is None:
         return None
-    what = "front point" if found.front else "cut of the plain network"
+    what = "front point" if found.front else "cut of the baseline"
     height = f"height: {80 + 20 * len(table.layers)}px"
     label = f"Share of the full rank kept in {formatting.count(len(table.layers), 'layer')}: "
     label += f"{formatting.count(len(table.rows), 'column')}, one per {what}."

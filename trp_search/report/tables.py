@@ -12,7 +12,7 @@ from trp_search.report.rows import Row, Rows
 
 def front(found: Rows, location: str) -> Section:
     """The front as a table."""
-    names = ["Point", "Speedup", "Validation", "Against plain", "Test", "Parameters", "Scheme"]
+    names = ["Point", "Speedup", "Validation", "Against baseline", "Test", "Parameters", "Scheme"]
     note = "Validation and test are accuracies; test was used for no choice."
     text = f'<p class="note">{_no_front(found)}</p>'
     if found.front:
@@ -55,7 +55,7 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
         "Point": safe(point.id) if point.role == "refit" else button,
         "Speedup": formatting.times(point.speedup),
         "Validation": formatting.percent(point.score.value),
-        "Against plain": "" if row.drop is None else f"{formatting.points(row.drop)} points",
+        "Against baseline": "" if row.drop is None else f"{formatting.points(row.drop)} points",
         "Test": "not scored" if row.test is None else formatting.percent(row.test.score.value),
         "Parameters": f"{point.parameters:,}",
         "Scheme": safe(row.scheme),

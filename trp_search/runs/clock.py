@@ -52,7 +52,7 @@ def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
 
 
 def worth_it(folder: RunFolder) -> list[Point]:
-    """The front of each scheme, and that of the plain network's cuts; the fastest last.
+    """The front of each scheme, and that of the baseline's cuts; the fastest last.
 
     Which scheme is fast on the clock is not known by its multiply-adds. Points whose weights the
     search did not keep are left out.
@@ -105,7 +105,7 @@ def measure(
             else:  # what only one of two is spared would pass for speed
                 reference, _ = served(_BASELINE, fold=False)
                 cut, _ = served(point.id, fold=False)
-                batch_norm = f"in neither: {folded} in the plain network, {batch_norm} in this one"
+                batch_norm = f"in neither: {folded} in the baseline, {batch_norm} in this one"
             timing = compare(reference, cut, seconds=seconds)
             software = _SOFTWARE.get(target.runtime, ("torch",))
             latency = Latency(

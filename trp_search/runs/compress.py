@@ -1,4 +1,4 @@
-"""No search at all: the plain network, trained or brought along, cut to a budget."""
+"""No search at all: the baseline, trained or brought along, cut to a budget."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trp_search import report
 from trp_search.errors import InputError
 from trp_search.records import Cut, EpochReport, Point, TrialResult, TrialSpec
 from trp_search.runs import setup, trial
-from trp_search.runs.probe import plain_network, probe_
+from trp_search.runs.probe import baseline_network, probe_
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, append_record, exclusive, write_whole
 
@@ -17,19 +17,19 @@ from trp_search.store import RunFolder, append_record, exclusive, write_whole
 def compress(
     space: SearchSpace, folder: RunFolder, cut: Cut
 ) -> Iterator[EpochReport | TrialResult | Point]:
-    """Trains the plain network unless `folder` has it, cuts it, and keeps all as a run.
+    """Trains the baseline unless `folder` has it, cuts it, and keeps all as a run.
 
     Yields a report per epoch, how that training ended and, if it ended well, the new point, scored
     on validation.
 
     Raises:
-        InputError: the folder has another plain network or is in use; the budget is out of reach;
+        InputError: the folder has another baseline or is in use; the budget is out of reach;
             the network cannot be trained, counted, cut or stored; an image cannot be read.
     """
-    spec = _plain(space)
+    spec = _baseline(space)
     untrained = not folder.trial(spec.name).weights.exists()
     if untrained:
-        network, shape = plain_network(space.workload)  # before hours of training
+        network, shape = baseline_network(space.workload)  # before hours of training
         probe_(space, network, shape, wanted=cut)
         trial.check_reach(spec, cut)
     with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
@@ -60,22 +60,22 @@ def recut(folder: RunFolder, name: str, cut: Cut) -> Point:
 _BUSY = "a search is at work in this folder"
 
 
-def _plain(space: SearchSpace) -> TrialSpec:
-    """The training of the plain network alone."""
+def _baseline(space: SearchSpace) -> TrialSpec:
+    """The training of the baseline alone."""
     return setup.alone(dataclasses.replace(space.baseline_spec(), cuts=(), screening=()))
 
 
 def _claim(space: SearchSpace, folder: RunFolder) -> None:
-    """Makes `folder` the run of `space`, or finds that its plain network is the same."""
+    """Makes `folder` the run of `space`, or finds that its baseline is the same."""
     if not folder.search.is_file():
         RunFolder.create(folder.path)
         write_whole(folder.search, space.dump())
         return
-    spec, what = _plain(space), None
+    spec, what = _baseline(space), None
     place = folder.trial(spec.name)
     made = place.read_spec() if place.spec.exists() else spec
-    if _plain(load_space(folder.search)) != spec or made.workload != spec.workload:
-        what = "another plain network"
+    if _baseline(load_space(folder.search)) != spec or made.workload != spec.workload:
+        what = "another baseline"
     elif not trial.weights_are_as_given(spec, folder):
         what = f"the network that {spec.workload.weights} held before"
     if what is not None:

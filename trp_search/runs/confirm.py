@@ -20,7 +20,7 @@ def plan(folder: RunFolder, *, seeds: int) -> list[tuple[TrialSpec, list[Point]]
     """The trainings that are left: each one's specification and the front's points behind it.
 
     The first seed of every trial comes first, so that what was stopped can be read already. The
-    plain network is not trained again: a trial that starts from it starts from the run's own.
+    baseline is not trained again: a trial that starts from it starts from the run's own.
 
     Raises:
         InputError: fewer than one seed, or no run.

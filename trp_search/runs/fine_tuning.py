@@ -23,9 +23,9 @@ def tuned(
     Zeros of a sparse layer stay zero. Goes on from a checkpoint of its own; raises as `train` does.
     """
     assert spec.fine_tuning is not None
-    plain = dataclasses.replace(spec, pruning=None, joint=None)
+    unpruned = dataclasses.replace(spec, pruning=None, joint=None)
     checkpoint = folder.trial(spec.name).tuning
-    job = setup.job(plain, spec.fine_tuning, checkpoint, splits, folder)
+    job = setup.job(unpruned, spec.fine_tuning, checkpoint, splits, folder)
     network = scored.made.network.requires_grad_(requires_grad=True)
     hooks = [_hold(network, layer) for layer in scored.made.layers if layer.scheme == "sparse"]
     try:

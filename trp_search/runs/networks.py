@@ -28,8 +28,8 @@ def score_test(folder: RunFolder, point_id: str, *, spec: TrialSpec | None = Non
     point = folder.point(point_id)
     spec = setup.on_this_machine(spec or folder.trial(point.trial).read_spec())
     with threads(spec.threads):
-        plain = setup.untrained(spec)
-        network = network_of(folder, point_id, network=plain).to(spec.device)
+        dense = setup.untrained(spec)
+        network = network_of(folder, point_id, network=dense).to(spec.device)
         splits = setup.splits_of(spec, folder)
         result = evaluate(network, splits.test.batches(_EVALUATION_BATCH))
     score = TestScore(point=point_id, score=result.score)

@@ -24,6 +24,7 @@ from trp_search.scoring.survey import at_best, widest_layers
 from trp_search.space import SearchSpace, any_trial, entries
 from trp_search.space.methods import METHODS
 from trp_search.tasks.classification import DivergedError
+from trp_search.tasks.modes import evaluating
 from trp_search.training.checkpoint import load_tensors, save_weights
 from trp_search.training.joint import JointTraining
 from trp_search.training.loop import Job, train
@@ -41,7 +42,7 @@ _RATE = 1e-8  # a step that is taken and changes next to nothing
 _SAME = 1e-3  # relative, of answers in single precision
 
 
-def plain_network(workload: Workload, *, seconds: float = SECONDS) -> tuple[nn.Module, Shape]:
+def baseline_network(workload: Workload, *, seconds: float = SECONDS) -> tuple[nn.Module, Shape]:
     """The network with any weights, and the shape of the data.
 
     Args:
@@ -80,9 +81,9 @@ def probe_(
         InputError: the first thing that does not work, in one line.
     """
     where = _where(space.workload)
-    modes = {module: module.training for module in network.modules()}
     with (
         _theirs(space.workload, seconds),
+        evaluating(network),
         torch.random.fork_rng(devices=[]),
         tempfile.TemporaryDirectory() as folder,
     ):
@@ -105,12 +106,10 @@ def probe_(
             _check_methods(space, network, images[:1], wanted)
         again = _built(space.workload, shape)
         with _doing(where, "copying it"):
-            if wanted is None and _starts_from_plain(space):
+            if wanted is None and _starts_from_baseline(space):
                 copy.deepcopy(again)
         with _doing(where, "cutting, storing and loading it"):
             _check_stored(network, again, layers, images[:1], Path(folder))
-    for module, training in modes.items():
-        module.training = training
 
 
 def _where(workload: Workload) -> str:
@@ -217,7 +216,7 @@ def _check_methods(
             TrainedRankPruning(network, example_input=image, **vars(spec.pruning))
 
 
-def _starts_from_plain(space: SearchSpace) -> bool:
+def _starts_from_baseline(space: SearchSpace) -> bool:
     starts = entries.values(space.space.named()["start"])
     return "baseline" in starts or not all(METHODS[m].trains for m in space.space.methods)
 

@@ -15,7 +15,7 @@ from trp_search.store import RunFolder, TrialFolder, exclusive
 def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResult]:
     """Trains a point's setting again on training and validation images together, and cuts it.
 
-    The plain network is trained first by the full recipe when the setting starts from it; a setting
+    The baseline is trained first by the full recipe when the setting starts from it; a setting
     that starts from scratch gets the recipe's epochs. The new point is scored on test, once.
 
     Raises:
@@ -38,9 +38,9 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
     )
     if spec.start == "baseline" and recipe.training is not None:
         final = dataclasses.replace(final, baseline=f"{final.name}-plain")
-        plain = yield from _refit_plain(recipe, final.baseline, folder)
-        if not plain.ended_well:
-            yield plain
+        first = yield from _refit_baseline(recipe, final.baseline, folder)
+        if not first.ended_well:
+            yield first
             return
     elif spec.training is not None and spec.start == "scratch":
         epochs = max(spec.training.epochs, load_space(folder.search).training.epochs)
@@ -58,7 +58,7 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
 _BUSY = "another refit of this point is at work"
 
 
-def _refit_plain(
+def _refit_baseline(
     recipe: TrialSpec, name: str, folder: RunFolder
 ) -> Generator[EpochReport, None, TrialResult]:
     spec = dataclasses.replace(

@@ -51,7 +51,7 @@ def _keep_split(splits: data.Splits, folder: RunFolder) -> None:
 
 
 def untrained(spec: TrialSpec) -> nn.Module:
-    """The plain network with the first weights of the seed, on the CPU."""
+    """The baseline with the first weights of the seed, on the CPU."""
     shape = data.describe(spec.workload.data)
     torch.manual_seed(spec.seed)
     return networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
@@ -60,15 +60,15 @@ def untrained(spec: TrialSpec) -> nn.Module:
 def start(spec: TrialSpec, folder: RunFolder) -> nn.Module:
     """The network that the trial begins with, on its device."""
     if spec.start == "baseline":
-        return copy.deepcopy(plain(spec, folder))
+        return copy.deepcopy(baseline(spec, folder))
     network = untrained(spec)
     if spec.workload.weights is not None and spec.training is None:
         networks.load_weights(network, spec.workload.weights, spec=spec.workload.network)
     return network.to(spec.device)
 
 
-def plain(spec: TrialSpec, folder: RunFolder) -> nn.Module:
-    """The trained plain network of the trial's run, on its device; not to be changed.
+def baseline(spec: TrialSpec, folder: RunFolder) -> nn.Module:
+    """The trained baseline of the trial's run, on its device; not to be changed.
 
     It stays in memory for the trials that follow.
 
@@ -77,14 +77,14 @@ def plain(spec: TrialSpec, folder: RunFolder) -> nn.Module:
     """
     path = folder.trial(spec.baseline).weights
     key = (path, path.stat().st_mtime_ns if path.exists() else None, to_json(spec.workload))
-    if _PLAIN.get(spec.device, (None,))[0] != key:
+    if _BASELINES.get(spec.device, (None,))[0] != key:
         network = untrained(spec)
         load_tensors(network, path)
-        _PLAIN[spec.device] = key, network.to(spec.device).eval()
-    return _PLAIN[spec.device][1]
+        _BASELINES[spec.device] = key, network.to(spec.device).eval()
+    return _BASELINES[spec.device][1]
 
 
-_PLAIN: dict[str, tuple[object, nn.Module]] = {}  # one for each device
+_BASELINES: dict[str, tuple[object, nn.Module]] = {}  # one for each device
 
 
 def job(
@@ -100,7 +100,7 @@ def job(
         training=training,
         pruning=spec.pruning,
         joint=spec.joint,
-        teacher=None if distillation is None else Teacher(plain(spec, folder), distillation),
+        teacher=None if distillation is None else Teacher(baseline(spec, folder), distillation),
         checkpoint=checkpoint,
         seed=spec.seed,
         device=spec.device,

@@ -199,7 +199,7 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
 
 
 def check_reach(spec: TrialSpec, cut: Cut) -> None:
-    """Raises InputError where no weights of the plain network could be cut so; trains nothing."""
+    """Raises InputError where no weights of the baseline could be cut so; trains nothing."""
     network = setup.untrained(spec).eval()
     image = example(data.describe(spec.workload.data), "cpu")
     survey.check_reach(network, image, cut)

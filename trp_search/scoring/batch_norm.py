@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trp_search.tasks.modes import evaluating
+
 
 @torch.no_grad()
 def reestimate(network: nn.Module, batches: Iterable[Tensor]) -> int:
@@ -20,20 +22,17 @@ def reestimate(network: nn.Module, batches: Iterable[Tensor]) -> int:
     if not norms:
         return 0
     momenta = [norm.momentum for norm in norms]
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
     images = 0
     try:
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # the average of all batches
-            norm.train()
-        for batch in batches:
-            network(batch)
-            images += len(batch)
+        with evaluating(network):
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # the average of all batches
+                norm.train()
+            for batch in batches:
+                network(batch)
+                images += len(batch)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-        for module, training in modes.items():
-            module.training = training
     return images

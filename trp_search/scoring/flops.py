@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trp_search.lowrank.tracing import layer_by_layer
+from trp_search.tasks.modes import evaluating
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its import scripts functions, which torch deprecates
     from fvcore.nn import FlopCountAnalysis, jit_handles
@@ -92,25 +95,16 @@ def count(network: nn.Module, example_input: Tensor) -> Count:
 
     A count with `unknown` operators is not one to publish: they were taken as zero.
     """
-    modes = {module: module.training for module in network.modules()}
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    network.eval()
     # The fused path hides attention's products in one operator.
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
+    with evaluating(network), layer_by_layer(), warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
         analysis = FlopCountAnalysis(network, example_input)
         analysis.unsupported_ops_warnings(enabled=False)
         analysis.uncalled_modules_warnings(enabled=False)
         analysis.tracer_warnings("none")
         analysis.clear_op_handles()
         analysis.set_op_handle(**_TABLE)
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            macs = int(analysis.total())
-            unsupported = sorted(analysis.unsupported_ops())
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-        for module, training in modes.items():
-            module.training = training
+        macs = int(analysis.total())
+        unsupported = sorted(analysis.unsupported_ops())
     unknown = tuple(name for name in unsupported if not _is_free(name))
     return Count(macs=macs, unknown=unknown)

@@ -58,7 +58,7 @@ def run_search(
     Raises:
         InputError: a number is not allowed, another process searches in `folder`, the cluster
             cannot be used, or a trial does not fit on it.
-        SearchError: the plain network or a few trials in a row failed for one reason, or the run
+        SearchError: the baseline or a few trials in a row failed for one reason, or the run
             folder cannot be written.
     """
     at_once = changed(space, concurrency=concurrency).concurrency
@@ -194,7 +194,7 @@ class _Search:
 
     def _front(self) -> list[Point]:
         growth = self._proposer.growth
-        return [*([growth.plain] if growth.plain else []), *growth.front]
+        return [*([growth.baseline] if growth.baseline else []), *growth.front]
 
     def _tune(self, workplace: Workplace) -> None:
         given = self._space.resources
@@ -270,7 +270,7 @@ class _Search:
                 number=None if item.trial == BASELINE else number_of(item.trial),
                 done=proposer.done,
                 running=proposer.running,
-                plain=proposer.growth.plain,
+                baseline=proposer.growth.baseline,
                 front=tuple(proposer.growth.front),
                 hypervolume=proposer.growth.hypervolume,
             )

@@ -34,19 +34,19 @@ class Finished:
     """One training ended, well or not.
 
     Attributes:
-        number: the trial's number; None for the plain network.
+        number: the trial's number; None for the baseline.
         done: trials finished so far.
         running: trainings still on.
-        plain: the plain network, once it was scored.
+        baseline: the baseline, once it was scored.
         front: what no other point dominates and what meets the constraints; fastest last.
-        hypervolume: of the front; None before there is a plain network to measure from.
+        hypervolume: of the front; None before there is a baseline to measure from.
     """
 
     result: TrialResult
     number: int | None
     done: int
     running: int
-    plain: Point | None
+    baseline: Point | None
     front: tuple[Point, ...]
     hypervolume: float | None
 

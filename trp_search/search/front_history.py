@@ -16,13 +16,13 @@ class Growth:
     Only fronts are kept: a point that another dominates is never asked for again.
 
     Attributes:
-        plain: the plain network, once it was scored.
+        baseline: the baseline, once it was scored.
         front: what no other point dominates and what meets the constraints, fastest last.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
-        self.plain: Point | None = None
+        self.baseline: Point | None = None
         self.front: list[Point] = []
         patience = space.patience
         self._fronts: deque[list[Point]] = deque(maxlen=patience.trials + 1 if patience else 1)
@@ -39,18 +39,18 @@ class Growth:
 
     @property
     def hypervolume(self) -> float | None:
-        """What the front covers; None before there is a plain network to measure from."""
-        return None if self.plain is None else self._covered(self.front)
+        """What the front covers; None before there is a baseline to measure from."""
+        return None if self.baseline is None else self._covered(self.front)
 
     @property
     def settled(self) -> bool:
         """Whether the last trials added as little as the space has patience for."""
         patience = self._space.patience
-        if patience is None or self.plain is None or len(self._fronts) <= patience.trials:
+        if patience is None or self.baseline is None or len(self._fronts) <= patience.trials:
             return False
         now, then = self._covered(self._fronts[-1]), self._covered(self._fronts[0])
         return now - then < patience.gain * patience.trials * now
 
     def _covered(self, front: list[Point]) -> float:
-        assert self.plain is not None
-        return pareto.covered(front, self._space.objective_list, baseline=self.plain)
+        assert self.baseline is not None
+        return pareto.covered(front, self._space.objective_list, baseline=self.baseline)

@@ -44,8 +44,8 @@ class Halving:
             return None
         key = report.epoch, report.trial
         if key not in self._decided:
-            rung_score = [o.sign * o.read(report.rung_score) for o in self._objectives]
-            self._reached[report.epoch][report.trial] = rung_score
+            gains = [objective.gain(report.rung_score) for objective in self._objectives]
+            self._reached[report.epoch][report.trial] = gains
             self._decided[key] = self._compared(report)
         return self._decided[key]
 

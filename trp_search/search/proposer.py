@@ -45,8 +45,8 @@ class Proposer:
         space: what may vary.
         folder: the run; only one proposer may hold it at a time.
         trials: how many trials the study is to have in the end.
-        ahead: how many trials may be asked for while all wait for the plain network.
-        cores: what the plain network may have meanwhile.
+        ahead: how many trials may be asked for while all wait for the baseline.
+        cores: what the baseline may have meanwhile.
 
     Attributes:
         growth: the front so far; once it stands still no more trials are asked for.
@@ -159,11 +159,11 @@ class Proposer:
             self._record(result)
             return True
         place.result.unlink(missing_ok=True)
-        self._ready.append(self._plain())
+        self._ready.append(self._baseline_spec())
         return False
 
-    def _plain(self) -> TrialSpec:
-        """The plain network's training; where all trials wait for it, it has their cores too."""
+    def _baseline_spec(self) -> TrialSpec:
+        """The baseline's training; where all trials wait for it, it has their cores too."""
         spec, named = self._space.baseline_spec(), self._space.space.named()
         all_asked = all(entries.values(named["distillation"]))
         all_wait = all_asked or entries.values(named["start"]) == (BASELINE,)
@@ -198,7 +198,7 @@ class Proposer:
             if result is not None:
                 self._record(result)
                 asked.results[spec.name] = result
-            elif spec.needs_plain and not self._has_baseline:
+            elif spec.needs_baseline and not self._has_baseline:
                 self._held.append(spec)
             else:
                 self._ready.append(spec)
@@ -219,12 +219,12 @@ class Proposer:
         self._known.update(point.id for point in new)
         self.growth.add(new)
         if result.trial == BASELINE:
-            self.growth.plain = next((p for p in result.points if p.role == BASELINE), None)
+            self.growth.baseline = next((p for p in result.points if p.role == BASELINE), None)
 
     def _baseline_came(self, result: TrialResult) -> None:
         reason = _reason(result)
         if reason is not None:
-            self.stop_reason = f"the plain network was not trained: {reason}"
+            self.stop_reason = f"the baseline was not trained: {reason}"
             return
         self._has_baseline = True
         self._ready.extend(self._held)

@@ -16,8 +16,8 @@ from trp_search.store import RunFolder
 class Keeper:
     """Removes the weights of points that fall behind, and of trials that have none left.
 
-    What is behind once stays behind, so only the points that are kept need to be known. The plain
-    network, its cuts, refits and further cuts that somebody asked for stay in any case.
+    What is behind once stays behind, so only the points that are kept need to be known. The
+    baseline, its cuts, refits and further cuts that somebody asked for stay in any case.
     """
 
     def __init__(self, space: SearchSpace, folder: RunFolder) -> None:

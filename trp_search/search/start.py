@@ -11,7 +11,7 @@ from typing import Any
 from trp_search import report
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.runs import clock
-from trp_search.runs.probe import plain_network, probe_
+from trp_search.runs.probe import baseline_network, probe_
 from trp_search.runtimes.serving import check_runtime
 from trp_search.scoring.candidate import example
 from trp_search.scoring.survey import check_methods
@@ -52,7 +52,7 @@ def new_search(  # noqa: PLR0913  options of a public call, each with a default
 
     Raises:
         InputError: something given cannot be used; nothing was started.
-        SearchError: the plain network or a few trials in a row failed for one reason.
+        SearchError: the baseline or a few trials in a row failed for one reason.
     """
     space = space if isinstance(space, SearchSpace) else load_space(Path(space))
     space = changed(space, trials=trials)
@@ -179,7 +179,7 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool =
     Args:
         space: what is to be searched.
         seconds: that the user's own network and data may each take.
-        trained: whether the plain network is there already; then it need not be tried out.
+        trained: whether the baseline is there already; then it need not be tried out.
 
     Raises:
         InputError: the network, its weights or the images are not to be had, the network cannot be
@@ -187,7 +187,7 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool =
             than the training set.
     """
     workload = space.workload
-    network, shape = plain_network(workload, seconds=seconds)
+    network, shape = baseline_network(workload, seconds=seconds)
     own = is_callable_name(workload.network.name) or isinstance(network, ResidualNetwork)
     if workload.weights is not None and (own or workload.weights != "torchvision"):
         networks.load_weights(network, workload.weights, spec=workload.network)

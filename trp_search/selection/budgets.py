@@ -22,7 +22,7 @@ class Budget:
 
     Attributes:
         speedup: at least so many times less than the dense network, along `by`.
-        max_drop: at most so much validation accuracy below the plain network's, a share.
+        max_drop: at most so much validation accuracy below the baseline's, a share.
         milliseconds: of one batch on the target, at most: the dense network's median over the
             speedup's lower end.
         parameters: at most.
@@ -75,7 +75,7 @@ class Budget:
             ways = {"macs": "", "latency": " on the clock for sure", "parameters": " in parameters"}
             return f"no point reaches {self.speedup:g}x{ways[self.axis]}"
         if self.max_drop is not None:
-            return f"no point is within {100 * self.max_drop:g} points of the plain network"
+            return f"no point is within {100 * self.max_drop:g} points of the baseline"
         if self.milliseconds is not None:
             return f"no point takes at most {self.milliseconds:g} ms for sure"
         what = "parameters" if self.parameters is not None else "bytes"
@@ -143,7 +143,7 @@ def _timed(folder: RunFolder, name: str | None) -> tuple[str, dict[str, Latency]
 Fits = Callable[[Point], bool]
 
 
-def limit(folder: RunFolder, budget: Budget, axis: Axis, plain: Point | None) -> Fits:
+def limit(folder: RunFolder, budget: Budget, axis: Axis, baseline: Point | None) -> Fits:
     """Whether a point keeps to the budget; raises InputError where that cannot be said."""
     if budget.speedup is not None:
         least = budget.speedup
@@ -159,10 +159,10 @@ def limit(folder: RunFolder, budget: Budget, axis: Axis, plain: Point | None) ->
         if not sizes:
             raise InputError(f"{folder.path}: no weights are here whose bytes could be counted")
         return lambda point: sizes.get(point.id, math.inf) <= size
-    if plain is None:
-        raise InputError(f"{folder.path}: has no plain network to count a drop from")
+    if baseline is None:
+        raise InputError(f"{folder.path}: has no baseline to count a drop from")
     assert budget.max_drop is not None
-    worst = plain.score.value - budget.max_drop
+    worst = baseline.score.value - budget.max_drop
     return lambda point: point.score.value >= worst
 
 

@@ -67,7 +67,7 @@ def hypervolume(values: Values, reference: Values) -> float:
 
 def measured(points: Sequence[Point], objectives: Sequence[Objective]) -> Values:
     """(n, m) objective values of `points`, signed so that larger is better."""
-    rows = [[objective.sign * objective.read(p) for objective in objectives] for p in points]
+    rows = [[objective.gain(point) for objective in objectives] for point in points]
     return np.array(rows, dtype=np.float64).reshape(len(points), len(objectives))
 
 
@@ -81,17 +81,9 @@ def front(points: Sequence[Point], objectives: Sequence[Objective]) -> list[Poin
 
 
 def covered(points: Sequence[Point], objectives: Sequence[Objective], *, baseline: Point) -> float:
-    """Hypervolume of `points` above 1x and 10 points below the plain network's accuracy.
-
-    A front that falls further is of no use; parameters count below the dense network's.
-    """
-    corner = {
-        "accuracy": baseline.score.value - 0.1,
-        "speedup": 1.0,
-        "parameters": float(baseline.dense_parameters),
-    }
-    reference = np.array([o.sign * corner[o.name] for o in objectives], dtype=np.float64)
-    return hypervolume(measured(points, objectives), reference)
+    """Hypervolume of `points` above the baseline, or each objective's slack behind it."""
+    corner = np.array([objective.corner(baseline) for objective in objectives], dtype=np.float64)
+    return hypervolume(measured(points, objectives), corner)
 
 
 def most_accurate(points: Sequence[Point], *, speedup: float) -> Point | None:

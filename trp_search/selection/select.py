@@ -21,9 +21,9 @@ class Choice:
 
     Attributes:
         point: the chosen point, or the nearest one where none `reached` the budget.
-        baseline: the plain network, where it was scored.
+        baseline: the baseline, where it was scored.
         test: the point's accuracy on test; None while it was not scored there.
-        control: a cut of the plain network that does better at the same budget, if any does.
+        control: a cut of the baseline that does better at the same budget, if any does.
         reached: whether `point` keeps to the budget.
         axis: what every point costs, as the budget counts it.
         larger: the next point of the front that is more accurate and costs more.
@@ -45,7 +45,7 @@ class Choice:
 
     @property
     def drop(self) -> float | None:
-        """Validation accuracy lost to the plain network, a share; negative is a gain."""
+        """Validation accuracy lost to the baseline, a share; negative is a gain."""
         return None if self.baseline is None else self.baseline.score.value - self.point.score.value
 
 
@@ -98,7 +98,7 @@ def choose(run: RunFolder | Path | str, budget: Budget) -> Choice:
     """As `select`, but gives the nearest point where none keeps to the budget."""
     folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
     points = folder.read_points()
-    plain = next((p for p in points if p.role == "baseline"), None)
+    baseline = next((p for p in points if p.role == "baseline"), None)
     controls = [p for p in points if p.role == "control"]
     allowed = _eligible(folder, points)
     axis = axis_of(folder, [*allowed, *controls], budget)
@@ -108,7 +108,7 @@ def choose(run: RunFolder | Path | str, budget: Budget) -> Choice:
             f"{folder.path}: no trial's point was timed on {axis.target!r}; "
             f"trp-search latency --target {axis.target} does it"
         )
-    fits = limit(folder, budget, axis, plain)
+    fits = limit(folder, budget, axis, baseline)
     keys = [_most_accurate(axis), _smallest(axis)]
     better, nearest = keys[::-1] if budget.max_drop is not None else keys
     best = max((p for p in eligible if fits(p)), key=better, default=None)
@@ -118,7 +118,7 @@ def choose(run: RunFolder | Path | str, budget: Budget) -> Choice:
     front, cost = axis.front(eligible), axis.of(point)
     return Choice(
         point=point,
-        baseline=plain,
+        baseline=baseline,
         test=folder.read_tests().get(point.id),
         control=rival if best and rival and better(rival)[0] > better(point)[0] else None,
         reached=best is not None,

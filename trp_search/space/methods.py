@@ -42,7 +42,7 @@ class Way:
     Attributes:
         reads: entries of a space that matter to it; those of `training` do where it trains.
         cut: what the trained network is cut by.
-        trains: whether it trains before the cut; else it cuts the plain network.
+        trains: whether it trains before the cut; else it cuts the baseline.
         pruning: Trained Rank Pruning's settings, if it is that.
         joint: the joint loss's settings, if it has one.
     """

@@ -26,7 +26,7 @@ from trp_search.space.methods import JOINT_PASSES, METHODS, SHARED, nuclear_weig
 from trp_search.space.search_fields import Space, Strict
 from trp_search.space.sections import ExtraCuts, Patience, Resources, Rungs, Sampler, Timed
 
-# The plain network's own cuts, from 1.1x to about 4x on the residual networks that are shipped.
+# The baseline's own cuts, from 1.1x to about 4x on the residual networks that are shipped.
 CONTROL_ENERGIES = (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
 
 
@@ -48,7 +48,7 @@ class SearchSpace(Strict):
         resources: what one trial is given.
         trials: how many the search is to have.
         seed: of every random draw.
-        training: the full recipe: how the plain network is trained and a chosen one refitted.
+        training: the full recipe: how the baseline is trained and a chosen one refitted.
         constraints: least accuracy, least speedup, most parameters of a wanted network.
         extra_cuts: further cuts of what was trained.
         rungs: where trials that are behind stop; none by default.
@@ -132,7 +132,7 @@ class SearchSpace(Strict):
         )
 
     def baseline_spec(self) -> TrialSpec:
-        """The plain network, uncut and cut: the reference that TRP is compared with.
+        """The baseline, uncut and cut: the reference that TRP is compared with.
 
         It is trained by the full recipe, or not at all when the workload brings weights.
         """
@@ -153,8 +153,7 @@ class SearchSpace(Strict):
     def violations(self, point: Point) -> dict[str, float]:
         """By how much `point` misses each constraint; at most 0 where it does not."""
         return {
-            name: OBJECTIVES[name].sign * (bound - OBJECTIVES[name].read(point))
-            for name, bound in self.constraints.items()
+            name: OBJECTIVES[name].missed(point, bound) for name, bound in self.constraints.items()
         }
 
     def admits(self, point: Point) -> bool:
@@ -255,7 +254,7 @@ def _distillation(setting: Mapping[str, Any]) -> Distillation | None:
 
 
 def _short(recipe: Training) -> Training:
-    """Of a trial that trains on from the plain network, where its space says nothing else."""
+    """Of a trial that trains on from the baseline, where its space says nothing else."""
     epochs = max(1, round(recipe.epochs / 4))
     return dataclasses.replace(recipe, epochs=epochs, learning_rate=recipe.learning_rate / 5)
 

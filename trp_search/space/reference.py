@@ -30,12 +30,12 @@ SECTIONS: list[tuple[str, type[Any], str]] = [
     ("workload", Workload, "What is made smaller"),
     ("workload.network", NetworkSpec, "The network"),
     ("workload.data", DataSpec, "The images"),
-    ("training", Training, "The recipe of the plain network"),
+    ("training", Training, "The recipe of the baseline"),
     ("space", Space, "What varies from trial to trial"),
     (
         "space.training",
         TrainingEntries,
-        "A trial's own training; the rest is the recipe's, but from the plain network it is a "
+        "A trial's own training; the rest is the recipe's, but from the baseline it is a "
         "quarter of the epochs at a fifth of the learning rate",
     ),
     ("sampler", Sampler, "Who proposes"),

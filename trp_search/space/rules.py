@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from trp_search.records import Joint
+from trp_search.records.objectives import OBJECTIVES
 from trp_search.space import entries, warm_start
 from trp_search.space.methods import METHODS
 from trp_search.space.model import SearchSpace
@@ -131,7 +131,5 @@ def _possible(space: SearchSpace, name: str) -> tuple[entries.Plain, ...]:
 
 def _constraints(space: SearchSpace) -> Iterator[Breach]:
     for name, bound in space.constraints.items():
-        if name == "accuracy" and not 0 <= bound <= 1:
-            yield f"constraints.{name}", f"{bound:g} is not in [0, 1]"
-        if name != "accuracy" and not 1 <= bound < math.inf:
-            yield f"constraints.{name}", f"{bound:g} is not at least 1"
+        if problem := OBJECTIVES[name].problem(bound):
+            yield f"constraints.{name}", problem

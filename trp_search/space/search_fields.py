@@ -37,8 +37,8 @@ class Strict(BaseModel):
 class TrainingEntries(Strict):
     """A trial's training: what it does not name is taken from the recipe.
 
-    A trial that starts from the plain network takes a quarter of its epochs and a fifth of its
-    learning rate, where the plain network was trained by it.
+    A trial that starts from the baseline takes a quarter of its epochs and a fifth of its
+    learning rate, where the baseline was trained by it.
     """
 
     epochs: PerScheme[Number[PositiveInt]] | None = None
@@ -64,9 +64,9 @@ class Space(Strict):
         method: how a network is made small; each reads the entries that matter to it. `trp` trains
             with truncations, `nuclear` with the nuclear term alone, `decomposable` with a joint
             loss of the full and a low-rank network (Decomposable-Net); `plain` and `tucker` cut the
-            plain network, `ddlr` (DDLR-style) and `net-trim` its linear layers.
+            baseline, `ddlr` (DDLR-style) and `net-trim` its linear layers.
         scheme: how a kernel is unfolded into a matrix, and so into which two layers it is cut.
-        start: `baseline` trains on from the plain network's weights, `scratch` from new ones.
+        start: `baseline` trains on from the baseline's weights, `scratch` from new ones.
         energy: share of squared singular values that a truncation keeps; 0.95 where neither this
             nor `speedup` is given.
         speedup: what truncations aim at in place of an energy: multiply-adds of the whole network
@@ -97,8 +97,8 @@ class Space(Strict):
         fine_tuning_epochs: of fine-tuning after the cut, taken from the epochs of a trial that
             trains before it; the cut without it is a point too.
         fine_tuning_learning_rate: its highest rate; a fifth of the recipe's by default.
-        distillation: share of the loss, before and after the cut, that is the distance to the plain
-            network's answers (Hinton et al.); the labels have the rest.
+        distillation: share of the loss, before and after the cut, that is the distance to the
+            baseline's answers (Hinton et al.); the labels have the rest.
         distillation_temperature: what both networks' logits are divided by for that.
         reestimate_batch_norm: whether batch-norm statistics are measured again after a cut, unless
             it takes nothing away, as after truncations in training.

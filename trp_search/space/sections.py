@@ -22,7 +22,7 @@ class ExtraCuts(Strict):
 
     Attributes:
         speedups: budgets, each met by the best scheme in each layer; what is out of reach is left
-            out. By default 1.5, 2, 3, 4, 6 and 8, also of the plain network, but none of networks
+            out. By default 1.5, 2, 3, 4, 6 and 8, also of the baseline, but none of networks
             that were trained with truncations.
         energies: shares of energy kept under the trial's own scheme; by default 0.98, 0.9 and 0.8,
             but none of networks that were trained with truncations.

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from trp_search.records import Score
 from trp_search.records.scores import share
+from trp_search.tasks.modes import evaluating
 
 
 class DivergedError(Exception):
@@ -29,20 +30,15 @@ class Evaluation:
 @torch.no_grad()
 def evaluate(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Evaluation:
     """Scores `network` in evaluation mode; its mode is restored. The host waits once."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
     sums: Tensor | None = None
     images = 0
-    try:
+    with evaluating(network):
         for inputs, labels in batches:
             logits = network(inputs).float()
             loss = functional.cross_entropy(logits, labels, reduction="sum")
             found = torch.stack([(logits.argmax(1) == labels).sum().double(), loss.double()])
             sums = found if sums is None else sums + found
             images += len(labels)
-    finally:
-        for module, training in modes.items():
-            module.training = training
     assert sums is not None, "no batches"
     correct, loss_sum = sums.tolist()
     return Evaluation(score=share(int(correct), images), loss=loss_sum / images)

@@ -1,4 +1,4 @@
-"""What a network learns from the plain one's answers beside the labels."""
+"""What a network learns from the baseline's answers beside the labels."""
 
 from __future__ import annotations
 

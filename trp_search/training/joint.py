@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.gradient import pulled_back
-from trp_search.lowrank.schemes import SCHEMES, Scheme, Shape
-from trp_search.lowrank.truncation import Spectra, spectra, wide
-from trp_search.training.weights import Weights
+from trp_search.lowrank.schemes import SCHEMES
+from trp_search.lowrank.truncation import Spectra, spectra
+from trp_search.training.weights import Group, Weights, device_type
 from trp_search.workloads.seeds import seeded
 
 
@@ -87,8 +87,8 @@ class JointTraining:
         except ValueError as error:
             raise InputError(f"JointTraining: {records.problem(error)}") from None
         self._network = network
-        self._scheme = SCHEMES[self._settings.scheme]
-        self._weights = Weights(network, self._scheme, layers=layers, where="JointTraining")
+        unfolded = SCHEMES[self._settings.scheme]
+        self._weights = Weights(network, unfolded, layers=layers, where="JointTraining")
         if not self._weights.found():
             raise InputError(f"JointTraining: layers: {layers}: no weight that trains can be cut")
         self._seed = seed
@@ -120,12 +120,9 @@ class JointTraining:
     @torch.no_grad()
     def _cuts(self) -> list[_Cut]:
         """The truncations of this iteration, one for each group."""
-        groups = [
-            _Group(scheme=self._scheme, shape=shape, weights=tuple(weights))
-            for shape, weights in self._weights.found().items()
-        ]
+        groups = self._weights.found()
         # Half precision would take every singular value for zero.
-        with torch.autocast(_device_type(groups), enabled=False):
+        with torch.autocast(device_type(groups), enabled=False):
             found = [spectra(group.stacked(group.weights)) for group in groups]
             ranks = _ranks(found, self._ratio(), least=self._settings.rank_min)
         return [
@@ -143,7 +140,7 @@ class JointTraining:
         weights = [weight.detach() for cut in cuts for weight in cut.group.weights]
         held = [*weights, *self._network.buffers()]
         before = [tensor.clone() for tensor in held]
-        with torch.autocast(_device_type([cut.group for cut in cuts]), enabled=False):
+        with torch.autocast(device_type([cut.group for cut in cuts]), enabled=False):
             low = [weight for cut in cuts for weight in cut.truncated()]
         try:
             torch._foreach_copy_(weights, low)
@@ -161,7 +158,7 @@ class JointTraining:
             full.setdefault(parameter, torch.zeros_like(parameter))
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        with torch.autocast(_device_type([cut.group for cut in cuts]), enabled=False):
+        with torch.autocast(device_type([cut.group for cut in cuts]), enabled=False):
             for cut in cuts:
                 cut.pull_back_(full)
         gradients = [cast("Tensor", parameter.grad) for parameter in parameters]
@@ -178,33 +175,10 @@ class JointTraining:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Group:
-    """Weights of one shape, which are unfolded and decomposed together."""
-
-    scheme: Scheme
-    shape: Shape
-    weights: tuple[nn.Parameter, ...]
-
-    def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
-        """(b, m, n) with m <= n, one matrix of each tensor, which are shaped as the weights."""
-        unfolded = [self.scheme.matrices(tensor.reshape(self.shape)) for tensor in tensors]
-        return wide(torch.cat(unfolded).float())[0]
-
-    def folded(self, matrices: Tensor) -> list[Tensor]:
-        """What `stacked` made them of."""
-        _, transposed = wide(self.scheme.matrices(self.weights[0].detach().reshape(self.shape)))
-        matrices = matrices.mT if transposed else matrices
-        return [
-            self.scheme.weight(part, self.shape).reshape(weight.shape)
-            for part, weight in zip(matrices.chunk(len(self.weights)), self.weights, strict=True)
-        ]
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Cut:
     """A group's weights, decomposed, and the (b, m) mask of what a truncation keeps of them."""
 
-    group: _Group
+    group: Group
     spectra: Spectra
     kept: Tensor
 
@@ -222,10 +196,6 @@ class _Cut:
         wanted = torch.stack(torch._foreach_norm([full.get(w, zero) for w in self.group.weights]))
         torch._foreach_mul_(pulled, list((wanted / norms).unbind()))
         torch._foreach_copy_(gradients, pulled)
-
-
-def _device_type(groups: Sequence[_Group]) -> str:
-    return groups[0].weights[0].device.type
 
 
 def _ranks(found: Sequence[Spectra], ratio: float, *, least: int) -> list[Tensor]:

@@ -16,8 +16,8 @@ from trp_search.lowrank.allocation import relaxed
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.schemes import SCHEMES, Shape
 from trp_search.lowrank.tracing import images_in, multiply_adds
-from trp_search.lowrank.truncation import Spectra, spectra, wide
-from trp_search.training.weights import Weights
+from trp_search.lowrank.truncation import Spectra, spectra
+from trp_search.training.weights import Group, Weights, device_type
 
 
 @final
@@ -85,16 +85,15 @@ class TrainedRankPruning:
             )
         except ValueError as error:
             raise InputError(f"TrainedRankPruning: {records.problem(error)}") from None
-        self._scheme = SCHEMES[scheme]
         self._network = network
-        self._weights = Weights(network, self._scheme, layers=layers, where="TrainedRankPruning")
+        self._weights = Weights(network, SCHEMES[scheme], layers=layers, where="TrainedRankPruning")
         self._plan: _Plan | None = None
         if speedup is not None:
             if example_input is None:
                 raise InputError("TrainedRankPruning: speedup needs an example_input")
-            measured = measure(network, example_input, self._scheme, layers=layers)
+            measured = measure(network, example_input, SCHEMES[scheme], layers=layers)
             counted = multiply_adds(network, example_input) // images_in(example_input)
-            order = [id(weight) for group in self._weights.found().values() for weight in group]
+            order = [id(weight) for group in self._weights.found() for weight in group.weights]
             hint = " while layers is kxk; all has more" if layers == "kxk" else ""
             self._plan = _plan(measured, order, speedup, counted=counted, hint=hint)
         self._iteration = 0
@@ -127,46 +126,36 @@ class TrainedRankPruning:
                     "they were: a copy that is trained in its place needs a TrainedRankPruning too"
                 )
             # Half precision would take every singular value for zero.
-            with torch.autocast(_device_type(groups), enabled=False):
+            with torch.autocast(device_type(groups), enabled=False):
                 self._truncate(groups, pulling=pulling, projecting=projecting)
             self._left = _states(groups)
 
-    def _truncate(
-        self, groups: dict[Shape, list[nn.Parameter]], *, pulling: bool, projecting: bool
-    ) -> None:
-        found: dict[Shape, tuple[Spectra, bool]] = {}
-        for shape, weights in groups.items():
-            stacked = torch.cat([self._scheme.matrices(w.detach().reshape(shape)) for w in weights])
-            matrices, transposed = wide(stacked.float())
-            found[shape] = spectra(matrices), transposed
-        counts = [len(weights) for weights in groups.values()]
-        kept = self._kept({shape: spectra_ for shape, (spectra_, _) in found.items()}, counts)
-        for shape, (spectra_, transposed) in found.items():
+    def _truncate(self, groups: list[Group], *, pulling: bool, projecting: bool) -> None:
+        found = [spectra(group.stacked(group.weights)) for group in groups]
+        for group, one, kept in zip(groups, found, self._kept(groups, found), strict=True):
             if pulling:
-                pull = spectra_.polar(kept[shape])
-                self._pulls[shape] = self._folded(groups[shape], shape, pull, transposed=transposed)
+                self._pulls[group.shape] = group.folded(one.polar(kept))
             if projecting:
-                low = spectra_.truncated(kept[shape])
-                folded = self._folded(groups[shape], shape, low, transposed=transposed)
-                torch._foreach_copy_(list[Tensor](groups[shape]), folded)
+                low = group.folded(one.truncated(kept))
+                torch._foreach_copy_(list[Tensor](group.weights), low)
 
-    def _kept(self, found: dict[Shape, Spectra], counts: list[int]) -> dict[Shape, Tensor]:
-        """What a truncation keeps, one mask for each shape, which so many weights have."""
+    def _kept(self, groups: list[Group], found: list[Spectra]) -> list[Tensor]:
+        """What a truncation keeps, one mask for each group."""
         if self._plan is None or not found:
-            return {shape: one.kept(self._settings.energy) for shape, one in found.items()}
-        lost = [one.lost(layers=count) for one, count in zip(found.values(), counts, strict=True)]
+            return [one.kept(self._settings.energy) for one in found]
+        counts = [len(group.weights) for group in groups]
+        lost = [one.lost(layers=count) for one, count in zip(found, counts, strict=True)]
         ranks = torch.split(self._plan.ranks(lost), counts)
-        return {
-            shape: one.last(rank.repeat_interleave(len(one.squares) // count))
-            for (shape, one), rank, count in zip(found.items(), ranks, counts, strict=True)
-        }
+        return [
+            one.last(rank.repeat_interleave(len(one.squares) // count))
+            for one, rank, count in zip(found, ranks, counts, strict=True)
+        ]
 
     @torch.no_grad()
     def before_step(self) -> None:
         """Adds the nuclear term to the gradients, if there is one, and ends the iteration."""
-        groups = self._weights.found() if self._pulls else {}
-        for shape, pull in self._pulls.items():
-            pairs = zip(groups[shape], pull, strict=True)
+        for group in self._weights.found() if self._pulls else ():
+            pairs = zip(group.weights, self._pulls[group.shape], strict=True)
             found = [(weight.grad, term) for weight, term in pairs if weight.grad is not None]
             if found:
                 gradients, terms = zip(*found, strict=True)
@@ -185,29 +174,10 @@ class TrainedRankPruning:
         """Takes up the count of an earlier `state_dict`."""
         self._iteration = state["iteration"]
 
-    def _folded(
-        self,
-        weights: Sequence[nn.Parameter],
-        shape: Shape,
-        matrices: Tensor,
-        *,
-        transposed: bool,
-    ) -> list[Tensor]:
-        """One tensor per layer, in its weight's shape, from the matrices of all of them."""
-        matrices = matrices.mT if transposed else matrices
-        return [
-            self._scheme.weight(part, shape).reshape(weight.shape)
-            for part, weight in zip(matrices.chunk(len(weights)), weights, strict=True)
-        ]
 
-
-def _device_type(groups: dict[Shape, list[nn.Parameter]]) -> str:
-    return next((group[0].device.type for group in groups.values()), "cpu")
-
-
-def _states(groups: dict[Shape, list[nn.Parameter]]) -> list[tuple[int, int]]:
+def _states(groups: list[Group]) -> list[tuple[int, int]]:
     """What differs once a weight was replaced or written to."""
-    return [(id(weight), weight._version) for group in groups.values() for weight in group]
+    return [(id(weight), weight._version) for group in groups for weight in group.weights]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import final
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.schemes import Scheme, Shape, shape_of
 from trp_search.lowrank.select import select
+from trp_search.lowrank.truncation import wide
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Weights of one shape, which are unfolded and decomposed together."""
+
+    scheme: Scheme
+    shape: Shape
+    weights: tuple[nn.Parameter, ...]
+
+    def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
+        """(b, m, n) with m <= n, one matrix of each tensor, which are shaped as the weights."""
+        unfolded = [self.scheme.matrices(tensor.detach().reshape(self.shape)) for tensor in tensors]
+        return wide(torch.cat(unfolded).float())[0]
+
+    def folded(self, matrices: Tensor) -> list[Tensor]:
+        """What `stacked` made them of."""
+        _, transposed = wide(self.scheme.matrices(self.weights[0].detach().reshape(self.shape)))
+        matrices = matrices.mT if transposed else matrices
+        return [
+            self.scheme.weight(part, self.shape).reshape(weight.shape)
+            for part, weight in zip(matrices.chunk(len(self.weights)), self.weights, strict=True)
+        ]
+
+
+def device_type(groups: Sequence[Group]) -> str:
+    """Of the device that their weights are on."""
+    return next((group.weights[0].device.type for group in groups), "cpu")
 
 
 @final
@@ -34,6 +66,7 @@ class Weights:
         self, network: nn.Module, scheme: Scheme, *, layers: records.Layers, where: str
     ) -> None:
         self._network = network
+        self._scheme = scheme
         self._where = where
         self._names: dict[Shape, list[str]] = defaultdict(list)
         for name, module in select(network, scheme, layers=layers)[0].items():
@@ -47,16 +80,20 @@ class Weights:
         if any(weight.is_complex() for weight in self._network.parameters()):
             raise InputError(f"{self._where}: no layer can be truncated: their weights are complex")
 
-    def found(self) -> dict[Shape, list[nn.Parameter]]:
+    def found(self) -> list[Group]:
         """Those that the network has now.
 
         Raises:
             InputError: a layer is gone, of another shape, or its weight is no parameter any more.
         """
-        return {
-            shape: [self._weight(name, shape) for name in names]
+        return [
+            Group(
+                scheme=self._scheme,
+                shape=shape,
+                weights=tuple(self._weight(name, shape) for name in names),
+            )
             for shape, names in self._names.items()
-        }
+        ]
 
     def _weight(self, name: str, shape: Shape) -> nn.Parameter:
         try:

@@ -1,0 +1,69 @@
+"""What directly follows each layer of a network: a batch norm, a ReLU, as far as torch.fx sees."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+from trp_search.tasks.modes import evaluating
+
+
+@dataclass(frozen=True, kw_only=True)
+class Follower:
+    """What alone reads a layer: a batch norm, by name, and whether a ReLU alone reads that."""
+
+    norm: str | None = None
+    relu: bool = False
+
+
+def followers(network: nn.Module) -> dict[str, Follower]:
+    """Of each module that is called once in evaluation mode; empty if there is no trace of it."""
+    with evaluating(network):
+        try:
+            graph = fx.Tracer().trace(network)
+        except Exception:  # noqa: BLE001  a network that cannot be traced raises anything
+            return {}
+    modules = dict(network.named_modules())
+    calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    found = {}
+    for node in graph.nodes:
+        if node.op == "call_module" and calls[str(node.target)] == 1:
+            name, reader = str(node.target), _reader(node)
+            norm = _batch_norm(reader, modules) if isinstance(modules[name], nn.Conv2d) else None
+            if norm is None or calls[norm] > 1:
+                found[name] = Follower(relu=_is_relu(reader, modules))
+            else:
+                assert reader is not None
+                found[name] = Follower(norm=norm, relu=_is_relu(_reader(reader), modules))
+    return found
+
+
+def _reader(node: fx.Node) -> fx.Node | None:
+    """What reads a value, if one operation alone does."""
+    readers = list(node.users)
+    return readers[0] if len(readers) == 1 else None
+
+
+def _batch_norm(node: fx.Node | None, modules: Mapping[str, nn.Module]) -> str | None:
+    """The name of the batch norm, with statistics of its own, that a node calls."""
+    if node is None or node.op != "call_module":
+        return None
+    module = modules[str(node.target)]
+    fixed = type(module) is nn.BatchNorm2d and module.running_mean is not None
+    return str(node.target) if fixed else None
+
+
+def _is_relu(node: fx.Node | None, modules: Mapping[str, nn.Module]) -> bool:
+    if node is None:
+        return False
+    if node.op == "call_module":
+        return type(modules[str(node.target)]) is nn.ReLU
+    return node.target in _RELUS
+
+
+_RELUS = (functional.relu, functional.relu_, torch.relu, torch.relu_, "relu", "relu_")
