@@ -14,10 +14,10 @@ def test_the_choice_is_told_with_both_accuracies_named(trp, sample_run):
     ended = trp("select", sample_run.path, "--speedup", "2")
     assert (ended.code, ended.err) == (0, "")
     assert "Most accurate on validation: point 7, 2.08\N{MULTIPLICATION SIGN}" in ended.out
-    assert "validation     96.5 % (200 images; 95 % interval 93.0 to 98.3 %)" in ended.out
+    assert "validation        96.5 % (200 images; 95 % interval 93.0 to 98.3 %)" in ended.out
     assert "against baseline  \N{MINUS SIGN}0.5 points" in ended.out
-    assert "test           95.0 % (200 images; 95 % interval 91.0 to 97.3 %)" in ended.out
-    assert "multiply-adds  961,998 of 2,000,000" in ended.out
+    assert "test              95.0 % (200 images; 95 % interval 91.0 to 97.3 %)" in ended.out
+    assert "multiply-adds     961,998 of 2,000,000" in ended.out
     assert "nuclear_weight" in ended.out
     assert "--point 7 --out models/sample-run-2.08x" in ended.out
 
@@ -97,4 +97,4 @@ def test_a_test_score_made_earlier_is_used(trp, sample_run):
     score = TestScore(point="17", score=share(185, 200))
     sample_run.tests.write_text(to_json(score) + "\n")
     ended = trp("select", sample_run.path, "--speedup", "2.3")
-    assert "test           92.5 % (200 images;" in ended.out
+    assert "test              92.5 % (200 images;" in ended.out
