@@ -166,7 +166,7 @@ def run(out: Path, table: Path, arms: list[str], seeds: list[int]) -> None:
         if arm == "default":
             append(table / CUTS, [named | row for row in front_cuts.rows(folder)])
         plain = RunFolder(path=(out / f"{PLAIN}-{seed}").resolve())
-        reference = networks.score_test(plain, BASELINE).score.value
+        reference = networks.score_test(plain, plain.point(BASELINE)).score.value
         found = [named | row for row in rows(folder, reference)]
         append(table / FRONT, found)
         print(f"{arm}, seed {seed}: {found[-1]['seconds']:.0f} s", flush=True)
@@ -277,7 +277,7 @@ def _found(folder: RunFolder, point: Point) -> Found:
     return Found(
         accuracy=point.score.value,
         speedup=point.speedup,
-        test=lambda: networks.score_test(folder, point.id).score.value,
+        test=lambda: networks.score_test(folder, point).score.value,
     )
 
 

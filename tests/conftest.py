@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from trp_search.records import (
     Cut,
+    Energy,
     EpochReport,
     Latency,
     Layer,
@@ -25,7 +27,7 @@ from trp_search.records import (
 )
 from trp_search.records.scores import share
 from trp_search.space import load_space
-from trp_search.store import RunFolder, append_record, write_whole
+from trp_search.store import FORMAT, RunFolder, append_record, write_whole
 
 SEARCH = """\
 workload:
@@ -46,6 +48,23 @@ WIDTHS = (16, 16, 16, 32, 32, 32, 64, 64)
 DENSE_MACS = 2_000_000
 DENSE_PARAMETERS = 71_000
 IMAGES = 200
+
+
+LONGEST = ("search/test_kills.py", "search/test_driver.py", "test_readme.py", "cli", "runs")
+
+# Before torch is there: where processes share the cores, a second thread waits more than it works.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that the processes that share the tests end together."""
+    tests = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(tests).as_posix()
+        return next((at for at, long in enumerate(LONGEST) if name.startswith(long)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -110,7 +129,7 @@ def make_point() -> Callable[..., Point]:
             parameters=parameters or round(DENSE_PARAMETERS / speedup),
             dense_parameters=DENSE_PARAMETERS,
             scheme=scheme,
-            cut=Cut(scheme=scheme, energy=energy) if scheme else None,
+            cut=Cut(scheme=scheme, keep=Energy(energy)) if scheme else None,
             settings=settings or {},
             layers=make_layers(energy, scheme),
             batch_norm="re-estimated on 1,024 training images",
@@ -125,6 +144,7 @@ def empty_run(tmp_path: Path) -> RunFolder:
     """A run that has a search space and nothing else."""
     run = RunFolder.create(tmp_path / "sample-run")
     write_whole(run.search, SEARCH)
+    write_whole(run.environment, json.dumps({"format": FORMAT}))
     return run
 
 
@@ -133,7 +153,7 @@ def sample_run(empty_run: RunFolder, make_point: Callable[..., Point]) -> RunFol
     """A finished search on digits: the baseline, its cuts, 16 points, two trials without."""
     run = empty_run
     created = {"created": "2026-03-04T09:30:00+00:00", "versions": {"torch": "2.15.0"}, "seed": 0}
-    write_whole(run.environment, json.dumps(created))
+    write_whole(run.environment, json.dumps({"format": FORMAT} | created))
     plain = make_point("baseline", correct=194, speedup=1.0, role="baseline", scheme=None)
     controls = [
         make_point(
@@ -228,6 +248,7 @@ def small_run() -> Callable[..., RunFolder]:
     def train(folder: Path, network: str = "small_resnet") -> RunFolder:
         run = RunFolder.create(folder)
         write_whole(run.search, TRAINED.format(network=network))
+        write_whole(run.environment, json.dumps({"format": FORMAT}))
         space = load_space(run.search)
         for spec in (space.baseline_spec(), space.trial_spec({}, name="0", repeat=0)):
             *_, result = trial.run(spec, run)

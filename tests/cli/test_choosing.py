@@ -40,7 +40,8 @@ def test_a_budget_out_of_reach_shows_the_nearest_and_ends_with_one(trp, sample_r
     assert ended.code == 1
     assert "Nearest: point 8, 3.39\N{MULTIPLICATION SIGN}" in ended.out
     assert ended.err == (
-        "trp-search: no point reaches 9x; the nearest is '8' at 3.39x, 84.0% on validation\n"
+        "trp-search: no point reaches 9x fewer multiply-adds; "
+        "the nearest is '8' at 3.39x, 84.0 % on validation\n"
     )
 
 
@@ -68,7 +69,7 @@ def test_the_end_of_the_front_is_said(trp, sample_run):
 def test_a_speedup_below_one_is_refused(trp, sample_run):
     ended = trp("select", sample_run.path, "--speedup", "0.5")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == "trp-search: speedup: 0.5 is not a number from 1 up\n"
+    assert ended.err == "trp-search: speedup: 0.5 is not at least 1\n"
 
 
 def test_a_point_that_was_not_scored_on_test_is_told_with_what_does_it(trp, sample_run):

@@ -32,7 +32,7 @@ def test_the_loaded_network_gives_the_outputs_of_the_scored_one(
     trained_run: RunFolder, bundle: Path
 ):
     images = torch.rand(4, 1, 8, 8)
-    scored = networks.network_of(trained_run, "0")
+    scored = networks.network_of(trained_run, trained_run.point("0"))
     with torch.no_grad():
         assert torch.equal(load(bundle)(images), scored(images))
 
@@ -128,7 +128,9 @@ def test_a_network_of_ones_own_is_exported_and_never_imported_by_loading(
     network = load(out, network=plain)
     images = torch.rand(2, 1, 8, 8)
     with torch.no_grad():
-        assert torch.equal(network(images), networks.network_of(own_run, "0")(images))
+        assert torch.equal(
+            network(images), networks.network_of(own_run, own_run.point("0"))(images)
+        )
     assert all(torch.equal(before[name], value) for name, value in plain.state_dict().items())
 
 

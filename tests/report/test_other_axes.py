@@ -11,7 +11,8 @@ from selenium.webdriver.support.ui import Select
 
 from trp_search import report
 from trp_search.records import Latency, Point
-from trp_search.report import axes, contents, rows
+from trp_search.report import contents, rows
+from trp_search.selection.axes import axes
 from trp_search.store import RunFolder, append_record
 
 pytestmark = pytest.mark.slow
@@ -84,8 +85,8 @@ def test_a_point_that_was_not_timed_gives_way_to_the_best_that_was(
     axis.select_by_visible_text("time on laptop")
     found = rows.build(contents.read(timed_run))
     timed = [row for row in found.trials if row.point.id in ("7", "2")]
-    *_, clock = axes.axes(contents.read(timed_run).latencies)
-    best = axes.leading(clock, timed)
+    *_, clock = axes(contents.read(timed_run).latencies)
+    best = rows.foremost(timed, clock)
     assert best is not None
     assert reader.one("#chosen h3").text == f"Point {best.point.id}"
     assert reader.one("#answer").text == ""

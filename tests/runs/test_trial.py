@@ -9,6 +9,7 @@ from trp_search.records import (
     Cut,
     DataSpec,
     Distillation,
+    Energy,
     EpochReport,
     NetworkSpec,
     Pruning,
@@ -29,7 +30,7 @@ WORKLOAD = Workload(
     data=DataSpec(name="digits", subset=400, heldout_subset=100, validation=0.25),
 )
 TRAINING = Training(epochs=3, batch_size=50, learning_rate=0.05)
-PRUNING = Pruning(scheme="spatial", energy=0.9, period=4, nuclear_weight=1e-3)
+PRUNING = Pruning(scheme="spatial", keep=Energy(0.9), period=4, nuclear_weight=1e-3)
 
 
 def spec(name="0", **changes):
@@ -40,12 +41,12 @@ def spec(name="0", **changes):
         "workload": WORKLOAD,
         "training": TRAINING,
         "pruning": PRUNING,
-        "cuts": (Cut(scheme="spatial", energy=0.9),),
+        "cuts": (Cut(scheme="spatial", keep=Energy(0.9)),),
     }
     return TrialSpec(**(given | changes))
 
 
-BASELINE = spec("baseline", pruning=None, cuts=(Cut(energy=0.8),), score_uncut=True)
+BASELINE = spec("baseline", pruning=None, cuts=(Cut(keep=Energy(0.8)),), score_uncut=True)
 
 
 def run(folder, wanted):
@@ -287,9 +288,9 @@ def test_only_a_trials_point_can_be_refitted(finished):
 
 def test_the_number_of_threads_is_the_specifications_and_is_restored(folder):
     before = torch.get_num_threads()
-    started = trial.run(spec(threads=1), folder)
+    started = trial.run(spec(threads=before + 1), folder)
     next(started)
-    assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before + 1
     started.close()
     assert torch.get_num_threads() == before
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trp_search.records import Cut, Point
+from trp_search.records import Cut, Point, Speedup
 from trp_search.records.objectives import OBJECTIVES
 from trp_search.records.scores import share
 from trp_search.search.retention import Keeper, neighbourhood
@@ -117,7 +117,7 @@ def test_a_cut_that_somebody_asked_for_stays(trained_run: RunFolder, tmp_path: P
         id="0-7x",
         role="derived",
         score=share(1, own.score.images),
-        cut=Cut(scheme="per-layer", speedup=7.0),
+        cut=Cut(scheme="per-layer", keep=Speedup(7.0)),
     )
     told = dataclasses.replace(asked, id="0-2x", cut=run.trial("0").read_spec().screening[0])
     for point in (own, asked, told):

@@ -68,7 +68,7 @@ def test_refits_are_never_chosen(run_of):
 def test_points_that_miss_a_constraint_are_left_out(run_of):
     # The run's space asks for an accuracy of at least 0.5.
     run = run_of(("1", 190, 2.0, "trial"), ("2", 99, 9.0, "trial"))
-    with pytest.raises(NothingFoundError, match=r"nearest is '1' at 2\.00x, 95\.0% on"):
+    with pytest.raises(NothingFoundError, match=r"nearest is '1' at 2\.00x, 95\.0 % on"):
         select(run, speedup=5.0)
 
 
@@ -89,7 +89,7 @@ def test_a_run_whose_points_all_miss_the_constraints_says_so(run_of):
 
 @pytest.mark.parametrize("speedup", [0.99, 0.0, -2.0, float("nan"), float("inf")])
 def test_a_speedup_below_one_or_without_bound_is_refused(run_of, speedup: float):
-    with pytest.raises(InputError, match=r"speedup: .* is not a number from 1 up"):
+    with pytest.raises(InputError, match=r"speedup: .* is not at least 1"):
         select(run_of(("1", 190, 2.0, "trial")), speedup=speedup)
 
 
@@ -127,7 +127,9 @@ def test_by_the_clock_the_lower_end_of_the_interval_counts(run_of, timed):
     choice = select(run, speedup=2.0, target="laptop")
     assert (choice.point.id, choice.axis.by, choice.axis.target) == ("3", "latency", "laptop")
     assert select(run, speedup=1.9, by="latency").point.id == "1"
-    with pytest.raises(NothingFoundError, match=r"reaches 2\.1x on the clock for sure; .* '3'"):
+    with pytest.raises(
+        NothingFoundError, match=r"reaches 2\.1x less time on laptop, for sure; .* '3'"
+    ):
         select(run, speedup=2.1, by="latency")
 
 
@@ -200,7 +202,7 @@ def test_neighbours_and_half_a_step_are_those_of_the_front(run_of):
         ({"speedup": 2.0, "bytes": 10}, "speedup, bytes: give one of"),
         ({"max_drop": 1.0}, r"max_drop: 1 is not in \[0, 1\)"),
         ({"milliseconds": float("nan")}, "milliseconds: nan is not above 0"),
-        ({"speedup": 2.0, "by": "size"}, "by: 'size' is none of macs, latency, parameters"),
+        ({"speedup": 2.0, "by": "size"}, "by: 'size' is none of macs, parameters, latency"),
         ({"speedup": 2.0, "by": "macs", "target": "a"}, "'a' has a meaning by latency alone"),
         ({"milliseconds": 2.0, "by": "macs"}, "time is not measured by macs"),
     ],

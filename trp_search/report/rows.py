@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 from trp_search.records import Point, Repeat, Role, TestScore
-from trp_search.records.objectives import OBJECTIVES
+from trp_search.records.objectives import METRIC, SPEEDUP
 from trp_search.report.contents import Contents
 from trp_search.selection import pareto
+from trp_search.selection.axes import MACS, Axis
 
 BARELY = 0.01 + 1e-9
 DEEPEST = 0.2
@@ -139,22 +140,25 @@ def by_scheme(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 def staircase(front: Sequence[Row]) -> list[Row]:
     """The part of the front that is a front in accuracy and speedup alone: what a line may join."""
-    axes = [OBJECTIVES["accuracy"], OBJECTIVES["speedup"]]
-    kept = {point.id for point in pareto.front([row.point for row in front], axes)}
+    kept = {p.id for p in pareto.front([row.point for row in front], [METRIC, SPEEDUP])}
     return [row for row in front if row.point.id in kept]
 
 
 def leading(rows: Rows) -> Row | None:
     """The front's fastest point within one point of the baseline, else its most accurate."""
-    return foremost(rows.front, lambda row: row.point.speedup)
+    return foremost(rows.front, MACS)
 
 
-def foremost(rows: Sequence[Row], times: Callable[[Row], float]) -> Row | None:
-    """The smallest by `times` within one point of the baseline, else the most accurate."""
-    close = [row for row in rows if row.drop is not None and row.drop <= BARELY]
+def foremost(rows: Iterable[Row], axis: Axis) -> Row | None:
+    """Of those measured on `axis` the smallest within one point of the baseline, for sure.
+
+    Where none is so close, the most accurate.
+    """
+    found = [row for row in rows if axis.times(row.point) is not None]
+    close = [row for row in found if row.drop is not None and row.drop <= BARELY]
     if close:
-        return max(close, key=lambda row: (times(row), row.point.score.value))
-    return max(rows, key=lambda row: (row.point.score.value, times(row)), default=None)
+        return max(close, key=lambda row: (axis.of(row.point), row.point.score.value))
+    return max(found, key=lambda row: (row.point.score.value, axis.of(row.point)), default=None)
 
 
 def distinct(front: Sequence[Row]) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trp_search.records import PositiveInt, Runtime, Share, Speedup, TargetName, Threads
+from trp_search.records import Factor, PositiveInt, Runtime, Share, TargetName, Threads
 from trp_search.records.objectives import Name
 from trp_search.space.search_fields import Images, Strict
 
@@ -28,14 +28,12 @@ class ExtraCuts(Strict):
             but none of networks that were trained with truncations.
         images: validation images of the first round.
         calibration_images: training images whose activations weigh what the budgets' cuts lose.
-        tell: whether Optuna hears of them, as further trials with the cut as a parameter.
     """
 
-    speedups: tuple[Speedup, ...] | None = None
+    speedups: tuple[Factor, ...] | None = None
     energies: tuple[Share, ...] | None = None
     images: PositiveInt = 1000
     calibration_images: Images = 256
-    tell: bool = False
 
     def speedups_of(self, *, truncated: bool) -> tuple[float, ...]:
         """Those for a network, `truncated` in its training or not."""
