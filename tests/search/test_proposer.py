@@ -147,7 +147,7 @@ def test_a_finished_trial_is_complete_with_all_its_values(
     (trial,) = study_of(folder)
     point = folder.point("0")
     assert trial.state == TrialState.COMPLETE
-    assert trial.values == pytest.approx([point.accuracy, point.speedup, point.parameters])
+    assert trial.values == pytest.approx([point.score.value, point.speedup, point.parameters])
     assert trial.params == {"energy": point.cut.energy} | trial.params
     assert folder.trial("0").read_result() == result(
         space.trial_spec(trial.params, name="0", repeat=0)
