@@ -45,6 +45,7 @@ trials: 18
 WIDTHS = (16, 16, 16, 32, 32, 32, 64, 64)
 DENSE_MACS = 2_000_000
 DENSE_PARAMETERS = 71_000
+DENSE_BYTES = 290_000
 IMAGES = 200
 
 
@@ -128,6 +129,8 @@ def make_point() -> Callable[..., Point]:
             dense_macs=DENSE_MACS,
             parameters=parameters or round(DENSE_PARAMETERS / speedup),
             dense_parameters=DENSE_PARAMETERS,
+            bytes=round(DENSE_BYTES / speedup),
+            dense_bytes=DENSE_BYTES,
             scheme=scheme,
             cut=Cut(scheme=scheme, energy=energy) if scheme else None,
             settings=settings or {},

@@ -100,7 +100,7 @@ def make_run(folder: Path) -> None:
         speedup=point.speedup,
     )
     append_record(run.repeats, repeat)
-    rung_score = RungScore(accuracy=0.5, speedup=2.0, parameters=1000)
+    rung_score = RungScore(accuracy=0.5, speedup=2.0, parameters=1000, bytes=4000)
     judged = EpochReport(
         trial="0",
         epoch=1,

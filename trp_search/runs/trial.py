@@ -122,6 +122,7 @@ def _rung_score(network: nn.Module, splits: data.Splits, spec: TrialSpec, dense:
         accuracy=scored.validation.accuracy,
         speedup=dense.macs / cost.macs,
         parameters=cost.parameters,
+        bytes=cost.bytes,
     )
 
 
