@@ -13,6 +13,7 @@ import pytest
 
 from trp_search.records import (
     Cut,
+    Energy,
     EpochReport,
     Latency,
     Layer,
@@ -132,7 +133,7 @@ def make_point() -> Callable[..., Point]:
             bytes=round(DENSE_BYTES / speedup),
             dense_bytes=DENSE_BYTES,
             scheme=scheme,
-            cut=Cut(scheme=scheme, energy=energy) if scheme else None,
+            cut=Cut(scheme=scheme, keep=Energy(energy)) if scheme else None,
             settings=settings or {},
             layers=make_layers(energy, scheme),
             batch_norm="re-estimated on 1,024 training images",

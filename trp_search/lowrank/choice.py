@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from trp_search import records
-from trp_search.errors import InputError
 from trp_search.lowrank.allocation import BUDGET_RULES, Options
 from trp_search.lowrank.analysis import AnalysedLayer, Analysis, Candidate
-from trp_search.lowrank.rules import Energy, Evbmf, RankRule, Uniform, Value
-from trp_search.lowrank.schemes import shape_of
+from trp_search.lowrank.budgets import counted, room
+from trp_search.lowrank.rules import ranks
+from trp_search.records import Budget, PerLayer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +39,14 @@ def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list
         InputError: the budget is out of reach; says the best that is not.
     """
     menus = [_menu(layer, cut) for layer in analysis.layers]
-    pooled = cut.allocation == "pooled" and cut.energy is not None
-    rule = Value(_pooled(menus, cut.energy)) if pooled and cut.energy else rule_of(cut)
-    if rule is not None:
+    allocation = BUDGET_RULES[cut.allocation]
+    if isinstance(cut.keep, PerLayer):
+        items = [item for menu in menus for item in menu.items]
+        rule = allocation.rule(cut.keep, [item.candidate.spectra.values() for item in items])
         return [_by_rule(menu, rule, cut.multiple) for menu in menus]
     options = _table(menus)
     budget = budget_of(analysis.network, options, cut, other_macs=other_macs)
-    picks = BUDGET_RULES[cut.allocation].choose(options, budget)
+    picks = allocation.choose(options, budget)
     return [_picked(menu, pick) for menu, pick in zip(menus, picks.tolist(), strict=True)]
 
 
@@ -88,14 +89,12 @@ class _Menu:
 
 
 def _menu(layer: AnalysedLayer, cut: records.Cut) -> _Menu:
-    record = layer.layer.dense("")
-    by_macs = cut.parameters is None
-    dense = record.dense_macs if by_macs else record.dense_parameters
-    fixed = 0 if by_macs else dense - math.prod(shape_of(layer.layer.module))
+    count = counted(cut.keep)
+    dense, fixed = count.dense(layer.layer), count.fixed(layer.layer)
     items = []
     for candidate in layer.candidates:
         measured = candidate.layer
-        per_rank = measured.macs_per_rank if by_macs else measured.parameters_per_rank
+        per_rank = count.per_rank(measured)
         highest = min(measured.full_rank, (dense - fixed - 1) // per_rank)
         ranks = torch.arange(1, highest // cut.multiple + 1) * cut.multiple
         worst = candidate.next_values().cpu()[ranks]
@@ -111,33 +110,11 @@ def _menu(layer: AnalysedLayer, cut: records.Cut) -> _Menu:
         )
     reason = layer.reason
     if reason is None and not any(len(item.ranks) for item in items):
-        what = "multiply-adds" if by_macs else "parameters"
-        reason = f"even rank {cut.multiple} would not save {what}"
+        reason = f"even rank {cut.multiple} would not save {count.noun}"
     return _Menu(dense=dense, items=tuple(items), reason=reason)
 
 
-def rule_of(cut: records.Cut) -> RankRule | None:
-    """The rule that looks at one layer at a time, or None for a budget."""
-    if cut.energy is not None:
-        return Energy(cut.energy)
-    if cut.value is not None:
-        return Value(cut.value)
-    if cut.ratio is not None:
-        return Uniform(cut.ratio)
-    return Evbmf() if cut.evbmf else None
-
-
-def _pooled(menus: Sequence[_Menu], energy: float) -> float:
-    """The smallest singular value that is kept where all layers keep `energy` together."""
-    found = [item.candidate.spectra.values().flatten() for menu in menus for item in menu.items]
-    if not found:
-        return 0.0
-    values = torch.cat(found).sort(descending=True).values
-    kept = values.double().square().cumsum(0)
-    return float(values[int((kept < energy * kept[-1]).sum())])
-
-
-def _by_rule(menu: _Menu, rule: RankRule, multiple: int) -> Choice:
+def _by_rule(menu: _Menu, rule: PerLayer, multiple: int) -> Choice:
     """The cheapest scheme at the rank that the rule wants of it."""
     if menu.reason is not None:
         return Choice(reason=menu.reason)
@@ -153,11 +130,11 @@ def _by_rule(menu: _Menu, rule: RankRule, multiple: int) -> Choice:
     return Choice(reason=f"rank {rank} would not save multiply-adds (at most {most} would)")
 
 
-def _rank(candidate: Candidate, rule: RankRule) -> int:
+def _rank(candidate: Candidate, rule: PerLayer) -> int:
     """The rank that `rule` wants, at least 1; matrices of one layer share the largest."""
     found = candidate.spectra
     longer = max(found.matrices.shape[-2:])
-    return max(1, int(rule.ranks(found.values(), longer=longer).max()))
+    return max(1, int(ranks(rule, found.values(), longer=longer).max()))
 
 
 def _table(menus: Sequence[_Menu]) -> Options:
@@ -183,31 +160,11 @@ def budget_of(network: nn.Module, options: Options, cut: records.Cut, *, other_m
     Raises:
         InputError: their least is more; says the best that is not out of reach.
     """
+    assert isinstance(cut.keep, Budget), cut.keep
     dense = int(options.cost[:, 0].sum())
+    other = counted(cut.keep).other(network, dense, other_macs=other_macs)
     least = float(options.spent(options.least))
-    if cut.speedup is not None:
-        total = dense + other_macs
-        budget = total / cut.speedup - other_macs
-        if least > budget or (total == 0 and cut.speedup > 1):
-            best = total / (least + other_macs) if total else 1.0
-            raise InputError(
-                f"speedup: {cut.speedup:g}x cannot be reached; the best is "
-                f"{math.floor(100 * best) / 100:.2f}x{_of(cut)}"
-            )
-        return budget
-    assert cut.parameters is not None
-    stored = sum(parameter.numel() for parameter in network.parameters())
-    budget = float(cut.parameters - (stored - dense))
-    if least > budget:
-        fewest = int(least) + stored - dense
-        raise InputError(
-            f"parameters: {cut.parameters:,} cannot be reached; the fewest are {fewest:,}{_of(cut)}"
-        )
-    return budget
-
-
-def _of(cut: records.Cut) -> str:
-    return " while layers is kxk; all has more" if cut.layers == "kxk" else ""
+    return room(cut.keep, dense=dense, least=least, other=other, layers=cut.layers)
 
 
 def _picked(menu: _Menu, pick: int) -> Choice:

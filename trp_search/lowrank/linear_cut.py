@@ -52,12 +52,12 @@ def cut(
 ) -> Decomposed:
     """A copy of `network` whose linear layers are factored or sparse and still answer alike.
 
-    Each loses at most the share `wanted.error` of its outputs' norm on all of `batches` together,
-    to within a thousandth of that (`convex.TOLERANCE`) and the rounding to the network's precision.
-    A layer for which no such weight is found, or whose factors would not save, stays dense. What a
-    ReLU follows is kept as the ReLU leaves it. That is seen where torch.fx can trace the network
-    and the ReLU alone reads the layer; anywhere else, as inside torch's own transformer blocks,
-    none is assumed. Inputs of all layers are held at once, in double precision.
+    Each loses at most the share `wanted.keep.error` of its outputs' norm on all of `batches`
+    together, to within a thousandth of that (`convex.TOLERANCE`) and the rounding to the network's
+    precision. A layer for which no such weight is found, or whose factors would not save, stays
+    dense. What a ReLU follows is kept as the ReLU leaves it. That is seen where torch.fx can trace
+    the network and the ReLU alone reads the layer; anywhere else, as inside torch's own transformer
+    blocks, none is assumed. Inputs of all layers are held at once, in double precision.
 
     Args:
         network: any module; it is not changed.
@@ -69,14 +69,14 @@ def cut(
     Raises:
         InputError: there is no linear layer, there are no images, or a value is not finite.
     """
-    assert wanted.error is not None
+    assert isinstance(wanted.keep, records.Error), wanted.keep
     layers = check(network, example_input, wanted)
     linear = [layer for layer in layers if isinstance(layer.module, nn.Linear)]
     fit = {layer.name: layer.module for layer in linear if layer.reason is None}
     calibration = _Calibration(
         inputs=_inputs(network, batches, fit),
         rectified=frozenset(n for n, f in followers(network).items() if f.relu and not f.norm),
-        error=wanted.error,
+        error=wanted.keep.error,
         shrink=_SHRINKS[wanted.scheme],
     )
     if wanted.scheme == "net-trim":

@@ -15,15 +15,16 @@ from torch.nn.utils.rnn import pad_sequence
 from trp_search import records
 from trp_search.lowrank import tucker
 from trp_search.lowrank.allocation import BUDGET_RULES, Options
-from trp_search.lowrank.choice import budget_of, rule_of
+from trp_search.lowrank.budgets import Weights, counted
+from trp_search.lowrank.choice import budget_of
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.decompose import Decomposed
 from trp_search.lowrank.frontiers import frontiers
 from trp_search.lowrank.rebuild import check_runs, copied, fill_, replace
-from trp_search.lowrank.rules import RankRule
 from trp_search.lowrank.schemes import SCHEMES, kernel, shape_of
 from trp_search.lowrank.select import check_finite
 from trp_search.lowrank.truncation import sketch
+from trp_search.records import PerLayer
 
 
 @torch.no_grad()
@@ -56,11 +57,10 @@ def cut(
     # Making layers draws their first weights, which must not move the caller's random numbers.
     with torch.random.fork_rng(devices=[]), torch.autocast(device, enabled=False):
         offers = [_offer(layer, wanted) for layer in found]
-        rule = rule_of(wanted)
-        if rule is None:
-            chosen = _by_budget(network, offers, wanted, other_macs)
+        if isinstance(wanted.keep, PerLayer):
+            chosen = [_by_rule(offer, wanted.keep) for offer in offers]
         else:
-            chosen = [_by_rule(offer, rule) for offer in offers]
+            chosen = _by_budget(network, offers, wanted, other_macs)
         layers = [
             offer.layer.dense(choice) if isinstance(choice, str) else _placed(result, offer, choice)
             for offer, choice in zip(offers, chosen, strict=True)
@@ -107,28 +107,27 @@ class _Offer:
 
 def _offer(layer: MeasuredLayer, wanted: records.Cut) -> _Offer:
     check_finite(layer.name, layer.module)
-    record, by_macs = layer.dense(""), wanted.parameters is None
-    dense = record.dense_macs if by_macs else record.dense_parameters
+    count = counted(wanted.keep)
+    dense, fixed = count.dense(layer), count.fixed(layer)
     reason = layer.reason or tucker.refuses(shape_of(layer.module))
     if reason is not None:
         return _Offer(layer=layer, dense=dense, pairs=None, reason=reason)
     weight, shape, multiple = kernel(layer.module), shape_of(layer.module), wanted.multiple
-    price = tucker.macs(shape, layer.extents) if by_macs else tucker.parameters(shape)
-    fixed = 0 if by_macs else dense - weight.numel()
+    by_weights = isinstance(count, Weights)
+    price = tucker.parameters(shape) if by_weights else tucker.macs(shape, layer.extents)
     into, out = (torch.arange(1, q // multiple + 1) * multiple for q in tucker.full_ranks(shape))
     into = into.unsqueeze(1)
     cost = (fixed + price.of(into, out)).double()
     cost = cost.where((cost < dense) & tucker.useful(shape, into, out), torch.inf)
     if not cost.isfinite().any():
-        what = "multiply-adds" if by_macs else "parameters"
-        reason = f"even rank {multiple} would not save {what}"
+        reason = f"even rank {multiple} would not save {count.noun}"
         return _Offer(layer=layer, dense=dense, pairs=None, reason=reason)
     pairs = _Pairs(modes=tucker.modes(weight), multiple=multiple, cost=cost)
     reason = "no rank that saves enough keeps enough at this budget"
     return _Offer(layer=layer, dense=dense, pairs=pairs, reason=reason)
 
 
-def _by_rule(offer: _Offer, rule: RankRule) -> _Ranks | str:
+def _by_rule(offer: _Offer, rule: PerLayer) -> _Ranks | str:
     """The pair that the rule wants, or why the layer stays dense."""
     if offer.pairs is None:
         return offer.reason

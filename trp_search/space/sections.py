@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trp_search.records import PositiveInt, Runtime, Share, Speedup, TargetName, Threads
+from trp_search.records import Factor, PositiveInt, Runtime, Share, TargetName, Threads
 from trp_search.records.objectives import Name
 from trp_search.space.search_fields import Images, Strict
 
@@ -30,7 +30,7 @@ class ExtraCuts(Strict):
         calibration_images: training images whose activations weigh what the budgets' cuts lose.
     """
 
-    speedups: tuple[Speedup, ...] | None = None
+    speedups: tuple[Factor, ...] | None = None
     energies: tuple[Share, ...] | None = None
     images: PositiveInt = 1000
     calibration_images: Images = 256
