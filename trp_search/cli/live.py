@@ -1,4 +1,4 @@
-"""A running search on the terminal: a picture that is redrawn, or plain lines in a log."""
+"""A running search on the terminal: a view that is redrawn, or plain lines in a log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BAR_WIDTH = 30
 
 @contextmanager
 def watching() -> Iterator[OnEvent]:
-    """Gives a listener that shows a search while the block runs."""
+    """Yields a listener that shows a search while the block runs."""
     watch = Watch(started=time.monotonic())
     if not OUT.is_terminal:
         yield lambda event: _tell(watch, event)

@@ -50,7 +50,7 @@ def point_table(
 
 
 def layer_table(point: Point) -> tuple[Table, list[str]]:
-    """One row per layer with what became of it, and why the marked ones stayed dense."""
+    """One row per layer with its rank, and the reasons why marked layers stayed dense."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("layer", overflow="fold", max_width=30)
     table.add_column("scheme")
@@ -77,7 +77,7 @@ def layer_table(point: Point) -> tuple[Table, list[str]]:
 
 
 def mark(marks: dict[str, str], reason: str) -> str:
-    """What stands for `reason` in a table: (a), (b), ... (z), (aa), written down in `marks`."""
+    """The mark of `reason` in a table: (a), (b), ... (z), (aa), recorded in `marks`."""
     if reason not in marks:
         turns, place = divmod(len(marks), len(ascii_lowercase))
         marks[reason] = f"({ascii_lowercase[place] * (turns + 1)})"
