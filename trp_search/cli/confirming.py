@@ -60,8 +60,8 @@ def _table(points: list[Point], repeats: dict[str, list[Repeat]]) -> Table:
     for name in ("speedup", "the search's", "seeds", "mean", "from", "to"):
         table.add_column(name, justify="right")
     for point in sorted(points, key=lambda point: point.speedup):
-        found = [repeat.accuracy for repeat in repeats[point.id]]
+        found = [repeat.score.value for repeat in repeats[point.id]]
         ends = (statistics.mean(found), min(found), max(found))
-        own = percent(point.accuracy)
+        own = percent(point.score.value)
         table.add_row(point.id, times(point.speedup), own, str(len(found)), *map(percent, ends))
     return table

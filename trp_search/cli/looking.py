@@ -77,7 +77,7 @@ def published(
 
 def _baseline(read: contents.Contents, built: rows.Rows) -> str:
     if built.baseline:
-        return f"{percent(built.baseline.point.accuracy)} on validation"
+        return f"{percent(built.baseline.point.score.value)} on validation"
     epochs = read.epochs.get("baseline")
     return f"epoch {epochs[-1].epoch} of {epochs[-1].epochs}" if epochs else "not trained yet"
 

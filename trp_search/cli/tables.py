@@ -35,11 +35,11 @@ def point_table(
     shown = _spread(rows, most)
     for point in ([baseline] if baseline else []) + shown:
         test = (tests or {}).get(point.id)
-        scores = ([percent(test.accuracy) if test else "-"]) if tests else []
+        scores = ([percent(test.score.value) if test else "-"]) if tests else []
         table.add_row(
             point.id,
             times(point.speedup),
-            percent(point.accuracy),
+            percent(point.score.value),
             _change(point, baseline),
             *scores,
             amount(point.parameters),
@@ -87,7 +87,7 @@ def mark(marks: dict[str, str], reason: str) -> str:
 def _change(point: Point, baseline: Point | None) -> str:
     if baseline is None or point is baseline:
         return ""
-    return points(baseline.accuracy - point.accuracy)
+    return points(baseline.score.value - point.score.value)
 
 
 def _spread(rows: Sequence[Point], most: int | None) -> list[Point]:

@@ -121,10 +121,10 @@ def _columns(found: Sequence[Compared]) -> list[str]:
     rows: dict[str, list[str]] = {"": [str(here(one.bundle)) for one in found]}
     for one in found:
         point, test = one.card.point, one.card.test
-        validation = "trained on" if one.card.saw_validation else percent(point.accuracy)
+        validation = "trained on" if one.card.saw_validation else percent(point.score.value)
         values = {
             "validation": validation,
-            "test": percent(test.accuracy) if test else "not scored",
+            "test": percent(test.score.value) if test else "not scored",
             "multiply-adds": f"{amount(point.macs)} ({times(point.speedup)})",
             "parameters": amount(point.parameters),
             "weights, bytes": f"{one.file_bytes:,}",
@@ -193,7 +193,7 @@ def _table(folder: RunFolder, known: dict[str, Latency]) -> Table:
 def _row(point: Point, found: Latency) -> list[str]:
     return [
         point.id,
-        percent(point.accuracy),
+        percent(point.score.value),
         times(point.speedup),
         times(found.speedup),
         f"{found.low:.2f} to {found.high:.2f}",
