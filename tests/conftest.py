@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -253,7 +254,9 @@ def small_run() -> Callable[..., RunFolder]:
         write_whole(run.search, TRAINED.format(network=network))
         write_whole(run.environment, json.dumps({"format": FORMAT}))
         space = load_space(run.search)
-        for spec in (space.baseline_spec(), space.trial_spec({}, name="0", repeat=0)):
+        with mock.patch("trp_search.space.model.CONTROL_ENERGIES", (0.9, 0.7)):
+            specs = space.baseline_spec(), space.trial_spec({}, name="0", repeat=0)
+        for spec in specs:
             *_, result = trial.run(spec, run)
             assert isinstance(result, TrialResult)
             assert result.points, result
