@@ -48,6 +48,7 @@ trials: 18
 WIDTHS = (16, 16, 16, 32, 32, 32, 64, 64)
 DENSE_MACS = 2_000_000
 DENSE_PARAMETERS = 71_000
+DENSE_BYTES = 290_000
 IMAGES = 200
 
 
@@ -129,6 +130,8 @@ def make_point() -> Callable[..., Point]:
             dense_macs=DENSE_MACS,
             parameters=parameters or round(DENSE_PARAMETERS / speedup),
             dense_parameters=DENSE_PARAMETERS,
+            bytes=round(DENSE_BYTES / speedup),
+            dense_bytes=DENSE_BYTES,
             scheme=scheme,
             cut=Cut(scheme=scheme, keep=Energy(energy)) if scheme else None,
             settings=settings or {},

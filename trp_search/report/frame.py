@@ -75,5 +75,7 @@ _MEASURES: dict[str, Callable[[Row], object]] = {
     "dense_macs": lambda row: row.point.dense_macs,
     "parameters": lambda row: row.point.parameters,
     "dense_parameters": lambda row: row.point.dense_parameters,
+    "bytes": lambda row: row.point.bytes,
+    "dense_bytes": lambda row: row.point.dense_bytes,
     "seconds": lambda row: row.point.seconds,
 }
