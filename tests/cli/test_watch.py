@@ -12,7 +12,7 @@ from trp_search.cli.live import ending, picture, watching
 from trp_search.cli.watch import Watch
 from trp_search.records import EpochReport, TrialResult
 from trp_search.records.scores import share
-from trp_search.search import Epoch, Finished, Stage, Started
+from trp_search.search.events import Epoch, Finished, Stage, Started
 
 
 def report(trial: str, *, epoch: int, epochs: int = 4, seconds: float = 2.0) -> EpochReport:

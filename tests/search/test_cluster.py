@@ -14,7 +14,8 @@ import pytest
 
 from trp_search.errors import InputError
 from trp_search.records import DataSpec, NetworkSpec, Workload
-from trp_search.search import cluster, run_search
+from trp_search.search import cluster
+from trp_search.search.driver import run_search
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder
 

@@ -18,7 +18,9 @@ from ray.tune.experiment import Trial
 from trp_search.errors import InputError, SearchError
 from trp_search.records import NetworkSpec, Point, TrialResult, TrialSpec
 from trp_search.runs import trial
-from trp_search.search import Epoch, Event, Finished, Stage, Started, cluster, run_search
+from trp_search.search import cluster
+from trp_search.search.driver import run_search
+from trp_search.search.events import Epoch, Event, Finished, Stage, Started
 from trp_search.space import Resources, SearchSpace, load_space
 from trp_search.store import RunFolder, exclusive
 
@@ -82,8 +84,9 @@ def search(one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Search:
 
     def listen(event: Event) -> None:
         found.events.append(event)
-        gc.collect()
-        found.held.append(sum(type(thing) is Trial for thing in gc.get_objects()))
+        if isinstance(event, Finished):
+            gc.collect()
+            found.held.append(sum(type(thing) is Trial for thing in gc.get_objects()))
 
     run_search(space, folder, concurrency=2, on_event=listen)
     return found

@@ -19,8 +19,8 @@ from trp_search.cli.tables import point_table
 from trp_search.cli.watch import BASELINE, Watch
 from trp_search.records import EpochReport, TrialResult
 from trp_search.report.formatting import count, percent, times
-from trp_search.search import Epoch, Event, Finished, Lost, Stage, Started
 from trp_search.search.driver import OnEvent
+from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started
 
 _ROWS = 8
 _BARS = 8
