@@ -281,6 +281,23 @@ def run(trained_run: RunFolder, tmp_path: Path) -> RunFolder:
     return RunFolder.open(tmp_path / "run")
 
 
+@pytest.fixture(scope="session")
+def bundle(trained_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trial's point, exported once for every test that only reads it."""
+    from trp_search.export.write import export_point  # noqa: PLC0415  torch
+
+    return export_point(trained_run, "0", tmp_path_factory.mktemp("bundles") / "zero")
+
+
+@pytest.fixture(scope="module")
+def verified_here() -> Iterator[None]:
+    """Exported bundles are scored in this process; that they are in a fresh one has its tests."""
+    from tests.fuzz.process import spawned  # noqa: PLC0415  torch, for the tests that export
+
+    with mock.patch("trp_search.export.write.subprocess", mock.Mock(run=spawned)):
+        yield
+
+
 @pytest.fixture
 def make_report() -> Callable[..., EpochReport]:
     """What a training says after an epoch."""

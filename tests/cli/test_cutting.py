@@ -17,6 +17,8 @@ from trp_search.runs import networks, trial
 from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record, write_whole
 
+pytestmark = pytest.mark.usefixtures("verified_here")
+
 SPACE = """\
 workload:
   network: small_resnet

@@ -20,6 +20,8 @@ from trp_search.runs.clock import worth_it
 from trp_search.search import start
 from trp_search.store import write_whole
 
+pytestmark = pytest.mark.usefixtures("verified_here")
+
 SPACE = """\
 workload:
   network: small_resnet

@@ -23,6 +23,8 @@ from trp_search.export.formats import (
 from trp_search.export.write import export_point
 from trp_search.store import RunFolder
 
+pytestmark = pytest.mark.usefixtures("verified_here")
+
 
 def test_equal_logits_agree():
     logits = torch.randn(5, 10)
