@@ -25,7 +25,7 @@ def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Sectio
         return None
     images = found.comparable()[0].point.score.images
     notes = [
-        "Every mark is a network. Large marks are the front: the trials that no other one dominates "
+        "Every mark is a network. Large marks are the front: the trials that no other dominates "
         "in the objectives or, along another axis, in accuracy and that axis. Whiskers are 95 % "
         "intervals: of accuracy, from the number of images; of a measured time, whose lower end "
         "counts. Hollow marks are not more accurate than a faster one beyond chance. Select a mark "
