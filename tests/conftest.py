@@ -249,9 +249,9 @@ def small_run() -> Callable[..., RunFolder]:
     """Trains a run in a second: digits, the points `baseline`, `plain-2x`, `0` and `0-2x`."""
     from trp_search.runs import trial  # noqa: PLC0415  torch, for the tests that train
 
-    def train(folder: Path, network: str = "small_resnet") -> RunFolder:
+    def train(folder: Path, network: str = "small_resnet", text: str = TRAINED) -> RunFolder:
         run = RunFolder.create(folder)
-        write_whole(run.search, TRAINED.format(network=network))
+        write_whole(run.search, text.format(network=network))
         write_whole(run.environment, json.dumps({"format": FORMAT}))
         space = load_space(run.search)
         with mock.patch("trp_search.space.model.CONTROL_ENERGIES", (0.9, 0.7)):

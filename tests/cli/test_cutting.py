@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,8 @@ import torch
 
 import trp_search
 from trp_search.cli import main
-from trp_search.runs import networks, trial
-from trp_search.space import load_space
-from trp_search.store import RunFolder, append_record, write_whole
+from trp_search.runs import networks
+from trp_search.store import RunFolder
 
 pytestmark = pytest.mark.usefixtures("verified_here")
 
@@ -41,17 +41,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def run(small_run: Callable[..., RunFolder], tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run with a baseline, as `compress` leaves it too, and one trial."""
-    folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "small")
-    write_whole(folder.search, SPACE)
-    space = load_space(folder.search)
-    for spec in (space.baseline_spec(), space.trial_spec({}, name="0", repeat=0)):
-        *_, result = trial.run(spec, folder)
-        assert result.ended_well, result
-        for point in result.points:
-            append_record(folder.points, point)
-    return folder
+    text = SPACE.replace("{", "{{").replace("}", "}}")
+    return small_run(tmp_path_factory.mktemp("runs") / "small", text=text)
 
 
 @pytest.fixture(scope="module")
