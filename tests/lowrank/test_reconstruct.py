@@ -10,7 +10,7 @@ from trp_search.lowrank import reconstruct
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.followers import followers
 from trp_search.lowrank.reconstruct import reconstruct_
-from trp_search.tasks.classification import threads
+from trp_search.tasks.task import threads
 from trp_search.workloads.residual import ResidualNetwork
 
 IMAGES = torch.rand(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from trp_search.lowrank import responses
 from trp_search.lowrank.responses import fit_linear, fit_relu, relu_error
-from trp_search.tasks.classification import threads
+from trp_search.tasks.task import threads
 
 FITS = {"linear": fit_linear, "relu": fit_relu}
 fits = pytest.mark.parametrize("fit", FITS.values(), ids=FITS.keys())
