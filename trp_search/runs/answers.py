@@ -32,11 +32,11 @@ def _problem(network: nn.Module, images: Tensor, workload: Workload, classes: in
         output = output[0]
     if not isinstance(output, Tensor):
         return f"answers a {type(output).__name__}; one tensor is wanted"
-    if not output.is_floating_point():
-        return f"answers {_name(output.dtype)} numbers; floating-point ones are wanted"
     problem = task_of(workload).misfit(output, images=len(images), classes=classes)
     if problem is not None and output.shape[-1] > classes and is_callable_name(workload.data.name):
         return f"{problem} (workload.data.classes, if some of them have no image)"
+    if problem is None and not output.is_floating_point():
+        return f"answers {_name(output.dtype)} numbers; floating-point ones are wanted"
     return problem
 
 
