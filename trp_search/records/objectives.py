@@ -63,7 +63,7 @@ class Format:
     def change(self, value: float) -> str:
         """A difference with its sign and without its unit: `+0.4`."""
         size = self.number(abs(value))
-        if size == self.number(0):
+        if size == self.number(0.0):
             return size
         return ("+" if value > 0 else "\N{MINUS SIGN}") + size
 

@@ -30,7 +30,7 @@ def size(number: int) -> str:
 def distance(drop: float) -> str:
     """The drop as words: `0.4 points below the baseline`."""
     size = METRIC.show.difference(drop)
-    if size == METRIC.show.difference(0):
+    if size == METRIC.show.difference(0.0):
         return "level with the baseline"
     return f"{size} {'below' if drop > 0 else 'above'} the baseline"
 
