@@ -224,7 +224,7 @@ def _compressed(space: SearchSpace, folder: RunFolder, wanted: Cut, out: Path | 
             if isinstance(item, EpochReport):
                 line(epoch(item))
             elif isinstance(item, TrialResult) and not item.ended_well:
-                reason = f"the baseline is of no use: {item.why_not}"
+                reason = f"the baseline cannot be used: {item.why_not}"
                 raise (InputError if space.workload.weights else TrpSearchError)(reason)
             elif isinstance(item, TrialResult):
                 line(f"Cutting {space.workload.network.name}, settling batch norm and scoring ...")

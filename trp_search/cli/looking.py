@@ -45,7 +45,7 @@ def status(run: Run) -> None:
         OUT.print(point_table(front, baseline=baseline, tests=read.tests))
     if None in read.results.values():
         line()
-        line(f"A search that is not running goes on with  {command('resume', here(folder.path))}")
+        line(f"Resume a search that is not running with  {command('resume', here(folder.path))}")
 
 
 def report(run: Run) -> None:

@@ -41,7 +41,7 @@ def missed(name: str, by: float) -> str:
 
 
 def headline(rows: Rows, ends: Ends) -> str:
-    """What the search found, in one sentence."""
+    """The result of the search, in one sentence."""
     best = leading(rows)
     if best is None:
         return _nothing(rows, ends)
@@ -64,7 +64,7 @@ def _nothing(rows: Rows, ends: Ends) -> str:
 
 
 def on_test(rows: Rows) -> str:
-    """The headline's point on test, beside the baseline where that was scored too."""
+    """The headline's point on test, beside the baseline if that was scored too."""
     best = leading(rows)
     if best is None or best.test is None:
         return ""
@@ -91,7 +91,7 @@ def against_control(rows: Rows) -> str:
 
 
 def kept(layer: Layer) -> str:
-    """What schemes keep at a layer's cost, the most first: `keeps 97.1 % (channel 93.0 %)`."""
+    """The energy that schemes keep at a layer's cost: `keeps 97.1 % (channel 93.0 %)`."""
     shares = sorted(layer.kept.items(), key=lambda item: -item[1])
     own = [(name, share) for name, share in shares if name == layer.scheme]
     rest = [f"{name} {PERCENT(share)}" for name, share in shares if name != layer.scheme]
@@ -106,7 +106,7 @@ def scheme(layer: Layer) -> str:
 
 
 def unfactored(layer: Layer) -> str:
-    """What is to be said of a layer without a rank: why it is dense, or how sparse it is."""
+    """For a layer without a rank: why it is dense, or how sparse it is."""
     if layer.scheme == "sparse":
         return f"sparse: {PERCENT(layer.parameters / layer.dense_parameters)} of its weights left"
     return f"dense: {layer.reason or 'no reason was recorded'}"
@@ -141,7 +141,7 @@ def facts(row: Row) -> list[tuple[str, str]]:
 
 
 def against_baseline(drop: float) -> tuple[str, str]:
-    """What was lost of the baseline's accuracy, a share, as a row: `-0.5 points`."""
+    """The accuracy lost to the baseline, a share, as a row: `-0.5 points`."""
     return "against baseline", f"{METRIC.show.change(-drop)}{METRIC.show.gap}"
 
 
@@ -161,7 +161,7 @@ def scored(score: Score) -> str:
 
 
 def repeated(repeats: Sequence[Repeat]) -> tuple[str, str]:
-    """What other seeds came to: how many, and `71.0 % (70.4 to 71.9 %)`."""
+    """Repeats with other seeds: how many, and `71.0 % (70.4 to 71.9 %)`."""
     found = [repeat.score.value for repeat in repeats]
     mean, ends = statistics.mean(found), METRIC.show.span(min(found), max(found))
     return f"with {count(len(found), 'other seed')}", f"{METRIC.show(mean)} ({ends})"
@@ -173,7 +173,7 @@ def milliseconds(seconds: float) -> str:
 
 
 def clock(found: Latency) -> tuple[str, str]:
-    """A time: where, and how much of it: `0.61 ms, 1.20x (1.17 to 1.24)`."""
+    """A time: its target and `0.61 ms, 1.20x (1.17 to 1.24)`."""
     ends = f"{found.low:.2f} to {found.high:.2f}"
     text = f"{milliseconds(found.seconds)}, {TIMES(found.speedup)} ({ends})"
     return f"time on {found.target.name}", text
@@ -186,7 +186,7 @@ def settings(row: Row, names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def title(row: Row) -> str:
-    """What to call a point: `Point 7`, `Baseline`."""
+    """The title of a point: `Point 7`, `Baseline`."""
     if row.point.role == "baseline":
         return "Baseline"
     if row.point.trial == "baseline":
