@@ -10,7 +10,7 @@ from torch import nn
 
 from trp_search.lowrank import tucker
 from trp_search.lowrank.rules import Energy, Evbmf, Uniform, Value
-from trp_search.lowrank.schemes import Extent
+from trp_search.lowrank.factoring import Extent
 
 tensorly.set_backend("pytorch")
 

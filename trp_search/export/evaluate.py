@@ -122,7 +122,7 @@ def check_runs(bundle: Bundle, network: nn.Module, image: Tensor) -> None:
 
 def _cost(bundle: Bundle, network: nn.Module, image: Tensor) -> Cost:
     """Counted anew; of sparse layers the architecture only says which they are."""
-    sparse = {layer.name for layer in bundle.architecture.layers if layer.scheme == "sparse"}
+    sparse = {layer.name for layer in bundle.architecture.layers if layer.is_sparse}
     try:
         return cost(network, image, layers=sparse_layers(network, image, sparse) if sparse else ())
     except RefusedError as error:

@@ -125,7 +125,7 @@ def scheme(layer: Layer) -> str:
 
 def unfactored(layer: Layer) -> str:
     """What is to be said of a layer without a rank: why it is dense, or how sparse it is."""
-    if layer.scheme == "sparse":
+    if layer.is_sparse:
         return f"sparse: {percent(layer.parameters / layer.dense_parameters)} of its weights left"
     return f"dense: {layer.reason or 'no reason was recorded'}"
 

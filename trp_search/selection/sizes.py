@@ -14,7 +14,7 @@ _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 def file_bytes(path: Path, point: Point) -> int:
     """Of the file of the point's weights, its sparse layers as compressed rows would take them."""
     size = path.stat().st_size
-    sparse = [layer for layer in point.layers if layer.scheme == "sparse"]
+    sparse = [layer for layer in point.layers if layer.is_sparse]
     if sparse:
         with safe_open(path, "np") as file:
             for layer in sparse:

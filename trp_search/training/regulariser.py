@@ -14,7 +14,8 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.allocation import relaxed
 from trp_search.lowrank.costs import MeasuredLayer, measure
-from trp_search.lowrank.schemes import SCHEMES, Shape
+from trp_search.lowrank.factoring import Shape
+from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.tracing import images_in, multiply_adds
 from trp_search.lowrank.truncation import Spectra, spectra
 from trp_search.training.weights import Group, Weights, device_type
