@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from trp_search.errors import InputError
 from trp_search.lowrank.analysis import Analysis, analyse
 from trp_search.lowrank.decompose import cut
-from trp_search.records import Allocation, Cut, CutScheme, NetworkSpec
+from trp_search.records import Allocation, Cut, CutScheme, Evbmf, NetworkSpec, Speedup
 from trp_search.runs import networks as stored
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.store import RunFolder
@@ -119,7 +119,7 @@ class Bench:
         dense = sum(layer.dense_macs for layer in made.layers)
         speedup = dense / sum(layer.macs for layer in made.layers)
         row = begun | {
-            "budget": wanted.speedup,
+            "budget": wanted.keep.amount,
             "speedup": round(speedup, 4),
             "seconds": round(seconds, 3),
         }
@@ -146,9 +146,9 @@ def accuracy(run: Path, name: str, out: Path, *, images: int, calibration: int) 
 
 
 def _cuts(scheme: CutScheme) -> Iterator[tuple[str, Cut]]:
-    yield "evbmf", Cut(scheme=scheme, evbmf=True)
+    yield "evbmf", Cut(scheme=scheme, keep=Evbmf())
     for allocation, budget in itertools.product(ALLOCATIONS, BUDGETS):
-        yield allocation, Cut(scheme=scheme, speedup=budget, allocation=allocation)
+        yield allocation, Cut(scheme=scheme, keep=Speedup(budget), allocation=allocation)
 
 
 def show(path: Path) -> None:
@@ -198,7 +198,7 @@ def _price(
     # Made batch by batch, as a stream of images is.
     images = (torch.randn(32, 3, side, side) for _ in range(8)) if weighted else None
     analysis: Analysis = analyse(network, example, scheme=scheme, layers="all", calibration=images)
-    cut(analysis, Cut(scheme=scheme, speedup=2.0))
+    cut(analysis, Cut(scheme=scheme, keep=Speedup(2.0)))
     seconds = time.perf_counter() - began
     return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from benchmarks.front_rows import Found, chosen, trials_of
-from trp_search.records import Cut, TrialSpec
+from trp_search.records import Budget, Cut, Energy, Speedup, TrialSpec
 from trp_search.runs import networks
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.scoring.candidate import Cuts, Scored, cost_of
@@ -33,15 +33,22 @@ def variants(spec: TrialSpec) -> dict[str, Sequence[Cut]]:
     own, scheme = spec.cuts[0], spec.pruning.scheme
     every = ExtraCuts()
     further = [
-        Cut(scheme=scheme, energy=e, layers=own.layers) for e in every.energies_of(truncated=False)
+        Cut(scheme=scheme, keep=Energy(e), layers=own.layers)
+        for e in every.energies_of(truncated=False)
     ]
     further += [
-        Cut(scheme="per-layer", speedup=s, calibration_images=IMAGES, layers=own.layers)
+        Cut(scheme="per-layer", keep=Speedup(s), calibration_images=IMAGES, layers=own.layers)
         for s in every.speedups_of(truncated=False)
     ]
 
     def many(**changes: Any) -> list[Cut]:  # noqa: ANN401  fields of a cut
-        return [own, *(dataclasses.replace(c, **changes) if c.is_budget else c for c in further)]
+        return [
+            own,
+            *(
+                dataclasses.replace(c, **changes) if isinstance(c.keep, Budget) else c
+                for c in further
+            ),
+        ]
 
     as_trained = [dataclasses.replace(cut, reestimate_batch_norm=False) for cut in further]
     return {

@@ -25,7 +25,7 @@ from torch import nn
 
 from trp_search.lowrank.convex import magnitude_pruned
 from trp_search.lowrank.decompose import decompose
-from trp_search.records import Cut, DataSpec, Layer, Training
+from trp_search.records import Cut, DataSpec, Error, Layer, Training
 from trp_search.scoring.candidate import Cuts, Scored, cost_of, example
 from trp_search.selection.sizes import csr_bytes
 from trp_search.store import write_whole
@@ -76,7 +76,7 @@ def rows(name: str, seed: int) -> Iterator[dict[str, object]]:
     for error in ERRORS:
         for method in ("ddlr-style", "net-trim"):
             began = time.perf_counter()
-            wanted = Cut(scheme=method, error=error, calibration_images=IMAGES)
+            wanted = Cut(scheme=method, keep=Error(error), calibration_images=IMAGES)
             scored = cuts.score(wanted)
             seconds = time.perf_counter() - began
             own = _row(scored, splits) | {"speedup": dense.macs / scored.made.cost.macs}
@@ -135,14 +135,14 @@ def _rival(network: nn.Module, layers: Sequence[Layer], splits: Splits) -> dict[
     if not ranks:
         return {"rival": _test(network, splits)}
     image = example(splits.shape, "cpu")
-    own = decompose(network, image, scheme="channel", ranks=ranks)
+    own = decompose(network, image, scheme="channel", keep=ranks)
     full = sum(x.full_rank or 0 for x in layers if x.rank is not None)
     even = {
         x.name: max(1, round(sum(ranks.values()) / full * x.full_rank))
         for x in layers
         if x.rank is not None and x.full_rank is not None
     }
-    uniform = decompose(network, image, scheme="channel", ranks=even)
+    uniform = decompose(network, image, scheme="channel", keep=even)
     return {"rival": _test(own.network, splits), "uniform": _test(uniform.network, splits)}
 
 

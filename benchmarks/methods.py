@@ -33,11 +33,14 @@ from benchmarks.front_rows import BUDGETS, Found, chosen
 from trp_search import report
 from trp_search.records import (
     Cut,
+    Energy,
+    Evbmf,
     Joint,
     Method,
     Point,
     Pruning,
     Scheme,
+    Speedup,
     Training,
     TrialResult,
     TrialSpec,
@@ -94,7 +97,7 @@ def specs(space: SearchSpace) -> Iterator[TrialSpec]:
         name = f"{method}-{kind['scheme']}{how}-tuned-{budget:g}x"
         yield makes.spec(name, method, (_cut(kind, budget),), tuned=after)
     yield makes.spec(
-        "tucker-evbmf", "tucker", (Cut(scheme="tucker", evbmf=True, layers="all"),), tuned=after
+        "tucker-evbmf", "tucker", (Cut(scheme="tucker", keep=Evbmf(), layers="all"),), tuned=after
     )
     for scheme in SVD:
         yield from _trained(makes, scheme)
@@ -111,11 +114,11 @@ def _trained(makes: _Makes, scheme: Scheme) -> Iterator[TrialSpec]:
             f"nuclear-{scheme}-{weight:g}", "nuclear", curve, training=after, pruning=nuclear
         )
     for energy, weight in itertools.product((0.95, 0.9), (0.0, 3e-3)):
-        trp = Pruning(scheme=scheme, energy=energy, nuclear_weight=weight, period=10)
+        trp = Pruning(scheme=scheme, keep=Energy(energy), nuclear_weight=weight, period=10)
         name = f"trp{'-nuclear' if weight else ''}-{scheme}-{energy:g}"
         yield makes.spec(name, "trp", curve, training=after, pruning=trp)
     for budget in BUDGETS:
-        aimed = Pruning(scheme=scheme, speedup=budget, period=10)
+        aimed = Pruning(scheme=scheme, keep=Speedup(budget), period=10)
         cut = (_cut(own, budget),)
         name = f"aimed-{scheme}-{budget:g}x"
         yield makes.spec(name, "trp", cut, training=after, pruning=aimed)
@@ -178,7 +181,7 @@ def _budgets(*kinds: Mapping[str, Any]) -> tuple[Cut, ...]:
 
 
 def _cut(kind: Mapping[str, Any], budget: float) -> Cut:
-    return Cut(speedup=budget, layers="all", **kind)
+    return Cut(keep=Speedup(budget), layers="all", **kind)
 
 
 def work(spec: TrialSpec, folder: RunFolder) -> str:

@@ -34,9 +34,11 @@ from trp_search.records import (
     Cut,
     DataSpec,
     Distillation,
+    Energy,
     NetworkSpec,
     Pruning,
     Scheme,
+    Speedup,
     Training,
     TrialResult,
     TrialSpec,
@@ -80,7 +82,9 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
             start="scratch",
             training=paper,
             pruning=None,
-            cuts=tuple(Cut(scheme=s, energy=e, layers="kxk") for s in SCHEMES for e in ENERGIES),
+            cuts=tuple(
+                Cut(scheme=s, keep=Energy(e), layers="kxk") for s in SCHEMES for e in ENERGIES
+            ),
             screening=tuple(_budget(speedup) for speedup in BUDGETS),
             score_uncut=True,
             **common,
@@ -90,7 +94,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
         for energy in TRAINED_AT:
             for nuclear in (3e-4, 0.0):
                 pruning = Pruning(
-                    scheme=scheme, energy=energy, nuclear_weight=nuclear, layers="kxk"
+                    scheme=scheme, keep=Energy(energy), nuclear_weight=nuclear, layers="kxk"
                 )
                 found.append(
                     TrialSpec(
@@ -98,7 +102,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
                         start="scratch",
                         training=paper,
                         pruning=pruning,
-                        cuts=(Cut(scheme=scheme, energy=energy, layers="kxk"),),
+                        cuts=(Cut(scheme=scheme, keep=Energy(energy), layers="kxk"),),
                         screening=tuple(_budget(speedup) for speedup in BUDGETS),
                         **common,
                     )
@@ -108,7 +112,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
                 name=f"taught-{speedup:g}x-{scheme}",
                 start="baseline",
                 training=short,
-                pruning=Pruning(scheme=scheme, speedup=speedup, period=10),
+                pruning=Pruning(scheme=scheme, keep=Speedup(speedup), period=10),
                 cuts=(_budget(speedup),),
                 distillation=Distillation(),
                 **common,
@@ -119,7 +123,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
 
 
 def _budget(speedup: float) -> Cut:
-    return Cut(scheme="per-layer", speedup=speedup, calibration_images=256)
+    return Cut(scheme="per-layer", keep=Speedup(speedup), calibration_images=256)
 
 
 def work(spec: TrialSpec, folder: RunFolder, deadline: float) -> None:

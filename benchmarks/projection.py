@@ -24,7 +24,7 @@ from torch.nn import functional
 from trp_search.lowrank.factoring import shape_of
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.select import select
-from trp_search.records import NetworkSpec
+from trp_search.records import Energy, NetworkSpec
 from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.workloads import networks
 
@@ -93,7 +93,9 @@ def projections(device: str, repeats: int) -> None:
     print(f"\nprojection, {device:<14}  ours ms   loop ms   ratio  (quartiles)")
     for scheme in ("channel", "spatial"):
         ours, theirs = network_on(device), network_on(device)
-        pruning = TrainedRankPruning(ours, scheme=scheme, energy=ENERGY, period=1, layers="kxk")
+        pruning = TrainedRankPruning(
+            ours, scheme=scheme, keep=Energy(ENERGY), period=1, layers="kxk"
+        )
         chosen, _ = select(theirs, SCHEMES[scheme], layers="kxk")
         layers = list(chosen.values())
         start = copy.deepcopy(ours.state_dict())
@@ -137,7 +139,7 @@ def steps(device: str, repeats: int) -> None:
             pruning = TrainedRankPruning(
                 network,
                 scheme=scheme,
-                energy=ENERGY,
+                keep=Energy(ENERGY),
                 period=period,
                 nuclear_weight=3e-4,
                 layers="kxk",

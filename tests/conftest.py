@@ -12,6 +12,7 @@ import pytest
 
 from trp_search.records import (
     Cut,
+    Energy,
     EpochReport,
     Latency,
     Layer,
@@ -111,7 +112,7 @@ def make_point() -> Callable[..., Point]:
             parameters=parameters or round(DENSE_PARAMETERS / speedup),
             dense_parameters=DENSE_PARAMETERS,
             scheme=scheme,
-            cut=Cut(scheme=scheme, energy=energy) if scheme else None,
+            cut=Cut(scheme=scheme, keep=Energy(energy)) if scheme else None,
             settings=settings or {},
             layers=make_layers(energy, scheme),
             batch_norm="re-estimated on 1,024 training images",

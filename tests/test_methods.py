@@ -17,7 +17,7 @@ from trp_search.export.bundle import read_architecture, read_card
 from trp_search.export.evaluate import evaluate_bundle
 from trp_search.export.load import load
 from trp_search.export.write import export_point
-from trp_search.records import Point, TrialResult
+from trp_search.records import Point, Speedup, TrialResult
 from trp_search.runs import networks, setup, trial
 from trp_search.runs.confirm import confirm
 from trp_search.runs.refit import refit
@@ -178,7 +178,7 @@ def test_any_size_is_cut_later_from_one_decomposable_training(
     uncut = next(point for point in result.points if point.cut is None)
     assert (uncut.role, uncut.speedup, uncut.layers) == ("derived", 1.0, ())
     assert_loads_as_scored(plain_run, uncut)
-    cut = dataclasses.replace(result.own.cut, speedup=1.5)
+    cut = dataclasses.replace(result.own.cut, keep=Speedup(1.5))
     again = trial.cut_again(plain_run, "curve", cut)
     assert 1.49 <= again.speedup < 1.6
     plain_run.add_points([again])
@@ -254,7 +254,7 @@ def test_fine_tuning_that_diverges_leaves_the_cut_before_it(
     plain_run.add_points(result.points)
     assert_loads_as_scored(plain_run, result.points[0])
     again = trial.cut_again(
-        plain_run, "burst", dataclasses.replace(result.points[0].cut, speedup=2)
+        plain_run, "burst", dataclasses.replace(result.points[0].cut, keep=Speedup(2))
     )
     assert again.id == "burst-channel-2x-weights-only"
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from trp_search.export.load import load
     from trp_search.export.write import export_point
     from trp_search.lowrank.decompose import decompose
+    from trp_search.records import Energy, Error, Evbmf, Parameters, Ratio, Speedup, Value
     from trp_search.report.frame import points
     from trp_search.search.start import new_search, resume_search
     from trp_search.selection.select import select
@@ -18,9 +19,16 @@ if TYPE_CHECKING:
     from trp_search.training.regulariser import TrainedRankPruning
 
 __all__ = [
+    "Energy",
+    "Error",
+    "Evbmf",
     "InputError",
+    "Parameters",
+    "Ratio",
     "RunFolder",
+    "Speedup",
     "TrainedRankPruning",
+    "Value",
     "decompose",
     "export_point",
     "load",
@@ -33,9 +41,16 @@ __all__ = [
 
 # Looked up on first use: torch and Ray cost seconds to import, a front needs neither.
 _HOMES = {
+    "Energy": "records",
+    "Error": "records",
+    "Evbmf": "records",
     "InputError": "errors",
+    "Parameters": "records",
+    "Ratio": "records",
     "RunFolder": "store",
+    "Speedup": "records",
     "TrainedRankPruning": "training.regulariser",
+    "Value": "records",
     "decompose": "lowrank.decompose",
     "export_point": "export.write",
     "load": "export.load",

@@ -10,7 +10,7 @@ from trp_search.errors import InputError
 from trp_search.lowrank.allocation import BUDGET_RULES
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.records import NetworkSpec
+from trp_search.records import Energy, Evbmf, NetworkSpec, Parameters, Ratio, Speedup, Value
 from trp_search.workloads.networks import build
 
 EXAMPLE = torch.zeros(1, 3, 32, 32)
@@ -67,9 +67,9 @@ def lost_of(layers):
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_a_speedup_is_met_from_above_and_hardly_exceeded(scheme, allocation):
     options = {"scheme": scheme, "allocation": allocation}
-    best = best_of(resnet(), EXAMPLE, speedup=1e4, **options)
+    best = best_of(resnet(), EXAMPLE, keep=Speedup(1e4), **options)
     for asked in (1.5, 3.0, best):
-        result = decompose(resnet(), EXAMPLE, speedup=asked, **options)
+        result = decompose(resnet(), EXAMPLE, keep=Speedup(asked), **options)
         assert 1 <= speedup_of(result.layers) / asked <= SLACK[scheme]
 
 
@@ -78,15 +78,15 @@ def test_a_speedup_is_met_from_above_and_hardly_exceeded(scheme, allocation):
 def test_a_parameter_budget_is_met_from_below_and_nearly_spent(scheme, allocation):
     options = {"scheme": scheme, "allocation": allocation}
     dense = parameters_of(resnet())
-    fewest = int(best_of(resnet(), EXAMPLE, parameters=1, **options))
+    fewest = int(best_of(resnet(), EXAMPLE, keep=Parameters(1), **options))
     for asked in (dense // 2, fewest):
-        result = decompose(resnet(), EXAMPLE, parameters=asked, **options)
+        result = decompose(resnet(), EXAMPLE, keep=Parameters(asked), **options)
         assert 1 <= asked / parameters_of(result.network) <= SLACK[scheme]
 
 
 @pytest.mark.parametrize("scheme", CHOICES)
 def test_layers_are_told_what_the_network_has(scheme):
-    result = decompose(small(), IMAGES, scheme=scheme, speedup=1.5)
+    result = decompose(small(), IMAGES, scheme=scheme, keep=Speedup(1.5))
     norm = parameters_of(small()[3])
     assert sum(layer.parameters for layer in result.layers) + norm == parameters_of(result.network)
     assert sum(layer.dense_parameters for layer in result.layers) + norm == parameters_of(small())
@@ -96,24 +96,24 @@ def test_layers_are_told_what_the_network_has(scheme):
 @pytest.mark.parametrize("calibration", [None, [IMAGES]])
 def test_the_best_that_a_refusal_names_can_be_reached_and_no_more(scheme, calibration):
     options = {"scheme": scheme, "calibration": calibration}
-    best = best_of(small(), IMAGES, speedup=1e4, **options)
-    assert speedup_of(decompose(small(), IMAGES, speedup=best, **options).layers) >= best
+    best = best_of(small(), IMAGES, keep=Speedup(1e4), **options)
+    assert speedup_of(decompose(small(), IMAGES, keep=Speedup(best), **options).layers) >= best
     with pytest.raises(InputError, match=r"^speedup: \S+x cannot be reached; the best is "):
-        decompose(small(), IMAGES, speedup=best + 0.011, **options)
-    fewest = int(best_of(small(), IMAGES, parameters=1, **options))
-    result = decompose(small(), IMAGES, parameters=fewest, **options)
+        decompose(small(), IMAGES, keep=Speedup(best + 0.011), **options)
+    fewest = int(best_of(small(), IMAGES, keep=Parameters(1), **options))
+    result = decompose(small(), IMAGES, keep=Parameters(fewest), **options)
     assert parameters_of(result.network) == fewest
     with pytest.raises(InputError, match=r"^parameters: \S+ cannot be reached; the fewest are "):
-        decompose(small(), IMAGES, parameters=fewest - 1, **options)
+        decompose(small(), IMAGES, keep=Parameters(fewest - 1), **options)
 
 
 AMOUNTS = [
-    {"energy": 0.5},
-    {"value": 0.9},
-    {"ratio": 0.3},
-    {"evbmf": True},
-    *[{"speedup": 2.0, "allocation": allocation} for allocation in ALLOCATIONS],
-    {"parameters": 3000},
+    {"keep": Energy(0.5)},
+    {"keep": Value(0.9)},
+    {"keep": Ratio(0.3)},
+    {"keep": Evbmf()},
+    *[{"keep": Speedup(2.0), "allocation": allocation} for allocation in ALLOCATIONS],
+    {"keep": Parameters(3000)},
 ]
 
 
@@ -132,16 +132,16 @@ def test_ranks_are_multiples(amount, scheme, multiple):
 
 @pytest.mark.parametrize("scheme", CHOICES)
 def test_layers_without_a_multiple_that_saves_stay_dense(scheme):
-    result = decompose(small(), IMAGES, scheme=scheme, energy=0.5, multiple=64)
+    result = decompose(small(), IMAGES, scheme=scheme, keep=Energy(0.5), multiple=64)
     assert ranks_of(result) == []
     assert torch.equal(result.network(IMAGES), small()(IMAGES))
 
 
-@pytest.mark.parametrize("amount", [{"energy": 0.5}, {"ratio": 0.3}, {"value": 0.9}], ids=str)
+@pytest.mark.parametrize("keep", [Energy(0.5), Ratio(0.3), Value(0.9)], ids=str)
 @pytest.mark.parametrize("scheme", ["channel", "spatial"])
-def test_a_rank_is_rounded_up_to_the_next_multiple(amount, scheme):
-    exact = decompose(small(), IMAGES, scheme=scheme, **amount).layers
-    rounded = decompose(small(), IMAGES, scheme=scheme, multiple=3, **amount).layers
+def test_a_rank_is_rounded_up_to_the_next_multiple(keep, scheme):
+    exact = decompose(small(), IMAGES, keep, scheme=scheme).layers
+    rounded = decompose(small(), IMAGES, keep, scheme=scheme, multiple=3).layers
     for layer, other in zip(exact, rounded, strict=True):
         if layer.rank and other.rank:
             assert other.rank == -(-layer.rank // 3) * 3
@@ -160,20 +160,22 @@ def test_choosing_per_layer_loses_no_more_than_any_one_scheme(scheme, speedup, a
 
 
 def test_per_layer_mixes_schemes_where_that_pays():
-    layers = decompose(resnet(), EXAMPLE, scheme="per-layer", speedup=1.5).layers
+    layers = decompose(resnet(), EXAMPLE, scheme="per-layer", keep=Speedup(1.5)).layers
     assert len(Counter(layer.scheme for layer in layers if layer.scheme)) > 1
 
 
 def test_per_layer_takes_the_scheme_that_keeps_most_for_what_the_layer_costs():
-    for layer in decompose(resnet(), EXAMPLE, scheme="per-layer", speedup=2.0).layers:
+    for layer in decompose(resnet(), EXAMPLE, scheme="per-layer", keep=Speedup(2.0)).layers:
         if layer.rank is not None:
             assert layer.kept[layer.scheme] == max(layer.kept.values())
 
 
 @pytest.mark.parametrize("energy", [0.3, 0.6])
 def test_a_rule_per_layer_takes_the_cheapest_scheme(energy):
-    mixed = decompose(small(), IMAGES, scheme="per-layer", energy=energy).layers
-    singles = [decompose(small(), IMAGES, scheme=one, energy=energy).layers for one in SCHEMES]
+    mixed = decompose(small(), IMAGES, scheme="per-layer", keep=Energy(energy)).layers
+    singles = [
+        decompose(small(), IMAGES, scheme=one, keep=Energy(energy)).layers for one in SCHEMES
+    ]
     for layer, *others in zip(mixed, *singles, strict=True):
         assert layer.macs == min(other.macs for other in others)
 
@@ -182,7 +184,7 @@ def largest_lost(speedup, allocation):
     """The largest singular value of any layer that a channel cut loses."""
     network = resnet()
     layers = decompose(
-        network, EXAMPLE, scheme="channel", speedup=speedup, allocation=allocation
+        network, EXAMPLE, scheme="channel", keep=Speedup(speedup), allocation=allocation
     ).layers
     lost = [0.0]
     for layer in layers:
@@ -200,10 +202,10 @@ def test_no_spread_loses_less_of_the_largest_values_than_the_pooled_one(speedup)
 
 
 UNCHANGED = [
-    {"energy": 1.0},
-    {"ratio": 1.0},
+    {"keep": Energy(1.0)},
+    {"keep": Ratio(1.0)},
     {"value": 1e-12},
-    *[{"speedup": 1.0, "allocation": allocation} for allocation in ALLOCATIONS],
+    *[{"keep": Speedup(1.0), "allocation": allocation} for allocation in ALLOCATIONS],
     {"parameters": parameters_of(small())},
 ]
 
@@ -217,13 +219,13 @@ def test_asked_for_nothing_the_network_stays_what_it_was(amount, scheme, calibra
 
 
 @pytest.mark.parametrize("calibration", [None, [IMAGES]])
-@pytest.mark.parametrize("amount", [{"speedup": 1.5}, {"speedup": 3.0}, {"energy": 0.5}], ids=str)
-def test_a_layer_tells_what_every_scheme_keeps_that_costs_no_more(amount, calibration):
+@pytest.mark.parametrize("keep", [Speedup(1.5), Speedup(3.0), Energy(0.5)], ids=str)
+def test_a_layer_tells_what_every_scheme_keeps_that_costs_no_more(keep, calibration):
     network = small()
     offered = {"0": set(SCHEMES), "2": set(SCHEMES), "5": {"channel"}, "6": set(SCHEMES)}
     offered["9"] = {"channel"}
     options = {"scheme": "per-layer", "calibration": calibration}
-    for layer in decompose(network, IMAGES, **options, **amount).layers:
+    for layer in decompose(network, IMAGES, keep, **options).layers:
         if layer.rank is None:
             assert layer.kept == {}
             continue
@@ -234,13 +236,13 @@ def test_a_layer_tells_what_every_scheme_keeps_that_costs_no_more(amount, calibr
 
 def least_macs(scheme, layer):
     """What the layer costs at rank 1."""
-    result = decompose(small(), IMAGES, scheme=scheme, ranks={layer.name: 1})
+    result = decompose(small(), IMAGES, scheme=scheme, keep={layer.name: 1})
     return next(other.macs for other in result.layers if other.name == layer.name)
 
 
 def test_what_is_kept_is_the_share_of_the_weights_own_energy():
     network = small()
-    for layer in decompose(network, IMAGES, scheme="channel", speedup=2.0).layers:
+    for layer in decompose(network, IMAGES, scheme="channel", keep=Speedup(2.0)).layers:
         if layer.rank is not None:
             weight = network.get_submodule(layer.name).weight.detach().double().flatten(1)
             squares = torch.linalg.svdvals(weight).square()
@@ -251,7 +253,9 @@ def test_what_is_kept_is_the_share_of_the_weights_own_energy():
 @pytest.mark.parametrize("energy", [0.4, 0.6, 0.8])
 def test_pooled_energy_keeps_the_largest_values_of_all_layers(energy: float):
     network = small()
-    found = decompose(network, IMAGES[:1], scheme="channel", energy=energy, allocation="pooled")
+    found = decompose(
+        network, IMAGES[:1], scheme="channel", keep=Energy(energy), allocation="pooled"
+    )
     factored = [network.get_submodule(layer.name) for layer in found.layers if layer.full_rank]
     names = [layer.name for layer in found.layers if layer.full_rank]
     spectra = {

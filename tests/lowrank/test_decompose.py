@@ -9,6 +9,7 @@ from trp_search.errors import InputError
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.rebuild import rebuild
 from trp_search.lowrank.schemes import SCHEMES
+from trp_search.records import Energy, Error, Parameters, Speedup, Value
 
 
 def small():
@@ -26,7 +27,7 @@ def small():
     ).eval()
 
 
-ONE = "a cut needs exactly one of energy, value, ratio, evbmf, speedup, parameters, error"
+ONE = "takes exactly one of energy, value, ratio, evbmf, speedup, parameters, error"
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
@@ -34,14 +35,14 @@ IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 def test_the_given_network_is_left_as_it_was(scheme):
     network = small().train()
     before = copy.deepcopy(network.state_dict())
-    decompose(network, IMAGES, scheme=scheme, energy=0.5)
+    decompose(network, IMAGES, scheme=scheme, keep=Energy(0.5))
     assert network.training
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
     assert not any(m._forward_hooks for m in network.modules())
 
 
 def test_every_layer_is_accounted_for_and_dense_ones_have_a_reason():
-    result = decompose(small(), IMAGES, scheme="channel", energy=0.5)
+    result = decompose(small(), IMAGES, scheme="channel", keep=Energy(0.5))
     assert [layer.name for layer in result.layers] == ["0", "3", "4", "5", "8"]
     by_name = {layer.name: layer for layer in result.layers}
     assert by_name["3"].reason == "grouped convolution"
@@ -51,7 +52,7 @@ def test_every_layer_is_accounted_for_and_dense_ones_have_a_reason():
 
 def test_a_factored_layer_tells_its_singular_values():
     network = small()
-    result = decompose(network, IMAGES, scheme="channel", energy=0.5)
+    result = decompose(network, IMAGES, scheme="channel", keep=Energy(0.5))
     by_name = {layer.name: layer for layer in result.layers}
     values = torch.linalg.svdvals(network[5].weight.detach().double().flatten(1))
     assert by_name["5"].spectrum == pytest.approx((values / values[0]).tolist(), rel=0.01)
@@ -60,7 +61,7 @@ def test_a_factored_layer_tells_its_singular_values():
 
 def test_of_many_singular_values_a_few_are_told():
     network = nn.Sequential(nn.Flatten(), nn.Linear(100, 90)).eval()
-    result = decompose(network, torch.rand(2, 1, 10, 10), scheme="channel", energy=0.5)
+    result = decompose(network, torch.rand(2, 1, 10, 10), scheme="channel", keep=Energy(0.5))
     (layer,) = result.layers
     values = torch.linalg.svdvals(network[1].weight.detach().double())
     assert len(layer.spectrum) == 32
@@ -69,7 +70,7 @@ def test_of_many_singular_values_a_few_are_told():
 
 
 def test_a_layer_stays_dense_where_factoring_would_not_save():
-    result = decompose(small(), IMAGES, scheme="channel", energy=1.0)
+    result = decompose(small(), IMAGES, scheme="channel", keep=Energy(1.0))
     assert all(layer.rank is None for layer in result.layers)
     by_name = {layer.name: layer for layer in result.layers}
     assert by_name["4"].reason == "rank 32 would not save multiply-adds (at most 26 would)"
@@ -77,7 +78,7 @@ def test_a_layer_stays_dense_where_factoring_would_not_save():
 
 
 def test_kxk_takes_wide_convolutions_but_the_first():
-    result = decompose(small(), IMAGES, scheme="spatial", energy=0.3, layers="kxk")
+    result = decompose(small(), IMAGES, scheme="spatial", keep=Energy(0.3), layers="kxk")
     assert [layer.name for layer in result.layers if layer.rank] == ["4"]
     reasons = {layer.name: layer.reason for layer in result.layers}
     assert reasons["0"] == "first convolution, not selected"
@@ -89,7 +90,7 @@ def test_a_value_threshold_keeps_the_singular_values_that_reach_it():
     network = small()
     values = torch.linalg.svdvals(network[4].weight.double().detach().flatten(1))
     threshold = float(values[5:7].mean())
-    result = decompose(network, IMAGES, value=threshold)
+    result = decompose(network, IMAGES, keep=Value(threshold))
     assert {layer.name: layer.rank for layer in result.layers}["4"] == 6
 
 
@@ -107,7 +108,7 @@ def test_shared_hooked_parametrised_and_uncalled_layers_stay_dense():
         def forward(self, x):
             return self.normed(self.hooked(self.second(self.first(x))))
 
-    result = decompose(Odd(), torch.randn(2, 8), energy=0.1)
+    result = decompose(Odd(), torch.randn(2, 8), keep=Energy(0.1))
     reasons = {layer.name: layer.reason for layer in result.layers}
     assert reasons["first"] == reasons["second"] == "its weight is used under several names"
     assert reasons["hooked"] == "it has forward hooks"
@@ -117,7 +118,7 @@ def test_shared_hooked_parametrised_and_uncalled_layers_stay_dense():
 
 @pytest.mark.parametrize("scheme", list(SCHEMES))
 def test_a_rebuilt_network_takes_the_decomposed_weights(scheme):
-    result = decompose(small(), IMAGES, scheme=scheme, energy=0.6)
+    result = decompose(small(), IMAGES, scheme=scheme, keep=Energy(0.6))
     network = small()
     rebuild(network, result.layers)
     network.load_state_dict(result.network.state_dict())
@@ -127,26 +128,27 @@ def test_a_rebuilt_network_takes_the_decomposed_weights(scheme):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, f"decompose: {ONE}"),
-        ({"energy": 0.9, "value": 0.1}, f"decompose: {ONE}"),
-        ({"energy": 0.9, "ranks": {"4": 2}}, "decompose: ranks leave no room for another amount"),
+        ({"keep": 0.9}, f"decompose: keep: 0.9: {ONE}"),
         (
-            {"energy": 1.2},
-            "decompose: energy: 1.2: input should be less than or equal to 1",
+            {"keep": Error(0.1)},
+            "decompose: error goes with scheme ddlr-style or net-trim, and these with error",
         ),
-        ({"value": -1.0}, "decompose: value: -1.0: input should be greater than 0"),
-        ({"speedup": 500.0}, "speedup: 500x cannot be reached; the best is 8.03x"),
-        ({"parameters": 9}, "parameters: 9 cannot be reached; the fewest are 575"),
         (
-            {"ranks": {"4": 2}, "scheme": "per-layer"},
+            {"keep": Energy(0.9), "multiple": 0},
+            "decompose: multiple: 0: input should be greater than 0",
+        ),
+        ({"keep": Speedup(500.0)}, "speedup: 500x cannot be reached; the best is 8.03x"),
+        ({"keep": Parameters(9)}, "parameters: 9 cannot be reached; the fewest are 575"),
+        (
+            {"keep": {"4": 2}, "scheme": "per-layer"},
             "decompose: ranks need one scheme, not per-layer",
         ),
         (
-            {"ranks": {"9": 1}},
+            {"keep": {"9": 1}},
             "ranks: '9' cannot be factored: there is no such convolution or linear layer",
         ),
-        ({"ranks": {"3": 1}}, "ranks: '3' cannot be factored: grouped convolution"),
-        ({"ranks": {"4": 0}}, "ranks: 4: 0 is below 1"),
+        ({"keep": {"3": 1}}, "ranks: '3' cannot be factored: grouped convolution"),
+        ({"keep": {"4": 0}}, "ranks: 4: 0 is below 1"),
     ],
 )
 def test_a_wrong_request_is_one_clear_line(options, message):
@@ -156,7 +158,7 @@ def test_a_wrong_request_is_one_clear_line(options, message):
 
 
 def test_rebuilding_a_layer_that_is_not_there_is_one_clear_line():
-    layers = decompose(small(), IMAGES, energy=0.5).layers
+    layers = decompose(small(), IMAGES, keep=Energy(0.5)).layers
     with pytest.raises(InputError, match="the network has none of that name"):
         rebuild(nn.Sequential(), [layer for layer in layers if layer.rank])
 
@@ -170,7 +172,7 @@ def test_torchvision_classifiers_are_cut_and_still_run(name):
     torch.manual_seed(0)
     network = torchvision.models.get_model(name, weights=None, num_classes=10, **extra).eval()
     images = torch.randn(2, 3, 64, 64)
-    result = decompose(network, images[:1], scheme="channel", energy=0.5)
+    result = decompose(network, images[:1], scheme="channel", keep=Energy(0.5))
     factored = [layer for layer in result.layers if layer.rank]
     assert factored
     assert all(layer.macs < layer.dense_macs for layer in factored)
@@ -182,7 +184,7 @@ def test_the_callers_random_numbers_are_left_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    decompose(network, IMAGES, energy=0.5)
+    decompose(network, IMAGES, keep=Energy(0.5))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -196,7 +198,7 @@ def test_layers_called_by_keyword_and_attention_are_handled():
         def forward(self, x):
             return self.layer(input=self.attention(x, x, x)[0])
 
-    layers = decompose(Keyword(), torch.randn(1, 3, 8), energy=0.3).layers
+    layers = decompose(Keyword(), torch.randn(1, 3, 8), keep=Energy(0.3)).layers
     reasons = {layer.name: layer.reason for layer in layers}
     assert reasons == {
         "attention.out_proj": "attention reads its weight directly",

@@ -12,7 +12,7 @@ from trp_search.lowrank.convex import TOLERANCE, magnitude_pruned
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.linear_cut import cut
 from trp_search.lowrank.rebuild import rebuild
-from trp_search.records import Cut
+from trp_search.records import Cut, Error
 
 SCHEMES = ["ddlr-style", "net-trim"]
 
@@ -27,7 +27,7 @@ def _one_thread():
 
 
 def wanted(scheme, error=0.1, **options):
-    return Cut(scheme=scheme, error=error, calibration_images=1, **options)
+    return Cut(scheme=scheme, keep=Error(error), calibration_images=1, **options)
 
 
 def perceptron():
@@ -87,7 +87,7 @@ def test_every_layer_keeps_its_outputs_through_the_relu(scheme, cuts, trained, i
 
 def test_ddlr_style_loses_less_than_plain_svd_at_the_same_ranks(cuts, trained, images):
     ranks = {layer.name: layer.rank for layer in cuts["ddlr-style"].layers if layer.rank}
-    plain = decompose(trained, images[:2], ranks=ranks)
+    plain = decompose(trained, images[:2], keep=ranks)
     assert "0" in ranks
     # Of the first layer's outputs: what the whole network answers also has the shrinking in it.
     ours = lost(trained, cuts["ddlr-style"].network, images, steps=2)

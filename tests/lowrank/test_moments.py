@@ -14,6 +14,7 @@ from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.moments import collect
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.truncation import Moments, spectra, weighted_spectra, wide
+from trp_search.records import Energy
 
 convolutions = st.fixed_dictionaries(
     {
@@ -218,7 +219,7 @@ def test_a_layer_cut_with_calibration_loses_the_predicted_share_of_its_outputs(l
         plain_outputs = dense - layer.bias.reshape(-1, *[1] * len(sides))
         for rank in range(1, len(predicted)):
             results = [
-                decompose(network, images, ranks={"0": rank}, calibration=calibration)
+                decompose(network, images, keep={"0": rank}, calibration=calibration)
                 for calibration in ([images], None)
             ]
             aware, blind = (
@@ -269,7 +270,7 @@ def test_at_full_rank_a_calibrated_network_is_the_network(scheme, images):
     other = randn(2, 4, 6, 6)
     ranks = {"0": SCHEMES[scheme].full_rank((9, 4, 3, 3))}
     calibration = [images.double()]
-    result = decompose(network, other, scheme=scheme, ranks=ranks, calibration=calibration)
+    result = decompose(network, other, scheme=scheme, keep=ranks, calibration=calibration)
     torch.testing.assert_close(result.network(other), network(other), atol=1e-9, rtol=0)
 
 
@@ -284,7 +285,7 @@ def test_an_image_that_is_not_finite_names_the_first_layer_it_meets():
     spoiled = images.clone()
     spoiled[1, 2, 3, 3] = torch.nan
     with pytest.raises(InputError, match=r"^calibration: layer '0' meets a value .* not finite$"):
-        decompose(network, images, energy=0.5, calibration=[images, spoiled])
+        decompose(network, images, keep=Energy(0.5), calibration=[images, spoiled])
     assert not any(module._forward_hooks for module in network.modules())
     assert network.training
 
@@ -296,7 +297,7 @@ def test_a_weight_that_is_not_finite_is_not_blamed_on_the_images():
     with torch.no_grad():
         network[0].weight[0, 0, 0, 0] = torch.nan
     with pytest.raises(InputError, match=r"^layer '0': its weight is not finite$"):
-        decompose(network, images, energy=0.5, calibration=[images])
+        decompose(network, images, keep=Energy(0.5), calibration=[images])
 
 
 def test_calibration_without_images_is_one_clear_line():
@@ -304,7 +305,7 @@ def test_calibration_without_images_is_one_clear_line():
     images = randn(2, 3, 6, 6, dtype=torch.float32)
     network(images)
     with pytest.raises(InputError, match=r"^calibration: there are no images$"):
-        decompose(network, images, energy=0.5, calibration=[])
+        decompose(network, images, keep=Energy(0.5), calibration=[])
 
 
 @pytest.mark.parametrize("scheme", [*SCHEMES, "per-layer"])
@@ -314,7 +315,7 @@ def test_calibration_leaves_the_network_and_the_images_as_they_were(scheme):
     network(images)
     network[1].eval()
     before, seen = copy.deepcopy(network.state_dict()), images.clone()
-    decompose(network, images, scheme=scheme, energy=0.5, calibration=[images])
+    decompose(network, images, scheme=scheme, keep=Energy(0.5), calibration=[images])
     assert [module.training for module in network] == [True, False, True, True]
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
     assert not any(module._forward_hooks for module in network.modules())

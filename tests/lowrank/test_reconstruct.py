@@ -95,7 +95,7 @@ def cut(network, share, **options):
         for name, module in network.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     }
-    return decompose(network, IMAGES[:1], ranks=ranks, **options)
+    return decompose(network, IMAGES[:1], keep=ranks, **options)
 
 
 def fitted(network, share, *, relu, batches=BATCHES):
@@ -308,7 +308,7 @@ def test_images_that_are_all_alike_leave_the_factors_of_the_weights(relu):
 @pytest.mark.parametrize("scheme", ["spatial", "decoupled"])
 def test_layers_of_other_schemes_are_left_alone(scheme):
     network = settled(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()))
-    result = decompose(network, IMAGES[:1], scheme=scheme, ranks={"0": 2})
+    result = decompose(network, IMAGES[:1], scheme=scheme, keep={"0": 2})
     before = copy.deepcopy(result.network.state_dict())
     reconstruct_(result, network, BATCHES, relu=True)
     assert all(torch.equal(before[name], t) for name, t in result.network.state_dict().items())
@@ -316,7 +316,7 @@ def test_layers_of_other_schemes_are_left_alone(scheme):
 
 def test_layers_that_stayed_dense_are_left_alone():
     network = plain()
-    result = decompose(network, IMAGES[:1], ranks={"5": 3})
+    result = decompose(network, IMAGES[:1], keep={"5": 3})
     before = copy.deepcopy(result.network.state_dict())
     reconstruct_(result, network, BATCHES, relu=True)
     after = result.network.state_dict()
@@ -364,7 +364,7 @@ def test_the_seed_alone_says_which_positions():
 @pytest.mark.parametrize("name", ["0", "5"])
 def test_an_image_that_is_not_finite_names_the_first_fitted_layer_that_meets_it(name):
     network = plain().train()
-    result = decompose(network, IMAGES[:1], ranks={name: 2, "7": 2})
+    result = decompose(network, IMAGES[:1], keep={name: 2, "7": 2})
     images = IMAGES.clone()
     images[1, 1, 5, 5] = torch.nan
     with pytest.raises(InputError, match=rf"^calibration: layer '{name}' meets a .* not finite$"):

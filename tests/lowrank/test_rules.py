@@ -3,7 +3,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from trp_search.lowrank.rules import Energy, Evbmf, Uniform, Value
+from trp_search.lowrank.rules import ranks as ranks_of
+from trp_search.records import Energy, Evbmf, Ratio, Value
 
 SIZES = [(60, 100), (100, 60), (48, 48), (16, 144)]
 EDGES = [[0.0, 0.0, 0.0], [3.0], [3.0, 0.0, 0.0], [3.0, 1e-170, 0.0], [1e-200, 1e-201, 0.0]]
@@ -28,14 +29,14 @@ def planted(size, rank, *, noise, seed, least=2.0, most=6.0):
 
 def evbmf_rank(matrix):
     values = torch.linalg.svdvals(matrix.double()).unsqueeze(0)
-    return int(Evbmf().ranks(values, longer=max(matrix.shape)))
+    return int(ranks_of(Evbmf(), values, longer=max(matrix.shape)))
 
 
 @given(count=st.integers(1, 40), seed=st.integers(0, 1000), share=st.floats(0.01, 0.9999))
 @settings(deadline=None)
 def test_energy_takes_the_least_rank_that_keeps_the_share(count, seed, share):
     values = values_of(count, seed)
-    for row, rank in zip(values, Energy(share).ranks(values, longer=count), strict=True):
+    for row, rank in zip(values, ranks_of(Energy(share), values, longer=count), strict=True):
         shares = [float(row[:k].square().sum() / row.square().sum()) for k in range(count + 1)]
         assume(min(abs(found - share) for found in shares) > 1e-9)
         assert int(rank) == next(k for k, found in enumerate(shares) if found >= share)
@@ -45,40 +46,40 @@ def test_energy_takes_the_least_rank_that_keeps_the_share(count, seed, share):
 @settings(deadline=None)
 def test_energy_does_not_depend_on_the_scale(count, seed, tenths):
     values = values_of(count, seed)
-    ranks = Energy(0.9).ranks(values, longer=count)
-    assert torch.equal(Energy(0.9).ranks(values * 2.0**tenths, longer=count), ranks)
+    ranks = ranks_of(Energy(0.9), values, longer=count)
+    assert torch.equal(ranks_of(Energy(0.9), values * 2.0**tenths, longer=count), ranks)
 
 
 def test_all_the_energy_takes_every_value_that_is_not_zero():
     values = torch.tensor([[3.0, 1e-3, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
-    assert Energy(1.0).ranks(values, longer=5).tolist() == [2, 0, 3]
+    assert ranks_of(Energy(1.0), values, longer=5).tolist() == [2, 0, 3]
 
 
 @given(count=st.integers(1, 40), seed=st.integers(0, 1000), threshold=st.floats(1e-4, 2.0))
 @settings(deadline=None)
 def test_value_takes_the_values_that_reach_the_threshold(count, seed, threshold):
     values = values_of(count, seed)
-    for row, rank in zip(values, Value(threshold).ranks(values, longer=count), strict=True):
+    for row, rank in zip(values, ranks_of(Value(threshold), values, longer=count), strict=True):
         assert (row[:rank] >= threshold).all()
         assert (row[rank:] < threshold).all()
 
 
 def test_a_value_equal_to_the_threshold_is_kept():
-    assert Value(0.5).ranks(torch.tensor([[2.0, 0.5, 0.25]]), longer=3).tolist() == [2]
+    assert ranks_of(Value(0.5), torch.tensor([[2.0, 0.5, 0.25]]), longer=3).tolist() == [2]
 
 
 @given(count=st.integers(1, 40), ratio=st.floats(0.001, 1.0))
 @settings(deadline=None)
-def test_uniform_takes_the_rank_nearest_to_the_ratio_whatever_the_values(count, ratio):
-    ranks = Uniform(ratio).ranks(values_of(count, 0), longer=count)
+def test_ratio_takes_the_rank_nearest_to_the_ratio_whatever_the_values(count, ratio):
+    ranks = ranks_of(Ratio(ratio), values_of(count, 0), longer=count)
     assert len(set(ranks.tolist())) == 1
     assert 1 <= int(ranks[0]) <= count
     nearest = min(abs(rank - ratio * count) for rank in range(1, count + 1))
     assert abs(int(ranks[0]) - ratio * count) == pytest.approx(nearest)
 
 
-def test_uniform_at_ratio_one_takes_the_full_rank():
-    assert Uniform(1.0).ranks(values_of(7, 0), longer=9).tolist() == [7, 7, 7]
+def test_ratio_at_ratio_one_takes_the_full_rank():
+    assert ranks_of(Ratio(1.0), values_of(7, 0), longer=9).tolist() == [7, 7, 7]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -127,11 +128,11 @@ def test_evbmf_does_not_depend_on_which_side_is_longer():
 @pytest.mark.parametrize("values", EDGES)
 @pytest.mark.parametrize("longer", [1, 3, 20])
 def test_evbmf_never_takes_zeros_nor_warns(values, longer):
-    ranks = Evbmf().ranks(torch.tensor([values]).double(), longer=longer)
+    ranks = ranks_of(Evbmf(), torch.tensor([values]).double(), longer=longer)
     assert 0 <= int(ranks[0]) <= sum(value > 0 for value in values)
 
 
 def test_evbmf_takes_each_matrix_of_a_batch_by_itself():
     matrices = [planted((20, 30), rank, noise=0.3, seed=rank) for rank in (1, 2, 3)]
     values = torch.stack([torch.linalg.svdvals(matrix) for matrix in matrices])
-    assert Evbmf().ranks(values, longer=30).tolist() == [evbmf_rank(m) for m in matrices]
+    assert ranks_of(Evbmf(), values, longer=30).tolist() == [evbmf_rank(m) for m in matrices]

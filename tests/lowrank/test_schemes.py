@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trp_search.errors import InputError
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.schemes import SCHEMES
+from trp_search.records import Energy
 
 shapes = st.tuples(st.integers(1, 7), st.integers(1, 6), st.integers(1, 5), st.integers(1, 5))
 
@@ -50,7 +51,7 @@ def test_at_full_rank_a_convolution_is_itself(settings_, scheme, seed):
     network = nn.Sequential(convolution).double().eval()
     images = torch.randn(2, settings_["in_channels"], 12, 11).double()
     ranks = {"0": full_rank_of(scheme, convolution)}
-    result = decompose(network, images, scheme=scheme, ranks=ranks)
+    result = decompose(network, images, scheme=scheme, keep=ranks)
     torch.testing.assert_close(result.network(images), network(images), atol=1e-10, rtol=0)
 
 
@@ -62,7 +63,7 @@ def test_at_full_rank_a_float32_network_agrees_to_rounding(scheme):
     ).eval()
     images = torch.randn(4, 8, 14, 14)
     ranks = {name: full_rank_of(scheme, network.get_submodule(name)) for name in ("0", "2")}
-    result = decompose(network, images, scheme=scheme, ranks=ranks)
+    result = decompose(network, images, scheme=scheme, keep=ranks)
     torch.testing.assert_close(result.network(images), network(images), atol=2e-6, rtol=1e-5)
 
 
@@ -91,7 +92,7 @@ def test_a_cut_convolution_is_the_convolution_with_the_truncated_kernel(scheme, 
     options = {"stride": stride, "padding": (1, 2), "dilation": (1, 2)}
     convolution = nn.Conv2d(5, 6, (3, 4), **options)
     images = torch.randn(2, 5, 16, 15)
-    result = decompose(nn.Sequential(convolution), images, scheme=scheme, ranks={"0": rank})
+    result = decompose(nn.Sequential(convolution), images, scheme=scheme, keep={"0": rank})
     low = written_out(convolution.weight.detach(), scheme, rank)
     expected = nn.functional.conv2d(images.double(), low, convolution.bias.double(), **options)
     torch.testing.assert_close(result.network(images).double(), expected, atol=1e-5, rtol=1e-4)
@@ -102,7 +103,7 @@ def test_a_linear_layer_is_cut_like_its_matrix(scheme):
     torch.manual_seed(2)
     layer = nn.Linear(12, 9)
     inputs = torch.randn(3, 12)
-    result = decompose(nn.Sequential(layer), inputs, scheme=scheme, ranks={"0": 4})
+    result = decompose(nn.Sequential(layer), inputs, scheme=scheme, keep={"0": 4})
     u, s, vh = torch.linalg.svd(layer.weight.double())
     expected = inputs.double() @ ((u[:, :4] * s[:4]) @ vh[:4]).T + layer.bias
     torch.testing.assert_close(result.network(inputs).double(), expected, atol=1e-5, rtol=1e-4)
@@ -117,7 +118,7 @@ def test_multiply_adds_follow_the_formulae_per_output_pixel(scheme, stride):
     sh, sw = stride
     convolution = nn.Conv2d(c, n, (kh, kw), stride=stride, padding=(kh // 2, kw // 2), bias=False)
     images = torch.zeros(1, c, 12, 12)
-    result = decompose(nn.Sequential(convolution), images, scheme=scheme, ranks={"0": rank})
+    result = decompose(nn.Sequential(convolution), images, scheme=scheme, keep={"0": rank})
     per_pixel = {
         "channel": rank * (c * kh * kw + n),
         "spatial": rank * (c * kh * sw + n * kw),
@@ -137,7 +138,7 @@ def test_strides_sit_where_they_save_most():
 
     def strides(scheme):
         network = decompose(
-            nn.Sequential(convolution), images, scheme=scheme, ranks={"0": 1}
+            nn.Sequential(convolution), images, scheme=scheme, keep={"0": 1}
         ).network
         return [layer.stride for layer in network[0]]
 
@@ -150,4 +151,4 @@ def test_an_unknown_scheme_is_one_clear_line():
     with pytest.raises(
         InputError, match=r"^scheme: 'cp' is not one of channel, spatial, decoupled, per-layer$"
     ):
-        decompose(nn.Sequential(nn.Linear(2, 2)), torch.zeros(1, 2), scheme="cp", energy=0.9)
+        decompose(nn.Sequential(nn.Linear(2, 2)), torch.zeros(1, 2), scheme="cp", keep=Energy(0.9))

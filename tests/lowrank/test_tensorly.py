@@ -47,7 +47,7 @@ def test_a_decomposed_layer_computes_with_tensorlys_truncated_kernel(scheme, ran
         layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator))
     network = nn.Sequential(layer).double().eval()
     images = torch.randn(2, 6, 11, 12, generator=generator, dtype=torch.float64)
-    found = decompose(network, images, scheme=scheme, ranks={"0": rank}).network(images)
+    found = decompose(network, images, scheme=scheme, keep={"0": rank}).network(images)
     kernel = KERNELS[scheme](layer.weight.detach(), rank)
     expected = functional.conv2d(images, kernel, layer.bias, layer.stride, layer.padding)
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)

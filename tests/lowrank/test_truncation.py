@@ -3,7 +3,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trp_search.lowrank import rules
 from trp_search.lowrank.truncation import spectra, wide
+from trp_search.records import Energy
 
 sizes = st.tuples(st.integers(1, 4), st.integers(1, 24), st.integers(1, 40))
 
@@ -20,6 +22,11 @@ def matrices_of(size, seed, decay=0.8):
     return left @ (values.unsqueeze(-1) * right[:, : min(m, n)])
 
 
+def kept_of(found, energy):
+    ranks = rules.ranks(Energy(energy), found.values(), longer=found.matrices.shape[-1])
+    return found.last(ranks)
+
+
 def rank_by_svd(matrix, energy):
     values = torch.linalg.svdvals(matrix.double())
     shares = values.square().cumsum(0) / values.square().sum()
@@ -31,7 +38,7 @@ def rank_by_svd(matrix, energy):
 @settings(deadline=None, max_examples=60)
 def test_ranks_are_those_of_a_float64_svd_unless_within_1e_5_of_the_threshold(size, seed, energy):
     matrices = matrices_of(size, seed)
-    kept = spectra(matrices).kept(energy).sum(-1)
+    kept = kept_of(spectra(matrices), energy).sum(-1)
     for matrix, rank in zip(matrices, kept.tolist(), strict=True):
         expected, nearest = rank_by_svd(matrix, energy)
         assert rank == expected or nearest < 1e-5
@@ -42,7 +49,7 @@ def test_ranks_are_those_of_a_float64_svd_unless_within_1e_5_of_the_threshold(si
 def test_the_error_of_a_truncation_is_the_discarded_spectrum(size, seed, energy):
     matrices = matrices_of(size, seed)
     found = spectra(matrices)
-    kept = found.kept(energy)
+    kept = kept_of(found, energy)
     error = (matrices - found.truncated(kept)).square().sum((-1, -2))
     discarded = (found.squares * ~kept).sum(-1)
     total = matrices.square().sum((-1, -2))
@@ -52,7 +59,7 @@ def test_the_error_of_a_truncation_is_the_discarded_spectrum(size, seed, energy)
 def test_a_truncation_equals_the_svd_with_its_small_values_set_to_zero():
     matrices = matrices_of((3, 12, 20), seed=1)
     found = spectra(matrices)
-    kept = found.kept(0.95)
+    kept = kept_of(found, 0.95)
     for matrix, low, rank in zip(matrices, found.truncated(kept), kept.sum(-1), strict=True):
         u, s, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
         expected = (u[:, :rank] * s[:rank]) @ vh[:rank]
@@ -62,7 +69,7 @@ def test_a_truncation_equals_the_svd_with_its_small_values_set_to_zero():
 def test_the_polar_factor_is_u_v_of_the_kept_values():
     matrices = matrices_of((3, 12, 20), seed=2)
     found = spectra(matrices)
-    kept = found.kept(0.95)
+    kept = kept_of(found, 0.95)
     for matrix, polar, rank in zip(matrices, found.polar(kept), kept.sum(-1), strict=True):
         u, _, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
         torch.testing.assert_close(polar.double(), u[:, :rank] @ vh[:rank], atol=1e-4, rtol=0)
@@ -81,7 +88,7 @@ def test_the_polar_factor_leaves_numerically_zero_values_out():
 
 def test_a_matrix_of_zeros_stays_zero_and_pulls_nowhere():
     found = spectra(torch.zeros(1, 3, 5))
-    kept = found.kept(0.9)
+    kept = kept_of(found, 0.9)
     assert not found.truncated(kept).any()
     assert not found.polar(torch.ones_like(kept)).any()
 
@@ -99,6 +106,6 @@ def test_a_truncation_does_not_change_its_input(energy):
     matrices = matrices_of((2, 6, 9), seed=4)
     before = matrices.clone()
     found = spectra(matrices)
-    found.truncated(found.kept(energy))
-    found.polar(found.kept(energy))
+    found.truncated(kept_of(found, energy))
+    found.polar(kept_of(found, energy))
     assert torch.equal(matrices, before)

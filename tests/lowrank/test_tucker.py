@@ -9,8 +9,9 @@ from tensorly.decomposition import partial_tucker
 from torch import nn
 
 from trp_search.lowrank import tucker
-from trp_search.lowrank.rules import Energy, Evbmf, Uniform, Value
 from trp_search.lowrank.factoring import Extent
+from trp_search.lowrank.rules import ranks
+from trp_search.records import Energy, Evbmf, Ratio, Value
 
 tensorly.set_backend("pytorch")
 
@@ -152,12 +153,12 @@ def test_spectra_are_those_of_the_two_unfoldings():
         torch.testing.assert_close(values, expected, atol=1e-6 * float(expected[0]), rtol=0)
 
 
-@pytest.mark.parametrize("rule", [Energy(0.8), Value(1.0), Uniform(0.5), Evbmf()])
+@pytest.mark.parametrize("rule", [Energy(0.8), Value(1.0), Ratio(0.5), Evbmf()])
 def test_a_rule_is_asked_once_for_each_axis(rule):
     weight = kernel_of((16, 12, 3, 3), 3) + 0.05 * torch.randn(16, 12, 3, 3)
     into, out = weight.movedim(1, 0).reshape(12, -1), weight.reshape(16, -1)
     expected = [
-        int(rule.ranks(torch.linalg.svdvals(matrix).unsqueeze(0), longer=matrix.shape[1]))
+        int(ranks(rule, torch.linalg.svdvals(matrix).unsqueeze(0), longer=matrix.shape[1]))
         for matrix in (into, out)
     ]
     assert list(tucker.modes(weight).ranks(rule)) == expected

@@ -9,9 +9,8 @@ from torch import nn
 from trp_search.errors import InputError
 from trp_search.lowrank import tucker
 from trp_search.lowrank.allocation import BUDGET_RULES
-from trp_search.lowrank.rules import Evbmf
 from trp_search.lowrank.tucker_cut import cut
-from trp_search.records import Cut
+from trp_search.records import Cut, Energy, Evbmf, Parameters, Ratio, Speedup
 from trp_search.scoring.flops import count
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -93,7 +92,7 @@ def test_the_given_network_and_the_callers_random_numbers_are_left_as_they_were(
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    by_tucker(network, energy=0.5)
+    by_tucker(network, keep=Energy(0.5))
     assert torch.equal(torch.rand(3), expected)
     assert network.training
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
@@ -101,7 +100,7 @@ def test_the_given_network_and_the_callers_random_numbers_are_left_as_they_were(
 
 
 def test_every_layer_is_accounted_for_and_dense_ones_have_a_reason():
-    layers = {layer.name: layer for layer in by_tucker(small(), energy=0.3).layers}
+    layers = {layer.name: layer for layer in by_tucker(small(), keep=Energy(0.3)).layers}
     assert {name: layer.reason for name, layer in layers.items()} == {
         "0": None,
         "3": "grouped convolution",
@@ -117,7 +116,7 @@ def test_every_layer_is_accounted_for_and_dense_ones_have_a_reason():
 
 
 def test_kxk_takes_wide_convolutions_but_the_first():
-    layers = by_tucker(small(), energy=0.3, layers="kxk").layers
+    layers = by_tucker(small(), keep=Energy(0.3), layers="kxk").layers
     reasons = {layer.name: layer.reason for layer in layers}
     assert reasons["0"] == "first convolution, not selected"
     assert reasons["5"] == "1x1 convolution, not selected"
@@ -125,9 +124,9 @@ def test_kxk_takes_wide_convolutions_but_the_first():
     assert [layer.name for layer in layers if layer.rank] == ["4", "6"]
 
 
-@pytest.mark.parametrize("amount", [{"energy": 0.4}, {"ratio": 0.3}, {"speedup": 1.7}])
-def test_costs_are_those_of_the_cut_network(amount):
-    result = by_tucker(small(), IMAGES, **amount)
+@pytest.mark.parametrize("keep", [Energy(0.4), Ratio(0.3), Speedup(1.7)])
+def test_costs_are_those_of_the_cut_network(keep):
+    result = by_tucker(small(), IMAGES, keep=keep)
     counted = count(result.network, IMAGES[:1])
     assert not counted.unknown
     assert sum(layer.macs for layer in result.layers) == counted.macs
@@ -147,7 +146,7 @@ def test_a_layer_called_twice_costs_twice():
             return self.layer(self.layer(x)[..., ::2, ::2])
 
     network, images = Twice().eval(), torch.randn(1, 8, 12, 12)
-    result = by_tucker(network, images, ratio=0.5)
+    result = by_tucker(network, images, keep=Ratio(0.5))
     assert result.layers[0].rank == result.layers[0].rank_in == 4
     assert result.layers[0].macs == count(result.network, images).macs
 
@@ -161,14 +160,14 @@ def test_a_kernel_of_low_ranks_is_cut_without_a_change_of_output(padding_mode):
         sides = torch.randn(16, 4).double(), torch.randn(12, 3).double()
         weight.copy_(torch.einsum("ns,cr,srhw->nchw", *sides, core))
     images = torch.randn(2, 12, 9, 10).double()
-    result = by_tucker(network, images, energy=1 - 1e-12)
+    result = by_tucker(network, images, keep=Energy(1 - 1e-12))
     assert (result.layers[0].rank_in, result.layers[0].rank) == (3, 4)
     assert result.layers[0].kept["tucker"] == pytest.approx(1)
     torch.testing.assert_close(result.network(images), network(images), atol=1e-9, rtol=0)
 
 
 def test_a_layer_stays_dense_where_its_full_ranks_would_not_save():
-    result = by_tucker(small(), energy=1.0)
+    result = by_tucker(small(), keep=Energy(1.0))
     assert all(layer.rank is None for layer in result.layers)
     reason = "rank 32 with rank_in 16 would not save multiply-adds (at most 20 would)"
     assert {layer.name: layer.reason for layer in result.layers}["4"] == reason
@@ -177,24 +176,26 @@ def test_a_layer_stays_dense_where_its_full_ranks_would_not_save():
 
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_a_speedup_is_met_from_above_and_hardly_exceeded(allocation):
-    best = best_of(stack(), speedup=1e4, allocation=allocation)
+    best = best_of(stack(), keep=Speedup(1e4), allocation=allocation)
     for asked in (1.5, 4.0, best):
-        result = by_tucker(stack(), speedup=asked, allocation=allocation)
+        result = by_tucker(stack(), keep=Speedup(asked), allocation=allocation)
         assert 1 <= speedup_of(result.layers) / asked <= 1.02
 
 
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_a_parameter_budget_is_met_from_below_and_nearly_spent(allocation):
     dense = parameters_of(stack())
-    fewest = int(best_of(stack(), parameters=1, allocation=allocation))
+    fewest = int(best_of(stack(), keep=Parameters(1), allocation=allocation))
     for asked in (dense * 2 // 3, dense // 4, fewest):
-        stored = parameters_of(by_tucker(stack(), parameters=asked, allocation=allocation).network)
+        stored = parameters_of(
+            by_tucker(stack(), keep=Parameters(asked), allocation=allocation).network
+        )
         assert 0.98 <= stored / asked <= 1
 
 
 def test_a_speedup_allows_for_multiply_adds_outside_the_layers():
     other = count(stack(), IMAGES[:1]).macs // 10
-    layers = by_tucker(stack(), speedup=2.0, other_macs=other).layers
+    layers = by_tucker(stack(), keep=Speedup(2.0), other_macs=other).layers
     dense, now = (sum(getattr(la, key) for la in layers) for key in ("dense_macs", "macs"))
     assert 2 <= (dense + other) / (now + other) <= 2.04
 
@@ -203,7 +204,7 @@ def test_the_knapsack_keeps_more_than_one_ratio_does():
     kept = {
         allocation: sum(
             layer.kept.get("tucker", 1.0)
-            for layer in by_tucker(stack(), speedup=3.0, allocation=allocation).layers
+            for layer in by_tucker(stack(), keep=Speedup(3.0), allocation=allocation).layers
         )
         for allocation in ("knapsack", "uniform")
     }
@@ -232,7 +233,7 @@ def levels_of(weight, allocation):
 def test_of_all_pairs_that_fit_one_layer_takes_the_best(allocation, speedup):
     network = one(12, 16, 3, padding=1)
     images = torch.zeros(1, 12, 6, 6)
-    layer = only(network, images, speedup=speedup, allocation=allocation)
+    layer = only(network, images, keep=Speedup(speedup), allocation=allocation)
     rank_in, rank_out = torch.arange(1, 13)[:, None], torch.arange(1, 17)
     cost = 36 * (12 * rank_in + 9 * rank_in * rank_out + 16 * rank_out)
     levels = levels_of(network[0].weight.detach(), allocation)
@@ -241,7 +242,7 @@ def test_of_all_pairs_that_fit_one_layer_takes_the_best(allocation, speedup):
 
 
 def test_uniform_takes_one_share_of_both_axes_in_every_layer():
-    layers = by_tucker(stack(), speedup=4.0, allocation="uniform", layers="kxk").layers
+    layers = by_tucker(stack(), keep=Speedup(4.0), allocation="uniform", layers="kxk").layers
     for layer in layers:
         if layer.rank:
             width = stack().get_submodule(layer.name).in_channels
@@ -251,10 +252,10 @@ def test_uniform_takes_one_share_of_both_axes_in_every_layer():
 @pytest.mark.parametrize(
     ("amount", "message"),
     [
-        ({"speedup": 500.0}, "speedup: 500x cannot be reached; the best is {best:.2f}x"),
-        ({"parameters": 9}, "parameters: 9 cannot be reached; the fewest are {fewest:,}"),
+        ({"keep": Speedup(500.0)}, "speedup: 500x cannot be reached; the best is {best:.2f}x"),
+        ({"keep": Parameters(9)}, "parameters: 9 cannot be reached; the fewest are {fewest:,}"),
         (
-            {"speedup": 500.0, "layers": "kxk"},
+            {"keep": Speedup(500.0), "layers": "kxk"},
             "speedup: 500x cannot be reached; the best is {kxk:.2f}x while layers is kxk; "
             "all has more",
         ),
@@ -276,8 +277,8 @@ def test_a_budget_out_of_reach_is_refused_with_the_best_that_is_not(amount, mess
 
 
 def test_both_ranks_are_multiples():
-    for amount in ({"speedup": 3.0}, {"energy": 0.5}):
-        layers = by_tucker(stack(), multiple=4, **amount).layers
+    for keep in (Speedup(3.0), Energy(0.5)):
+        layers = by_tucker(stack(), multiple=4, keep=keep).layers
         factored = [layer for layer in layers if layer.rank]
         assert factored
         assert all(layer.rank % 4 == layer.rank_in % 4 == 0 for layer in factored)
@@ -290,24 +291,24 @@ def test_evbmf_takes_the_rank_of_each_unfolding():
         sides = torch.randn(24, 3), torch.randn(16, 2)
         network[0].weight.copy_(torch.einsum("ns,cr,srhw->nchw", *sides, core))
         network[0].weight.add_(0.1 * torch.randn(24, 16, 3, 3))
-    layer = only(network, torch.zeros(1, 16, 8, 8), evbmf=True)
+    layer = only(network, torch.zeros(1, 16, 8, 8), keep=Evbmf())
     expected = tucker.modes(network[0].weight).ranks(Evbmf())
     assert (layer.rank_in, layer.rank) == expected == (2, 3)
 
 
 def test_calibration_images_change_nothing():
-    with_images = by_tucker(small(), speedup=1.5, calibration_images=64)
-    without = by_tucker(small(), speedup=1.5)
+    with_images = by_tucker(small(), keep=Speedup(1.5), calibration_images=64)
+    without = by_tucker(small(), keep=Speedup(1.5))
     assert with_images.layers == without.layers
 
 
-@pytest.mark.parametrize("amount", [{"energy": 0.9}, {"evbmf": True}, {"speedup": 2.0}])
-def test_a_kernel_of_zeros_is_cut_to_ranks_of_one(amount):
+@pytest.mark.parametrize("keep", [Energy(0.9), Evbmf(), Speedup(2.0)])
+def test_a_kernel_of_zeros_is_cut_to_ranks_of_one(keep):
     network = one(8, 8, 3, padding=1)
     with torch.no_grad():
         network[0].weight.zero_()
     images = torch.randn(1, 8, 6, 6)
-    result = by_tucker(network, images, **amount)
+    result = by_tucker(network, images, keep=keep)
     (layer,) = result.layers
     assert (layer.rank_in, layer.rank, layer.kept) == (1, 1, {"tucker": 1.0})
     torch.testing.assert_close(result.network(images), network(images))
@@ -318,16 +319,16 @@ def test_channels_that_are_all_alike_take_ranks_of_one():
     with torch.no_grad():
         network[0].weight.copy_(torch.randn(3, 3).expand(8, 8, 3, 3))
     images = torch.randn(1, 8, 6, 6)
-    result = by_tucker(network, images, speedup=2.0)
+    result = by_tucker(network, images, keep=Speedup(2.0))
     assert result.layers[0].kept["tucker"] == pytest.approx(1)
     torch.testing.assert_close(result.network(images), network(images), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("multiple", [1, 8])
 def test_a_layer_too_small_to_factor_stays_dense(multiple):
-    layer = only(one(1, 1, 3), torch.zeros(1, 1, 8, 8), energy=0.1, multiple=multiple)
+    layer = only(one(1, 1, 3), torch.zeros(1, 1, 8, 8), keep=Energy(0.1), multiple=multiple)
     assert layer.reason == f"even rank {multiple} would not save multiply-adds"
-    layer = only(one(1, 1, 3), torch.zeros(1, 1, 8, 8), parameters=20, multiple=multiple)
+    layer = only(one(1, 1, 3), torch.zeros(1, 1, 8, 8), keep=Parameters(20), multiple=multiple)
     assert layer.reason == f"even rank {multiple} would not save parameters"
 
 
@@ -336,13 +337,13 @@ def test_a_weight_that_is_not_finite_is_one_clear_line():
     with torch.no_grad():
         network[0].weight[0, 0, 0, 0] = torch.nan
     with pytest.raises(InputError, match="layer '0': its weight is not finite"):
-        by_tucker(network, torch.zeros(1, 8, 6, 6), energy=0.5)
+        by_tucker(network, torch.zeros(1, 8, 6, 6), keep=Energy(0.5))
 
 
 def test_the_new_layers_are_of_the_old_ones_kind():
     network = small().to(torch.float64).train()
     network[4].requires_grad_(requires_grad=False)
-    result = by_tucker(network, IMAGES.double(), ratio=0.3)
+    result = by_tucker(network, IMAGES.double(), keep=Ratio(0.3))
     parts = result.network[4]
     assert all(part.weight.dtype == torch.float64 and part.training for part in parts)
     assert not any(parameter.requires_grad for parameter in parts.parameters())
@@ -350,7 +351,7 @@ def test_the_new_layers_are_of_the_old_ones_kind():
 
 def test_untrained_layers_made_from_the_record_take_the_cut_weights():
     network = small()
-    result = by_tucker(network, ratio=0.5)
+    result = by_tucker(network, keep=Ratio(0.5))
     images = torch.randn(2, 16, 8, 8)
     layer = {layer.name: layer for layer in result.layers}["4"]
     parts = nn.Sequential(*tucker.layers(network[4], rank_in=layer.rank_in, rank_out=layer.rank))

@@ -13,6 +13,7 @@ from trp_search.errors import InputError
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.schemes import SCHEMES
+from trp_search.records import Energy, Speedup
 from trp_search.training.regulariser import TrainedRankPruning
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -133,7 +134,7 @@ def linear_only():
 )
 def test_the_network_handed_over_is_as_much_faster_as_was_asked(make, images):
     network = make().eval()
-    cut = decompose(network, IMAGES[:images], speedup=1.05)
+    cut = decompose(network, IMAGES[:images], keep=Speedup(1.05))
     assert multiply_adds(network) >= 1.05 * multiply_adds(cut.network)
     with torch.no_grad():
         assert cut.network(IMAGES).isfinite().all()
@@ -142,7 +143,7 @@ def test_the_network_handed_over_is_as_much_faster_as_was_asked(make, images):
 @pytest.mark.parametrize("make", [Called, Folds, lambda: Tokens(first=True)])
 def test_what_layers_cost_is_what_they_multiply_for_an_image(make):
     network = make().eval()
-    cut = decompose(network, IMAGES, energy=0.5)
+    cut = decompose(network, IMAGES, keep=Energy(0.5))
     assert 2 * sum(layer.dense_macs for layer in cut.layers) == multiply_adds(network)
     assert 2 * sum(layer.macs for layer in cut.layers) == multiply_adds(cut.network)
 
@@ -150,9 +151,9 @@ def test_what_layers_cost_is_what_they_multiply_for_an_image(make):
 @pytest.mark.parametrize("make", [ReadsWeight, Held])
 def test_what_cannot_be_cut_counts_with_what_it_costs(make):
     with pytest.raises(InputError, match=r"^speedup: 1\.5x cannot be reached; the best is 1\.16x$"):
-        decompose(make(), IMAGES, speedup=1.5)
+        decompose(make(), IMAGES, keep=Speedup(1.5))
     with pytest.raises(InputError, match=r"speedup: 1\.5x cannot be reached; the best is 1\.16x$"):
-        TrainedRankPruning(make(), speedup=1.5, example_input=IMAGES)
+        TrainedRankPruning(make(), keep=Speedup(1.5), example_input=IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_what_cannot_be_cut_counts_with_what_it_costs(make):
 )
 def test_a_layer_that_the_network_needs_itself_stays_and_the_rest_is_cut(make, reason):
     network = make()
-    cut = decompose(network, IMAGES, energy=0.5)
+    cut = decompose(network, IMAGES, keep=Energy(0.5))
     assert reasons(cut) == {"first": None, "second": reason}
     assert cut.network(IMAGES).shape == (2, 16)
     assert type(network.second) is nn.Conv2d
@@ -176,19 +177,19 @@ def test_a_layer_that_the_network_needs_itself_stays_and_the_rest_is_cut(make, r
 @pytest.mark.parametrize("scheme", ["tucker", "channel"])
 def test_every_scheme_leaves_it(scheme):
     cutter = Cutter(ReadsPrecision(), IMAGES[:1], macs=10**7, samples=None)
-    cut = cutter.cut(records.Cut(scheme=scheme, energy=0.5))
+    cut = cutter.cut(records.Cut(scheme=scheme, keep=records.Energy(0.5)))
     assert reasons(cut)["second"] == "the network reads its weight directly"
 
 
 def test_torchs_encoder_takes_its_fused_path_with_its_own_layers():
     network = Encoder(batch_first=True).eval()
-    cut = decompose(network, IMAGES, energy=0.5)
+    cut = decompose(network, IMAGES, keep=Energy(0.5))
     found = reasons(cut)
     assert found["encoder.layers.0.linear1"] == "the network reads its bias and weight directly"
     assert found["patches"] is None
     dense = {layer.name: layer.dense_macs for layer in cut.layers}
     assert dense["encoder.layers.0.linear1"] == 16 * 64 * 16
-    slow = decompose(Encoder(batch_first=False).eval(), IMAGES, energy=0.5)
+    slow = decompose(Encoder(batch_first=False).eval(), IMAGES, keep=Energy(0.5))
     assert reasons(slow)["encoder.layers.0.linear1"] is None
 
 
@@ -207,19 +208,19 @@ def test_a_cut_that_was_promised_too_much_is_refused_by_its_measure():
         match=r"^speedup: 1\.5x cannot be promised: the whole network was measured at "
         r"0\.\d\dx once cut; it no longer calls second as often$",
     ):
-        decompose(Twice(), IMAGES, speedup=1.5)
+        decompose(Twice(), IMAGES, keep=Speedup(1.5))
 
 
 def test_a_network_without_a_layer_has_no_speedup():
     with pytest.raises(InputError, match=r"speedup: 1\.5x cannot be reached; the best is 1\.00x"):
-        decompose(nn.Sequential(nn.Flatten(), nn.LayerNorm(768)), IMAGES, speedup=1.5)
+        decompose(nn.Sequential(nn.Flatten(), nn.LayerNorm(768)), IMAGES, keep=Speedup(1.5))
 
 
 def test_an_empty_batch_and_an_input_that_does_not_fit_are_one_line():
     with pytest.raises(InputError, match=r"^example_input: its batch is empty$"):
-        decompose(Called(), IMAGES[:0], energy=0.5)
+        decompose(Called(), IMAGES[:0], keep=Energy(0.5))
     with pytest.raises(InputError, match=r"^network: it does not run on the example input: Runti"):
-        decompose(Called(), torch.zeros(1, 5, 8, 8), energy=0.5)
+        decompose(Called(), torch.zeros(1, 5, 8, 8), keep=Energy(0.5))
 
 
 COMPLEX = torch.randn(2, 3, 8, 8, dtype=torch.complex64)
@@ -237,23 +238,23 @@ def test_complex_weights_stay_and_answer_exactly():
         nn.Flatten(),
         nn.Linear(576, 10, dtype=torch.complex64),
     )
-    cut = decompose(network, COMPLEX, scheme="per-layer", energy=0.5)
+    cut = decompose(network, COMPLEX, scheme="per-layer", keep=Energy(0.5))
     assert set(reasons(cut).values()) == {"its weight is complex"}
     assert torch.equal(cut.network(COMPLEX), network(COMPLEX))
     with pytest.raises(InputError, match="'0' cannot be factored: its weight is complex"):
-        decompose(network, COMPLEX, ranks={"0": 16})
+        decompose(network, COMPLEX, keep={"0": 16})
 
 
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("scheme", list(SCHEMES))
 def test_every_precision_is_cut_in_kind(scheme, precision):
     network, images = Called().to(precision), IMAGES.to(precision)
-    cut = decompose(network, images, scheme=scheme, energy=1.0)
-    low = decompose(network, images, scheme=scheme, ranks={"second": 9})
+    cut = decompose(network, images, scheme=scheme, keep=Energy(1.0))
+    low = decompose(network, images, scheme=scheme, keep={"second": 9})
     assert {p.dtype for p in low.network.parameters()} == {precision}
     assert torch.equal(cut.network(images), network(images))
     full = SCHEMES[scheme].full_rank((16, 16, 3, 3))
-    exact = decompose(network, images, scheme=scheme, ranks={"second": full}).network(images)
+    exact = decompose(network, images, scheme=scheme, keep={"second": full}).network(images)
     torch.testing.assert_close(exact, network(images), atol=2e-2, rtol=2e-2)
 
 
@@ -265,13 +266,13 @@ class Marked(torch.Tensor):
 
 
 def test_a_weight_of_another_type_stays():
-    cut = decompose(of_weight(lambda weight: weight.as_subclass(Marked)), IMAGES, energy=0.5)
+    cut = decompose(of_weight(lambda weight: weight.as_subclass(Marked)), IMAGES, keep=Energy(0.5))
     assert reasons(cut) == {"1": "its weight is a Marked", "3": None}
 
 
 def test_a_sparse_weight_is_one_line():
     with pytest.raises(InputError, match=r"^network: it (does not run|cannot be copied)[^\n]*$"):
-        decompose(of_weight(lambda weight: weight.to_sparse()), IMAGES, energy=0.5)
+        decompose(of_weight(lambda weight: weight.to_sparse()), IMAGES, keep=Energy(0.5))
 
 
 @pytest.mark.parametrize(
@@ -281,5 +282,5 @@ def test_factors_train_as_the_weight_did_and_the_bias_as_the_bias_did(weight, bi
     network = Called()
     network.second.weight.requires_grad_(weight)
     network.second.bias.requires_grad_(bias)
-    cut = decompose(network, IMAGES, ranks={"second": 4}).network
+    cut = decompose(network, IMAGES, keep={"second": 4}).network
     assert [p.requires_grad for p in cut.second.parameters()] == [weight, weight, bias]

@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 
 from trp_search.errors import InputError
-from trp_search.records import Cut, EpochReport, Point, TrialResult
+from trp_search.records import Cut, EpochReport, Point, Speedup, TrialResult
 from trp_search.runs import networks as stored
 from trp_search.runs import trial
 from trp_search.runs.compress import compress, recut
@@ -27,7 +27,7 @@ trials: 1
 
 
 def budget(speedup, **options):
-    return Cut(scheme="per-layer", speedup=speedup, calibration_images=32, **options)
+    return Cut(scheme="per-layer", keep=Speedup(speedup), calibration_images=32, **options)
 
 
 def kinds(items):

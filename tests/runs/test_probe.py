@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from trp_search.errors import InputError
-from trp_search.records import Cut, TrialResult
+from trp_search.records import Cut, Speedup, TrialResult
 from trp_search.runs import trial
 from trp_search.runs.compress import compress
 from trp_search.runs.probe import baseline_network, probe_
@@ -163,4 +163,4 @@ def test_a_search_and_compress_ask_before_they_write(space, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
-CUT = Cut(scheme="per-layer", speedup=1.5)
+CUT = Cut(scheme="per-layer", keep=Speedup(1.5))

@@ -9,6 +9,7 @@ from trp_search.records import (
     Cut,
     DataSpec,
     Distillation,
+    Energy,
     EpochReport,
     NetworkSpec,
     Pruning,
@@ -28,7 +29,7 @@ WORKLOAD = Workload(
     data=DataSpec(name="digits", subset=400, heldout_subset=100, validation=0.25),
 )
 TRAINING = Training(epochs=3, batch_size=50, learning_rate=0.05)
-PRUNING = Pruning(scheme="spatial", energy=0.9, period=4, nuclear_weight=1e-3)
+PRUNING = Pruning(scheme="spatial", keep=Energy(0.9), period=4, nuclear_weight=1e-3)
 
 
 def spec(name="0", **changes):
@@ -39,12 +40,12 @@ def spec(name="0", **changes):
         "workload": WORKLOAD,
         "training": TRAINING,
         "pruning": PRUNING,
-        "cuts": (Cut(scheme="spatial", energy=0.9),),
+        "cuts": (Cut(scheme="spatial", keep=Energy(0.9)),),
     }
     return TrialSpec(**(given | changes))
 
 
-BASELINE = spec("baseline", pruning=None, cuts=(Cut(energy=0.8),), score_uncut=True)
+BASELINE = spec("baseline", pruning=None, cuts=(Cut(keep=Energy(0.8)),), score_uncut=True)
 
 
 def run(folder, wanted):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trp_search import decompose
+from trp_search.records import Ratio
 
 
 @pytest.fixture
@@ -44,6 +45,6 @@ def plain(images: Tensor) -> nn.Module:
 @pytest.fixture
 def pairs(plain: nn.Module, images: Tensor) -> nn.Module:
     """The same with every convolution that saves by it cut in two."""
-    cut = decompose(plain, images[:1], scheme="spatial", ratio=0.3)
+    cut = decompose(plain, images[:1], scheme="spatial", keep=Ratio(0.3))
     assert sum(layer.rank is not None for layer in cut.layers) >= 2
     return cut.network.eval()

@@ -7,7 +7,7 @@ from torch import nn
 
 from trp_search.errors import InputError
 from trp_search.lowrank.decompose import decompose
-from trp_search.records import Cut, DataSpec, NetworkSpec
+from trp_search.records import Cut, DataSpec, Energy, NetworkSpec, Parameters, Speedup
 from trp_search.scoring.candidate import Cuts, RefusedError, cost_of, example, score_uncut
 from trp_search.tasks.classification import DivergedError, threads
 from trp_search.training.regulariser import TrainedRankPruning
@@ -35,16 +35,16 @@ def network():
 
 def test_where_nothing_is_factored_the_network_stays_as_it_is(network, splits):
     uncut = score_uncut(network, splits)
-    kept = Cuts(network, splits).score(Cut(energy=1.0))
+    kept = Cuts(network, splits).score(Cut(keep=Energy(1.0)))
     assert kept.validation == uncut.validation
     assert kept.made.cost == uncut.made.cost
     assert kept.made.batch_norm == "as trained"
 
 
 def test_statistics_are_re_estimated_after_a_cut_unless_switched_off(network, splits):
-    cut = Cut(energy=0.5, batch_norm_images=100)
+    cut = Cut(keep=Energy(0.5), batch_norm_images=100)
     on = Cuts(network, splits).score(cut)
-    off = Cuts(network, splits).score(Cut(energy=0.5, reestimate_batch_norm=False))
+    off = Cuts(network, splits).score(Cut(keep=Energy(0.5), reestimate_batch_norm=False))
     assert on.made.batch_norm == "re-estimated on 100 training images"
     assert off.made.batch_norm == "as trained"
     assert on.made.cost == off.made.cost
@@ -55,16 +55,16 @@ def test_statistics_are_re_estimated_after_a_cut_unless_switched_off(network, sp
 
 
 def test_a_cut_that_takes_nothing_away_leaves_statistics_as_they_are(network, splits):
-    pruning = TrainedRankPruning(network, scheme="spatial", energy=0.8, period=1)
+    pruning = TrainedRankPruning(network, scheme="spatial", keep=Energy(0.8), period=1)
     for _ in range(40):  # until the least of what is left is more than a fifth
         pruning.before_forward()
     cuts = Cuts(network, splits)
-    same = cuts.score(Cut(scheme="spatial", energy=0.8))
+    same = cuts.score(Cut(scheme="spatial", keep=Energy(0.8)))
     uncut = score_uncut(network, splits)
     assert same.made.batch_norm == "as trained"
     assert same.made.cost.macs < uncut.made.cost.macs
     assert same.validation.correct == uncut.validation.correct
-    further = cuts.score(Cut(scheme="spatial", energy=0.5))
+    further = cuts.score(Cut(scheme="spatial", keep=Energy(0.5)))
     assert further.made.batch_norm == "re-estimated on 225 training images"
 
 
@@ -111,14 +111,14 @@ def cuts(trained, splits):
 
 
 def per_layer(speedup, **options):
-    return Cut(scheme="per-layer", speedup=speedup, **options)
+    return Cut(scheme="per-layer", keep=Speedup(speedup), **options)
 
 
 # Slower than what loses less: one share of rank in every layer, statistics left as they were.
-ROUGH = Cut(speedup=1.5, allocation="uniform", reestimate_batch_norm=False)
+ROUGH = Cut(keep=Speedup(1.5), allocation="uniform", reestimate_batch_norm=False)
 RACE = (
     *(per_layer(speedup) for speedup in (1.5, 2.0, 4.0)),
-    *(Cut(scheme=s, energy=e) for s in ("channel", "spatial") for e in (0.9, 0.6)),
+    *(Cut(scheme=s, keep=Energy(e)) for s in ("channel", "spatial") for e in (0.9, 0.6)),
     ROUGH,
 )
 
@@ -142,7 +142,7 @@ def test_a_budget_is_met_within_two_per_cent_by_the_counted_multiply_adds(
 
 
 def test_a_budget_of_parameters_is_met(cuts, splits):
-    made = cuts.score(Cut(scheme="per-layer", parameters=100_000)).made
+    made = cuts.score(Cut(scheme="per-layer", keep=Parameters(100_000))).made
     assert 98_000 <= cost_of(made.network, splits).parameters <= 100_000
 
 
@@ -164,7 +164,7 @@ def test_a_cut_by_activations_is_that_of_a_call_of_its_own_and_loses_less(cuts, 
         trained,
         example(splits.shape, "cpu"),
         scheme="per-layer",
-        speedup=4.0,
+        keep=Speedup(4.0),
         calibration=splits.train.samples(64, batch_size=32),
     )
     assert aware.made.layers == apart.layers

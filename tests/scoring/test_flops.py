@@ -6,6 +6,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trp_search.lowrank.decompose import decompose
+from trp_search.records import Energy
 from trp_search.scoring.flops import count
 
 IMAGE = torch.zeros(1, 3, 64, 64)
@@ -54,7 +55,7 @@ def test_the_speedup_agrees_with_torchs_own_counter(name, scheme):
     extra = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
     torch.manual_seed(0)
     network = torchvision.models.get_model(name, weights=None, **extra)
-    cut = decompose(network, IMAGE, scheme=scheme, energy=0.4)
+    cut = decompose(network, IMAGE, scheme=scheme, keep=Energy(0.4))
     ours = count(network, IMAGE).macs / count(cut.network, IMAGE).macs
     theirs = by_torch(network, IMAGE) / by_torch(cut.network, IMAGE)
     assert ours == pytest.approx(theirs, rel=0.01)

@@ -7,8 +7,10 @@ from trp_search.records import (
     Cut,
     DataSpec,
     Distillation,
+    Energy,
     NetworkSpec,
     Pruning,
+    Speedup,
     Training,
     TrialSpec,
     Workload,
@@ -17,16 +19,16 @@ from trp_search.scoring.candidate import CompressedNetwork, Cost, Scored
 from trp_search.scoring.points import PointFactory
 from trp_search.tasks.classification import Evaluation
 
-OWN = Cut(scheme="spatial", energy=0.9)
-FURTHER = Cut(scheme="per-layer", speedup=2.5, calibration_images=256)
-ENERGY = Cut(scheme="spatial", energy=0.8)
+OWN = Cut(scheme="spatial", keep=Energy(0.9))
+FURTHER = Cut(scheme="per-layer", keep=Speedup(2.5), calibration_images=256)
+ENERGY = Cut(scheme="spatial", keep=Energy(0.8))
 TRIAL = TrialSpec(
     name="7",
     seed=3,
     start="scratch",
     workload=Workload(network=NetworkSpec(name="small_resnet"), data=DataSpec(name="digits")),
     training=None,
-    pruning=Pruning(scheme="spatial", energy=0.9),
+    pruning=Pruning(scheme="spatial", keep=Energy(0.9)),
     cuts=(OWN,),
     screening=(FURTHER, ENERGY),
 )
@@ -104,6 +106,6 @@ def test_settings_say_what_was_trained_with_and_what_was_cut_by():
     found = point(TRIAL, FURTHER).settings
     assert (found["energy"], found["cut_energy"], found["cut_speedup"]) == (0.9, None, 2.5)
     assert (found["scheme"], found["calibration_images"]) == ("per-layer", 256)
-    towards = dataclasses.replace(TRIAL, pruning=Pruning(scheme="spatial", speedup=2.0))
+    towards = dataclasses.replace(TRIAL, pruning=Pruning(scheme="spatial", keep=Speedup(2.0)))
     found = point(towards, FURTHER).settings
     assert (found["energy"], found["speedup"], found["cut_speedup"]) == (None, 2.0, 2.5)

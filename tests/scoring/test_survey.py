@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from trp_search.lowrank.decompose import decompose
+from trp_search.records import Value
 from trp_search.scoring.flops import count
 from trp_search.scoring.survey import survey
 
@@ -25,7 +26,7 @@ def small():
 def test_the_best_speedup_is_that_of_the_network_cut_to_rank_1(scheme, layers):
     network = small()
     found = survey(network, IMAGE, layers=layers)
-    cut = decompose(network, IMAGE, scheme=scheme, value=1e9, layers=layers)
+    cut = decompose(network, IMAGE, scheme=scheme, keep=Value(1e9), layers=layers)
     expected = count(network, IMAGE).macs / count(cut.network, IMAGE).macs
     assert found.best[scheme] == pytest.approx(expected)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trp_search.records import Cut, Point
+from trp_search.records import Cut, Point, Speedup
 from trp_search.records.objectives import OBJECTIVES
 from trp_search.search.retention import Keeper, neighbourhood
 from trp_search.selection import pareto
@@ -117,7 +117,7 @@ def test_a_cut_that_somebody_asked_for_stays(trained_run: RunFolder, tmp_path: P
         role="derived",
         correct=1,
         accuracy=1 / own.images,
-        cut=Cut(scheme="per-layer", speedup=7.0),
+        cut=Cut(scheme="per-layer", keep=Speedup(7.0)),
     )
     told = dataclasses.replace(asked, id="0-2x", cut=run.trial("0").read_spec().screening[0])
     for point in (own, asked, told):

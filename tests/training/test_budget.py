@@ -5,7 +5,7 @@ from torch import nn
 from trp_search.errors import InputError
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.records import NetworkSpec
+from trp_search.records import NetworkSpec, Speedup
 from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.workloads.networks import build
 
@@ -24,11 +24,13 @@ def network():
 def test_projected_weights_lose_nothing_when_they_are_cut_to_that_budget(scheme, speedup):
     trained = network()
     before = trained(IMAGES)
-    pruning = TrainedRankPruning(trained, scheme=scheme, speedup=speedup, example_input=EXAMPLE)
+    pruning = TrainedRankPruning(
+        trained, scheme=scheme, keep=Speedup(speedup), example_input=EXAMPLE
+    )
     pruning.before_forward()
     projected = trained(IMAGES)
     assert (projected - before).abs().max() > 0.01
-    cut = decompose(trained, EXAMPLE, scheme=scheme, speedup=speedup)
+    cut = decompose(trained, EXAMPLE, scheme=scheme, keep=Speedup(speedup))
     torch.testing.assert_close(cut.network(IMAGES), projected, atol=2e-3, rtol=1e-3)
     reached = sum(layer.dense_macs for layer in cut.layers) / sum(
         layer.macs for layer in cut.layers
@@ -48,9 +50,9 @@ def test_a_projection_to_a_budget_loses_less_than_one_energy_in_all_layers():
 
     budgeted = network()
     TrainedRankPruning(
-        budgeted, scheme="spatial", speedup=2.0, example_input=EXAMPLE
+        budgeted, scheme="spatial", keep=Speedup(2.0), example_input=EXAMPLE
     ).before_forward()
-    even = decompose(network(), EXAMPLE, scheme="spatial", speedup=2.0, allocation="energy")
+    even = decompose(network(), EXAMPLE, scheme="spatial", keep=Speedup(2.0), allocation="energy")
     kept = [layer.kept["spatial"] for layer in even.layers if layer.rank]
     assert 0 < lost(budgeted) < sum(1 - share for share in kept)
 
@@ -58,7 +60,7 @@ def test_a_projection_to_a_budget_loses_less_than_one_energy_in_all_layers():
 def test_ranks_are_chosen_anew_at_every_projection():
     trained = network()
     pruning = TrainedRankPruning(
-        trained, scheme="channel", speedup=3.0, period=1, example_input=EXAMPLE
+        trained, scheme="channel", keep=Speedup(3.0), period=1, example_input=EXAMPLE
     )
 
     def ranks():
@@ -85,7 +87,7 @@ def test_ranks_are_chosen_anew_at_every_projection():
 
 def test_a_speedup_of_one_changes_no_weight_by_more_than_rounding():
     trained = network()
-    pruning = TrainedRankPruning(trained, speedup=1.0, example_input=EXAMPLE)
+    pruning = TrainedRankPruning(trained, keep=Speedup(1.0), example_input=EXAMPLE)
     pruning.before_forward()
     for now, then in zip(trained.parameters(), network().parameters(), strict=True):
         torch.testing.assert_close(now, then, atol=1e-5, rtol=0)
@@ -95,18 +97,18 @@ def test_layers_that_are_not_selected_count_with_what_they_cost():
     with pytest.raises(
         InputError, match=r"speedup: 300x cannot be reached; the best is \d+\.\d\dx"
     ):
-        TrainedRankPruning(network(), speedup=300.0, example_input=EXAMPLE, layers="kxk")
+        TrainedRankPruning(network(), keep=Speedup(300.0), example_input=EXAMPLE, layers="kxk")
 
 
 def test_a_budget_needs_an_example_input():
     with pytest.raises(InputError, match="speedup needs an example_input"):
-        TrainedRankPruning(network(), speedup=2.0)
+        TrainedRankPruning(network(), keep=Speedup(2.0))
 
 
 def test_the_nuclear_term_pulls_at_the_budgets_ranks():
     trained = network()
     pruning = TrainedRankPruning(
-        trained, scheme="channel", speedup=4.0, nuclear_weight=1.0, example_input=EXAMPLE
+        trained, scheme="channel", keep=Speedup(4.0), nuclear_weight=1.0, example_input=EXAMPLE
     )
     pruning.before_forward()
     for parameter in trained.parameters():
@@ -126,14 +128,14 @@ def test_a_network_without_a_layer_to_train_so_says_what_it_can_reach():
         InputError,
         match=r"2x cannot be reached; the best is 1\.00x while layers is kxk; all has more$",
     ):
-        TrainedRankPruning(pair, speedup=2.0, layers="kxk", example_input=torch.zeros(1, 8))
+        TrainedRankPruning(pair, keep=Speedup(2.0), layers="kxk", example_input=torch.zeros(1, 8))
 
 
 @pytest.mark.parametrize("speedup", [1.1, 1.25, 1.5, 2.0])
 def test_wide_layers_are_projected_to_the_budget_and_not_far_below(speedup):
     torch.manual_seed(0)
     wide = nn.Sequential(nn.Linear(64, 400), nn.Linear(400, 400))
-    pruning = TrainedRankPruning(wide, speedup=speedup, example_input=torch.zeros(1, 64))
+    pruning = TrainedRankPruning(wide, keep=Speedup(speedup), example_input=torch.zeros(1, 64))
     pruning.before_forward()
     used = sum(
         min(layer.weight.numel(), rank * sum(layer.weight.shape))
@@ -148,7 +150,7 @@ def test_where_no_layer_is_selected_a_budget_of_one_changes_nothing():
     pair = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
     before = [layer.weight.clone() for layer in pair]
     pruning = TrainedRankPruning(
-        pair, speedup=1.0, layers="kxk", period=1, example_input=torch.zeros(1, 8)
+        pair, keep=Speedup(1.0), layers="kxk", period=1, example_input=torch.zeros(1, 8)
     )
     pruning.before_forward()
     assert all(torch.equal(old, layer.weight) for old, layer in zip(before, pair, strict=True))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trp_search.records import Energy
 from trp_search.training.passes import Eager, Passes, Recorded
 from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.workloads.residual import ResidualNetwork
@@ -42,7 +43,7 @@ def trained(
     torch.manual_seed(0)
     network = build().to(device, torch.float64).train()
     passes = kind(network, lambda x, y: functional.cross_entropy(network(x), y))
-    pruning = TrainedRankPruning(network, energy=0.9, period=5, nuclear_weight=1e-2)
+    pruning = TrainedRankPruning(network, keep=Energy(0.9), period=5, nuclear_weight=1e-2)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
     draws = torch.Generator().manual_seed(1)
     losses = []

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from trp_search.errors import InputError
 from trp_search.lowrank.schemes import SCHEMES
+from trp_search.records import Energy, Error
 from trp_search.training.regulariser import TrainedRankPruning
 
 SCHEME_NAMES = list(SCHEMES)
@@ -83,7 +84,7 @@ def selected(network, scheme):
 def test_a_due_weight_is_replaced_by_its_truncated_svd_before_the_forward_pass(scheme):
     network = ready()
     expected = [truncated(m.weight, scheme, 0.8)[0] for m in selected(network, scheme)]
-    TrainedRankPruning(network, scheme=scheme, energy=0.8, period=4).before_forward()
+    TrainedRankPruning(network, scheme=scheme, keep=Energy(0.8), period=4).before_forward()
     for module, low in zip(selected(network, scheme), expected, strict=True):
         torch.testing.assert_close(module.weight.detach(), low, atol=1e-5, rtol=1e-4)
 
@@ -97,7 +98,7 @@ def test_training_follows_the_paper_step_by_step(scheme, projection, every_step)
     pruning = TrainedRankPruning(
         ours,
         scheme=scheme,
-        energy=energy,
+        keep=Energy(energy),
         period=period,
         projection=projection,
         nuclear_weight=weight,
@@ -132,11 +133,11 @@ def test_never_without_a_nuclear_term_is_plain_training_bit_for_bit():
 
 def test_iterations_count_over_the_whole_run_and_are_taken_up_again():
     whole, parts = ready(), ready()
-    train(whole, TrainedRankPruning(whole, energy=0.7, period=3), 4)
-    first = TrainedRankPruning(parts, energy=0.7, period=3)
+    train(whole, TrainedRankPruning(whole, keep=Energy(0.7), period=3), 4)
+    first = TrainedRankPruning(parts, keep=Energy(0.7), period=3)
     train(parts, first, 4)
     assert first.iteration == 4
-    second = TrainedRankPruning(parts, energy=0.7, period=3)
+    second = TrainedRankPruning(parts, keep=Energy(0.7), period=3)
     second.load_state_dict(first.state_dict())
     before = copy.deepcopy(parts.state_dict())
     second.before_forward()  # t = 4 is not due
@@ -147,7 +148,7 @@ def test_iterations_count_over_the_whole_run_and_are_taken_up_again():
 def test_strided_convolutions_are_projected_like_the_others(scheme):
     network = ready()
     before = network[4].weight.detach().clone()
-    TrainedRankPruning(network, scheme=scheme, energy=0.6, period=1).before_forward()
+    TrainedRankPruning(network, scheme=scheme, keep=Energy(0.6), period=1).before_forward()
     assert not torch.equal(network[4].weight, before)
 
 
@@ -156,7 +157,7 @@ def test_a_projection_does_not_look_at_break_even():
     network = ready()
     squares = torch.linalg.svdvals(network[0].weight.detach().flatten(1).double()).square()
     energy = float(1 - squares[-1] / squares.sum() * 1.01)
-    TrainedRankPruning(network, scheme="channel", energy=energy, period=1).before_forward()
+    TrainedRankPruning(network, scheme="channel", keep=Energy(energy), period=1).before_forward()
     rank = torch.linalg.matrix_rank(network[0].weight.detach().flatten(1), rtol=1e-4)
     assert int(rank) == 5
 
@@ -164,7 +165,7 @@ def test_a_projection_does_not_look_at_break_even():
 def test_the_nuclear_pull_has_unit_singular_values():
     network = ready()
     pruning = TrainedRankPruning(
-        network, projection=False, energy=1.0, period=1, nuclear_weight=0.5, scheme="channel"
+        network, projection=False, keep=Energy(1.0), period=1, nuclear_weight=0.5, scheme="channel"
     )
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -184,7 +185,8 @@ def test_layers_without_a_gradient_are_left_alone():
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({"energy": 1.5}, "energy"),
+        ({"keep": 1.5}, "keep"),
+        ({"keep": Error(0.5)}, "keep: error"),
         ({"period": 0}, "period"),
         ({"scheme": "cp"}, "scheme"),
         ({"nuclear_weight": -1.0}, "nuclear_weight"),
@@ -205,7 +207,7 @@ def test_torchvision_networks_train_with_it(name):
     torch.manual_seed(0)
     network = torchvision.models.get_model(name, weights=None, num_classes=4, **extra)
     pruning = TrainedRankPruning(
-        network, scheme="channel", energy=0.9, period=2, nuclear_weight=1e-3
+        network, scheme="channel", keep=Energy(0.9), period=2, nuclear_weight=1e-3
     )
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
     for _ in range(2):
@@ -239,5 +241,5 @@ def test_frozen_weights_are_not_truncated():
     network = ready()
     network[2].weight.requires_grad_(False)
     before = network[2].weight.clone()
-    TrainedRankPruning(network, energy=0.5, period=1).before_forward()
+    TrainedRankPruning(network, keep=Energy(0.5), period=1).before_forward()
     assert torch.equal(network[2].weight, before)

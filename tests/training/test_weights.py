@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from trp_search.errors import InputError
+from trp_search.records import Energy
 from trp_search.training.joint import JointTraining
 from trp_search.training.regulariser import TrainedRankPruning
 
@@ -55,7 +56,7 @@ def made_double(network):
 @pytest.mark.parametrize("change", [assigned, set_by_hand, layer_replaced, made_double])
 def test_weights_that_were_put_in_the_place_of_others_are_truncated(change):
     network = small()
-    pruning = TrainedRankPruning(network, energy=0.5, period=1, nuclear_weight=0.1)
+    pruning = TrainedRankPruning(network, keep=Energy(0.5), period=1, nuclear_weight=0.1)
     before = network[2].weight
     change(network)
     assert network[2].weight is not before
@@ -122,14 +123,16 @@ def iterations(pruning, trained, count):
 
 def test_a_copy_that_is_trained_in_the_networks_place_is_one_line():
     network = small()
-    pruning = TrainedRankPruning(network, energy=0.5, period=2)
+    pruning = TrainedRankPruning(network, keep=Energy(0.5), period=2)
     with pytest.raises(InputError, match="a copy that is trained in its place needs"):
         iterations(pruning, copy.deepcopy(network), 3)
 
 
 def test_a_copy_of_both_goes_on_with_the_copied_network():
     network = small()
-    copied, pruning = copy.deepcopy((network, TrainedRankPruning(network, energy=0.5, period=2)))
+    copied, pruning = copy.deepcopy(
+        (network, TrainedRankPruning(network, keep=Energy(0.5), period=2))
+    )
     iterations(pruning, copied, 3)
     assert rank(network) == 16
     pruning.load_state_dict({"iteration": 0})
@@ -147,7 +150,7 @@ def test_an_optimiser_that_steps_in_the_backward_pass_leaves_no_gradient_and_tra
 
     for parameter in network.parameters():
         parameter.register_post_accumulate_grad_hook(apply)
-    pruning = TrainedRankPruning(network, energy=0.5, period=2)
+    pruning = TrainedRankPruning(network, keep=Energy(0.5), period=2)
     for _ in range(5):
         pruning.before_forward()
         step(network)
@@ -158,4 +161,4 @@ def test_an_optimiser_that_steps_in_the_backward_pass_leaves_no_gradient_and_tra
 def test_complex_weights_are_refused_where_there_are_no_others():
     network = nn.Sequential(nn.Conv2d(3, 8, 3, dtype=torch.complex64))
     with pytest.raises(InputError, match="no layer can be truncated: their weights are complex"):
-        TrainedRankPruning(network, energy=0.5, period=1)
+        TrainedRankPruning(network, keep=Energy(0.5), period=1)

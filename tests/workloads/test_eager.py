@@ -10,7 +10,7 @@ from torch import nn
 
 from trp_search import TrainedRankPruning, decompose
 from trp_search.errors import InputError
-from trp_search.records import NetworkSpec
+from trp_search.records import Energy, NetworkSpec, Speedup
 from trp_search.training.joint import JointTraining
 from trp_search.workloads import networks
 from trp_search.workloads.eager import check_eager
@@ -70,9 +70,9 @@ REFUSED = {
 def test_one_line_says_what_to_pass_instead(make):
     network = make()
     for use in (
-        lambda: decompose(network, IMAGES, speedup=1.5),
-        lambda: TrainedRankPruning(network, energy=0.5),
-        lambda: TrainedRankPruning(network, speedup=1.5, example_input=IMAGES),
+        lambda: decompose(network, IMAGES, keep=Speedup(1.5)),
+        lambda: TrainedRankPruning(network, keep=Energy(0.5)),
+        lambda: TrainedRankPruning(network, keep=Speedup(1.5), example_input=IMAGES),
         lambda: JointTraining(network),
     ):
         with pytest.raises(InputError) as caught:
@@ -94,8 +94,8 @@ def test_a_users_callable_may_not_return_one():
 
 def test_a_traced_graph_of_layers_is_cut_like_the_network_it_was():
     network = plain()
-    cut = decompose(torch.fx.symbolic_trace(network), IMAGES, energy=0.5)
-    wanted = decompose(network, IMAGES, energy=0.5)
+    cut = decompose(torch.fx.symbolic_trace(network), IMAGES, keep=Energy(0.5))
+    wanted = decompose(network, IMAGES, keep=Energy(0.5))
     assert cut.layers == wanted.layers
     assert torch.equal(cut.network(IMAGES), wanted.network(IMAGES))
 

@@ -20,7 +20,7 @@ from trp_search.cli.tables import layer_table
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
-from trp_search.records import Cut, DataSpec, EpochReport, Point, TrialResult, Workload
+from trp_search.records import Cut, DataSpec, EpochReport, Point, TrialResult, Workload, keep_of
 from trp_search.report.formatting import against_baseline, scored, times
 from trp_search.space import SearchSpace, changed, load_space, read_space
 from trp_search.store import RunFolder
@@ -262,7 +262,8 @@ def _cut(
     chosen = (_USUAL if chosen.keys() & own.keys() else own) | chosen
     images = 0 if chosen["allocation"] == "pooled" else space.extra_cuts.calibration_images
     try:
-        return Cut(**given, **(same | chosen), calibration_images=images)
+        keep = keep_of(*next(iter(given.items())))
+        return Cut(keep=keep, **(same | chosen), calibration_images=images)
     except ValueError as error:
         raise InputError(f"--{records.problem(error)}") from None
 

@@ -7,6 +7,7 @@ Nothing here knows of networks or kernels.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -23,6 +24,7 @@ from trp_search.lowrank.frontiers import (
     places_of,
     refined,
 )
+from trp_search.records import Energy, PerLayer, Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,11 @@ class BudgetRule(ABC):
     def choose(self, options: Options, budget: float) -> Tensor:
         """(L,) options that cost `budget` at most; a budget below the least cost is a bug."""
 
+    def rule(self, keep: PerLayer, values: Sequence[Tensor]) -> PerLayer:
+        """What `keep`, asked of layers with these singular values, asks of each of them."""
+        del values
+        return keep
+
 
 @final
 @dataclass(frozen=True)
@@ -109,9 +116,8 @@ class Level(BudgetRule):
     """The same level in every layer, as low as the budget allows, by binary search.
 
     With `worst` this is ALDS's criterion (arXiv 2107.11442) without its channel groups: the least
-    worst layer. With `beyond` the singular values of all layers are pooled and the largest kept
-    (Decomposable-Net, arXiv 1910.13141v3). With `error` every layer keeps one share of energy, with
-    `removed` one of its rank.
+    worst layer. With `beyond` the largest singular values of all layers are kept. With `error`
+    every layer keeps one share of energy, with `removed` one of its rank.
     """
 
     of: Literal["worst", "beyond", "error", "removed"]
@@ -133,11 +139,30 @@ class Level(BudgetRule):
         return options_at(rows, filled(rows, places_of(rows, options.costs(chosen)), budget))
 
 
+@final
+class Pooled(BudgetRule):
+    """The largest singular values of all layers (Decomposable-Net, arXiv 1910.13141v3)."""
+
+    @override
+    def choose(self, options: Options, budget: float) -> Tensor:
+        return Level("beyond").choose(options, budget)
+
+    @override
+    def rule(self, keep: PerLayer, values: Sequence[Tensor]) -> PerLayer:
+        """For an energy, all singular values from where all layers keep it together."""
+        if not isinstance(keep, Energy) or not values:
+            return keep
+        pooled = torch.cat([tensor.flatten() for tensor in values]).sort(descending=True).values
+        kept = pooled.double().square().cumsum(0)
+        least = float(pooled[int((kept < keep.energy * kept[-1]).sum())])
+        return Value(max(least, torch.finfo(pooled.dtype).tiny))
+
+
 BUDGET_RULES: dict[str, BudgetRule] = {
     "knapsack": Knapsack(),
     "greedy": Greedy(),
     "alds-style": Level("worst"),
-    "pooled": Level("beyond"),
+    "pooled": Pooled(),
     "energy": Level("error"),
     "uniform": Level("removed"),
 }

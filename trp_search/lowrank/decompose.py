@@ -32,15 +32,9 @@ class Decomposed:
 def decompose(  # noqa: PLR0913  options of a public call, each with a default
     network: nn.Module,
     example_input: Tensor | Sequence[Any],
+    keep: records.Keep | Mapping[str, int],
     *,
     scheme: str = "channel",
-    energy: float | None = None,
-    value: float | None = None,
-    ratio: float | None = None,
-    evbmf: bool = False,
-    speedup: float | None = None,
-    parameters: int | None = None,
-    ranks: Mapping[str, int] | None = None,
     allocation: str = "knapsack",
     multiple: int = 1,
     calibration: Iterable[Tensor] | None = None,
@@ -48,24 +42,17 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
 ) -> Decomposed:
     """A copy of `network` in which pairs of low-rank layers stand for the layers they make cheaper.
 
-    Exactly one of `energy`, `value`, `ratio`, `evbmf`, `speedup`, `parameters` and `ranks` says how
-    much is kept; see `records.Cut` for what they and the options mean.
-
     Args:
         network: any module of plain PyTorch, as it is before `torch.compile`, `torch.jit` and
             `torch.export`; it is not changed.
         example_input: what its forward pass takes: a tensor whose first axis is the batch, or the
             arguments, the first tensor among which is so.
-        scheme: `channel`, `spatial`, `decoupled`, or `per-layer` for the best in each layer.
-        energy: a share in (0, 1].
-        value: above 0.
-        ratio: a share in (0, 1].
-        evbmf: estimate noise and keep the rest.
-        speedup: multiply-adds of all convolutions, linear layers and matrix products, before /
-            after, at least 1. The network that comes back is measured, and reaches it.
-        parameters: at most as many.
-        ranks: by layer name, taken even where they do not save multiply-adds; layers that are not
-            named stay dense. Needs one scheme.
+        keep: `Energy`, `Value`, `Ratio` or `Evbmf` of each layer; `Speedup` (of all convolutions,
+            linear layers and matrix products; the network that comes back is measured, and reaches
+            it) or `Parameters` of the network; or ranks by layer name, taken even where they do not
+            save multiply-adds, while layers that are not named stay dense.
+        scheme: `channel`, `spatial`, `decoupled`, or `per-layer` for the best in each layer, which
+            ranks by layer do without.
         allocation: how a budget is spread over layers.
         multiple: ranks are multiples of this.
         calibration: batches of images whose activations weigh errors, a few hundred in all; batch
@@ -73,54 +60,45 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
         layers: `all`, or `kxk`: convolutions wider than 1x1 but the first.
 
     Raises:
-        InputError: not exactly one amount, one out of range or out of reach; an unknown scheme or
-            layer; a value that is not finite; a network that is compiled, scripted or exported,
-            has no weights yet, or cannot do without a layer that was factored.
+        InputError: a budget out of reach; an unknown scheme or layer; an option out of
+            range; a value that is not finite; a network that is compiled, scripted or exported, has
+            no weights yet, or cannot do without a layer that was factored.
     """
-    amounts = {
-        "energy": energy,
-        "value": value,
-        "ratio": ratio,
-        "evbmf": evbmf,
-        "speedup": speedup,
-        "parameters": parameters,
-    }
-    for name, given, known in (
+    for name, asked, known in (
         ("scheme", scheme, (*SCHEMES, "per-layer")),
         ("allocation", allocation, get_args(records.Allocation)),
     ):
-        if given not in known:
-            raise InputError(f"{name}: {given!r} is not one of {', '.join(known)}")
+        if asked not in known:
+            raise InputError(f"{name}: {asked!r} is not one of {', '.join(known)}")
     options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
-    if ranks is not None:
-        if any(amounts.values()):
-            raise InputError("decompose: ranks leave no room for another amount")
-        amounts = {"energy": 1.0}
+    given = keep if isinstance(keep, Mapping) else None
+    if given is not None and scheme == "per-layer":
+        raise InputError("decompose: ranks need one scheme, not per-layer")
+    wanted_keep = records.Energy(1.0) if given is not None else keep
     try:
-        wanted = TypeAdapter(records.Cut).validate_python({**amounts, **options})
+        wanted = TypeAdapter(records.Cut).validate_python({"keep": wanted_keep, **options})
     except ValueError as error:
         raise InputError(f"decompose: {records.problem(error)}") from None
-    if ranks is not None and scheme == "per-layer":
-        raise InputError("decompose: ranks need one scheme, not per-layer")
     analysis = analyse(
         network, example_input, scheme=wanted.scheme, layers=layers, calibration=calibration
     )
-    if ranks is not None:
-        return build(analysis, _given(analysis, ranks))
-    return cut(analysis, wanted) if wanted.speedup is None else _faster(analysis, wanted)
+    if given is not None:
+        return build(analysis, _given(analysis, given))
+    if isinstance(wanted.keep, records.Speedup):
+        return _faster(analysis, wanted, wanted.keep.speedup)
+    return cut(analysis, wanted)
 
 
-def _faster(analysis: Analysis, wanted: records.Cut) -> Decomposed:
+def _faster(analysis: Analysis, wanted: records.Cut, speedup: float) -> Decomposed:
     """The cut to a speedup of the whole network, measured once it is cut."""
-    assert wanted.speedup is not None
     example, layers = analysis.example_input, [layer.layer for layer in analysis.layers]
     before = multiply_adds(analysis.network, example)
     other = before // images_in(example) - sum(layer.dense_macs for layer in layers)
     result = cut(analysis, wanted, other_macs=max(0, other))
     after = multiply_adds(result.network, example)
-    if before < after * wanted.speedup * (1 - _ROUNDING):
+    if before < after * speedup * (1 - _ROUNDING):
         raise InputError(
-            f"speedup: {wanted.speedup:g}x cannot be promised: the whole network was measured at "
+            f"speedup: {speedup:g}x cannot be promised: the whole network was measured at "
             f"{before / after:.2f}x once cut; {_unlike(layers, result, example)}"
         )
     return result

@@ -3,78 +3,68 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import final
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from torch import Tensor
-from typing_extensions import override
+
+from trp_search.records import Energy, Evbmf, PerLayer, Ratio, Value
 
 
-class RankRule(ABC):
-    """A value that maps (b, q) singular values, the largest first, to (b,) ranks."""
+def ranks(keep: PerLayer, values: Tensor, *, longer: int) -> Tensor:
+    """The rank of each row of (b, q) singular values, 0 to q.
 
-    @abstractmethod
-    def ranks(self, values: Tensor, *, longer: int) -> Tensor:
-        """The rank of each row of `values`, 0 to q; `longer` is the matrices' longer side."""
-
-
-@final
-@dataclass(frozen=True)
-class Energy(RankRule):
-    """The smallest rank that keeps a share of the squared singular values, in (0, 1]."""
-
-    share: float
-
-    @override
-    def ranks(self, values: Tensor, *, longer: int) -> Tensor:
-        squares = values.square()
-        tail = squares.flip(-1).cumsum(-1)
-        return (tail > (1 - self.share) * squares.sum(-1, keepdim=True)).sum(-1)
+    Args:
+        keep: how much is kept.
+        values: the largest first.
+        longer: the matrices' longer side.
+    """
+    return RULES[type(keep)](keep, values, longer)
 
 
-@final
-@dataclass(frozen=True)
-class Value(RankRule):
+def _energy(keep: Energy, values: Tensor, _: int) -> Tensor:
+    """The smallest rank that keeps the share.
+
+    Summing from the smallest keeps what is left out exact, and needs no host round-trip.
+    """
+    squares = values.square()
+    tail = squares.flip(-1).cumsum(-1)
+    return (tail > (1 - keep.energy) * squares.sum(-1, keepdim=True)).sum(-1)
+
+
+def _value(keep: Value, values: Tensor, _: int) -> Tensor:
     """The number of singular values that reach a threshold (the reference code's final cut)."""
-
-    threshold: float
-
-    @override
-    def ranks(self, values: Tensor, *, longer: int) -> Tensor:
-        return (values >= self.threshold).sum(-1)
+    return (values >= keep.value).sum(-1)
 
 
-@final
-@dataclass(frozen=True)
-class Uniform(RankRule):
-    """The same share of the full rank in every layer, in (0, 1], rounded to the nearest."""
-
-    ratio: float
-
-    @override
-    def ranks(self, values: Tensor, *, longer: int) -> Tensor:
-        full = values.shape[-1]
-        return torch.full(values.shape[:-1], max(1, math.floor(self.ratio * full + 0.5)))
+def _ratio(keep: Ratio, values: Tensor, _: int) -> Tensor:
+    """The share of the full rank, rounded to the nearest from 1 up."""
+    full = values.shape[-1]
+    rank = max(1, math.floor(keep.ratio * full + 0.5))
+    return torch.full(values.shape[:-1], rank, device=values.device)
 
 
-@final
-@dataclass(frozen=True)
-class Evbmf(RankRule):
+def _evbmf(_: Evbmf, values: Tensor, longer: int) -> Tensor:
     """The number of singular values that stand out of noise, whose variance is estimated as well.
 
     Empirical variational Bayesian matrix factorisation, the global analytic solution: Nakajima et
     al., JMLR 14 (2013), theorems 2 and 3; as a rank rule, Kim et al., arXiv 1511.06530.
     """
+    rows = values.double().cpu().numpy()
+    found = [_evbmf_rank(row, max(longer, len(row))) for row in rows]
+    return torch.tensor(found, device=values.device)
 
-    @override
-    def ranks(self, values: Tensor, *, longer: int) -> Tensor:
-        rows = values.double().cpu().numpy()
-        return torch.tensor([_evbmf_rank(row, max(longer, len(row))) for row in rows])
+
+RULES: dict[type[PerLayer], Callable[[Any, Tensor, int], Tensor]] = {
+    Energy: _energy,
+    Value: _value,
+    Ratio: _ratio,
+    Evbmf: _evbmf,
+}
 
 
 def _evbmf_rank(values: NDArray[np.float64], longer: int) -> int:

@@ -29,14 +29,6 @@ class Spectra:
     vectors: Tensor
     matrices: Tensor
 
-    def kept(self, energy: float) -> Tensor:
-        """(b, q) mask of the values that a truncation at `energy` keeps.
-
-        What is left out holds at most 1 - energy of the sum of squares. Summing from the smallest
-        keeps that small share exact, and no host round-trip is needed.
-        """
-        return self.squares.cumsum(-1) > (1 - energy) * self.squares.sum(-1, keepdim=True)
-
     def rows(self) -> Tensor:
         """(b, q, n) row i is singular value i times its right singular vector."""
         return self.vectors.mT @ self.matrices

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from trp_search.lowrank.rules import RankRule
 from trp_search.lowrank.factoring import (
     Extent,
     Factoring,
@@ -27,6 +26,8 @@ from trp_search.lowrank.factoring import (
     along,
     pointwise,
 )
+from trp_search.lowrank.rules import ranks
+from trp_search.records import PerLayer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +47,14 @@ class Modes:
     values_out: Tensor
     lost: Tensor
 
-    def ranks(self, rule: RankRule) -> tuple[int, int]:
-        """The rank_in and rank_out that `rule` wants of the two unfoldings, at least 1."""
+    def ranks(self, keep: PerLayer) -> tuple[int, int]:
+        """The rank_in and rank_out that `keep` wants of the two unfoldings, at least 1."""
         n, c, kh, kw = self.shape
         found = (
-            rule.ranks(self.values_in.unsqueeze(0), longer=max(c, n * kh * kw)),
-            rule.ranks(self.values_out.unsqueeze(0), longer=max(n, c * kh * kw)),
+            ranks(keep, self.values_in.unsqueeze(0), longer=max(c, n * kh * kw)),
+            ranks(keep, self.values_out.unsqueeze(0), longer=max(n, c * kh * kw)),
         )
-        rank_in, rank_out = (max(1, int(ranks)) for ranks in found)
+        rank_in, rank_out = (max(1, int(rank)) for rank in found)
         # What is beyond is nothing: see `useful`.
         return min(rank_in, rank_out * kh * kw), min(rank_out, rank_in * kh * kw)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
+from trp_search.records.keep import Budget, Energy, Error, Keep
 from trp_search.records.kinds import (
     STRICT,
     Allocation,
@@ -23,7 +24,6 @@ from trp_search.records.kinds import (
     Scheme,
     Seed,
     Share,
-    Speedup,
     Start,
     Threads,
 )
@@ -80,9 +80,8 @@ class Pruning:
 
     Attributes:
         scheme: how a weight is unfolded into a matrix.
-        energy: share of squared singular values that a truncation keeps.
-        speedup: what truncations aim at in place of an energy: ranks are chosen anew over all
-            layers each time so that the network would run this many times fewer multiply-adds.
+        keep: what a truncation keeps of each weight; a budget is what the whole network would cost,
+            with ranks chosen anew over all layers each time.
         period: iterations between truncated SVDs (the paper's m); None is never.
         projection: whether the weight is replaced by its truncation.
         nuclear_weight: factor of U V^T in the gradient (the paper's lambda); 0 is off.
@@ -91,13 +90,18 @@ class Pruning:
     """
 
     scheme: Scheme = "channel"
-    energy: Share = 0.95
-    speedup: Speedup | None = None
+    keep: Keep = Energy(0.95)
     period: PositiveInt | None = 20
     projection: bool = True
     nuclear_weight: NonNegative = 0.0
     nuclear_every_step: bool = False
     layers: Layers = "all"
+
+    @model_validator(mode="after")
+    def _of_weights(self) -> Pruning:
+        if isinstance(self.keep, Error):
+            raise ValueError("keep: error is of answers, and truncations see weights")  # noqa: TRY004
+        return self
 
     @property
     def truncates(self) -> bool:
@@ -147,17 +151,11 @@ class Distillation:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Cut:
-    """How trained weights become ranks. Exactly one of the first seven says how much is kept.
+    """How trained weights become ranks.
 
     Attributes:
-        energy: this share of each layer's squared singular values.
-        value: singular values at or above this.
-        ratio: this share of each layer's full rank.
-        evbmf: what stands out of noise (empirical variational Bayesian matrix factorisation).
-        speedup: what fits multiply-adds before / after, spread over layers by `allocation`.
-        parameters: what fits this many parameters, spread in the same way.
-        error: the share of a layer's outputs' norm, on calibration images, that may be lost; for
-            `ddlr-style` and `net-trim` alone, which take nothing else.
+        keep: how much is kept; an `Error` is for `ddlr-style` and `net-trim` alone, which take
+            nothing else.
         scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most, `tucker`
             factors both channel axes, `ddlr-style` and `net-trim` solve for linear layers.
         allocation: `knapsack` (least sum of lost energies), `greedy` (largest product of kept
@@ -174,13 +172,7 @@ class Cut:
         batch_norm_images: on how many training images.
     """
 
-    energy: Share | None = None
-    value: Positive | None = None
-    ratio: Share | None = None
-    evbmf: bool = False
-    speedup: Speedup | None = None
-    parameters: PositiveInt | None = None
-    error: Share | None = None
+    keep: Keep
     scheme: CutScheme = "channel"
     allocation: Allocation = "knapsack"
     multiple: PositiveInt = 1
@@ -191,19 +183,11 @@ class Cut:
     batch_norm_images: PositiveInt = 2048
 
     @model_validator(mode="after")
-    def _one_amount(self) -> Cut:
-        amounts = (self.energy, self.value, self.ratio, self.speedup, self.parameters, self.error)
-        if sum(amount is not None for amount in amounts) + self.evbmf != 1:
-            raise ValueError(
-                "a cut needs exactly one of energy, value, ratio, evbmf, speedup, parameters, error"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _solved_by_error(self) -> Cut:
-        if (self.error is not None) != (self.scheme in ("ddlr-style", "net-trim")):
+        solved = isinstance(self.keep, Error)
+        if solved != (self.scheme in ("ddlr-style", "net-trim")):
             raise ValueError("error goes with scheme ddlr-style or net-trim, and these with error")
-        if (self.error is not None or self.reconstruct != "none") and not self.calibration_images:
+        if (solved or self.reconstruct != "none") and not self.calibration_images:
             raise ValueError("error and reconstruct need calibration_images")
         if self.reconstruct != "none" and self.scheme != "channel":
             raise ValueError(f"reconstruct is for scheme channel, not {self.scheme}")
@@ -212,31 +196,16 @@ class Cut:
         return self
 
     @property
-    def is_budget(self) -> bool:
-        """Whether the amount is for all layers together."""
-        return self.speedup is not None or self.parameters is not None
-
-    @property
     def name(self) -> str:
         """Short: `3x`, `channel-0.9`; says what is unlike most cuts of its kind."""
-        amounts = {
-            "": self.energy,
-            "value-": self.value,
-            "ratio-": self.ratio,
-            "error-": self.error,
-        }
+        budget = isinstance(self.keep, Budget)
         parts: list[str] = [] if self.scheme == "per-layer" else [self.scheme]
-        parts += [f"{key}{value:g}" for key, value in amounts.items() if value is not None]
-        parts += ["evbmf"] if self.evbmf else []
-        parts += [f"{self.speedup:g}x"] if self.speedup is not None else []
-        parts += [f"{self.parameters}p"] if self.parameters is not None else []
-        allocated = self.allocation != "knapsack" and (
-            self.is_budget or self.allocation == "pooled"
-        )
-        parts += [self.allocation] if allocated else []
+        parts.append(self.keep.name)
+        if self.allocation != "knapsack" and (budget or self.allocation == "pooled"):
+            parts.append(self.allocation)
         parts += [f"by-{self.multiple}"] if self.multiple > 1 else []
-        if self.error is None and self.is_budget != (self.calibration_images > 0):
-            parts.append("weights-only" if self.is_budget else "aware")
+        if not isinstance(self.keep, Error) and budget != (self.calibration_images > 0):
+            parts.append("weights-only" if budget else "aware")
         parts += [f"fitted-{self.reconstruct}"] if self.reconstruct != "none" else []
         return "-".join(parts)
 

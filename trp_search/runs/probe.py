@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from trp_search.errors import InputError
 from trp_search.lowrank.rebuild import check_runs, rebuild
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.records import Cut, Layer, Training, Workload
+from trp_search.records import Cut, Error, Layer, Training, Workload
 from trp_search.scoring.flops import count
 from trp_search.scoring.survey import at_best, widest_layers
 from trp_search.space import SearchSpace, any_trial, entries
@@ -187,7 +187,7 @@ def _layers(
         if any(layer.rank for layer in layers):
             return layers
     other = wanted is not None or any(
-        any_trial(space, {"method": method}).cuts[0].error is not None
+        isinstance(any_trial(space, {"method": method}).cuts[0].keep, Error)
         for method in space.space.methods
     )
     if not other:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trp_search.errors import InputError
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.decompose import Decomposed
-from trp_search.records import Cut, Layer
+from trp_search.records import Cut, Error, Layer
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.scoring.flops import count
 from trp_search.tasks.classification import DivergedError, Evaluation, evaluate
@@ -117,7 +117,8 @@ class Cuts:
         """The name of an earlier cut that gave these ranks by the same weighting, if any."""
         ranks = tuple((layer.scheme, layer.rank_in, layer.rank) for layer in decomposed.layers)
         images = wanted.calibration_images
-        key = (images, wanted.reconstruct, wanted.error, wanted.reestimate_batch_norm, ranks)
+        solved = wanted.keep if isinstance(wanted.keep, Error) else None
+        key = (images, wanted.reconstruct, solved, wanted.reestimate_batch_norm, ranks)
         name = self._ranks.setdefault(key, wanted.name)
         return None if name == wanted.name else name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from trp_search.records import Cut, Point, Role, TrialSpec
+from trp_search.records import Cut, Error, Keep, Point, Role, TrialSpec
 from trp_search.scoring.candidate import Cost, Scored
 
 
@@ -82,11 +82,13 @@ def _settings(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> _Settings:
     for prefix, part in (("", spec.pruning), ("joint_", spec.joint), ("", spec.training)):
         if part is not None:
             values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
-            found |= {prefix + k: v for k, v in values.items() if not isinstance(v, tuple)}
+            flat = {k: v for k, v in values.items() if not isinstance(v, tuple | Keep)}
+            found |= {prefix + k: v for k, v in flat.items()}
     if spec.pruning is not None and spec.pruning.period is None:
         found["period"] = "never"
-    if spec.pruning is not None and spec.pruning.speedup is not None:
-        found["energy"] = None
+    if spec.pruning is not None:
+        found |= dict.fromkeys(("energy", "speedup"))
+        found |= {spec.pruning.keep.key(): spec.pruning.keep.amount}
     if spec.method and (spec.training is not None or tuned):
         asked = spec.distillation
         found["distillation"] = 0.0 if asked is None else asked.weight
@@ -99,15 +101,13 @@ def _settings(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> _Settings:
 
 
 def _of_cut(cut: Cut) -> _Settings:
-    found: _Settings = {
-        "scheme": cut.scheme,
-        "cut_energy": cut.energy,
-        "cut_value": cut.value,
-        "cut_speedup": cut.speedup,
-        "calibration_images": cut.calibration_images,
-    }
-    if cut.error is not None:
-        found["error"] = cut.error
+    found: _Settings = {"scheme": cut.scheme}
+    found |= {f"cut_{name}": None for name in ("energy", "value", "speedup")}
+    if not isinstance(cut.keep, Error):
+        found |= {f"cut_{cut.keep.key()}": cut.keep.amount}
+    found["calibration_images"] = cut.calibration_images
+    if isinstance(cut.keep, Error):
+        found["error"] = cut.keep.error
     if cut.reconstruct != "none":
         found["reconstruct"] = cut.reconstruct
     return found

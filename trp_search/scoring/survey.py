@@ -106,7 +106,7 @@ def widest_layers(space: SearchSpace) -> records.Layers:
 
 def check_reach(network: nn.Module, example_input: Tensor, cut: records.Cut) -> None:
     """Raises InputError when `cut` asks for more than any weights of `network` could give."""
-    if cut.error is not None:
+    if isinstance(cut.keep, records.Error):
         linear_cut.check(network, example_input, cut)
         return  # the rest depends on images
     macs = count(network, example_input).macs
@@ -118,7 +118,7 @@ def check_methods(space: SearchSpace, network: nn.Module, example_input: Tensor)
     """Raises InputError where a method of the space has nothing to do on `network`."""
     for method in space.space.methods:
         cut = any_trial(space, {"method": method}).cuts[0]
-        if cut.error is not None:
+        if isinstance(cut.keep, records.Error):
             check_reach(network, example_input, cut)
 
 

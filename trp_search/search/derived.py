@@ -41,11 +41,7 @@ def tell(
         mark = f"{trial.number}-{cut.name}"
         if len(points) < len(results) or mark in told:
             continue
-        own = {
-            f"derived_{name}": amount
-            for name in ("energy", "speedup")
-            if (amount := getattr(cut, name)) is not None
-        }
+        own = {f"derived_{cut.keep.key()}": cut.keep.amount}
         violations = [space.violations(point) for point in points]
         study.add_trial(
             optuna.trial.create_trial(

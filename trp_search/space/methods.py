@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trp_search.records import Cut, Joint, Method, Pruning, Reconstruct
+from trp_search.records import Cut, Error, Joint, Method, Pruning, Reconstruct, keep_of
 
 Setting = Mapping[str, Any]
 
@@ -75,20 +75,22 @@ def svd_cut(setting: Setting, **own: Any) -> Cut:  # noqa: ANN401  fields of a c
     amounts = [(name, setting.get(f"cut_{name}")) for name in ("value", "energy", "speedup")]
     amounts += [("evbmf", setting.get("cut_evbmf") or None)]
     amounts += [(name, setting.get(name)) for name in ("speedup", "energy")]
-    amount = next((name, given) for name, given in amounts if given is not None)
+    keep = next(keep_of(name, given) for name, given in amounts if given is not None)
     names = ("scheme", "allocation", "multiple", "calibration_images", *SHARED)
     fields = {name: setting[name] for name in names} | own
     fits = fields["scheme"] == "channel"
     reconstruct: Reconstruct = setting.get("reconstruct", "none") if fits else "none"
     if reconstruct != "none":
         fields["calibration_images"] = fields["calibration_images"] or IMAGES
-    return Cut(**dict([amount]), reconstruct=reconstruct, **fields)
+    return Cut(keep=keep, reconstruct=reconstruct, **fields)
 
 
 def _pruning(setting: Setting, **own: Any) -> Pruning:  # noqa: ANN401  fields of a pruning
-    names = ("scheme", "energy", "speedup", "projection", "nuclear_every_step", "layers")
+    names = ("scheme", "projection", "nuclear_every_step", "layers")
     fields = {name: setting[name] for name in names if name in setting} | own
+    aims = [(name, setting.get(name)) for name in ("speedup", "energy")]
     return Pruning(
+        keep=next(keep_of(name, given) for name, given in aims if given is not None),
         period=None if setting["period"] == "never" else setting["period"],
         nuclear_weight=nuclear_weight(setting),
         **fields,
@@ -117,7 +119,7 @@ def _by_error(setting: Setting, *, scheme: str) -> Cut:
     fields: dict[str, Any] = {name: setting[name] for name in SHARED}
     return Cut(
         scheme=scheme,  # type: ignore[arg-type]
-        error=setting["error"],
+        keep=Error(setting["error"]),
         calibration_images=setting["calibration_images"] or IMAGES,
         **fields | {"layers": "all"},
     )

@@ -12,9 +12,11 @@ from pydantic import Discriminator, Field, Tag
 from trp_search.records import (
     Cut,
     Distillation,
+    Energy,
     Point,
     PositiveInt,
     Scheme,
+    Speedup,
     Training,
     TrialSpec,
     Workload,
@@ -209,7 +211,7 @@ class SearchSpace(Strict):
 
     def _controls(self, scheme: Scheme) -> list[Cut]:
         same = self._first(scheme)
-        return [Cut(scheme=scheme, energy=energy, **same) for energy in CONTROL_ENERGIES]
+        return [Cut(scheme=scheme, keep=Energy(energy), **same) for energy in CONTROL_ENERGIES]
 
     def _first(self, scheme: Scheme) -> dict[str, Any]:
         """What cuts share: of each entry the first value that `scheme` can have."""
@@ -223,17 +225,18 @@ class SearchSpace(Strict):
         energies = self.extra_cuts.energies_of(truncated=truncated)
         if own.allocation == "pooled":
             kind = {"scheme": own.scheme, "allocation": own.allocation} | same
-            found = [Cut(energy=energy, **kind) for energy in energies]
-            found += [Cut(speedup=speedup, **kind) for speedup in speedups]
+            found = [Cut(keep=Energy(energy), **kind) for energy in energies]
+            found += [Cut(keep=Speedup(speedup), **kind) for speedup in speedups]
         else:
-            found = [Cut(scheme=setting["scheme"], energy=energy, **same) for energy in energies]
+            own_scheme = setting["scheme"]
+            found = [Cut(scheme=own_scheme, keep=Energy(energy), **same) for energy in energies]
             found += self._budgets(speedups, same)
         return tuple(cut for cut in found if cut != own)
 
     def _budgets(self, speedups: Sequence[float], same: Mapping[str, Any]) -> tuple[Cut, ...]:
         images = self.extra_cuts.calibration_images
         return tuple(
-            Cut(scheme="per-layer", speedup=speedup, calibration_images=images, **same)
+            Cut(scheme="per-layer", keep=Speedup(speedup), calibration_images=images, **same)
             for speedup in speedups
         )
 

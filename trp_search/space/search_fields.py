@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trp_search.records import (
     Allocation,
+    Factor,
     Fraction,
     Layers,
     Method,
@@ -19,7 +20,6 @@ from trp_search.records import (
     Reconstruct,
     Scheme,
     Share,
-    Speedup,
     Start,
 )
 from trp_search.space import entries
@@ -110,7 +110,7 @@ class Space(Strict):
     scheme: Choice[Scheme] = "channel"
     start: PerScheme[Choice[Start]] = "baseline"
     energy: PerScheme[Number[Share]] | None = None
-    speedup: PerScheme[Number[Speedup]] | None = None
+    speedup: PerScheme[Number[Factor]] | None = None
     period: PerScheme[NumberOr[PositiveInt, Literal["never"]]] = 20
     projection: PerScheme[Choice[bool]] = True
     nuclear_weight: PerScheme[Number[NonNegative]] | None = None
@@ -119,7 +119,7 @@ class Space(Strict):
     layers: PerScheme[Choice[Layers]] = "kxk"
     cut_energy: PerScheme[Number[Share]] | None = None
     cut_value: PerScheme[Number[Positive]] | None = None
-    cut_speedup: PerScheme[Number[Speedup]] | None = None
+    cut_speedup: PerScheme[Number[Factor]] | None = None
     cut_evbmf: PerScheme[Choice[bool]] | None = None
     error: Number[Share] | None = None
     allocation: PerScheme[Choice[Allocation]] = "knapsack"
@@ -142,7 +142,7 @@ class Space(Strict):
         """Every entry, given or by default, under its parameter's name; method and scheme first."""
         own = {name: getattr(self, name) for name in type(self).model_fields if name != "training"}
         if self.speedup is None and self.energy is None:
-            own["energy"] = Pruning().energy
+            own["energy"] = Pruning().keep.amount
         return {k: v for k, v in (own | self.named_training()).items() if v is not None}
 
     def named_training(self) -> dict[str, Entry]:

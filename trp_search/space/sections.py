@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trp_search.records import PositiveInt, Runtime, Share, Speedup, TargetName, Threads
+from trp_search.records import Factor, PositiveInt, Runtime, Share, TargetName, Threads
 from trp_search.records.objectives import Name
 from trp_search.space.search_fields import Images, Strict
 
@@ -31,7 +31,7 @@ class ExtraCuts(Strict):
         tell: whether Optuna hears of them, as further trials with the cut as a parameter.
     """
 
-    speedups: tuple[Speedup, ...] | None = None
+    speedups: tuple[Factor, ...] | None = None
     energies: tuple[Share, ...] | None = None
     images: PositiveInt = 1000
     calibration_images: Images = 256

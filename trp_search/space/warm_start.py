@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trp_search.records import Pruning, TrialSpec
+from trp_search.records import Error, Pruning, TrialSpec
 from trp_search.space import entries
 from trp_search.space.entries import ByScheme, Parameter, Value
 from trp_search.space.example import any_trial
@@ -94,17 +94,20 @@ def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
     found: dict[str, object] = {"method": spec.method or "trp", "start": spec.start}
     if spec.pruning is not None:
         found |= {name: getattr(spec.pruning, name) for name in vars(spec.pruning)}
+        found |= {spec.pruning.keep.key(): spec.pruning.keep.amount}
         found["period"] = "never" if spec.pruning.period is None else spec.pruning.period
         found |= _nuclear(spec.pruning)
     if spec.joint is not None:
         found |= {f"joint_{name}": value for name, value in vars(spec.joint).items()}
     found |= _learning(spec)
-    found |= {f"cut_{name}": getattr(cut, name) for name in ("energy", "value", "speedup", "evbmf")}
+    found |= {f"cut_{cut.keep.key()}": cut.keep.amount}
+    if isinstance(cut.keep, Error):
+        found |= {"error": cut.keep.error}
     shared = ("allocation", "multiple", "calibration_images", "reestimate_batch_norm")
-    others = ("batch_norm_images", "error", "reconstruct")
+    others = ("batch_norm_images", "reconstruct")
     found |= {name: getattr(cut, name) for name in (*shared, *others)}
     if spec.pruning is None:  # what it was cut by is what was asked for
-        found |= {"scheme": cut.scheme, "energy": cut.energy, "speedup": cut.speedup}
+        found |= {"scheme": cut.scheme, cut.keep.key(): cut.keep.amount}
         found["layers"] = cut.layers
     varying = {p.name.removesuffix(f"_{p.scheme}") for p in space.parameters()} | {"scheme"}
     if found["scheme"] not in space.space.schemes and spec.pruning is None:
@@ -186,11 +189,9 @@ def _method(spec: TrialSpec) -> dict[str, Any]:
     if pruning is not None:
         acts = pruning.nuclear_every_step or pruning.period is not None
         found |= vars(pruning) | {"nuclear_weight": pruning.nuclear_weight if acts else 0.0}
-        found["energy"] = None if pruning.speedup else pruning.energy
     if spec.joint is not None:
         found |= {f"joint_{name}": value for name, value in vars(spec.joint).items()}
-    amounts = ("energy", "value", "speedup", "evbmf", "error")
-    found |= {f"cut_{name}": getattr(cut, name) for name in amounts}
+    found["cut_keep"] = cut.keep
     kinds = ("scheme", "allocation", "multiple", "reconstruct", "layers")
     found |= {f"cut_{name}": getattr(cut, name) for name in kinds}
     return found | {"fine-tuned": spec.fine_tuning is not None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast, final
@@ -13,8 +12,10 @@ from torch import Tensor, nn
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.allocation import relaxed
+from trp_search.lowrank.budgets import counted, room
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.factoring import Shape
+from trp_search.lowrank.rules import ranks
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.tracing import images_in, multiply_adds
 from trp_search.lowrank.truncation import Spectra, spectra
@@ -25,7 +26,7 @@ from trp_search.training.weights import Group, Weights, device_type
 class TrainedRankPruning:
     """Keeps a network's weights near low rank while it trains.
 
-        pruning = TrainedRankPruning(network, scheme="spatial", energy=0.95, period=20)
+        pruning = TrainedRankPruning(network, Energy(0.95), scheme="spatial", period=20)
         for images, labels in batches:
             pruning.before_forward()
             loss = loss_function(network(images), labels)
@@ -35,19 +36,19 @@ class TrainedRankPruning:
             optimizer.step()
 
     At every iteration t with t % period == 0, counted over the whole run from 0, each selected
-    weight gets its truncated SVD at `energy`. With `projection` the weight becomes it; with a
-    nuclear weight lambda, lambda * U_k V_k^T of the same SVD is added to the gradient. With
-    gradient scaling, unscale before `before_step`; with gradient accumulation, call each once per
-    optimiser step.
+    weight gets its truncated SVD, which keeps what `keep` says. With `projection` the weight
+    becomes it; with a nuclear weight lambda, lambda * U_k V_k^T of the same SVD is added to the
+    gradient. With gradient scaling, unscale before `before_step`; with gradient accumulation, call
+    each once per optimiser step.
 
     Args:
         network: the module that is trained, as it is before `torch.compile`; `scheme` and `layers`
             choose among its weights that train, which are looked up by name each time.
+        keep: what a truncation keeps: `Energy`, `Value`, `Ratio` or `Evbmf` of each weight, or
+            `Speedup` or `Parameters`, for which the ranks that lose least and fit are chosen anew
+            over all layers each time.
         scheme: `channel`, `spatial` or `decoupled`.
-        energy: share of the squared singular values kept, in (0, 1].
-        speedup: in place of an energy, the multiply-adds before / after that truncations aim at:
-            each time the ranks that lose least and fit are chosen anew over all layers.
-        example_input: what the network takes, to count its multiply-adds; `speedup` needs it.
+        example_input: what the network takes, to count what a budget is of, which needs it.
         period: iterations between truncations (the paper's m); None is never.
         projection: whether weights are replaced, or only pulled by the nuclear term.
         nuclear_weight: the paper's lambda; its pull per step is lambda / period.
@@ -62,10 +63,9 @@ class TrainedRankPruning:
     def __init__(  # noqa: PLR0913  options of a public call, each with a default
         self,
         network: nn.Module,
+        keep: records.Keep = records.Pruning.keep,
         *,
         scheme: str = "channel",
-        energy: float = 0.95,
-        speedup: float | None = None,
         example_input: Tensor | Sequence[Any] | None = None,
         period: int | None = 20,
         projection: bool = True,
@@ -76,8 +76,7 @@ class TrainedRankPruning:
         try:
             self._settings = records.Pruning(
                 scheme=cast("records.Scheme", scheme),
-                energy=energy,
-                speedup=speedup,
+                keep=keep,
                 period=period,
                 projection=projection,
                 nuclear_weight=nuclear_weight,
@@ -89,14 +88,15 @@ class TrainedRankPruning:
         self._network = network
         self._weights = Weights(network, SCHEMES[scheme], layers=layers, where="TrainedRankPruning")
         self._plan: _Plan | None = None
-        if speedup is not None:
+        if isinstance(keep, records.Budget):
             if example_input is None:
-                raise InputError("TrainedRankPruning: speedup needs an example_input")
+                raise InputError(f"TrainedRankPruning: {keep.key()} needs an example_input")
             measured = measure(network, example_input, SCHEMES[scheme], layers=layers)
-            counted = multiply_adds(network, example_input) // images_in(example_input)
             order = [id(weight) for group in self._weights.found() for weight in group.weights]
-            hint = " while layers is kxk; all has more" if layers == "kxk" else ""
-            self._plan = _plan(measured, order, speedup, counted=counted, hint=hint)
+            try:
+                self._plan = _plan(network, example_input, measured, order, self._settings)
+            except InputError as error:
+                raise InputError(f"TrainedRankPruning: {error}") from None
         self._iteration = 0
         self._pulls: dict[Shape, list[Tensor]] = {}
         self._left: list[tuple[int, int]] = []
@@ -142,14 +142,19 @@ class TrainedRankPruning:
 
     def _kept(self, groups: list[Group], found: list[Spectra]) -> list[Tensor]:
         """What a truncation keeps, one mask for each group."""
+        keep = self._settings.keep
+        if isinstance(keep, records.PerLayer):
+            longer = [one.matrices.shape[-1] for one in found]
+            rows = zip(found, longer, strict=True)
+            return [one.last(ranks(keep, one.values(), longer=side)) for one, side in rows]
         if self._plan is None or not found:
-            return [one.kept(self._settings.energy) for one in found]
+            return []
         counts = [len(group.weights) for group in groups]
         lost = [one.lost(layers=count) for one, count in zip(found, counts, strict=True)]
-        ranks = torch.split(self._plan.ranks(lost), counts)
+        chosen = torch.split(self._plan.ranks(lost), counts)
         return [
             one.last(rank.repeat_interleave(len(one.squares) // count))
-            for one, rank, count in zip(found, ranks, counts, strict=True)
+            for one, rank, count in zip(found, chosen, counts, strict=True)
         ]
 
     @torch.no_grad()
@@ -186,7 +191,7 @@ class _Plan:
     """What ranks cost, one row a weight, and what they may cost together.
 
     Attributes:
-        cost: (L, K) multiply-adds of each rank; rank 0 stands for dense.
+        cost: (L, K) multiply-adds or parameters of each rank; rank 0 stands for dense.
         budget: for all weights together.
     """
 
@@ -207,35 +212,35 @@ class _Plan:
 
 
 def _plan(
+    network: nn.Module,
+    example_input: Tensor | Sequence[Any],
     measured: Sequence[MeasuredLayer],
     order: Sequence[int],
-    speedup: float,
-    *,
-    counted: int,
-    hint: str,
+    settings: records.Pruning,
 ) -> _Plan:
-    """The plan for the weights with the ids `order`; the rest costs what it costs.
-
-    `counted` are the multiply-adds of the whole network.
-    """
+    """The plan for the weights with the ids `order`; the rest costs what it costs."""
+    keep = settings.keep
+    assert isinstance(keep, records.Budget), keep
+    count = counted(keep)
     by_weight = {id(layer.module.weight): layer for layer in measured}
     layers = [by_weight[weight] for weight in order]
     cost = torch.full(
         (len(layers), 1 + max((layer.full_rank for layer in layers), default=0)), torch.inf
     ).double()
     for row, layer in zip(cost, layers, strict=True):
-        row[0] = layer.dense_macs
+        row[0] = count.dense(layer)
         if layer.reason is None:
-            highest = min(layer.full_rank, (layer.dense_macs - 1) // layer.macs_per_rank)
-            row[1 : highest + 1] = torch.arange(1, highest + 1) * layer.macs_per_rank
-    total = max(counted, sum(layer.dense_macs for layer in measured))
-    other = total - sum(layer.dense_macs for layer in layers)
-    least = float(cost.min(1).values.sum())
-    budget = total / speedup - other
-    if least > budget or (total == 0 and speedup > 1):
-        best = math.floor(100 * total / (least + other)) / 100 if total else 1.0
-        raise InputError(
-            f"TrainedRankPruning: speedup: {speedup:g}x cannot be reached; "
-            f"the best is {best:.2f}x{hint}"
-        )
+            fixed, step = count.fixed(layer), count.per_rank(layer)
+            highest = min(layer.full_rank, (count.dense(layer) - fixed - 1) // step)
+            row[1 : highest + 1] = fixed + torch.arange(1, highest + 1) * step
+    every, dense = (sum(count.dense(layer) for layer in those) for those in (measured, layers))
+    macs = multiply_adds(network, example_input) // images_in(example_input)
+    other = count.other(network, every, other_macs=max(0, macs - every))
+    budget = room(
+        keep,
+        dense=dense,
+        least=float(cost.min(1).values.sum()),
+        other=other + every - dense,
+        layers=settings.layers,
+    )
     return _Plan(cost=cost, budget=budget)

@@ -1,0 +1,175 @@
+"""How much of a network is kept: one value, checked, `{"energy": 0.9}` in JSON.
+
+A further one is its class and its line in `KEEPS`. What it does to singular values stands in
+`lowrank.rules`, what a budget counts in `lowrank.budgets`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal, final
+
+from pydantic import GetCoreSchemaHandler, TypeAdapter
+from pydantic.dataclasses import dataclass as checked
+from pydantic_core import CoreSchema, core_schema
+from typing_extensions import override
+
+from trp_search.records.kinds import STRICT, Factor, Positive, PositiveInt, Share
+
+
+class Keep(ABC):
+    """How much a cut or a truncation keeps; a subclass has one field, the amount.
+
+    Attributes:
+        written: how it is written in a point's name.
+    """
+
+    written: ClassVar[str]
+
+    @classmethod
+    def key(cls) -> str:
+        """Its name in JSON and YAML: that of its field."""
+        return next(name for name in cls.__annotations__ if name != "written")
+
+    @property
+    def amount(self) -> float | bool:
+        """The value of its field."""
+        amount: float | bool = getattr(self, self.key())
+        return amount
+
+    @property
+    def name(self) -> str:
+        """Short: `0.9`, `3x`."""
+        return self.written.format(self.amount)
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        if cls not in (Keep, PerLayer, Budget):
+            return handler(source)
+        return core_schema.no_info_plain_validator_function(
+            cls._checked,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda keep: {keep.key(): keep.amount}
+            ),
+        )
+
+    @classmethod
+    def _checked(cls, raw: object) -> Keep:
+        known = [name for name, kind in KEEPS.items() if issubclass(kind, cls)]
+        if isinstance(raw, dict) and len(raw) == 1 and (name := next(iter(raw))) in known:
+            return TypeAdapter(KEEPS[name]).validate_python(raw)
+        if not isinstance(raw, cls):
+            raise ValueError(f"takes exactly one of {', '.join(known)}")  # noqa: TRY004
+        return raw
+
+
+class PerLayer(Keep, ABC):
+    """Asked of each layer by itself: a rule that makes ranks of singular values."""
+
+
+class Budget(Keep, ABC):
+    """For all layers together, spread over them by an allocation."""
+
+    @abstractmethod
+    def within(self, total: int) -> float:
+        """What may remain of a network that costs `total`."""
+
+    @abstractmethod
+    def best(self, total: int, least: float) -> str:
+        """The best that can be asked of a network that costs `total` and cut `least`."""
+
+
+@final
+@checked(frozen=True, config=STRICT)
+class Energy(PerLayer):
+    """This share of each layer's squared singular values."""
+
+    written: ClassVar[str] = "{:g}"
+    energy: Share
+
+
+@final
+@checked(frozen=True, config=STRICT)
+class Value(PerLayer):
+    """Singular values at or above this."""
+
+    written: ClassVar[str] = "value-{:g}"
+    value: Positive
+
+
+@final
+@checked(frozen=True, config=STRICT)
+class Ratio(PerLayer):
+    """This share of each layer's full rank."""
+
+    written: ClassVar[str] = "ratio-{:g}"
+    ratio: Share
+
+
+@final
+@checked(frozen=True, config=STRICT)
+class Evbmf(PerLayer):
+    """What stands out of noise (empirical variational Bayesian matrix factorisation)."""
+
+    written: ClassVar[str] = "evbmf"
+    evbmf: Literal[True] = True
+
+
+@final
+@checked(frozen=True, config=STRICT)
+class Speedup(Budget):
+    """Multiply-adds of the whole network before / after, at least 1."""
+
+    written: ClassVar[str] = "{:g}x"
+    speedup: Factor
+
+    @override
+    def within(self, total: int) -> float:
+        if total == 0 and self.speedup > 1:
+            return -math.inf  # nothing runs faster than nothing
+        return total / self.speedup
+
+    @override
+    def best(self, total: int, least: float) -> str:
+        most = math.floor(100 * total / least) / 100 if total else 1.0
+        return f"speedup: {self.speedup:g}x cannot be reached; the best is {most:.2f}x"
+
+
+@final
+@checked(frozen=True, config=STRICT)
+class Parameters(Budget):
+    """At most this many parameters."""
+
+    written: ClassVar[str] = "{}p"
+    parameters: PositiveInt
+
+    @override
+    def within(self, total: int) -> float:
+        return float(self.parameters)
+
+    @override
+    def best(self, total: int, least: float) -> str:
+        fewest = f"the fewest are {int(least):,}"
+        return f"parameters: {self.parameters:,} cannot be reached; {fewest}"
+
+
+@final
+@checked(frozen=True, config=STRICT)
+class Error(Keep):
+    """All but this share of the norm of what each linear layer answers to calibration images."""
+
+    written: ClassVar[str] = "error-{:g}"
+    error: Share
+
+
+KEEPS: dict[str, type[Keep]] = {
+    kind.key(): kind for kind in (Energy, Value, Ratio, Evbmf, Speedup, Parameters, Error)
+}
+
+
+def keep_of(name: str, amount: float | bool) -> Keep:  # noqa: FBT001  of an entry
+    """`amount` of the kind `name`, one of `KEEPS`; ValueError where it is not in range."""
+    return TypeAdapter(KEEPS[name]).validate_python({name: amount})
