@@ -65,7 +65,7 @@ class Candidate(ABC):
         return ranks[cheaper], cost[cheaper]
 
     def kept(self, parts: Sequence[Tensor], at_cost: Mapping[str, float]) -> Mapping[str, float]:
-        """Shares of energy kept, of `parts`, and of each scheme `at_cost` of these by the tables."""
+        """Shares of energy that `parts` keep; `at_cost` is what the tables say, by scheme."""
         del parts
         return at_cost
 
@@ -165,14 +165,10 @@ def analyse(
     return Analysis(network=network, example_input=example_input, layers=layers)
 
 
-def analysed_by(
-    row: Sequence[MeasuredLayer], candidates: Iterable[Candidate]
-) -> AnalysedLayer:
+def analysed_by(row: Sequence[MeasuredLayer], candidates: Iterable[Candidate]) -> AnalysedLayer:
     """The layer of a row with these candidates, of those that can be factored."""
     found = tuple(candidates)
-    return AnalysedLayer(
-        layer=row[0], candidates=found, reason=None if found else row[0].reason
-    )
+    return AnalysedLayer(layer=row[0], candidates=found, reason=None if found else row[0].reason)
 
 
 def _distinct(row: Sequence[MeasuredLayer]) -> list[MeasuredLayer]:

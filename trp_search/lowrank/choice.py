@@ -73,7 +73,8 @@ class _Offer:
         if not len(self.cost):
             return torch.empty(0, dtype=torch.long)
         found = [frontiers(self.cost[None], loss[None])[0] for loss in self.losses.values()]
-        return torch.unique(torch.cat([torch.from_numpy(one.option) for one in found]))
+        places: Tensor = torch.unique(torch.cat([torch.from_numpy(one.option) for one in found]))
+        return places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ class _Menu:
         """The choice of one of the ranks on offer, and the most that each scheme keeps for less."""
         cost = offer.cost[place]
         shares = ((one, one.losses["error"][one.cost <= cost]) for one in self.offers)
-        kept = {
+        kept: dict[str, float] = {
             one.candidate.layer.scheme.name: 1 - float(errors.min())
             for one, errors in shares
             if len(errors)

@@ -61,9 +61,7 @@ class Solved(Decomposition):
     ) -> list[list[MeasuredLayer]]:
         found = super().measured(network, example_input, layers)
         if not any(isinstance(layer.module, nn.Linear) for (layer,) in found):
-            raise InputError(
-                f"scheme: {self.name}: the network has no linear layer: nothing to do"
-            )
+            raise InputError(f"scheme: {self.name}: the network has no linear layer: nothing to do")
         return found
 
     @override
@@ -100,7 +98,9 @@ class Solved(Decomposition):
             else:
                 yield AnalysedLayer(layer=layer, candidates=(found,), reason=None)
 
-    def _candidate(self, layer: MeasuredLayer, asked: Guarantee, *, error: float) -> Candidate | str:
+    def _candidate(
+        self, layer: MeasuredLayer, asked: Guarantee, *, error: float
+    ) -> Candidate | str:
         found = solve(asked, self.shrink)
         if found.excess > TOLERANCE:
             return f"no weight within error {error:g} after {found.iterations} iterations"

@@ -84,7 +84,7 @@ class Spectral(Decomposition):
 
     def __init__(self, *schemes: Scheme) -> None:
         self.factorings = schemes
-        self._schemes = {scheme.name: scheme for scheme in schemes}
+        self._schemes: dict[str, Scheme] = {scheme.name: scheme for scheme in schemes}
 
     @override
     def analysed(

@@ -51,7 +51,9 @@ class Triple(Candidate):
             "beyond": ends,
             "removed": [1 - torch.arange(len(x)).double() / (len(x) - 1) for x in ends],
         }
-        worse = {n: torch.maximum(one.cpu()[into], two.cpu()[out]) for n, (one, two) in by_axis.items()}
+        worse = {
+            n: torch.maximum(one.cpu()[into], two.cpu()[out]) for n, (one, two) in by_axis.items()
+        }
         return {"error": modes.lost.cpu()[into, out]} | worse
 
     @override
