@@ -7,7 +7,7 @@ search: .venv/run.stamp
 	$(BIN)/trp-search search search_spaces/digits.yaml
 
 test: check-code
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check-code: .venv/test.stamp
 	$(BIN)/ruff format --check .

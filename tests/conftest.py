@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -24,8 +25,9 @@ from trp_search.records import (
     TrialResult,
     to_json,
 )
+from trp_search.records.scores import share
 from trp_search.space import load_space
-from trp_search.store import RunFolder, append_record, write_whole
+from trp_search.store import FORMAT, RunFolder, append_record, write_whole
 
 SEARCH = """\
 workload:
@@ -46,6 +48,23 @@ WIDTHS = (16, 16, 16, 32, 32, 32, 64, 64)
 DENSE_MACS = 2_000_000
 DENSE_PARAMETERS = 71_000
 IMAGES = 200
+
+
+LONGEST = ("search/test_kills.py", "search/test_driver.py", "test_readme.py", "cli", "runs")
+
+# Before torch is there: where processes share the cores, a second thread waits more than it works.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that the processes that share the tests end together."""
+    tests = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(tests).as_posix()
+        return next((at for at, long in enumerate(LONGEST) if name.startswith(long)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,9 +122,7 @@ def make_point() -> Callable[..., Point]:
             id=name,
             trial="baseline" if role == "control" else name,
             role=role,
-            accuracy=correct / IMAGES,
-            correct=correct,
-            images=IMAGES,
+            score=share(correct, IMAGES),
             loss=1 - correct / IMAGES,
             macs=round(DENSE_MACS / speedup),
             dense_macs=DENSE_MACS,
@@ -127,6 +144,7 @@ def empty_run(tmp_path: Path) -> RunFolder:
     """A run that has a search space and nothing else."""
     run = RunFolder.create(tmp_path / "sample-run")
     write_whole(run.search, SEARCH)
+    write_whole(run.environment, json.dumps({"format": FORMAT}))
     return run
 
 
@@ -135,7 +153,7 @@ def sample_run(empty_run: RunFolder, make_point: Callable[..., Point]) -> RunFol
     """A finished search on digits: the baseline, its cuts, 16 points, two trials without."""
     run = empty_run
     created = {"created": "2026-03-04T09:30:00+00:00", "versions": {"torch": "2.15.0"}, "seed": 0}
-    write_whole(run.environment, json.dumps(created))
+    write_whole(run.environment, json.dumps({"format": FORMAT} | created))
     plain = make_point("baseline", correct=194, speedup=1.0, role="baseline", scheme=None)
     controls = [
         make_point(
@@ -154,9 +172,7 @@ def sample_run(empty_run: RunFolder, make_point: Callable[..., Point]) -> RunFol
     for number in range(18):
         finish(run, _trial(number, make_point), epochs=4, start=0.9 - 0.02 * number)
     for name, correct in (("baseline", 191), ("2", 192), ("7", 190), ("11", 187)):
-        append_record(
-            run.tests, TestScore(point=name, accuracy=correct / 200, correct=correct, images=200)
-        )
+        append_record(run.tests, TestScore(point=name, score=share(correct, 200)))
     return run
 
 
@@ -194,7 +210,7 @@ def _trial(number: int, make_point: Callable[..., Point]) -> TrialResult:
 def finish(run: RunFolder, result: TrialResult, *, epochs: int, start: float) -> None:
     """Stores a trial as the search does, with a training that rises from `start`."""
     folder = run.trial(result.trial)
-    final = result.points[0].accuracy if result.points else 0.1
+    final = result.points[0].score.value if result.points else 0.1
     for epoch in range(1, epochs + 1):
         append_record(
             folder.epochs,
@@ -203,7 +219,7 @@ def finish(run: RunFolder, result: TrialResult, *, epochs: int, start: float) ->
                 epoch=epoch,
                 epochs=epochs,
                 loss=1 / epoch,
-                accuracy=final + (start - final) * (1 - epoch / epochs) ** 2,
+                metric=final + (start - final) * (1 - epoch / epochs) ** 2,
                 learning_rate=0.1,
                 seconds=1.0,
             ),
@@ -232,6 +248,7 @@ def small_run() -> Callable[..., RunFolder]:
     def train(folder: Path, network: str = "small_resnet") -> RunFolder:
         run = RunFolder.create(folder)
         write_whole(run.search, TRAINED.format(network=network))
+        write_whole(run.environment, json.dumps({"format": FORMAT}))
         space = load_space(run.search)
         for spec in (space.baseline_spec(), space.trial_spec({}, name="0", repeat=0)):
             *_, result = trial.run(spec, run)
@@ -263,7 +280,7 @@ def make_report() -> Callable[..., EpochReport]:
     """What a training says after an epoch."""
 
     def make(trial: str = "1", epoch: int = 1, **own: float) -> EpochReport:
-        usual = {"epochs": 3, "loss": 1.0, "accuracy": 0.5, "learning_rate": 0.1, "seconds": 1.0}
+        usual = {"epochs": 3, "loss": 1.0, "metric": 0.5, "learning_rate": 0.1, "seconds": 1.0}
         return EpochReport(trial=trial, epoch=epoch, **(usual | own))
 
     return make

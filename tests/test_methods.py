@@ -17,7 +17,7 @@ from trp_search.export.bundle import read_architecture, read_card
 from trp_search.export.evaluate import evaluate_bundle
 from trp_search.export.load import load
 from trp_search.export.write import export_point
-from trp_search.records import Point, Speedup, TrialResult
+from trp_search.records import Energy, Point, Speedup, TrialResult
 from trp_search.runs import networks, setup, trial
 from trp_search.runs.confirm import confirm
 from trp_search.runs.refit import refit
@@ -80,13 +80,15 @@ def ran(space: SearchSpace, folder: RunFolder, name: str) -> TrialResult:
 
 def assert_loads_as_scored(folder: RunFolder, point: Point) -> None:
     """Its weights fit the layers that it lists, and it classifies as many images as it says."""
-    network = networks.network_of(folder, point.id)
+    network = networks.network_of(folder, point)
     spec = folder.trial(point.trial).read_spec()
     splits = setup.splits_of(spec, folder)
-    images, labels = next(iter(splits.validation.batches(point.images)))
+    images, labels = next(iter(splits.validation.batches(point.score.images)))
     with torch.no_grad():
         correct = int((network(images).argmax(1) == labels).sum())
-    assert abs(correct - point.correct) <= 1  # sums of other batches round otherwise
+    assert (
+        abs(correct - point.score.value * point.score.images) < 1.5
+    )  # sums of other batches round otherwise
     assert cost_of(network, splits, layers=point.layers).macs == point.macs
 
 
@@ -143,7 +145,7 @@ def test_fine_tuning_leaves_zeros_of_a_sparse_layer_zero(
 ):
     given = OWN["net-trim"] | {"fine_tuning_epochs": 1}
     result = ran(make_space(method="net-trim", **given), plain_run, "sparse")
-    before, after = (networks.network_of(plain_run, point.id) for point in result.points)
+    before, after = (networks.network_of(plain_run, point) for point in result.points)
     name = next(x.name for x in result.points[0].layers if x.scheme == "sparse")
     weights = [net.get_submodule(name).weight for net in (before, after)]
     assert (weights[0] == 0).any()
@@ -296,8 +298,8 @@ def test_a_repeat_tells_a_cut_from_its_fine_tuning(
     *_, result = confirm(plain_run, spec, list(points))
     repeats = plain_run.read_repeats()
     for point, again in zip(points, result.points, strict=True):
-        assert repeats[point.id][0].correct == again.correct
-    assert len({again.correct for again in result.points}) == 2
+        assert repeats[point.id][0].score == again.score
+    assert len({again.score for again in result.points}) == 2
 
 
 def test_a_network_without_linear_layers_leaves_ddlr_nothing_to_do(
@@ -340,7 +342,7 @@ def test_what_a_method_does_not_read_is_neither_drawn_nor_shown(
     assert not {"period", "error", "scheme", "start"} & shown.keys()
     spec = space.trial_spec(drawn, name="0", repeat=0)
     assert (spec.training, spec.pruning, spec.start) == (None, None, "baseline")
-    assert (spec.cuts[0].scheme, spec.cuts[0].energy) == ("tucker", 0.9)
+    assert (spec.cuts[0].scheme, spec.cuts[0].keep) == ("tucker", Energy(0.9))
 
 
 def test_every_method_spends_the_same_epochs_in_all(make_space: Callable[..., SearchSpace]):

@@ -1,30 +1,30 @@
-"""What a user can be told: one line, and an exit code that says whose turn it is."""
+"""Errors that a user sees: one line, and an exit code that says whose mistake it is."""
 
 from __future__ import annotations
 
 
 class TrpSearchError(Exception):
-    """An end that the user is told of in one line; `exit_code` is the process's."""
+    """An error that is printed as one line; `exit_code` is the process's."""
 
     exit_code = 1
 
 
 class InputError(TrpSearchError):
-    """Something the user gave cannot be used: says what, where, given and allowed."""
+    """An invalid input: the message names the key, the value given and what is allowed."""
 
     exit_code = 2
 
 
 class SearchError(TrpSearchError):
-    """A search cannot go on, for a reason that more trials would only repeat."""
+    """A search cannot continue, for a reason that every further trial would meet."""
 
 
 class NothingFoundError(TrpSearchError):
-    """The question was sound and the answer is: nothing meets it."""
+    """A valid request that nothing satisfies."""
 
 
 def in_words(error: Exception) -> str:
-    """A failure in one line that can be kept; of what was not foreseen its type as well."""
+    """An error as one line for a record; unexpected errors include their type."""
     said = " ".join(str(error).split())
     foreseen = isinstance(error, TrpSearchError)
     return said if foreseen else f"{type(error).__name__}: {said[:500]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_help_of_each_command_fits_eighty_columns(trp):
 
 
 def test_the_version_is_printed(trp):
-    assert trp("--version").out == "0.1.0\n"
+    assert trp("--version").out == f"{version('trp_search')}\n"
 
 
 @pytest.mark.parametrize(
@@ -174,4 +175,4 @@ def test_a_terminal_that_knows_only_ascii_still_gets_everything(sample_run):
 def test_main_takes_the_processes_own_arguments(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["trp-search", "--version"])
     assert cli.main() == 0
-    assert capsys.readouterr().out == "0.1.0\n"
+    assert capsys.readouterr().out == f"{version('trp_search')}\n"

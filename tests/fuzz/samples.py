@@ -15,7 +15,7 @@ from trp_search.runs import clock, trial
 from trp_search.runs.networks import score_test
 from trp_search.search.proposer import Proposer
 from trp_search.space import load_space
-from trp_search.store import RunFolder, append_record, write_whole
+from trp_search.store import FORMAT, RunFolder, append_record, write_whole
 
 SPACE = """\
 workload:
@@ -85,28 +85,21 @@ def make_run(folder: Path) -> None:
         proposer.finish(result)
     proposer.close()
     for name in ("baseline", "0"):
-        score_test(run, name)
+        score_test(run, run.point(name))
     (target,) = space.targets
     where = clock.target_of(run, target.name, target.model_dump(exclude={"seconds"}))
     for _ in clock.measure(run, where, [run.point("0"), run.point("1")], seconds=0.01):
         pass
     point = run.point("0")
-    repeat = Repeat(
-        point="0",
-        trial="confirm-0-1",
-        accuracy=point.accuracy,
-        correct=point.correct,
-        images=point.images,
-        speedup=point.speedup,
-    )
+    repeat = Repeat(point="0", trial="confirm-0-1", score=point.score, speedup=point.speedup)
     append_record(run.repeats, repeat)
-    rung_score = RungScore(accuracy=0.5, speedup=2.0, parameters=1000)
+    rung_score = RungScore(metric=0.5, speedup=2.0, parameters=1000)
     judged = EpochReport(
         trial="0",
         epoch=1,
         epochs=1,
         loss=1.0,
-        accuracy=0.5,
+        metric=0.5,
         learning_rate=0.1,
         seconds=1.0,
         rung_score=rung_score,
@@ -116,7 +109,7 @@ def make_run(folder: Path) -> None:
     found = {"trials": 2, "objectives": {"accuracy": shares, "speedup": shares}}
     write_whole(run.importance, json.dumps(found))
     created = {"created": "2026-03-04T09:30:00+00:00", "versions": {"torch": "2.15.0"}, "seed": 0}
-    write_whole(run.environment, json.dumps(created))
+    write_whole(run.environment, json.dumps({"format": FORMAT} | created))
     write_page(run)
 
 

@@ -20,30 +20,32 @@ def correct(network: torch.nn.Module, batches) -> int:
 @pytest.mark.parametrize("name", ["0", "0-2x", "plain-2x", "baseline"])
 def test_a_points_network_does_what_its_record_says(run: RunFolder, name: str):
     point = run.point(name)
-    network = networks.network_of(run, name)
+    network = networks.network_of(run, point)
     splits = setup.splits_of(run.trial(point.trial).read_spec(), run)
-    assert correct(network, splits.validation.batches(64)) == point.correct
+    assert correct(network, splits.validation.batches(64)) == point.score.value * point.score.images
     assert sum(p.numel() for p in network.parameters()) == point.parameters
 
 
 def test_what_was_trained_is_there_uncut(run: RunFolder):
     splits = setup.splits_of(run.trial("baseline").read_spec(), run)
     found = correct(networks.trained(run, "baseline"), splits.validation.batches(64))
-    assert found == run.point("baseline").correct
+    plain = run.point("baseline").score
+    assert found == plain.value * plain.images
 
 
 def test_a_network_whose_weights_are_gone_is_named(run: RunFolder):
-    weights = run.weights(run.point("0"))
+    point = run.point("0")
+    weights = run.weights(point)
     weights.unlink()
     with pytest.raises(InputError, match=str(weights)):
-        networks.network_of(run, "0")
+        networks.network_of(run, point)
 
 
 def test_test_images_are_scored_once_and_kept(run: RunFolder):
-    first = networks.score_test(run, "0")
+    first = networks.score_test(run, run.point("0"))
     assert first.images == 100
     before = run.tests.read_bytes()
-    assert networks.score_test(run, "0") == first
+    assert networks.score_test(run, run.point("0")) == first
     assert run.tests.read_bytes() == before
 
 
@@ -54,10 +56,10 @@ def test_a_point_that_two_processes_score_at_once_has_one_score(
 
     def meanwhile(*given: Any) -> Evaluation:
         monkeypatch.setattr(networks, "evaluate", evaluate)
-        ended.append(networks.score_test(run, "0"))  # the other process is through first
+        ended.append(networks.score_test(run, run.point("0")))  # the other process is through first
         return evaluate(*given)
 
     run.tests.unlink(missing_ok=True)
     monkeypatch.setattr(networks, "evaluate", meanwhile)
-    assert [networks.score_test(run, "0")] == ended == list(run.read_tests().values())
+    assert [networks.score_test(run, run.point("0"))] == ended == list(run.read_tests().values())
     assert len(run.tests.read_text().splitlines()) == 1

@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from trp_search.records import Point, TrialResult, TrialSpec, to_json
+from trp_search.records.scores import share
 from trp_search.search.proposer import Proposer
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder, write_whole
@@ -99,7 +100,7 @@ def test_each_derived_point_is_one_more_complete_trial(
     for mark, trial in found.items():
         point = folder.point(mark)
         assert trial.state == TrialState.COMPLETE
-        assert trial.values == pytest.approx([point.accuracy, point.speedup])
+        assert trial.values == pytest.approx([point.score.value, point.speedup])
         missing = 2.5 - point.speedup
         assert trial.constraints == pytest.approx({"diverged": 0.0, "speedup": missing})
     assert found["0-channel-0.7"].params == own.params | {"derived_energy": 0.7}
@@ -112,7 +113,7 @@ def test_a_trials_own_values_are_of_its_own_point_alone(
     searched(make_space(TELL), folder, result, trials=1)
     (own,) = asked(folder)
     point = folder.point("0")
-    assert own.values == pytest.approx([point.accuracy, point.speedup])
+    assert own.values == pytest.approx([point.score.value, point.speedup])
     assert not any(name.startswith("derived") for name in own.params)
 
 
@@ -177,13 +178,13 @@ def test_repeats_are_told_once_with_their_mean_where_all_have_the_cut(
         found = result(spec)
         if not spec.name.endswith("r1"):
             return found
-        better = [dataclasses.replace(point, accuracy=0.95, correct=190) for point in found.points]
+        better = [dataclasses.replace(point, score=share(190, 200)) for point in found.points]
         return dataclasses.replace(found, points=tuple(p for p in better if "0.7" not in p.id))
 
     searched(make_space(TELL, REPEATS), folder, uneven, trials=1)
     (mark,) = told(folder)
     assert mark == "0-2x"
-    mean = (folder.point("0-2x").accuracy + 0.95) / 2
+    mean = (folder.point("0-2x").score.value + 0.95) / 2
     assert told(folder)[mark].values == pytest.approx([mean, 2.0])
 
 

@@ -46,11 +46,10 @@ def test_each_objective_names_what_explains_it(write):
     assert sum(accuracy.values()) == pytest.approx(1.0)
 
 
-def test_failed_diverged_and_derived_trials_are_left_out(write):
+def test_failed_and_diverged_trials_are_left_out(write):
     trials = [scored(number) for number in range(12)]
     trials += [create_trial(state=optuna.trial.TrialState.FAIL) for _ in range(3)]
     trials.append(scored(40, constraints={"diverged": 1.0}))
-    trials.append(scored(41, user_attrs={"derived": "1-2x"}))
     assert write(trials)["trials"] == 12
 
 

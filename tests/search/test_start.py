@@ -12,7 +12,7 @@ import torch
 
 from trp_search.errors import InputError
 from trp_search.records import Point, to_json
-from trp_search.search import driver, start
+from trp_search.search import driver
 from trp_search.search.start import begun_with, new_search, resume_search
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder, append_record, write_whole
@@ -65,20 +65,6 @@ def test_a_number_that_is_not_allowed_is_refused(make_space: Space, tmp_path: Pa
     assert not (tmp_path / "new").exists()
 
 
-def test_a_run_of_an_earlier_version_goes_on_as_it_began(
-    make_space: Space, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
-):
-    text = make_space(("  distillation: 0\n", "")).dump()
-    began: list[SearchSpace] = []
-    monkeypatch.setattr(start, "run_search", lambda space, *_, **__: began.append(space))
-    for earlier in (False, True):
-        given = re.sub(r"(?m)^(  distillation|keep): .*\n", "", text) if earlier else text
-        write_whole(folder.search, given)
-        resume_search(folder)
-    kept = [(space.keep, space.space.distillation) for space in began]
-    assert kept == [("near", 0.5), ("all", 0.0)]
-
-
 def test_a_resumed_search_is_checked_first(make_space: Space, folder: RunFolder, tmp_path: Path):
     text = make_space().dump().replace("name: digits", f"name: cifar10\n    root: {tmp_path}/none")
     write_whole(folder.search, text)
@@ -117,17 +103,16 @@ def test_a_folder_that_holds_a_lock_alone_is_empty(tmp_path: Path):
 def test_a_run_that_compress_made_is_not_taken_for_a_search(make_space: Space, folder: RunFolder):
     write_whole(folder.search, make_space().dump())
     write_whole(folder.trial("baseline").result, "{}")
-    with pytest.raises(InputError, match="was made by compress and holds no search"):
+    with pytest.raises(InputError, match="is missing, or the run was made by compress"):
         resume_search(folder)
 
 
-@pytest.mark.parametrize("left", ["environment", "trial"])
 def test_a_search_whose_study_is_gone_is_not_taken_for_what_compress_made(
-    make_space: Space, folder: RunFolder, left: str
+    make_space: Space, folder: RunFolder
 ):
     write_whole(folder.search, make_space().dump())
     write_whole(folder.trial("baseline").result, "{}")
-    write_whole(folder.environment if left == "environment" else folder.trial("3").spec, "{}")
+    write_whole(folder.trial("3").spec, "{}")
     with pytest.raises(InputError, match=r"study\.db: is missing"):
         resume_search(folder)
     assert not folder.study.exists()

@@ -34,7 +34,7 @@ def test_a_setting_is_what_the_study_draws_for_its_scheme(tmp_path):
     spec = space.trial_spec(
         drawn | {"nuclear_weight_per_step": 1e-5, "nesterov": True}, name="0", repeat=0
     )
-    assert (spec.pruning.scheme, spec.pruning.energy, spec.pruning.period) == (
+    assert (spec.pruning.scheme, spec.pruning.keep.energy, spec.pruning.period) == (
         "spatial",
         0.95,
         None,

@@ -1,7 +1,10 @@
+import json
+
 import pytest
 
 from trp_search.errors import InputError
 from trp_search.store import (
+    FORMAT,
     RunFolder,
     append_record,
     write_whole,
@@ -22,16 +25,37 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         RunFolder.open(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("made", "version"),
+    [
+        (None, "0.1.0"),  # by compress
+        ({"versions": {"trp_search": "0.1.0"}}, "0.1.0"),
+        ({"format": FORMAT + 1, "versions": {"trp_search": "0.9.1"}}, "0.9.1"),
+        ({"format": "2", "versions": ["0.1.0"]}, "0.1.0"),
+    ],
+)
+def test_a_run_of_another_format_is_refused_in_a_line_that_names_its_version(
+    empty_run, made, version
+):
+    empty_run.environment.unlink()
+    if made is not None:
+        write_whole(empty_run.environment, json.dumps(made))
+    with pytest.raises(InputError) as caught:
+        RunFolder.open(empty_run.path)
+    said = f"{empty_run.path}: is a run of trp_search {version}; that version reads it"
+    assert str(caught.value) == said
+
+
 def test_an_epoch_that_ran_twice_counts_once_as_it_ran_last(tmp_path, make_report):
     folder = RunFolder.create(tmp_path / "run").trial("1")
     for one in (
         make_report(epoch=1),
-        make_report(epoch=2, accuracy=0.1),
-        make_report(epoch=2, accuracy=0.7),
+        make_report(epoch=2, metric=0.1),
+        make_report(epoch=2, metric=0.7),
         make_report(epoch=3),
     ):
         append_record(folder.epochs, one)
-    assert [r.accuracy for r in folder.read_epochs()] == [0.5, 0.7, 0.5]
+    assert [r.metric for r in folder.read_epochs()] == [0.5, 0.7, 0.5]
 
 
 def test_trials_are_listed_by_number(tmp_path):

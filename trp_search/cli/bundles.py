@@ -10,27 +10,36 @@ from typing import Annotated
 
 import typer
 
-from trp_search.cli.arguments import Data, Json, Network, Run, Speedup, Trust
+from trp_search.cli.arguments import Data, Json, Network, Run, Trust
+from trp_search.cli.budget import FLAGS, budgeted
 from trp_search.cli.console import following, line, pairs, raw
 from trp_search.cli.formatting import amount, command, here
 from trp_search.cli.signals import StoppedError
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import Card, read_card, vacant
 from trp_search.export.opened import opened
-from trp_search.records import DataSpec, EpochReport, TrialResult, from_json, problem
+from trp_search.records import (
+    DataSpec,
+    EpochReport,
+    Point,
+    TrialResult,
+    from_json,
+    problem,
+    to_dict,
+)
 from trp_search.report.formatting import scored, times
-from trp_search.selection.select import select
+from trp_search.selection.budgets import Budget
+from trp_search.selection.select import within
+from trp_search.selection.snapshot import Snapshot
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 
-Point = Annotated[str | None, typer.Option(metavar="ID", help="a point of the run")]
 
-
+@budgeted
 def export(  # noqa: PLR0913  options of a command
     run: Run,
     out: Annotated[Path, typer.Option(metavar="DIR", help="a new folder")],
-    speedup: Annotated[float | None, Speedup] = None,
-    point: Point = None,
+    point: Annotated[str | None, typer.Option(metavar="ID", help="a point of the run")] = None,
     network: Network = None,
     form: Annotated[
         list[str] | None,
@@ -40,24 +49,23 @@ def export(  # noqa: PLR0913  options of a command
         str | None, typer.Option(metavar="L", help="of the weights, for the card")
     ] = None,
     *,
+    budget: Budget | None,
     trust: Trust = False,
 ) -> None:
     """Write one point as a bundle, scored again before it is done."""
-    if (speedup is None) == (point is None):
-        raise InputError("export: give either --speedup X or --point ID")
-    folder = RunFolder.open(run)
-    if speedup is not None:
-        point = select(folder, speedup=speedup).point.id
-    assert point is not None
+    if (point is None) == (budget is None):
+        raise InputError(f"export: give --point or one of {FLAGS}")
+    found = Snapshot.of(run)
+    chosen = within(found, budget).point if budget is not None else found.point(str(point))
     from trp_search.workloads.trust import check_run
 
-    check_run(folder, load_space(folder.search).workload, trust=trust, network=network)
-    export_bundle(folder, point, out, network=network, formats=form or (), licence=licence)
+    check_run(found.folder, found.space.workload, trust=trust, network=network)
+    export_bundle(found, chosen, out, network=network, formats=form or (), licence=licence)
 
 
 def export_bundle(
-    folder: RunFolder,
-    point: str,
+    run: Snapshot,
+    point: Point,
     out: Path,
     *,
     network: str | None = None,
@@ -65,7 +73,6 @@ def export_bundle(
     licence: str | None = None,
 ) -> None:
     """Writes a point, of a run that may be called, as a bundle and says what it is."""
-    folder.point(point)
     vacant(out)
     from trp_search.export.card import file_rows
     from trp_search.export.evaluate import come_along
@@ -73,27 +80,24 @@ def export_bundle(
     from trp_search.export.write import export_point
 
     check_formats(formats)
-    line(f"Writing point {point} and scoring it again in a fresh process ...")
+    line(f"Writing point {point.id} and scoring it again in a fresh process ...")
     bundle = here(
-        export_point(
-            folder, point, out, network=network, formats=formats, licence=licence, trust=True
-        )
+        export_point(run, point, out, network=network, formats=formats, licence=licence, trust=True)
     )
     card = read_card(bundle)
-    found = card.point
-    line(f"Exported point {point}: {bundle}", style="bold")
+    line(f"Exported point {point.id}: {bundle}", style="bold")
     pairs(
         [
             *_accuracies(card),
-            ("speedup", f"{times(found.speedup)} ({amount(found.macs)} multiply-adds)"),
-            ("parameters", f"{found.parameters:,} of {found.dense_parameters:,}"),
+            ("speedup", f"{times(point.speedup)} ({amount(point.macs)} multiply-adds)"),
+            ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
             *file_rows(card),
         ]
     )
     name = card.workload.network.name
     given, options = (", network=...", ["--network", name]) if ":" in name else ("", [])
     if not come_along(card.workload.data):
-        options += ["--data", str(here(folder.path))]
+        options += ["--data", str(here(run.folder.path))]
     again = command("evaluate", bundle, *options)
     following([f'network = trp_search.load("{bundle}"{given})', again])
     missing = [FORMATS[name].file for name in formats if FORMATS[name].file in card.not_written]
@@ -102,10 +106,10 @@ def export_bundle(
 
 
 def _accuracies(card: Card) -> list[tuple[str, str]]:
-    rows = [("validation", f"{scored(card.point)}, as in the run")]
+    rows = [("validation", f"{scored(card.point.score)}, as in the run")]
     if card.saw_validation:
         rows = [("validation", "trained on as well, so it says nothing")]
-    return [*rows, ("test", scored(card.test) if card.test else "not scored")]
+    return [*rows, ("test", scored(card.test.score) if card.test else "not scored")]
 
 
 def evaluate(
@@ -125,17 +129,14 @@ def evaluate(
     found = evaluate_bundle(bundle, network=network, data=spec, test=test)
     if as_json:
         scores = {"validation": found.validation, "test": found.test}
-        values = {
-            name: {"accuracy": s.accuracy, "correct": s.correct, "images": s.images} if s else None
-            for name, s in scores.items()
-        }
+        values = {name: to_dict(s.score) if s else None for name, s in scores.items()}
         raw(json.dumps({**values, "macs": found.macs, "parameters": found.parameters}))
         return
     note = ", trained on as well, so it says nothing" if card.saw_validation else ""
     pairs(
         [
-            ("validation", scored(found.validation) + note),
-            ("test", scored(found.test) if found.test else "not asked for (--test)"),
+            ("validation", scored(found.validation.score) + note),
+            ("test", scored(found.test.score) if found.test else "not asked for (--test)"),
             ("multiply-adds", f"{found.macs:,}"),
             ("parameters", f"{found.parameters:,}"),
             ("device", found.device),
@@ -188,7 +189,7 @@ def refit(
         result = follow(training(folder, point))
     if result.own is None:
         raise TrpSearchError(f"the refit did not end well: {result.why_not}")
-    export_bundle(folder, result.own.id, target)
+    export_bundle(Snapshot.of(folder), result.own, target)
 
 
 def follow(reports: Iterator[EpochReport | TrialResult]) -> TrialResult:

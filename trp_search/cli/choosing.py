@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Any, get_args
 
-import typer
-
-from trp_search.cli.arguments import Json, Run, Speedup, number, positive
+from trp_search.cli.arguments import Json, Run
+from trp_search.cli.budget import FLAGS, budgeted
 from trp_search.cli.console import following, line, pairs, raw, warn
 from trp_search.cli.formatting import command, here
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.records import Point, Scheme
-from trp_search.records.intervals import wilson
+from trp_search.records import Point, Scheme, to_dict
 from trp_search.report.formatting import (
     against_baseline,
     clock,
@@ -23,84 +21,48 @@ from trp_search.report.formatting import (
     scored,
     times,
 )
-from trp_search.selection.budgets import Axis, Budget
-from trp_search.selection.select import Choice, choose, out_of_reach
-from trp_search.store import RunFolder
+from trp_search.selection.axes import MACS, Clock
+from trp_search.selection.budgets import Budget
+from trp_search.selection.select import Choice, choose
+from trp_search.selection.snapshot import Snapshot
 
 _HIDDEN = {"momentum", "nesterov", "weight_decay", "gamma", "channels_last", "precision"}
 _SCHEMES = get_args(Scheme)
 
 
-def select(  # noqa: PLR0913  options of a command
-    run: Run,
-    speedup: Annotated[float | None, Speedup] = None,
-    max_drop: Annotated[
-        float | None,
-        typer.Option(
-            parser=number, metavar="D", help="or: the smallest within this share of accuracy: 0.01"
-        ),
-    ] = None,
-    milliseconds: Annotated[
-        float | None, typer.Option(parser=number, metavar="T", help="or: of one batch, at most")
-    ] = None,
-    parameters: Annotated[
-        int | None, typer.Option(parser=positive, metavar="N", help="or: at most so many")
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option("--bytes", parser=positive, metavar="N", help="or: at most")
-    ] = None,
-    by: Annotated[
-        str | None, typer.Option(help="what gets smaller: macs, latency, parameters")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="NAME", help="where it was timed; takes --by latency")
-    ] = None,
-    *,
-    as_json: Json = False,
-) -> None:
+@budgeted
+def select(run: Run, *, budget: Budget | None, as_json: Json = False) -> None:
     """Choose the most accurate point within a budget, or the smallest accurate enough."""
-    limits = (speedup, max_drop, milliseconds, parameters, size)
-    if sum(limit is not None for limit in limits) != 1:
-        raise InputError(
-            "select: give one of --speedup, --max-drop, --milliseconds, --parameters, --bytes"
-        )
-    budget = Budget(
-        speedup=speedup,
-        max_drop=max_drop,
-        milliseconds=milliseconds,
-        parameters=parameters,
-        bytes=size,
-        by=by,
-        target=target,
-    )
-    folder = RunFolder.open(run)
-    choice = choose(folder, budget)
+    if budget is None:
+        raise InputError(f"select: give one of {FLAGS}")
+    found = Snapshot.of(run)
+    choice = choose(found, budget)
     if as_json:
         raw(json.dumps(as_values(choice), indent=2))
     else:
         _show(choice, budget)
-    path, trial = here(folder.path), choice.point.trial
-    if not choice.reached:
-        asked = None if as_json or budget.axis != "macs" else speedup
-        if asked is not None and _can_be_cut(folder, choice.point, asked):
+    path, trial = here(found.folder.path), choice.point.trial
+    if choice.unmet is not None:
+        asked = budget.speedup if choice.axis is MACS and not as_json else None
+        if asked is not None and _can_be_cut(found, choice.point, asked):
             following([command("cut", path, "--trial", trial, "--speedup", f"{asked:g}")])
-        raise NothingFoundError(out_of_reach(choice, budget))
+        raise NothingFoundError(choice.unmet)
     if not as_json:
-        out = Path("models") / f"{folder.path.name}-{times(choice.point.speedup)[:-1]}x"
+        out = Path("models") / f"{found.folder.path.name}-{times(choice.point.speedup)[:-1]}x"
         following([command("export", path, "--point", choice.point.id, "--out", out)])
 
 
-def _can_be_cut(folder: RunFolder, point: Point, speedup: float) -> bool:
+def _can_be_cut(run: Snapshot, point: Point, speedup: float) -> bool:
     """Whether a cut per layer of the point's trained weights is sure to reach the speedup.
 
     As far as the run's own cuts tell: no network is built here.
     """
-    place = folder.trial(point.trial)
+    place = run.folder.trial(point.trial)
     if not place.weights.exists():
         return False
     layers = place.read_spec().cuts[0].layers
     least: dict[str, int] = {}  # multiply-adds of each layer at rank 1
-    for other in folder.read_points():
+    for other in run.points:
         alike = other.cut is not None and other.cut.layers == layers
         for layer in other.layers if alike else ():
             if layer.rank and layer.scheme in _SCHEMES:
@@ -115,17 +77,19 @@ def _show(choice: Choice, budget: Budget) -> None:
     heading = "Most accurate on validation" if budget.max_drop is None else "Smallest"
     if not choice.reached:
         heading = "Nearest"
-    line(f"{heading}: point {point.id}, {_cost(choice.axis, point)}", style="bold")
-    latency = choice.axis.latencies.get(point.id)
+    size = f"{times(choice.axis.of(point))} {choice.axis.fewer}"
+    line(f"{heading}: point {point.id}, {size}", style="bold")
+    axis = choice.axis
+    timed = axis.latencies.get(point.id) if isinstance(axis, Clock) else None
     pairs(
         [
-            ("validation", scored(point)),
+            ("validation", scored(point.score)),
             *([against_baseline(choice.drop)] if choice.drop is not None else []),
             *([repeated(choice.repeats)] if choice.repeats else []),
-            ("test", scored(test) if test else "not scored yet; export scores it"),
+            ("test", scored(test.score) if test else "not scored yet; export scores it"),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
-            *([clock(latency)] if latency else []),
+            *([clock(timed)] if timed else []),
             ("batch norm", point.batch_norm),
         ]
     )
@@ -143,18 +107,8 @@ def _show(choice: Choice, budget: Budget) -> None:
         line()
         warn(
             f"the baseline's own cut {control.id} does better at this budget: "
-            f"{percent(control.accuracy)} at {times(choice.axis.of(control))}"
+            f"{percent(control.score.value)} at {times(choice.axis.of(control))}"
         )
-
-
-def _cost(axis: Axis, point: Point) -> str:
-    """`2.08x fewer multiply-adds`, as the budget counts it."""
-    ways = {
-        "macs": "fewer multiply-adds",
-        "latency": f"or more on the clock ({axis.target})",
-        "parameters": "fewer parameters",
-    }
-    return f"{times(axis.of(point))} {ways[axis.by]}"
 
 
 def _beside(choice: Choice) -> None:
@@ -167,7 +121,7 @@ def _beside(choice: Choice) -> None:
         if other is None:
             shown.append((name, "none: the front ends here"))
         else:
-            cost = f"{points(point.accuracy - other.accuracy)} points"
+            cost = f"{points(point.score.value - other.score.value)} points"
             shown.append((name, f"point {other.id}: {times(axis.of(other))}, {cost}"))
     line()
     line("Beside it on the front", style="bold")
@@ -185,23 +139,17 @@ def as_values(choice: Choice) -> dict[str, Any]:
     def beside(other: Point | None) -> dict[str, Any] | None:
         if other is None:
             return None
-        lost = point.accuracy - other.accuracy
+        lost = point.score.value - other.score.value
         return {"point": other.id, "times": choice.axis.of(other), "validation_drop": lost}
 
     return {
         "reached": choice.reached,
         "point": point.id,
         "speedup": point.speedup,
-        "validation_accuracy": point.accuracy,
-        "validation_correct": point.correct,
-        "validation_images": point.images,
-        "validation_interval": choice.interval,
+        "validation": to_dict(point.score),
         "validation_drop": choice.drop,
-        "test_accuracy": test.accuracy if test else None,
-        "test_correct": test.correct if test else None,
-        "test_images": test.images if test else None,
-        "test_interval": wilson(test.correct, test.images) if test else None,
-        "other_seeds": [repeat.accuracy for repeat in choice.repeats],
+        "test": to_dict(test.score) if test else None,
+        "other_seeds": [repeat.score.value for repeat in choice.repeats],
         "macs": point.macs,
         "dense_macs": point.dense_macs,
         "parameters": point.parameters,

@@ -22,6 +22,7 @@ from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
 from trp_search.records import Cut, DataSpec, EpochReport, Point, TrialResult, Workload, keep_of
 from trp_search.report.formatting import against_baseline, scored, times
+from trp_search.selection.snapshot import Snapshot
 from trp_search.space import SearchSpace, changed, load_space, read_space
 from trp_search.store import RunFolder
 
@@ -231,7 +232,7 @@ def _compressed(space: SearchSpace, folder: RunFolder, wanted: Cut, out: Path | 
     assert point is not None
     _show(folder, point)
     line()
-    export_bundle(folder, point.id, out or _free(folder, point))
+    export_bundle(Snapshot.of(folder), point, out or _free(folder, point))
 
 
 def _with_weights(space: SearchSpace, weights: Path) -> SearchSpace:
@@ -281,8 +282,8 @@ def _show(folder: RunFolder, point: Point) -> None:
     schemes = Counter(layer.scheme or "dense" for layer in point.layers)
     pairs(
         [
-            ("validation", scored(point)),
-            *([against_baseline(baseline.accuracy - point.accuracy)] if baseline else []),
+            ("validation", scored(point.score)),
+            *([against_baseline(baseline.score.value - point.score.value)] if baseline else []),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
             ("layers", ", ".join(f"{count} {name}" for name, count in schemes.most_common())),

@@ -9,35 +9,32 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 
 from trp_search.export.bundle import FORMAT, SOURCE, Card, Input
-from trp_search.records import Latency, Point, TrialSpec
-from trp_search.records.intervals import Counted, wilson
+from trp_search.records import Latency, Score, TestScore, TrialSpec
 from trp_search.report.formatting import count, milliseconds
-from trp_search.store import RunFolder
+from trp_search.selection.snapshot import Snapshot
 
 _SOFTWARE = ("trp_search", "torch", "torchvision", "safetensors", "onnx", "onnxruntime")
 _SHOWN = 20
 
 
 def make_card(
-    run: RunFolder, point: Point, spec: TrialSpec, *, licence: str | None, input: Input
+    run: Snapshot, test: TestScore, spec: TrialSpec, *, licence: str | None, input: Input
 ) -> Card:
-    """The card of one point of a run, made by the trial that `spec` describes."""
-    baseline = next((p for p in run.read_points() if p.role == "baseline"), None)
+    """The card of the point that `test` scored, made by the trial that `spec` describes."""
+    point, baseline = run.point(test.point), run.baseline
     return Card(
         format=FORMAT,
-        run=run.path.name,
+        run=run.folder.path.name,
         point=point,
-        baseline=None if baseline is None else baseline.accuracy,
+        baseline=None if baseline is None else baseline.score.value,
         workload=spec.workload,
         split_seed=spec.split_seed,
         saw_validation=spec.fit_on_validation,
-        test=run.read_tests().get(point.id),
+        test=test,
         licence=licence,
         input=input,
         load=_load(spec.workload.network.name, source=False),
-        latencies=tuple(
-            known[point.id] for known in run.read_latencies().values() if point.id in known
-        ),
+        latencies=tuple(known[point.id] for known in run.latencies.values() if point.id in known),
         threads=spec.threads,
         device=spec.device,
         versions={"python": platform.python_version()}
@@ -158,16 +155,15 @@ def _accuracies(card: Card) -> list[tuple[str, str]]:
     if card.saw_validation:
         lines = [("validation accuracy", "says nothing: these images were trained on")]
     else:
-        lines = [("validation accuracy", _scored(card.point))]
+        lines = [("validation accuracy", _scored(card.point.score))]
         if card.baseline is not None:
             lines.append(("baseline, validation", f"{card.baseline:.2%}"))
-    return [*lines, ("test accuracy", _scored(card.test) if card.test else "not scored")]
+    return [*lines, ("test accuracy", _scored(card.test.score) if card.test else "not scored")]
 
 
-def _scored(score: Counted) -> str:
-    low, high = wilson(score.correct, score.images)
-    interval = f"95 % interval {100 * low:.2f} to {high:.2%}"
-    return f"{score.accuracy:.2%} of {score.images:,} images, {interval}"
+def _scored(score: Score) -> str:
+    interval = f"95 % interval {100 * score.low:.2f} to {score.high:.2%}"
+    return f"{score.value:.2%} of {score.images:,} images, {interval}"
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> list[str]:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import (
@@ -28,20 +28,21 @@ from trp_search.export.bundle import (
 )
 from trp_search.export.card import as_markdown, make_card, with_formats
 from trp_search.export.formats import FORMATS, SOURCE, Format, check_formats, write_format
-from trp_search.records import TrialSpec, to_json
+from trp_search.records import Point, Score, TrialSpec, to_json
 from trp_search.runs import networks as stored
-from trp_search.space import load_space
+from trp_search.runs import setup
+from trp_search.selection.snapshot import Snapshot
 from trp_search.store import RunFolder
 from trp_search.training.checkpoint import save_weights
-from trp_search.workloads import data, networks
+from trp_search.workloads import data
 from trp_search.workloads.trust import check_run
 
 _IMAGES = 256
 
 
 def export_point(  # noqa: PLR0913  options of a command
-    run: RunFolder | Path | str,
-    point_id: str,
+    run: Snapshot | RunFolder | Path | str,
+    point: Point | str,
     out: Path | str,
     *,
     network: str | None = None,
@@ -56,7 +57,7 @@ def export_point(  # noqa: PLR0913  options of a command
 
     Args:
         run: the run folder.
-        point_id: one of its points.
+        point: one of its points, or its id.
         out: a folder that does not exist yet, or is empty.
         network: `package.module:callable` that builds the baseline, where that is your own
             code and is not the one that the run names.
@@ -71,25 +72,30 @@ def export_point(  # noqa: PLR0913  options of a command
             is not to be trusted.
         TrpSearchError: the bundle does not score as the point did; nothing is left of it.
     """
-    folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
+    found = Snapshot.of(run)
     check_formats(formats)
-    point = folder.point(point_id)
-    check_run(folder, load_space(folder.search).workload, trust=trust, network=network)
+    chosen = found.point(point) if isinstance(point, str) else point
+    check_run(found.folder, found.space.workload, trust=trust, network=network)
     target = vacant(Path(out))
-    spec = folder.trial(point.trial).read_spec()
+    spec = found.folder.trial(chosen.trial).read_spec()
     if network is not None:
         named = dataclasses.replace(spec.workload.network, name=network)
         spec = dataclasses.replace(spec, workload=dataclasses.replace(spec.workload, network=named))
-    stored.score_test(folder, point_id, spec=spec)
+    here = setup.on_this_machine(spec)
+    splits = setup.splits_of(here, found.folder)
+    cut = stored.network_of(found.folder, chosen, network=setup.untrained(here))
+    test = found.tests.get(chosen.id) or stored.measure_test(
+        found.folder, chosen, cut, splits.test, spec=here
+    )
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.mkdir(parents=True)
-        card = make_card(folder, point, spec, licence=licence, input=_input(spec))
-        _write(temporary, folder, card, spec)
+        card = make_card(found, test, spec, licence=licence, input=_input(spec, splits))
+        _write(temporary, cut.cpu(), card)
         _verify(temporary, card, spec)
         wanted = [SOURCE, *(FORMATS[name] for name in formats)]
-        card = _with_formats(temporary, folder, card, spec, wanted)
-        _write_cards(temporary, card)
+        images, _ = next(iter(splits.validation.batches(_IMAGES)))
+        _write_cards(temporary, _with_formats(temporary, cut, card, images.cpu(), wanted))
         temporary.rename(target)
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror or error}") from None
@@ -98,8 +104,7 @@ def export_point(  # noqa: PLR0913  options of a command
     return target
 
 
-def _input(spec: TrialSpec) -> Input:
-    splits = _splits(spec)
+def _input(spec: TrialSpec, splits: data.Splits) -> Input:
     shape, normalisation = splits.shape, splits.train.images.normalisation
     return Input(
         channels=shape.channels,
@@ -111,14 +116,13 @@ def _input(spec: TrialSpec) -> Input:
     )
 
 
-def _write(bundle: Path, run: RunFolder, card: Card, spec: TrialSpec) -> None:
-    splits, point, taken = _splits(spec), card.point, card.input
+def _write(bundle: Path, network: nn.Module, card: Card) -> None:
+    point, taken = card.point, card.input
     assert taken is not None
-    network = stored.network_of(run, point.id, network=_baseline(spec, splits))
     save_weights(bundle / WEIGHTS, network)
     architecture = Architecture(
         format=FORMAT,
-        network=spec.workload.network,
+        network=card.workload.network,
         channels=taken.channels,
         height=taken.height,
         width=taken.width,
@@ -139,12 +143,9 @@ def _write_cards(bundle: Path, card: Card) -> None:
 
 
 def _with_formats(
-    bundle: Path, run: RunFolder, card: Card, spec: TrialSpec, formats: Sequence[Format]
+    bundle: Path, network: nn.Module, card: Card, images: Tensor, formats: Sequence[Format]
 ) -> Card:
     """Writes the formats that pass and returns the card that tells of them."""
-    splits = _splits(spec)
-    network = stored.network_of(run, card.point.id, network=_baseline(spec, splits))
-    images, _ = next(iter(splits.validation.batches(_IMAGES)))
     written: dict[str, float] = {}
     refused: dict[str, str] = {}
     for form in formats:
@@ -155,20 +156,6 @@ def _with_formats(
     weights = [WEIGHTS, *(file for file in written if file != SOURCE.file)]
     sizes = {file: (bundle / file).stat().st_size for file in weights}
     return with_formats(card, written=written, refused=refused, file_bytes=sizes)
-
-
-def _baseline(spec: TrialSpec, splits: data.Splits) -> nn.Module:
-    shape = splits.shape
-    return networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
-
-
-def _splits(spec: TrialSpec) -> data.Splits:
-    return data.load(
-        spec.workload.data,
-        split_seed=spec.split_seed,
-        outside_weights=spec.workload.weights is not None,
-        device="cpu",
-    )
 
 
 def _verify(bundle: Path, card: Card, spec: TrialSpec) -> None:
@@ -184,13 +171,12 @@ def _verify(bundle: Path, card: Card, spec: TrialSpec) -> None:
             f"the bundle did not load in a fresh process and was removed: "
             f"{reason.removeprefix('trp-search: ')}"
         )
-    found = json.loads(done.stdout)["validation"]
-    point = card.point
+    found = Score(**json.loads(done.stdout)["validation"])
+    score = card.point.score
     # A GPU's convolutions round differently from run to run; a CPU's do not.
-    allowed = 0 if card.device == "cpu" else point.images // 200
-    off = abs(found["correct"] - point.correct)
-    if found["images"] != point.images or off > allowed:
+    allowed = 0 if card.device == "cpu" else 0.005
+    if found.images != score.images or abs(found.value - score.value) > allowed:
         raise TrpSearchError(
-            f"the bundle classified {found['correct']} of {found['images']} validation images in a "
-            f"fresh process, the point {point.correct} of {point.images}; it was removed"
+            f"the bundle reached {found.value:.6g} on {found.images} validation images in a fresh "
+            f"process, the point {score.value:.6g} on {score.images}; it was removed"
         )

@@ -19,7 +19,19 @@ class Importance:
 
 
 class Environment(RootModel[dict[str, Any]]):
-    """Versions, devices and seeds, for people."""
+    """What a run was made with: format, versions, devices and seeds."""
+
+    @property
+    def format(self) -> object:
+        """Of the run's files; None before formats had numbers."""
+        return self.root.get("format")
+
+    @property
+    def version(self) -> str:
+        """The version of this package that wrote the run."""
+        versions = self.root.get("versions")
+        found = versions.get("trp_search") if isinstance(versions, dict) else None
+        return str(found or "0.1.0")[:20]
 
 
 class Split(RootModel[dict[str, list[int]]]):

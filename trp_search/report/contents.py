@@ -86,7 +86,7 @@ def read(run: RunFolder) -> Contents:
         results={name: run.trial(name).read_result() for name in names},
         epochs={name: tuple(run.trial(name).read_epochs()) for name in names},
         importance=run.read_importance(),
-        environment=run.read_environment(),
+        environment=run.read_environment().root,
         search=run.search.read_text(encoding="utf-8"),
     )
 

@@ -11,12 +11,12 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from trp_search.records.intervals import wilson
-from trp_search.report import axes, drawing, formatting, history, layers, rows, sections, tables
+from trp_search.report import drawing, formatting, history, layers, rows, sections, tables
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Row, Rows, Window
 from trp_search.report.settings import varied
+from trp_search.selection.axes import MACS, Axis, Times, axes
 
 _SCRIPTS = ("state.js", "plots.js", "card.js", "page.js")  # in this order, as one
 
@@ -47,7 +47,7 @@ def render(contents: Contents, *, running: bool = False) -> str:
 def _sections(contents: Contents, found: Rows) -> list[Section]:
     """The page's sections in order; one with nothing to show is left out."""
     parts = [
-        sections.tradeoff(contents, found, axes.axes(contents.latencies)),
+        sections.tradeoff(contents, found, axes(contents.latencies)),
         tables.front(found, contents.location),
         sections.course(contents, found),
         sections.rank_table(found),
@@ -123,7 +123,7 @@ def _policy(*scripts: str) -> str:
 def _data(contents: Contents, found: Rows, parts: Sequence[Section], *, running: bool) -> str:
     """What the page's script draws from, as JSON that no HTML parser takes for markup."""
     names = varied(found.trials)
-    counted = axes.axes(contents.latencies)
+    counted = axes(contents.latencies)
     eligible = [
         row
         for row in (*found.trials, *found.derived)
@@ -145,12 +145,10 @@ def _data(contents: Contents, found: Rows, parts: Sequence[Section], *, running:
     return _embedded(plain, drawn)
 
 
-def _axis(axis: axes.Axis, found: Rows, eligible: Sequence[Row]) -> dict[str, str | None]:
+def _axis(axis: Axis, found: Rows, eligible: Sequence[Row]) -> dict[str, str | None]:
     """An axis, and the point that the page shows there before anybody chose one."""
-    if axis.key == axes.MACS:
-        start = rows.leading(found)
-    else:
-        start = axes.leading(axis, eligible) or found.baseline
+    by_macs = axis is MACS
+    start = rows.leading(found) if by_macs else rows.foremost(eligible, axis) or found.baseline
     return {
         "key": axis.key,
         "name": axis.name,
@@ -175,9 +173,9 @@ def _axes(window: Window) -> dict[str, Any]:
     return {"xaxis": window.speedup, "yaxis": (100 * low, 100 * high)}
 
 
-def _at(row: Row, counted: Sequence[axes.Axis]) -> dict[str, axes.Times]:
+def _at(row: Row, counted: Sequence[Axis]) -> dict[str, Times]:
     """How many times smaller the point is, each way that it was measured; and for sure."""
-    return {axis.key: found for axis in counted if (found := axis.read(row)) is not None}
+    return {axis.key: found for axis in counted if (found := axis.times(row.point)) is not None}
 
 
 def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]:
@@ -186,9 +184,9 @@ def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]
     timed = [found for found in known if found is not None]
     rest = [name for name in row.point.settings if name not in names]
     return {
-        "y": 100 * row.point.accuracy,
-        "images": row.point.images,
-        "interval": [100 * end for end in wilson(row.point.correct, row.point.images)],
+        "y": 100 * row.point.score.value,
+        "images": row.point.score.images,
+        "interval": [100 * end for end in (row.point.score.low, row.point.score.high)],
         "title": formatting.title(row),
         "hover": drawing.hover(row, names),
         "facts": formatting.facts(row) + [formatting.clock(found) for found in timed],

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 from trp_search.records import Point, Repeat, Role, TestScore
-from trp_search.records.objectives import OBJECTIVES
+from trp_search.records.objectives import METRIC, SPEEDUP
 from trp_search.report.contents import Contents
 from trp_search.selection import pareto
+from trp_search.selection.axes import MACS, Axis
 
 BARELY = 0.01 + 1e-9
 DEEPEST = 0.2
@@ -87,7 +87,7 @@ class Rows:
     def front(self) -> tuple[Row, ...]:
         """The points of trials that no other one dominates, fastest last."""
         kept = (row for row in (*self.trials, *self.derived) if row.on_front)
-        return tuple(sorted(kept, key=lambda row: (row.point.speedup, -row.point.accuracy)))
+        return tuple(sorted(kept, key=lambda row: (row.point.speedup, -row.point.score.value)))
 
     def all(self) -> tuple[Row, ...]:
         """Every point."""
@@ -114,7 +114,7 @@ def build(contents: Contents) -> Rows:
         row = Row(
             point=point,
             test=contents.tests.get(point.id),
-            drop=compared.accuracy - point.accuracy if compared else None,
+            drop=compared.score.value - point.score.value if compared else None,
             on_front=point.id in front,
             violations=contents.violations.get(point.id, {}),
             repeats=contents.repeats.get(point.id, ()),
@@ -140,45 +140,37 @@ def by_scheme(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 def staircase(front: Sequence[Row]) -> list[Row]:
     """The part of the front that is a front in accuracy and speedup alone: what a line may join."""
-    axes = [OBJECTIVES["accuracy"], OBJECTIVES["speedup"]]
-    kept = {point.id for point in pareto.front([row.point for row in front], axes)}
+    kept = {p.id for p in pareto.front([row.point for row in front], [METRIC, SPEEDUP])}
     return [row for row in front if row.point.id in kept]
 
 
 def leading(rows: Rows) -> Row | None:
     """The front's fastest point within one point of the baseline, else its most accurate."""
-    return foremost(rows.front, lambda row: row.point.speedup)
+    return foremost(rows.front, MACS)
 
 
-def foremost(rows: Sequence[Row], times: Callable[[Row], float]) -> Row | None:
-    """The smallest by `times` within one point of the baseline, else the most accurate."""
-    close = [row for row in rows if row.drop is not None and row.drop <= BARELY]
+def foremost(rows: Iterable[Row], axis: Axis) -> Row | None:
+    """Of those measured on `axis` the smallest within one point of the baseline, for sure.
+
+    Where none is so close, the most accurate.
+    """
+    found = [row for row in rows if axis.times(row.point) is not None]
+    close = [row for row in found if row.drop is not None and row.drop <= BARELY]
     if close:
-        return max(close, key=lambda row: (times(row), row.point.accuracy))
-    return max(rows, key=lambda row: (row.point.accuracy, times(row)), default=None)
+        return max(close, key=lambda row: (axis.of(row.point), row.point.score.value))
+    return max(found, key=lambda row: (row.point.score.value, axis.of(row.point)), default=None)
 
 
 def distinct(front: Sequence[Row]) -> set[str]:
-    """Ids of those of the front that are more accurate than every faster one beyond chance.
-
-    The difference must be above 1.96 of its standard errors, each share's as if one image more
-    were right and one more wrong (Agresti and Caffo, 2000), so that none is 0.
-    """
+    """Ids of those of the front that are more accurate than every faster one beyond chance."""
     found: set[str] = set()
     best: Point | None = None
     for row in sorted(front, key=lambda row: row.point.speedup, reverse=True):
         point = row.point
-        if best is None or _apart(point, best):
+        if best is None or point.score.beyond(best.score):
             found.add(point.id)
-        best = point if best is None else max(best, point, key=lambda p: p.accuracy)
+        best = point if best is None else max(best, point, key=lambda p: p.score.value)
     return found
-
-
-def _apart(one: Point, other: Point) -> bool:
-    shares = [(p.correct + 1) / (p.images + 2) for p in (one, other)]
-    sizes = (one.images + 2, other.images + 2)
-    variance = sum(share * (1 - share) / n for share, n in zip(shares, sizes, strict=True))
-    return shares[0] - shares[1] > 1.96 * math.sqrt(variance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,12 +189,14 @@ def window(rows: Rows) -> Window | None:
     `DEEPEST` of the best, and half as far again, at least `CONTEXT`, where something lies there.
     """
     shown = rows.comparable()
-    best = max((row.point.accuracy for row in shown), default=0.0)
+    best = max((row.point.score.value for row in shown), default=0.0)
     anchors = [row for row in shown if row.on_front or row.point.role == "baseline"] or shown
-    near = [row.point.accuracy for row in anchors if row.point.accuracy >= best * (1 - DEEPEST)]
+    near = [
+        row.point.score.value for row in anchors if row.point.score.value >= best * (1 - DEEPEST)
+    ]
     floor = min(near, default=best)
     floor -= max((best - floor) / 2, CONTEXT)
-    return _around([row for row in shown if row.point.accuracy >= floor], len(shown))
+    return _around([row for row in shown if row.point.score.value >= floor], len(shown))
 
 
 def everywhere(rows: Rows) -> Window | None:
@@ -215,7 +209,7 @@ def _around(inside: Sequence[Row], known: int) -> Window | None:
     if not inside:
         return None
     return Window(
-        accuracy=_padded([row.point.accuracy for row in inside], least=0.02),
+        accuracy=_padded([row.point.score.value for row in inside], least=0.02),
         speedup=_padded([row.point.speedup for row in inside], least=0.4),
         outside=known - len(inside),
     )

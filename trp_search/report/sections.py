@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trp_search.report import details, figures, formatting, history, parallel, ranks, rows, settings
-from trp_search.report.axes import Axis
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Rows
+from trp_search.selection.axes import Axis
 
 
 def _place(name: str, label: str, *, look: str = "", style: str = "", role: str = "img") -> str:
@@ -23,7 +23,7 @@ def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Sectio
     window = rows.window(found)
     if window is None:
         return None
-    images = found.comparable()[0].point.images
+    images = found.comparable()[0].point.score.images
     notes = [
         "Every mark is a network. Large marks are the front: no other trial is better in every "
         "objective; along another axis, in accuracy and that. Whiskers are 95 % intervals: of the "
@@ -162,12 +162,12 @@ def what_settings_did(contents: Contents, found: Rows) -> Section | None:
         "</figure>"
         for name, panel in zip(shown, panels, strict=True)
     )
-    lines = parallel.uprights(found.trials)
+    lines = parallel.uprights(found.trials, contents.objectives)
     shown["parallel"] = details.parallel(lines, found.trials)
     label = f"Each trial as a line over {formatting.count(len(lines), 'upright')}."
     whole = f"<figure>{_place('parallel', label)}</figure>"
     note = (
-        "Every trial is a line over its settings, accuracy and speedup, strong where it is on the "
+        "Every trial is a line over its settings and what it reached, strong where it is on the "
         "front; below, every setting against both, large marks on the front. "
         "Accuracies below the first figure's view lie on the lower edge."
     )

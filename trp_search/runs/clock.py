@@ -93,18 +93,19 @@ def measure(
         machine = _machine(folder, target)
         channels = data.describe(folder.trial(_BASELINE).read_spec().workload.data).channels
 
-        def served(name: str, *, fold: bool = True) -> tuple[Call, str]:
-            network = networks.network_of(folder, name)
+        def served(point: Point, *, fold: bool = True) -> tuple[Call, str]:
+            network = networks.network_of(folder, point)
             return serve(network, target, channels=channels, fold=fold)
 
-        dense, folded = served(_BASELINE)
+        baseline = folder.point(_BASELINE)
+        dense, folded = served(baseline)
         for point in points:
-            cut, batch_norm = served(point.id)
+            cut, batch_norm = served(point)
             if batch_norm == folded:
                 reference = dense
             else:  # what only one of two is spared would pass for speed
-                reference, _ = served(_BASELINE, fold=False)
-                cut, _ = served(point.id, fold=False)
+                reference, _ = served(baseline, fold=False)
+                cut, _ = served(point, fold=False)
                 batch_norm = f"in neither: {folded} in the baseline, {batch_norm} in this one"
             timing = compare(reference, cut, seconds=seconds)
             software = _SOFTWARE.get(target.runtime, ("torch",))

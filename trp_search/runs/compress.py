@@ -9,6 +9,7 @@ from trp_search import report
 from trp_search.errors import InputError
 from trp_search.records import Cut, EpochReport, Point, TrialResult, TrialSpec
 from trp_search.runs import setup, trial
+from trp_search.runs.environment import write_environment
 from trp_search.runs.probe import baseline_network, probe_
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, append_record, exclusive, write_whole
@@ -69,6 +70,7 @@ def _claim(space: SearchSpace, folder: RunFolder) -> None:
     """Makes `folder` the run of `space`, or finds that its baseline is the same."""
     if not folder.search.is_file():
         RunFolder.create(folder.path)
+        write_environment(folder, seed=space.seed)
         write_whole(folder.search, space.dump())
         return
     spec, what = _baseline(space), None

@@ -5,58 +5,58 @@ from __future__ import annotations
 from torch import nn
 
 from trp_search.lowrank.rebuild import rebuild
-from trp_search.records import TestScore, TrialSpec
+from trp_search.records import Point, TestScore, TrialSpec
 from trp_search.runs import setup
 from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.tasks.classification import evaluate, threads
 from trp_search.training.checkpoint import load_tensors
+from trp_search.workloads.data import Test
 
 _EVALUATION_BATCH = 256
 
 
-def score_test(folder: RunFolder, point_id: str, *, spec: TrialSpec | None = None) -> TestScore:
+def score_test(folder: RunFolder, point: Point) -> TestScore:
     """The point's accuracy on the test split; measured once, then read from the run folder.
 
-    `spec` stands in for that of the point's trial.
-
     Raises:
-        InputError: no such point, its weights are gone, or the images are not the run's.
+        InputError: its weights are gone, or the images are not the run's.
     """
-    found = folder.read_tests().get(point_id)
+    found = folder.read_tests().get(point.id)
     if found is not None:
         return found
-    point = folder.point(point_id)
-    spec = setup.on_this_machine(spec or folder.trial(point.trial).read_spec())
+    spec = setup.on_this_machine(folder.trial(point.trial).read_spec())
+    splits = setup.splits_of(spec, folder)
+    network = network_of(folder, point, network=setup.untrained(spec))
+    return measure_test(folder, point, network, splits.test, spec=spec)
+
+
+def measure_test(
+    folder: RunFolder, point: Point, network: nn.Module, images: Test, *, spec: TrialSpec
+) -> TestScore:
+    """As `score_test`, for the point's `network`, which is left on the device of `spec`."""
     with threads(spec.threads):
-        dense = setup.untrained(spec)
-        network = network_of(folder, point_id, network=dense).to(spec.device)
-        splits = setup.splits_of(spec, folder)
-        result = evaluate(network, splits.test.batches(_EVALUATION_BATCH))
-    score = TestScore(
-        point=point_id, accuracy=result.accuracy, correct=result.correct, images=result.images
-    )
+        result = evaluate(network.to(spec.device), images.batches(_EVALUATION_BATCH))
+    score = TestScore(point=point.id, score=result.score)
     with exclusive(folder.test_lock, wait_seconds=60.0, holder="test scores are in use"):
-        scored = folder.read_tests().get(point_id)  # by another process meanwhile
+        scored = folder.read_tests().get(point.id)  # by another process meanwhile
         if scored is None:
             append_record(folder.tests, score)
     return scored or score
 
 
-def network_of(folder: RunFolder, point_id: str, *, network: nn.Module | None = None) -> nn.Module:
+def network_of(folder: RunFolder, point: Point, *, network: nn.Module | None = None) -> nn.Module:
     """The network of a point, with its weights, on the CPU and in evaluation mode.
 
     Args:
         folder: the run.
-        point_id: one of its points.
-        network: the dense network, changed in place; built from the run's workload by default.
+        point: one of its points.
+        network: the baseline's network, changed in place; built from the run's workload by default.
 
     Raises:
-        InputError: no such point, or its weights are missing or do not fit.
+        InputError: its weights are missing or do not fit.
     """
-    point = folder.point(point_id)
-    place = folder.trial(point.trial)
     if network is None:
-        network = setup.untrained(place.read_spec())
+        network = setup.untrained(folder.trial(point.trial).read_spec())
     rebuild(network, point.layers)
     load_tensors(network, folder.weights(point))
     return network.eval()

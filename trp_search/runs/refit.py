@@ -83,4 +83,4 @@ def _forget_failure(place: TrialFolder) -> None:
 def _publish(result: TrialResult, folder: RunFolder) -> None:
     folder.add_points(result.points)
     for point in result.points:
-        networks.score_test(folder, point.id)
+        networks.score_test(folder, point)

@@ -11,7 +11,6 @@ from optuna.trial import FrozenTrial
 from trp_search.errors import InputError
 from trp_search.records import Point, TrialSpec, number_of
 from trp_search.scoring.points import contradiction
-from trp_search.search.derived import is_derived
 from trp_search.search.names import BASELINE, STUDY
 from trp_search.space import SearchSpace, warm_start
 from trp_search.store import RunFolder, TrialFolder
@@ -28,11 +27,8 @@ def check_there(folder: RunFolder) -> None:
             "put the run's own back, or start a new search"
         )
     if folder.trial(BASELINE).result.exists() and not folder.study.exists():
-        if folder.environment.exists():  # compress writes none
-            raise InputError(f"{folder.study}: {_fault(folder)}; start a search in a new folder")
-        raise InputError(
-            f"{folder.path}: was made by compress and holds no search; start one in a new folder"
-        )
+        made = "is missing, or the run was made by compress"
+        raise InputError(f"{folder.study}: {made}; start a search in a new folder")
 
 
 def _fault(folder: RunFolder) -> str:
@@ -64,7 +60,7 @@ def check_agrees(space: SearchSpace, folder: RunFolder, told: Sequence[FrozenTri
         if number is None:
             continue
         trial = told[number] if number < len(told) else None
-        if trial is None or is_derived(trial) or (varies and not trial.params):
+        if trial is None or (varies and not trial.params):
             raise InputError(f"{place.path}: {folder.study.name} has no trial {number}; {_HINT}")
         if place.spec.exists():
             found = place.read_spec()

@@ -16,9 +16,9 @@ from ray.tune.experiment import Trial
 from trp_search import report
 from trp_search.errors import SearchError
 from trp_search.records import EpochReport, Point, TrialResult
+from trp_search.runs.environment import write_environment
 from trp_search.search import cluster
 from trp_search.search.endings import check_not_removed, nothing_half_written, storage_named
-from trp_search.search.environment import write_environment
 from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started
 from trp_search.search.halving import halving_of
 from trp_search.search.names import BASELINE, TEST, number_of
@@ -96,8 +96,8 @@ def _search(
         if address is not None:
             cluster.check_storage(folder)
         if not folder.search.exists():
+            write_environment(folder, seed=space.seed, accelerators=cluster.devices())
             write_whole(folder.search, space.dump())
-        write_environment(folder, seed=space.seed, accelerators=cluster.devices())
         at_once = min(concurrency or fitting, fitting)
         search = _Search(space, folder, concurrency=at_once, on_event=on_event)
         workplace = Workplace(

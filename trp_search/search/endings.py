@@ -37,6 +37,7 @@ def nothing_half_written(folder: RunFolder) -> Iterator[None]:
         yield
     except (InputError, SearchError, KeyboardInterrupt):
         if not folder.search.exists():
+            folder.environment.unlink(missing_ok=True)
             folder.lock.unlink(missing_ok=True)
         raise
 

@@ -8,7 +8,6 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from trp_search.search.derived import is_derived
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder, write_whole
 
@@ -21,11 +20,7 @@ def write_importance(space: SearchSpace, folder: RunFolder, trials: list[FrozenT
     fANOVA (Hutter et al., ICML 2014) over the trials that were scored; settings that only some
     schemes have are left out, and so is everything while fewer than 10 trials were scored.
     """
-    scored = [
-        trial
-        for trial in trials
-        if trial.state == TrialState.COMPLETE and not is_derived(trial) and _feasible(trial)
-    ]
+    scored = [t for t in trials if t.state == TrialState.COMPLETE and _feasible(t)]
     if len(scored) < _FEWEST:
         return
     found = {

@@ -14,7 +14,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from trp_search import records
 from trp_search.records import Point, TrialResult, TrialSpec, to_json
-from trp_search.search.derived import is_derived
 from trp_search.search.front_history import Growth
 from trp_search.search.importance import write_importance
 from trp_search.search.names import BASELINE, name_of, number_of
@@ -77,17 +76,12 @@ class Proposer:
         self.stop_reason: str | None = None
         self._storage, self._study, told = opened(space, folder)
         self._teller = Teller(space, self._study)
-        complete = [t for t in told if t.state == TrialState.COMPLETE and not is_derived(t)]
+        complete = [t for t in told if t.state == TrialState.COMPLETE]
         self._complete = len(complete)
         stopped = [t for t in told if t.state == TrialState.PRUNED]
         self._ended = _in_order([*complete, *stopped, *self._teller.failed(told)])
         self._has_baseline = self._take_up_baseline()
         self._take_up_growth(known)
-        for trial in complete:
-            # An earlier process may have ended before it told all.
-            names = (name_of(trial.number, repeat) for repeat in range(space.repeats))
-            results = [self._folder.trial(name).read_result() for name in names]
-            self._teller.derived(trial.number, [result for result in results if result])
         for trial in told:
             if trial.state == TrialState.RUNNING:
                 self._take_up(Trial(self._study, trial._trial_id))

@@ -18,8 +18,6 @@ def sampler(space: SearchSpace, *, asked: int) -> BaseSampler:
     """
     seed = int(np.random.SeedSequence([space.seed, asked]).generate_state(1)[0])
     chosen = space.sampler
-    extra = space.extra_cuts
-    told = len(extra.speedups or ()) + len(extra.energies or ()) if extra.tell else 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if chosen.name == "random":
@@ -27,7 +25,7 @@ def sampler(space: SearchSpace, *, asked: int) -> BaseSampler:
         if chosen.name == "nsga2":
             return NSGAIISampler(population_size=chosen.population, seed=seed)
         return TPESampler(
-            n_startup_trials=chosen.startup * (1 + told),
+            n_startup_trials=chosen.startup,
             multivariate=True,
             group=any(p.scheme or p.methods for p in space.parameters()),
             seed=seed,

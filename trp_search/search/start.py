@@ -6,7 +6,6 @@ import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from trp_search import report
 from trp_search.errors import InputError, NothingFoundError
@@ -20,7 +19,7 @@ from trp_search.search.driver import OnEvent, run_search
 from trp_search.search.events import Event, Stage
 from trp_search.search.names import BASELINE
 from trp_search.selection import pareto
-from trp_search.space import SearchSpace, changed, entries, load_space, text, warm_start
+from trp_search.space import SearchSpace, changed, entries, load_space, warm_start
 from trp_search.store import RunFolder
 from trp_search.workloads import data, networks
 from trp_search.workloads.callables import is_callable_name, theirs
@@ -88,7 +87,6 @@ def resume_search(  # noqa: PLR0913  as above
     folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
     check_there(folder)
     space = load_space(folder.search)
-    space = _as_begun(space, text.read_mapping(folder.search))
     check_run(folder, space.workload, trust=trust)
     if not (trust or address or _is_near(space.address)):
         raise InputError(
@@ -118,16 +116,6 @@ def _is_near(address: str | None) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _as_begun(space: SearchSpace, raw: dict[str, Any]) -> SearchSpace:
-    """`space` with what an earlier version did where its file says nothing."""
-    if "keep" not in raw:
-        space = space.model_copy(update={"keep": "all"})
-    if "distillation" not in raw.get("space", {}):
-        own = space.space.model_copy(update={"distillation": 0.0})
-        space = space.model_copy(update={"space": own})
-    return space
 
 
 def _time(space: SearchSpace, run: RunFolder, on_event: OnEvent) -> None:

@@ -8,7 +8,6 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from trp_search.records import TrialResult
-from trp_search.search import derived
 from trp_search.space import SearchSpace
 
 _FAILURE = "failure"
@@ -60,13 +59,6 @@ class Teller:
             if name not in known:
                 trial.set_constraint(name, value)
         self._study.tell(trial, values)
-        self.derived(trial.number, results)
-
-    def derived(self, number: int, results: Sequence[TrialResult]) -> None:
-        """Tells the further cuts of a complete trial too, where the space says so."""
-        if self._space.extra_cuts.tell:
-            trial = self._study.get_trials(deepcopy=False)[number]
-            derived.tell(self._study, self._space, trial, results)
 
     def discount(self, numbers: Iterable[int]) -> None:
         """Failed trials that count for nothing when the search goes on: their cause may be gone."""

@@ -114,8 +114,9 @@ def _tested(
     """Scores the points on test images, one after the other."""
     failed = None
     try:
+        points = {point.id: point for point in run.read_points()}
         for point_id in point_ids:
-            networks.score_test(run, point_id)
+            networks.score_test(run, points[point_id])
     except Exception as error:  # noqa: BLE001  it is told, as a trial's is
         failed = in_words(error)
     yield TrialResult(trial=name, points=(), failed=failed)

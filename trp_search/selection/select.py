@@ -8,9 +8,10 @@ from pathlib import Path
 
 from trp_search.errors import NothingFoundError
 from trp_search.records import Point, Repeat, TestScore
-from trp_search.records.intervals import wilson
-from trp_search.selection.budgets import Axis, Budget, By, axis_of, limit
-from trp_search.space import load_space
+from trp_search.records.objectives import METRIC
+from trp_search.selection.axes import Axis, By
+from trp_search.selection.budgets import Budget
+from trp_search.selection.snapshot import Snapshot
 from trp_search.store import RunFolder
 
 _HALF = 0.5
@@ -21,12 +22,12 @@ class Choice:
     """The answer to a budget.
 
     Attributes:
-        point: the chosen point, or the nearest one where none `reached` the budget.
+        point: the chosen point, or the nearest one where none keeps to the budget.
         baseline: the baseline, where it was scored.
         test: the point's accuracy on test; None while it was not scored there.
         control: a cut of the baseline that does better at the same budget, if any does.
-        reached: whether `point` keeps to the budget.
-        axis: what every point costs, as the budget counts it.
+        unmet: that no point keeps to the budget, and which is nearest; None where one does.
+        axis: along which networks get smaller, as the budget counts it.
         larger: the next point of the front that is more accurate and costs more.
         smaller: the next one that costs less and is less accurate.
         half_step: the most accurate point that is 0.5x or more further: at 2x what 2.5x takes.
@@ -37,7 +38,7 @@ class Choice:
     baseline: Point | None
     test: TestScore | None
     control: Point | None
-    reached: bool
+    unmet: str | None
     axis: Axis
     larger: Point | None
     smaller: Point | None
@@ -45,18 +46,18 @@ class Choice:
     repeats: Sequence[Repeat] = ()
 
     @property
-    def drop(self) -> float | None:
-        """Validation accuracy lost to the baseline, a share; negative is a gain."""
-        return None if self.baseline is None else self.baseline.accuracy - self.point.accuracy
+    def reached(self) -> bool:
+        """Whether `point` keeps to the budget."""
+        return self.unmet is None
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of the validation accuracy, as its number of images implies."""
-        return wilson(self.point.correct, self.point.images)
+    def drop(self) -> float | None:
+        """Validation accuracy lost to the baseline, a share; negative is a gain."""
+        return None if self.baseline is None else self.baseline.score.value - self.point.score.value
 
 
 def select(  # noqa: PLR0913  one argument per limit
-    run: RunFolder | Path | str,
+    run: Snapshot | RunFolder | Path | str,
     *,
     speedup: float | None = None,
     max_drop: float | None = None,
@@ -85,77 +86,77 @@ def select(  # noqa: PLR0913  one argument per limit
         by=by,
         target=target,
     )
+    return within(run, budget)
+
+
+def within(run: Snapshot | RunFolder | Path | str, budget: Budget) -> Choice:
+    """As `select`, for a budget."""
     choice = choose(run, budget)
-    if not choice.reached:
-        raise NothingFoundError(out_of_reach(choice, budget))
+    if choice.unmet is not None:
+        raise NothingFoundError(choice.unmet)
     return choice
 
 
-def out_of_reach(choice: Choice, budget: Budget) -> str:
-    """That no point keeps to the budget, and which is nearest."""
-    point = choice.point
-    return (
-        f"{budget.unmet}; the nearest is {point.id!r} at {choice.axis.of(point):.2f}x, "
-        f"{point.accuracy:.1%} on validation"
+def choose(run: Snapshot | RunFolder | Path | str, budget: Budget) -> Choice:
+    """As `select`, but gives the nearest point where none keeps to the budget."""
+    found = Snapshot.of(run)
+    allowed = _eligible(found)
+    axis = budget.axis(found)
+    eligible = axis.measured(allowed)
+    if not eligible:
+        raise NothingFoundError(
+            f"{found.folder.path}: no trial's point was timed on {axis.target!r}; "
+            f"trp-search latency --target {axis.target} does it"
+        )
+    fits = budget.keeps(found, axis)
+    keys = [_best_metric(axis), _smallest(axis)]
+    better, nearest = keys[::-1] if budget.max_drop is not None else keys
+    best = max(filter(fits, eligible), key=better, default=None)
+    point = best or max(eligible, key=nearest)
+    controls = [p for p in axis.measured(found.points) if p.role == "control"]
+    rival = max(filter(fits, controls), key=better, default=None)
+    front, size = axis.front(eligible), axis.of(point)
+    return Choice(
+        point=point,
+        baseline=found.baseline,
+        test=found.tests.get(point.id),
+        control=rival if best and rival and better(rival)[0] > better(point)[0] else None,
+        unmet=None if best else _unmet(budget, axis, point),
+        axis=axis,
+        larger=next((p for p in reversed(front) if axis.of(p) < size), None),
+        smaller=next((p for p in front if axis.of(p) > size), None),
+        half_step=next((p for p in front if axis.of(p) >= size + _HALF), None),
+        repeats=found.repeats.get(point.id, ()),
     )
 
 
-def choose(run: RunFolder | Path | str, budget: Budget) -> Choice:
-    """As `select`, but gives the nearest point where none keeps to the budget."""
-    folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
-    points = folder.read_points()
-    baseline = next((p for p in points if p.role == "baseline"), None)
-    controls = [p for p in points if p.role == "control"]
-    allowed = _eligible(folder, points)
-    axis = axis_of(folder, [*allowed, *controls], budget)
-    eligible = [point for point in allowed if point.id in axis.times]
-    if not eligible:
-        raise NothingFoundError(
-            f"{folder.path}: no trial's point was timed on {axis.target!r}; "
-            f"trp-search latency --target {axis.target} does it"
-        )
-    fits = limit(folder, budget, axis, baseline)
-    keys = [_most_accurate(axis), _smallest(axis)]
-    better, nearest = keys[::-1] if budget.max_drop is not None else keys
-    best = max((p for p in eligible if fits(p)), key=better, default=None)
-    point = best or max(eligible, key=nearest)
-    rivals = [p for p in controls if p.id in axis.times and fits(p)]
-    rival = max(rivals, key=better, default=None)
-    front, cost = axis.front(eligible), axis.of(point)
-    return Choice(
-        point=point,
-        baseline=baseline,
-        test=folder.read_tests().get(point.id),
-        control=rival if best and rival and better(rival)[0] > better(point)[0] else None,
-        reached=best is not None,
-        axis=axis,
-        larger=next((p for p in reversed(front) if axis.of(p) < cost), None),
-        smaller=next((p for p in front if axis.of(p) > cost), None),
-        half_step=next((p for p in front if axis.of(p) >= cost + _HALF), None),
-        repeats=folder.read_repeats().get(point.id, ()),
+def _unmet(budget: Budget, axis: Axis, nearest: Point) -> str:
+    return (
+        f"{budget.unmet(axis)}; the nearest is {nearest.id!r} at {axis.of(nearest):.2f}x, "
+        f"{METRIC.show(METRIC.read(nearest))} on validation"
     )
 
 
 Key = Callable[[Point], tuple[float, float]]
 
 
-def _most_accurate(axis: Axis) -> Key:
-    return lambda point: (point.accuracy, axis.of(point))
+def _best_metric(axis: Axis) -> Key:
+    return lambda point: (METRIC.gain(point), axis.of(point))
 
 
 def _smallest(axis: Axis) -> Key:
-    return lambda point: (axis.of(point), point.accuracy)
+    return lambda point: (axis.of(point), METRIC.gain(point))
 
 
-def _eligible(folder: RunFolder, points: Sequence[Point]) -> list[Point]:
-    trials = [point for point in points if point.searched]
+def _eligible(run: Snapshot) -> list[Point]:
+    trials = [point for point in run.points if point.searched]
+    path = run.folder.path
     if not trials:
-        raise NothingFoundError(f"{folder.path}: no trial has been scored yet")
-    space = load_space(folder.search)
-    allowed = [point for point in trials if space.admits(point)]
+        raise NothingFoundError(f"{path}: no trial has been scored yet")
+    allowed = [point for point in trials if run.space.admits(point)]
     if not allowed:
         raise NothingFoundError(
-            f"{folder.path}: none of the {len(trials)} scored points meets the search's constraints"
+            f"{path}: none of the {len(trials)} scored points meets the search's constraints"
         )
-    kept = [point for point in allowed if folder.weights(point).exists()]
+    kept = [point for point in allowed if point.id in run.kept]
     return kept or allowed  # a run that came without its weights can still be asked

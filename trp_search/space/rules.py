@@ -38,10 +38,6 @@ def _course(space: SearchSpace) -> Iterator[Breach]:
             yield f"warm_start[{index}].{name}", sentence
     if space.rungs is not None and space.repeats > 1:
         yield "rungs", "compare single trainings, and repeats is more than 1"
-    if space.extra_cuts.tell and space.sampler.name != "tpe":
-        yield "extra_cuts.tell", f"is for sampler tpe; {space.sampler.name} would not look at them"
-    elif space.extra_cuts.tell and None in (space.extra_cuts.speedups, space.extra_cuts.energies):
-        yield "extra_cuts.tell", "say of which cuts: extra_cuts.speedups and extra_cuts.energies"
 
 
 def _path(space: SearchSpace, name: str) -> str:

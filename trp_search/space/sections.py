@@ -28,14 +28,12 @@ class ExtraCuts(Strict):
             but none of networks that were trained with truncations.
         images: validation images of the first round.
         calibration_images: training images whose activations weigh what the budgets' cuts lose.
-        tell: whether Optuna hears of them, as further trials with the cut as a parameter.
     """
 
     speedups: tuple[Factor, ...] | None = None
     energies: tuple[Share, ...] | None = None
     images: PositiveInt = 1000
     calibration_images: Images = 256
-    tell: bool = False
 
     def speedups_of(self, *, truncated: bool) -> tuple[float, ...]:
         """Those for a network, `truncated` in its training or not."""

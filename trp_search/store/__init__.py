@@ -9,10 +9,11 @@ from trp_search.store.files import (
     replacing,
     write_whole,
 )
-from trp_search.store.folders import RunFolder, TrialFolder
+from trp_search.store.folders import FORMAT, RunFolder, TrialFolder
 from trp_search.store.scratch import scratch, sweep_scratch
 
 __all__ = [
+    "FORMAT",
     "RunFolder",
     "TrialFolder",
     "append_record",

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trp_search.errors import InputError
 from trp_search.records import (
@@ -25,6 +24,8 @@ from trp_search.records import (
 )
 from trp_search.store.files import append_record, read_record, read_records
 from trp_search.store.inside import inside, named
+
+FORMAT = 2  # of a run's files; version 0.1.0 wrote none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +126,11 @@ class RunFolder:
             raise InputError(f"{path}: no such run folder")
         if not run.search.is_file():
             raise InputError(f"{path}: not a run folder (it has no {run.search.name})")
+        made = run.read_environment()
+        if made.format != FORMAT:
+            raise InputError(
+                f"{path}: is a run of trp_search {made.version}; that version reads it"
+            )
         return run
 
     @property
@@ -267,10 +273,10 @@ class RunFolder:
         """What the settings explain, or None before a search's end."""
         return read_record(self.importance, Importance, what="is not what settings explain")
 
-    def read_environment(self) -> dict[str, Any]:
+    def read_environment(self) -> Environment:
         """Versions, devices, seeds; empty where the run did not record them."""
         found = read_record(self.environment, Environment, what="is not a JSON object")
-        return {} if found is None else found.root
+        return found or Environment({})
 
     def read_split(self) -> dict[str, list[int]] | None:
         """Which images are in which part; None before a first training."""

@@ -144,10 +144,13 @@ class TrainedRankPruning:
         """What a truncation keeps, one mask for each group."""
         keep = self._settings.keep
         if isinstance(keep, records.PerLayer):
-            longer = [one.matrices.shape[-1] for one in found]
-            rows = zip(found, longer, strict=True)
-            return [one.last(ranks(keep, one.values(), longer=side)) for one, side in rows]
-        if self._plan is None or not found:
+            sides = [one.matrices.shape[-1] for one in found]
+            return [
+                one.last(ranks(keep, one.values(), longer=side))
+                for one, side in zip(found, sides, strict=True)
+            ]
+        assert self._plan is not None
+        if not found:
             return []
         counts = [len(group.weights) for group in groups]
         lost = [one.lost(layers=count) for one, count in zip(found, counts, strict=True)]

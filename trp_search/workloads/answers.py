@@ -1,4 +1,4 @@
-"""What a network makes of images, held against what a classifier of them is to answer."""
+"""Checks of a network's outputs: shape, type and number of classes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from trp_search.workloads.callables import is_callable_name, one_line
 
 
 def check_answers(network: nn.Module, images: Tensor, workload: Workload, *, classes: int) -> None:
-    """Raises InputError unless `network`, in the mode that it is in, answers (n, classes) numbers.
+    """Raises InputError unless `network`, in its current mode, returns (n, classes) numbers.
 
-    In training the first of a tuple counts, as for GoogLeNet.
+    In training mode the first item of a tuple counts, as for GoogLeNet.
     """
     problem = _problem(network, images, workload, classes)
     if problem is not None:

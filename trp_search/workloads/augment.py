@@ -1,4 +1,4 @@
-"""Random shifts and mirrors of a whole batch at once, where the batch is."""
+"""Random shifts and mirrors of a whole batch at once, on the batch's device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 class Moves(NamedTuple):
-    """What is done to each of n images."""
+    """The shift and mirror of each of n images."""
 
     down: Tensor
     right: Tensor
@@ -25,7 +25,7 @@ def draw(count: int, *, padding: int, mirror: bool, generator: torch.Generator) 
 
 
 def moved(images: Tensor, moves: Moves, *, padding: int) -> Tensor:
-    """`images` (n, c, h, w) after `moves`; what comes in from outside is black."""
+    """`images` (n, c, h, w) after `moves`; pixels shifted in from outside are black."""
     count, channels, height, width = images.shape
     place = images.device
     padded = functional.pad(images, (padding,) * 4)

@@ -1,4 +1,4 @@
-"""`package.module:callable`, as a user writes it, to the callable."""
+"""Resolves `package.module:callable`, as a user writes it, to the callable."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_callable_name(name: str) -> bool:
 def called(name: str, options: dict[str, Any], *, where: str) -> object:
     """What the callable `name` returns for `options`; InputError that begins with `where`.
 
-    What it prints goes to stderr, and it cannot end the program; see `guarded`.
+    Its output goes to stderr, and it cannot end the program; see `guarded`.
     """
     with guarded(f"{where}: {name}"):
         result: object = resolved(name, where=where)(**options)
@@ -29,7 +29,7 @@ def called(name: str, options: dict[str, Any], *, where: str) -> object:
 
 
 def theirs(name: str, *, where: str, seconds: float) -> AbstractContextManager[None]:
-    """For a block that runs what the callable `name` returned; any other name has no limits."""
+    """Guards a block that runs what the callable `name` returned; other names run unguarded."""
     if not is_callable_name(name):
         return nullcontext()
     return guarded(f"{where}: {name}", seconds=seconds)

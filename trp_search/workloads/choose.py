@@ -1,4 +1,4 @@
-"""Which images: seeded choices that keep every class's share."""
+"""Seeded choices of images that keep every class's share."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Cifar(Collection):
 
 
 def is_whole(name: str, *, root: Path) -> bool:
-    """Whether `root` holds all files of the set; fetches none."""
+    """Whether `root` holds all files of the set; downloads nothing."""
     try:
         _KINDS[name](str(root), train=False)
     except (RuntimeError, OSError):

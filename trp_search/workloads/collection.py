@@ -1,4 +1,4 @@
-"""What every source of images gives: labels at once, pixels on demand."""
+"""The interface of every source of images: labels at once, pixels on demand."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from trp_search.workloads.listing import Passed
 
 
 class Collection(ABC):
-    """Training images, then held-out ones, numbered through.
+    """Training images, then held-out ones, with consecutive numbers.
 
     Attributes:
         labels: int64 (n,).
         training: how many of the n are training images.
-        passed: what lies beside the images and is not read.
+        passed: files beside the images that are not read.
     """
 
     labels: Tensor
@@ -25,4 +25,4 @@ class Collection(ABC):
 
     @abstractmethod
     def read(self, ids: Tensor) -> Tensor:
-        """uint8 (len(ids), c, h, w) on the CPU, and no other image is decoded."""
+        """uint8 (len(ids), c, h, w) on the CPU; no other image is decoded."""

@@ -29,9 +29,9 @@ class Given(Collection):
     """What `package.module:callable` returns for its options: (training, held-out).
 
     Each is a pair of uint8 images and labels, or a data set of (image, label); an image is a PIL
-    image or uint8 (c, h, w). Channels may come last where that cannot be mistaken. A data set's
-    labels are read from its `targets` where it has them, so that only chosen images are decoded;
-    a `target_transform` is applied to them, and each image that is read has to agree.
+    image or uint8 (c, h, w). Channels may come last if that is unambiguous. A data set's labels are
+    read from its `targets` if it has them, so that only chosen images are decoded; a
+    `target_transform` is applied to them, and the label of each image read must agree.
     """
 
     def __init__(self, spec: DataSpec) -> None:
@@ -54,7 +54,7 @@ class Given(Collection):
             return pixels.stacked(self._image(number) for number in ids.tolist())
 
     def _sample(self) -> Tensor:
-        """The first image and some of each part: what is wrong with most is seen at once."""
+        """The first image and some of each part, so that most mistakes show at once."""
         drawn = {0}
         for first, part in zip((0, self.training), self._parts, strict=True):
             order = torch.randperm(len(part.labels), generator=seeded("sample"))
@@ -81,7 +81,7 @@ class Given(Collection):
         raise InputError(f"{where} is {kind(image)}, not a PIL image or a uint8 tensor (c, h, w)")
 
     def _brought(self, image: Tensor) -> Tensor:
-        """uint8 (c, h, w) in the channels and size asked for, so that images may differ in them."""
+        """uint8 (c, h, w) with the channels and size asked for; given images may differ in both."""
         channels, height, width = image.shape
         size = self._spec.image_size
         return pixels.fitted(

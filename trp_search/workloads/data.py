@@ -1,4 +1,4 @@
-"""A workload's images by name, split into what is learnt from, chosen on and looked at last."""
+"""A workload's images by name, split into training, validation and test."""
 
 from __future__ import annotations
 
@@ -52,16 +52,15 @@ _FIXED = {
 
 
 def describe(spec: DataSpec) -> Shape:
-    """The shape of the images that `spec` names; reads as little as that takes.
+    """The shape of the images that `spec` names; reads as little as possible.
 
-    Nothing is read when `spec` itself says all of it, so that a space can be checked where its
-    data are not.
+    Nothing is read if `spec` states all of it, so that a space can be checked without its data.
     """
     return _described(to_json(spec))
 
 
 def class_names(spec: DataSpec) -> tuple[str, ...]:
-    """A name for each class: folders', CIFAR-10's, or numbers where the data have none."""
+    """A name for each class: folders', CIFAR-10's, or numbers if the data have none."""
     if spec.name == "images" and _root(spec).is_dir():
         return folder.class_names(_root(spec))
     if spec.name == "cifar10":
@@ -70,7 +69,7 @@ def class_names(spec: DataSpec) -> tuple[str, ...]:
 
 
 def is_here(spec: DataSpec) -> bool:
-    """Whether nothing would be fetched for `spec`."""
+    """Whether `spec` needs no download."""
     if not spec.download or spec.name not in ("cifar10", "cifar100"):
         return True
     from trp_search.workloads.cifar import is_whole  # noqa: PLC0415  as `_collection`
@@ -79,7 +78,7 @@ def is_here(spec: DataSpec) -> bool:
 
 
 def load(spec: DataSpec, *, split_seed: int, outside_weights: bool, device: str) -> Splits:
-    """The images that `spec` names, in three parts that share none.
+    """The images that `spec` names, in three disjoint parts.
 
     Validation is a share of the training images and test is the held-out set. With
     `outside_weights`, which may have seen every training image, validation and test are the two
@@ -104,11 +103,11 @@ def sizes(spec: DataSpec, *, outside_weights: bool) -> tuple[int, int, int]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Census:
-    """How many images of each class are in each part, and what is not read.
+    """How many images of each class are in each part, and which files are not read.
 
     Attributes:
         counts: for `train`, `validation` and `test` a number per class.
-        passed: beside the images.
+        passed: files beside the images that are not read.
     """
 
     counts: dict[str, tuple[int, ...]]
@@ -119,7 +118,7 @@ def census(spec: DataSpec, *, outside_weights: bool) -> Census:
     """What `load` would give, counted; a few images are decoded.
 
     Raises:
-        InputError: as `load`, of what these images tell.
+        InputError: as `load`, as far as these images show.
     """
     collection = _collection(spec)
     parts = _divided(collection, spec, seed=0, outside_weights=outside_weights)
@@ -265,7 +264,7 @@ def _root(spec: DataSpec) -> Path:
 
 
 def _check(spec: DataSpec) -> None:
-    """What can be said of `spec` without reading anything."""
+    """Checks `spec` without reading anything."""
     if not is_callable_name(spec.name) and spec.name not in (*_FIXED, "images"):
         close = difflib.get_close_matches(spec.name, (*_FIXED, "images"), n=1)
         hint = f"did you mean {close[0]}? " if close else ""

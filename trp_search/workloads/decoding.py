@@ -1,4 +1,4 @@
-"""A file of an image to its pixels: the right way up, 8 bits a channel, or refused by name."""
+"""Decodes an image file: upright, 8 bits a channel, or refused by name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TURNS = {  # EXIF 2.32, tag Orientation
 
 
 def decoded(path: Path, *, channels: int) -> Image.Image:
-    """The (first) picture in the file `path`, grey or in colour, turned as its EXIF says.
+    """The (first) picture in the file `path`, grey or in colour, with EXIF orientation applied.
 
     Raises:
         InputError: whatever Pillow raised; more pixels than `PIL.Image.MAX_IMAGE_PIXELS`, before

@@ -1,4 +1,4 @@
-"""Whether a module is one that can be looked into and changed: plain PyTorch, with its weights."""
+"""Checks that a module is plain PyTorch with its weights, so that its layers can be replaced."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from trp_search.errors import InputError
 def check_eager(network: object, *, where: str) -> None:
     """Raises InputError, `where` first, unless `network` is a module whose layers can be replaced.
 
-    Compiled, scripted and exported code goes on with the layers it was made of: changes to them
-    would be lost. A lazy layer would be made by the first look at it.
+    Compiled, scripted and exported code keeps the layers it was made of: changes to them would be
+    lost. A lazy layer would be initialised by inspecting it.
     """
     if not isinstance(network, nn.Module):
         raise InputError(f"{where}: {type(network).__name__} is no torch.nn.Module")

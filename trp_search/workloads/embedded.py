@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits, which come with it: 1,797 images of 8 x 8 pixels."""
+"""scikit-learn's handwritten digits, included in it: 1,797 images of 8 x 8 pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HELD_OUT = 500
 
 @final
 class Digits(Collection):
-    """The set has no test part of its own: the same 500 images are held out, whatever the seed."""
+    """The set has no test part of its own: the same 500 images are held out for every seed."""
 
     def __init__(self) -> None:
         data = load_digits()

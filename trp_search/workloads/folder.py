@@ -27,7 +27,7 @@ class Folder(Collection):
     Args:
         root: the folder; the `test` part of it is preferred to `val`.
         channels: 1 or 3.
-        size: side to bring images to; None when they have one size.
+        size: side in pixels to resize images to; None if they have one size.
     """
 
     def __init__(self, root: Path, *, channels: int, size: int | None) -> None:
@@ -63,7 +63,7 @@ class Folder(Collection):
 def describe(root: Path, *, channels: int, size: int | None, classes: int | None) -> Shape:
     """The shape of what `Folder` would read, from folder names and at most one image.
 
-    `classes`, where it is said, has to be their number.
+    `classes`, if given, must be their number.
     """
     train, _ = _parts(root)
     names = _class_names(train)

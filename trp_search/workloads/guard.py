@@ -1,4 +1,4 @@
-"""A user's code, kept from breaking what is printed and from ending the program or hanging it."""
+"""Runs a user's code so that it cannot write to stdout, end the program or hang it."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class _LateError(BaseException):
 
 @contextmanager
 def guarded(what: str, *, seconds: float | None = None) -> Iterator[None]:
-    """Runs a user's code in the block, and what it starts, with stderr in the place of stdout.
+    """Runs a user's code in the block, and its child processes, with stderr in place of stdout.
 
-    What ends the whole process at once, a signal or a crash in C, is not caught. A call that cannot
-    be interrupted, as it never comes back from C, is named by another process, which then kills
-    this one.
+    A signal or a crash in C, which ends the whole process at once, is not caught. A call that
+    cannot be interrupted, because it never returns from C, is named by another process, which then
+    kills this one.
 
     Args:
         what: names the code.
-        seconds: that it may take; None is without end.
+        seconds: time limit; None is unlimited.
 
     Raises:
-        InputError: it raised something, asked to end the program, or was not done in time.
+        InputError: it raised an error, tried to end the program, or exceeded the time limit.
     """
     with _ALONE:
         try:
@@ -66,7 +66,7 @@ def guarded(what: str, *, seconds: float | None = None) -> Iterator[None]:
 
 @contextmanager
 def _printing_aside() -> Iterator[None]:
-    """Of this process and of those that it starts."""
+    """For this process and its children."""
     kept = None
     with suppress(OSError, ValueError):
         sys.stdout.flush()
@@ -100,7 +100,7 @@ def _staying() -> Iterator[None]:
 
 @contextmanager
 def _killed(what: str, seconds: float | None) -> Iterator[None]:
-    """Has another process end this one where the block is long past its time."""
+    """Lets another process end this one if the block is long past its time limit."""
     if seconds is None:
         yield
         return

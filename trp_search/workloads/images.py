@@ -18,7 +18,7 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What one image is, and of how many kinds."""
+    """The shape of one image, and the number of classes."""
 
     channels: int
     height: int
@@ -68,14 +68,14 @@ class Images(ABC):
 
 @final
 class HeldImages(Images):
-    """All images as uint8 on one device, which is never waited for.
+    """All images as uint8 on one device; batches never synchronise with it.
 
     Args:
         pixels: uint8 (n, c, h, w) on the device.
         labels: int64 (n,) there too.
         ids: (n,) on the CPU.
         normalisation: applied to each batch.
-        mirror: whether a mirrored image still shows what its label says.
+        mirror: whether a mirrored image keeps its label.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ class Labelled:
 
     Attributes:
         labels: int64 (n,), from 0.
-        image: what was given as the image of that number; InputError where its label is another.
+        image: the image of that number as given; InputError if its label disagrees.
     """
 
     labels: Tensor
@@ -33,7 +33,7 @@ class Labelled:
 def labelled(part: Any, name: str) -> Labelled:  # noqa: ANN401  whatever a user's code returned
     """A pair (images, labels) of arrays, or a data set of (image, label).
 
-    Labels of a data set are its `targets`, with its `target_transform`, where it has them; else
+    Labels of a data set are its `targets`, with its `target_transform`, if it has them; otherwise
     every item is read once.
     """
     if isinstance(part, tuple | list) and len(part) == 2 and _is_array(part[0]):
@@ -69,7 +69,7 @@ def kind(value: object) -> str:
 
 
 def _of_data_set(part: Any, name: str) -> tuple[Tensor, str]:  # noqa: ANN401  as `labelled`
-    """A data set's labels and the words for where they are from."""
+    """A data set's labels, and a phrase that says where they are from."""
     count = _asked(lambda: len(part), f"{name}: its length")
     targets = _asked(lambda: getattr(part, "targets", None), f"{name}: its targets")
     if targets is None:

@@ -1,4 +1,4 @@
-"""Which files below a folder are images, and what is passed over."""
+"""Which files below a folder are images, and which are skipped."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Passed:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The images below a folder, sorted, and how many entries are not read for which reason."""
+    """The images below a folder, sorted, and how many entries are skipped for each reason."""
 
     images: list[Path]
     passed: Counter[str]
 
 
 def listed(folder: Path) -> Listing:
-    """What is below `folder`, at any depth; links to folders are not followed."""
+    """The images below `folder`, at any depth; links to folders are not followed."""
     images: list[Path] = []
     passed: Counter[str] = Counter()
     waiting = [folder]
@@ -66,7 +66,7 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def beside(folder: Path) -> Counter[str]:
-    """What stands in `folder` itself beside its folders, as `Listing.passed`."""
+    """Files in `folder` itself, beside its subfolders, as `Listing.passed`."""
     return Counter(
         "hidden" if entry.name.startswith(".") else "in no class"
         for entry in _entries(folder)
@@ -75,7 +75,7 @@ def beside(folder: Path) -> Counter[str]:
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """What stands in `folder` itself."""
+    """The entries of `folder` itself."""
     try:
         with os.scandir(folder) as found:
             yield from found
@@ -89,7 +89,7 @@ def shown(path: Path | str) -> str:
 
 
 def _unread(entry: os.DirEntry[str]) -> str:
-    """Why `entry`, which is no folder, is not read as an image; empty where it is."""
+    """Why `entry`, which is no folder, is not read as an image; empty if it is."""
     if _is_folder(entry):
         return "link to a folder"
     suffix = Path(entry.name).suffix.lower()

@@ -43,7 +43,7 @@ _UNBUILDABLE = (
 def build(spec: NetworkSpec, *, channels: int, classes: int) -> nn.Module:
     """The network that `spec` names, with weights drawn from torch's global generator.
 
-    A callable is called with its options and nothing else; it knows its own channels and classes.
+    A callable gets its options and nothing else; it defines its own channels and classes.
 
     Raises:
         InputError: the name is unknown, or the network cannot be made for these images.
@@ -69,7 +69,7 @@ def load_weights(network: nn.Module, weights: str, *, spec: NetworkSpec) -> None
     """Fills `network`, in place, with `weights`: `torchvision` or a safetensors file.
 
     Raises:
-        InputError: they are missing, unreadable or of another network.
+        InputError: they are missing, unreadable or another network's.
     """
     state = _fetched(spec) if weights == "torchvision" else _read(weights)
     own = network.state_dict()

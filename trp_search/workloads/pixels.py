@@ -16,7 +16,7 @@ _MODES = {1: "L", 3: "RGB"}
 
 
 def from_pil(image: Image.Image, *, channels: int, size: int | None) -> Tensor:
-    """The image in 1 or 3 channels; with `size`, its middle square brought to that side."""
+    """The image in 1 or 3 channels; with `size`, its centre square resized to that side."""
     picture = converted(image, channels=channels)
     if size is not None and picture.size != (size, size):
         picture = _centre(picture, size)
@@ -32,12 +32,12 @@ def is_grey(image: Image.Image) -> bool:
 def converted(image: Image.Image, *, channels: int) -> Image.Image:
     """The image in grey or RGB at 8 bits a channel; transparency is dropped.
 
-    Deeper pixels are scaled by one rule, not by each image's own range, so that one image is as
-    bright against another as it was: whole numbers by 65535, floats by 1.
+    Deeper pixels are scaled by one rule, not by each image's own range, so that relative brightness
+    is kept: integers by 65535, floats by 1.
 
     Raises:
-        InputError: pixels outside that range, or whole numbers that end at 255 or before, which
-            would be lost in it.
+        InputError: pixels outside that range, or integers up to 255 at most, which it would turn
+            black.
     """
     picture = _eight_bits(image) if _is_deep(image) else image
     if picture.mode == "P" and "transparency" in picture.info:

@@ -1,4 +1,4 @@
-"""Generators that depend on what they are for, and on nothing drawn before."""
+"""Generators that depend on their purpose, and on nothing drawn before."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ import torch
 
 
 def seeded(*purpose: int | str) -> torch.Generator:
-    """A CPU generator of its own for each `purpose`."""
+    """A separate CPU generator for each `purpose`."""
     digest = hashlib.blake2b("/".join(map(str, purpose)).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)

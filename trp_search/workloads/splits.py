@@ -1,4 +1,4 @@
-"""Train, validation and test: three types, so that no one is taken for another."""
+"""Train, validation and test: three types, so that they cannot be confused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Train:
     def batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[Batch]:
         """One epoch, shuffled and augmented: normalised float32 (n, c, h, w) and labels (n,).
 
-        A pure function of `seed` and `epoch`; a last batch that is not full is left out.
+        A pure function of `seed` and `epoch`; an incomplete last batch is left out.
         """
         whole = len(self) // batch_size * batch_size
         if whole == 0:
@@ -63,7 +63,7 @@ class Train:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """Images that every choice is made on."""
+    """Images on which every choice is made."""
 
     images: Images
     rows: Tensor
@@ -84,7 +84,7 @@ class Validation:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Test:
-    """Images that are looked at once every choice is made."""
+    """Images that are scored only after every choice is made."""
 
     __test__ = False  # not a pytest class
 
@@ -102,7 +102,7 @@ class Test:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """The three parts of one workload's images; no image is in two."""
+    """The three disjoint parts of one workload's images."""
 
     train: Train
     validation: Validation
@@ -110,7 +110,7 @@ class Splits:
     shape: Shape
 
     def train_and_validation(self) -> Train:
-        """What the last training of a chosen setting learns from."""
+        """The training images of a refit: train and validation together."""
         rows = torch.cat([self.train.rows, self.validation.rows]).sort().values
         return Train(images=self.train.images, rows=rows, augment=self.train.augment)
 

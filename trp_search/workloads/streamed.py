@@ -1,4 +1,4 @@
-"""Images read from their files in every epoch, by worker processes: for sets of ImageNet's size."""
+"""Images read from files in every epoch by worker processes, for data of ImageNet's size."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class StreamedImages(Images):
     """Files, decoded and cropped to `size` when a batch is made.
 
     Training images are cropped at random places and scales and mirrored; others are resized and
-    cut to the middle. Each image's randomness has a seed of its own, so that a batch does not
-    depend on which worker made it.
+    centre-cropped. Each image has its own random seed, so that a batch does not depend on its
+    worker.
     """
 
     def __init__(  # noqa: PLR0913  one value of its space each

@@ -1,7 +1,7 @@
-"""Whose code a run folder may have called: one's own, and torchvision's networks.
+"""Which code that a run folder names may be called: the caller's own, and torchvision's networks.
 
-A run folder may come from anybody, and names code. Without a question only code is called that lies
-below the current folder, and not in the run folder itself.
+A run folder may come from anybody, and names code. Without `trust` only code below the current
+folder is called, and not in the run folder itself.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 def check_run(
     folder: RunFolder, workload: Workload, *, trust: bool, network: str | None = None
 ) -> None:
-    """Refuses a run that names code which is not the caller's, or images that are to be fetched.
+    """Refuses a run that names code of others, or images that would be downloaded.
 
-    The names are those of its search space and of every trial. No module is imported but one's own.
+    It checks the names in its search space and every trial; only the caller's modules are imported.
 
     Args:
         folder: the run.
-        workload: of its search space.
-        trust: whether all of it may be called and fetched.
-        network: what the caller names in place of the run's networks.
+        workload: that of its search space.
+        trust: whether everything may be called and downloaded.
+        network: the caller's own choice in place of the run's networks.
 
     Raises:
-        InputError: says which file names what.
+        InputError: names the file and the code.
     """
     if trust:
         return
@@ -62,13 +62,13 @@ def check_run(
 
 
 def check_images(images: DataSpec, search: Path, *, trust: bool) -> None:
-    """As `check_run`, of the images alone that the search space of a run names."""
+    """As `check_run`, for the images of the run's search space alone."""
     if not trust:
         _check_code(images.name, f"{search}: workload.data", handed=search.parent)
 
 
 def _workloads(folder: RunFolder, workload: Workload) -> Iterator[tuple[Path, Workload]]:
-    """What each file of the run names."""
+    """The workload that each file of the run names."""
     yield folder.search, workload
     for name in folder.trial_names():
         place = folder.trial(name)
@@ -105,7 +105,7 @@ def _check_code(name: str, where: str, *, handed: Path) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Place:
-    """Where one is, and the run folder, without links."""
+    """The current folder and the run folder, links resolved."""
 
     current: Path
     handed: Path

@@ -8,7 +8,7 @@ import pytest
 
 from trp_search.records import Latency, Point
 from trp_search.report import contents, rows
-from trp_search.report.axes import axes, leading
+from trp_search.selection.axes import axes
 from trp_search.store import RunFolder, append_record
 
 
@@ -17,9 +17,9 @@ def test_multiply_adds_and_parameters_are_known_of_every_point(sample_run: RunFo
     macs, parameters = axes({})
     for row in found.comparable():
         point = row.point
-        assert macs.read(row) == (point.speedup,) * 3
+        assert macs.times(point) == (point.speedup,) * 3
         times = point.dense_parameters / point.parameters
-        assert parameters.read(row) == pytest.approx((times,) * 3)
+        assert parameters.times(point) == pytest.approx((times,) * 3)
 
 
 def test_time_is_known_where_it_was_measured_with_its_lower_end(
@@ -29,7 +29,7 @@ def test_time_is_known_where_it_was_measured_with_its_lower_end(
     read = contents.read(sample_run)
     *_, clock = axes(read.latencies)
     assert (clock.key, clock.name) == ("time:laptop", "time on laptop")
-    known = {row.point.id: clock.read(row) for row in rows.build(read).comparable()}
+    known = {row.point.id: clock.times(row.point) for row in rows.build(read).comparable()}
     assert known.pop("7") == pytest.approx((1.65, 1.5, 1.8))
     assert known.pop("baseline") == (1.0, 1.0, 1.0)
     assert set(known.values()) == {None}
@@ -52,7 +52,7 @@ def test_the_leader_along_an_axis_is_the_smallest_for_sure_that_loses_at_most_a_
     read = contents.read(empty_run)
     *_, clock = axes(read.latencies)
     trials = {row.point.id: row for row in rows.build(read).trials}
-    best = leading(clock, trials.values())
+    best = rows.foremost(trials.values(), clock)
     assert best is trials["1"]
-    assert leading(clock, [trials["3"], trials["4"]]) is trials["3"]
-    assert leading(clock, [trials["4"]]) is None
+    assert rows.foremost([trials["3"], trials["4"]], clock) is trials["3"]
+    assert rows.foremost([trials["4"]], clock) is None

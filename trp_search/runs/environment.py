@@ -11,16 +11,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from trp_search.runtimes.machine import processor
-from trp_search.store import RunFolder, write_whole
+from trp_search.store import FORMAT, RunFolder, write_whole
 
 _PACKAGES = ("trp_search", "torch", "torchvision", "ray", "optuna", "fvcore")
 
 
-def write_environment(run: RunFolder, *, seed: int, accelerators: Sequence[str]) -> None:
-    """Writes `environment.json`, once in the life of a run."""
-    if run.environment.exists():
-        return
+def write_environment(run: RunFolder, *, seed: int, accelerators: Sequence[str] = ()) -> None:
+    """Writes `environment.json`, which says what format the run has: before all else of it."""
     found = {
+        "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in _PACKAGES},

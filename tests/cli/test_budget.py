@@ -1,0 +1,98 @@
+"""Limits: `export` takes those of `select` and reads the run as often as it, once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from trp_search.errors import InputError
+from trp_search.export import write
+from trp_search.store import RunFolder, append_record
+
+_WATCHED: list[list[str]] = []
+
+
+def _note(event: str, given: tuple[object, ...]) -> None:
+    if event == "open" and _WATCHED:
+        _WATCHED[-1].append(str(given[0]))
+
+
+sys.addaudithook(_note)
+
+
+@contextmanager
+def opened() -> Iterator[list[str]]:
+    """Every file that this process opens in the block."""
+    _WATCHED.append([])
+    try:
+        yield _WATCHED[-1]
+    finally:
+        _WATCHED.pop()
+
+
+LIMITS = {
+    "speedup": ("--speedup", "2"),
+    "drop": ("--max-drop", "0.03"),
+    "parameters": ("--parameters", "30000"),
+    "milliseconds": ("--milliseconds", "6"),
+    "by parameters": ("--speedup", "1.5", "--by", "parameters"),
+    "on a target": ("--speedup", "1.1", "--target", "laptop"),
+}
+
+
+@pytest.fixture
+def timed_run(sample_run: RunFolder, make_latency) -> RunFolder:
+    for name, low in (("7", 1.4), ("2", 1.2)):
+        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
+    return sample_run
+
+
+@pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
+def test_export_takes_the_point_that_select_chooses(
+    limit: tuple[str, ...], trp, timed_run: RunFolder, monkeypatch: pytest.MonkeyPatch
+):
+    taken = []
+
+    def export_point(run, point, out, **given):
+        taken.append(point.id)
+        raise InputError("enough")
+
+    monkeypatch.setattr(write, "export_point", export_point)
+    chosen = json.loads(trp("select", timed_run.path, *limit, "--json").out)["point"]
+    assert trp("export", timed_run.path, *limit, "--out", "out").err == "trp-search: enough\n"
+    assert taken == [chosen]
+
+
+def test_a_limit_and_a_point_are_one_too_many(trp, sample_run: RunFolder):
+    for words in ([], ["--point", "2", "--bytes", "1"]):
+        ended = trp("export", sample_run.path, *words, "--out", "out")
+        assert ended.code == 2
+        assert ended.err.startswith("trp-search: export: give --point or one of --speedup, --max-")
+    assert "no limit: give one of" in trp("select", sample_run.path, "--by", "macs").err
+
+
+@pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
+def test_select_reads_the_points_once(limit: tuple[str, ...], trp, timed_run: RunFolder):
+    with opened() as files:
+        assert trp("select", timed_run.path, *limit).code == 0
+    assert files.count(str(timed_run.points)) == 1
+    assert files.count(str(timed_run.search)) == 1
+
+
+def test_a_budget_out_of_reach_reads_the_points_once_too(trp, run: RunFolder):
+    with opened() as files:
+        assert "Next" in trp("select", run.path, "--speedup", "9").out
+    assert files.count(str(run.points)) == 1
+
+
+@pytest.mark.slow
+def test_export_reads_the_points_once(trp, run: RunFolder, tmp_path: Path):
+    with opened() as files:
+        assert trp("export", run.path, "--speedup", "1.5", "--out", tmp_path / "out").code == 0
+    assert files.count(str(run.points)) == 1
+    assert files.count(str(run.search)) == 1

@@ -1,0 +1,65 @@
+"""The options of a budget: every command that chooses a point takes all of them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, get_args
+
+import typer
+
+from trp_search.cli.arguments import Speedup, number, positive
+from trp_search.selection.axes import By
+from trp_search.selection.budgets import LIMITS, Budget
+
+FLAGS = ", ".join(f"--{name.replace('_', '-')}" for name in LIMITS)
+
+_OPTIONS: dict[str, Any] = {
+    "speedup": Annotated[float | None, Speedup],
+    "max_drop": Annotated[
+        float | None,
+        typer.Option(
+            parser=number, metavar="D", help="or: the smallest within this share of accuracy: 0.01"
+        ),
+    ],
+    "milliseconds": Annotated[
+        float | None, typer.Option(parser=number, metavar="T", help="or: of one batch, at most")
+    ],
+    "parameters": Annotated[
+        int | None, typer.Option(parser=positive, metavar="N", help="or: at most so many")
+    ],
+    "bytes": Annotated[
+        int | None, typer.Option(parser=positive, metavar="N", help="or: of the weights, at most")
+    ],
+    "by": Annotated[str | None, typer.Option(help=f"what gets smaller: {', '.join(get_args(By))}")],
+    "target": Annotated[
+        str | None, typer.Option(metavar="NAME", help="where it was timed; takes --by latency")
+    ],
+}
+
+
+def budgeted(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with the options of a budget in the place of its parameter `budget`.
+
+    The command gets None where no such option is given.
+    """
+
+    @functools.wraps(command)
+    def with_budget(**given: Any) -> None:  # noqa: ANN401  what typer read
+        asked = {name: given.pop(name) for name in _OPTIONS}
+        wanted = any(value is not None for value in asked.values())
+        command(**given, budget=Budget(**asked) if wanted else None)
+
+    parameters: list[inspect.Parameter] = []
+    for own in inspect.signature(command, eval_str=True).parameters.values():
+        kind = inspect.Parameter.KEYWORD_ONLY
+        if own.name == "budget":
+            parameters += [
+                inspect.Parameter(name, kind, default=None, annotation=option)
+                for name, option in _OPTIONS.items()
+            ]
+        else:
+            parameters.append(own.replace(kind=kind))
+    vars(with_budget).update(__signature__=inspect.Signature(parameters))  # what typer reads
+    return with_budget

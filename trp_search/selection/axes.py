@@ -1,0 +1,127 @@
+"""The ways in which a network is smaller than the baseline: what a budget and the page count."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from typing_extensions import override
+
+from trp_search.records import Latency, Point
+from trp_search.records.objectives import METRIC
+
+By = Literal["macs", "parameters", "latency"]
+Times = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis(ABC):
+    """One way to count how small a network is.
+
+    Attributes:
+        by: its name in a budget.
+        name: what is counted.
+        title: of a figure's axis.
+        fewer: what `2x` means on it.
+        target: where time was measured, if time is counted.
+    """
+
+    by: By
+    name: str
+    title: str
+    fewer: str
+    target: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name in the page's data and address."""
+        return self.by if self.target is None else f"time:{self.target}"
+
+    @abstractmethod
+    def times(self, point: Point) -> Times | None:
+        """The baseline's size over the point's: as measured, and the ends of its 95 % interval.
+
+        The lower end is what counts; None where the point was not measured.
+        """
+
+    def of(self, point: Point) -> float:
+        """How many times smaller a point is for sure, if it was measured."""
+        times = self.times(point)
+        assert times is not None, point.id
+        return times[1]
+
+    def measured(self, points: Iterable[Point]) -> list[Point]:
+        """Those of `points` whose size on this axis is known."""
+        return [point for point in points if self.times(point) is not None]
+
+    def front(self, points: Sequence[Point]) -> list[Point]:
+        """Those of `points` that no other beats in the metric and here, the largest first."""
+        found: list[Point] = []
+        for point in sorted(points, key=lambda p: (self.of(p), METRIC.gain(p)), reverse=True):
+            if not found or METRIC.gain(point) > METRIC.gain(found[-1]):
+                found.append(point)
+        return found[::-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted(Axis):
+    """What a point's record has a count of, and of the baseline's as `dense_`."""
+
+    @override
+    def times(self, point: Point) -> Times:
+        dense: int = getattr(point, f"dense_{self.by}")
+        ratio = dense / getattr(point, self.by)
+        return ratio, ratio, ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock(Axis):
+    """Time on a target."""
+
+    latencies: Mapping[str, Latency]
+
+    @override
+    def times(self, point: Point) -> Times | None:
+        if point.role == "baseline":
+            return 1.0, 1.0, 1.0
+        found = self.latencies.get(point.id)
+        return (found.speedup, found.low, found.high) if found else None
+
+    def milliseconds(self, point: Point) -> float:
+        """Of one batch, at most, for sure."""
+        found = self.latencies[point.id]
+        return 1e3 * found.dense_seconds / found.low
+
+
+COUNTED: dict[str, Counted] = {
+    axis.by: axis
+    for axis in (
+        Counted(by="macs", name="multiply-adds", title="speedup", fewer="fewer multiply-adds"),
+        Counted(
+            by="parameters",
+            name="parameters",
+            title="times fewer parameters",
+            fewer="fewer parameters",
+        ),
+    )
+}
+MACS = COUNTED["macs"]
+
+
+def clock(target: str, latencies: Mapping[str, Latency]) -> Clock:
+    """Time on `target`, where each point of `latencies` was measured."""
+    return Clock(
+        by="latency",
+        name=f"time on {target}",
+        title=f"speedup on the clock, {target}",
+        fewer=f"less time on {target}, for sure",
+        target=target,
+        latencies=latencies,
+    )
+
+
+def axes(latencies: Mapping[str, Mapping[str, Latency]]) -> list[Axis]:
+    """Everything that can be counted, and the time on each target."""
+    return [*COUNTED.values(), *(clock(target, found) for target, found in latencies.items())]

@@ -1,0 +1,70 @@
+"""A run as it was read: what is chosen, exported and shown is of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from trp_search.errors import InputError
+from trp_search.records import Latency, Point, Repeat, TestScore
+from trp_search.space import SearchSpace, load_space
+from trp_search.store import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Of each file of a run what it held when it was first asked for; it is read that once."""
+
+    folder: RunFolder
+
+    @staticmethod
+    def of(run: Snapshot | RunFolder | Path | str) -> Snapshot:
+        """The run, as it was read already or not at all; raises InputError when there is none."""
+        if isinstance(run, Snapshot):
+            return run
+        return Snapshot(folder=run if isinstance(run, RunFolder) else RunFolder.open(Path(run)))
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """Its search space."""
+        return load_space(self.folder.search)
+
+    @cached_property
+    def points(self) -> Sequence[Point]:
+        """Every scored point, in the order of scoring."""
+        return tuple(self.folder.read_points())
+
+    @cached_property
+    def tests(self) -> Mapping[str, TestScore]:
+        """By point."""
+        return self.folder.read_tests()
+
+    @cached_property
+    def latencies(self) -> Mapping[str, Mapping[str, Latency]]:
+        """By the target's name, then by point."""
+        return self.folder.read_latencies()
+
+    @cached_property
+    def repeats(self) -> Mapping[str, Sequence[Repeat]]:
+        """By point, what its training came to with other seeds."""
+        return self.folder.read_repeats()
+
+    @property
+    def baseline(self) -> Point | None:
+        """The baseline, once it was scored."""
+        return next((point for point in self.points if point.role == "baseline"), None)
+
+    @cached_property
+    def kept(self) -> frozenset[str]:
+        """Ids of the points whose weights are there."""
+        return frozenset(p.id for p in self.points if self.folder.weights(p).exists())
+
+    def point(self, point_id: str) -> Point:
+        """The point with this id; raises InputError that names those there are."""
+        found = next((point for point in self.points if point.id == point_id), None)
+        if found is None:
+            known = ", ".join(point.id for point in self.points[:8]) or "none"
+            raise InputError(f"{self.folder.path}: no point {point_id!r}; there are {known}")
+        return found
