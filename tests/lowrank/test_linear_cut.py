@@ -272,5 +272,5 @@ def test_what_is_not_finite_is_refused_by_the_layer_s_name(where, images):
     network, given = perceptron(), images.clone()
     with torch.no_grad():
         (given[3] if where == "images" else network[0].weight)[0] = numpy.nan
-    with pytest.raises(InputError, match="layer '0'.* is not finite"):
+    with pytest.raises(InputError, match=r"layer '0'.* is not finite"):
         cut(network, images[:2], wanted("ddlr-style"), [given])
