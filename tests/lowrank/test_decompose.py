@@ -141,7 +141,7 @@ def test_a_rebuilt_network_takes_the_decomposed_weights(scheme):
         ({"keep": Parameters(9)}, "parameters: 9 cannot be reached; the fewest are 575"),
         (
             {"keep": {"4": 2}, "scheme": "per-layer"},
-            "decompose: ranks need one scheme, not per-layer",
+            "decompose: ranks need one scheme of pairs, not per-layer",
         ),
         (
             {"keep": {"9": 1}},

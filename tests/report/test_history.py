@@ -99,7 +99,7 @@ def test_curves_are_of_trials_and_the_baseline_with_the_front_drawn_last(
     points = (make_point("7", correct=180, speedup=2.0, scheme="spatial"),)
     found = rows.build(dataclasses.replace(contents.read(empty_run), points=points))
     drawn = history.curves(found, epochs | {"9": ()})
-    assert [(curve.trial, curve.scheme, curve.on_front) for curve in drawn] == [
+    assert [(curve.trial, curve.style.label, curve.on_front) for curve in drawn] == [
         ("baseline", "uncut", False),
         ("8", "uncut", False),
         ("7", "spatial", True),

@@ -10,7 +10,7 @@ from rich.table import Table
 from trp_search.cli.formatting import amount
 from trp_search.records import Point, TestScore
 from trp_search.report.formatting import percent, points, scheme, times, unfactored
-from trp_search.report.rows import made
+from trp_search.report.styles import style_of
 
 
 def point_table(
@@ -43,7 +43,7 @@ def point_table(
             _change(point, baseline),
             *scores,
             amount(point.parameters),
-            made(point),
+            style_of(point).label,
             style="dim" if point is baseline else "",
         )
     return table

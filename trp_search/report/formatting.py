@@ -150,7 +150,7 @@ def facts(row: Row) -> list[tuple[str, str]]:
     lines += [
         ("multiply-adds", f"{size(point.macs)} of {size(point.dense_macs)}"),
         ("parameters", f"{size(point.parameters)} of {size(point.dense_parameters)}"),
-        ("scheme", row.scheme),
+        ("scheme", row.style.label),
         ("batch norm", point.batch_norm),
     ]
     return lines + [("constraint", missed(name, by)) for name, by in row.violations.items()]
@@ -206,7 +206,7 @@ def title(row: Row) -> str:
     if row.point.role == "baseline":
         return "Baseline"
     if row.point.trial == "baseline":
-        return f"Baseline, cut ({row.scheme})"
+        return f"Baseline, cut ({row.style.label})"
     return f"Point {row.point.id}"
 
 
