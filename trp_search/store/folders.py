@@ -239,7 +239,7 @@ class RunFolder:
         """
         points = list({point.id: point for point in read_records(self.points, Point)}.values())
         for point in points:
-            for name in ("dense_macs", "dense_parameters"):
+            for name in ("dense_macs", "dense_parameters", "dense_bytes"):
                 own, first = getattr(point, name), getattr(points[0], name)
                 if own != first:
                     raise InputError(
