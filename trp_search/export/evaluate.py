@@ -24,7 +24,7 @@ _MOST_PIXELS = 64  # a side, of digits that a card asks for; theirs are 8
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BundleScore:
-    """What a bundle does; `test` is None where it was not asked for."""
+    """A bundle's scores and costs; `test` is None if it was not asked for."""
 
     validation: Evaluation
     test: Evaluation | None
@@ -42,17 +42,17 @@ def evaluate_bundle(
 ) -> BundleScore:
     """Loads the bundle, scores it on validation, and on test if asked, and counts its cost.
 
-    Nothing is downloaded, and nothing that the bundle names is called or looked for: a card's own
-    images are scored only where they come with this package.
+    Nothing is downloaded, and nothing that the bundle names is called or searched for: a card's own
+    images are scored only if they come with this package.
 
     Args:
         bundle: its folder.
-        network: for a network of your own: the baseline, or `package.module:callable`.
-        data: the images; they are split by the card's seed. By default those of the card.
+        network: for a custom architecture, the baseline or its `package.module:callable`.
+        data: the images, split by the card's seed; those of the card by default.
         test: whether to score test as well.
 
     Raises:
-        InputError: a bundle that cannot be loaded, or images that are missing or do not fit it.
+        InputError: the bundle cannot be loaded, or images are missing or do not fit it.
     """
     found = opened(bundle)
     spec = scored_on(found, data)
@@ -85,7 +85,7 @@ def scored_on(bundle: Bundle, given: DataSpec | None) -> DataSpec:
     """The images that a bundle is scored on: the caller's, or those that come with this package.
 
     Raises:
-        InputError: the card's are code, or files somewhere, and the caller has given none.
+        InputError: the card names code or files, and the caller gave no images.
     """
     if given is not None:
         return dataclasses.replace(given, download=False)
@@ -102,12 +102,12 @@ def scored_on(bundle: Bundle, given: DataSpec | None) -> DataSpec:
 
 
 def come_along(spec: DataSpec) -> bool:
-    """Whether they come with this package, and are of a size that a card may ask for."""
+    """Whether the images come with this package, at a size that a card may ask for."""
     return spec.name == "digits" and (spec.image_size or 0) <= _MOST_PIXELS
 
 
 def check_runs(bundle: Bundle, network: nn.Module, image: Tensor) -> None:
-    """Raises InputError unless the network answers `image` (1, c, h, w) with a logit a class."""
+    """Raises InputError unless the network maps `image` (1, c, h, w) to one logit per class."""
     size = " x ".join(str(extent) for extent in image.shape[1:])
     try:
         with torch.no_grad():
@@ -121,7 +121,7 @@ def check_runs(bundle: Bundle, network: nn.Module, image: Tensor) -> None:
 
 
 def _cost(bundle: Bundle, network: nn.Module, image: Tensor) -> Cost:
-    """Counted anew; of sparse layers the architecture only says which they are."""
+    """The cost, counted anew; the architecture only names the sparse layers."""
     sparse = {layer.name for layer in bundle.architecture.layers if layer.is_sparse}
     try:
         return cost(network, image, layers=sparse_layers(network, image, sparse) if sparse else ())

@@ -1,4 +1,4 @@
-"""A bundle's network in further formats, each proven on real images before it is kept."""
+"""A bundle's network in further formats, each verified on real images before it is kept."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ network = scope["load"]()
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One way to write a network, and the same file at work where this package is not."""
+    """One way to write a network, and to run the file without this package."""
 
     file: str
     write: Callable[[nn.Module, Tensor, Path], None]
@@ -62,7 +62,7 @@ def _run_onnx(path: Path, images: Tensor) -> Tensor:
 
 
 def _run_alone(load: str, *without: str) -> Callable[[Path, Tensor], Tensor]:
-    """A fresh process that cannot import this package, nor what else is named."""
+    """A fresh process that cannot import this package, nor the other names given."""
 
     def run(path: Path, images: Tensor) -> Tensor:
         with tempfile.TemporaryDirectory() as place:
@@ -91,7 +91,7 @@ SOURCE = Format(file=SOURCE_FILE, write=_write_source, run=_run_alone(_LOAD_SOUR
 
 
 def check_formats(names: Sequence[str]) -> None:
-    """Raises InputError for a format that is unknown, or whose software is not installed."""
+    """Raises InputError for an unknown format, or one whose software is not installed."""
     for name in names:
         if name not in FORMATS:
             raise InputError(f"format: {name!r} is none of {', '.join(FORMATS)}")
@@ -106,11 +106,11 @@ def write_format(bundle: Path, network: nn.Module, images: Tensor, form: Format)
         bundle: the folder.
         network: in evaluation mode, on the CPU.
         images: real ones, as the network sees them, (n, c, h, w).
-        form: which format.
+        form: the name of the format.
 
     Raises:
-        TrpSearchError: it cannot be written, or does not answer as the network does; nothing of it
-            is left.
+        TrpSearchError: it cannot be written, or its outputs differ from the network's; nothing of
+            it is left.
     """
     path = bundle / form.file
     try:
@@ -130,7 +130,7 @@ def write_format(bundle: Path, network: nn.Module, images: Tensor, form: Format)
 
 
 def agreement(expected: Tensor, found: Tensor) -> float:
-    """The greatest difference of a logit, once it is known to be small enough.
+    """The greatest difference of a logit, checked to be small enough.
 
     Args:
         expected: (n, classes), the network's own.

@@ -1,4 +1,4 @@
-"""A point of a run as a bundle on disk: all of it, proven to load and score, or nothing."""
+"""Writes a point of a run as a bundle: complete and verified, or not at all."""
 
 from __future__ import annotations
 
@@ -53,24 +53,24 @@ def export_point(  # noqa: PLR0913  options of a command
     """Writes one point's network to the new folder `out` and returns its absolute path.
 
     Before the folder gets its name, a fresh process loads the bundle and scores it on validation
-    again, and the number of correct images must be the point's own.
+    again; the score must be the point's own.
 
     Args:
         run: the run folder.
         point: one of its points, or its id.
         out: a folder that does not exist yet, or is empty.
-        network: `package.module:callable` that builds the baseline, where that is your own
-            code and is not the one that the run names.
-        formats: `onnx` or `pt2`, written beside the weights; the card says of each how far its
-            logits were from the network's on real images, or why it is not there.
-        licence: what the card says of the weights' licence.
-        trust: whether to call code that the run names and that does not lie below the current
-            folder, and to fetch its images.
+        network: `package.module:callable` that builds the baseline of a custom architecture, in
+            place of the one that the run names.
+        formats: `onnx` or `pt2`, written beside the weights; the card says how far each one's
+            logits are from the network's on real images, or why it is absent.
+        licence: the weights' licence, for the card.
+        trust: whether to call code that the run names outside the current folder, and to download
+            its images.
 
     Raises:
-        InputError: no such run, point or format, `out` holds something, or the run names code that
-            is not to be trusted.
-        TrpSearchError: the bundle does not score as the point did; nothing is left of it.
+        InputError: no such run, point or format, `out` holds something, or the run names untrusted
+            code.
+        TrpSearchError: the bundle's score is not the point's; nothing of it is left.
     """
     found = Snapshot.of(run)
     check_formats(formats)
@@ -145,7 +145,7 @@ def _write_cards(bundle: Path, card: Card) -> None:
 def _with_formats(
     bundle: Path, network: nn.Module, card: Card, images: Tensor, formats: Sequence[Format]
 ) -> Card:
-    """Writes the formats that pass and returns the card that tells of them."""
+    """Writes the formats that pass and returns the card with them."""
     written: dict[str, float] = {}
     refused: dict[str, str] = {}
     for form in formats:

@@ -1,4 +1,4 @@
-"""What a report is made from: everything it needs, read from one run folder."""
+"""The input of a report: everything it needs, read from one run folder."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ class Contents:
     """A run folder as values.
 
     Attributes:
-        name: what the folder is called.
-        published: what papers report for this network and data.
-        location: the folder as a command typed here would name it.
-        kept: ids of the points whose weights are there.
+        name: the folder's name.
+        published: published results for this network and data.
+        location: the folder's path from the current folder.
+        kept: ids of the points whose weights are kept.
         latencies: by the target's name, then by point.
-        repeats: by point, what its training came to with other seeds.
+        repeats: by point, its training repeated with other seeds.
         violations: by point id, how far a point is from each constraint that it misses.
         results: by trial name; None for a trial that has started and not ended.
-        importance: by objective what each setting explains of it; None before a search's end.
-        environment: versions, devices, seeds; empty where the run did not record them.
+        importance: by objective, the share that each setting explains; None before the search
+            ended.
+        environment: versions, devices, seeds; empty if the run did not record them.
         search: the resolved search space, as YAML.
     """
 
@@ -64,7 +65,7 @@ class Contents:
 
 
 def read(run: RunFolder) -> Contents:
-    """All that a report shows; raises InputError, naming the file, for what cannot be read."""
+    """Reads a run; raises InputError that names a file which cannot be read."""
     space = load_space(run.search)
     points = tuple(run.read_points())
     names = run.trial_names()
@@ -92,7 +93,7 @@ def read(run: RunFolder) -> Contents:
 
 
 def _published(workload: Workload) -> tuple[Published, ...]:
-    """What papers report for the run's network and data."""
+    """Published results for the run's network and data."""
     many = workload.data.classes == _IMAGENET_CLASSES
     data = "imagenet" if workload.data.name == "images" and many else workload.data.name
     return tuple(published.rows(workload.network.name, data))

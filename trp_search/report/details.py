@@ -1,4 +1,4 @@
-"""Figures of what trials were told and what became of their layers."""
+"""Figures of the trials' settings and of their layers' ranks."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _cell(layer: Layer | None, column: str) -> str:
 def setting(panel: Panel, window: Window) -> str:
     """One setting against accuracy (above) and speedup (below), points coloured by scheme.
 
-    Accuracies under the window are drawn on its lower edge.
+    Accuracies below the window are drawn on its lower edge.
     """
     floor, top = (100 * bound for bound in window.accuracy)
     margin = 0.02 * (top - floor)
@@ -129,7 +129,7 @@ def _spread(number: int) -> list[float]:
 
 
 def parallel(uprights: Sequence[Upright], trials: Sequence[Row]) -> str:
-    """Each trial as a line, the front's strong; it has gaps where a trial lacks a setting."""
+    """Each trial as a line, the front's emphasised, with a gap where a trial lacks a setting."""
     groups: dict[tuple[bool, Style], list[Row]] = {}
     for row in sorted(trials, key=lambda row: row.on_front):
         groups.setdefault((row.on_front, row.style), []).append(row)

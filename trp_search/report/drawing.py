@@ -1,4 +1,4 @@
-"""What every figure is drawn with. Ink, grid and paper are left to the page, which knows its theme.
+"""The common style of figures. Ink, grid and paper come from the page, which knows its theme.
 
 A trace without a colour of its own is drawn in the page's ink.
 """

@@ -1,4 +1,4 @@
-"""The main figure, and how the search went."""
+"""The main figure, and the course of the search."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EPOCH = "trial %{customdata}, epoch %{x}: %{y:.1f} %<extra></extra>"
 
 
 def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) -> str:
-    """Accuracy against speedup; what was published is hidden until the reader asks for it."""
+    """Accuracy against speedup; published results are hidden until the reader asks for them."""
     searched = (*rows.trials, *rows.derived)
     trials = _trials(searched)
     data = [*_controls(rows.controls), *trials["pale"], *_missed(searched), _steps(rows.front)]
@@ -103,7 +103,7 @@ def _missed(trials: Iterable[Row]) -> list[Trace]:
 def _trials(trials: Sequence[Row]) -> dict[str, list[Trace]]:
     """By look a trace for each scheme; hollow where a faster one is as accurate beyond chance.
 
-    Some have no marks: along another axis the page moves marks from look to look.
+    Some traces are empty: along another axis the page moves marks between traces.
     """
     sure = distinct([row for row in trials if row.on_front])
     traces: dict[str, list[Trace]] = {look: [] for look in _LOOKS}
@@ -138,7 +138,7 @@ def _steps(front: Sequence[Row]) -> Trace:
 
 
 def _seeds(front: Sequence[Row]) -> list[Trace]:
-    """What the same settings came to with other seeds: a short line for each."""
+    """Repeats with other seeds: a short line for each."""
     repeated = [(row, repeat) for row in front for repeat in row.repeats]
     if not repeated:
         return []

@@ -20,7 +20,7 @@ def percent(share: float) -> str:
 
 
 def times(speedup: float) -> str:
-    """`2.10` and the sign: two digits, so that 1.98 does not pass for 2."""
+    """`2.10` and the sign: two digits, so that 1.98 is not shown as 2."""
     return TIMES(speedup)
 
 
@@ -58,7 +58,7 @@ def missed(name: str, by: float) -> str:
 
 
 def headline(rows: Rows, ends: Ends) -> str:
-    """What the search found, in one sentence."""
+    """The result of the search, in one sentence."""
     best = leading(rows)
     if best is None:
         return _nothing(rows, ends)
@@ -81,7 +81,7 @@ def _nothing(rows: Rows, ends: Ends) -> str:
 
 
 def on_test(rows: Rows) -> str:
-    """The headline's point on test, beside the baseline where that was scored too."""
+    """The headline's point on test, beside the baseline if that was scored too."""
     best = leading(rows)
     if best is None or best.test is None:
         return ""
@@ -108,7 +108,7 @@ def against_control(rows: Rows) -> str:
 
 
 def kept(layer: Layer) -> str:
-    """What schemes keep at a layer's cost, the most first: `keeps 97.1 % (channel 93.0 %)`."""
+    """The energy that schemes keep at a layer's cost: `keeps 97.1 % (channel 93.0 %)`."""
     shares = sorted(layer.kept.items(), key=lambda item: -item[1])
     own = [(name, share) for name, share in shares if name == layer.scheme]
     rest = [f"{name} {percent(share)}" for name, share in shares if name != layer.scheme]
@@ -123,7 +123,7 @@ def scheme(layer: Layer) -> str:
 
 
 def unfactored(layer: Layer) -> str:
-    """What is to be said of a layer without a rank: why it is dense, or how sparse it is."""
+    """For a layer without a rank: why it is dense, or how sparse it is."""
     if layer.is_sparse:
         return f"sparse: {percent(layer.parameters / layer.dense_parameters)} of its weights left"
     return f"dense: {layer.reason or 'no reason was recorded'}"
@@ -158,7 +158,7 @@ def facts(row: Row) -> list[tuple[str, str]]:
 
 
 def against_baseline(drop: float) -> tuple[str, str]:
-    """What was lost of the baseline's accuracy, a share, as a row: `-0.5 points`."""
+    """The accuracy lost to the baseline, a share, as a row: `-0.5 points`."""
     return "against baseline", f"{points(drop)} points"
 
 
@@ -178,7 +178,7 @@ def scored(score: Score) -> str:
 
 
 def repeated(repeats: Sequence[Repeat]) -> tuple[str, str]:
-    """What other seeds came to: how many, and `71.0 % (70.4 to 71.9 %)`."""
+    """Repeats with other seeds: how many, and `71.0 % (70.4 to 71.9 %)`."""
     found = [repeat.score.value for repeat in repeats]
     ends = f"{100 * min(found):.1f} to {percent(max(found))}"
     return f"with {count(len(found), 'other seed')}", f"{percent(statistics.mean(found))} ({ends})"
@@ -190,7 +190,7 @@ def milliseconds(seconds: float) -> str:
 
 
 def clock(found: Latency) -> tuple[str, str]:
-    """A time: where, and how much of it: `0.61 ms, 1.20x (1.17 to 1.24)`."""
+    """A time: its target and `0.61 ms, 1.20x (1.17 to 1.24)`."""
     ends = f"{found.low:.2f} to {found.high:.2f}"
     text = f"{milliseconds(found.seconds)}, {times(found.speedup)} ({ends})"
     return f"time on {found.target.name}", text
@@ -203,7 +203,7 @@ def settings(row: Row, names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def title(row: Row) -> str:
-    """What to call a point: `Point 7`, `Baseline`."""
+    """The title of a point: `Point 7`, `Baseline`."""
     if row.point.role == "baseline":
         return "Baseline"
     if row.point.trial == "baseline":

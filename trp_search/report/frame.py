@@ -36,7 +36,7 @@ def points(run: RunFolder | Path | str) -> pd.DataFrame:
 
 
 def frame(chosen: Iterable[Row], latencies: Latencies) -> pd.DataFrame:
-    """The rows: measures first, then times, by target and point, then what was set."""
+    """The rows as a table: measures, then times by target, then settings."""
     chosen = list(chosen)
     measures = [{name: read(row) for name, read in _MEASURES.items()} for row in chosen]
     further = [

@@ -1,4 +1,4 @@
-"""How the search went: what the front covered, how trials trained and how they ended."""
+"""The course of the search: hypervolume, training curves and how trials ended."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def is_trial(name: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
-    """What the front covered once `finished` trials were scored, the last of them `trial`.
+    """The front's hypervolume once `finished` trials were scored, the last of them `trial`.
 
     Attributes:
-        hours: of training until then, all workers' together, the baseline's included.
+        hours: training time until then, summed over workers, the baseline's included.
     """
 
     finished: int
@@ -39,9 +39,9 @@ def volumes(
     objectives: Sequence[Objective],
     results: Mapping[str, TrialResult | None] | None = None,
 ) -> tuple[Volume, ...]:
-    """The front's hypervolume after each trial, in order; nothing while there is no baseline.
+    """The front's hypervolume after each trial, in order; empty without a baseline.
 
-    Hours count what trials without a point took as well, once a later one was scored.
+    Hours include those of trials without a point, once a later one is scored.
     """
     if rows.baseline is None:
         return ()
@@ -116,7 +116,7 @@ def curves(
 
 
 def reach(curves: Sequence[Curve]) -> tuple[float, float]:
-    """The accuracies worth showing: all but early epochs and trainings far below the others.
+    """The range of accuracies to show: without early epochs and trainings far below the others.
 
     The lower bound is Tukey's fence on the later half of every training.
     """
@@ -130,7 +130,7 @@ def reach(curves: Sequence[Curve]) -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """One reason why trainings have no point, and which they are."""
+    """One reason why trainings have no point, and the trainings."""
 
     ending: Ending
     text: str

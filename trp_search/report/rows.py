@@ -20,12 +20,12 @@ CONTEXT = 0.03
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A point and what it means in this run.
+    """A point and its standing in this run.
 
     Attributes:
         drop: accuracy lost to the baseline on validation, a share; negative is a gain.
         violations: how far it is from each constraint that it misses.
-        repeats: what its training came to with other seeds.
+        repeats: its training repeated with other seeds.
     """
 
     point: Point
@@ -43,10 +43,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Every point of a run, by its part in the story; trials in the order of completion.
+    """Every point of a run, by its role; trials in the order of completion.
 
-    Derived ones are further cuts of the trials' weights, those that a race left behind included.
-    Refits were trained on the validation images too: they have no place beside the others.
+    Derived points are further cuts of the trials' weights, including those screened out. Refits
+    were trained on the validation images too, so they cannot be compared with the others.
     """
 
     baseline: Row | None
@@ -57,7 +57,7 @@ class Rows:
 
     @property
     def front(self) -> tuple[Row, ...]:
-        """The points of trials that no other one dominates, fastest last."""
+        """The non-dominated points of trials, fastest last."""
         kept = (row for row in (*self.trials, *self.derived) if row.on_front)
         return tuple(sorted(kept, key=lambda row: (row.point.speedup, -row.point.score.value)))
 
@@ -111,7 +111,7 @@ def by_style(rows: Iterable[Row]) -> dict[Style, list[Row]]:
 
 
 def staircase(front: Sequence[Row]) -> list[Row]:
-    """The part of the front that is a front in accuracy and speedup alone: what a line may join."""
+    """The part of the front that is a front in accuracy and speedup alone: a line joins it."""
     kept = {p.id for p in pareto.front([row.point for row in front], [METRIC, SPEEDUP])}
     return [row for row in front if row.point.id in kept]
 
@@ -122,9 +122,9 @@ def leading(rows: Rows) -> Row | None:
 
 
 def foremost(rows: Iterable[Row], axis: Axis) -> Row | None:
-    """Of those measured on `axis` the smallest within one point of the baseline, for sure.
+    """The smallest on `axis` (lower end) within one point of the baseline.
 
-    Where none is so close, the most accurate.
+    If none is so close, the most accurate.
     """
     found = [row for row in rows if axis.times(row.point) is not None]
     close = [row for row in found if row.drop is not None and row.drop <= BARELY]
@@ -134,7 +134,7 @@ def foremost(rows: Iterable[Row], axis: Axis) -> Row | None:
 
 
 def distinct(front: Sequence[Row]) -> set[str]:
-    """Ids of those of the front that are more accurate than every faster one beyond chance."""
+    """Ids of front points that are more accurate than every faster one beyond chance."""
     found: set[str] = set()
     best: Point | None = None
     for row in sorted(front, key=lambda row: row.point.speedup, reverse=True):
@@ -155,7 +155,7 @@ class Window:
 
 
 def window(rows: Rows) -> Window | None:
-    """Where the front and the baseline are, with some context, whatever else was scored.
+    """A window around the front and the baseline, with some context.
 
     The lowest accuracy shown is that of a front point (or the baseline) that lost at most
     `DEEPEST` of the best, and half as far again, at least `CONTEXT`, where something lies there.

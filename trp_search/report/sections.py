@@ -1,4 +1,4 @@
-"""The page's sections around a figure: each is HTML and the figures it has places for."""
+"""The page's sections around figures: each is HTML with places for its figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trp_search.selection.axes import Axis
 
 
 def _place(name: str, label: str, *, look: str = "", style: str = "", role: str = "img") -> str:
-    """Where a figure is drawn; an `application` takes the focus and the arrow keys."""
+    """The place of a figure; an `application` takes the focus and the arrow keys."""
     attributes = f'class="drawing {look}" id="{name}" role="{role}" aria-label="{safe(label)}"'
     attributes += ' tabindex="0"' if role == "application" else ""
     return f'<div {attributes} style="{style}"></div>'
@@ -97,7 +97,7 @@ def _choice(found: Rows, counted: Sequence[Axis]) -> str:
 
 
 def course(contents: Contents, found: Rows) -> Section | None:
-    """Hypervolume and training curves, beside each other."""
+    """Hypervolume and training curves, side by side."""
     shown: dict[str, str] = {}
     text = ""
     steps = history.volumes(found, contents.objectives, contents.results)
@@ -182,7 +182,7 @@ def what_settings_did(contents: Contents, found: Rows) -> Section | None:
 
 
 def _importance(contents: Contents) -> str:
-    """Bars of what each setting explains of each objective, where the search worked that out."""
+    """Bars of the share that each setting explains of each objective, if the search computed it."""
     known = contents.importance
     if known is None or not known.objectives:
         return ""

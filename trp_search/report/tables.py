@@ -1,4 +1,4 @@
-"""The page's tables: the front, refits, and what has no point."""
+"""The page's tables: the front, refits, and trials and cuts without a point."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
 
 
 def refits(found: Rows, location: str) -> Section | None:
-    """Chosen settings that were trained again by the full recipe."""
+    """Points that were trained again by the full recipe."""
     if not found.refits:
         return None
     names = ["Point", "Speedup", "Test", "Parameters", "Scheme"]
@@ -86,7 +86,7 @@ def refits(found: Rows, location: str) -> Section | None:
 
 
 def published(contents: Contents) -> Section | None:
-    """What papers report for the same network and data, each row with its source."""
+    """Published results for the same network and data, each row with its source."""
     if not contents.published:
         return None
     body = "\n".join(
@@ -124,7 +124,7 @@ def endings(contents: Contents) -> Section | None:
 
 
 def left_out(contents: Contents) -> Section | None:
-    """Further cuts that are no points, by reason."""
+    """Further cuts that gave no point, by reason."""
     trials: dict[tuple[str, str], list[str]] = {}
     for name, result in contents.results.items():
         for cut, reason in (result.refused if result else {}).items():
@@ -138,7 +138,7 @@ def left_out(contents: Contents) -> Section | None:
 def _reasons(
     name: str, title: str, head: str, lines: Iterable[tuple[str, str, Sequence[str]]]
 ) -> Section:
-    """What came to no point: a word for it, the reason, the trials."""
+    """Trials or cuts without a point: a word for them, the reason, the names."""
     body = "\n".join(
         f'<tr><td>{safe(what)}</td><td class="reason">{safe(reason)}</td>'
         f"<td>{safe(formatting.some(trials))}</td></tr>"

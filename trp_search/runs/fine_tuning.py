@@ -1,4 +1,4 @@
-"""Training on after a cut: what fine-tuning adds to a network that is already small."""
+"""Fine-tuning of a network after its cut."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from trp_search.workloads.data import Splits
 def tuned(
     scored: Scored, spec: TrialSpec, folder: RunFolder, splits: Splits, note: Note
 ) -> Generator[EpochReport, None, Scored]:
-    """Trains the network of `scored` on, in place, by `spec.fine_tuning`; scores it again.
+    """Fine-tunes the network of `scored`, in place, by `spec.fine_tuning`; scores it again.
 
-    Zeros of a sparse layer stay zero. Goes on from a checkpoint of its own; raises as `train` does.
+    Zeros of a sparse layer stay zero. Continues from its own checkpoint; raises as `train` does.
     """
     assert spec.fine_tuning is not None
     unpruned = dataclasses.replace(spec, pruning=None, joint=None)

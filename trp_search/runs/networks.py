@@ -1,4 +1,4 @@
-"""The networks that a run has stored: as they were trained, as points, and scored on test."""
+"""The networks stored in a run: as trained, as points, and scored on test."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a search will do with a network, done once with two images of noise before anything trains.
+"""Tries everything that a trial does with a network, on two images of noise.
 
-It runs on the CPU and leaves no trace: generators are as they were, and nothing is kept on disk.
+It runs on the CPU and leaves no trace: generators are restored, and nothing is kept on disk.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def baseline_network(workload: Workload, *, seconds: float = SECONDS) -> tuple[n
     """The network with any weights, and the shape of the data.
 
     Args:
-        workload: what names both.
-        seconds: that each of the user's callables may take.
+        workload: the names of both.
+        seconds: time limit of each of the user's callables.
 
     Raises:
-        InputError: one of them is not to be had.
+        InputError: one of them cannot be made.
     """
     with theirs(workload.data.name, where="workload.data", seconds=seconds):
         shape = data.describe(workload.data)
@@ -69,17 +69,17 @@ def probe_(
 ) -> None:
     """Trains `network` for one step, counts, cuts, stores and loads it, as a trial does.
 
-    Layers are cut to rank 1 without their spectra, so that each that can be is, in no time.
+    Layers are cut to rank 1 without their spectra, which takes no time.
 
     Args:
-        space: what is to be searched.
-        network: as the space builds it; its weights are of no use afterwards.
+        space: the search space.
+        network: as the space builds it; its weights are useless afterwards.
         shape: of one image of the data.
-        wanted: the one cut that is to be made, in place of those of a search.
-        seconds: that all of it may take, if the network is the user's own.
+        wanted: the one cut to make, in place of those of a search.
+        seconds: time limit of all of it, if the network is the user's own.
 
     Raises:
-        InputError: the first thing that does not work, in one line.
+        InputError: the first failure, in one line.
     """
     where = _where(space.workload)
     with (
@@ -229,7 +229,7 @@ def _check_stored(
     image: Tensor,
     folder: Path,
 ) -> None:
-    """Cuts `network` and brings what is stored of it back to life in `again`, built anew."""
+    """Cuts `network`, stores it and loads it into `again`, built anew."""
     small = copy.deepcopy(network)
     rebuild(small, layers)
     check_runs(small, image)

@@ -1,4 +1,4 @@
-"""Pareto fronts: who is dominated by whom, and how much space a front covers. Larger is better."""
+"""Pareto fronts: dominance and hypervolume. Larger is better."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Values = NDArray[np.float64]
 
 
 def nondominated(values: Values) -> NDArray[np.bool_]:
-    """Which rows of (n, m) `values` no other row dominates; equal rows are all kept."""
+    """Which rows of (n, m) `values` are non-dominated; equal rows are all kept."""
     if len(values) == 0:
         return np.zeros(0, dtype=bool)
     mask: NDArray[np.bool_] = moocore.is_nondominated(values, maximise=True, keep_weakly=True)
