@@ -38,8 +38,10 @@ from trp_search.records import Allocation, Cut, CutScheme, Evbmf, NetworkSpec, S
 from trp_search.runs import networks as stored
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.store import RunFolder
-from trp_search.tasks.classification import evaluate
+from trp_search.tasks import TASKS
 from trp_search.workloads import data, networks
+
+TASK = TASKS["classification"]
 
 BUDGETS = (1.5, 2.0, 3.0, 4.0)
 SCHEMES: tuple[CutScheme, ...] = get_args(CutScheme)[::-1]
@@ -130,7 +132,7 @@ class Bench:
 
     def score(self, network: nn.Module) -> float:
         """Accuracy on the test images."""
-        return evaluate(network, self.test).score.value
+        return TASK.evaluate(network, self.test).score.value
 
 
 def accuracy(run: Path, name: str, out: Path, *, images: int, calibration: int) -> None:

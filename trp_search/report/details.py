@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trp_search.records import Layer
-from trp_search.records.objectives import METRIC, SPEEDUP
+from trp_search.records.objectives import METRIC, SPEEDUP, TIMES
 from trp_search.report import formatting, ranks
 from trp_search.report.drawing import (
     HOVER,
@@ -39,9 +39,7 @@ def rank_table(found: ranks.Ranks) -> str:
     columns, lines = list(range(len(found.rows))), list(range(len(found.layers)))
     # A space that does not break keeps plotly.js from wrapping a label into its neighbour.
     gap = "\N{NO-BREAK SPACE}\N{MIDDLE DOT}\N{NO-BREAK SPACE}"
-    names = [
-        f"{formatting.times(row.point.speedup)}{gap}{escaped(row.point.id)}" for row in found.rows
-    ]
+    names = [f"{TIMES(row.point.speedup)}{gap}{escaped(row.point.id)}" for row in found.rows]
     text = [
         [_cell(layer, name) for layer, name in zip(line, names, strict=True)]
         for line in found.cells
@@ -81,7 +79,7 @@ def setting(panel: Panel, window: Window) -> str:
 
     Accuracies below the window are drawn on its lower edge.
     """
-    floor, top = (100 * bound for bound in window.accuracy)
+    floor, top = map(METRIC.show.drawn, window.accuracy)
     margin = 0.02 * (top - floor)
     spread = _spread(len(panel.rows)) if panel.kind == "category" else [0.0] * len(panel.rows)
     places = [x + aside for x, aside in zip(panel.positions, spread, strict=True)]
@@ -115,7 +113,7 @@ def setting(panel: Panel, window: Window) -> str:
         axis |= {"range": (-0.5, last - 0.5)}
     return figure(
         data,
-        annotations=[heading("validation accuracy"), heading("speedup") | {"y": 0.42}],
+        annotations=[heading(f"validation {METRIC.name}"), heading("speedup") | {"y": 0.42}],
         xaxis=axis,
         yaxis={"domain": (0.58, 1), "range": (floor, top), "ticksuffix": METRIC.show.suffix},
         yaxis2={"domain": (0, 0.42), "ticksuffix": SPEEDUP.show.suffix},

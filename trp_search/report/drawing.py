@@ -12,6 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from trp_search.records.objectives import METRIC
 from trp_search.report import formatting
 from trp_search.report.rows import Row
 
@@ -63,7 +64,7 @@ def marks(rows: Sequence[Row], **marker: Any) -> Trace:  # noqa: ANN401 (plotly'
         "type": "scatter",
         "mode": "markers",
         "x": [row.point.speedup for row in rows],
-        "y": [100 * row.point.score.value for row in rows],
+        "y": [METRIC.show.drawn(row.point.metric) for row in rows],
         "customdata": [row.point.id for row in rows],
         "hovertemplate": HOVER,
         "meta": "points",

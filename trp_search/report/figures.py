@@ -34,23 +34,25 @@ def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) ->
     data += [*trials["hollow"], *trials["clear"], *_seeds(rows.front)]
     shapes = []
     if rows.baseline:
-        level = 100 * rows.baseline.point.score.value
+        level = METRIC.show.drawn(rows.baseline.point.metric)
         star = {"symbol": "star", "size": 15, "opacity": 1}
         data.append(marks([rows.baseline], **star) | {"name": "baseline"})
         across = {"xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
         shapes.append({"type": "line", "line": {"width": 1, "dash": "dot"}, **across})
     data += _published(published)
-    low, high = window.accuracy
     return figure(
         data,
         shapes=shapes,
-        annotations=[heading("validation accuracy")],
+        annotations=[heading(f"validation {METRIC.name}")],
         xaxis={
             "range": window.speedup,
             "ticksuffix": SPEEDUP.show.suffix,
             "title": {"text": "speedup"},
         },
-        yaxis={"range": (100 * low, 100 * high), "ticksuffix": METRIC.show.suffix},
+        yaxis={
+            "range": tuple(map(METRIC.show.drawn, window.accuracy)),
+            "ticksuffix": METRIC.show.suffix,
+        },
         legend={"orientation": "h", "y": -0.15, "yanchor": "top", "x": 0},
         margin={"l": 52, "r": 14, "t": 30, "b": 110},
     )
@@ -67,7 +69,7 @@ def _published(found: Sequence[Published]) -> list[Trace]:
             "meta": "published",
             "visible": False,
             "x": [row.speedup for row in found],
-            "y": [100 * row.accuracy for row in found],
+            "y": [METRIC.show.drawn(row.accuracy) for row in found],
             "customdata": [None] * len(found),
             "text": [f"{escaped(row.method)}<br>{escaped(row.source)}" for row in found],
             "hovertemplate": "%{text}<br>%{y:.2f}"
@@ -130,7 +132,7 @@ def _steps(front: Sequence[Row]) -> Trace:
         "name": "front",
         "meta": "front",
         "x": [row.point.speedup for row in steps],
-        "y": [100 * row.point.score.value for row in steps],
+        "y": [METRIC.show.drawn(row.point.metric) for row in steps],
         "line": {"shape": "vh", "width": 1.5},
         "hoverinfo": "skip",
         "showlegend": bool(steps),
@@ -149,7 +151,7 @@ def _seeds(front: Sequence[Row]) -> list[Trace]:
             "name": "other seeds",
             "meta": "repeats",
             "x": [repeat.speedup for _, repeat in repeated],
-            "y": [100 * repeat.score.value for _, repeat in repeated],
+            "y": [METRIC.show.drawn(repeat.score.value) for _, repeat in repeated],
             "customdata": [row.point.id for row, _ in repeated],
             "hovertemplate": "point %{customdata}, another seed: %{y:.1f} %<extra></extra>",
             "marker": {
@@ -190,9 +192,12 @@ def training(curves: Sequence[Curve]) -> str:
         groups.setdefault((curve.style, curve.on_front, curve.is_baseline), []).append(curve)
     return figure(
         [*(_curves(group) for group in groups.values()), *_stops(curves)],
-        annotations=[heading("validation accuracy")],
+        annotations=[heading(f"validation {METRIC.name}")],
         xaxis={"title": {"text": "epoch"}},
-        yaxis={"range": [100 * bound for bound in reach(curves)], "ticksuffix": METRIC.show.suffix},
+        yaxis={
+            "range": [METRIC.show.drawn(bound) for bound in reach(curves)],
+            "ticksuffix": METRIC.show.suffix,
+        },
         showlegend=False,
     )
 
@@ -203,7 +208,7 @@ def _curves(curves: Sequence[Curve]) -> Trace:
     names: list[str | None] = []
     for curve in curves:
         x += [*curve.epochs, None]
-        y += [*(100 * accuracy for accuracy in curve.accuracies), None]
+        y += [*map(METRIC.show.drawn, curve.accuracies), None]
         names += [_name(curve)] * len(curve.epochs) + [None]
     return {
         "type": "scatter",
@@ -226,7 +231,7 @@ def _stops(curves: Sequence[Curve]) -> list[Trace]:
             "mode": "markers",
             "name": "stopped",
             "x": [curve.epochs[-1] for curve in stopped],
-            "y": [100 * curve.accuracies[-1] for curve in stopped],
+            "y": [METRIC.show.drawn(curve.accuracies[-1]) for curve in stopped],
             "customdata": [_name(curve) for curve in stopped],
             "hovertemplate": _EPOCH,
             "marker": {

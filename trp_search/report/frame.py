@@ -68,7 +68,7 @@ _MEASURES: dict[str, Callable[[Row], object]] = {
     "front": lambda row: row.on_front,
     "scheme": lambda row: row.style.label,
     "speedup": lambda row: row.point.speedup,
-    "validation_accuracy": lambda row: row.point.score.value,
+    "validation_accuracy": lambda row: row.point.metric,
     "validation_drop": lambda row: row.drop,
     "test_accuracy": lambda row: row.test.score.value if row.test else None,
     "macs": lambda row: row.point.macs,

@@ -59,7 +59,7 @@ class Rows:
     def front(self) -> tuple[Row, ...]:
         """The non-dominated points of trials, fastest last."""
         kept = (row for row in (*self.trials, *self.derived) if row.on_front)
-        return tuple(sorted(kept, key=lambda row: (row.point.speedup, -row.point.score.value)))
+        return tuple(sorted(kept, key=lambda row: (row.point.speedup, -row.point.metric)))
 
     def all(self) -> tuple[Row, ...]:
         """Every point."""
@@ -86,7 +86,7 @@ def build(contents: Contents) -> Rows:
         row = Row(
             point=point,
             test=contents.tests.get(point.id),
-            drop=compared.score.value - point.score.value if compared else None,
+            drop=compared.metric - point.metric if compared else None,
             on_front=point.id in front,
             violations=contents.violations.get(point.id, {}),
             repeats=contents.repeats.get(point.id, ()),
@@ -129,8 +129,8 @@ def foremost(rows: Iterable[Row], axis: Axis) -> Row | None:
     found = [row for row in rows if axis.times(row.point) is not None]
     close = [row for row in found if row.drop is not None and row.drop <= BARELY]
     if close:
-        return max(close, key=lambda row: (axis.of(row.point), row.point.score.value))
-    return max(found, key=lambda row: (row.point.score.value, axis.of(row.point)), default=None)
+        return max(close, key=lambda row: (axis.of(row.point), row.point.metric))
+    return max(found, key=lambda row: (row.point.metric, axis.of(row.point)), default=None)
 
 
 def distinct(front: Sequence[Row]) -> set[str]:
@@ -141,7 +141,7 @@ def distinct(front: Sequence[Row]) -> set[str]:
         point = row.point
         if best is None or point.score.beyond(best.score):
             found.add(point.id)
-        best = point if best is None else max(best, point, key=lambda p: p.score.value)
+        best = point if best is None else max(best, point, key=lambda p: p.metric)
     return found
 
 
@@ -161,14 +161,12 @@ def window(rows: Rows) -> Window | None:
     `DEEPEST` of the best, and half as far again, at least `CONTEXT`, where something lies there.
     """
     shown = rows.comparable()
-    best = max((row.point.score.value for row in shown), default=0.0)
+    best = max((row.point.metric for row in shown), default=0.0)
     anchors = [row for row in shown if row.on_front or row.point.role == "baseline"] or shown
-    near = [
-        row.point.score.value for row in anchors if row.point.score.value >= best * (1 - DEEPEST)
-    ]
+    near = [row.point.metric for row in anchors if row.point.metric >= best * (1 - DEEPEST)]
     floor = min(near, default=best)
     floor -= max((best - floor) / 2, CONTEXT)
-    return _around([row for row in shown if row.point.score.value >= floor], len(shown))
+    return _around([row for row in shown if row.point.metric >= floor], len(shown))
 
 
 def everywhere(rows: Rows) -> Window | None:
@@ -181,7 +179,7 @@ def _around(inside: Sequence[Row], known: int) -> Window | None:
     if not inside:
         return None
     return Window(
-        accuracy=_padded([row.point.score.value for row in inside], least=0.02),
+        accuracy=_padded([row.point.metric for row in inside], least=0.02),
         speedup=_padded([row.point.speedup for row in inside], least=0.4),
         outside=known - len(inside),
     )

@@ -33,7 +33,7 @@ def tuned(
     finally:
         for remove in hooks:
             remove()
-    after = score_uncut(network, splits)
+    after = score_uncut(network, splits, job.task)
     made = dataclasses.replace(scored.made, batch_norm="as fine-tuned")
     return Scored(made=made, validation=after.validation)
 
