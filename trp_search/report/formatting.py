@@ -107,7 +107,7 @@ def scheme(layer: Layer) -> str:
 
 def unfactored(layer: Layer) -> str:
     """For a layer without a rank: why it is dense, or how sparse it is."""
-    if layer.scheme == "sparse":
+    if layer.is_sparse:
         return f"sparse: {PERCENT(layer.parameters / layer.dense_parameters)} of its weights left"
     return f"dense: {layer.reason or 'no reason was recorded'}"
 
@@ -134,7 +134,7 @@ def facts(row: Row) -> list[tuple[str, str]]:
         ("multiply-adds", f"{size(point.macs)} of {size(point.dense_macs)}"),
         ("parameters", f"{size(point.parameters)} of {size(point.dense_parameters)}"),
         ("bytes of weights", f"{size(point.bytes)} of {size(point.dense_bytes)}"),
-        ("scheme", row.scheme),
+        ("scheme", row.style.label),
         ("batch norm", point.batch_norm),
     ]
     return lines + [("constraint", missed(name, by)) for name, by in row.violations.items()]
@@ -190,7 +190,7 @@ def title(row: Row) -> str:
     if row.point.role == "baseline":
         return "Baseline"
     if row.point.trial == "baseline":
-        return f"Baseline, cut ({row.scheme})"
+        return f"Baseline, cut ({row.style.label})"
     return f"Point {row.point.id}"
 
 

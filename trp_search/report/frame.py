@@ -66,7 +66,7 @@ _MEASURES: dict[str, Callable[[Row], object]] = {
     "trial": lambda row: row.point.trial,
     "role": lambda row: row.point.role,
     "front": lambda row: row.on_front,
-    "scheme": lambda row: row.scheme,
+    "scheme": lambda row: row.style.label,
     "speedup": lambda row: row.point.speedup,
     "validation_accuracy": lambda row: row.point.metric,
     "validation_drop": lambda row: row.drop,

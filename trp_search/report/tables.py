@@ -59,7 +59,7 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
         "Against baseline": "" if row.drop is None else formatting.against_baseline(row.drop)[1],
         "Test": "not scored" if row.test is None else METRIC.show(row.test.score.value),
         "Parameters": f"{point.parameters:,}",
-        "Scheme": safe(row.scheme),
+        "Scheme": safe(row.style.label),
     }
     cells = "".join(
         f'<td role="cell" data-name="{name}"{_kind(name)}>{values[name]}</td>' for name in names
