@@ -69,15 +69,17 @@ def survivor(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def start(folder: RunFolder, moment: str, *, number: int) -> tuple[int, str]:
     place = folder.path.parent
     arguments = [folder.path, place / "space.yaml", place, moment, number]
-    done = subprocess.run(
-        [sys.executable, str(DOOMED), *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(DOOMED.parent)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    return done.returncode, done.stderr
+    errors = place / "errors.txt"  # Ray's agents outlive a killed driver and hold its pipes
+    with errors.open("w") as file:
+        done = subprocess.run(
+            [sys.executable, str(DOOMED), *map(str, arguments)],
+            env=os.environ | {"PYTHONPATH": str(DOOMED.parent)},
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            timeout=300,
+            check=False,
+        )
+    return done.returncode, errors.read_text()
 
 
 def study_of(folder: RunFolder) -> list[optuna.trial.FrozenTrial]:
@@ -117,17 +119,20 @@ class Command:
 
     place: Path
     temporary: Path
-    process: subprocess.Popen[str] | None = None
+    process: subprocess.Popen[bytes] | None = None
 
     def start(self, *words: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "trp_search", *words],
-            cwd=self.place,
-            env=os.environ | {"RAY_TMPDIR": str(self.temporary), "HOME": str(self.place)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        with self.errors().open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "trp_search", *words],
+                cwd=self.place,
+                env=os.environ | {"RAY_TMPDIR": str(self.temporary), "HOME": str(self.place)},
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+            )
+
+    def errors(self) -> Path:
+        return self.place / "errors.txt"
 
     def epochs(self) -> int:
         files = self.place.glob("run/trials/*/epochs.jsonl")
@@ -136,9 +141,9 @@ class Command:
     def trained(self, epochs: int) -> None:
         """Waits for some more epochs."""
         wanted = self.epochs() + epochs
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while self.epochs() < wanted:
-            assert self.process.poll() is None, self.process.communicate()
+            assert self.process.poll() is None, self.errors().read_text()
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
@@ -150,9 +155,9 @@ class Command:
         else:
             self.process.send_signal(signal.SIGKILL if sign == "" else signal.Signals[what])
 
-    def ended(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=120)
-        return self.process.returncode, out, err
+    def ended(self) -> tuple[int, str]:
+        code = self.process.wait(timeout=120)
+        return code, self.errors().read_text()
 
     def page_is_running(self) -> bool:
         page = self.place / "run" / "report.html"
@@ -218,7 +223,7 @@ def doors(watched_command: Command) -> list[str]:
         command.disturb(what)
         if what == "the worker":
             continue  # Ray starts another
-        code, _, errors = command.ended()
+        code, errors = command.ended()
         if what == "the driver":
             assert code == -signal.SIGKILL
         else:
@@ -227,7 +232,7 @@ def doors(watched_command: Command) -> list[str]:
             assert not command.page_is_running()
             assert not list(command.temporary.iterdir()), what
         command.start("resume", "run")
-    code, _, errors = command.ended()
+    code, errors = command.ended()
     assert (code, errors) == (0, "")
     return found
 

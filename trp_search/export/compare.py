@@ -19,7 +19,7 @@ from trp_search.records import Target, problem
 from trp_search.runtimes.serving import Call, check_device, serve
 from trp_search.runtimes.timing import Timing
 from trp_search.runtimes.timing import compare as in_turn
-from trp_search.tasks.classification import threads
+from trp_search.tasks.task import threads
 from trp_search.workloads.callables import is_callable_name
 
 _MOST_VALUES = 2**22  # of an image whose size a bundle says; 3 x 1182 x 1182

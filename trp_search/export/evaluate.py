@@ -14,7 +14,8 @@ from trp_search.export.opened import Bundle, opened
 from trp_search.lowrank.linear_cut import sparse_layers
 from trp_search.records import DataSpec
 from trp_search.scoring.candidate import Cost, RefusedError, cost, example
-from trp_search.tasks.classification import Evaluation, evaluate, threads
+from trp_search.tasks import task_of
+from trp_search.tasks.task import Evaluation, threads
 from trp_search.workloads import data as images
 from trp_search.workloads.callables import one_line
 
@@ -68,13 +69,14 @@ def evaluate_bundle(
         device=device,
     )
     module.to(device)
+    task = task_of(card.workload)
     with threads(card.threads):
         image = example(shape, device)
         check_runs(found, module, image)
         price = _cost(found, module, image)
         return BundleScore(
-            validation=evaluate(module, splits.validation.batches(_BATCH)),
-            test=evaluate(module, splits.test.batches(_BATCH)) if test else None,
+            validation=task.evaluate(module, splits.validation.batches(_BATCH)),
+            test=task.evaluate(module, splits.test.batches(_BATCH)) if test else None,
             macs=price.macs,
             parameters=price.parameters,
             device=device,
@@ -107,22 +109,24 @@ def come_along(spec: DataSpec) -> bool:
 
 
 def check_runs(bundle: Bundle, network: nn.Module, image: Tensor) -> None:
-    """Raises InputError unless the network maps `image` (1, c, h, w) to one logit per class."""
+    """Raises InputError unless the network answers `image` (1, c, h, w) as its task asks for."""
     size = " x ".join(str(extent) for extent in image.shape[1:])
     try:
         with torch.no_grad():
-            logits = network(image)
+            found = network(image)
     except Exception as error:  # noqa: BLE001  a network that gets what it is not for raises anything
         reason = one_line(error)[:200]
         raise InputError(f"{bundle.folder}: does not run on images of {size}: {reason}") from None
-    wanted = (1, bundle.architecture.classes)
-    if not isinstance(logits, Tensor) or logits.shape != wanted:
-        raise InputError(f"{bundle.folder}: does not answer an image with {wanted[1]} logits")
+    task, classes = task_of(bundle.card.workload), bundle.architecture.classes
+    if not isinstance(found, Tensor):
+        raise InputError(f"{bundle.folder}: answers a {type(found).__name__}, not a tensor")
+    if problem := task.misfit(found, images=1, classes=classes):
+        raise InputError(f"{bundle.folder}: {problem}")
 
 
 def _cost(bundle: Bundle, network: nn.Module, image: Tensor) -> Cost:
     """The cost, counted anew; the architecture only names the sparse layers."""
-    sparse = {layer.name for layer in bundle.architecture.layers if layer.scheme == "sparse"}
+    sparse = {layer.name for layer in bundle.architecture.layers if layer.is_sparse}
     try:
         return cost(network, image, layers=sparse_layers(network, image, sparse) if sparse else ())
     except RefusedError as error:

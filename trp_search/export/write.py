@@ -33,6 +33,7 @@ from trp_search.runs import networks as stored
 from trp_search.runs import setup
 from trp_search.selection.snapshot import Snapshot
 from trp_search.store import RunFolder
+from trp_search.tasks import task_of
 from trp_search.training.checkpoint import save_weights
 from trp_search.workloads import data
 from trp_search.workloads.trust import check_run
@@ -53,7 +54,7 @@ def export_point(  # noqa: PLR0913  options of a command
     """Writes one point's network to the new folder `out` and returns its absolute path.
 
     Before the folder gets its name, a fresh process loads the bundle and scores it on validation
-    again; the score must be the point's own.
+    again, and its score must be the point's own.
 
     Args:
         run: the run folder.
@@ -145,12 +146,13 @@ def _write_cards(bundle: Path, card: Card) -> None:
 def _with_formats(
     bundle: Path, network: nn.Module, card: Card, images: Tensor, formats: Sequence[Format]
 ) -> Card:
-    """Writes the formats that pass and returns the card with them."""
+    """Writes the formats that pass and returns the card that tells of them."""
+    task = task_of(card.workload)
     written: dict[str, float] = {}
     refused: dict[str, str] = {}
     for form in formats:
         try:
-            written[form.file] = write_format(bundle, network, images, form)
+            written[form.file] = write_format(bundle, network, images, form, task)
         except TrpSearchError as error:
             refused[form.file] = str(error)
     weights = [WEIGHTS, *(file for file in written if file != SOURCE.file)]

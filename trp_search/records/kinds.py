@@ -16,6 +16,7 @@ Allocation = Literal["knapsack", "greedy", "alds-style", "energy", "uniform", "p
 Method = Literal["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr", "net-trim"]
 Reconstruct = Literal["none", "linear", "relu"]
 Layers = Literal["kxk", "all"]
+TaskName = Literal["classification"]
 Start = Literal["baseline", "scratch"]
 Ending = Literal["finished", "diverged", "failed", "stopped"]
 Role = Literal["baseline", "control", "trial", "derived", "screened_out", "refit"]

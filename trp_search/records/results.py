@@ -98,6 +98,16 @@ class Layer:
             raise ValueError(f"layer {self.name!r}: rank {self.rank} is above {self.full_rank}")
         return self
 
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """All that it has, `rank` last; none of a dense or a sparse one."""
+        return tuple(rank for rank in (self.rank_in, self.rank) if rank is not None)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it is as it was but for zeros among its weights."""
+        return self.scheme is not None and self.rank is None
+
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Point:

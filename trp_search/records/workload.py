@@ -12,6 +12,7 @@ from trp_search.records.kinds import (
     STRICT,
     Positive,
     PositiveInt,
+    TaskName,
 )
 
 
@@ -85,10 +86,12 @@ class Workload:
     Attributes:
         network: the network.
         data: the images.
+        task: what the network is for: `classification`.
         weights: None trains the baseline once; `torchvision` (that library's default weights)
             or the path of a safetensors file loads them.
     """
 
     network: NetworkSpec
     data: DataSpec
+    task: TaskName = "classification"
     weights: str | None = None

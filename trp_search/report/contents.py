@@ -20,7 +20,7 @@ from trp_search.records import (
 )
 from trp_search.records.objectives import Objective
 from trp_search.records.published import Published
-from trp_search.space import load_space
+from trp_search.selection.snapshot import Snapshot
 from trp_search.store import RunFolder
 
 _IMAGENET_CLASSES = 1000
@@ -66,9 +66,8 @@ class Contents:
 
 def read(run: RunFolder) -> Contents:
     """Reads a run; raises InputError that names a file which cannot be read."""
-    space = load_space(run.search)
-    points = tuple(run.read_points())
-    names = run.trial_names()
+    found, names = Snapshot.of(run), run.trial_names()
+    space, points = found.space, found.points
     return Contents(
         name=run.path.name,
         location=_location(run.path),
@@ -80,10 +79,10 @@ def read(run: RunFolder) -> Contents:
         violations={
             point.id: missed for point in points if (missed := _missed(space.violations(point)))
         },
-        tests=run.read_tests(),
-        kept=frozenset(point.id for point in points if run.weights(point).exists()),
-        latencies=run.read_latencies(),
-        repeats=run.read_repeats(),
+        tests=found.tests,
+        kept=found.kept,
+        latencies=found.latencies,
+        repeats=found.repeats,
         results={name: run.trial(name).read_result() for name in names},
         epochs={name: tuple(run.trial(name).read_epochs()) for name in names},
         importance=run.read_importance(),

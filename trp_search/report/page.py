@@ -11,6 +11,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from trp_search.records.objectives import METRIC
 from trp_search.report import drawing, formatting, history, layers, rows, sections, tables
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
@@ -169,8 +170,7 @@ def _embedded(plain: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
 
 
 def _axes(window: Window) -> dict[str, Any]:
-    low, high = window.accuracy
-    return {"xaxis": window.speedup, "yaxis": (100 * low, 100 * high)}
+    return {"xaxis": window.speedup, "yaxis": tuple(map(METRIC.show.drawn, window.accuracy))}
 
 
 def _at(row: Row, counted: Sequence[Axis]) -> dict[str, Times]:
@@ -184,9 +184,9 @@ def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]
     timed = [found for found in known if found is not None]
     rest = [name for name in row.point.settings if name not in names]
     return {
-        "y": 100 * row.point.score.value,
+        "y": METRIC.show.drawn(row.point.metric),
         "images": row.point.score.images,
-        "interval": [100 * end for end in (row.point.score.low, row.point.score.high)],
+        "interval": [METRIC.show.drawn(end) for end in (row.point.score.low, row.point.score.high)],
         "title": formatting.title(row),
         "hover": drawing.hover(row, names),
         "facts": formatting.facts(row) + [formatting.clock(found) for found in timed],

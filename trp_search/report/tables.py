@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from trp_search.records.objectives import METRIC, TIMES
 from trp_search.report import formatting, history
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
@@ -53,12 +54,12 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
     button = f'<button class="point">{safe(point.id)}</button>'
     values = {
         "Point": safe(point.id) if point.role == "refit" else button,
-        "Speedup": formatting.times(point.speedup),
-        "Validation": formatting.percent(point.score.value),
-        "Against baseline": "" if row.drop is None else f"{formatting.points(row.drop)} points",
-        "Test": "not scored" if row.test is None else formatting.percent(row.test.score.value),
+        "Speedup": TIMES(point.speedup),
+        "Validation": METRIC.show(point.metric),
+        "Against baseline": "" if row.drop is None else formatting.against_baseline(row.drop)[1],
+        "Test": "not scored" if row.test is None else METRIC.show(row.test.score.value),
         "Parameters": f"{point.parameters:,}",
-        "Scheme": safe(row.scheme),
+        "Scheme": safe(row.style.label),
     }
     cells = "".join(
         f'<td role="cell" data-name="{name}"{_kind(name)}>{values[name]}</td>' for name in names
@@ -91,7 +92,7 @@ def published(contents: Contents) -> Section | None:
         return None
     body = "\n".join(
         f"<tr><td>{safe(row.method)}</td>"
-        f'<td class="number">{formatting.times(row.speedup)}</td>'
+        f'<td class="number">{TIMES(row.speedup)}</td>'
         f'<td class="number">{100 * row.accuracy:.2f} %</td>'
         f'<td class="number">{"" if row.baseline is None else f"{100 * row.baseline:.2f} %"}</td>'
         f"<td>{safe(row.afterwards)}</td><td>{safe(row.source)}</td></tr>"

@@ -16,7 +16,7 @@ from trp_search.runtimes.timing import compare
 from trp_search.selection import pareto
 from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record, exclusive
-from trp_search.tasks.classification import threads
+from trp_search.tasks.task import threads
 from trp_search.workloads import data
 
 _BASELINE = "baseline"

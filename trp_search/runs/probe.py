@@ -16,21 +16,23 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError
-from trp_search.lowrank.rebuild import check_runs, rebuild
+from trp_search.lowrank.placing import check_runs
+from trp_search.lowrank.rebuild import rebuild
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.records import Cut, Error, Layer, Training, Workload
+from trp_search.records import Cut, Error, Layer, Workload
+from trp_search.runs.answers import check_answers
 from trp_search.scoring.flops import count
 from trp_search.scoring.survey import at_best, widest_layers
 from trp_search.space import SearchSpace, any_trial, entries
 from trp_search.space.methods import METHODS
-from trp_search.tasks.classification import DivergedError
+from trp_search.tasks import task_of
 from trp_search.tasks.modes import evaluating
+from trp_search.tasks.task import DivergedError
 from trp_search.training.checkpoint import load_tensors, save_weights
 from trp_search.training.joint import JointTraining
 from trp_search.training.loop import Job, train
 from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.workloads import data, networks
-from trp_search.workloads.answers import check_answers
 from trp_search.workloads.callables import one_line, theirs
 from trp_search.workloads.data import Shape, Train, Validation
 from trp_search.workloads.guard import SECONDS
@@ -89,7 +91,7 @@ def probe_(
     ):
         if next(network.parameters(), None) is None:
             raise InputError(f"{where}: has no parameters: there is nothing to train or to cut")
-        job = _job(space.training, shape, Path(folder))
+        job = _job(space, shape, Path(folder))
         images, _ = next(job.validation.batches(_IMAGES))
         check_answers(network.eval(), images, space.workload, classes=shape.classes)
         with _doing(where, "counting its multiply-adds"):
@@ -136,7 +138,7 @@ def _doing(where: str, what: str) -> Iterator[None]:
         raise InputError(f"{where}: {what} raised {one_line(error)[:300]}") from error
 
 
-def _job(training: Training, shape: Shape, folder: Path) -> Job:
+def _job(space: SearchSpace, shape: Shape, folder: Path) -> Job:
     """An epoch of one batch, of noise."""
     size = (_IMAGES, shape.channels, shape.height, shape.width)
     pixels = torch.randint(256, size, generator=seeded("probe"), dtype=torch.uint8)
@@ -145,11 +147,12 @@ def _job(training: Training, shape: Shape, folder: Path) -> Job:
     held = HeldImages(pixels, rows % shape.classes, rows, normalisation=unit, mirror=False)
     return Job(
         name="probe",
+        task=task_of(space.workload),
         train=Train(images=held, rows=rows, augment=False),
         validation=Validation(images=held, rows=rows),
         example_input=torch.zeros(1, *size[1:]),
         training=dataclasses.replace(
-            training,
+            space.training,
             epochs=1,
             batch_size=_IMAGES,
             learning_rate=_RATE,

@@ -14,6 +14,7 @@ from trp_search.errors import InputError
 from trp_search.records import Training, TrialSpec, to_json
 from trp_search.scoring.candidate import example
 from trp_search.store import RunFolder, write_whole
+from trp_search.tasks import task_of
 from trp_search.tasks.distillation import Teacher
 from trp_search.training.checkpoint import load_tensors
 from trp_search.training.loop import Job
@@ -91,16 +92,18 @@ def job(
     spec: TrialSpec, training: Training, checkpoint: Path, splits: data.Splits, folder: RunFolder
 ) -> Job:
     """What the trial's loop reads while it trains by `training`."""
-    distillation = spec.distillation
+    distillation, task = spec.distillation, task_of(spec.workload)
+    teacher = Teacher(baseline(spec, folder), distillation, task) if distillation else None
     return Job(
         name=spec.name,
+        task=task,
         train=splits.train,
         validation=splits.validation,
         example_input=example(splits.shape, spec.device),
         training=training,
         pruning=spec.pruning,
         joint=spec.joint,
-        teacher=None if distillation is None else Teacher(baseline(spec, folder), distillation),
+        teacher=teacher,
         checkpoint=checkpoint,
         seed=spec.seed,
         device=spec.device,

@@ -32,7 +32,8 @@ from trp_search.scoring.candidate import (
 )
 from trp_search.scoring.points import PointFactory
 from trp_search.store import RunFolder, TrialFolder, append_record, unwritable, write_whole
-from trp_search.tasks.classification import DivergedError, threads
+from trp_search.tasks import task_of
+from trp_search.tasks.task import DivergedError, threads
 from trp_search.training.checkpoint import load_tensors, save_weights
 from trp_search.training.loop import train
 from trp_search.workloads import data
@@ -116,7 +117,9 @@ def _seconds(place: TrialFolder) -> float:
 
 def _rung_score(network: nn.Module, splits: data.Splits, spec: TrialSpec, dense: Cost) -> RungScore:
     """The score of the trial's own cut, if training ended now."""
-    scored = Cuts(network, splits).score(spec.cuts[0], images=spec.screening_images)
+    scored = Cuts(network, splits, task_of(spec.workload)).score(
+        spec.cuts[0], images=spec.screening_images
+    )
     cost = scored.made.cost
     return RungScore(
         metric=scored.validation.score.value,
@@ -134,10 +137,10 @@ def _score(
     points: list[Point],
 ) -> Generator[EpochReport, None, dict[str, str]]:
     """Adds every point of the trial and stores its weights; returns cuts that gave no point."""
-    spec, cuts = factory.spec, Cuts(network, splits)
-    place = folder.trial(spec.name)
+    spec, task = factory.spec, task_of(factory.spec.workload)
+    cuts, place = Cuts(network, splits, task), folder.trial(spec.name)
     if spec.score_uncut:
-        points.append(factory.point(score_uncut(network, splits), None))
+        points.append(factory.point(score_uncut(network, splits, task), None))
     for cut in spec.cuts:
         scored = cuts.score(cut)
         if spec.fine_tuning is not None:
@@ -196,7 +199,8 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
         other = next((p for p in folder.read_points() if p.id == factory.name(cut)), None)
         if other is not None and other.cut != cut:
             raise InputError(f"{folder.path}: point {other.id!r} is there with other settings")
-        return _kept(place, factory, cut, Cuts(network, splits).score(cut))
+        scored = Cuts(network, splits, task_of(spec.workload)).score(cut)
+        return _kept(place, factory, cut, scored)
 
 
 def check_reach(spec: TrialSpec, cut: Cut) -> None:

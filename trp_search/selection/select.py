@@ -53,7 +53,7 @@ class Choice:
     @property
     def drop(self) -> float | None:
         """Validation accuracy lost to the baseline, a share; negative is a gain."""
-        return None if self.baseline is None else self.baseline.score.value - self.point.score.value
+        return None if self.baseline is None else self.baseline.metric - self.point.metric
 
 
 def select(  # noqa: PLR0913  one argument per limit

@@ -32,7 +32,7 @@ class Snapshot:
         return load_space(self.folder.search)
 
     @cached_property
-    def points(self) -> Sequence[Point]:
+    def points(self) -> tuple[Point, ...]:
         """Every scored point, in the order of scoring."""
         return tuple(self.folder.read_points())
 
