@@ -14,7 +14,7 @@ from torch.nn import functional
 from trp_search.scoring.candidate import example
 from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, any_trial
-from trp_search.space.methods import JOINT_PASSES
+from trp_search.space.settings import JOINT_PASSES
 from trp_search.tasks.classification import threads
 from trp_search.tasks.distillation import answers
 from trp_search.workloads import data

@@ -32,18 +32,12 @@ def made(point: Point) -> str:
     settings = point.settings
     words = [str(settings.get("method") or ""), point.scheme or "uncut"]
     parts = list(dict.fromkeys(_NAMES.get(word, word) for word in words if word))
-    if parts[0] == "TRP" and _nuclear_acts(point):
+    if parts[0] == "TRP" and settings.get("nuclear_weight"):
         parts[0] = "TRP + nuclear"
-    fitted = settings.get("reconstruct")
-    parts += [] if not fitted else ["fitted"] if fitted == "relu" else [f"fitted ({fitted})"]
+    fitted = settings.get("reconstruct") or "none"
+    parts += {"none": [], "relu": ["fitted"]}.get(str(fitted), [f"fitted ({fitted})"])
     parts += ["fine-tuned"] if settings.get("fine_tuning_epochs") else []
     return ", ".join(parts)
-
-
-def _nuclear_acts(point: Point) -> bool:
-    settings = point.settings
-    at_all = settings.get("period") != "never" or settings.get("nuclear_every_step")
-    return bool(settings.get("nuclear_weight") and at_all)
 
 
 @dataclass(frozen=True, kw_only=True)

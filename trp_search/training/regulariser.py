@@ -167,12 +167,17 @@ class TrainedRankPruning:
             found = [(weight.grad, term) for weight, term in pairs if weight.grad is not None]
             if found:
                 gradients, terms = zip(*found, strict=True)
-                torch._foreach_add_(
-                    list(gradients), list(terms), alpha=self._settings.nuclear_weight
-                )
+                torch._foreach_add_(list(gradients), list(terms), alpha=self._pull())
         self._pulls = {}
         self._idle = all(parameter.grad is None for parameter in self._network.parameters())
         self._iteration += 1
+
+    def _pull(self) -> float:
+        """What the term is multiplied by where it acts, which may be for a period."""
+        settings = self._settings
+        if settings.nuclear_every_step or settings.period is None:
+            return settings.nuclear_weight
+        return settings.nuclear_weight * settings.period
 
     def state_dict(self) -> dict[str, int]:
         """What a resumed training needs: the iteration."""
