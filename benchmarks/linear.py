@@ -27,7 +27,7 @@ from trp_search.lowrank.convex import magnitude_pruned
 from trp_search.lowrank.decompose import decompose
 from trp_search.records import Cut, DataSpec, Error, Layer, Training
 from trp_search.scoring.candidate import Cuts, Scored, cost_of, example
-from trp_search.selection.sizes import csr_bytes
+from trp_search.scoring.sizes import csr_bytes
 from trp_search.store import write_whole
 from trp_search.tasks.classification import evaluate, threads
 from trp_search.training.loop import Job, train

@@ -17,15 +17,6 @@ from trp_search.records import Cut, Error
 SCHEMES = ["ddlr-style", "net-trim"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Matrices this small gain nothing from more, which on a busy machine wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def wanted(scheme, error=0.1, **options):
     return Cut(scheme=scheme, keep=Error(error), calibration_images=1, **options)
 

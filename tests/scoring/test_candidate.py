@@ -9,16 +9,9 @@ from trp_search.errors import InputError
 from trp_search.lowrank.decompose import decompose
 from trp_search.records import Cut, DataSpec, Energy, NetworkSpec, Parameters, Speedup
 from trp_search.scoring.candidate import Cuts, RefusedError, cost_of, example, score_uncut
-from trp_search.tasks.classification import DivergedError, threads
+from trp_search.tasks.classification import DivergedError
 from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.workloads import data, networks
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for each other on busy cores make these tests ten times as long."""
-    with threads(1):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -53,11 +53,11 @@ def test_a_point_says_what_its_network_learned_from():
 
 
 def point(spec, cut, **options):
-    origin = PointFactory(spec=spec, dense=Cost(macs=1000, parameters=90), seconds=4.0)
+    origin = PointFactory(spec=spec, dense=Cost(macs=1000, parameters=90, bytes=360), seconds=4.0)
     made = CompressedNetwork(
         network=nn.Identity(),
         layers=(),
-        cost=Cost(macs=400, parameters=50),
+        cost=Cost(macs=400, parameters=50, bytes=200),
         batch_norm="as trained",
     )
     scored = Scored(made=made, validation=Evaluation(score=share(3, 4), loss=0.5))

@@ -89,6 +89,7 @@ def _show(choice: Choice, budget: Budget) -> None:
             ("test", scored(test.score) if test else "not scored yet; export scores it"),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
+            ("bytes", f"{point.bytes:,} of {point.dense_bytes:,}"),
             *([clock(timed)] if timed else []),
             ("batch norm", point.batch_norm),
         ]
@@ -154,6 +155,8 @@ def as_values(choice: Choice) -> dict[str, Any]:
         "dense_macs": point.dense_macs,
         "parameters": point.parameters,
         "dense_parameters": point.dense_parameters,
+        "bytes": point.bytes,
+        "dense_bytes": point.dense_bytes,
         "settings": point.settings,
         "better_control": choice.control.id if choice.control else None,
         "by": choice.axis.by,

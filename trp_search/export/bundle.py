@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass as checked
+from safetensors import SafetensorError
 
 from trp_search.errors import InputError
 from trp_search.records import (
@@ -27,7 +28,8 @@ from trp_search.records import (
     to_dict,
 )
 
-FORMAT = 1
+FORMAT = 2
+EARLIER = 1  # of version 0.1.0
 WEIGHTS = "weights.safetensors"
 ARCHITECTURE = "architecture.json"
 CARD = "card.json"
@@ -186,6 +188,8 @@ def _read(bundle: Path, name: str, kind: type[T]) -> T:
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from None
     _check_format(path, values)
+    if kind is Card and values["format"] == EARLIER:
+        text = _as_today(path, values)
     try:
         return from_json(kind, text)
     except ValidationError as error:
@@ -212,5 +216,18 @@ def _no_constant(name: str) -> float:
 def _check_format(path: Path, values: Any) -> None:  # noqa: ANN401  whatever the file holds
     if not isinstance(values, dict) or "format" not in values:
         raise InputError(f"{path}: not a file of a bundle: it has no format")
-    if values["format"] != FORMAT:
-        raise InputError(f"{path}: format {values['format']!r:.40}; this version reads {FORMAT}")
+    if values["format"] not in (EARLIER, FORMAT):
+        raise InputError(
+            f"{path}: format {values['format']!r:.40}; this version reads {EARLIER} and {FORMAT}"
+        )
+
+
+def _as_today(path: Path, values: dict[str, Any]) -> bytes:
+    """A card of 0.1.0 as JSON of this version."""
+    from trp_search.export import earlier  # noqa: PLC0415  loads torch, which no other card needs
+
+    try:
+        card = earlier.card(values, present(path.parent, WEIGHTS))
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, SafetensorError):
+        raise InputError(f"{path}: not a card of version 0.1.0, which its format says") from None
+    return json.dumps(card).encode()

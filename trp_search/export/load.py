@@ -23,8 +23,14 @@ from trp_search.workloads.callables import is_callable_name
 def load(bundle: Path | str, *, network: nn.Module | None = None) -> nn.Module:
     """The network of a bundle with its weights, on the CPU, in evaluation mode.
 
-    Nothing is unpickled and no module that the bundle names is imported: for a network of your own,
-    pass the plain `network` (any weights), which is copied. No more memory is taken than the
+    >>> import torch
+    >>> from trp_search import load
+    >>> network = load("models/mine-2x")
+    >>> network(torch.rand(1, 1, 8, 8)).shape
+    torch.Size([1, 10])
+
+    Nothing is unpickled and no module that the bundle names is imported: for a custom architecture
+    pass the uncompressed `network` (any weights), which is copied. Memory is limited to what the
     weights in the bundle need.
 
     Raises:

@@ -40,7 +40,19 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     calibration: Iterable[Tensor] | None = None,
     layers: records.Layers = "all",
 ) -> Decomposed:
-    """A copy of `network` in which pairs of low-rank layers stand for the layers they make cheaper.
+    """A copy of `network` with factor pairs in place of the layers that become cheaper by them.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from trp_search import Speedup, decompose
+    >>> network = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3))
+    >>> images = torch.rand(8, 3, 16, 16)
+    >>> cut = decompose(network, images, Speedup(2))
+    >>> cut.network(images).shape
+    torch.Size([8, 64, 12, 12])
+    >>> before = sum(layer.dense_macs for layer in cut.layers)
+    >>> before / sum(layer.macs for layer in cut.layers) >= 2
+    True
 
     Args:
         network: any module of plain PyTorch, as it is before `torch.compile`, `torch.jit` and

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-Name = Literal["accuracy", "speedup", "parameters"]
+Name = Literal["accuracy", "speedup", "parameters", "bytes"]
 
 
 @runtime_checkable
@@ -20,6 +20,8 @@ class Measured(Protocol):
     def speedup(self) -> float: ...
     @property
     def parameters(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,13 @@ OBJECTIVES: dict[str, Objective] = {
             maximise=False,
             worst=1e12,
             read=lambda found: float(found.parameters),
+            low=1.0,
+        ),
+        Objective(
+            name="bytes",
+            maximise=False,
+            worst=1e15,
+            read=lambda found: float(found.bytes),
             low=1.0,
         ),
     )

@@ -37,6 +37,7 @@ class RungScore:
     metric: Value
     speedup: Times
     parameters: Size
+    bytes: Size
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -109,6 +110,7 @@ class Point:
             validation images and was not scored on more; `control` points are cuts of the baseline;
             a `refit` point was trained on the validation images too: its accuracy says
             nothing.
+        bytes: of the file of its weights, sparse layers as compressed rows would take them.
         settings: what was varied, flat, for people.
         batch_norm: what was done to the statistics after the cut.
         seconds: training time of the trial.
@@ -123,6 +125,8 @@ class Point:
     dense_macs: Size
     parameters: Size
     dense_parameters: Size
+    bytes: Size
+    dense_bytes: Size
     scheme: CutScheme | None
     cut: Cut | None
     settings: dict[str, _Setting]

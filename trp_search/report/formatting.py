@@ -150,6 +150,7 @@ def facts(row: Row) -> list[tuple[str, str]]:
     lines += [
         ("multiply-adds", f"{size(point.macs)} of {size(point.dense_macs)}"),
         ("parameters", f"{size(point.parameters)} of {size(point.dense_parameters)}"),
+        ("bytes of weights", f"{size(point.bytes)} of {size(point.dense_bytes)}"),
         ("scheme", row.scheme),
         ("batch norm", point.batch_norm),
     ]

@@ -122,6 +122,7 @@ def _rung_score(network: nn.Module, splits: data.Splits, spec: TrialSpec, dense:
         metric=scored.validation.score.value,
         speedup=dense.macs / cost.macs,
         parameters=cost.parameters,
+        bytes=cost.bytes,
     )
 
 

@@ -15,6 +15,7 @@ from trp_search.lowrank.decompose import Decomposed
 from trp_search.records import Cut, Error, Layer
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.scoring.flops import count
+from trp_search.scoring.sizes import weight_bytes
 from trp_search.tasks.classification import DivergedError, Evaluation, evaluate
 from trp_search.workloads.data import Shape, Splits, Train, Validation
 
@@ -33,6 +34,7 @@ class Cost:
 
     macs: int
     parameters: int
+    bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +164,7 @@ def score_uncut(network: nn.Module, splits: Splits) -> Scored:
 
 
 def cost_of(network: nn.Module, splits: Splits, *, layers: Sequence[Layer] = ()) -> Cost:
-    """Multiply-adds and parameters, less the zeros of the sparse ones of `layers`.
+    """Multiply-adds, parameters and bytes, less the zeros of the sparse ones of `layers`.
 
     Raises RefusedError when an operator's cost is unknown.
     """
@@ -179,6 +181,7 @@ def cost(network: nn.Module, image: Tensor, *, layers: Sequence[Layer] = ()) -> 
     return Cost(
         macs=found.macs - sum(layer.dense_macs - layer.macs for layer in sparse),
         parameters=parameters - sum(x.dense_parameters - x.parameters for x in sparse),
+        bytes=weight_bytes(network, layers),
     )
 
 

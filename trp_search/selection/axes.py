@@ -12,7 +12,7 @@ from typing_extensions import override
 from trp_search.records import Latency, Point
 from trp_search.records.objectives import METRIC
 
-By = Literal["macs", "parameters", "latency"]
+By = Literal["macs", "parameters", "bytes", "latency"]
 Times = tuple[float, float, float]
 
 
@@ -104,6 +104,9 @@ COUNTED: dict[str, Counted] = {
             name="parameters",
             title="times fewer parameters",
             fewer="fewer parameters",
+        ),
+        Counted(
+            by="bytes", name="bytes of weights", title="times fewer bytes", fewer="fewer bytes"
         ),
     )
 }

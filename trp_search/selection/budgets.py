@@ -11,7 +11,6 @@ from trp_search.errors import InputError
 from trp_search.records import Point
 from trp_search.records.objectives import METRIC, OBJECTIVES
 from trp_search.selection.axes import COUNTED, Axis, By, Clock, clock
-from trp_search.selection.sizes import file_bytes
 from trp_search.selection.snapshot import Snapshot
 
 # Each limit, and the axis along which networks get smaller where the budget names none.
@@ -20,7 +19,7 @@ LIMITS: dict[str, By] = {
     "max_drop": "macs",
     "milliseconds": "latency",
     "parameters": "parameters",
-    "bytes": "parameters",
+    "bytes": "bytes",
 }
 
 
@@ -34,8 +33,8 @@ class Budget:
         milliseconds: of one batch on the target, at most: the baseline's median over the
             speedup's lower end.
         parameters: at most.
-        bytes: of the weights' file, at most; see `file_bytes`.
-        by: multiply-adds, parameters or time on the target.
+        bytes: of the weights, at most.
+        by: multiply-adds, parameters, bytes of the weights or time on the target.
         target: where time was measured; the only one by default.
     """
 
@@ -99,9 +98,6 @@ class Budget:
         if self.limit == "milliseconds":
             assert isinstance(axis, Clock)
             return lambda point: axis.milliseconds(point) <= amount
-        if self.limit == "bytes":
-            sizes = _file_sizes(run)
-            return lambda point: sizes.get(point.id, math.inf) <= amount
         objective = OBJECTIVES.get(self.limit, METRIC)
         bound = amount if self.max_drop is None else _behind(run, amount)
         return lambda point: objective.missed(point, bound) <= 0
@@ -135,10 +131,3 @@ def _timed(run: Snapshot, name: str | None) -> Axis:
     if name not in known:
         raise InputError(f"target: {name!r} was not timed; there are {', '.join(known)}")
     return clock(name, known[name])
-
-
-def _file_sizes(run: Snapshot) -> dict[str, int]:
-    """By point, where its weights were kept."""
-    if not run.kept:
-        raise InputError(f"{run.folder.path}: no weights are here whose bytes could be counted")
-    return {p.id: file_bytes(run.folder.weights(p), p) for p in run.points if p.id in run.kept}

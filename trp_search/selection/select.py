@@ -69,6 +69,11 @@ def select(  # noqa: PLR0913  one argument per limit
 ) -> Choice:
     """The best point within one limit; nothing is trained.
 
+    >>> from trp_search import select
+    >>> choice = select("results/digits", speedup=12.0)
+    >>> f"point {choice.point.id}: {choice.point.speedup:.2f}x, {choice.drop:.1%} lost"
+    'point 23: 12.65x, 0.3% lost'
+
     Under `max_drop` that is the smallest of those accurate enough, under every other limit the
     most accurate of those small enough. Points that miss one of the search's own constraints, and
     those whose weights the search did not keep, are left out. Arguments are those of `Budget`.

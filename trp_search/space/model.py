@@ -52,7 +52,7 @@ class SearchSpace(Strict):
         trials: how many the search is to have.
         seed: of every random draw.
         training: the full recipe: how the baseline is trained and a chosen one refitted.
-        constraints: least accuracy, least speedup, most parameters of a wanted network.
+        constraints: least accuracy and speedup, most parameters and bytes of a wanted network.
         extra_cuts: further cuts of what was trained.
         rungs: where trials that are behind stop; none by default.
         patience: when the search itself stops early; never by default.

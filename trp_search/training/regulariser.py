@@ -25,14 +25,21 @@ from trp_search.training.weights import Group, Weights, device_type
 class TrainedRankPruning:
     """Keeps a network's weights near low rank while it trains.
 
-        pruning = TrainedRankPruning(network, Energy(0.95), scheme="spatial", period=20)
-        for images, labels in batches:
-            pruning.before_forward()
-            loss = loss_function(network(images), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            pruning.before_step()
-            optimizer.step()
+    >>> import torch
+    >>> from torch import nn
+    >>> from trp_search import Energy, TrainedRankPruning
+    >>> network = nn.Sequential(nn.Conv2d(1, 16, 3), nn.Flatten(), nn.Linear(576, 10))
+    >>> optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    >>> pruning = TrainedRankPruning(network, Energy(0.95), scheme="spatial", period=20)
+    >>> for images, labels in [(torch.rand(8, 1, 8, 8), torch.arange(8))] * 3:
+    ...     pruning.before_forward()
+    ...     loss = nn.functional.cross_entropy(network(images), labels)
+    ...     optimizer.zero_grad()
+    ...     loss.backward()
+    ...     pruning.before_step()
+    ...     optimizer.step()
+    >>> pruning.iteration
+    3
 
     At every iteration t with t % period == 0, counted over the whole run from 0, each selected
     weight gets its truncated SVD, which keeps what `keep` says. With `projection` the weight
