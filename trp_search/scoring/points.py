@@ -45,7 +45,7 @@ class PointFactory:
             dense_bytes=self.dense.bytes,
             scheme=None if cut is None else cut.scheme,
             cut=cut,
-            settings=_settings(self.spec, cut, tuned=cut in self.spec.cuts[:1] and not untuned),
+            settings=settings_of(self.spec, cut, tuned=cut in self.spec.cuts[:1] and not untuned),
             layers=scored.made.layers,
             batch_norm=scored.made.batch_norm,
             seconds=self.seconds,
@@ -70,11 +70,11 @@ def contradiction(point: Point, spec: TrialSpec) -> str | None:
     """The first setting that a trial's own point has otherwise than its specification, or None."""
     if point.cut != spec.cuts[0]:
         return "cut"
-    asked = _settings(spec, point.cut, tuned=True)
+    asked = settings_of(spec, point.cut, tuned=True)
     return next((name for name in asked if asked[name] != point.settings.get(name)), None)
 
 
-def _settings(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> dict[str, Value | None]:
+def settings_of(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> dict[str, Value | None]:
     """What the trial was set to, flat, for people."""
     uses = METHODS[spec.method].uses if spec.method else (lambda _: True)
     return {**flat(parts_of(spec, cut, tuned=tuned), uses), "seed": spec.seed}

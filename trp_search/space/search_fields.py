@@ -62,10 +62,11 @@ class TrainingEntries(Strict):
 def keep_entries(kinds: Mapping[str, type[Keep]], prefix: str = "") -> dict[str, Any]:
     """The fields for how much is kept, one for each kind."""
     found: dict[str, Any] = {}
+    choice: Any = Choice
     number: Any = Number
     by_scheme: Any = PerScheme
     for name, kind in kinds.items():
-        one = Choice[bool] if kind.is_switch() else number[kind.kind_of_amount()]
+        one = choice[bool] if kind.is_switch() else number[kind.kind_of_amount()]
         found[prefix + name] = ((by_scheme[one] if name in TRAINED else one) | None, None)
     return found
 
@@ -145,7 +146,7 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
     def named(self) -> dict[str, Entry]:
         """Every entry, given or by default, under its parameter's name; method and scheme first."""
         own = {name: getattr(self, name) for name in type(self).model_fields if name != "training"}
-        if all(own[name] is None for name in TRAINED):
+        if all(own[name] is None or kind.is_switch() for name, kind in TRAINED.items()):
             own[Pruning.keep.key()] = Pruning.keep.amount
         every = own | self.named_training()
         return {name: every[name] for name in ENTRIES if every.get(name) is not None}

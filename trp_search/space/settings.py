@@ -138,12 +138,13 @@ def _epochs(own: int, parts: Parts) -> Value:
     return passes * own + (tuning.epochs if isinstance(tuning, Training) else 0)
 
 
-def _rounded_down(own: int, parts: Parts) -> tuple[Value, ...]:
-    passes = JOINT_PASSES if parts.trial.joint is not None else 1
-    total = _epochs(own, parts)
-    assert isinstance(total, int)
-    more = tuple(total + left for left in range(1, passes))
-    return more if own > 1 else (*more, *(total - less for less in range(1, passes)))
+def _rounded_down(total: int, parts: Parts) -> tuple[Value, ...]:
+    """What passes over the images leave over, or make up where there would be none."""
+    if parts.trial.joint is None:
+        return ()
+    least = parts.trial.training is not None and parts.trial.training.epochs == 1
+    left = range(1, JOINT_PASSES)
+    return (*(total + more for more in left), *(total - less for less in left if least))
 
 
 def _pulls(parts: Parts) -> bool:

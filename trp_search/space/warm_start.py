@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from trp_search.records import TrialSpec
+from trp_search.records import Keep, TrialSpec
 from trp_search.space import entries
 from trp_search.space.entries import ByScheme, Parameter, Value
 from trp_search.space.example import any_trial
@@ -93,13 +93,20 @@ def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
     assert spec.method is not None, "of a trial that a search proposed"
     parts, way = parts_of(spec, spec.cuts[0]), METHODS[spec.method]
     varying = {p.name.removesuffix(f"_{p.scheme}") for p in space.parameters()} | {"scheme"}
-    if spec.pruning is None and any(f"cut_{name}" in space.space.named() for name in TRAINED):
-        varying -= TRAINED.keys()  # it was cut by something else
+    if spec.pruning is None and _cut_apart(space, spec.cuts[0].keep):
+        varying -= TRAINED.keys()
     found = flat(parts, lambda name: name in varying and way.uses(name))
     if found.get("scheme") not in space.space.schemes and spec.pruning is None:
         found.pop("scheme", None)
     scheme = found.get("scheme")
     return {name: _fitting(space, scheme, name, value, parts) for name, value in found.items()}
+
+
+def _cut_apart(space: SearchSpace, keep: Keep) -> bool:
+    """Whether an entry of the cut alone said `keep` in this space."""
+    named = space.space.named()
+    acting = (n for n, kind in TRAINED.items() if not kind.is_switch() or isinstance(keep, kind))
+    return any(f"cut_{name}" in named for name in acting)
 
 
 def _fitting(
