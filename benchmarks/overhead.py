@@ -36,7 +36,7 @@ from trp_search.search.proposer import Proposer
 from trp_search.search.start import new_search
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, TrialFolder, write_whole
-from trp_search.tasks.classification import Evaluation
+from trp_search.tasks.task import Evaluation
 
 WORKERS = 2
 WINDOW = 100

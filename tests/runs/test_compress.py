@@ -12,8 +12,11 @@ from trp_search.runs import trial
 from trp_search.runs.compress import compress, recut
 from trp_search.space import Resources, changed, load_space
 from trp_search.store import RunFolder, append_record, exclusive
-from trp_search.tasks.classification import evaluate, threads
+from trp_search.tasks import TASKS
+from trp_search.tasks.task import threads
 from trp_search.workloads import networks
+
+TASK = TASKS["classification"]
 
 SPACE = """\
 workload:
@@ -111,7 +114,7 @@ def test_its_network_loads_and_scores_the_same_again(first):
     data = spec.workload.data
     splits = trial.data.load(data, split_seed=0, outside_weights=False, device="cpu")
     with threads(spec.threads):
-        found = evaluate(network, splits.validation.batches(256))
+        found = TASK.evaluate(network, splits.validation.batches(256))
     assert (found.score, found.loss) == (point.score, point.loss)
     assert sum(p.numel() for p in network.parameters()) == point.parameters
 

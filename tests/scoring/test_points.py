@@ -18,7 +18,7 @@ from trp_search.records import (
 from trp_search.records.scores import share
 from trp_search.scoring.candidate import CompressedNetwork, Cost, Scored
 from trp_search.scoring.points import PointFactory
-from trp_search.tasks.classification import Evaluation
+from trp_search.tasks.task import Evaluation
 
 OWN = Cut(scheme="spatial", keep=Energy(0.9))
 FURTHER = Cut(scheme="per-layer", keep=Speedup(2.5), calibration_images=256)

@@ -1,4 +1,4 @@
-"""`trp-search select`: the point to use at a budget."""
+"""`trp-search select`: the point to use within a budget."""
 
 from __future__ import annotations
 
@@ -12,15 +12,8 @@ from trp_search.cli.console import following, line, pairs, raw, warn
 from trp_search.cli.formatting import command, here
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import Point, Scheme, to_dict
-from trp_search.report.formatting import (
-    against_baseline,
-    clock,
-    percent,
-    points,
-    repeated,
-    scored,
-    times,
-)
+from trp_search.records.objectives import METRIC, TIMES
+from trp_search.report.formatting import against_baseline, clock, repeated, scored
 from trp_search.selection.axes import MACS, Clock
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import Choice, choose
@@ -32,7 +25,7 @@ _SCHEMES = get_args(Scheme)
 
 @budgeted
 def select(run: Run, *, budget: Budget | None, as_json: Json = False) -> None:
-    """Choose the most accurate point within a budget, or the smallest accurate enough."""
+    """Choose the best point within one limit."""
     if budget is None:
         raise InputError(f"select: give one of {FLAGS}")
     found = Snapshot.of(run)
@@ -48,14 +41,14 @@ def select(run: Run, *, budget: Budget | None, as_json: Json = False) -> None:
             following([command("cut", path, "--trial", trial, "--speedup", f"{asked:g}")])
         raise NothingFoundError(choice.unmet)
     if not as_json:
-        out = Path("models") / f"{found.folder.path.name}-{times(choice.point.speedup)[:-1]}x"
+        out = Path("models") / f"{found.folder.path.name}-{TIMES(choice.point.speedup)[:-1]}x"
         following([command("export", path, "--point", choice.point.id, "--out", out)])
 
 
 def _can_be_cut(run: Snapshot, point: Point, speedup: float) -> bool:
-    """Whether a cut per layer of the point's trained weights is sure to reach the speedup.
+    """Whether a per-layer cut of the point's trained weights surely reaches the speedup.
 
-    As far as the run's own cuts tell: no network is built here.
+    Judged by the run's own cuts; no network is built.
     """
     place = run.folder.trial(point.trial)
     if not place.weights.exists():
@@ -77,7 +70,7 @@ def _show(choice: Choice, budget: Budget) -> None:
     heading = "Most accurate on validation" if budget.max_drop is None else "Smallest"
     if not choice.reached:
         heading = "Nearest"
-    size = f"{times(choice.axis.of(point))} {choice.axis.fewer}"
+    size = f"{TIMES(choice.axis.of(point))} {choice.axis.fewer}"
     line(f"{heading}: point {point.id}, {size}", style="bold")
     axis = choice.axis
     timed = axis.latencies.get(point.id) if isinstance(axis, Clock) else None
@@ -108,22 +101,22 @@ def _show(choice: Choice, budget: Budget) -> None:
         line()
         warn(
             f"the baseline's own cut {control.id} does better at this budget: "
-            f"{percent(control.score.value)} at {times(choice.axis.of(control))}"
+            f"{METRIC.show(control.metric)} at {TIMES(choice.axis.of(control))}"
         )
 
 
 def _beside(choice: Choice) -> None:
-    """The front's neighbours, and what half a step more would cost."""
+    """The front's neighbours, and the cost of another half step."""
     point, axis = choice.point, choice.axis
     rows = [("more accurate", choice.larger), ("smaller", choice.smaller)]
-    rows.append((f"from {times(axis.of(point) + 0.5)}", choice.half_step))
+    rows.append((f"from {TIMES(axis.of(point) + 0.5)}", choice.half_step))
     shown = []
     for name, other in rows:
         if other is None:
             shown.append((name, "none: the front ends here"))
         else:
-            cost = f"{points(point.score.value - other.score.value)} points"
-            shown.append((name, f"point {other.id}: {times(axis.of(other))}, {cost}"))
+            cost = against_baseline(point.metric - other.metric)[1]
+            shown.append((name, f"point {other.id}: {TIMES(axis.of(other))}, {cost}"))
     line()
     line("Beside it on the front", style="bold")
     pairs(shown)
@@ -140,7 +133,7 @@ def as_values(choice: Choice) -> dict[str, Any]:
     def beside(other: Point | None) -> dict[str, Any] | None:
         if other is None:
             return None
-        lost = point.score.value - other.score.value
+        lost = point.metric - other.metric
         return {"point": other.id, "times": choice.axis.of(other), "validation_drop": lost}
 
     return {

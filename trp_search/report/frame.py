@@ -36,7 +36,7 @@ def points(run: RunFolder | Path | str) -> pd.DataFrame:
 
 
 def frame(chosen: Iterable[Row], latencies: Latencies) -> pd.DataFrame:
-    """The rows: measures first, then times, by target and point, then what was set."""
+    """The rows as a table: measures, then times by target, then settings."""
     chosen = list(chosen)
     measures = [{name: read(row) for name, read in _MEASURES.items()} for row in chosen]
     further = [
@@ -66,9 +66,9 @@ _MEASURES: dict[str, Callable[[Row], object]] = {
     "trial": lambda row: row.point.trial,
     "role": lambda row: row.point.role,
     "front": lambda row: row.on_front,
-    "scheme": lambda row: row.scheme,
+    "scheme": lambda row: row.style.label,
     "speedup": lambda row: row.point.speedup,
-    "validation_accuracy": lambda row: row.point.score.value,
+    "validation_accuracy": lambda row: row.point.metric,
     "validation_drop": lambda row: row.drop,
     "test_accuracy": lambda row: row.test.score.value if row.test else None,
     "macs": lambda row: row.point.macs,

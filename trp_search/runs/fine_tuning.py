@@ -1,4 +1,4 @@
-"""Training on after a cut: what fine-tuning adds to a network that is already small."""
+"""Fine-tuning of a network after its cut."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from trp_search.workloads.data import Splits
 def tuned(
     scored: Scored, spec: TrialSpec, folder: RunFolder, splits: Splits, note: Note
 ) -> Generator[EpochReport, None, Scored]:
-    """Trains the network of `scored` on, in place, by `spec.fine_tuning`; scores it again.
+    """Fine-tunes the network of `scored`, in place, by `spec.fine_tuning`; scores it again.
 
-    Zeros of a sparse layer stay zero. Goes on from a checkpoint of its own; raises as `train` does.
+    Zeros of a sparse layer stay zero. Continues from its own checkpoint; raises as `train` does.
     """
     assert spec.fine_tuning is not None
     unpruned = dataclasses.replace(spec, pruning=None, joint=None)
     checkpoint = folder.trial(spec.name).tuning
     job = setup.job(unpruned, spec.fine_tuning, checkpoint, splits, folder)
     network = scored.made.network.requires_grad_(requires_grad=True)
-    hooks = [_hold(network, layer) for layer in scored.made.layers if layer.scheme == "sparse"]
+    hooks = [_hold(network, layer) for layer in scored.made.layers if layer.is_sparse]
     try:
         yield from train(network, job, note=note)
     finally:
         for remove in hooks:
             remove()
-    after = score_uncut(network, splits)
+    after = score_uncut(network, splits, job.task)
     made = dataclasses.replace(scored.made, batch_norm="as fine-tuned")
     return Scored(made=made, validation=after.validation)
 

@@ -1,4 +1,4 @@
-"""What a training or a score begins with: this machine, the images, the network, the settings."""
+"""The inputs of a training or a score: this machine, the images, the network, the settings."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from trp_search.errors import InputError
 from trp_search.records import Training, TrialSpec, to_json
 from trp_search.scoring.candidate import example
 from trp_search.store import RunFolder, write_whole
+from trp_search.tasks import task_of
 from trp_search.tasks.distillation import Teacher
 from trp_search.training.checkpoint import load_tensors
 from trp_search.training.loop import Job
@@ -21,12 +22,12 @@ from trp_search.workloads import data, networks
 
 
 def splits_of(spec: TrialSpec, folder: RunFolder) -> data.Splits:
-    """The images of a specification; validation joins training where it is fitted as well.
+    """The images of a specification; validation joins training if it is trained on too.
 
-    The run keeps which image is in which part.
+    The run records which image is in which part.
 
     Raises:
-        InputError: they are not those that the run began with.
+        InputError: they differ from those that the run began with.
     """
     workload = spec.workload
     splits = data.load(
@@ -42,7 +43,7 @@ def splits_of(spec: TrialSpec, folder: RunFolder) -> data.Splits:
 
 
 def _keep_split(splits: data.Splits, folder: RunFolder) -> None:
-    """Writes down which image is in which part; a later trial must find the same."""
+    """Records which image is in which part; later trials must find the same."""
     indices = splits.indices()
     if not folder.split.exists():
         write_whole(folder.split, json.dumps(indices))
@@ -51,14 +52,14 @@ def _keep_split(splits: data.Splits, folder: RunFolder) -> None:
 
 
 def untrained(spec: TrialSpec) -> nn.Module:
-    """The baseline with the first weights of the seed, on the CPU."""
+    """The baseline with the initial weights of the seed, on the CPU."""
     shape = data.describe(spec.workload.data)
     torch.manual_seed(spec.seed)
     return networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
 
 
 def start(spec: TrialSpec, folder: RunFolder) -> nn.Module:
-    """The network that the trial begins with, on its device."""
+    """The network that the trial starts from, on its device."""
     if spec.start == "baseline":
         return copy.deepcopy(baseline(spec, folder))
     network = untrained(spec)
@@ -68,12 +69,12 @@ def start(spec: TrialSpec, folder: RunFolder) -> nn.Module:
 
 
 def baseline(spec: TrialSpec, folder: RunFolder) -> nn.Module:
-    """The trained baseline of the trial's run, on its device; not to be changed.
+    """The trained baseline of the trial's run, on its device; callers must not change it.
 
     It stays in memory for the trials that follow.
 
     Raises:
-        InputError: its weights are missing, or of another network.
+        InputError: its weights are missing, or another network's.
     """
     path = folder.trial(spec.baseline).weights
     key = (path, path.stat().st_mtime_ns if path.exists() else None, to_json(spec.workload))
@@ -91,16 +92,18 @@ def job(
     spec: TrialSpec, training: Training, checkpoint: Path, splits: data.Splits, folder: RunFolder
 ) -> Job:
     """What the trial's loop reads while it trains by `training`."""
-    distillation = spec.distillation
+    distillation, task = spec.distillation, task_of(spec.workload)
+    teacher = Teacher(baseline(spec, folder), distillation, task) if distillation else None
     return Job(
         name=spec.name,
+        task=task,
         train=splits.train,
         validation=splits.validation,
         example_input=example(splits.shape, spec.device),
         training=training,
         pruning=spec.pruning,
         joint=spec.joint,
-        teacher=None if distillation is None else Teacher(baseline(spec, folder), distillation),
+        teacher=teacher,
         checkpoint=checkpoint,
         seed=spec.seed,
         device=spec.device,
@@ -116,5 +119,5 @@ def on_this_machine(spec: TrialSpec) -> TrialSpec:
 
 
 def alone(spec: TrialSpec) -> TrialSpec:
-    """The specification where nothing else runs: on this machine, as many threads as it has."""
+    """The specification for this machine alone, with as many threads as it has."""
     return dataclasses.replace(on_this_machine(spec), threads=torch.get_num_threads())

@@ -11,13 +11,13 @@ from trp_search.records import Layer
 
 
 def weight_bytes(network: nn.Module, layers: Sequence[Layer] = ()) -> int:
-    """Of the file of its weights, sparse ones of `layers` as compressed rows would take them."""
+    """Bytes of the weights' file, with sparse `layers` as compressed rows."""
     state = {
         name: t.detach().cpu().clone().contiguous() for name, t in network.state_dict().items()
     }
     size = len(save(state))
     for layer in layers:
-        if layer.scheme == "sparse":
+        if layer.is_sparse:
             weight = state[f"{layer.name}.weight"]
             nonzeros = layer.parameters - (layer.dense_parameters - weight.numel())
             rows = csr_bytes(nonzeros, len(weight), bytes_per_value=weight.element_size())
@@ -28,5 +28,5 @@ def weight_bytes(network: nn.Module, layers: Sequence[Layer] = ()) -> int:
 def csr_bytes(
     nonzeros: int, rows: int, *, bytes_per_value: int = 4, bytes_per_index: int = 4
 ) -> int:
-    """What a matrix takes in compressed sparse rows: values, their columns, starts of rows."""
+    """Bytes of a matrix in compressed sparse rows: values, columns, row starts."""
     return nonzeros * (bytes_per_value + bytes_per_index) + (rows + 1) * bytes_per_index

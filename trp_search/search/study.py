@@ -114,8 +114,8 @@ def _changed(parameter: Parameter, space: SearchSpace, folder: RunFolder) -> str
     name = parameter.name.removesuffix(f"_{parameter.scheme}")
     part = "space.training" if name in space.space.named_training() else "space"
     return (
-        f"{folder.search}: {part}.{name}: what it may be was changed since the study "
-        "began; take the change back, or start a new search"
+        f"{folder.search}: {part}.{name}: its allowed values changed since the study "
+        "began; undo the change, or start a new search"
     )
 
 

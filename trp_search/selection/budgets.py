@@ -1,4 +1,4 @@
-"""What a user may ask of a network: a limit, and the axis along which networks get smaller."""
+"""A budget: a limit, and the axis along which networks get smaller."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Budget:
     """One limit, and the axis along which networks get smaller.
 
     Attributes:
-        speedup: at least so many times smaller than the baseline, along `by`.
-        max_drop: the metric at most so far behind the baseline's on validation.
+        speedup: at least this many times smaller than the baseline, along `by`.
+        max_drop: the metric at most this far behind the baseline's on validation.
         milliseconds: of one batch on the target, at most: the baseline's median over the
             speedup's lower end.
         parameters: at most.
@@ -61,12 +61,12 @@ class Budget:
 
     @property
     def limit(self) -> str:
-        """Which limit it is."""
+        """The name of the limit."""
         return next(name for name in LIMITS if getattr(self, name) is not None)
 
     @property
     def amount(self) -> float:
-        """How much of it."""
+        """The value of the limit."""
         return float(getattr(self, self.limit))
 
     def _problem(self) -> str | None:
@@ -87,10 +87,10 @@ class Budget:
         return COUNTED[by] if by in COUNTED else _timed(run, self.target)
 
     def keeps(self, run: Snapshot, axis: Axis) -> Callable[[Point], bool]:
-        """Whether a point that was measured on `axis` keeps to the limit.
+        """Whether a point that was measured on `axis` fits the limit.
 
         Raises:
-            InputError: that cannot be said of the run's points.
+            InputError: the run's points do not tell.
         """
         amount = self.amount
         if self.limit == "speedup":
@@ -103,7 +103,7 @@ class Budget:
         return lambda point: objective.missed(point, bound) <= 0
 
     def unmet(self, axis: Axis) -> str:
-        """That no point keeps to it."""
+        """The message that no point fits it."""
         amount, show = self.amount, METRIC.show
         if self.limit == "speedup":
             return f"no point reaches {amount:g}x {axis.fewer}"
