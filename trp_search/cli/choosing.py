@@ -1,4 +1,4 @@
-"""`trp-search select`: the point to use at a budget."""
+"""`trp-search select`: the point to use within a budget."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SCHEMES = get_args(Scheme)
 
 @budgeted
 def select(run: Run, *, budget: Budget | None, as_json: Json = False) -> None:
-    """Choose the most accurate point within a budget, or the smallest accurate enough."""
+    """Choose the best point within one limit."""
     if budget is None:
         raise InputError(f"select: give one of {FLAGS}")
     found = Snapshot.of(run)
@@ -46,9 +46,9 @@ def select(run: Run, *, budget: Budget | None, as_json: Json = False) -> None:
 
 
 def _can_be_cut(run: Snapshot, point: Point, speedup: float) -> bool:
-    """Whether a cut per layer of the point's trained weights is sure to reach the speedup.
+    """Whether a per-layer cut of the point's trained weights surely reaches the speedup.
 
-    As far as the run's own cuts tell: no network is built here.
+    Judged by the run's own cuts; no network is built.
     """
     place = run.folder.trial(point.trial)
     if not place.weights.exists():
@@ -104,7 +104,7 @@ def _show(choice: Choice, budget: Budget) -> None:
 
 
 def _beside(choice: Choice) -> None:
-    """The front's neighbours, and what half a step more would cost."""
+    """The front's neighbours, and the cost of another half step."""
     point, axis = choice.point, choice.axis
     rows = [("more accurate", choice.larger), ("smaller", choice.smaller)]
     rows.append((f"from {TIMES(axis.of(point) + 0.5)}", choice.half_step))
