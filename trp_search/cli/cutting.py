@@ -23,7 +23,7 @@ from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
 from trp_search.records import Cut, DataSpec, EpochReport, Keep, Point, TrialResult, Workload
 from trp_search.records.objectives import TIMES
-from trp_search.report.formatting import against_baseline, scored
+from trp_search.report.formatting import against_baseline, scored, sizes
 from trp_search.selection.snapshot import Snapshot
 from trp_search.space import SearchSpace, changed, load_space, read_space
 from trp_search.store import RunFolder
@@ -264,8 +264,7 @@ def _show(folder: RunFolder, point: Point) -> None:
         [
             ("validation", scored(point.score)),
             *([against_baseline(baseline.metric - point.metric)] if baseline else []),
-            ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
-            ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
+            *sizes(point),
             ("layers", ", ".join(f"{count} {name}" for name, count in schemes.most_common())),
             ("batch norm", point.batch_norm),
         ]
