@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 import trp_search
 from trp_search.cli import main
 from trp_search.records import KEEPS
+from trp_search.records.run import FORMAT
 from trp_search.runs import networks, trial
 from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record, write_whole
@@ -44,6 +46,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run with a baseline, as `compress` leaves it too, and one trial."""
     folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "small")
     write_whole(folder.search, SPACE)
+    write_whole(folder.environment, json.dumps({"format": FORMAT}))
     space = load_space(folder.search)
     for spec in (space.baseline_spec(), space.trial_spec({}, name="0", repeat=0)):
         *_, result = trial.run(spec, folder)
