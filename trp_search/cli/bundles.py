@@ -13,7 +13,7 @@ import typer
 from trp_search.cli.arguments import Data, Json, Network, Run, Trust
 from trp_search.cli.budget import FLAGS, budgeted
 from trp_search.cli.console import following, line, pairs, raw
-from trp_search.cli.formatting import amount, command, here
+from trp_search.cli.formatting import command, here
 from trp_search.cli.signals import StoppedError
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import Card, read_card, vacant
@@ -28,7 +28,7 @@ from trp_search.records import (
     to_dict,
 )
 from trp_search.records.objectives import TIMES
-from trp_search.report.formatting import scored
+from trp_search.report.formatting import scored, sizes
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import within
 from trp_search.selection.snapshot import Snapshot
@@ -90,8 +90,8 @@ def export_bundle(
     pairs(
         [
             *_accuracies(card),
-            ("speedup", f"{TIMES(point.speedup)} ({amount(point.macs)} multiply-adds)"),
-            ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
+            ("speedup", TIMES(point.speedup)),
+            *sizes(point),
             *file_rows(card),
         ]
     )
