@@ -73,7 +73,7 @@ def start(folder: RunFolder, moment: str, *, number: int) -> tuple[int, str]:
     with errors.open("w") as file:
         done = subprocess.run(
             [sys.executable, str(DOOMED), *map(str, arguments)],
-            env=os.environ | {"PYTHONPATH": str(DOOMED.parent)},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(DOOMED.parent), *sys.path])},
             stdout=subprocess.DEVNULL,
             stderr=file,
             timeout=300,
