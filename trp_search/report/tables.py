@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from trp_search.records.objectives import METRIC, TIMES
+from trp_search.records.objectives import TIMES
 from trp_search.report import formatting, history
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
@@ -55,9 +55,11 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
     values = {
         "Point": safe(point.id) if point.role == "refit" else button,
         "Speedup": TIMES(point.speedup),
-        "Validation": METRIC.show(point.metric),
-        "Against baseline": "" if row.drop is None else formatting.against_baseline(row.drop)[1],
-        "Test": "not scored" if row.test is None else METRIC.show(row.test.score.value),
+        "Validation": point.score.shown,
+        "Against baseline": ""
+        if row.drop is None
+        else formatting.against_baseline(row.drop, point.score.metric)[1],
+        "Test": "not scored" if row.test is None else row.test.score.shown,
         "Parameters": f"{point.parameters:,}",
         "Scheme": safe(row.scheme),
     }
@@ -77,7 +79,7 @@ def refits(found: Rows, location: str) -> Section | None:
     if not found.refits:
         return None
     names = ["Point", "Speedup", "Test", "Parameters", "Scheme"]
-    note = "Validation images were among those trained on; test accuracy is the measure."
+    note = "Validation images were among those trained on; the test score is the measure."
     return Section(
         html=f"""<section aria-labelledby="refits-title">
 <h2 id="refits-title">Trained again on train and validation</h2>

@@ -21,7 +21,7 @@ from trp_search.records import (
     TrialSpec,
     Workload,
 )
-from trp_search.records.objectives import OBJECTIVES, Name, Objective
+from trp_search.records.objectives import METRICS, OBJECTIVES, Name, Objective
 from trp_search.space import entries, text
 from trp_search.space.entries import Parameter
 from trp_search.space.methods import JOINT_PASSES, METHODS, SHARED, nuclear_weight
@@ -87,6 +87,11 @@ class SearchSpace(Strict):
     def objective_list(self) -> tuple[Objective, ...]:
         """The objectives, in the order of the study's values."""
         return tuple(OBJECTIVES[name] for name in self.objectives)
+
+    @property
+    def metric(self) -> Objective:
+        """What the task scores networks by."""
+        return METRICS[self.workload.task]
 
     def parameters(self) -> tuple[Parameter, ...]:
         """What varies; `method` and `scheme` first, then each entry in turn."""
