@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from trp_search.errors import InputError
 from trp_search.lowrank.analysis import Analysis, analyse
 from trp_search.lowrank.decompose import cut
+from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.records import Allocation, Cut, CutScheme, Evbmf, NetworkSpec, Speedup
 from trp_search.runs import networks as stored
 from trp_search.scoring.batch_norm import reestimate
@@ -101,9 +102,9 @@ class Bench:
             analysis = analyse(
                 self.network,
                 self.example,
-                scheme=scheme,
-                layers="all",
-                calibration=self.calibration if weighted == "activations" else None,
+                DECOMPOSITIONS[scheme],
+                Cut(scheme=scheme, keep=Speedup(2.0)),
+                self.calibration if weighted == "activations" else None,
             )
             analysing = time.perf_counter() - began
             for rule, wanted in _cuts(scheme):
@@ -199,8 +200,8 @@ def _price(
     began = time.perf_counter()
     # Made batch by batch, as a stream of images is.
     images = (torch.randn(32, 3, side, side) for _ in range(8)) if weighted else None
-    analysis: Analysis = analyse(network, example, scheme=scheme, layers="all", calibration=images)
-    cut(analysis, Cut(scheme=scheme, keep=Speedup(2.0)))
+    wanted = Cut(scheme=scheme, keep=Speedup(2.0))
+    cut(analyse(network, example, DECOMPOSITIONS[scheme], wanted, images), wanted)
     seconds = time.perf_counter() - began
     return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
 

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trp_search.lowrank.schemes import SCHEMES, shape_of
+from trp_search.lowrank.factoring import shape_of
+from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.select import select
 from trp_search.records import Energy, NetworkSpec
 from trp_search.training.regulariser import TrainedRankPruning
@@ -140,7 +141,7 @@ def steps(device: str, repeats: int) -> None:
                 scheme=scheme,
                 keep=Energy(ENERGY),
                 period=period,
-                nuclear_weight=3e-4,
+                nuclear_weight=3e-4 / 20,
                 layers="kxk",
             )
             ours, plain = stepper(network, pruning), stepper(network_on(device), None)

@@ -40,7 +40,7 @@ space:
   scheme: [channel, spatial]
   energy: {low: 0.7, high: 0.99}
   period: [5, 20, never]
-  nuclear_weight: {low: 1.0e-5, high: 1.0e-2, log: true}
+  nuclear_weight: {low: 1.0e-6, high: 1.0e-3, log: true}
   training: {epochs: 4}
 constraints: {accuracy: 0.5}
 trials: 18

@@ -189,7 +189,7 @@ def test_a_front_whose_method_the_space_lacks_is_refused(
             "  energy: {by_scheme: {channel: [0.7, 0.8], spatial: [0.8, 0.9]}}",
             {"method": "tucker"},
         ),
-        ("nuclear_weight_per_step: [1.0e-5, 1.0e-4]\n  period: [5, never]", {"period": "never"}),
+        ("nuclear_weight: [1.0e-5, 1.0e-4]\n  period: [5, never]", {"period": "never"}),
     ],
 )
 def test_a_space_takes_what_it_proposed_itself(

@@ -11,7 +11,7 @@ from trp_search.cli.formatting import amount
 from trp_search.records import Point, TestScore
 from trp_search.records.objectives import PERCENT, TIMES
 from trp_search.report.formatting import scheme, unfactored
-from trp_search.report.rows import made
+from trp_search.report.styles import style_of
 
 
 def point_table(
@@ -44,7 +44,7 @@ def point_table(
             _change(point, baseline),
             *scores,
             amount(point.parameters),
-            made(point),
+            style_of(point).label,
             style="dim" if point is baseline else "",
         )
     return table

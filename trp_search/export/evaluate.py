@@ -126,7 +126,7 @@ def check_runs(bundle: Bundle, network: nn.Module, image: Tensor) -> None:
 
 def _cost(bundle: Bundle, network: nn.Module, image: Tensor) -> Cost:
     """The cost, counted anew; the architecture only names the sparse layers."""
-    sparse = {layer.name for layer in bundle.architecture.layers if layer.scheme == "sparse"}
+    sparse = {layer.name for layer in bundle.architecture.layers if layer.is_sparse}
     try:
         return cost(network, image, layers=sparse_layers(network, image, sparse) if sparse else ())
     except RefusedError as error:

@@ -50,7 +50,7 @@ _NUMBERED = re.compile(r"([0-9]{1,9})(r[0-9]{1,9})?")
 
 
 def is_name(text: str) -> bool:
-    """Whether a trial, a point or a target may be called so."""
+    """Whether this is a valid name of a trial, a point or a target."""
     try:
         _NAMES.validate_python(text)
     except ValidationError:
@@ -59,6 +59,6 @@ def is_name(text: str) -> bool:
 
 
 def number_of(trial: str) -> int | None:
-    """The number that a search gave to `trial` (`7`, or its repeat `7r1`); None of others."""
+    """The number of a search's `trial` (`7`, or its repeat `7r1`); None for other names."""
     found = _NUMBERED.fullmatch(trial)
     return int(found[1]) if found else None

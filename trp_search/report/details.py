@@ -17,8 +17,9 @@ from trp_search.report.drawing import (
     marks,
 )
 from trp_search.report.parallel import Upright
-from trp_search.report.rows import Row, Window, by_scheme
+from trp_search.report.rows import Row, Window, by_style
 from trp_search.report.settings import Panel
+from trp_search.report.styles import Style
 
 _KEPT = [[0, "rgba(47,127,194,0.08)"], [1, "rgba(47,127,194,1)"]]
 _DENSE = [[0, "rgba(131,134,140,0.28)"], [1, "rgba(131,134,140,0.28)"]]
@@ -84,12 +85,10 @@ def setting(panel: Panel, window: Window, metric: Objective) -> str:
     spread = _spread(len(panel.rows)) if panel.kind == "category" else [0.0] * len(panel.rows)
     places = [x + aside for x, aside in zip(panel.positions, spread, strict=True)]
     data = []
-    for scheme, group in by_scheme(panel.rows).items():
+    for style, group in by_style(panel.rows).items():
         ids = {row.point.id for row in group}
         pairs = [pair for pair in zip(places, panel.rows, strict=True) if pair[1].point.id in ids]
-        drawn = marks(
-            [row for _, row in pairs], symbol=drawing.symbol(scheme), color=drawing.colour(scheme)
-        )
+        drawn = marks([row for _, row in pairs], symbol=style.symbol, color=style.colour)
         drawn["marker"] |= {
             "size": [9 if row.on_front else 5 for _, row in pairs],
             "line": {"width": 0},
@@ -130,9 +129,9 @@ def _spread(number: int) -> list[float]:
 
 def parallel(uprights: Sequence[Upright], trials: Sequence[Row]) -> str:
     """Each trial as a line, the front's emphasised, with a gap where a trial lacks a setting."""
-    groups: dict[tuple[bool, str], list[Row]] = {}
+    groups: dict[tuple[bool, Style], list[Row]] = {}
     for row in sorted(trials, key=lambda row: row.on_front):
-        groups.setdefault((row.on_front, row.scheme), []).append(row)
+        groups.setdefault((row.on_front, row.style), []).append(row)
     labels = [_mark(x, *mark) for x, line in enumerate(uprights) for mark in line.marks]
     lines = [
         {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": {"width": 1}}
@@ -186,7 +185,7 @@ def _lines(uprights: Sequence[Upright], rows: Sequence[Row], *, on_front: bool) 
         "customdata": ids,
         "text": text,
         "hovertemplate": "point %{customdata}, %{text}<extra></extra>",
-        "line": {"width": 2.5 if on_front else 1, "color": drawing.colour(rows[0].scheme)},
+        "line": {"width": 2.5 if on_front else 1, "color": rows[0].style.colour},
         "marker": {"size": 5 if on_front else 3},
         "opacity": 0.95 if on_front else 0.3,
     }

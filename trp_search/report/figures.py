@@ -10,7 +10,8 @@ from trp_search.records.published import Published
 from trp_search.report import drawing
 from trp_search.report.drawing import Trace, escaped, figure, heading, marks
 from trp_search.report.history import Curve, Volume, reach
-from trp_search.report.rows import Row, Rows, Window, by_scheme, distinct, staircase
+from trp_search.report.rows import Row, Rows, Window, by_style, distinct, staircase
+from trp_search.report.styles import Style
 
 # The page fills in how far they reach.
 _WHISKERS = {"type": "data", "symmetric": False, "array": [], "arrayminus": []} | {
@@ -77,10 +78,10 @@ def _published(found: Sequence[Published]) -> list[Trace]:
 
 def _controls(controls: Iterable[Row]) -> list[Trace]:
     return [
-        marks(rows, symbol=drawing.symbol(scheme), size=4, color=drawing.colour(scheme))
-        | {"mode": "lines+markers", "name": f"baseline, cut ({scheme})", "legendrank": 1001}
-        | {"line": {"dash": "dash", "width": 1.5, "color": drawing.colour(scheme)}, "opacity": 0.75}
-        for scheme, rows in by_scheme(controls).items()
+        marks(rows, symbol=style.symbol, size=4, color=style.colour)
+        | {"mode": "lines+markers", "name": f"baseline, cut ({style.label})", "legendrank": 1001}
+        | {"line": {"dash": "dash", "width": 1.5, "color": style.colour}, "opacity": 0.75}
+        for style, rows in by_style(controls).items()
     ]
 
 
@@ -88,13 +89,13 @@ def _missed(trials: Iterable[Row]) -> list[Trace]:
     return [
         marks(
             rows,
-            symbol=drawing.symbol(scheme, hollow=True),
+            symbol=style.mark(hollow=True),
             size=8,
-            color=drawing.colour(scheme),
+            color=style.colour,
             opacity=0.85,
         )
-        | {"name": f"misses a constraint ({scheme})", "legendrank": 1002}
-        for scheme, rows in by_scheme(row for row in trials if row.violations).items()
+        | {"name": f"misses a constraint ({style.label})", "legendrank": 1002}
+        for style, rows in by_style(row for row in trials if row.violations).items()
     ]
 
 
@@ -105,17 +106,17 @@ def _trials(trials: Sequence[Row]) -> dict[str, list[Trace]]:
     """
     sure = distinct([row for row in trials if row.on_front])
     traces: dict[str, list[Trace]] = {look: [] for look in _LOOKS}
-    for scheme, rows in by_scheme(row for row in trials if not row.violations).items():
+    for style, rows in by_style(row for row in trials if not row.violations).items():
         groups: dict[str, list[Row]] = {look: [] for look in _LOOKS}
         for row in rows:
             front = "clear" if row.point.id in sure else "hollow"
             groups[front if row.on_front else "pale"].append(row)
         *_, named = (look for look, group in groups.items() if group)
         for look, group in groups.items():
-            symbol = drawing.symbol(scheme, hollow=look == "hollow")
-            drawn = marks(group, symbol=symbol, color=drawing.colour(scheme), **_LOOKS[look])
+            symbol = style.mark(hollow=look == "hollow")
+            drawn = marks(group, symbol=symbol, color=style.colour, **_LOOKS[look])
             drawn |= {} if look == "pale" else {"error_y": _WHISKERS}
-            drawn |= {"meta": look, "legendgroup": scheme, "name": scheme}
+            drawn |= {"meta": look, "legendgroup": style.label, "name": style.label}
             traces[look].append(drawn | {"showlegend": look == named})
     return traces
 
@@ -154,7 +155,7 @@ def _seeds(front: Sequence[Row]) -> list[Trace]:
             "marker": {
                 "symbol": "line-ew",
                 "size": 12,
-                "line": {"width": 2, "color": [drawing.colour(row.scheme) for row, _ in repeated]},
+                "line": {"width": 2, "color": [row.style.colour for row, _ in repeated]},
             },
         }
     ]
@@ -184,9 +185,9 @@ def volume(steps: Sequence[Volume]) -> str:
 
 def training(curves: Sequence[Curve], metric: Objective) -> str:
     """Metric on validation by epoch; one trace per look, its curves apart by a gap."""
-    groups: dict[tuple[str, bool, bool], list[Curve]] = {}
+    groups: dict[tuple[Style, bool, bool], list[Curve]] = {}
     for curve in curves:
-        groups.setdefault((curve.scheme, curve.on_front, curve.is_baseline), []).append(curve)
+        groups.setdefault((curve.style, curve.on_front, curve.is_baseline), []).append(curve)
     return figure(
         [*(_curves(group, metric) for group in groups.values()), *_stops(curves, metric)],
         annotations=[heading(f"validation {metric.name}")],
@@ -231,7 +232,7 @@ def _stops(curves: Sequence[Curve], metric: Objective) -> list[Trace]:
             "marker": {
                 "symbol": "x",
                 "size": 6,
-                "color": [drawing.colour(c.scheme) for c in stopped],
+                "color": [c.style.colour for c in stopped],
             },
         }
     ]
@@ -248,7 +249,7 @@ def _name(curve: Curve) -> str:
 def _look(curve: Curve) -> Trace:
     if curve.is_baseline:
         return {"line": {"width": 1.5, "dash": "dot"}}
-    colour = drawing.colour(curve.scheme)
+    colour = curve.style.colour
     if curve.on_front:
         return {"line": {"width": 2, "color": colour}}
     return {"line": {"width": 1, "color": colour}, "opacity": 0.45}

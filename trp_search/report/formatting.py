@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shlex
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from trp_search.records import Latency, Layer, Repeat, Score
+from trp_search.records import Latency, Layer, Point, Repeat, Score
 from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES, Objective
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
 from trp_search.report.settings import label
 from trp_search.selection import pareto
+from trp_search.selection.axes import COUNTED
 
 
 def count(number: int, thing: str) -> str:
@@ -107,7 +108,7 @@ def scheme(layer: Layer) -> str:
 
 def unfactored(layer: Layer) -> str:
     """For a layer without a rank: why it is dense, or how sparse it is."""
-    if layer.scheme == "sparse":
+    if layer.is_sparse:
         return f"sparse: {PERCENT(layer.parameters / layer.dense_parameters)} of its weights left"
     return f"dense: {layer.reason or 'no reason was recorded'}"
 
@@ -131,13 +132,19 @@ def facts(row: Row) -> list[tuple[str, str]]:
             ("95 % interval, test", interval(row.test.score)),
         ]
     lines += [
-        ("multiply-adds", f"{size(point.macs)} of {size(point.dense_macs)}"),
-        ("parameters", f"{size(point.parameters)} of {size(point.dense_parameters)}"),
-        ("bytes of weights", f"{size(point.bytes)} of {size(point.dense_bytes)}"),
-        ("scheme", row.scheme),
+        *sizes(point, size),
+        ("scheme", row.style.label),
         ("batch norm", point.batch_norm),
     ]
     return lines + [("constraint", missed(name, by)) for name, by in row.violations.items()]
+
+
+def sizes(point: Point, show: Callable[[int], str] = "{:,}".format) -> list[tuple[str, str]]:
+    """Everything that is counted of a network, each as a row: `134 k of 297 k`."""
+    return [
+        (axis.name, " of ".join(map(show, axis.counts(point).values())))
+        for axis in COUNTED.values()
+    ]
 
 
 def against_baseline(drop: float, metric: Objective) -> tuple[str, str]:
@@ -191,7 +198,7 @@ def title(row: Row) -> str:
     if row.point.role == "baseline":
         return "Baseline"
     if row.point.trial == "baseline":
-        return f"Baseline, cut ({row.scheme})"
+        return f"Baseline, cut ({row.style.label})"
     return f"Point {row.point.id}"
 
 

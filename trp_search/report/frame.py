@@ -68,7 +68,7 @@ def _measures(metric: Objective) -> dict[str, Callable[[Row], object]]:
         "trial": lambda row: row.point.trial,
         "role": lambda row: row.point.role,
         "front": lambda row: row.on_front,
-        "scheme": lambda row: row.scheme,
+        "scheme": lambda row: row.style.label,
         "speedup": lambda row: row.point.speedup,
         f"validation_{metric.name}": lambda row: row.point.metric,
         "validation_drop": lambda row: row.drop,

@@ -9,6 +9,7 @@ from typing import get_args
 from trp_search.records import Ending, EpochReport, Point, TrialResult, number_of
 from trp_search.records.objectives import Objective
 from trp_search.report.rows import Rows
+from trp_search.report.styles import UNCUT, Style
 from trp_search.selection import pareto
 
 BASELINE = "baseline"
@@ -78,7 +79,7 @@ class Curve:
     """The metric on validation of one training after each of its epochs, before any cut."""
 
     trial: str
-    scheme: str
+    style: Style
     on_front: bool
     epochs: tuple[int, ...]
     values: tuple[float, ...]
@@ -96,13 +97,13 @@ def curves(
     results: Mapping[str, TrialResult | None] | None = None,
 ) -> tuple[Curve, ...]:
     """One curve per trial with an epoch, and the baseline's; those of the front come last."""
-    schemes = {row.point.trial: row.scheme for row in rows.trials}
+    styles = {row.point.trial: row.style for row in rows.trials}
     fronts = {row.point.trial for row in rows.front}
     ended = {name: result.ending for name, result in (results or {}).items() if result is not None}
     drawn = [
         Curve(
             trial=trial,
-            scheme=schemes.get(trial, "uncut"),
+            style=styles.get(trial, UNCUT),
             on_front=trial in fronts,
             epochs=tuple(report.epoch for report in reports),
             values=tuple(report.metric for report in reports),

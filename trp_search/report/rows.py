@@ -9,41 +9,13 @@ from typing import get_args
 from trp_search.records import Point, Repeat, Role, TestScore
 from trp_search.records.objectives import SPEEDUP, Objective
 from trp_search.report.contents import Contents
+from trp_search.report.styles import Style, style_of
 from trp_search.selection import pareto
 from trp_search.selection.axes import MACS, Axis
 
 # Shares of the metric's slack: what hardly counts, and how far below the best a window reaches, how
 # far below its lowest mark, and what it shows at least.
 _BARELY, _DEEPEST, _CONTEXT, _LEAST = 0.1 + 1e-8, 2.0, 0.3, 0.2
-
-
-_NAMES = {
-    "trp": "TRP",
-    "decomposable": "Decomposable-Net",
-    "tucker": "Tucker-2",
-    "ddlr": "DDLR-style",
-    "ddlr-style": "DDLR-style",
-    "net-trim": "Net-Trim",
-}
-
-
-def made(point: Point) -> str:
-    """How it came about: `uncut`, `channel`, or with the method: `plain, channel, fine-tuned`."""
-    settings = point.settings
-    words = [str(settings.get("method") or ""), point.scheme or "uncut"]
-    parts = list(dict.fromkeys(_NAMES.get(word, word) for word in words if word))
-    if parts[0] == "TRP" and _nuclear_acts(point):
-        parts[0] = "TRP + nuclear"
-    fitted = settings.get("reconstruct")
-    parts += [] if not fitted else ["fitted"] if fitted == "relu" else [f"fitted ({fitted})"]
-    parts += ["fine-tuned"] if settings.get("fine_tuning_epochs") else []
-    return ", ".join(parts)
-
-
-def _nuclear_acts(point: Point) -> bool:
-    settings = point.settings
-    at_all = settings.get("period") != "never" or settings.get("nuclear_every_step")
-    return bool(settings.get("nuclear_weight") and at_all)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +36,9 @@ class Row:
     repeats: Sequence[Repeat] = ()
 
     @property
-    def scheme(self) -> str:
-        """How it was made; see `made`."""
-        return made(self.point)
+    def style(self) -> Style:
+        """What it is called and drawn with."""
+        return style_of(self.point)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +104,11 @@ def build(contents: Contents) -> Rows:
     )
 
 
-def by_scheme(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Rows of each scheme, slowest first; schemes in alphabetical order."""
-    groups: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (row.scheme, row.point.speedup)):
-        groups.setdefault(row.scheme, []).append(row)
+def by_style(rows: Iterable[Row]) -> dict[Style, list[Row]]:
+    """Rows of each style, slowest first; styles in alphabetical order."""
+    groups: dict[Style, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (row.style, row.point.speedup)):
+        groups.setdefault(row.style, []).append(row)
     return groups
 
 

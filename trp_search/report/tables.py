@@ -61,7 +61,7 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
         else formatting.against_baseline(row.drop, point.score.metric)[1],
         "Test": "not scored" if row.test is None else row.test.score.shown,
         "Parameters": f"{point.parameters:,}",
-        "Scheme": safe(row.scheme),
+        "Scheme": safe(row.style.label),
     }
     cells = "".join(
         f'<td role="cell" data-name="{name}"{_kind(name)}>{values[name]}</td>' for name in names

@@ -27,7 +27,7 @@ def tuned(
     checkpoint = folder.trial(spec.name).tuning
     job = setup.job(unpruned, spec.fine_tuning, checkpoint, splits, folder)
     network = scored.made.network.requires_grad_(requires_grad=True)
-    hooks = [_hold(network, layer) for layer in scored.made.layers if layer.scheme == "sparse"]
+    hooks = [_hold(network, layer) for layer in scored.made.layers if layer.is_sparse]
     try:
         yield from train(network, job, note=note)
     finally:

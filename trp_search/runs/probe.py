@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError
-from trp_search.lowrank.rebuild import check_runs, rebuild
+from trp_search.lowrank.placing import check_runs
+from trp_search.lowrank.rebuild import rebuild
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.records import Cut, Error, Layer, Workload
 from trp_search.runs.answers import check_answers

@@ -177,7 +177,7 @@ def cost(network: nn.Module, image: Tensor, *, layers: Sequence[Layer] = ()) -> 
     if found.unknown:
         raise RefusedError(f"multiply-adds of {', '.join(found.unknown)} are unknown")
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    sparse = [layer for layer in layers if layer.scheme == "sparse"]  # fvcore takes them for dense
+    sparse = [layer for layer in layers if layer.is_sparse]  # fvcore takes them for dense
     return Cost(
         macs=found.macs - sum(layer.dense_macs - layer.macs for layer in sparse),
         parameters=parameters - sum(x.dense_parameters - x.parameters for x in sparse),

@@ -17,7 +17,7 @@ def weight_bytes(network: nn.Module, layers: Sequence[Layer] = ()) -> int:
     }
     size = len(save(state))
     for layer in layers:
-        if layer.scheme == "sparse":
+        if layer.is_sparse:
             weight = state[f"{layer.name}.weight"]
             nonzeros = layer.parameters - (layer.dense_parameters - weight.numel())
             rows = csr_bytes(nonzeros, len(weight), bytes_per_value=weight.element_size())

@@ -14,8 +14,9 @@ from trp_search.errors import InputError
 from trp_search.lowrank.allocation import relaxed
 from trp_search.lowrank.budgets import counted, room
 from trp_search.lowrank.costs import MeasuredLayer, measure
+from trp_search.lowrank.factoring import Shape
 from trp_search.lowrank.rules import ranks
-from trp_search.lowrank.schemes import SCHEMES, Shape
+from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.tracing import images_in, multiply_adds
 from trp_search.lowrank.truncation import Spectra, spectra
 from trp_search.training.weights import Group, Weights, device_type
@@ -43,7 +44,7 @@ class TrainedRankPruning:
 
     At every iteration t with t % period == 0, counted over the whole run from 0, each selected
     weight gets its truncated SVD, which keeps what `keep` says. With `projection` the weight
-    becomes it; with a nuclear weight lambda, lambda * U_k V_k^T of the same SVD is added to the
+    becomes it; with a nuclear weight w, w * period * U_k V_k^T of the same SVD is added to the
     gradient. With gradient scaling, unscale before `before_step`; with gradient accumulation, call
     each once per optimiser step.
 
@@ -57,8 +58,8 @@ class TrainedRankPruning:
         example_input: what the network takes, to count what a budget is of, which needs it.
         period: iterations between truncations (the paper's m); None is never.
         projection: whether weights are replaced, or only pulled by the nuclear term.
-        nuclear_weight: the paper's lambda; its pull per step is lambda / period.
-        nuclear_every_step: add the nuclear term at every iteration.
+        nuclear_weight: of the nuclear term per iteration: the paper's lambda over its period.
+        nuclear_every_step: add w * U_k V_k^T at every iteration instead.
         layers: `all`, or `kxk`: convolutions wider than 1x1 but the first (the paper's choice).
 
     Raises:
@@ -174,12 +175,17 @@ class TrainedRankPruning:
             found = [(weight.grad, term) for weight, term in pairs if weight.grad is not None]
             if found:
                 gradients, terms = zip(*found, strict=True)
-                torch._foreach_add_(
-                    list(gradients), list(terms), alpha=self._settings.nuclear_weight
-                )
+                torch._foreach_add_(list(gradients), list(terms), alpha=self._pull())
         self._pulls = {}
         self._idle = all(parameter.grad is None for parameter in self._network.parameters())
         self._iteration += 1
+
+    def _pull(self) -> float:
+        """What the term is multiplied by where it acts, which may be for a period."""
+        settings = self._settings
+        if settings.nuclear_every_step or settings.period is None:
+            return settings.nuclear_weight
+        return settings.nuclear_weight * settings.period
 
     def state_dict(self) -> dict[str, int]:
         """What a resumed training needs: the iteration."""
@@ -234,14 +240,14 @@ def _plan(
     by_weight = {id(layer.module.weight): layer for layer in measured}
     layers = [by_weight[weight] for weight in order]
     cost = torch.full(
-        (len(layers), 1 + max((layer.full_rank for layer in layers), default=0)), torch.inf
+        (len(layers), 1 + max((layer.full_ranks[-1] for layer in layers), default=0)), torch.inf
     ).double()
     for row, layer in zip(cost, layers, strict=True):
         row[0] = count.dense(layer)
         if layer.reason is None:
-            fixed, step = count.fixed(layer), count.per_rank(layer)
-            highest = min(layer.full_rank, (count.dense(layer) - fixed - 1) // step)
-            row[1 : highest + 1] = fixed + torch.arange(1, highest + 1) * step
+            found = count.at(layer, [torch.arange(1, layer.full_ranks[-1] + 1)])
+            cheaper = found[found < count.dense(layer)]
+            row[1 : len(cheaper) + 1] = cheaper
     every, dense = (sum(count.dense(layer) for layer in those) for those in (measured, layers))
     macs = multiply_adds(network, example_input) // images_in(example_input)
     other = count.other(network, every, other_macs=max(0, macs - every))
