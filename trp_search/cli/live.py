@@ -47,8 +47,12 @@ def watching() -> Iterator[OnEvent]:
 def _update(watch: Watch, event: Event) -> None:
     match event:
         case Started():
-            watch.metric = event.metric
-            watch.start(trials=event.trials, done=event.done, concurrency=event.concurrency)
+            watch.start(
+                trials=event.trials,
+                done=event.done,
+                concurrency=event.concurrency,
+                metric=event.metric,
+            )
         case Epoch():
             watch.epoch(event.report, now=time.monotonic())
         case Finished():

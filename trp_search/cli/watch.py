@@ -40,10 +40,10 @@ class Watch:
     metric: str = ""
     began: float | None = None
 
-    def start(self, *, trials: int, done: int, concurrency: int) -> None:
+    def start(self, *, trials: int, done: int, concurrency: int, metric: str) -> None:
         """The workers are there."""
         self.trials, self.done, self.done_before = trials, done, done
-        self.concurrency = concurrency
+        self.concurrency, self.metric = concurrency, metric
         self.stage = "searching"
 
     def epoch(self, report: EpochReport, *, now: float) -> None:
