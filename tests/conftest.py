@@ -13,16 +13,21 @@ import pytest
 
 from trp_search.records import (
     Cut,
+    DataSpec,
     Energy,
     EpochReport,
     Latency,
     Layer,
+    NetworkSpec,
     Point,
     Role,
     Scheme,
     Target,
     TestScore,
+    Training,
     TrialResult,
+    TrialSpec,
+    Workload,
     to_json,
 )
 from trp_search.space import load_space
@@ -210,9 +215,25 @@ def _trial(number: int, make_point: Callable[..., Point]) -> TrialResult:
     return TrialResult(trial=name, points=(point,), seconds=4.5)
 
 
+def _spec(name: str) -> TrialSpec:
+    workload = Workload(network=NetworkSpec(name="small_resnet"), data=DataSpec(name="digits"))
+    return TrialSpec(
+        kind="baseline" if name == "baseline" else "search",
+        name=name,
+        number=None if name == "baseline" else int(name),
+        seed=0,
+        start="scratch",
+        workload=workload,
+        training=Training(epochs=4),
+        pruning=None,
+        cuts=(Cut(keep=Energy(0.9)),),
+    )
+
+
 def finish(run: RunFolder, result: TrialResult, *, epochs: int, start: float) -> None:
     """Stores a trial as the search does, with a training that rises from `start`."""
     folder = run.trial(result.trial)
+    write_whole(folder.spec, to_json(_spec(result.trial)))
     final = result.points[0].accuracy if result.points else 0.1
     for epoch in range(1, epochs + 1):
         append_record(
@@ -253,7 +274,7 @@ def small_run() -> Callable[..., RunFolder]:
         write_whole(run.search, TRAINED.format(network=network))
         write_whole(run.environment, json.dumps({"format": FORMAT}))
         space = load_space(run.search)
-        for spec in (space.baseline_spec(), space.trial_spec({}, name="0", repeat=0)):
+        for spec in (space.baseline_spec(), space.trial_spec({}, number=0)):
             *_, result = trial.run(spec, run)
             assert isinstance(result, TrialResult)
             assert result.points, result

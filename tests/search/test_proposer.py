@@ -149,9 +149,7 @@ def test_a_finished_trial_is_complete_with_all_its_values(
     assert trial.state == TrialState.COMPLETE
     assert trial.values == pytest.approx([point.accuracy, point.speedup, point.parameters])
     assert trial.params == {"energy": point.cut.energy} | trial.params
-    assert folder.trial("0").read_result() == result(
-        space.trial_spec(trial.params, name="0", repeat=0)
-    )
+    assert folder.trial("0").read_result() == result(space.trial_spec(trial.params, number=0))
 
 
 def test_repeats_are_told_once_with_their_mean(
@@ -240,9 +238,7 @@ def test_a_killed_search_hands_out_its_running_trials_again(
         assert proposer.exhausted
     assert {spec.name: spec for spec in before}.items() <= again.items()
     for trial in asked:
-        assert again[str(trial.number)] == space.trial_spec(
-            trial.params, name=str(trial.number), repeat=0
-        )
+        assert again[str(trial.number)] == space.trial_spec(trial.params, number=trial.number)
     assert set(again) == {"0", "1", "2", "3"}
 
 

@@ -122,7 +122,7 @@ def run_with(space: SearchSpace, folder: RunFolder, *points: Point) -> RunFolder
     """A run whose trial N had an energy of 0.7 + N / 10."""
     for point in points:
         number = int(point.trial)
-        spec = space.trial_spec({"energy": 0.7 + number / 10}, name=point.trial, repeat=0)
+        spec = space.trial_spec({"energy": 0.7 + number / 10}, number=number)
         write_whole(folder.trial(point.trial).spec, to_json(spec))
         append_record(folder.points, point)
     return folder
@@ -199,7 +199,7 @@ def test_a_space_takes_what_it_proposed_itself(
         ("start: scratch\n  scheme: channel\n  energy: {low: 0.6, high: 0.99}", varies)
     )
     first = {p.name: p.choices[0] if p.choices else p.low for p in space.parameters()}
-    spec = space.trial_spec(first | drawn, name="0", repeat=0)
+    spec = space.trial_spec(first | drawn, number=0)
     write_whole(folder.trial("0").spec, to_json(spec))
     append_record(folder.points, make_point("0", correct=150, speedup=3.0))
     (setting,) = begun_with(space, folder).warm_start

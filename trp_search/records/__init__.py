@@ -21,6 +21,7 @@ from trp_search.records.kinds import (
     Ending,
     Factor,
     Fraction,
+    Kind,
     Layers,
     LayerScheme,
     Method,
@@ -37,7 +38,6 @@ from trp_search.records.kinds import (
     TargetName,
     Threads,
     is_name,
-    number_of,
 )
 from trp_search.records.latency import Latency, Runtime, Target
 from trp_search.records.results import (
@@ -50,7 +50,15 @@ from trp_search.records.results import (
     TrialResult,
 )
 from trp_search.records.run import Environment, Importance, Split
-from trp_search.records.specs import Cut, Distillation, Joint, Pruning, Training, TrialSpec
+from trp_search.records.specs import (
+    Cut,
+    Distillation,
+    Joint,
+    Pruning,
+    Training,
+    TrialSpec,
+    trial_name,
+)
 from trp_search.records.workload import DataSpec, NetworkSpec, Workload
 
 __all__ = [
@@ -72,6 +80,7 @@ __all__ = [
     "Importance",
     "Joint",
     "Keep",
+    "Kind",
     "Latency",
     "Layer",
     "LayerScheme",
@@ -110,8 +119,8 @@ __all__ = [
     "from_json",
     "is_name",
     "keep_of",
-    "number_of",
     "problem",
     "to_dict",
     "to_json",
+    "trial_name",
 ]

@@ -39,6 +39,7 @@ class Contents:
         repeats: by point, what its training came to with other seeds.
         violations: by point id, how far a point is from each constraint that it misses.
         results: by trial name; None for a trial that has started and not ended.
+        numbers: of the search's own trials, by name.
         importance: by objective what each setting explains of it; None before a search's end.
         environment: versions, devices, seeds; empty where the run did not record them.
         search: the resolved search space, as YAML.
@@ -57,6 +58,7 @@ class Contents:
     latencies: Mapping[str, Mapping[str, Latency]]
     repeats: Mapping[str, Sequence[Repeat]]
     results: Mapping[str, TrialResult | None]
+    numbers: Mapping[str, int]
     epochs: Mapping[str, tuple[EpochReport, ...]]
     importance: Importance | None
     environment: Mapping[str, Any]
@@ -84,6 +86,7 @@ def read(run: RunFolder) -> Contents:
         latencies=run.read_latencies(),
         repeats=run.read_repeats(),
         results={name: run.trial(name).read_result() for name in names},
+        numbers=run.read_numbers(),
         epochs={name: tuple(run.trial(name).read_epochs()) for name in names},
         importance=run.read_importance(),
         environment=run.read_environment().root,

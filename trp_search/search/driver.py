@@ -21,7 +21,7 @@ from trp_search.search import cluster
 from trp_search.search.endings import check_not_removed, nothing_half_written, storage_named
 from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started
 from trp_search.search.halving import halving_of
-from trp_search.search.names import BASELINE, TEST, number_of
+from trp_search.search.names import TEST
 from trp_search.search.page import RunningPage
 from trp_search.search.proposer import Proposer
 from trp_search.search.retention import Keeper
@@ -199,9 +199,7 @@ class _Search:
     def _tune(self, workplace: Workplace) -> None:
         given = self._space.resources
         listener = Listener(self._receive)
-        searcher = StudySearcher(
-            self._proposer, self._folder, concurrency=self._concurrency, chosen=self._chosen
-        )
+        searcher = StudySearcher(self._proposer, concurrency=self._concurrency, chosen=self._chosen)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._concurrency)
         tuner = tune.Tuner(
             tune.with_resources(
@@ -267,7 +265,6 @@ class _Search:
         self._tell(
             Finished(
                 result=item,
-                number=None if item.trial == BASELINE else number_of(item.trial),
                 done=proposer.done,
                 running=proposer.running,
                 baseline=proposer.growth.baseline,

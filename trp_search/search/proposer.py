@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from trp_search import records
-from trp_search.records import Point, TrialResult, TrialSpec, to_json
+from trp_search.records import Point, TrialResult, TrialSpec, to_json, trial_name
 from trp_search.search.front_history import Growth
 from trp_search.search.importance import write_importance
-from trp_search.search.names import BASELINE, name_of, number_of
+from trp_search.search.names import BASELINE
 from trp_search.search.study import draw, opened
 from trp_search.search.study_updates import Teller
 from trp_search.space import SearchSpace, entries
@@ -33,9 +32,13 @@ class _Asked:
     specs: tuple[TrialSpec, ...]
     results: dict[str, TrialResult] = field(default_factory=dict)
 
+    def waits_for(self, name: str) -> bool:
+        """Whether the training `name` is one of its own."""
+        return any(spec.name == name for spec in self.specs)
+
 
 class Proposer:
-    """Hands out specifications, takes results and keeps the study and `points.jsonl` true.
+    """Hands out specifications, takes results and keeps the study and the run's files true.
 
     Whatever an earlier process left behind is taken up: a trial that was running is handed out
     again under its number, one that had finished on disk is told.
@@ -111,6 +114,7 @@ class Proposer:
             return None
         spec = self._ready.popleft()
         self._running.add(spec.name)
+        write_whole(self._folder.trial(spec.name).spec, to_json(spec))
         return spec
 
     def finish(self, result: TrialResult) -> None:
@@ -121,7 +125,7 @@ class Proposer:
         if result.trial == BASELINE:
             self._baseline_came(result)
         else:
-            asked = self._asked[number_of(result.trial)]
+            asked = next(a for a in self._asked.values() if a.waits_for(result.trial))
             asked.results[result.trial] = result
             self._settle(asked)
 
@@ -129,6 +133,9 @@ class Proposer:
         """Tells Optuna that the trials still open will not be finished; none of them counts."""
         for asked in self._asked.values():
             for spec in asked.specs:
+                place = self._folder.trial(spec.name)
+                if not place.spec.exists():
+                    write_whole(place.spec, to_json(spec))
                 left = TrialResult(trial=spec.name, points=(), failed=reason)
                 self._keep(asked.results.get(spec.name, left))
             self._teller.abandon(asked.trial, reason)
@@ -169,12 +176,13 @@ class Proposer:
         return dataclasses.replace(spec, threads=max(spec.threads, threads))
 
     def _take_up_growth(self, known: Sequence[Point]) -> None:
-        points: dict[int | None, list[Point]] = defaultdict(list)
+        points: dict[str, list[Point]] = defaultdict(list)
         for point in known:
             if point.searched:
-                points[records.number_of(point.trial)].append(point)
+                points[point.trial].append(point)
         for number in self._ended:
-            self.growth.add(points.pop(number, ()))
+            for repeat in range(self._space.repeats):
+                self.growth.add(points.pop(trial_name(number, repeat), ()))
             self.growth.end_trial()
         for left in points.values():
             self.growth.add(left)
@@ -182,7 +190,7 @@ class Proposer:
     def _take_up(self, trial: Trial) -> None:
         drawn = draw(trial, self._space, self._folder)
         specs = tuple(
-            self._space.trial_spec(drawn, name=name_of(trial.number, repeat), repeat=repeat)
+            self._space.trial_spec(drawn, number=trial.number, repeat=repeat)
             for repeat in range(self._space.repeats)
         )
         asked = _Asked(trial=trial, specs=specs)

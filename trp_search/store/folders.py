@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,6 @@ from trp_search.records import (
     TestScore,
     TrialResult,
     TrialSpec,
-    number_of,
 )
 from trp_search.store.files import append_record, read_record, read_records
 from trp_search.store.inside import inside, named
@@ -215,7 +215,7 @@ class RunFolder:
         return TrialFolder(path=inside(self.path, "trials", named("trial", name, of=self.path)))
 
     def trial_names(self) -> list[str]:
-        """Every trial that was started, `baseline` first, then by number.
+        """Every training that was begun; numbers in names count as such, and come last.
 
         Raises:
             InputError: a folder among them has a name that no trial can have.
@@ -225,11 +225,17 @@ class RunFolder:
         # Hidden entries and plain files are a file manager's.
         kept = [entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."]
 
-        def key(name: str) -> tuple[int, int, str]:
-            number = number_of(named("trial", name, of=folder))
-            return (0, 0, name) if number is None else (1, number, name)
+        def key(name: str) -> tuple[bool, list[str | int]]:
+            parts = re.split("([0-9]+)", named("trial", name, of=folder))
+            return not parts[0], [int(part) if part.isdecimal() else part for part in parts]
 
         return sorted(kept, key=key)
+
+    def read_numbers(self) -> dict[str, int]:
+        """The search's own trials by name, with the number that each has in the study."""
+        places = (self.trial(name) for name in self.trial_names())
+        specs = (place.read_spec() for place in places if place.spec.exists())
+        return {s.name: s.number for s in specs if s.kind == "search" and s.number is not None}
 
     def read_points(self) -> list[Point]:
         """Every scored point, in the order of scoring, each id once.
