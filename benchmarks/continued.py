@@ -36,7 +36,7 @@ def continued(folder: RunFolder, learning_rate: float | None) -> tuple[Point, ..
     result = None
     for item in trial.run(spec, folder):
         if isinstance(item, EpochReport):
-            print(f"epoch {item.epoch}/{item.epochs}: {item.accuracy:.1%}", flush=True)
+            print(f"epoch {item.epoch}/{item.epochs}: {item.metric:.1%}", flush=True)
         else:
             result = item
     assert isinstance(result, TrialResult)
@@ -48,7 +48,7 @@ def table(title: str, points: list[Point]) -> None:
     """Speedup and validation accuracy, slowest first."""
     print(f"\n{title}")
     for point in sorted(points, key=lambda point: point.speedup):
-        print(f"  {point.scheme or 'uncut':<10}{point.speedup:>6.2f}x  {point.accuracy:>6.1%}")
+        print(f"  {point.scheme or 'uncut':<10}{point.speedup:>6.2f}x  {point.score.value:>6.1%}")
 
 
 def main() -> None:

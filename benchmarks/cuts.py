@@ -129,7 +129,7 @@ class Bench:
 
     def score(self, network: nn.Module) -> float:
         """Accuracy on the test images."""
-        return evaluate(network, self.test).accuracy
+        return evaluate(network, self.test).score.value
 
 
 def accuracy(run: Path, name: str, out: Path, *, images: int, calibration: int) -> None:

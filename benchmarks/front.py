@@ -166,7 +166,7 @@ def run(out: Path, table: Path, arms: list[str], seeds: list[int]) -> None:
         if arm == "default":
             append(table / CUTS, [named | row for row in front_cuts.rows(folder)])
         plain = RunFolder(path=(out / f"{PLAIN}-{seed}").resolve())
-        reference = networks.score_test(plain, plain.point(BASELINE)).accuracy
+        reference = networks.score_test(plain, plain.point(BASELINE)).score.value
         found = [named | row for row in rows(folder, reference)]
         append(table / FRONT, found)
         print(f"{arm}, seed {seed}: {found[-1]['seconds']:.0f} s", flush=True)
@@ -275,9 +275,9 @@ def rows(folder: RunFolder, reference: float) -> Iterator[dict[str, object]]:
 
 def _found(folder: RunFolder, point: Point) -> Found:
     return Found(
-        accuracy=point.accuracy,
+        accuracy=point.score.value,
         speedup=point.speedup,
-        test=lambda: networks.score_test(folder, point).accuracy,
+        test=lambda: networks.score_test(folder, point).score.value,
     )
 
 

@@ -84,7 +84,7 @@ def rows(folder: RunFolder) -> Iterator[dict[str, object]]:
                 screening = cuts.screen(others, images=spec.screening_images)
             pools.setdefault(part, []).extend(
                 Found(
-                    accuracy=s.validation.accuracy,
+                    accuracy=s.validation.score.value,
                     speedup=dense / s.made.cost.macs,
                     test=partial(_tested, s.made.network, splits),
                 )
@@ -104,4 +104,4 @@ def _again(scored: Scored, cut: Cut, splits: Splits) -> Scored:
 
 
 def _tested(network: nn.Module, splits: Splits) -> float:
-    return evaluate(network, splits.test.batches(BATCH)).accuracy
+    return evaluate(network, splits.test.batches(BATCH)).score.value

@@ -147,7 +147,7 @@ def _rival(network: nn.Module, layers: Sequence[Layer], splits: Splits) -> dict[
 
 
 def _test(network: nn.Module, splits: Splits) -> float:
-    return evaluate(network.eval(), splits.test.batches(BATCH)).accuracy
+    return evaluate(network.eval(), splits.test.batches(BATCH)).score.value
 
 
 def main() -> None:

@@ -217,7 +217,7 @@ def run(out: Path, seeds: list[int], *, at_once: int) -> None:
 
 def rows(folder: RunFolder, seed: int) -> Iterator[dict[str, object]]:
     """For each method what validation chooses at each budget, and its accuracy on test."""
-    tests = {name: score.accuracy for name, score in folder.read_tests().items()}
+    tests = {name: score.score.value for name, score in folder.read_tests().items()}
     points = {point.id: point for point in folder.read_points()}
     plain, groups = points.pop(PLAIN), defaultdict[str, list[Point]](list)
     for point in points.values():
@@ -227,7 +227,8 @@ def rows(folder: RunFolder, seed: int) -> Iterator[dict[str, object]]:
         even = [p for p in group if p.cut is not None and p.cut.allocation == "uniform"]
         own = [p for p in group if p not in even]
         found = [
-            Found(accuracy=p.accuracy, speedup=p.speedup, test=lambda p=p: tests[p.id]) for p in own
+            Found(accuracy=p.score.value, speedup=p.speedup, test=lambda p=p: tests[p.id])
+            for p in own
         ]
         best = most_accurate(even, speedup=1.99)
         yield {

@@ -27,7 +27,7 @@ import ray
 import yaml
 from torch import nn
 
-from trp_search.records import EpochReport, Point, TestScore, TrialResult, TrialSpec
+from trp_search.records import EpochReport, Point, TestScore, TrialResult, TrialSpec, scores
 from trp_search.runs import networks, trial
 from trp_search.scoring.candidate import CompressedNetwork, Cost, Scored
 from trp_search.scoring.points import PointFactory
@@ -90,13 +90,13 @@ def _scored(draws: np.random.Generator, speedup: float) -> Scored:
         made=CompressedNetwork(
             network=nn.Identity(), layers=(), cost=cost, batch_norm="none in the network"
         ),
-        validation=Evaluation(loss=1.0, correct=correct, images=_IMAGES),
+        validation=Evaluation(loss=1.0, score=scores.share(correct, _IMAGES)),
     )
 
 
 def _untested(folder: RunFolder, point: Point) -> TestScore:
     del folder
-    return TestScore(point=point.id, accuracy=0.5, correct=1, images=2)
+    return TestScore(point=point.id, score=scores.share(1, 2))
 
 
 def keep_time() -> None:

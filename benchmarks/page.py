@@ -23,6 +23,7 @@ from selenium.webdriver.chrome.service import Service
 
 from trp_search import report
 from trp_search.records import Point
+from trp_search.records.scores import share
 from trp_search.store import RunFolder, append_record
 
 FLAGS = (
@@ -54,15 +55,13 @@ def enlarged(run: RunFolder, place: Path, number: int) -> RunFolder:
 
 
 def _moved(point: Point, index: int, draws: np.random.Generator) -> Point:
-    correct = min(
-        point.images, max(0, point.correct + round(draws.normal(-0.05, 0.03) * point.images))
-    )
+    images = point.score.images
+    hits = min(1, max(0, point.score.value + draws.normal(-0.05, 0.03))) * images
     macs = max(1, round(point.macs * draws.uniform(0.8, 1.2)))
     return dataclasses.replace(
         point,
         id=f"{point.trial}-copy-{index}",
-        correct=correct,
-        accuracy=correct / point.images,
+        score=share(round(hits), images),
         macs=macs,
     )
 

@@ -199,9 +199,9 @@ def show(folder: RunFolder) -> None:
             "network": point.id,
             "speedup": point.speedup,
             "parameters": point.parameters,
-            "validation": 100 * point.accuracy,
-            "test": 100 * tests[point.id].accuracy,
-            "against baseline": 100 * (tests[point.id].accuracy - tests[PLAIN].accuracy),
+            "validation": 100 * point.score.value,
+            "test": 100 * tests[point.id].score.value,
+            "against baseline": 100 * (tests[point.id].score.value - tests[PLAIN].score.value),
         }
         for point in points
     ]
@@ -210,7 +210,7 @@ def show(folder: RunFolder) -> None:
     for budget in BUDGETS:
         best = most_accurate(points, speedup=budget)
         if best is not None:
-            test = tests[best.id].accuracy
+            test = tests[best.id].score.value
             print(f"  {budget:g}x: {best.id}, {best.speedup:.2f}x, {test:.2%} on test")
     print("\nPublished, not measured here; points against the source's own baseline:")
     for row in published.rows("resnet20", "cifar10"):

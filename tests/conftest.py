@@ -30,6 +30,7 @@ from trp_search.records import (
     Workload,
     to_json,
 )
+from trp_search.records.scores import share
 from trp_search.space import load_space
 from trp_search.store import FORMAT, RunFolder, append_record, write_whole
 
@@ -126,9 +127,7 @@ def make_point() -> Callable[..., Point]:
             id=name,
             trial="baseline" if role == "control" else name,
             role=role,
-            accuracy=correct / IMAGES,
-            correct=correct,
-            images=IMAGES,
+            score=share(correct, IMAGES),
             loss=1 - correct / IMAGES,
             macs=round(DENSE_MACS / speedup),
             dense_macs=DENSE_MACS,
@@ -178,9 +177,7 @@ def sample_run(empty_run: RunFolder, make_point: Callable[..., Point]) -> RunFol
     for number in range(18):
         finish(run, _trial(number, make_point), epochs=4, start=0.9 - 0.02 * number)
     for name, correct in (("baseline", 191), ("2", 192), ("7", 190), ("11", 187)):
-        append_record(
-            run.tests, TestScore(point=name, accuracy=correct / 200, correct=correct, images=200)
-        )
+        append_record(run.tests, TestScore(point=name, score=share(correct, 200)))
     return run
 
 
@@ -234,7 +231,7 @@ def finish(run: RunFolder, result: TrialResult, *, epochs: int, start: float) ->
     """Stores a trial as the search does, with a training that rises from `start`."""
     folder = run.trial(result.trial)
     write_whole(folder.spec, to_json(_spec(result.trial)))
-    final = result.points[0].accuracy if result.points else 0.1
+    final = result.points[0].score.value if result.points else 0.1
     for epoch in range(1, epochs + 1):
         append_record(
             folder.epochs,
@@ -243,7 +240,7 @@ def finish(run: RunFolder, result: TrialResult, *, epochs: int, start: float) ->
                 epoch=epoch,
                 epochs=epochs,
                 loss=1 / epoch,
-                accuracy=final + (start - final) * (1 - epoch / epochs) ** 2,
+                metric=final + (start - final) * (1 - epoch / epochs) ** 2,
                 learning_rate=0.1,
                 seconds=1.0,
             ),
@@ -304,7 +301,7 @@ def make_report() -> Callable[..., EpochReport]:
     """What a training says after an epoch."""
 
     def make(trial: str = "1", epoch: int = 1, **own: float) -> EpochReport:
-        usual = {"epochs": 3, "loss": 1.0, "accuracy": 0.5, "learning_rate": 0.1, "seconds": 1.0}
+        usual = {"epochs": 3, "loss": 1.0, "metric": 0.5, "learning_rate": 0.1, "seconds": 1.0}
         return EpochReport(trial=trial, epoch=epoch, **(usual | own))
 
     return make

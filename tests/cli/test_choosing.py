@@ -6,6 +6,7 @@ import json
 import re
 
 from trp_search.records import TestScore, to_json
+from trp_search.records.scores import share
 from trp_search.store import append_record
 
 
@@ -13,9 +14,9 @@ def test_the_choice_is_told_with_both_accuracies_named(trp, sample_run):
     ended = trp("select", sample_run.path, "--speedup", "2")
     assert (ended.code, ended.err) == (0, "")
     assert "Most accurate on validation: point 7, 2.08\N{MULTIPLICATION SIGN}" in ended.out
-    assert "validation        96.5 % (193 of 200; 95 % interval 93.0 to 98.3 %)" in ended.out
+    assert "validation        96.5 % (200 images; 95 % interval 93.0 to 98.3 %)" in ended.out
     assert "against baseline  \N{MINUS SIGN}0.5 points" in ended.out
-    assert "test              95.0 % (190 of 200; 95 % interval 91.0 to 97.3 %)" in ended.out
+    assert "test              95.0 % (200 images; 95 % interval 91.0 to 97.3 %)" in ended.out
     assert "multiply-adds     961,998 of 2,000,000" in ended.out
     assert "nuclear_weight" in ended.out
     assert "--point 7 --out models/sample-run-2.08x" in ended.out
@@ -26,12 +27,12 @@ def test_json_has_the_same_for_programs(trp, sample_run):
     values = json.loads(ended.out)
     assert ended.code == 0
     assert (values["point"], values["reached"]) == ("7", True)
-    assert (values["validation_correct"], values["validation_images"]) == (193, 200)
-    assert (values["test_correct"], values["test_images"]) == (190, 200)
+    assert (values["validation"]["value"], values["validation"]["images"]) == (193 / 200, 200)
+    assert (values["test"]["value"], values["test"]["images"]) == (190 / 200, 200)
     assert values["settings"]["scheme"] == "spatial"
     assert values["smaller"]["times"] > values["times"]
     assert values["smaller"]["validation_drop"] > 0
-    assert values["test_interval"][0] < values["test_accuracy"] < values["test_interval"][1]
+    assert values["test"]["low"] < values["test"]["value"] < values["test"]["high"]
 
 
 def test_a_budget_out_of_reach_shows_the_nearest_and_ends_with_one(trp, sample_run):
@@ -94,7 +95,7 @@ def test_damaged_points_are_told_with_their_file(trp, sample_run):
 
 
 def test_a_test_score_made_earlier_is_used(trp, sample_run):
-    score = TestScore(point="17", accuracy=0.925, correct=185, images=200)
+    score = TestScore(point="17", score=share(185, 200))
     sample_run.tests.write_text(to_json(score) + "\n")
     ended = trp("select", sample_run.path, "--speedup", "2.3")
-    assert "test              92.5 % (185 of 200;" in ended.out
+    assert "test              92.5 % (200 images;" in ended.out

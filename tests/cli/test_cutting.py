@@ -69,7 +69,7 @@ def test_compress_says_what_it_made_and_what_to_type_next(compressed: tuple[Path
     point = RunFolder.open(place / "results" / "small-baseline").point("plain-2x")
     assert 2 <= point.speedup <= 2.04
     assert f"Point plain-2x: {point.speedup:.2f}{TIMES} fewer multiply-adds" in said
-    assert f"({point.correct} of {point.images};" in said
+    assert f"({point.score.images} images;" in said
     assert "against baseline  " in said
     for layer in point.layers:
         kept = f"{layer.rank} of {layer.full_rank}" if layer.rank else "dense (a)"

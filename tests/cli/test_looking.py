@@ -56,8 +56,11 @@ def test_a_damaged_search_space_in_a_run_is_told_with_its_file(trp, sample_run):
 
 def test_an_accuracy_of_seven_is_no_result(trp, sample_run):
     points = sample_run.points
-    points.write_text(points.read_text().replace('"accuracy":0.97,', '"accuracy":7.0,', 1))
+    points.write_text(points.read_text().replace('"value":0.97,', '"value":7.0,', 1))
     for command in ("status", "report"):
         ended = trp(command, sample_run.path)
         assert (ended.code, ended.out) == (2, "")
-        assert f"{points}: not a list of Point records: line 1: accuracy: " in ended.err
+        assert (
+            f"{points}: not a list of Point records: line 1: score: value: 7 is not within "
+            in ended.err
+        )

@@ -129,10 +129,10 @@ def test_the_choice_is_exported_and_loads_and_scores_the_same(trp, place: Path):
     out = trp("export", "run", "--speedup", "1", "--out", "model")
     assert (out.code, out.err) == (0, "")
     assert "Exported point" in out.out
-    assert f"({chosen['validation_correct']} of {chosen['validation_images']};" in out.out
+    assert f"({chosen['validation']['images']} images;" in out.out
     scored = json.loads(trp("evaluate", "model", "--test", "--data", "run", "--json").out)
-    assert scored["validation"]["correct"] == chosen["validation_correct"]
-    assert scored["test"]["correct"] == chosen["test_correct"]
+    assert scored["validation"] == chosen["validation"]
+    assert scored["test"] == chosen["test"]
     assert scored["macs"] == chosen["macs"]
     network = trp_search.load(place / "model")
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)

@@ -11,6 +11,7 @@ from rich.console import Console
 from trp_search.cli.live import ending, picture, watching
 from trp_search.cli.watch import Watch
 from trp_search.records import EpochReport, TrialResult
+from trp_search.records.scores import share
 from trp_search.search import Epoch, Finished, Stage, Started
 
 
@@ -20,7 +21,7 @@ def report(trial: str, *, epoch: int, epochs: int = 4, seconds: float = 2.0) -> 
         epoch=epoch,
         epochs=epochs,
         loss=0.5,
-        accuracy=0.9,
+        metric=0.9,
         learning_rate=0.1,
         seconds=seconds,
     )
@@ -102,8 +103,8 @@ def test_endings_tell_score_failure_or_divergence(make_point):
         ending(TrialResult(trial="3", points=(point,)))
         == "trial 3: 95.0 % at 2.00\N{MULTIPLICATION SIGN}"
     )
-    untuned = dataclasses.replace(point, id="3-untuned", accuracy=0.1, correct=20)
-    tuned = dataclasses.replace(point, id="3", accuracy=0.75, correct=150)
+    untuned = dataclasses.replace(point, id="3-untuned", score=share(20, 200))
+    tuned = dataclasses.replace(point, id="3", score=share(150, 200))
     assert "75.0 %" in ending(TrialResult(trial="3", points=(untuned, tuned)))
     assert ending(TrialResult(trial="baseline", points=(plain,))).startswith("baseline: 97.0 %")
     assert ending(TrialResult(trial="3", points=(), failed="no")) == "trial 3 failed: no"

@@ -76,7 +76,7 @@ def test_the_table_has_a_column_for_each_bundle(
     lines = {line[:14].strip(): line[14:].split() for line in capsys.readouterr().out.splitlines()}
     card = read_card(bundle)
     assert lines[""] == [str(plain), str(bundle)]
-    assert lines["validation"][-2:] == [f"{100 * card.point.accuracy:.1f}", "%"]
+    assert lines["validation"][-2:] == [f"{100 * card.point.score.value:.1f}", "%"]
     assert lines["weights, bytes"][1] == f"{(bundle / 'weights.safetensors').stat().st_size:,}"
 
 

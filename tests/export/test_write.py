@@ -18,6 +18,7 @@ from trp_search.export.bundle import read_architecture, read_card
 from trp_search.export.load import load
 from trp_search.export.write import export_point
 from trp_search.records import to_json
+from trp_search.records.scores import share
 from trp_search.runs import networks
 from trp_search.store import RunFolder
 
@@ -43,15 +44,15 @@ def test_the_card_says_what_was_measured_and_where_it_comes_from(
     assert card.point == trained_run.point("0")
     assert card.run == "small"
     assert card.test == trained_run.read_tests()["0"]
-    assert card.baseline == trained_run.point("baseline").accuracy
+    assert card.baseline == trained_run.point("baseline").score.value
     assert card.versions["torch"] == torch.__version__.partition("+")[0]
     assert card.input.classes == tuple("0123456789")
     assert (card.input.channels, card.input.height, card.input.width) == (1, 8, 8)
     assert card.load["trp_search"][1] == 'network = trp_search.load("THIS FOLDER")'
     readable = (bundle / "card.md").read_text()
     assert "| classes | 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 |" in readable
-    assert f"{card.point.accuracy:.2%} of {card.point.images} images" in readable
-    assert f"{card.test.accuracy:.2%} of 100 images" in readable
+    assert f"{card.point.score.value:.2%} of {card.point.score.images} images" in readable
+    assert f"{card.test.score.value:.2%} of 100 images" in readable
 
 
 def test_the_architecture_tells_how_pixels_were_normalised(bundle: Path):
@@ -94,10 +95,11 @@ def test_a_bundle_that_scores_otherwise_than_its_point_is_removed(
 ):
     run = RunFolder(path=shutil.copytree(trained_run.path, tmp_path / "run"))
     honest = run.point("0")
-    correct = honest.correct + (1 if honest.correct == 0 else -1)
-    wrong = dataclasses.replace(honest, correct=correct, accuracy=correct / honest.images)
+    images = honest.score.images
+    off = honest.score.value + (1 if honest.score.value == 0 else -1) / images
+    wrong = dataclasses.replace(honest, score=share(round(off * images), images))
     run.points.write_text(to_json(wrong) + "\n")
-    found = f"classified {honest.correct} of {honest.images}.*the point {wrong.correct} of"
+    found = f"reached {honest.score.value:.6g} on {images} .* the point {wrong.score.value:.6g}"
     with pytest.raises(TrpSearchError, match=found):
         export_point(run, "0", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
@@ -163,6 +165,6 @@ def test_images_of_ones_own_are_named_again_by_what_export_says_to_type_next(
     assert words == "evaluate model --data results/own-baseline"
     assert main(words.split()) == 0
     point = read_card(tmp_path / "model").point
-    assert f"({point.correct} of {point.images};" in capsys.readouterr().out
+    assert f"({point.score.images} images;" in capsys.readouterr().out
     assert main(["evaluate", "model"]) == 2
     assert "its images are 'own_pictures:images'" in capsys.readouterr().err

@@ -91,22 +91,15 @@ def make_run(folder: Path) -> None:
     for _ in clock.measure(run, where, [run.point("0"), run.point("1")], seconds=0.01):
         pass
     point = run.point("0")
-    repeat = Repeat(
-        point="0",
-        trial="confirm-0-1",
-        accuracy=point.accuracy,
-        correct=point.correct,
-        images=point.images,
-        speedup=point.speedup,
-    )
+    repeat = Repeat(point="0", trial="confirm-0-1", score=point.score, speedup=point.speedup)
     append_record(run.repeats, repeat)
-    rung_score = RungScore(accuracy=0.5, speedup=2.0, parameters=1000)
+    rung_score = RungScore(metric=0.5, speedup=2.0, parameters=1000)
     judged = EpochReport(
         trial="0",
         epoch=1,
         epochs=1,
         loss=1.0,
-        accuracy=0.5,
+        metric=0.5,
         learning_rate=0.1,
         seconds=1.0,
         rung_score=rung_score,

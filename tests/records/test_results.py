@@ -24,6 +24,7 @@ from trp_search.records import (
     is_name,
     to_json,
 )
+from trp_search.records.scores import share
 from trp_search.store import RunFolder, append_record
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -45,14 +46,16 @@ def with_values(text: str, changes: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"accuracy": 7},
-        {"accuracy": -0.1},
-        {"accuracy": NAN},
-        {"accuracy": 0.5},
-        {"correct": -1},
-        {"correct": 500},
-        {"images": 0},
-        {"images": HUGE},
+        {"score.value": 7},
+        {"score.value": -0.1},
+        {"score.value": NAN},
+        {"score.value": 0.5},
+        {"score.low": 0.96},
+        {"score.high": 0.94},
+        {"score.high": INFINITY},
+        {"score.high": 1e300},
+        {"score.images": 0},
+        {"score.images": HUGE},
         {"loss": NAN},
         {"loss": INFINITY},
         {"macs": 0},
@@ -103,13 +106,13 @@ def test_a_point_that_cannot_be_is_named_by_its_line(
         {"epoch": 5},
         {"epochs": HUGE},
         {"loss": NAN},
-        {"accuracy": 1.5},
+        {"metric": NAN},
         {"learning_rate": -0.1},
         {"learning_rate": INFINITY},
         {"seconds": -1},
-        {"rung_score": {"accuracy": 2, "speedup": 2, "parameters": 9}},
-        {"rung_score": {"accuracy": 1, "speedup": 0, "parameters": 9}},
-        {"rung_score": {"accuracy": 1, "speedup": 2, "parameters": 0}},
+        {"rung_score": {"metric": 1e300, "speedup": 2, "parameters": 9}},
+        {"rung_score": {"metric": 1, "speedup": 0, "parameters": 9}},
+        {"rung_score": {"metric": 1, "speedup": 2, "parameters": 0}},
         {"trial": "../7"},
     ],
     ids=str,
@@ -133,17 +136,17 @@ def test_a_loss_that_was_not_finite_is_none(sample_run: RunFolder):
 @pytest.mark.parametrize(
     ("name", "record", "changes"),
     [
-        ("tests", TestScore(point="7", accuracy=0.5, correct=5, images=10), {"accuracy": 7}),
-        ("tests", TestScore(point="7", accuracy=0.5, correct=5, images=10), {"point": "a/b"}),
-        ("tests", TestScore(point="7", accuracy=0.5, correct=5, images=10), {"correct": 9}),
+        ("tests", TestScore(point="7", score=share(5, 10)), {"score.value": 7}),
+        ("tests", TestScore(point="7", score=share(5, 10)), {"point": "a/b"}),
+        ("tests", TestScore(point="7", score=share(5, 10)), {"score.images": 0}),
         (
             "repeats",
-            Repeat(point="7", trial="c", accuracy=0.5, correct=5, images=10, speedup=2.0),
+            Repeat(point="7", trial="c", score=share(5, 10), speedup=2.0),
             {"speedup": NAN},
         ),
         (
             "repeats",
-            Repeat(point="7", trial="c", accuracy=0.5, correct=5, images=10, speedup=2.0),
+            Repeat(point="7", trial="c", score=share(5, 10), speedup=2.0),
             {"trial": "c/.."},
         ),
     ],

@@ -39,13 +39,13 @@ def test_naming_a_speedup_chooses_the_most_accurate_point_that_fast(
 
 def test_the_slider_moves_along_the_front(open_page: Callable[..., Any], sample_run: RunFolder):
     reader = open_page(report.write(sample_run), width=390)
-    points = [p for p in sample_run.read_points() if p.searched and p.accuracy >= 0.5]
+    points = [p for p in sample_run.read_points() if p.searched and p.score.value >= 0.5]
     slide = reader.one("#slide")
     assert slide.get_attribute("max") == str(math.floor(100 * max(p.speedup for p in points)) / 100)
     for budget in ("1", "1.5", "2.2", "2.9"):
         reader.slide_to(budget)
         fast = [p for p in points if p.speedup >= float(budget)]
-        best = max(fast, key=lambda p: (p.accuracy, p.speedup))
+        best = max(fast, key=lambda p: (p.score.value, p.speedup))
         assert reader.one("#chosen h3").text == f"Point {best.id}"
         assert reader.one("#budget").get_attribute("value") == budget
     slide.send_keys(Keys.HOME)
@@ -179,7 +179,7 @@ def test_arrow_keys_go_through_all_points_in_order(
     card = reader.one("#chosen")
     assert card.get_attribute("aria-live") == "polite"
     points = rows.build(contents.read(sample_run)).comparable()
-    order = sorted(points, key=lambda row: (row.point.speedup, -row.point.accuracy))
+    order = sorted(points, key=lambda row: (row.point.speedup, -row.point.score.value))
     plot.send_keys(Keys.HOME)
     found = []
     for _ in order:

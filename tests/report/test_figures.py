@@ -129,7 +129,7 @@ def test_a_cross_and_its_text_say_where_a_trial_was_stopped(sample_run: RunFolde
     ]
     (mark,) = [trace for trace in traces if trace.get("name") == "stopped"]
     assert (mark["mode"], mark["marker"]["symbol"]) == ("markers", "x")
-    assert (mark["x"], mark["y"]) == ([2], [100 * epochs["9"][1].accuracy])
+    assert (mark["x"], mark["y"]) == ([2], [100 * epochs["9"][1].metric])
     assert mark["customdata"] == ["9, stopped"]
     lines = [name for trace in traces if trace is not mark for name in trace["customdata"]]
     assert lines.count("9, stopped") == 2

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from trp_search.records import Point, TestScore
+from trp_search.records.scores import share
 from trp_search.report import contents, formatting, history, rows
 from trp_search.report.rows import Rows
 from trp_search.store import RunFolder
@@ -93,14 +94,14 @@ def test_the_rival_is_the_best_own_cut_at_least_as_fast(
 def test_test_accuracy_is_named_as_such_everywhere_it_appears(
     build: Callable[..., Rows], make_point: Callable[..., Point]
 ):
-    score = TestScore(point="1", accuracy=0.95, correct=190, images=200)
+    score = TestScore(point="1", score=share(190, 200))
     point = make_point("1", correct=193, speedup=2.0)
     found = build(point, tests={"1": score})
     assert formatting.on_test(found) == "On test it reaches 95.0 %."
     facts = dict(formatting.facts(found.front[0]))
-    assert facts["test accuracy"] == "95.0 % (190 of 200)"
+    assert facts["test accuracy"] == "95.0 % (200 images)"
     assert facts["95 % interval, test"] == "91.0 to 97.3 %"
-    assert facts["validation accuracy"] == "96.5 % (193 of 200)"
+    assert facts["validation accuracy"] == "96.5 % (200 images)"
     assert "test accuracy" not in dict(formatting.facts(build(point).front[0]))
 
 

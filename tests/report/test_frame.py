@@ -12,7 +12,7 @@ def test_every_point_is_a_row_with_its_measures(sample_run):
     assert set(frame["point"]) == set(points)
     for row in frame.itertuples():
         assert row.speedup == points[row.point].speedup
-        assert row.validation_accuracy == points[row.point].accuracy
+        assert row.validation_accuracy == points[row.point].score.value
     assert "setting.energy" in frame.columns
 
 

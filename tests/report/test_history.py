@@ -96,7 +96,7 @@ def test_curves_are_of_trials_and_the_baseline_with_the_front_drawn_last(
     empty_run: RunFolder, make_point: Callable[..., Point], make_report: Callable[..., EpochReport]
 ):
     epochs = {
-        name: (make_report(name, 1), make_report(name, 2, accuracy=0.9))
+        name: (make_report(name, 1), make_report(name, 2, metric=0.9))
         for name in ("7", "baseline", "refit-7", "refit-7-plain", "8")
     }
     points = (make_point("7", correct=180, speedup=2.0, scheme="spatial"),)

@@ -48,7 +48,7 @@ def test_what_counts_can_be_switched_to_time(
     Select(reader.one("#axis")).select_by_visible_text("time on laptop")
     reader.slide_to("1.15")
     # 17 is more accurate than 7 but is not known to be as fast.
-    accurate = max(("7", "2"), key=lambda name: sample_run.point(name).accuracy)
+    accurate = max(("7", "2"), key=lambda name: sample_run.point(name).score.value)
     assert reader.one("#chosen h3").text == f"Point {accurate}"
     assert "time on laptop" in reader.one("#chosen .main").text
     title = "document.querySelector('#tradeoff .xtitle').textContent"
@@ -121,13 +121,13 @@ def test_large_marks_are_the_front_along_the_axis(
     Select(reader.one("#axis")).select_by_visible_text("parameters")
     title = "document.querySelector('#tradeoff .xtitle').textContent"
     reader.wait(f"{title} === 'times fewer parameters'")
-    points = [p for p in sample_run.read_points() if p.searched and p.accuracy >= 0.5]
+    points = [p for p in sample_run.read_points() if p.searched and p.score.value >= 0.5]
     assert large(reader) == {
         p.id
         for p in points
         if not any(
-            (q.accuracy, -q.parameters) != (p.accuracy, -p.parameters)
-            and q.accuracy >= p.accuracy
+            (q.score.value, -q.parameters) != (p.score.value, -p.parameters)
+            and q.score.value >= p.score.value
             and q.parameters <= p.parameters
             for q in points
         )

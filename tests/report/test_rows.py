@@ -7,6 +7,7 @@ import pytest
 
 from trp_search.records import Point, Scheme, TestScore
 from trp_search.records.objectives import OBJECTIVES
+from trp_search.records.scores import share
 from trp_search.report import contents, formatting, rows
 from trp_search.report.contents import Contents
 from trp_search.report.frame import frame
@@ -81,7 +82,7 @@ def test_a_drop_is_what_validation_lost_to_the_baseline(
 
 def test_a_test_score_goes_to_its_own_point_alone(make_point: Make, read: Callable[..., Contents]):
     points = [make_point("1", correct=190, speedup=2.0), make_point("2", correct=180, speedup=3.0)]
-    score = TestScore(point="2", accuracy=0.5, correct=100, images=200)
+    score = TestScore(point="2", score=share(100, 200))
     found = rows.build(read(*points, tests={"2": score}))
     assert [row.test for row in found.trials] == [None, score]
 
@@ -151,7 +152,7 @@ class TestTheWindow:
         assert window is not None
         assert found.baseline is not None
         for row in (*found.front, found.baseline):
-            assert window.accuracy[0] < row.point.accuracy < window.accuracy[1]
+            assert window.accuracy[0] < row.point.score.value < window.accuracy[1]
             assert window.speedup[0] < row.point.speedup < window.speedup[1]
 
     def test_of_a_lone_point_has_a_size(self, make_point: Make, read: Callable[..., Contents]):
@@ -171,7 +172,7 @@ def test_the_front_as_csv_keeps_every_digit_and_names_each_split(
         make_point("1", correct=191, speedup=2.0, settings={"energy": 0.1 + 0.2}),
         make_point("2", correct=180, speedup=4.0, settings={"period": "never"}),
     ]
-    score = TestScore(point="2", accuracy=0.875, correct=175, images=200)
+    score = TestScore(point="2", score=share(175, 200))
     found = read(*points, tests={"2": score})
     text = frame(rows.build(found).front, found.latencies).to_csv(index=False)
     header, *lines = (line.split(",") for line in text.splitlines())

@@ -124,9 +124,9 @@ def test_the_front_of_every_scheme_is_worth_it(sample_run: RunFolder):
     assert any(name.startswith("plain-spatial") for name in names)
     for slow in (p for p in sample_run.read_points() if p.searched and p.id not in names):
         better = [p for p in sample_run.read_points() if p.id in names and p.scheme == slow.scheme]
-        assert any(p.speedup >= slow.speedup and p.accuracy >= slow.accuracy for p in better) or (
-            slow.accuracy < 0.5
-        )
+        assert any(
+            p.speedup >= slow.speedup and p.score.value >= slow.score.value for p in better
+        ) or (slow.score.value < 0.5)
 
 
 def test_a_run_without_trials_has_nothing_to_time(empty_run: RunFolder):

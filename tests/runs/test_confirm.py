@@ -32,7 +32,7 @@ def test_a_repeat_is_scored_at_the_front_s_cuts_and_leaves_no_weights(run: RunFo
     for point in points:
         (found,) = repeats[point.id]
         assert found.trial == "confirm-0-1"
-        assert found.images == point.images
+        assert found.score.images == point.score.images
         assert found.speedup == pytest.approx(point.speedup, rel=0.5)
     assert not list(run.trial("confirm-0-1").path.glob("*.safetensors"))
     assert plan(run, seeds=1) == []
@@ -60,7 +60,7 @@ def test_the_command_shows_what_other_seeds_came_to(
     assert "Training 2 of 2: trial 0 again" in out
     (name, repeats), *_ = run.read_repeats().items()
     row = next(line for line in out.splitlines() if line.startswith(f"{name} "))
-    assert f"{100 * min(repeat.accuracy for repeat in repeats):.1f} %" in row
+    assert f"{100 * min(repeat.score.value for repeat in repeats):.1f} %" in row
     page = run.report.read_text()
     assert '"with 2 other seeds"' in page
     assert '"meta":"repeats"' in page

@@ -22,14 +22,15 @@ def test_a_points_network_does_what_its_record_says(run: RunFolder, name: str):
     point = run.point(name)
     network = networks.network_of(run, point)
     splits = setup.splits_of(run.trial(point.trial).read_spec(), run)
-    assert correct(network, splits.validation.batches(64)) == point.correct
+    assert correct(network, splits.validation.batches(64)) == point.score.value * point.score.images
     assert sum(p.numel() for p in network.parameters()) == point.parameters
 
 
 def test_what_was_trained_is_there_uncut(run: RunFolder):
     splits = setup.splits_of(run.trial("baseline").read_spec(), run)
     found = correct(networks.trained(run, "baseline"), splits.validation.batches(64))
-    assert found == run.point("baseline").correct
+    plain = run.point("baseline").score
+    assert found == plain.value * plain.images
 
 
 def test_a_network_whose_weights_are_gone_is_named(run: RunFolder):

@@ -19,6 +19,7 @@ from trp_search.records import (
     Workload,
     to_json,
 )
+from trp_search.records.scores import share
 from trp_search.runs import networks, trial
 from trp_search.runs.refit import refit
 from trp_search.store import RunFolder, append_record, write_whole
@@ -89,7 +90,7 @@ def test_a_standing_is_the_point_that_a_training_ended_there_would_be(folder):
         ended = dataclasses.replace(training, epochs=epochs)
         (point,) = run(folder, spec(str(epochs), training=ended))[1].points
         rung_score = reports[epochs - 1].rung_score
-        assert (rung_score.accuracy, rung_score.speedup) == (point.accuracy, point.speedup)
+        assert (rung_score.metric, rung_score.speedup) == (point.score.value, point.speedup)
         assert rung_score.parameters == point.parameters
     _, without = run(folder, spec("4", training=training))
     assert whole.points[0].loss == without.points[0].loss, "looking changes nothing"
@@ -99,9 +100,9 @@ def test_a_trial_reports_every_epoch_and_ends_with_a_point(folder):
     reports, result = run(folder, spec())
     assert [report.epoch for report in reports] == [1, 2, 3]
     (point,) = result.points
-    assert (point.id, point.role, point.images) == ("0", "trial", 100)
+    assert (point.id, point.role, point.score.images) == ("0", "trial", 100)
     assert point.speedup > 1
-    assert point.accuracy == point.correct / point.images
+    assert point.score == share(round(point.score.value * point.score.images), point.score.images)
     assert point.batch_norm == "re-estimated on 300 training images"
     assert not folder.trial("0").checkpoint.exists()
 
@@ -259,7 +260,7 @@ def test_a_refit_trains_on_validation_too_and_is_scored_on_test(finished):
     (point,) = result.points
     assert (point.id, point.role) == ("refit-0", "refit")
     assert point.batch_norm == "re-estimated on 400 training images"
-    assert finished.read_tests()["refit-0"].images == 100
+    assert finished.read_tests()["refit-0"].score.images == 100
     assert [p.id for p in finished.read_points()].count("refit-0") == 1
 
 

@@ -63,7 +63,7 @@ def test_a_cut_that_takes_nothing_away_leaves_statistics_as_they_are(network, sp
     uncut = score_uncut(network, splits)
     assert same.made.batch_norm == "as trained"
     assert same.made.cost.macs < uncut.made.cost.macs
-    assert same.validation.correct == uncut.validation.correct
+    assert same.validation.score.value == uncut.validation.score.value
     further = cuts.score(Cut(scheme="spatial", keep=Energy(0.5)))
     assert further.made.batch_norm == "re-estimated on 225 training images"
 
@@ -188,12 +188,12 @@ def test_survivors_are_scored_on_every_validation_image_and_the_rest_on_the_samp
     assert screening.survivors
     assert screening.behind
     for cut, scored in screening.survivors:
-        assert scored.validation.images == len(splits.validation)
+        assert scored.validation.score.images == len(splits.validation)
         assert scored.validation == cuts.score(cut).validation
     alone = on_sample(trained, splits, RACE)
     for cut, scored in screening.behind:
         assert scored.validation == alone[cut].validation
-        assert scored.validation.images == SAMPLE
+        assert scored.validation.score.images == SAMPLE
 
 
 def test_a_slower_and_clearly_worse_cut_falls_behind(cuts):
@@ -207,12 +207,14 @@ def test_the_best_at_its_speed_always_survives(cuts, trained, splits):
     alone = on_sample(trained, splits, RACE)
     for slowest in alone.values():
         fast = {c: s for c, s in alone.items() if s.made.cost.macs <= slowest.made.cost.macs}
-        most = max(scored.validation.correct for scored in fast.values())
-        best = [cut for cut, scored in fast.items() if scored.validation.correct == most]
+        most = max(scored.validation.score.value for scored in fast.values())
+        best = [cut for cut, scored in fast.items() if scored.validation.score.value == most]
         assert set(best) <= set(survivors)
 
 
 def test_a_sample_of_every_image_scores_all_alike(cuts, splits):
     screening = cuts.screen([ROUGH, per_layer(2.0)], images=10 * len(splits.validation))
-    images = [scored.validation.images for _, scored in (*screening.survivors, *screening.behind)]
+    images = [
+        scored.validation.score.images for _, scored in (*screening.survivors, *screening.behind)
+    ]
     assert images == [len(splits.validation)] * 2

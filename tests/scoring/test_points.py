@@ -15,6 +15,7 @@ from trp_search.records import (
     TrialSpec,
     Workload,
 )
+from trp_search.records.scores import share
 from trp_search.scoring.candidate import CompressedNetwork, Cost, Scored
 from trp_search.scoring.points import PointFactory
 from trp_search.tasks.classification import Evaluation
@@ -63,7 +64,7 @@ def point(spec, cut, **options):
         cost=Cost(macs=400, parameters=50),
         batch_norm="as trained",
     )
-    scored = Scored(made=made, validation=Evaluation(correct=3, images=4, loss=0.5))
+    scored = Scored(made=made, validation=Evaluation(score=share(3, 4), loss=0.5))
     return origin.point(scored, cut, **options)
 
 
@@ -101,7 +102,7 @@ def test_only_a_trials_points_are_searched():
 
 def test_a_point_has_what_was_measured():
     found = point(TRIAL, FURTHER)
-    assert (found.accuracy, found.correct, found.images, found.loss) == (0.75, 3, 4, 0.5)
+    assert (found.score, found.loss) == (share(3, 4), 0.5)
     assert (found.speedup, found.parameters, found.dense_parameters) == (2.5, 50, 90)
     assert (found.scheme, found.seconds) == ("per-layer", 4.0)
 

@@ -39,7 +39,7 @@ class MadeUp:
 
     def report(self, name: int, epoch: int) -> EpochReport:
         rung_score = RungScore(
-            accuracy=self.accuracy * (1 - 0.6**epoch), speedup=self.speedup, parameters=1000
+            metric=self.accuracy * (1 - 0.6**epoch), speedup=self.speedup, parameters=1000
         )
         return report(str(name), epoch, rung_score)
 
@@ -50,7 +50,7 @@ def report(name: str, epoch: int, rung_score: RungScore | None) -> EpochReport:
         epoch=epoch,
         epochs=EPOCHS,
         loss=1.0,
-        accuracy=0.5,
+        metric=0.5,
         learning_rate=0.1,
         seconds=1.0,
         rung_score=rung_score,
@@ -234,7 +234,7 @@ def test_who_was_told_to_stop_before_the_driver_died_stops(restarted):
 
 def test_fewer_parameters_are_better():
     halving = Halving(Rungs(), [OBJECTIVES["accuracy"], OBJECTIVES["parameters"]])
-    sizes = [RungScore(accuracy=0.9, speedup=2.0, parameters=n) for n in (50, 60, 70, 40, 80)]
+    sizes = [RungScore(metric=0.9, speedup=2.0, parameters=n) for n in (50, 60, 70, 40, 80)]
     judged = [halving.judge(report(str(n), 1, size)) for n, size in enumerate(sizes)]
     assert [reason is None for reason in judged] == [True, True, False, True, False]
 

@@ -292,7 +292,7 @@ def test_every_trial_equals_one_that_was_never_interrupted(finished: RunFolder, 
         assert untimed(direct) == untimed(finished.trial(name).read_result())
         if name != "baseline":
             (point,) = (found for found in direct.points if found.role == "trial")
-            assert values[int(name)] == [point.accuracy, point.speedup]
+            assert values[int(name)] == [point.score.value, point.speedup]
 
 
 def untimed(result: TrialResult) -> list[Point]:

@@ -57,7 +57,7 @@ def result(make_point: MakePoint) -> Callable[[TrialSpec], TrialResult]:
         if spec.pruning is None:
             point = make_point(spec.name, correct=180, speedup=1.0, role="baseline", scheme=None)
         else:
-            energy = spec.pruning.energy
+            energy = spec.pruning.keep.energy
             point = make_point(spec.name, correct=round(180 * energy), speedup=2.5 - energy)
         return TrialResult(trial=spec.name, points=(point,))
 
@@ -147,7 +147,7 @@ def test_a_finished_trial_is_complete_with_all_its_values(
     (trial,) = study_of(folder)
     point = folder.point("0")
     assert trial.state == TrialState.COMPLETE
-    assert trial.values == pytest.approx([point.accuracy, point.speedup, point.parameters])
+    assert trial.values == pytest.approx([point.score.value, point.speedup, point.parameters])
     assert trial.params == {"energy": point.cut.energy} | trial.params
     assert folder.trial("0").read_result() == result(space.trial_spec(trial.params, number=0))
 
@@ -216,7 +216,7 @@ def test_the_sampler_stays_away_from_what_diverges_or_breaks_a_constraint(
     changes = [("trials: 4", "constraints: {speedup: 1.8}\ntrials: 4")] if end == "too slow" else []
     with opened(make_space(*changes), folder, trials=30) as proposer:
         for spec in iter(proposer.next, None):
-            bad = spec.pruning is not None and spec.pruning.energy > 0.7
+            bad = spec.pruning is not None and spec.pruning.keep.energy > 0.7
             proposer.finish(diverged(spec) if bad and end == "diverged" else result(spec))
     late = [trial.params["energy"] for trial in study_of(folder)[15:]]
     # Uniform draws would be there 11 times of 15; with FAIL in place of the constraint, 14 times.
@@ -314,7 +314,7 @@ def test_every_sampler_draws_what_depends_on_the_scheme(
         for spec in iter(proposer.next, None):
             proposer.finish(result(spec))
             if spec.pruning is not None:
-                assert (spec.pruning.energy >= 0.9) == (spec.pruning.scheme == "channel")
+                assert (spec.pruning.keep.energy >= 0.9) == (spec.pruning.scheme == "channel")
                 assert 1 <= spec.training.epochs <= 5
     assert states(folder).split() == ["COMPLETE"] * 8
 
@@ -551,7 +551,7 @@ def test_given_settings_come_first_and_once_whatever_is_killed(
     with opened(space, folder) as proposer:
         specs = list(iter(proposer.next, None))
         assert one == specs[0]
-        assert [spec.pruning.energy for spec in specs[:2]] == [0.7, 0.8]
+        assert [spec.pruning.keep.energy for spec in specs[:2]] == [0.7, 0.8]
         assert [spec.name for spec in specs] == ["0", "1", "2", "3"]
         for spec in specs:
             proposer.finish(result(spec))
@@ -575,7 +575,7 @@ def test_given_settings_whose_trial_does_not_count_are_tried_again(
         proposer.give_up(f"the search stopped: {proposer.stop_reason}")
     with opened(space, folder) as proposer:
         specs = list(iter(proposer.next, None))
-        assert {spec.pruning.energy for spec in specs} > {0.7, 0.8}
+        assert {spec.pruning.keep.energy for spec in specs} > {0.7, 0.8}
         assert len(specs) == 4
 
 

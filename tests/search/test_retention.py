@@ -13,6 +13,7 @@ import pytest
 
 from trp_search.records import Cut, Point, Speedup
 from trp_search.records.objectives import OBJECTIVES
+from trp_search.records.scores import share
 from trp_search.search.retention import Keeper, neighbourhood
 from trp_search.selection import pareto
 from trp_search.space import SearchSpace, load_space
@@ -110,19 +111,18 @@ def test_the_baseline_its_cuts_and_refits_stay(
 def test_a_cut_that_somebody_asked_for_stays(trained_run: RunFolder, tmp_path: Path):
     run = RunFolder(path=shutil.copytree(trained_run.path, tmp_path / "run"))
     scored = run.point("0")
-    own = dataclasses.replace(scored, correct=scored.images // 2, accuracy=0.5)
+    own = dataclasses.replace(scored, score=share(1, 2))
     asked = dataclasses.replace(
         own,
         id="0-7x",
         role="derived",
-        correct=1,
-        accuracy=1 / own.images,
+        score=share(1, own.score.images),
         cut=Cut(scheme="per-layer", keep=Speedup(7.0)),
     )
     told = dataclasses.replace(asked, id="0-2x", cut=run.trial("0").read_spec().screening[0])
     for point in (own, asked, told):
         run.weights(point).touch()
-    best = dataclasses.replace(own, id="9", trial="9", correct=own.images, macs=1, accuracy=1.0)
+    best = dataclasses.replace(own, id="9", trial="9", score=share(1, 1), macs=1)
     Keeper(load_space(run.search), run).add([own, asked, told, best])
     assert run.weights(asked).exists()
     assert not run.weights(told).exists()

@@ -6,6 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from trp_search.records import Point
 from trp_search.records.objectives import OBJECTIVES
+from trp_search.records.scores import share
 from trp_search.selection.pareto import (
     covered,
     front,
@@ -30,9 +31,7 @@ def point_at(name, *, accuracy, speedup):
         id=name,
         trial=name,
         role="baseline" if name == "baseline" else "trial",
-        accuracy=accuracy,
-        correct=round(accuracy * 1000),
-        images=1000,
+        score=share(round(accuracy * 1000), 1000),
         loss=1.0,
         macs=round(6e6 / speedup),
         dense_macs=6_000_000,

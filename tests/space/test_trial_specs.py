@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trp_search import records
 from trp_search.errors import InputError
 from trp_search.records import Allocation, Cut, Distillation, Energy, Speedup
 from trp_search.space import Parameter, SearchSpace, Value, load_space
@@ -73,14 +74,14 @@ def test_with_one_scheme_an_entry_by_scheme_goes_by_its_own_name(tmp_path):
     assert one.parameters() == (Parameter(name="energy", choices=(0.8, 0.9)),)
     spec = one.trial_spec({"energy": 0.8}, number=0)
     assert spec.pruning is not None
-    assert spec.pruning.energy == 0.8
+    assert spec.pruning.keep.energy == 0.8
 
 
 def test_a_draw_becomes_the_trial_it_names(space):
     spec = space.trial_spec(DRAWN, number=7)
     assert (spec.name, spec.start, spec.device, spec.threads) == ("7", "scratch", "cpu", 1)
     assert spec.pruning is not None
-    assert (spec.pruning.scheme, spec.pruning.energy) == ("spatial", 0.95)
+    assert (spec.pruning.scheme, spec.pruning.keep.energy) == ("spatial", 0.95)
     assert spec.pruning.period == 20
     assert spec.cuts == (Cut(scheme="spatial", keep=Energy(0.95), layers="kxk"),)
     assert spec.training == replace(space.training, epochs=4, milestones=(0.5, 0.75), momentum=0.8)
@@ -142,10 +143,10 @@ def test_repeats_differ_and_settings_share_their_seeds(space):
 
 def test_a_cut_may_be_apart_from_the_training_energy(tmp_path):
     by_energy = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9, cut_energy: 0.8}}")
-    assert by_energy.trial_spec({}, number=0).cuts[0].energy == 0.8
+    assert by_energy.trial_spec({}, number=0).cuts[0].keep == Energy(0.8)
     by_value = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9, cut_value: 0.05}}")
     cut = by_value.trial_spec({}, number=0).cuts[0]
-    assert (cut.energy, cut.value) == (None, 0.05)
+    assert cut.keep == records.Value(0.05)
 
 
 def test_settings_are_flat_and_say_what_was_drawn(space):
@@ -166,8 +167,8 @@ def test_the_baseline_is_plain_and_cut_by_every_scheme_that_can_be_drawn(space):
     )
     assert spec.training == space.training
     energies = [0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6]
-    assert [(cut.scheme, cut.energy) for cut in spec.cuts] == [
-        (scheme, energy) for scheme in ("channel", "spatial") for energy in energies
+    assert [(cut.scheme, cut.keep) for cut in spec.cuts] == [
+        (scheme, Energy(energy)) for scheme in ("channel", "spatial") for energy in energies
     ]
 
 
@@ -211,7 +212,7 @@ def test_everything_that_can_be_drawn_is_a_trial(space, data):
     drawn = data.draw(draws(space.parameters()))
     spec = space.trial_spec(drawn, number=0)
     assert spec.pruning.scheme == spec.cuts[0].scheme == drawn["scheme"]
-    assert spec.pruning.energy == drawn[f"energy_{drawn['scheme']}"]
+    assert spec.pruning.keep.energy == drawn[f"energy_{drawn['scheme']}"]
     assert spec.training.epochs == drawn["epochs"]
 
 
@@ -225,7 +226,7 @@ def test_a_trial_towards_a_speedup_is_trained_and_cut_by_it(tmp_path):
     space = loaded(tmp_path, SPEEDUP)
     assert space.parameters() == (Parameter(name="speedup", low=1.5, high=4.0),)
     spec = space.trial_spec({"speedup": 2.5}, number=0)
-    assert spec.pruning.speedup == 2.5
+    assert spec.pruning.keep == Speedup(2.5)
     assert spec.cuts == (Cut(scheme="spatial", keep=Speedup(2.5), layers="kxk"),)
     shown = space.settings({"speedup": 2.5})
     assert (shown["speedup"], "energy" in shown) == (2.5, False)
@@ -279,7 +280,7 @@ def test_an_amount_that_cannot_be_is_told_of_in_one_line(tmp_path, entries, prob
 def test_a_cut_by_speedup_goes_before_what_was_trained_towards(tmp_path, trained):
     space = loaded(tmp_path, f"{FIXED}space: {{{trained}, cut_speedup: 2.0, multiple: 4}}")
     (cut,) = space.trial_spec({}, number=0).cuts
-    assert (cut.speedup, cut.energy, cut.multiple) == (2.0, None, 4)
+    assert (cut.keep, cut.multiple) == (Speedup(2.0), 4)
 
 
 def test_how_a_budget_is_spread_is_the_trials_cut(tmp_path):
@@ -325,7 +326,7 @@ def test_a_trials_own_cut_does_not_race_against_itself(tmp_path):
 def test_what_truncations_trained_has_no_further_cuts_by_default(tmp_path, entries, further):
     space = loaded(tmp_path, f"{FIXED}space: {{{entries}}}")
     assert len(space.trial_spec({}, number=0).screening) == further
-    assert [cut.speedup for cut in space.baseline_spec().screening] == [1.5, 2, 3, 4, 6, 8]
+    assert [cut.keep.speedup for cut in space.baseline_spec().screening] == [1.5, 2, 3, 4, 6, 8]
 
 
 def test_a_cut_of_all_layers_pooled_does_not_race_against_itself(tmp_path):
@@ -342,7 +343,7 @@ def test_a_space_with_the_defaults_of_an_earlier_version_means_what_it_meant(tmp
     own = "space: {energy: 0.9}"
     curve = "extra_cuts: {speedups: [1.5, 2, 3, 4, 6, 8], energies: [0.98, 0.9, 0.8]}"
     spec = loaded(tmp_path, f"{FIXED}{own}\n{curve}").trial_spec({}, number=0)
-    amounts = [cut.energy or cut.speedup for cut in (*spec.cuts, *spec.screening)]
+    amounts = [cut.keep.amount for cut in (*spec.cuts, *spec.screening)]
     assert amounts == [0.9, 0.98, 0.8, 1.5, 2, 3, 4, 6, 8]
 
 
@@ -362,7 +363,10 @@ def test_an_empty_curve_leaves_every_network_with_its_own_cuts(tmp_path):
 def test_the_baselines_budgets_need_no_entry_for_a_scheme_that_is_not_drawn(tmp_path):
     entries = "space: {scheme: spatial, energy: 0.9, layers: {by_scheme: {spatial: all}}}"
     screening = loaded(tmp_path, f"{FIXED}{entries}\n{CURVE}").baseline_spec().screening
-    assert [(cut.speedup, cut.layers) for cut in screening] == [(2.0, "all"), (3.5, "all")]
+    assert [(cut.keep, cut.layers) for cut in screening] == [
+        (Speedup(2.0), "all"),
+        (Speedup(3.5), "all"),
+    ]
 
 
 def test_rungs_are_those_of_the_trials_own_training_and_the_baseline_has_none(tmp_path):

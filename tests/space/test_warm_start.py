@@ -32,7 +32,7 @@ def test_a_setting_is_what_the_study_draws_for_its_scheme(tmp_path):
     (drawn,) = warm_start.parameters(space)
     assert drawn == {"scheme": "spatial", "energy_spatial": 0.95, "period": "never", "epochs": 6}
     spec = space.trial_spec(drawn | {"nuclear_weight_per_step": 1e-5, "nesterov": True}, number=0)
-    assert (spec.pruning.scheme, spec.pruning.energy, spec.pruning.period) == (
+    assert (spec.pruning.scheme, spec.pruning.keep.energy, spec.pruning.period) == (
         "spatial",
         0.95,
         None,

@@ -50,12 +50,12 @@ def test_an_epoch_that_ran_twice_counts_once_as_it_ran_last(tmp_path, make_repor
     folder = RunFolder.create(tmp_path / "run").trial("1")
     for one in (
         make_report(epoch=1),
-        make_report(epoch=2, accuracy=0.1),
-        make_report(epoch=2, accuracy=0.7),
+        make_report(epoch=2, metric=0.1),
+        make_report(epoch=2, metric=0.7),
         make_report(epoch=3),
     ):
         append_record(folder.epochs, one)
-    assert [r.accuracy for r in folder.read_epochs()] == [0.5, 0.7, 0.5]
+    assert [r.metric for r in folder.read_epochs()] == [0.5, 0.7, 0.5]
 
 
 def test_trials_are_listed_by_number(tmp_path):

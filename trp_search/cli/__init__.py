@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Every end that a user meets is one line."""
+"""The command line: parse, call, print. Every error is one line."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from trp_search.cli.console import line
 
 app = typer.Typer(
     name="trp-search",
-    help="Search low-rank versions of a network and take the most accurate at your speedup.",
+    help="Search low-rank versions of a network; export the most accurate at your speedup.",
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -36,11 +36,11 @@ def options(
     debug: Annotated[
         bool,
         typer.Option(
-            "--debug", help="Show the traceback of an unexpected error, or of your own code's."
+            "--debug", help="Show the traceback of an unexpected error or of your own code."
         ),
     ] = False,
 ) -> None:
-    """Search low-rank versions of a network and take the most accurate at your speedup."""
+    """Search low-rank versions of a network; export the most accurate at your speedup."""
     del version, debug
 
 

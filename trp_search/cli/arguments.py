@@ -32,32 +32,30 @@ def _whole(text: str, *, least: int) -> int:
     return int(text)
 
 
-Space = Annotated[Path, typer.Argument(metavar="SPACE", help="a search space, YAML")]
+Space = Annotated[Path, typer.Argument(metavar="SPACE", help="a search space (YAML)")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
 Speedup = typer.Option(
-    parser=number, metavar="X", help="multiply-adds before / after, at least; 1 or more"
+    parser=number, metavar="X", help="at least this speedup: multiply-adds before / after"
 )
 Trials = Annotated[
     int | None,
-    typer.Option(parser=positive, metavar="N", help="trials in all [default: the space's number]"),
+    typer.Option(parser=positive, metavar="N", help="trials in total [default: the space's]"),
 ]
 Concurrency = Annotated[
     int | None,
-    typer.Option(parser=positive, metavar="N", help="trials at a time [default: what fits]"),
+    typer.Option(parser=positive, metavar="N", help="trials at a time [default: as many as fit]"),
 ]
 Address = Annotated[
-    str | None, typer.Option(metavar="A", help="a running Ray cluster to join: auto or host:port")
+    str | None, typer.Option(metavar="A", help="join a running Ray cluster: auto or host:port")
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(parser=natural, metavar="S", help="of the search [default: the space's]"),
+    typer.Option(parser=natural, metavar="S", help="seed of the search [default: the space's]"),
 ]
 Trust = Annotated[
     bool,
-    typer.Option(
-        "--trust", help="call code it names that is not below this folder, fetch its images"
-    ),
+    typer.Option("--trust", help="call any code that the run names, and download its images"),
 ]
 Timeout = Annotated[
     float,
@@ -65,18 +63,18 @@ Timeout = Annotated[
         min=1.0,
         metavar="SECONDS",
         show_default="600",
-        help="that your own network or data may take before the start",
+        help="time limit of your own network or data before the start",
     ),
 ]
 Network = Annotated[
     str | None,
-    typer.Option(metavar="MODULE:CALLABLE", help="builds the baseline, where it is your own"),
+    typer.Option(metavar="MODULE:CALLABLE", help="builds the baseline of a custom architecture"),
 ]
 Data = Annotated[
     str | None,
     typer.Option(
         metavar="IMAGES",
-        help="a search space, module:callable or a run folder "
-        "[default: digits, where the bundle's card says so]",
+        help="images: a search space, module:callable or a run folder "
+        "[default: digits, if the bundle's card says so]",
     ),
 ]

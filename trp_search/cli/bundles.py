@@ -18,7 +18,15 @@ from trp_search.cli.signals import StoppedError
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import Card, read_card, vacant
 from trp_search.export.opened import opened
-from trp_search.records import DataSpec, EpochReport, Point, TrialResult, from_json, problem
+from trp_search.records import (
+    DataSpec,
+    EpochReport,
+    Point,
+    TrialResult,
+    from_json,
+    problem,
+    to_dict,
+)
 from trp_search.report.formatting import scored, times
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import within
@@ -98,10 +106,10 @@ def export_bundle(
 
 
 def _accuracies(card: Card) -> list[tuple[str, str]]:
-    rows = [("validation", f"{scored(card.point)}, as in the run")]
+    rows = [("validation", f"{scored(card.point.score)}, as in the run")]
     if card.saw_validation:
         rows = [("validation", "trained on as well, so it says nothing")]
-    return [*rows, ("test", scored(card.test) if card.test else "not scored")]
+    return [*rows, ("test", scored(card.test.score) if card.test else "not scored")]
 
 
 def evaluate(
@@ -121,17 +129,14 @@ def evaluate(
     found = evaluate_bundle(bundle, network=network, data=spec, test=test)
     if as_json:
         scores = {"validation": found.validation, "test": found.test}
-        values = {
-            name: {"accuracy": s.accuracy, "correct": s.correct, "images": s.images} if s else None
-            for name, s in scores.items()
-        }
+        values = {name: to_dict(s.score) if s else None for name, s in scores.items()}
         raw(json.dumps({**values, "macs": found.macs, "parameters": found.parameters}))
         return
     note = ", trained on as well, so it says nothing" if card.saw_validation else ""
     pairs(
         [
-            ("validation", scored(found.validation) + note),
-            ("test", scored(found.test) if found.test else "not asked for (--test)"),
+            ("validation", scored(found.validation.score) + note),
+            ("test", scored(found.test.score) if found.test else "not asked for (--test)"),
             ("multiply-adds", f"{found.macs:,}"),
             ("parameters", f"{found.parameters:,}"),
             ("device", found.device),

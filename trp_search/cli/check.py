@@ -1,4 +1,4 @@
-"""`trp-search check`: what a search could reach and would cost, in seconds and without training."""
+"""`trp-search check`: the reach and the cost of a search, in seconds and without training."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ _A100 = 60.0
 
 Images = Annotated[
     int | None,
-    typer.Option(parser=positive, metavar="N", help="that a trial learns from [default: counted]"),
+    typer.Option(
+        parser=positive, metavar="N", help="training images of a trial [default: counted]"
+    ),
 ]
 Tflops = Annotated[
     float | None,
     typer.Option(
         parser=number,
         metavar="X",
-        help="10^12 operations a second that a GPU sustains in training, where none is here "
+        help="10^12 operations a second that a GPU sustains in training, if none is here  "
         f"[default: {_A100:g}, an A100 with ResNet-50; small networks reach less]",
     ),
 ]
@@ -45,7 +47,7 @@ Tflops = Annotated[
 def check(
     space: Space, images: Images = None, tflops: Tflops = None, timeout: Timeout = 600.0
 ) -> None:
-    """Try a search space out, and show what it could reach and would cost."""
+    """Try a search space; show reachable speedups and the cost."""
     from trp_search.cli import cost
     from trp_search.cli.pictures import pictures
     from trp_search.runs.probe import baseline_network, probe_
@@ -92,7 +94,7 @@ def _overview(space: SearchSpace, found: Survey, size: tuple[int, ...], classes:
 
 
 def _layers(space: SearchSpace, found: Survey) -> None:
-    """Each layer's own best speedup; why a layer stays dense is spelled out below the table."""
+    """Each layer's best speedup; reasons for dense layers follow below the table."""
     schemes = space.space.schemes
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("layer", overflow="fold", max_width=30)

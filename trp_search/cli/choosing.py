@@ -11,8 +11,7 @@ from trp_search.cli.budget import FLAGS, budgeted
 from trp_search.cli.console import following, line, pairs, raw, warn
 from trp_search.cli.formatting import command, here
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.records import Point, Scheme
-from trp_search.records.intervals import wilson
+from trp_search.records import Point, Scheme, to_dict
 from trp_search.report.formatting import (
     against_baseline,
     clock,
@@ -84,10 +83,10 @@ def _show(choice: Choice, budget: Budget) -> None:
     timed = axis.latencies.get(point.id) if isinstance(axis, Clock) else None
     pairs(
         [
-            ("validation", scored(point)),
+            ("validation", scored(point.score)),
             *([against_baseline(choice.drop)] if choice.drop is not None else []),
             *([repeated(choice.repeats)] if choice.repeats else []),
-            ("test", scored(test) if test else "not scored yet; export scores it"),
+            ("test", scored(test.score) if test else "not scored yet; export scores it"),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
             *([clock(timed)] if timed else []),
@@ -108,7 +107,7 @@ def _show(choice: Choice, budget: Budget) -> None:
         line()
         warn(
             f"the baseline's own cut {control.id} does better at this budget: "
-            f"{percent(control.accuracy)} at {times(choice.axis.of(control))}"
+            f"{percent(control.score.value)} at {times(choice.axis.of(control))}"
         )
 
 
@@ -122,7 +121,7 @@ def _beside(choice: Choice) -> None:
         if other is None:
             shown.append((name, "none: the front ends here"))
         else:
-            cost = f"{points(point.accuracy - other.accuracy)} points"
+            cost = f"{points(point.score.value - other.score.value)} points"
             shown.append((name, f"point {other.id}: {times(axis.of(other))}, {cost}"))
     line()
     line("Beside it on the front", style="bold")
@@ -140,23 +139,17 @@ def as_values(choice: Choice) -> dict[str, Any]:
     def beside(other: Point | None) -> dict[str, Any] | None:
         if other is None:
             return None
-        lost = point.accuracy - other.accuracy
+        lost = point.score.value - other.score.value
         return {"point": other.id, "times": choice.axis.of(other), "validation_drop": lost}
 
     return {
         "reached": choice.reached,
         "point": point.id,
         "speedup": point.speedup,
-        "validation_accuracy": point.accuracy,
-        "validation_correct": point.correct,
-        "validation_images": point.images,
-        "validation_interval": choice.interval,
+        "validation": to_dict(point.score),
         "validation_drop": choice.drop,
-        "test_accuracy": test.accuracy if test else None,
-        "test_correct": test.correct if test else None,
-        "test_images": test.images if test else None,
-        "test_interval": wilson(test.correct, test.images) if test else None,
-        "other_seeds": [repeat.accuracy for repeat in choice.repeats],
+        "test": to_dict(test.score) if test else None,
+        "other_seeds": [repeat.score.value for repeat in choice.repeats],
         "macs": point.macs,
         "dense_macs": point.dense_macs,
         "parameters": point.parameters,

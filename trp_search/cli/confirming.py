@@ -1,4 +1,4 @@
-"""`trp-search confirm`: the front's trainings again, with other seeds."""
+"""`trp-search confirm`: repeats the front's trainings with other seeds."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ _SEEDS = 3
 def confirm(
     run: Run,
     seeds: Annotated[
-        int | None, typer.Option(parser=positive, metavar="N", help="other seeds [default: 3]")
+        int | None,
+        typer.Option(parser=positive, metavar="N", help="repeats of each training [default: 3]"),
     ] = None,
     *,
     trust: Trust = False,
 ) -> None:
-    """Train the front's settings again with other seeds, and show how far they agree."""
+    """Repeat the front's trainings with other seeds; show the spread."""
     folder = RunFolder.open(run)
     from trp_search.runs import confirm as again
     from trp_search.workloads.trust import check_run
@@ -53,14 +54,14 @@ def confirm(
 
 
 def _table(points: list[Point], repeats: dict[str, list[Repeat]]) -> Table:
-    """What the search saw and what other seeds came to, the slowest first."""
+    """The search's accuracy beside that of other seeds, the slowest first."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("point", no_wrap=True)
     for name in ("speedup", "the search's", "seeds", "mean", "from", "to"):
         table.add_column(name, justify="right")
     for point in sorted(points, key=lambda point: point.speedup):
-        found = [repeat.accuracy for repeat in repeats[point.id]]
+        found = [repeat.score.value for repeat in repeats[point.id]]
         ends = (statistics.mean(found), min(found), max(found))
-        own = percent(point.accuracy)
+        own = percent(point.score.value)
         table.add_row(point.id, times(point.speedup), own, str(len(found)), *map(percent, ends))
     return table

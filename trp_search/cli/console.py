@@ -1,6 +1,6 @@
-"""Where the command line prints: lines are never folded, so that they can be piped and copied.
+"""Where the command line prints: lines are never wrapped, so that they can be piped and copied.
 
-What comes from a file is text, whatever is in it: it neither steers the terminal nor is markup.
+Content of files is printed as plain text: it neither controls the terminal nor is markup.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u206
 
 
 def shown(text: str) -> str:
-    r"""`text` in one line; a character that would steer the terminal is written out: `\x1b`."""
+    r"""`text` in one line; control characters are written out: `\x1b`."""
     return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class _Terminal(Console):
-    """A console to which a string, such as a table's cell, is nothing but text."""
+    """A console that prints strings, such as a table's cells, as plain text."""
 
     @override
     def render_str(self, text: str, **options: Any) -> Text:
@@ -35,12 +35,12 @@ OUT = _Terminal(highlight=False, markup=False, emoji=False)
 
 
 def line(text: str = "", *, style: str = "") -> None:
-    """One line on stdout, as long as it is."""
+    """One line on stdout, never wrapped."""
     OUT.print(Text(shown(text), style=style), soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """One line that asks for attention and stops nothing."""
+    """One warning line."""
     line(f"warning: {text}", style="yellow")
 
 
@@ -58,7 +58,7 @@ def pairs(rows: Sequence[tuple[str, str | Path]]) -> None:
 
 
 def following(commands: list[str]) -> None:
-    """What to type next, each command on a line of its own."""
+    """The commands to type next, one per line."""
     line()
     line("Next:", style="bold")
     for command in commands:

@@ -1,4 +1,4 @@
-"""What a search will cost, from one timed training step."""
+"""The cost of a search, from one timed training step."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Cost:
 
     Attributes:
         step: of one batch.
-        where: what takes that long.
-        images: that a trial learns from; None where nobody knows, and then neither what follows.
+        where: the device that the step takes this long on.
+        images: training images of a trial; None if unknown, and then so are the fields below.
         baseline, trial, search: of the baseline, the longest trial, all of them.
         concurrency: trials at a time.
-        gpu_hours: None where the space asks for no GPU.
+        gpu_hours: None if the space asks for no GPU.
     """
 
     step: float
@@ -50,16 +50,16 @@ class Cost:
 def estimate(
     space: SearchSpace, network: nn.Module, shape: data.Shape, *, images: int | None, tflops: float
 ) -> Cost:
-    """From a step that is timed here; where the space's GPU is not here, from its operations.
+    """From a step timed here; if the space's GPU is not here, from its operations.
 
     Truncations and scoring are not included.
 
     Args:
-        space: what is to be searched.
+        space: the search space.
         network: as the space builds it.
         shape: of one image.
-        images: that a trial learns from, None where nobody knows.
-        tflops: 10^12 operations a second, what a GPU that is not here sustains in training.
+        images: training images of a trial, None if unknown.
+        tflops: 10^12 operations a second that an absent GPU sustains in training.
     """
     cores, gpus = os.cpu_count() or 1, space.resources.gpus
     macs = count(network, example(shape, "cpu")).macs
@@ -95,9 +95,9 @@ def estimate(
 
 
 def most_epochs(space: SearchSpace) -> float:
-    """Of the longest trial: its time in passes of a plain training over the images.
+    """Time of the longest trial, in epochs of a training without pruning.
 
-    A joint loss goes through the network twice; to ask the baseline is one more pass forward.
+    A joint loss passes the network twice; distillation adds a forward pass of the baseline.
     """
     longest = 0.0
     for method, scheme in itertools.product(space.space.methods, space.space.schemes):
@@ -123,7 +123,7 @@ class _Timing:
     def seconds_per_image(
         self, network: nn.Module, size: tuple[int, int, int], *, macs: int, most: int
     ) -> float:
-        """From the second of two training steps on noise, of as many images as are quick to run."""
+        """From the second of two training steps on noise, with a batch that is quick to run."""
         images = max(2, min(most, int(_MACS[self.device] / max(1, macs))))
         network.to(self.device).train()
         inputs = torch.rand(images, *size, device=self.device)

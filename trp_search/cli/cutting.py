@@ -282,8 +282,8 @@ def _show(folder: RunFolder, point: Point) -> None:
     schemes = Counter(layer.scheme or "dense" for layer in point.layers)
     pairs(
         [
-            ("validation", scored(point)),
-            *([against_baseline(baseline.accuracy - point.accuracy)] if baseline else []),
+            ("validation", scored(point.score)),
+            *([against_baseline(baseline.score.value - point.score.value)] if baseline else []),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
             ("layers", ", ".join(f"{count} {name}" for name, count in schemes.most_common())),

@@ -11,7 +11,7 @@ PROGRAM = "trp-search"
 
 
 def command(*words: str | Path) -> str:
-    """A command line that works where the user is, program first."""
+    """A command line that works in the current folder, program first."""
     return f"{_program()} {shlex.join(str(word) for word in words)}"
 
 
@@ -25,7 +25,7 @@ def _program() -> str:
 
 
 def here(path: Path) -> Path:
-    """The path as short as it can be typed from the current folder."""
+    """The shortest form of the path from the current folder."""
     current = Path.cwd()
     return path.relative_to(current) if path.is_relative_to(current) and path != current else path
 

@@ -1,4 +1,4 @@
-"""A running search on the terminal: a picture that is redrawn, or plain lines in a log."""
+"""A running search on the terminal: a view that is redrawn, or plain lines in a log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BAR_WIDTH = 30
 
 @contextmanager
 def watching() -> Iterator[OnEvent]:
-    """Gives a listener that shows a search while the block runs."""
+    """Yields a listener that shows a search while the block runs."""
     watch = Watch(started=time.monotonic())
     if not OUT.is_terminal:
         yield lambda event: _tell(watch, event)
@@ -83,7 +83,7 @@ def ending(result: TrialResult) -> str:
     if result.why_not:
         return f"{name} {result.ending}: {result.why_not}"
     point = result.own or result.points[0]
-    return f"{name}: {percent(point.accuracy)} at {times(point.speedup)}"
+    return f"{name}: {percent(point.score.value)} at {times(point.speedup)}"
 
 
 def _rung_score(watch: Watch) -> str:
@@ -147,5 +147,5 @@ def _bar(report: EpochReport) -> tuple[RenderableType, ...]:
         Text(f"{shown(name):<13}"),
         ProgressBar(total=report.epochs, completed=report.epoch, width=_BAR_WIDTH),
         Text(f"epoch {report.epoch} of {report.epochs}"),
-        Text(f"{percent(report.accuracy)} validation", style="dim"),
+        Text(f"{percent(report.metric)} validation", style="dim"),
     )

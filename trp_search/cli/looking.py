@@ -1,4 +1,4 @@
-"""`trp-search status` and `report`: reading a run folder, without torch or Ray."""
+"""`trp-search status`, `report` and `published`, without torch or Ray."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trp_search.store import RunFolder
 
 
 def status(run: Run) -> None:
-    """Show what a run has done: trials, failures, the front."""
+    """Show a run's progress, failures and front."""
     folder = RunFolder.open(run)
     read = contents.read(folder)
     built = rows.build(read)
@@ -47,17 +47,17 @@ def status(run: Run) -> None:
 
 
 def report(run: Run) -> None:
-    """Write the page and the CSV of a run again."""
+    """Write the page and front.csv of a run again."""
     folder = RunFolder.open(run)
     pairs([("report", here(page.write(folder))), ("front", here(folder.front))])
 
 
 def published(
     network: Annotated[
-        str | None, typer.Option(metavar="NAME", help="of this network alone: resnet20")
+        str | None, typer.Option(metavar="NAME", help="this network alone, such as resnet20")
     ] = None,
 ) -> None:
-    """List what papers report: top-1 on test, with the source of every row."""
+    """List published results (top-1 on test) with their sources."""
     found = rows_of(network)
     if not found:
         known = ", ".join(dict.fromkeys(row.network for row in rows_of()))
@@ -76,7 +76,7 @@ def published(
 
 def _baseline(read: contents.Contents, built: rows.Rows) -> str:
     if built.baseline:
-        return f"{percent(built.baseline.point.accuracy)} on validation"
+        return f"{percent(built.baseline.point.score.value)} on validation"
     epochs = read.epochs.get("baseline")
     return f"epoch {epochs[-1].epoch} of {epochs[-1].epochs}" if epochs else "not trained yet"
 
@@ -91,7 +91,7 @@ def _counts(ends: history.Ends) -> str:
 def _unscored(
     results: Mapping[str, TrialResult | None], epochs: Mapping[str, tuple[EpochReport, ...]]
 ) -> None:
-    """Every training without a score, with its reason or how far it is."""
+    """Every training without a score, with its reason or its progress."""
     for name, result in results.items():
         if result is None:
             reports = epochs.get(name) or ()

@@ -1,4 +1,4 @@
-"""A section of `check`: how many images there are of each class, and what is passed over."""
+"""A section of `check`: how many images each class has, and which files are skipped."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _NAMED = 6
 
 
 def pictures(space: SearchSpace, *, seconds: float) -> tuple[int | None, str]:
-    """Prints the section and returns how many images a trial learns from, or None and the reason.
+    """Prints the section; returns the number of training images of a trial, or None and the reason.
 
-    Nothing is fetched.
+    Nothing is downloaded.
     """
     workload = space.workload
     spec = dataclasses.replace(workload.data, download=False)

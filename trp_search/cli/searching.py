@@ -45,7 +45,7 @@ def search(  # noqa: PLR0913  options of a command
     seed: Seed = None,
     begin: Annotated[
         Path | None,
-        typer.Option("--from", metavar="RUN", help="try the settings of that run's front first"),
+        typer.Option("--from", metavar="RUN", help="try the settings of this run's front first"),
     ] = None,
     timeout: Timeout = 600.0,
 ) -> None:
@@ -79,7 +79,7 @@ def resume(
     *,
     trust: Trust = False,
 ) -> None:
-    """Go on with a stopped search, or add trials to a finished one."""
+    """Continue a stopped search, or add trials to a finished one."""
     from trp_search.cli.live import watching
     from trp_search.search.start import resume_search
 
@@ -100,7 +100,7 @@ def resume(
 
 @contextmanager
 def _stoppable(run: Path) -> Iterator[None]:
-    """Whatever stops the block, an interrupt or its own reasons, says how to go on."""
+    """Adds the command that continues the search to whatever stops the block."""
     tell_parent(run=str(run))
     begun = RunFolder(path=run.resolve()).search
     try:
@@ -116,7 +116,7 @@ def _stoppable(run: Path) -> Iterator[None]:
 
 
 def _conclude(run: RunFolder, space: SearchSpace) -> None:
-    """Where everything is, what was found, and what to type next."""
+    """Prints where everything is, the front, and the commands to type next."""
     points = run.read_points()
     front = pareto.front([p for p in points if space.admits(p)], space.objective_list)
     baseline = next((point for point in points if point.role == "baseline"), None)
@@ -138,7 +138,7 @@ def _conclude(run: RunFolder, space: SearchSpace) -> None:
 
 
 def next_commands(run: RunFolder, front: list[Point]) -> list[str]:
-    """Choosing and exporting at a speedup that this front reaches."""
+    """Commands that choose and export at a speedup that this front reaches."""
     path = here(run.path)
     fastest = max(point.speedup for point in front)
     # 2x where it is reached; otherwise the fastest, rounded down to what is.

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP as ends like Ctrl-C: what runs is left so that it can go on."""
+"""SIGTERM and SIGHUP end a command as Ctrl-C does, so that it can be continued."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _came: list[int] = []
 
 
 class StoppedError(TrpSearchError):
-    """The user stopped a command; the message says how to go on."""
+    """The user stopped a command; the message says how to continue."""
 
     def __init__(self, how: str) -> None:
         number = last_stop()
@@ -31,23 +31,23 @@ class StoppedError(TrpSearchError):
 
 
 def last_stop() -> int:
-    """The signal that interrupted the command that runs."""
+    """The signal that interrupted the running command."""
     return _came[-1] if _came else signal.SIGINT
 
 
 def stopped(number: int) -> str:
-    """`stopped` for Ctrl-C; of another signal its name as well."""
+    """`stopped` for Ctrl-C; for another signal also its name."""
     return "stopped" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
 
 
 def exit_code(number: int) -> int:
-    """What a process ends with that `number` stopped."""
+    """The exit code of a process that signal `number` stopped."""
     return INTERRUPTED if number == signal.SIGINT else 1
 
 
 @contextmanager
 def stops_raised() -> Iterator[None]:
-    """Raises KeyboardInterrupt where one of these signals comes inside the block."""
+    """Raises KeyboardInterrupt if one of these signals arrives inside the block."""
     _came.clear()
     if threading.current_thread() is not threading.main_thread():
         yield  # Python tells the main thread alone

@@ -1,8 +1,8 @@
-"""A command in a process of its own, whose end is told whatever ended it.
+"""Runs a command in a child process, so that its end is always explained.
 
-Ray ends a process that has lost it without another line of Python, after C++ on its stderr. So a
-search runs in a child; its parent only waits. It passes signals on, and when the child ends without
-a word it says why, and clears up.
+Ray ends a process that has lost it without another line of Python, after C++ output on stderr. So a
+search runs in a child. The parent waits and passes signals on; if the child ends without a message,
+the parent prints the reason and cleans up.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _to_parent: int | None = None
 
 
 def tell_parent(**facts: object) -> None:
-    """Lets the parent, where there is one, know what to say should this process die."""
+    """Tells the parent, if there is one, what to print should this process die."""
     if _to_parent is not None:
         os.write(_to_parent, json.dumps(facts).encode() + b"\n")
 
 
 def lost(reason: str) -> None:
-    """Ends a supervised process at once: what it needs to end properly is gone."""
+    """Ends a supervised process at once, because it can no longer end properly."""
     if _to_parent is not None:
         tell_parent(reason=reason)
         os._exit(1)
@@ -49,7 +49,7 @@ def supervised(run: Callable[[], int], *, say: Callable[[str, int], int], quiet:
     Args:
         run: the command.
         say: prints a line and returns the exit code.
-        quiet: whether what is written past Python to stderr, by Ray's C++, is dropped.
+        quiet: whether output of Ray's C++ to stderr is dropped.
     """
     told, telling = os.pipe()
     watched, alive = os.pipe()
@@ -124,7 +124,7 @@ def _facts(said: bytes) -> dict[str, Any]:
 def _end(
     facts: dict[str, Any], status: int, stop: int | None, say: Callable[[str, int], int]
 ) -> int:
-    """Clears up after a child that ended without a word, and says what is known of it."""
+    """Cleans up after a child that ended without a message, and prints what is known."""
     if OUT.is_terminal:
         OUT.show_cursor()  # the picture of the search had hidden it
     deadline = time.monotonic() + _WORKERS_SECONDS

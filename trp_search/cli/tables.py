@@ -35,11 +35,11 @@ def point_table(
     shown = _spread(rows, most)
     for point in ([baseline] if baseline else []) + shown:
         test = (tests or {}).get(point.id)
-        scores = ([percent(test.accuracy) if test else "-"]) if tests else []
+        scores = ([percent(test.score.value) if test else "-"]) if tests else []
         table.add_row(
             point.id,
             times(point.speedup),
-            percent(point.accuracy),
+            percent(point.score.value),
             _change(point, baseline),
             *scores,
             amount(point.parameters),
@@ -50,7 +50,7 @@ def point_table(
 
 
 def layer_table(point: Point) -> tuple[Table, list[str]]:
-    """One row per layer with what became of it, and why the marked ones stayed dense."""
+    """One row per layer with its rank, and the reasons why marked layers stayed dense."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("layer", overflow="fold", max_width=30)
     table.add_column("scheme")
@@ -77,7 +77,7 @@ def layer_table(point: Point) -> tuple[Table, list[str]]:
 
 
 def mark(marks: dict[str, str], reason: str) -> str:
-    """What stands for `reason` in a table: (a), (b), ... (z), (aa), written down in `marks`."""
+    """The mark of `reason` in a table: (a), (b), ... (z), (aa), recorded in `marks`."""
     if reason not in marks:
         turns, place = divmod(len(marks), len(ascii_lowercase))
         marks[reason] = f"({ascii_lowercase[place] * (turns + 1)})"
@@ -87,7 +87,7 @@ def mark(marks: dict[str, str], reason: str) -> str:
 def _change(point: Point, baseline: Point | None) -> str:
     if baseline is None or point is baseline:
         return ""
-    return points(baseline.accuracy - point.accuracy)
+    return points(baseline.score.value - point.score.value)
 
 
 def _spread(rows: Sequence[Point], most: int | None) -> list[Point]:

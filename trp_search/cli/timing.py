@@ -1,4 +1,4 @@
-"""`trp-search latency` and `compare`: how fast networks are on the clock."""
+"""`trp-search latency` and `compare`: measured times of networks."""
 
 from __future__ import annotations
 
@@ -43,26 +43,26 @@ ImageSize = Annotated[
 ]
 Seconds = Annotated[
     float | None,
-    typer.Option(parser=number, metavar="S", help="for each network [default: 3]"),
+    typer.Option(parser=number, metavar="S", help="seconds per network [default: 3]"),
 ]
 
 
 def latency(  # noqa: PLR0913  options of a command
     run: Run,
-    target: Annotated[str, typer.Option(metavar="NAME", help="what to call where it is timed")],
+    target: Annotated[str, typer.Option(metavar="NAME", help="name of the target, such as laptop")],
     runtime: Runtime = None,
     device: Device = None,
     threads: Threads = None,
     batch: Batch = None,
     image_size: ImageSize = None,
     point: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="time this one; may be given again")
+        list[str] | None, typer.Option(metavar="ID", help="time this point; may be repeated")
     ] = None,
     seconds: Seconds = None,
     *,
     trust: Trust = False,
 ) -> None:
-    """Time the front's networks, each in turn with the baseline, where nothing else runs."""
+    """Time the front's networks in turn with the baseline. Run nothing else meanwhile."""
     budget = _seconds(seconds)
     wanted = _given(runtime, device, threads, batch, image_size)
     folder = RunFolder.open(run)
@@ -117,14 +117,14 @@ def compare(  # noqa: PLR0913  options of a command
 
 
 def _columns(found: Sequence[Compared]) -> list[str]:
-    """A line for each measure, a column for each bundle."""
+    """One row per measure, one column per bundle."""
     rows: dict[str, list[str]] = {"": [str(here(one.bundle)) for one in found]}
     for one in found:
         point, test = one.card.point, one.card.test
-        validation = "trained on" if one.card.saw_validation else percent(point.accuracy)
+        validation = "trained on" if one.card.saw_validation else percent(point.score.value)
         values = {
             "validation": validation,
-            "test": percent(test.accuracy) if test else "not scored",
+            "test": percent(test.score.value) if test else "not scored",
             "multiply-adds": f"{amount(point.macs)} ({times(point.speedup)})",
             "parameters": amount(point.parameters),
             "weights, bytes": f"{one.file_bytes:,}",
@@ -156,7 +156,7 @@ def _given(
     batch: int | None,
     image_size: int | None,
 ) -> dict[str, str | int]:
-    """The target's fields that were asked for."""
+    """The fields of the target that were given."""
     fields = {"runtime": runtime, "device": device, "threads": threads, "batch": batch}
     fields |= {"height": image_size, "width": image_size}
     return {name: value for name, value in fields.items() if value is not None}
@@ -171,7 +171,7 @@ def _described(target: records.Target, number: int) -> str:
 
 
 def _warn_of_load() -> None:
-    """Says so where other processes have the machine: ratios hold, milliseconds do not."""
+    """Warns if other processes load the machine: ratios hold, milliseconds do not."""
     table = Path("/proc/loadavg")
     load = float(table.read_text().split()[0]) if table.is_file() else 0.0
     if load > _LOADED:
@@ -179,7 +179,7 @@ def _warn_of_load() -> None:
 
 
 def _table(folder: RunFolder, known: dict[str, Latency]) -> Table:
-    """One row per timed point: what it costs in multiply-adds and what on the clock."""
+    """One row per timed point: multiply-adds and measured time."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("point", no_wrap=True)
     for name in ("validation", "multiply-adds", "clock", "95 % interval", "a batch"):
@@ -193,7 +193,7 @@ def _table(folder: RunFolder, known: dict[str, Latency]) -> Table:
 def _row(point: Point, found: Latency) -> list[str]:
     return [
         point.id,
-        percent(point.accuracy),
+        percent(point.score.value),
         times(point.speedup),
         times(found.speedup),
         f"{found.low:.2f} to {found.high:.2f}",

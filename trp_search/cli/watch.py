@@ -1,4 +1,4 @@
-"""What is known of a running search: told by events, read by whoever draws it. No clock, no Ray."""
+"""The state of a running search, updated by events. No clock, no Ray."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Watch:
     """The state of a search.
 
     Attributes:
-        trials: how many there are to be in the end.
-        done: how many are finished, by this start of the search or an earlier one.
-        done_before: how many of them an earlier start had finished.
+        trials: how many the search will have.
+        done: how many are finished, in this run of the command or an earlier one.
+        done_before: how many of them an earlier one had finished.
         running: the latest report of each training under way, by trial.
-        baseline: the baseline, once it was scored.
-        front: what no other point dominates and what meets the constraints; fastest last.
-        began: when trials began to run, so that a rate can be told.
+        baseline: the baseline, once it is scored.
+        front: the non-dominated points that meet the constraints; fastest last.
+        began: when trials began to run; the rate is measured from there.
     """
 
     started: float
@@ -66,7 +66,7 @@ class Watch:
         self.stopped += result.ending == "stopped"
 
     def seconds_left(self, now: float) -> float | None:
-        """Expected seconds to the last trial's end; None where nothing tells it."""
+        """Expected seconds to the last trial's end; None if unknown."""
         under_way = sum(r.epoch / r.epochs for name, r in self.running.items() if name != BASELINE)
         made = self.done - self.done_before + under_way
         if self.began is None or made <= 0 or now <= self.began:

@@ -9,8 +9,7 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 
 from trp_search.export.bundle import FORMAT, SOURCE, Card, Input
-from trp_search.records import Latency, TestScore, TrialSpec
-from trp_search.records.intervals import Counted, wilson
+from trp_search.records import Latency, Score, TestScore, TrialSpec
 from trp_search.report.formatting import count, milliseconds
 from trp_search.selection.snapshot import Snapshot
 
@@ -27,7 +26,7 @@ def make_card(
         format=FORMAT,
         run=run.folder.path.name,
         point=point,
-        baseline=None if baseline is None else baseline.accuracy,
+        baseline=None if baseline is None else baseline.score.value,
         workload=spec.workload,
         split_seed=spec.split_seed,
         saw_validation=spec.fit_on_validation,
@@ -156,16 +155,15 @@ def _accuracies(card: Card) -> list[tuple[str, str]]:
     if card.saw_validation:
         lines = [("validation accuracy", "says nothing: these images were trained on")]
     else:
-        lines = [("validation accuracy", _scored(card.point))]
+        lines = [("validation accuracy", _scored(card.point.score))]
         if card.baseline is not None:
             lines.append(("baseline, validation", f"{card.baseline:.2%}"))
-    return [*lines, ("test accuracy", _scored(card.test) if card.test else "not scored")]
+    return [*lines, ("test accuracy", _scored(card.test.score) if card.test else "not scored")]
 
 
-def _scored(score: Counted) -> str:
-    low, high = wilson(score.correct, score.images)
-    interval = f"95 % interval {100 * low:.2f} to {high:.2%}"
-    return f"{score.accuracy:.2%} of {score.images:,} images, {interval}"
+def _scored(score: Score) -> str:
+    interval = f"95 % interval {100 * score.low:.2f} to {score.high:.2%}"
+    return f"{score.value:.2%} of {score.images:,} images, {interval}"
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> list[str]:

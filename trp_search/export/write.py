@@ -28,7 +28,7 @@ from trp_search.export.bundle import (
 )
 from trp_search.export.card import as_markdown, make_card, with_formats
 from trp_search.export.formats import FORMATS, SOURCE, Format, check_formats, write_format
-from trp_search.records import Point, TrialSpec, to_json
+from trp_search.records import Point, Score, TrialSpec, to_json
 from trp_search.runs import networks as stored
 from trp_search.runs import setup
 from trp_search.selection.snapshot import Snapshot
@@ -171,13 +171,12 @@ def _verify(bundle: Path, card: Card, spec: TrialSpec) -> None:
             f"the bundle did not load in a fresh process and was removed: "
             f"{reason.removeprefix('trp-search: ')}"
         )
-    found = json.loads(done.stdout)["validation"]
-    point = card.point
+    found = Score(**json.loads(done.stdout)["validation"])
+    score = card.point.score
     # A GPU's convolutions round differently from run to run; a CPU's do not.
-    allowed = 0 if card.device == "cpu" else point.images // 200
-    off = abs(found["correct"] - point.correct)
-    if found["images"] != point.images or off > allowed:
+    allowed = 0 if card.device == "cpu" else 0.005
+    if found.images != score.images or abs(found.value - score.value) > allowed:
         raise TrpSearchError(
-            f"the bundle classified {found['correct']} of {found['images']} validation images in a "
-            f"fresh process, the point {point.correct} of {point.images}; it was removed"
+            f"the bundle reached {found.value:.6g} on {found.images} validation images in a fresh "
+            f"process, the point {score.value:.6g} on {score.images}; it was removed"
         )

@@ -50,6 +50,7 @@ from trp_search.records.results import (
     TrialResult,
 )
 from trp_search.records.run import Environment, Importance, Split
+from trp_search.records.scores import Score
 from trp_search.records.specs import (
     Cut,
     Distillation,
@@ -103,6 +104,7 @@ __all__ = [
     "RungScore",
     "Runtime",
     "Scheme",
+    "Score",
     "Share",
     "Speedup",
     "Split",

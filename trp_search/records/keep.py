@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, TypeAlias, final
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter
 from pydantic.dataclasses import dataclass as checked
@@ -16,6 +16,8 @@ from pydantic_core import CoreSchema, core_schema
 from typing_extensions import override
 
 from trp_search.records.kinds import STRICT, Factor, Positive, PositiveInt, Share
+
+Amount: TypeAlias = bool | int | float
 
 
 class Keep(ABC):
@@ -33,9 +35,9 @@ class Keep(ABC):
         return next(name for name in cls.__annotations__ if name != "written")
 
     @property
-    def amount(self) -> float | bool:
+    def amount(self) -> Amount:
         """The value of its field."""
-        amount: float | bool = getattr(self, self.key())
+        amount: Amount = getattr(self, self.key())
         return amount
 
     @property
@@ -170,6 +172,6 @@ KEEPS: dict[str, type[Keep]] = {
 }
 
 
-def keep_of(name: str, amount: float | bool) -> Keep:  # noqa: FBT001  of an entry
+def keep_of(name: str, amount: Amount) -> Keep:
     """`amount` of the kind `name`, one of `KEEPS`; ValueError where it is not in range."""
     return TypeAdapter(KEEPS[name]).validate_python({name: amount})

@@ -15,7 +15,7 @@ class Measured(Protocol):
     """What an objective is read from: a `records.Point` or a `records.RungScore`."""
 
     @property
-    def accuracy(self) -> float: ...
+    def metric(self) -> float: ...
     @property
     def speedup(self) -> float: ...
     @property
@@ -110,7 +110,7 @@ OBJECTIVES: dict[str, Objective] = {
             name="accuracy",
             maximise=True,
             worst=0.0,
-            read=lambda found: found.accuracy,
+            read=lambda found: found.metric,
             low=0.0,
             high=1.0,
             slack=0.1,

@@ -17,45 +17,40 @@ from trp_search.records.kinds import (
     Most,
     Name,
     NonNegative,
-    Part,
     Role,
     Rounded,
     Seconds,
     Size,
     Times,
+    Value,
 )
+from trp_search.records.scores import Score
 from trp_search.records.specs import Cut
 
 _Setting = float | Annotated[Most, Field(ge=-(10**15))] | str | bool | None
-
-
-def _check_share(accuracy: float, correct: int, images: int) -> None:
-    """Raises ValueError for an accuracy that is not the share of its count, to rounding."""
-    if abs(accuracy * images - correct) > 0.5:
-        raise ValueError(f"accuracy: {accuracy:g} is not {correct} of {images} images")
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class RungScore:
     """What a network under training would be if it were cut now; what a rung compares."""
 
-    accuracy: Part
+    metric: Value
     speedup: Times
     parameters: Size
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class EpochReport:
-    """One epoch of one trial; `loss` is None when it was not finite.
+    """One epoch of one trial; `loss` is None when it was not finite, `metric` is on validation.
 
-    `standing` is there after the epochs that the specification calls rungs.
+    `rung_score` is there after the epochs that the specification calls rungs.
     """
 
     trial: Name
     epoch: Size
     epochs: Size
     loss: float | None
-    accuracy: Part
+    metric: Value
     learning_rate: NonNegative
     seconds: Seconds
     rung_score: RungScore | None = None
@@ -105,7 +100,7 @@ class Layer:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Point:
-    """A scored network. Accuracy is on validation; test lives in its own file.
+    """A scored network; `score` and `loss` are on validation, test has a record of its own.
 
     Attributes:
         id: unique in the run: `baseline`, `plain-channel-0.9`, a trial's name or that and a cut's.
@@ -122,9 +117,7 @@ class Point:
     id: Name
     trial: Name
     role: Role
-    accuracy: Part
-    correct: Count
-    images: Size
+    score: Score
     loss: float
     macs: Size
     dense_macs: Size
@@ -137,10 +130,10 @@ class Point:
     batch_norm: str
     seconds: Seconds
 
-    @model_validator(mode="after")
-    def _accuracy_is_the_share(self) -> Point:
-        _check_share(self.accuracy, self.correct, self.images)
-        return self
+    @property
+    def metric(self) -> float:
+        """The value of the task's metric on validation."""
+        return self.score.value
 
     @property
     def speedup(self) -> float:
@@ -155,36 +148,22 @@ class Point:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class TestScore:
-    """Accuracy of one point on the test split, made after every choice."""
+    """One point on the test split, scored after every choice."""
 
     __test__ = False  # not a pytest class
 
     point: Name
-    accuracy: Part
-    correct: Count
-    images: Size
-
-    @model_validator(mode="after")
-    def _accuracy_is_the_share(self) -> TestScore:
-        _check_share(self.accuracy, self.correct, self.images)
-        return self
+    score: Score
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Repeat:
-    """What a point's training came to with another seed, `trial`; accuracy is on validation."""
+    """What a point's training came to with another seed, `trial`; scored on validation."""
 
     point: Name
     trial: Name
-    accuracy: Part
-    correct: Count
-    images: Size
+    score: Score
     speedup: Times
-
-    @model_validator(mode="after")
-    def _accuracy_is_the_share(self) -> Repeat:
-        _check_share(self.accuracy, self.correct, self.images)
-        return self
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)

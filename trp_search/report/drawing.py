@@ -99,7 +99,7 @@ def marks(rows: Sequence[Row], **marker: Any) -> Trace:  # noqa: ANN401 (plotly'
         "type": "scatter",
         "mode": "markers",
         "x": [row.point.speedup for row in rows],
-        "y": [100 * row.point.accuracy for row in rows],
+        "y": [100 * row.point.score.value for row in rows],
         "customdata": [row.point.id for row in rows],
         "hovertemplate": HOVER,
         "meta": "points",

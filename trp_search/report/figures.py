@@ -34,7 +34,7 @@ def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) ->
     data += [*trials["hollow"], *trials["clear"], *_seeds(rows.front)]
     shapes = []
     if rows.baseline:
-        level = 100 * rows.baseline.point.accuracy
+        level = 100 * rows.baseline.point.score.value
         star = {"symbol": "star", "size": 15, "opacity": 1}
         data.append(marks([rows.baseline], **star) | {"name": "baseline"})
         across = {"xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
@@ -130,7 +130,7 @@ def _steps(front: Sequence[Row]) -> Trace:
         "name": "front",
         "meta": "front",
         "x": [row.point.speedup for row in steps],
-        "y": [100 * row.point.accuracy for row in steps],
+        "y": [100 * row.point.score.value for row in steps],
         "line": {"shape": "vh", "width": 1.5},
         "hoverinfo": "skip",
         "showlegend": bool(steps),
@@ -149,7 +149,7 @@ def _seeds(front: Sequence[Row]) -> list[Trace]:
             "name": "other seeds",
             "meta": "repeats",
             "x": [repeat.speedup for _, repeat in repeated],
-            "y": [100 * repeat.accuracy for _, repeat in repeated],
+            "y": [100 * repeat.score.value for _, repeat in repeated],
             "customdata": [row.point.id for row, _ in repeated],
             "hovertemplate": "point %{customdata}, another seed: %{y:.1f} %<extra></extra>",
             "marker": {

@@ -6,8 +6,7 @@ import shlex
 import statistics
 from collections.abc import Sequence
 
-from trp_search.records import Latency, Layer, Repeat
-from trp_search.records.intervals import Counted, wilson
+from trp_search.records import Latency, Layer, Repeat, Score
 from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
@@ -65,7 +64,7 @@ def headline(rows: Rows, ends: Ends) -> str:
         return _nothing(rows, ends)
     found = (
         f"At {times(best.point.speedup)} fewer multiply-adds: "
-        f"{percent(best.point.accuracy)} on validation"
+        f"{percent(best.point.score.value)} on validation"
     )
     return f"{found}." if best.drop is None else f"{found}, {distance(best.drop)}."
 
@@ -75,7 +74,7 @@ def _nothing(rows: Rows, ends: Ends) -> str:
         return f"No trial meets every constraint; {len(rows.trials)} scored so far."
     said = "Nothing has been scored yet"
     if rows.baseline:
-        accuracy = percent(rows.baseline.point.accuracy)
+        accuracy = percent(rows.baseline.point.score.value)
         said = f"The baseline reaches {accuracy} on validation; no trial has been scored yet"
     lost = ends.fruitless
     return f"{said}: {count(lost, 'trial')} ended without a point." if lost else f"{said}."
@@ -86,10 +85,10 @@ def on_test(rows: Rows) -> str:
     best = leading(rows)
     if best is None or best.test is None:
         return ""
-    text = f"On test it reaches {percent(best.test.accuracy)}"
+    text = f"On test it reaches {percent(best.test.score.value)}"
     if rows.baseline is None or rows.baseline.test is None:
         return f"{text}."
-    return f"{text}, the baseline {percent(rows.baseline.test.accuracy)}."
+    return f"{text}, the baseline {percent(rows.baseline.test.score.value)}."
 
 
 def against_control(rows: Rows) -> str:
@@ -104,7 +103,7 @@ def against_control(rows: Rows) -> str:
         return f"The baseline, cut without any training, was only tried up to {reached}."
     return (
         f"The baseline, cut to that speedup or beyond without any training, "
-        f"reaches {percent(rival.accuracy)} at {times(rival.speedup)}."
+        f"reaches {percent(rival.score.value)} at {times(rival.speedup)}."
     )
 
 
@@ -135,13 +134,19 @@ def facts(row: Row) -> list[tuple[str, str]]:
     point = row.point
     lines = [("speedup", times(point.speedup))]
     if point.role != "refit":
-        lines += [("validation accuracy", counted(point)), ("95 % interval", interval(point))]
+        lines += [
+            ("validation accuracy", counted(point.score)),
+            ("95 % interval", interval(point.score)),
+        ]
     if row.repeats:
         lines.append(repeated(row.repeats))
     if row.drop is not None and point.role != "baseline":
         lines.append(against_baseline(row.drop))
     if row.test is not None:
-        lines += [("test accuracy", counted(row.test)), ("95 % interval, test", interval(row.test))]
+        lines += [
+            ("test accuracy", counted(row.test.score)),
+            ("95 % interval, test", interval(row.test.score)),
+        ]
     lines += [
         ("multiply-adds", f"{size(point.macs)} of {size(point.dense_macs)}"),
         ("parameters", f"{size(point.parameters)} of {size(point.dense_parameters)}"),
@@ -156,25 +161,24 @@ def against_baseline(drop: float) -> tuple[str, str]:
     return "against baseline", f"{points(drop)} points"
 
 
-def counted(score: Counted) -> str:
-    """An accuracy and what it was counted on: `96.5 % (193 of 200)`."""
-    return f"{percent(score.accuracy)} ({score.correct} of {score.images})"
+def counted(score: Score) -> str:
+    """An accuracy and what it was measured on: `96.5 % (200 images)`."""
+    return f"{percent(score.value)} ({count(score.images, 'image')})"
 
 
-def interval(score: Counted) -> str:
+def interval(score: Score) -> str:
     """The 95 % interval that so many images imply: `93.0 to 98.3 %`."""
-    low, high = wilson(score.correct, score.images)
-    return f"{100 * low:.1f} to {percent(high)}"
+    return f"{100 * score.low:.1f} to {percent(score.high)}"
 
 
-def scored(score: Counted) -> str:
-    """Both on one line: `96.5 % (193 of 200; 95 % interval 93.0 to 98.3 %)`."""
+def scored(score: Score) -> str:
+    """Both on one line: `96.5 % (200 images; 95 % interval 93.0 to 98.3 %)`."""
     return f"{counted(score)[:-1]}; 95 % interval {interval(score)})"
 
 
 def repeated(repeats: Sequence[Repeat]) -> tuple[str, str]:
     """What other seeds came to: how many, and `71.0 % (70.4 to 71.9 %)`."""
-    found = [repeat.accuracy for repeat in repeats]
+    found = [repeat.score.value for repeat in repeats]
     ends = f"{100 * min(found):.1f} to {percent(max(found))}"
     return f"with {count(len(found), 'other seed')}", f"{percent(statistics.mean(found))} ({ends})"
 

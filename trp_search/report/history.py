@@ -99,7 +99,7 @@ def curves(
             scheme=schemes.get(trial, "uncut"),
             on_front=trial in fronts,
             epochs=tuple(report.epoch for report in reports),
-            accuracies=tuple(report.accuracy for report in reports),
+            accuracies=tuple(report.metric for report in reports),
             is_stopped=ended.get(trial) == "stopped",
         )
         for trial, reports in epochs.items()

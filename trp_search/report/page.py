@@ -11,7 +11,6 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from trp_search.records.intervals import wilson
 from trp_search.report import drawing, formatting, history, layers, rows, sections, tables
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
@@ -185,9 +184,9 @@ def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]
     timed = [found for found in known if found is not None]
     rest = [name for name in row.point.settings if name not in names]
     return {
-        "y": 100 * row.point.accuracy,
-        "images": row.point.images,
-        "interval": [100 * end for end in wilson(row.point.correct, row.point.images)],
+        "y": 100 * row.point.score.value,
+        "images": row.point.score.images,
+        "interval": [100 * end for end in (row.point.score.low, row.point.score.high)],
         "title": formatting.title(row),
         "hover": drawing.hover(row, names),
         "facts": formatting.facts(row) + [formatting.clock(found) for found in timed],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -88,7 +87,7 @@ class Rows:
     def front(self) -> tuple[Row, ...]:
         """The points of trials that no other one dominates, fastest last."""
         kept = (row for row in (*self.trials, *self.derived) if row.on_front)
-        return tuple(sorted(kept, key=lambda row: (row.point.speedup, -row.point.accuracy)))
+        return tuple(sorted(kept, key=lambda row: (row.point.speedup, -row.point.score.value)))
 
     def all(self) -> tuple[Row, ...]:
         """Every point."""
@@ -115,7 +114,7 @@ def build(contents: Contents) -> Rows:
         row = Row(
             point=point,
             test=contents.tests.get(point.id),
-            drop=compared.accuracy - point.accuracy if compared else None,
+            drop=compared.score.value - point.score.value if compared else None,
             on_front=point.id in front,
             violations=contents.violations.get(point.id, {}),
             repeats=contents.repeats.get(point.id, ()),
@@ -158,31 +157,20 @@ def foremost(rows: Iterable[Row], axis: Axis) -> Row | None:
     found = [row for row in rows if axis.times(row.point) is not None]
     close = [row for row in found if row.drop is not None and row.drop <= BARELY]
     if close:
-        return max(close, key=lambda row: (axis.of(row.point), row.point.accuracy))
-    return max(found, key=lambda row: (row.point.accuracy, axis.of(row.point)), default=None)
+        return max(close, key=lambda row: (axis.of(row.point), row.point.score.value))
+    return max(found, key=lambda row: (row.point.score.value, axis.of(row.point)), default=None)
 
 
 def distinct(front: Sequence[Row]) -> set[str]:
-    """Ids of those of the front that are more accurate than every faster one beyond chance.
-
-    The difference must be above 1.96 of its standard errors, each share's as if one image more
-    were right and one more wrong (Agresti and Caffo, 2000), so that none is 0.
-    """
+    """Ids of those of the front that are more accurate than every faster one beyond chance."""
     found: set[str] = set()
     best: Point | None = None
     for row in sorted(front, key=lambda row: row.point.speedup, reverse=True):
         point = row.point
-        if best is None or _apart(point, best):
+        if best is None or point.score.beyond(best.score):
             found.add(point.id)
-        best = point if best is None else max(best, point, key=lambda p: p.accuracy)
+        best = point if best is None else max(best, point, key=lambda p: p.score.value)
     return found
-
-
-def _apart(one: Point, other: Point) -> bool:
-    shares = [(p.correct + 1) / (p.images + 2) for p in (one, other)]
-    sizes = (one.images + 2, other.images + 2)
-    variance = sum(share * (1 - share) / n for share, n in zip(shares, sizes, strict=True))
-    return shares[0] - shares[1] > 1.96 * math.sqrt(variance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,12 +189,14 @@ def window(rows: Rows) -> Window | None:
     `DEEPEST` of the best, and half as far again, at least `CONTEXT`, where something lies there.
     """
     shown = rows.comparable()
-    best = max((row.point.accuracy for row in shown), default=0.0)
+    best = max((row.point.score.value for row in shown), default=0.0)
     anchors = [row for row in shown if row.on_front or row.point.role == "baseline"] or shown
-    near = [row.point.accuracy for row in anchors if row.point.accuracy >= best * (1 - DEEPEST)]
+    near = [
+        row.point.score.value for row in anchors if row.point.score.value >= best * (1 - DEEPEST)
+    ]
     floor = min(near, default=best)
     floor -= max((best - floor) / 2, CONTEXT)
-    return _around([row for row in shown if row.point.accuracy >= floor], len(shown))
+    return _around([row for row in shown if row.point.score.value >= floor], len(shown))
 
 
 def everywhere(rows: Rows) -> Window | None:
@@ -219,7 +209,7 @@ def _around(inside: Sequence[Row], known: int) -> Window | None:
     if not inside:
         return None
     return Window(
-        accuracy=_padded([row.point.accuracy for row in inside], least=0.02),
+        accuracy=_padded([row.point.score.value for row in inside], least=0.02),
         speedup=_padded([row.point.speedup for row in inside], least=0.4),
         outside=known - len(inside),
     )

@@ -23,7 +23,7 @@ def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Sectio
     window = rows.window(found)
     if window is None:
         return None
-    images = found.comparable()[0].point.images
+    images = found.comparable()[0].point.score.images
     notes = [
         "Every mark is a network. Large marks are the front: no other trial is better in every "
         "objective; along another axis, in accuracy and that. Whiskers are 95 % intervals: of the "

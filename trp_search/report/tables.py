@@ -54,9 +54,9 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
     values = {
         "Point": safe(point.id) if point.role == "refit" else button,
         "Speedup": formatting.times(point.speedup),
-        "Validation": formatting.percent(point.accuracy),
+        "Validation": formatting.percent(point.score.value),
         "Against baseline": "" if row.drop is None else f"{formatting.points(row.drop)} points",
-        "Test": "not scored" if row.test is None else formatting.percent(row.test.accuracy),
+        "Test": "not scored" if row.test is None else formatting.percent(row.test.score.value),
         "Parameters": f"{point.parameters:,}",
         "Scheme": safe(row.scheme),
     }

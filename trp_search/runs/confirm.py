@@ -109,8 +109,6 @@ def _measured(point: Point, found: Point) -> Repeat:
     return Repeat(
         point=point.id,
         trial=found.trial,
-        accuracy=found.accuracy,
-        correct=found.correct,
-        images=found.images,
+        score=found.score,
         speedup=found.speedup,
     )

@@ -36,9 +36,7 @@ def measure_test(
     """As `score_test`, for the point's `network`, which is left on the device of `spec`."""
     with threads(spec.threads):
         result = evaluate(network.to(spec.device), images.batches(_EVALUATION_BATCH))
-    score = TestScore(
-        point=point.id, accuracy=result.accuracy, correct=result.correct, images=result.images
-    )
+    score = TestScore(point=point.id, score=result.score)
     with exclusive(folder.test_lock, wait_seconds=60.0, holder="test scores are in use"):
         scored = folder.read_tests().get(point.id)  # by another process meanwhile
         if scored is None:

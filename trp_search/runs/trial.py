@@ -119,7 +119,7 @@ def _rung_score(network: nn.Module, splits: data.Splits, spec: TrialSpec, dense:
     scored = Cuts(network, splits).score(spec.cuts[0], images=spec.screening_images)
     cost = scored.made.cost
     return RungScore(
-        accuracy=scored.validation.accuracy,
+        metric=scored.validation.score.value,
         speedup=dense.macs / cost.macs,
         parameters=cost.parameters,
     )

@@ -147,10 +147,10 @@ class Screening:
 
 
 def _overtakes(one: Scored, other: Scored) -> bool:
-    share, images = other.validation.accuracy, other.validation.images
+    share, images = other.validation.score.value, other.validation.score.images
     error = math.sqrt(2 * share * (1 - share) / images)
     faster = one.made.cost.macs <= other.made.cost.macs
-    return faster and one.validation.accuracy > share + error
+    return faster and one.validation.score.value > share + error
 
 
 def score_uncut(network: nn.Module, splits: Splits) -> Scored:

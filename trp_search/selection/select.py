@@ -8,7 +8,6 @@ from pathlib import Path
 
 from trp_search.errors import NothingFoundError
 from trp_search.records import Point, Repeat, TestScore
-from trp_search.records.intervals import wilson
 from trp_search.records.objectives import METRIC
 from trp_search.selection.axes import Axis, By
 from trp_search.selection.budgets import Budget
@@ -54,12 +53,7 @@ class Choice:
     @property
     def drop(self) -> float | None:
         """Validation accuracy lost to the baseline, a share; negative is a gain."""
-        return None if self.baseline is None else self.baseline.accuracy - self.point.accuracy
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of the validation accuracy, as its number of images implies."""
-        return wilson(self.point.correct, self.point.images)
+        return None if self.baseline is None else self.baseline.score.value - self.point.score.value
 
 
 def select(  # noqa: PLR0913  one argument per limit

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trp_search.records import Score
+from trp_search.records.scores import share
 from trp_search.tasks.modes import evaluating
 
 
@@ -19,16 +21,10 @@ class DivergedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How many of `images` were classified correctly, and the mean cross-entropy."""
+    """The share of images classified correctly, and the mean cross-entropy."""
 
-    correct: int
-    images: int
+    score: Score
     loss: float
-
-    @property
-    def accuracy(self) -> float:
-        """Share of images classified correctly, in [0, 1]."""
-        return self.correct / self.images
 
 
 @torch.no_grad()
@@ -45,7 +41,7 @@ def evaluate(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Ev
             images += len(labels)
     assert sums is not None, "no batches"
     correct, loss_sum = sums.tolist()
-    return Evaluation(correct=int(correct), images=images, loss=loss_sum / images)
+    return Evaluation(score=share(int(correct), images), loss=loss_sum / images)
 
 
 @contextmanager

@@ -112,7 +112,7 @@ class _Loop:
                 epoch=self.progress.epoch,
                 epochs=job.training.epochs,
                 loss=loss,
-                accuracy=result.accuracy,
+                metric=result.score.value,
                 learning_rate=float(self.optimizer.param_groups[0]["lr"]),
                 seconds=seconds,
             )
