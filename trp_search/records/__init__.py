@@ -18,6 +18,7 @@ from trp_search.records.keep import (
 from trp_search.records.kinds import (
     Allocation,
     CutScheme,
+    Device,
     Ending,
     Factor,
     Fraction,
@@ -39,7 +40,7 @@ from trp_search.records.kinds import (
     Threads,
     is_name,
 )
-from trp_search.records.latency import Latency, Runtime, Target
+from trp_search.records.latency import Latency, RuntimeName, Target
 from trp_search.records.results import (
     EpochReport,
     Layer,
@@ -69,6 +70,7 @@ __all__ = [
     "Cut",
     "CutScheme",
     "DataSpec",
+    "Device",
     "Distillation",
     "Ending",
     "Energy",
@@ -102,7 +104,7 @@ __all__ = [
     "Repeat",
     "Role",
     "RungScore",
-    "Runtime",
+    "RuntimeName",
     "Scheme",
     "Score",
     "Share",

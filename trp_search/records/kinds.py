@@ -16,6 +16,7 @@ Method = Literal["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr", "n
 Reconstruct = Literal["none", "linear", "relu"]
 Layers = Literal["kxk", "all"]
 Start = Literal["baseline", "scratch"]
+Device = Literal["cpu", "cuda"]
 Kind = Literal["baseline", "search", "confirm", "refit"]
 Ending = Literal["finished", "diverged", "failed", "stopped"]
 Role = Literal["baseline", "control", "trial", "derived", "screened_out", "refit"]

@@ -13,6 +13,7 @@ from trp_search.records.kinds import (
     Allocation,
     Count,
     CutScheme,
+    Device,
     Fraction,
     Kind,
     Layers,
@@ -247,7 +248,7 @@ class TrialSpec:
     rungs: tuple[PositiveInt, ...] = ()
     score_uncut: bool = False
     threads: Threads = 1
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
     split_seed: Seed = 0
     baseline: Name = "baseline"
     fit_on_validation: bool = False

@@ -11,7 +11,7 @@ from trp_search import report
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.runs import clock
 from trp_search.runs.probe import baseline_network, probe_
-from trp_search.runtimes.serving import check_runtime
+from trp_search.runtimes.serving import runtime
 from trp_search.scoring.candidate import example
 from trp_search.scoring.survey import check_methods
 from trp_search.search.agreement import check_there
@@ -186,7 +186,7 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool =
         images, _, _ = data.sizes(workload.data, outside_weights=workload.weights is not None)
     _check_batches(space, images)
     for target in space.targets:
-        check_runtime(target.runtime, target.device)
+        runtime(target.runtime).check(target.device)
 
 
 def _check_batches(space: SearchSpace, images: int) -> None:
