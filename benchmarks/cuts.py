@@ -33,12 +33,15 @@ from torch import Tensor, nn
 from trp_search.errors import InputError
 from trp_search.lowrank.analysis import Analysis, analyse
 from trp_search.lowrank.decompose import cut
+from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.records import Allocation, Cut, CutScheme, Evbmf, NetworkSpec, Speedup
 from trp_search.runs import networks as stored
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.store import RunFolder
-from trp_search.tasks.classification import evaluate
+from trp_search.tasks import TASKS
 from trp_search.workloads import data, networks
+
+TASK = TASKS["classification"]
 
 BUDGETS = (1.5, 2.0, 3.0, 4.0)
 SCHEMES: tuple[CutScheme, ...] = get_args(CutScheme)[::-1]
@@ -99,9 +102,9 @@ class Bench:
             analysis = analyse(
                 self.network,
                 self.example,
-                scheme=scheme,
-                layers="all",
-                calibration=self.calibration if weighted == "activations" else None,
+                DECOMPOSITIONS[scheme],
+                Cut(scheme=scheme, keep=Speedup(2.0)),
+                self.calibration if weighted == "activations" else None,
             )
             analysing = time.perf_counter() - began
             for rule, wanted in _cuts(scheme):
@@ -129,7 +132,7 @@ class Bench:
 
     def score(self, network: nn.Module) -> float:
         """Accuracy on the test images."""
-        return evaluate(network, self.test).score.value
+        return TASK.evaluate(network, self.test).score.value
 
 
 def accuracy(run: Path, name: str, out: Path, *, images: int, calibration: int) -> None:
@@ -197,8 +200,8 @@ def _price(
     began = time.perf_counter()
     # Made batch by batch, as a stream of images is.
     images = (torch.randn(32, 3, side, side) for _ in range(8)) if weighted else None
-    analysis: Analysis = analyse(network, example, scheme=scheme, layers="all", calibration=images)
-    cut(analysis, Cut(scheme=scheme, keep=Speedup(2.0)))
+    wanted = Cut(scheme=scheme, keep=Speedup(2.0))
+    cut(analyse(network, example, DECOMPOSITIONS[scheme], wanted, images), wanted)
     seconds = time.perf_counter() - began
     return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
 

@@ -17,9 +17,12 @@ from trp_search.scoring.candidate import Cuts, Scored, cost_of
 from trp_search.search.names import BASELINE
 from trp_search.space.sections import ExtraCuts
 from trp_search.store import RunFolder
-from trp_search.tasks.classification import evaluate, threads
+from trp_search.tasks import TASKS
+from trp_search.tasks.task import threads
 from trp_search.workloads import data
 from trp_search.workloads.splits import Splits
+
+TASK = TASKS["classification"]
 
 EVERY = 2
 AGAIN = "batch norm measured again"
@@ -77,7 +80,7 @@ def rows(folder: RunFolder) -> Iterator[dict[str, object]]:
         dense = cost_of(network, splits).macs
         for part, (own, *others) in variants(spec).items():
             with threads(spec.threads):
-                cuts = Cuts(network, splits)
+                cuts = Cuts(network, splits, TASK)
                 scored = cuts.score(own)
                 if part == AGAIN:
                     scored = _again(scored, own, splits)
@@ -99,9 +102,9 @@ def _again(scored: Scored, cut: Cut, splits: Splits) -> Scored:
     """With batch norm measured again, even where the cut took nothing away."""
     network = scored.made.network
     reestimate(network, splits.train.samples(cut.batch_norm_images, batch_size=BATCH))
-    seen = evaluate(network, splits.validation.batches(BATCH))
+    seen = TASK.evaluate(network, splits.validation.batches(BATCH))
     return dataclasses.replace(scored, validation=seen)
 
 
 def _tested(network: nn.Module, splits: Splits) -> float:
-    return evaluate(network, splits.test.batches(BATCH)).score.value
+    return TASK.evaluate(network, splits.test.batches(BATCH)).score.value

@@ -27,12 +27,15 @@ from trp_search.lowrank.convex import magnitude_pruned
 from trp_search.lowrank.decompose import decompose
 from trp_search.records import Cut, DataSpec, Error, Layer, Training
 from trp_search.scoring.candidate import Cuts, Scored, cost_of, example
-from trp_search.selection.sizes import csr_bytes
+from trp_search.scoring.sizes import csr_bytes
 from trp_search.store import write_whole
-from trp_search.tasks.classification import evaluate, threads
+from trp_search.tasks import TASKS
+from trp_search.tasks.task import threads
 from trp_search.training.loop import Job, train
 from trp_search.workloads import data
 from trp_search.workloads.data import Splits
+
+TASK = TASKS["classification"]
 
 ERRORS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 IMAGES, BATCH, WIDE = 1000, 256, 4
@@ -70,7 +73,7 @@ def rows(name: str, seed: int) -> Iterator[dict[str, object]]:
     build, spec, epochs = NETWORKS[name]
     splits = data.load(spec, split_seed=seed, outside_weights=False, device="cpu")
     network = _trained(build, splits, epochs, seed)
-    cuts, dense = Cuts(network, splits), cost_of(network, splits)
+    cuts, dense = Cuts(network, splits, TASK), cost_of(network, splits)
     size = {"speedup": 1.0, "parameters": dense.parameters, "bytes": WIDE * dense.parameters}
     yield {"method": "plain", "error": 0.0, "test": _test(network, splits)} | size
     for error in ERRORS:
@@ -90,6 +93,7 @@ def _trained(build: Callable[[], nn.Module], splits: Splits, epochs: int, seed: 
     with tempfile.TemporaryDirectory() as place:
         job = Job(
             name="plain",
+            task=TASK,
             train=splits.train,
             validation=splits.validation,
             example_input=example(splits.shape, "cpu"),
@@ -147,7 +151,7 @@ def _rival(network: nn.Module, layers: Sequence[Layer], splits: Splits) -> dict[
 
 
 def _test(network: nn.Module, splits: Splits) -> float:
-    return evaluate(network.eval(), splits.test.batches(BATCH)).score.value
+    return TASK.evaluate(network.eval(), splits.test.batches(BATCH)).score.value
 
 
 def main() -> None:

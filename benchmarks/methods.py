@@ -45,7 +45,7 @@ from trp_search.records import (
     TrialResult,
     TrialSpec,
 )
-from trp_search.report.rows import made
+from trp_search.report.styles import style_of
 from trp_search.runs import networks, trial
 from trp_search.selection.pareto import most_accurate
 from trp_search.space import SearchSpace, load_space
@@ -245,7 +245,7 @@ def _label(point: Point) -> str | None:
     settings = point.settings
     if settings.get("fine_tuning_epochs") == 0:
         return None
-    name, cut = made(point), point.cut
+    name, cut = style_of(point).label, point.cut
     if cut is not None and cut.allocation == "greedy":
         name += ", greedy ranks"
     if cut is not None and cut.calibration_images and cut.reconstruct == "none":

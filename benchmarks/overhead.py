@@ -36,7 +36,7 @@ from trp_search.search.proposer import Proposer
 from trp_search.search.start import new_search
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, TrialFolder, write_whole
-from trp_search.tasks.classification import Evaluation
+from trp_search.tasks.task import Evaluation
 
 WORKERS = 2
 WINDOW = 100
@@ -51,7 +51,7 @@ _SPACE = {
     },
     "concurrency": WORKERS,
 }
-_DENSE = Cost(macs=1_000_000, parameters=100_000)
+_DENSE = Cost(macs=1_000_000, parameters=100_000, bytes=400_000)
 _IMAGES = 1000
 
 
@@ -85,7 +85,11 @@ def _invented(
 
 def _scored(draws: np.random.Generator, speedup: float) -> Scored:
     correct = int(draws.uniform(0.8, 0.9) * _IMAGES - 20 * speedup)
-    cost = Cost(macs=int(_DENSE.macs / speedup), parameters=int(_DENSE.parameters / speedup))
+    cost = Cost(
+        macs=int(_DENSE.macs / speedup),
+        parameters=int(_DENSE.parameters / speedup),
+        bytes=int(_DENSE.bytes / speedup),
+    )
     return Scored(
         made=CompressedNetwork(
             network=nn.Identity(), layers=(), cost=cost, batch_norm="none in the network"

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trp_search.lowrank.schemes import SCHEMES, shape_of
+from trp_search.lowrank.factoring import shape_of
+from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.select import select
 from trp_search.records import Energy, NetworkSpec
 from trp_search.training.regulariser import TrainedRankPruning

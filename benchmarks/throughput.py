@@ -27,9 +27,12 @@ from torch import Tensor, multiprocessing, nn
 from torch.nn import functional
 
 from trp_search.records import DataSpec, Energy, NetworkSpec, Pruning, Training
-from trp_search.tasks.classification import threads
+from trp_search.tasks import TASKS
+from trp_search.tasks.task import threads
 from trp_search.training.loop import Job, train
 from trp_search.workloads import data, networks
+
+TASK = TASKS["classification"]
 
 BATCH = 128
 STEPS = {"cpu": 5, "cuda": 350}  # of one epoch: CIFAR-10 has 350; a CPU would not end one
@@ -73,6 +76,7 @@ def steps(loop: str, settings: Training, device: str) -> Iterator[int]:
         splits = data.load(spec, split_seed=0, outside_weights=False, device=device)
         job = Job(
             name="0",
+            task=TASK,
             train=splits.train,
             validation=splits.validation,
             example_input=torch.zeros(1, 3, 32, 32, device=device),

@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -52,6 +53,7 @@ trials: 18
 WIDTHS = (16, 16, 16, 32, 32, 32, 64, 64)
 DENSE_MACS = 2_000_000
 DENSE_PARAMETERS = 71_000
+DENSE_BYTES = 290_000
 IMAGES = 200
 
 
@@ -133,6 +135,8 @@ def make_point() -> Callable[..., Point]:
             dense_macs=DENSE_MACS,
             parameters=parameters or round(DENSE_PARAMETERS / speedup),
             dense_parameters=DENSE_PARAMETERS,
+            bytes=round(DENSE_BYTES / speedup),
+            dense_bytes=DENSE_BYTES,
             scheme=scheme,
             cut=Cut(scheme=scheme, keep=Energy(energy)) if scheme else None,
             settings=settings or {},
@@ -271,7 +275,9 @@ def small_run() -> Callable[..., RunFolder]:
         write_whole(run.search, TRAINED.format(network=network))
         write_whole(run.environment, json.dumps({"format": FORMAT}))
         space = load_space(run.search)
-        for spec in (space.baseline_spec(), space.trial_spec({}, number=0)):
+        with mock.patch("trp_search.space.model.CONTROL_ENERGIES", (0.9, 0.7)):
+            specs = space.baseline_spec(), space.trial_spec({}, number=0)
+        for spec in specs:
             *_, result = trial.run(spec, run)
             assert isinstance(result, TrialResult)
             assert result.points, result

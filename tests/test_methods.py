@@ -27,6 +27,9 @@ from trp_search.space import SearchSpace, load_space
 from trp_search.space.methods import METHODS
 from trp_search.space.warm_start import setting_of
 from trp_search.store import RunFolder, write_whole
+from trp_search.tasks import TASKS
+
+TASK = TASKS["classification"]
 
 WORKLOAD = {
     "network": "small_resnet",
@@ -319,7 +322,7 @@ def test_a_network_without_linear_layers_leaves_ddlr_nothing_to_do(
     )
     splits = setup.splits_of(spec, plain_run)
     with pytest.raises(InputError, match="no linear layer: nothing to do"):
-        trial.Cuts(convolutional, splits).score(cut)
+        trial.Cuts(convolutional, splits, TASK).score(cut)
     mixed = make_space(trials=2, method=["plain", "net-trim"], error=0.1)
     with pytest.raises(InputError, match="net-trim: the network has no linear layer: nothing"):
         check_methods(mixed, convolutional, torch.zeros(1, 1, 8, 8))

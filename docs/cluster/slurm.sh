@@ -17,7 +17,7 @@ head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | awk '{print $1}'):6379
 run=/shared/runs/cifar10
 
-# The same command begins the search and goes on with it after a time limit.
+# The same command starts the search and continues it after a time limit.
 if [ -e "$run/search.yaml" ]; then
   words=(resume "$run")
 else

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +29,6 @@ extra_cuts: {speedups: [2], energies: []}
 concurrency: 1
 targets: [{name: here, seconds: 0.05}]
 """
-LONGER = SPACE.replace("epochs: 1", "epochs: 60").replace("subset: 300, ", "")
 
 
 def started(*words: object, cwd: Path) -> subprocess.Popen[str]:
@@ -156,14 +153,6 @@ def test_export_beyond_reach_writes_nothing(trp, place: Path):
 
 
 @pytest.mark.slow
-def test_resume_adds_the_trials_that_are_asked_for(place: Path):
-    code, out, err = ended(started("resume", "run", "--trials", 3, cwd=place))
-    assert code == 0, err
-    assert "3 trials, 2 of them done earlier, 1 at a time" in out
-    assert "Done: 3 scored trials" in out
-
-
-@pytest.mark.slow
 def test_refit_trains_on_everything_and_exports(trp, place: Path):
     out = trp("refit", "run", "--point", "0")
     assert (out.code, out.err) == (0, "")
@@ -173,23 +162,6 @@ def test_refit_trains_on_everything_and_exports(trp, place: Path):
     again = trp("refit", "run", "--point", "0")
     assert again.code == 2
     assert "already holds something" in again.err
-
-
-@pytest.mark.slow
-def test_an_interrupted_search_says_how_to_go_on(tmp_path: Path):
-    (tmp_path / "space.yaml").write_text(LONGER)
-    process = started("search", "space.yaml", "--out", "run", cwd=tmp_path)
-    epochs = tmp_path / "run" / "trials" / "baseline" / "epochs.jsonl"
-    deadline = time.monotonic() + 120
-    while not epochs.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    code, _, err = ended(process)
-    assert code == 130
-    last = "trp-search: stopped; resume with python -m trp_search resume run\n"
-    assert err.endswith(last)
 
 
 @pytest.mark.slow

@@ -139,3 +139,9 @@ def test_where_there_is_no_terminal_every_ending_is_a_line(make_point, capsys):
     assert "(1 of 3 done, 1 on the front, hypervolume 0.1000" in lines[2]
     assert lines[3] == "trial 1 failed: RuntimeError: no"
     assert len(lines) == 4
+
+
+def test_a_search_that_goes_on_says_how_many_trials_were_done_earlier(capsys):
+    with watching() as tell:
+        tell(Started(trials=3, done=2, concurrency=1))
+    assert capsys.readouterr().out.endswith("3 trials, 2 of them done earlier, 1 at a time\n")

@@ -22,17 +22,20 @@ from trp_search.export.formats import (
 )
 from trp_search.export.write import export_point
 from trp_search.store import RunFolder
+from trp_search.tasks import TASKS
+
+TASK = TASKS["classification"]
 
 
 def test_equal_logits_agree():
     logits = torch.randn(5, 10)
-    assert agreement(logits, logits.clone()) == 0.0
+    assert agreement(logits, logits.clone(), TASK) == 0.0
 
 
 def test_rounding_agrees_and_its_greatest_difference_is_told():
     logits = torch.tensor([[1.0, 2.0], [4.0, 3.0]])
     found = logits + torch.tensor([[0.0, 1e-5], [-2e-5, 0.0]])
-    assert agreement(logits, found) == pytest.approx(2e-5, rel=0.05)
+    assert agreement(logits, found, TASK) == pytest.approx(2e-5, rel=0.05)
 
 
 @pytest.mark.parametrize("wrong", [1e-3, float("nan")])
@@ -40,15 +43,17 @@ def test_a_logit_that_is_off_does_not_agree(wrong: float):
     logits = torch.tensor([[1.0, 2.0], [4.0, 3.0]])
     found = logits.clone()
     found[1, 1] += wrong
-    with pytest.raises(TrpSearchError, match=r"a logit differs by (0\.001|nan), more than 0\.0005"):
-        agreement(logits, found)
+    with pytest.raises(
+        TrpSearchError, match=r"an answer differs by (0\.001|nan), more than 0\.0005"
+    ):
+        agreement(logits, found, TASK)
 
 
 def test_a_class_may_change_only_within_the_difference():
     expected = torch.tensor([[2.00001, 2.0]])
-    assert agreement(expected, torch.tensor([[2.0, 2.00001]])) < 1e-4
+    assert agreement(expected, torch.tensor([[2.0, 2.00001]]), TASK) < 1e-4
     with pytest.raises(TrpSearchError, match="classified otherwise by a clear margin"):
-        agreement(torch.tensor([[2.0001, 2.0]]), torch.tensor([[2.00004, 2.00006]]))
+        agreement(torch.tensor([[2.0001, 2.0]]), torch.tensor([[2.00004, 2.00006]]), TASK)
 
 
 def test_another_number_of_classes_does_not_agree():

@@ -97,8 +97,8 @@ def test_json_of_something_else_is_refused(copied: Path):
 
 
 def test_a_later_format_is_refused_before_anything_else_is_read(copied: Path):
-    (copied / "architecture.json").write_text('{"format": 2, "everything": "new"}')
-    assert_refused(copied, "architecture.json: format 2; this version reads 1")
+    (copied / "architecture.json").write_text('{"format": 3, "everything": "new"}')
+    assert_refused(copied, "architecture.json: format 3; this version reads 1 and 2")
 
 
 def test_a_missing_or_foreign_key_is_named(copied: Path):

@@ -93,7 +93,7 @@ def make_run(folder: Path) -> None:
     point = run.point("0")
     repeat = Repeat(point="0", trial="confirm-0-1", score=point.score, speedup=point.speedup)
     append_record(run.repeats, repeat)
-    rung_score = RungScore(metric=0.5, speedup=2.0, parameters=1000)
+    rung_score = RungScore(metric=0.5, speedup=2.0, parameters=1000, bytes=4000)
     judged = EpochReport(
         trial="0",
         epoch=1,

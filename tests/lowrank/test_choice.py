@@ -152,7 +152,7 @@ def test_a_rank_is_rounded_up_to_the_next_multiple(keep, scheme):
 @pytest.mark.parametrize("scheme", list(SCHEMES))
 @pytest.mark.parametrize("aware", [False, True])
 def test_choosing_per_layer_loses_no_more_than_any_one_scheme(scheme, speedup, aware):
-    options = {"speedup": speedup, "calibration": [IMAGES] if aware else None}
+    options = {"keep": Speedup(speedup), "calibration": [IMAGES] if aware else None}
     per_layer = decompose(resnet(), EXAMPLE, scheme="per-layer", **options)
     single = decompose(resnet(), EXAMPLE, scheme=scheme, **options)
     # The knapsack is not exact: 0.3 % more was seen.
@@ -204,9 +204,9 @@ def test_no_spread_loses_less_of_the_largest_values_than_the_pooled_one(speedup)
 UNCHANGED = [
     {"keep": Energy(1.0)},
     {"keep": Ratio(1.0)},
-    {"value": 1e-12},
+    {"keep": Value(1e-12)},
     *[{"keep": Speedup(1.0), "allocation": allocation} for allocation in ALLOCATIONS],
-    {"parameters": parameters_of(small())},
+    {"keep": Parameters(parameters_of(small()))},
 ]
 
 

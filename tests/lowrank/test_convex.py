@@ -30,15 +30,6 @@ shrinks, flags = st.sampled_from(SHRINKS), st.booleans()
 solved = settings(deadline=None, max_examples=25, derandomize=True)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Matrices this small gain nothing from more, which on a busy machine wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def made(size, seed, bias=0.3):
     """Weight, bias and inputs of a layer; inputs are correlated and not negative."""
     m, n, p = size

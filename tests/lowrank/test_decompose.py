@@ -27,7 +27,6 @@ def small():
     ).eval()
 
 
-ONE = "takes exactly one of energy, value, ratio, evbmf, speedup, parameters, error"
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
@@ -128,7 +127,6 @@ def test_a_rebuilt_network_takes_the_decomposed_weights(scheme):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keep": 0.9}, f"decompose: keep: 0.9: {ONE}"),
         (
             {"keep": Error(0.1)},
             "decompose: error goes with scheme ddlr-style or net-trim, and these with error",
@@ -141,7 +139,7 @@ def test_a_rebuilt_network_takes_the_decomposed_weights(scheme):
         ({"keep": Parameters(9)}, "parameters: 9 cannot be reached; the fewest are 575"),
         (
             {"keep": {"4": 2}, "scheme": "per-layer"},
-            "decompose: ranks need one scheme, not per-layer",
+            "decompose: ranks need one scheme of pairs, not per-layer",
         ),
         (
             {"keep": {"9": 1}},
@@ -164,9 +162,7 @@ def test_rebuilding_a_layer_that_is_not_there_is_one_clear_line():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["resnet18", "resnet50", "vgg11_bn", "mobilenet_v3_small", "densenet121", "googlenet"]
-)
+@pytest.mark.parametrize("name", ["squeezenet1_1", "googlenet"])
 def test_torchvision_classifiers_are_cut_and_still_run(name):
     extra = {"init_weights": False, "aux_logits": True} if name == "googlenet" else {}
     torch.manual_seed(0)

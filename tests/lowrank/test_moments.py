@@ -11,10 +11,11 @@ from trp_search.errors import InputError
 from trp_search.lowrank import moments, truncation
 from trp_search.lowrank.analysis import analyse
 from trp_search.lowrank.decompose import decompose
+from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.moments import collect
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.truncation import Moments, spectra, weighted_spectra, wide
-from trp_search.records import Energy
+from trp_search.records import Cut, Energy
 
 convolutions = st.fixed_dictionaries(
     {
@@ -212,8 +213,11 @@ def test_a_layer_cut_with_calibration_loses_the_predicted_share_of_its_outputs(l
     sides = (9, 9) if isinstance(layer, nn.Conv2d) else ()
     images = correlated(40, wide_in, *sides).double()
     network = nn.Sequential(layer)
-    known = analyse(network, images, scheme="channel", layers="all", calibration=[images])
-    predicted = known.layers[0].candidates[0].lost()
+    wanted = Cut(scheme="channel", keep=Energy(1.0))
+    known = analyse(network, images, DECOMPOSITIONS["channel"], wanted, [images])
+    (candidate,) = known.layers[0].candidates
+    ranks = torch.arange(1 + candidate.layer.full_ranks[0]).unsqueeze(1)
+    predicted = candidate.losses(ranks)["error"]
     with torch.no_grad():
         dense = network(images)
         plain_outputs = dense - layer.bias.reshape(-1, *[1] * len(sides))

@@ -10,19 +10,11 @@ from trp_search.lowrank import reconstruct
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.followers import followers
 from trp_search.lowrank.reconstruct import reconstruct_
-from trp_search.tasks.classification import threads
 from trp_search.workloads.residual import ResidualNetwork
 
 IMAGES = torch.rand(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 BATCHES = IMAGES.split(10)
 either = pytest.mark.parametrize("relu", [False, True])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """On a busy machine threads wait for each other: matrices this small take 5 times as long."""
-    with threads(1):
-        yield
 
 
 def settled(network):

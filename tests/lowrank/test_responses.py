@@ -7,18 +7,10 @@ from hypothesis import strategies as st
 
 from trp_search.lowrank import responses
 from trp_search.lowrank.responses import fit_linear, fit_relu, relu_error
-from trp_search.tasks.classification import threads
 
 FITS = {"linear": fit_linear, "relu": fit_relu}
 fits = pytest.mark.parametrize("fit", FITS.values(), ids=FITS.keys())
 sizes = st.tuples(st.integers(2, 8), st.integers(30, 60))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """On a busy machine threads wait for each other: matrices this small take 5 times as long."""
-    with threads(1):
-        yield
 
 
 def randn(*size, seed=0):

@@ -148,7 +148,5 @@ def test_strides_sit_where_they_save_most():
 
 
 def test_an_unknown_scheme_is_one_clear_line():
-    with pytest.raises(
-        InputError, match=r"^scheme: 'cp' is not one of channel, spatial, decoupled, per-layer$"
-    ):
-        decompose(nn.Sequential(nn.Linear(2, 2)), torch.zeros(1, 2), scheme="cp", keep=Energy(0.9))
+    with pytest.raises(InputError, match=r"^scheme: 'svd' is not one of channel, spatial, "):
+        decompose(nn.Sequential(nn.Linear(2, 2)), torch.zeros(1, 2), scheme="svd", keep=Energy(0.9))

@@ -9,11 +9,13 @@ from tensorly.decomposition import partial_tucker
 from torch import nn
 
 from trp_search.lowrank import tucker
+from trp_search.lowrank.factoring import Extent
 from trp_search.lowrank.rules import ranks
-from trp_search.lowrank.schemes import Extent
 from trp_search.records import Energy, Evbmf, Ratio, Value
 
 tensorly.set_backend("pytorch")
+
+TUCKER = tucker.Tucker()
 
 shapes = st.tuples(*[st.integers(1, 9)] * 2, *[st.integers(1, 4)] * 2)
 seeds = st.integers(0, 10_000)
@@ -112,8 +114,8 @@ def test_a_kernel_has_nothing_in_directions_that_are_not_useful(shape, seed, sha
     into, out = found.movedim(1, 0).reshape(c, -1), found.reshape(n, -1)
     assert (torch.linalg.svdvals(into)[most_in:] < tolerance).all()
     assert (torch.linalg.svdvals(out)[most_out:] < tolerance).all()
-    pair = torch.tensor(ranks["rank_in"]), torch.tensor(ranks["rank_out"])
-    assert bool(tucker.useful(shape, *pair)) == ((most_in, most_out) == tuple(ranks.values()))
+    useful = TUCKER.useful(shape, torch.tensor([tuple(ranks.values())]))
+    assert bool(len(useful)) == ((most_in, most_out) == tuple(ranks.values()))
 
 
 def test_outer_layers_are_orthonormal_and_the_weight_is_left_as_it_was():
@@ -223,7 +225,7 @@ def test_the_three_layers_compute_with_the_kernel_that_their_weights_make(
     torch.manual_seed(seed)
     module = nn.Conv2d(**options).double()
     ranks = ranks_of(module.weight.shape, share_in, share_out)
-    parts = nn.Sequential(*tucker.layers(module, **ranks)).double()
+    parts = nn.Sequential(*TUCKER.layers(module, tuple(ranks.values()))).double()
     assert (parts[2].bias is None) == (module.bias is None)
     images = torch.randn(2, options["in_channels"], 10, 9).double()
     with torch.no_grad():
@@ -235,7 +237,7 @@ def test_the_three_layers_compute_with_the_kernel_that_their_weights_make(
 
 def test_padding_by_name_is_kept():
     module = nn.Conv2d(4, 6, (3, 5), padding="same")
-    parts = nn.Sequential(*tucker.layers(module, rank_in=2, rank_out=3))
+    parts = nn.Sequential(*TUCKER.layers(module, (2, 3)))
     assert parts(torch.zeros(1, 4, 9, 9)).shape == (1, 6, 9, 9)
 
 
@@ -243,17 +245,17 @@ def test_multiply_adds_are_those_of_the_three_layers_over_all_calls():
     shape = (32, 16, 3, 5)
     wide = Extent(height_in=20, width_in=10, height_out=10, width_out=5)
     narrow = Extent(height_in=8, width_in=8, height_out=4, width_out=4)
-    found = tucker.macs(shape, [wide, narrow]).of(4, 6)
+    found = TUCKER.macs(shape, [wide, narrow], (4, 6))
     assert found == 4 * 16 * (200 + 64) + 4 * 6 * 3 * 5 * (50 + 16) + 6 * 32 * (50 + 16)
 
 
 def test_parameters_are_those_of_the_three_layers():
     module = nn.Conv2d(16, 32, (3, 5), bias=False)
-    parts = tucker.layers(module, rank_in=4, rank_out=6)
+    parts = TUCKER.layers(module, (4, 6))
     stored = sum(part.weight.numel() for part in parts)
-    assert tucker.parameters((32, 16, 3, 5)).of(4, 6) == stored
+    assert TUCKER.parameters((32, 16, 3, 5), (4, 6)) == stored
 
 
 def test_only_kernels_wider_than_one_pixel_have_a_core():
-    assert tucker.refuses((8, 8, 1, 1)) == "1x1: nothing between its two channel axes"
-    assert tucker.refuses((8, 8, 1, 3)) is None
+    assert TUCKER.refuses((8, 8, 1, 1)) == "1x1: nothing between its two channel axes"
+    assert TUCKER.refuses((8, 8, 1, 3)) is None

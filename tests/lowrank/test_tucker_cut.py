@@ -9,7 +9,9 @@ from torch import nn
 from trp_search.errors import InputError
 from trp_search.lowrank import tucker
 from trp_search.lowrank.allocation import BUDGET_RULES
-from trp_search.lowrank.tucker_cut import cut
+from trp_search.lowrank.analysis import analyse
+from trp_search.lowrank.decompose import cut
+from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.records import Cut, Energy, Evbmf, Parameters, Ratio, Speedup
 from trp_search.scoring.flops import count
 
@@ -55,7 +57,9 @@ def stack():
 
 
 def by_tucker(network, example=IMAGES, *, other_macs=0, **amount):
-    return cut(network, example, Cut(scheme="tucker", **amount), other_macs=other_macs)
+    wanted = Cut(scheme="tucker", **amount)
+    analysis = analyse(network, example, DECOMPOSITIONS["tucker"], wanted)
+    return cut(analysis, wanted, other_macs=other_macs)
 
 
 def only(network, example=IMAGES, **amount):
@@ -119,8 +123,7 @@ def test_kxk_takes_wide_convolutions_but_the_first():
     layers = by_tucker(small(), keep=Energy(0.3), layers="kxk").layers
     reasons = {layer.name: layer.reason for layer in layers}
     assert reasons["0"] == "first convolution, not selected"
-    assert reasons["5"] == "1x1 convolution, not selected"
-    assert reasons["9"] == "linear layer, not selected"
+    assert reasons["5"] == reasons["9"] == "1x1: nothing between its two channel axes"
     assert [layer.name for layer in layers if layer.rank] == ["4", "6"]
 
 
@@ -354,6 +357,6 @@ def test_untrained_layers_made_from_the_record_take_the_cut_weights():
     result = by_tucker(network, keep=Ratio(0.5))
     images = torch.randn(2, 16, 8, 8)
     layer = {layer.name: layer for layer in result.layers}["4"]
-    parts = nn.Sequential(*tucker.layers(network[4], rank_in=layer.rank_in, rank_out=layer.rank))
+    parts = nn.Sequential(*tucker.Tucker().layers(network[4], layer.ranks))
     parts.load_state_dict(result.network[4].state_dict())
     assert torch.equal(parts(images), result.network[4](images))

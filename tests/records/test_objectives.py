@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trp_search.records import Point, RungScore
-from trp_search.records.objectives import OBJECTIVES, Objective
+from trp_search.records.objectives import COUNT, OBJECTIVES, PERCENT, TIMES, Objective
 
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
 
@@ -58,3 +58,12 @@ def test_nothing_is_worth_less_than_a_diverged_trial(
 )
 def test_a_bound_that_nothing_could_keep_is_told(name: str, bound: float, problem: str | None):
     assert OBJECTIVES[name].problem(bound) == problem
+
+
+def test_numbers_have_their_unit_and_differences_theirs():
+    assert (PERCENT(0.9732), PERCENT.span(0.93, 0.9834)) == ("97.3 %", "93.0 to 98.3 %")
+    assert PERCENT.difference(-0.012) == "1.2 points"
+    assert (PERCENT.change(-0.004), PERCENT.change(0.02)) == ("\N{MINUS SIGN}0.4", "+2.0")
+    assert (PERCENT.change(0.0001), PERCENT.change(-0.0001)) == ("0.0", "0.0")
+    assert PERCENT.drawn(0.5) == 50
+    assert (TIMES(1.98), COUNT(1234567.0)) == ("1.98\N{MULTIPLICATION SIGN}", "1,234,567")

@@ -40,19 +40,13 @@ def test_the_headline_says_speedup_validation_and_drop(
     ("drop", "said"),
     [
         (0.004, "0.4 points below the baseline"),
-        (0.01, "1.0 point below the baseline"),
+        (0.01, "1.0 points below the baseline"),
         (-0.02, "2.0 points above the baseline"),
         (0.0001, "level with the baseline"),
     ],
 )
 def test_a_drop_is_put_in_words(drop: float, said: str):
     assert formatting.distance(drop) == said
-
-
-def test_a_loss_is_negative_points_and_nothing_is_plain_zero():
-    assert formatting.points(0.004) == "\N{MINUS SIGN}0.4"
-    assert formatting.points(-0.02) == "+2.0"
-    assert (formatting.points(0.0001), formatting.points(-0.0001)) == ("0.0", "0.0")
 
 
 def test_a_run_without_points_says_so(empty_run: RunFolder):

@@ -9,6 +9,7 @@ from trp_search.records import EpochReport, Point, TrialResult, to_json
 from trp_search.records.objectives import OBJECTIVES
 from trp_search.report import contents, history, rows
 from trp_search.report.history import Curve
+from trp_search.report.styles import UNCUT
 from trp_search.selection import pareto
 from trp_search.store import RunFolder, write_whole
 
@@ -102,7 +103,7 @@ def test_curves_are_of_trials_and_the_baseline_with_the_front_drawn_last(
     points = (make_point("7", correct=180, speedup=2.0, scheme="spatial"),)
     found = rows.build(dataclasses.replace(contents.read(empty_run), points=points))
     drawn = history.curves(found, epochs | {"9": ()}, {}, {"7": 7, "8": 8, "9": 9})
-    assert [(curve.trial, curve.scheme, curve.on_front) for curve in drawn] == [
+    assert [(curve.trial, curve.style.label, curve.on_front) for curve in drawn] == [
         ("baseline", "uncut", False),
         ("8", "uncut", False),
         ("7", "spatial", True),
@@ -132,7 +133,7 @@ def test_the_reach_of_curves_leaves_out_early_epochs_and_a_training_far_below():
     good = [
         Curve(
             trial=f"{n}",
-            scheme="channel",
+            style=UNCUT,
             on_front=False,
             epochs=(1, 2, 3, 4),
             accuracies=(0.2, 0.6, 0.90 + 0.01 * n, 0.92 + 0.01 * n),

@@ -44,7 +44,7 @@ def test_what_counts_can_be_switched_to_time(
     reader = open_page(report.write(sample_run))
     reader.read_to_the_end()
     names = [option.text for option in reader.driver.find_elements(By.CSS_SELECTOR, "#axis option")]
-    assert names == ["multiply-adds", "parameters", "time on laptop"]
+    assert names == ["multiply-adds", "parameters", "bytes of weights", "time on laptop"]
     Select(reader.one("#axis")).select_by_visible_text("time on laptop")
     reader.slide_to("1.15")
     # 17 is more accurate than 7 but is not known to be as fast.

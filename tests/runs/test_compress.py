@@ -12,8 +12,11 @@ from trp_search.runs import trial
 from trp_search.runs.compress import compress, recut
 from trp_search.space import Resources, changed, load_space
 from trp_search.store import RunFolder, append_record, exclusive
-from trp_search.tasks.classification import evaluate, threads
+from trp_search.tasks import TASKS
+from trp_search.tasks.task import threads
 from trp_search.workloads import networks
+
+TASK = TASKS["classification"]
 
 SPACE = """\
 workload:
@@ -45,8 +48,7 @@ def space(tmp_path_factory):
 def first(space, tmp_path_factory):
     """A run that `compress` made, and what it yielded."""
     folder = RunFolder(path=tmp_path_factory.mktemp("compressed") / "run")
-    with threads(2):
-        return folder, list(compress(space, folder, budget(2.0)))
+    return folder, list(compress(space, folder, budget(2.0)))
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +81,13 @@ def test_the_baseline_is_trained_cut_and_kept_as_a_run(first):
     assert RunFolder.open(folder.path) == dataclasses.replace(folder, path=folder.path.resolve())
 
 
-def test_the_baseline_is_trained_on_all_cores(space, folder):
+def test_the_baseline_is_trained_on_all_cores(space, tmp_path):
     assert space.resources.cpus == 1
+    folder = RunFolder(path=tmp_path / "run")
+    training = compress(space, folder, budget(2.0))
+    with threads(2):
+        next(training)
+        training.close()
     assert folder.trial("baseline").read_spec().threads == 2
 
 
@@ -107,7 +114,7 @@ def test_its_network_loads_and_scores_the_same_again(first):
     data = spec.workload.data
     splits = trial.data.load(data, split_seed=0, outside_weights=False, device="cpu")
     with threads(spec.threads):
-        found = evaluate(network, splits.validation.batches(256))
+        found = TASK.evaluate(network, splits.validation.batches(256))
     assert (found.score, found.loss) == (point.score, point.loss)
     assert sum(p.numel() for p in network.parameters()) == point.parameters
 

@@ -9,7 +9,7 @@ from trp_search.errors import InputError
 from trp_search.records import TestScore
 from trp_search.runs import networks, setup
 from trp_search.store import RunFolder
-from trp_search.tasks.classification import Evaluation, evaluate
+from trp_search.tasks.task import Evaluation, Task
 
 
 def correct(network: torch.nn.Module, batches) -> int:
@@ -43,7 +43,7 @@ def test_a_network_whose_weights_are_gone_is_named(run: RunFolder):
 
 def test_test_images_are_scored_once_and_kept(run: RunFolder):
     first = networks.score_test(run, run.point("0"))
-    assert first.images == 100
+    assert first.score.images == 100
     before = run.tests.read_bytes()
     assert networks.score_test(run, run.point("0")) == first
     assert run.tests.read_bytes() == before
@@ -54,12 +54,12 @@ def test_a_point_that_two_processes_score_at_once_has_one_score(
 ):
     ended: list[TestScore] = []
 
-    def meanwhile(*given: Any) -> Evaluation:
-        monkeypatch.setattr(networks, "evaluate", evaluate)
+    def meanwhile(task: Task, *given: Any) -> Evaluation:
+        monkeypatch.undo()
         ended.append(networks.score_test(run, run.point("0")))  # the other process is through first
-        return evaluate(*given)
+        return task.evaluate(*given)
 
     run.tests.unlink(missing_ok=True)
-    monkeypatch.setattr(networks, "evaluate", meanwhile)
+    monkeypatch.setattr(Task, "evaluate", meanwhile)
     assert [networks.score_test(run, run.point("0"))] == ended == list(run.read_tests().values())
     assert len(run.tests.read_text().splitlines()) == 1

@@ -67,13 +67,13 @@ PASS |= {"tokens first", "shapes"}
 
 
 REFUSED = {
-    "too few outputs": "answers 5 numbers for an image; digits has 10 classes, labels 0 to 9",
-    "too many outputs": "answers 11 numbers for an image; digits has 10 classes, labels 0 to 9",
-    "a map": "answers a tensor (2, 10, 1, 1) for 2 images; one tensor (n, 10) is wanted for n",
-    "a tuple": "answers a tuple; one tensor (n, 10) is wanted for n images",
-    "a dict": "answers a dict; one tensor (n, 10) is wanted for n images",
-    "a dict in training": "in training: answers a dict; one tensor (n, 10) is wanted for n images",
-    "classes": "answers a tensor (2,) for 2 images; one tensor (n, 10) is wanted for n images",
+    "too few outputs": "answers a tensor (2, 5) for 2 images of 10 classes, labels 0 to 9",
+    "too many outputs": "answers a tensor (2, 11) for 2 images of 10 classes, labels 0 to 9",
+    "a map": "answers a tensor (2, 10, 1, 1) for 2 images of 10 classes",
+    "a tuple": "answers a tuple; one tensor is wanted",
+    "a dict": "answers a dict; one tensor is wanted",
+    "a dict in training": "in training: answers a dict; one tensor is wanted",
+    "classes": "answers a tensor (2,) for 2 images of 10 classes",
     "whole numbers": "answers int64 numbers; floating-point ones are wanted",
     "no gradient": "a training step raised RuntimeError: element 0 of tensors does not require",
     "not a number": "its loss is not finite, with first weights and images of noise",
@@ -153,7 +153,7 @@ def test_no_trace_is_left(space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_search_and_compress_ask_before_they_write(space, tmp_path: Path):
-    said = re.escape("answers 5 numbers for an image")
+    said = re.escape("answers a tensor (2, 5) for 2 images")
     with pytest.raises(InputError, match=said):
         new_search(space("too few outputs"), tmp_path / "run")
     with pytest.raises(InputError, match=said):

@@ -66,7 +66,9 @@ def test_a_trial_looks_for_images_network_and_cost_once(
     settings = dataclasses.replace(spec.training, epochs=1)
     wanted = dataclasses.replace(
         spec,
-        name="1", number=1, start="baseline",
+        name="1",
+        number=1,
+        start="baseline",
         training=settings,
         fine_tuning=settings,
         distillation=Distillation(),

@@ -9,16 +9,12 @@ from trp_search.errors import InputError
 from trp_search.lowrank.decompose import decompose
 from trp_search.records import Cut, DataSpec, Energy, NetworkSpec, Parameters, Speedup
 from trp_search.scoring.candidate import Cuts, RefusedError, cost_of, example, score_uncut
-from trp_search.tasks.classification import DivergedError, threads
+from trp_search.tasks import TASKS
+from trp_search.tasks.task import DivergedError
 from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.workloads import data, networks
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for each other on busy cores make these tests ten times as long."""
-    with threads(1):
-        yield
+TASK = TASKS["classification"]
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +30,8 @@ def network():
 
 
 def test_where_nothing_is_factored_the_network_stays_as_it_is(network, splits):
-    uncut = score_uncut(network, splits)
-    kept = Cuts(network, splits).score(Cut(keep=Energy(1.0)))
+    uncut = score_uncut(network, splits, TASK)
+    kept = Cuts(network, splits, TASK).score(Cut(keep=Energy(1.0)))
     assert kept.validation == uncut.validation
     assert kept.made.cost == uncut.made.cost
     assert kept.made.batch_norm == "as trained"
@@ -43,8 +39,8 @@ def test_where_nothing_is_factored_the_network_stays_as_it_is(network, splits):
 
 def test_statistics_are_re_estimated_after_a_cut_unless_switched_off(network, splits):
     cut = Cut(keep=Energy(0.5), batch_norm_images=100)
-    on = Cuts(network, splits).score(cut)
-    off = Cuts(network, splits).score(Cut(keep=Energy(0.5), reestimate_batch_norm=False))
+    on = Cuts(network, splits, TASK).score(cut)
+    off = Cuts(network, splits, TASK).score(Cut(keep=Energy(0.5), reestimate_batch_norm=False))
     assert on.made.batch_norm == "re-estimated on 100 training images"
     assert off.made.batch_norm == "as trained"
     assert on.made.cost == off.made.cost
@@ -58,9 +54,9 @@ def test_a_cut_that_takes_nothing_away_leaves_statistics_as_they_are(network, sp
     pruning = TrainedRankPruning(network, scheme="spatial", keep=Energy(0.8), period=1)
     for _ in range(40):  # until the least of what is left is more than a fifth
         pruning.before_forward()
-    cuts = Cuts(network, splits)
+    cuts = Cuts(network, splits, TASK)
     same = cuts.score(Cut(scheme="spatial", keep=Energy(0.8)))
-    uncut = score_uncut(network, splits)
+    uncut = score_uncut(network, splits, TASK)
     assert same.made.batch_norm == "as trained"
     assert same.made.cost.macs < uncut.made.cost.macs
     assert same.validation.score.value == uncut.validation.score.value
@@ -85,7 +81,7 @@ def test_a_network_whose_loss_is_not_finite_has_no_score(network, splits):
     with torch.no_grad():
         network.conv1.weight.fill_(float("nan"))
     with pytest.raises(DivergedError, match="not finite"):
-        score_uncut(network, splits)
+        score_uncut(network, splits, TASK)
 
 
 SAMPLE = 40
@@ -107,7 +103,7 @@ def trained(splits):
 
 @pytest.fixture(scope="module")
 def cuts(trained, splits):
-    return Cuts(trained, splits)
+    return Cuts(trained, splits, TASK)
 
 
 def per_layer(speedup, **options):
@@ -126,7 +122,7 @@ RACE = (
 def on_sample(trained, splits, wanted):
     """Each cut by itself on the race's sample."""
     sample = dataclasses.replace(splits, validation=splits.validation.sample(SAMPLE))
-    alone = Cuts(trained, sample)
+    alone = Cuts(trained, sample, TASK)
     return {cut: alone.score(cut) for cut in wanted}
 
 
@@ -153,7 +149,9 @@ def test_a_budget_out_of_reach_has_no_score_and_names_the_best(cuts):
 
 def test_cuts_leave_the_network_as_it_is(trained, splits):
     before = copy.deepcopy(trained.state_dict())
-    Cuts(trained, splits).screen([per_layer(3.0, calibration_images=32), ROUGH], images=SAMPLE)
+    Cuts(trained, splits, TASK).screen(
+        [per_layer(3.0, calibration_images=32), ROUGH], images=SAMPLE
+    )
     after = trained.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 

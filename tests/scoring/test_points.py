@@ -18,7 +18,7 @@ from trp_search.records import (
 from trp_search.records.scores import share
 from trp_search.scoring.candidate import CompressedNetwork, Cost, Scored
 from trp_search.scoring.points import PointFactory
-from trp_search.tasks.classification import Evaluation
+from trp_search.tasks.task import Evaluation
 
 OWN = Cut(scheme="spatial", keep=Energy(0.9))
 FURTHER = Cut(scheme="per-layer", keep=Speedup(2.5), calibration_images=256)
@@ -57,11 +57,11 @@ def test_a_point_says_what_its_network_learned_from():
 
 
 def point(spec, cut, **options):
-    origin = PointFactory(spec=spec, dense=Cost(macs=1000, parameters=90), seconds=4.0)
+    origin = PointFactory(spec=spec, dense=Cost(macs=1000, parameters=90, bytes=360), seconds=4.0)
     made = CompressedNetwork(
         network=nn.Identity(),
         layers=(),
-        cost=Cost(macs=400, parameters=50),
+        cost=Cost(macs=400, parameters=50, bytes=200),
         batch_norm="as trained",
     )
     scored = Scored(made=made, validation=Evaluation(score=share(3, 4), loss=0.5))

@@ -39,7 +39,10 @@ class MadeUp:
 
     def report(self, name: int, epoch: int) -> EpochReport:
         rung_score = RungScore(
-            metric=self.accuracy * (1 - 0.6**epoch), speedup=self.speedup, parameters=1000
+            metric=self.accuracy * (1 - 0.6**epoch),
+            speedup=self.speedup,
+            parameters=1000,
+            bytes=4000,
         )
         return report(str(name), epoch, rung_score)
 
@@ -234,7 +237,9 @@ def test_who_was_told_to_stop_before_the_driver_died_stops(restarted):
 
 def test_fewer_parameters_are_better():
     halving = Halving(Rungs(), [OBJECTIVES["accuracy"], OBJECTIVES["parameters"]])
-    sizes = [RungScore(metric=0.9, speedup=2.0, parameters=n) for n in (50, 60, 70, 40, 80)]
+    sizes = [
+        RungScore(metric=0.9, speedup=2.0, parameters=n, bytes=4 * n) for n in (50, 60, 70, 40, 80)
+    ]
     judged = [halving.judge(report(str(n), 1, size)) for n, size in enumerate(sizes)]
     assert [reason is None for reason in judged] == [True, True, False, True, False]
 

@@ -14,12 +14,13 @@ from trp_search.store import RunFolder, append_record
 
 def test_multiply_adds_and_parameters_are_known_of_every_point(sample_run: RunFolder):
     found = rows.build(contents.read(sample_run))
-    macs, parameters = axes({})
+    macs, parameters, weights = axes({})
     for row in found.comparable():
         point = row.point
         assert macs.times(point) == (point.speedup,) * 3
         times = point.dense_parameters / point.parameters
         assert parameters.times(point) == pytest.approx((times,) * 3)
+        assert weights.times(point) == pytest.approx((point.dense_bytes / point.bytes,) * 3)
 
 
 def test_time_is_known_where_it_was_measured_with_its_lower_end(

@@ -37,6 +37,8 @@ def point_at(name, *, accuracy, speedup):
         dense_macs=6_000_000,
         parameters=round(1e5 / speedup),
         dense_parameters=100_000,
+        bytes=round(4e5 / speedup),
+        dense_bytes=400_000,
         scheme=None,
         cut=None,
         settings={},

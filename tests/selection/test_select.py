@@ -11,6 +11,8 @@ from trp_search.records import Latency, Point, Repeat
 from trp_search.records.scores import share
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import choose, select
+from trp_search.selection.snapshot import Snapshot
+from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record
 
 MakePoint = Callable[..., Point]
@@ -161,19 +163,26 @@ def test_parameters_and_bytes_limit_what_is_stored(run_of, make_point):
     two = run.point("2")
     choice = select(run, parameters=two.parameters)
     assert (choice.point.id, choice.axis.by) == ("2", "parameters")
-    for name, size in (("1", 4000), ("3", 1000)):
-        path = run.trial(name).point_weights(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(size))
-    assert select(run, bytes=4000).point.id == "1"
-    assert select(run, bytes=3999).point.id == "3"
+    choice = select(run, bytes=two.bytes)
+    assert (choice.point.id, choice.axis.by) == ("2", "bytes")
+    assert select(run, bytes=two.bytes - 1).point.id == "3"
     with pytest.raises(NothingFoundError, match="no point has at most 999 bytes"):
         select(run, bytes=999)
 
 
-def test_bytes_are_not_known_where_no_weights_are(run_of):
-    with pytest.raises(InputError, match="no weights are here"):
-        select(run_of(*ROWS), bytes=10**9)
+@pytest.mark.parametrize("name", ["speedup", "parameters", "bytes"])
+def test_a_constraint_and_a_budget_admit_the_same_points(name: str, run_of):
+    run = run_of(*ROWS)
+    space = load_space(run.search)
+    for point in run.read_points():
+        bound = getattr(point, name)
+        constrained = space.model_copy(update={"constraints": {name: float(bound)}})
+        budget = Budget(**{name: bound})
+        snapshot = Snapshot.of(run)
+        fits = budget.keeps(snapshot, budget.axis(snapshot))
+        assert {p.id for p in run.read_points() if fits(p) and p.searched} == {
+            p.id for p in run.read_points() if constrained.admits(p)
+        }
 
 
 def test_what_other_seeds_came_to_stands_with_the_choice(run_of):
@@ -202,7 +211,7 @@ def test_neighbours_and_half_a_step_are_those_of_the_front(run_of):
         ({"speedup": 2.0, "bytes": 10}, "speedup, bytes: give one of"),
         ({"max_drop": 1.0}, r"max_drop: 1 is not in \[0, 1\)"),
         ({"milliseconds": float("nan")}, "milliseconds: nan is not above 0"),
-        ({"speedup": 2.0, "by": "size"}, "by: 'size' is none of macs, parameters, latency"),
+        ({"speedup": 2.0, "by": "size"}, "by: 'size' is none of macs, parameters, bytes, latency"),
         ({"speedup": 2.0, "by": "macs", "target": "a"}, "'a' has a meaning by latency alone"),
         ({"milliseconds": 2.0, "by": "macs"}, "time is not measured by macs"),
     ],

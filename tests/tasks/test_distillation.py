@@ -10,9 +10,12 @@ from torch import nn
 from torch.nn import functional
 
 from trp_search.records import Distillation
-from trp_search.tasks.distillation import Teacher, answers
+from trp_search.tasks import TASKS
+from trp_search.tasks.distillation import Teacher
+from trp_search.tasks.task import answers
 
 IMAGES, CLASSES = 7, 5
+TASK = TASKS["classification"]
 
 
 def linear(seed=0):
@@ -29,7 +32,7 @@ def mixed(student, teacher, *, weight, temperature, loss=None):
     images = drawn()
     own = torch.zeros((), dtype=torch.float64) if loss is None else loss
     settings = Distillation(weight=weight, temperature=temperature)
-    return Teacher(teacher, settings).mixed(own, images, student(images))
+    return Teacher(teacher, settings, TASK).mixed(own, images, student(images))
 
 
 @given(st.floats(0.05, 1), st.floats(0.5, 20))
@@ -38,7 +41,7 @@ def test_the_gradient_is_the_difference_of_softened_answers(weight, temperature)
     logits = student(images).detach().requires_grad_()
     settings = Distillation(weight=weight, temperature=temperature)
     zero = torch.zeros((), dtype=torch.float64)
-    Teacher(teacher, settings).mixed(zero, images, logits).backward()
+    Teacher(teacher, settings, TASK).mixed(zero, images, logits).backward()
     found, wanted = ((x / temperature).softmax(1) for x in (logits, teacher(images)))
     expected = weight * temperature * (found - wanted) / IMAGES
     assert torch.allclose(logits.grad, expected, atol=1e-12)
@@ -64,7 +67,7 @@ def test_the_teacher_stays_as_it_is():
     teacher = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten())
     before = copy.deepcopy(teacher.state_dict())
     images, logits = drawn().float(), torch.zeros(IMAGES, 16, requires_grad=True)
-    asked = Teacher(teacher, Distillation())
+    asked = Teacher(teacher, Distillation(), TASK)
     losses = [asked.mixed(torch.zeros(()), images, logits) for _ in range(2)]
     losses[0].backward()
     assert torch.equal(*losses), "no dropout, no statistics of this batch"

@@ -27,7 +27,8 @@ from trp_search.records import (
     problem,
     to_dict,
 )
-from trp_search.report.formatting import scored, times
+from trp_search.records.objectives import TIMES
+from trp_search.report.formatting import scored
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import within
 from trp_search.selection.snapshot import Snapshot
@@ -89,7 +90,7 @@ def export_bundle(
     pairs(
         [
             *_accuracies(card),
-            ("speedup", f"{times(point.speedup)} ({amount(point.macs)} multiply-adds)"),
+            ("speedup", f"{TIMES(point.speedup)} ({amount(point.macs)} multiply-adds)"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
             *file_rows(card),
         ]

@@ -14,7 +14,7 @@ from trp_search.cli.console import OUT, line, pairs, shown, warn
 from trp_search.cli.formatting import amount, command, duration
 from trp_search.cli.tables import mark
 from trp_search.errors import InputError
-from trp_search.report.formatting import percent, times
+from trp_search.records.objectives import PERCENT, SPEEDUP, TIMES
 from trp_search.space import SearchSpace, load_space
 from trp_search.space.entries import values
 
@@ -105,7 +105,7 @@ def _layers(space: SearchSpace, found: Survey) -> None:
     notes: dict[str, str] = {}
     for layer in found.layers:
         cells = [_best(layer, scheme, notes) for scheme in schemes]
-        table.add_row(layer.name, amount(layer.macs), percent(layer.macs / found.macs), *cells)
+        table.add_row(layer.name, amount(layer.macs), PERCENT(layer.macs / found.macs), *cells)
     line()
     line("Best each layer could do, at rank 1 (multiply-adds before / after)", style="bold")
     OUT.print(table)
@@ -116,7 +116,7 @@ def _layers(space: SearchSpace, found: Survey) -> None:
 def _best(layer: SurveyedLayer, scheme: str, notes: dict[str, str]) -> str:
     reach = layer.reach[scheme]
     if reach.reason is None:
-        return times(layer.macs / reach.macs)
+        return TIMES(layer.macs / reach.macs)
     return mark(notes, reach.reason)
 
 
@@ -131,8 +131,8 @@ def _reach(space: SearchSpace, found: Survey) -> None:
             f"{layer.name} ({layer.reach[scheme].macs / left:.0%})"
             for layer in found.caps(scheme)[:_CAPPING]
         ]
-        table.add_row(scheme, times(found.best[scheme]), Text("\n".join(map(shown, capping))))
-    table.add_row("per-layer", times(found.best["per-layer"]), "the cheapest scheme in each layer")
+        table.add_row(scheme, TIMES(found.best[scheme]), Text("\n".join(map(shown, capping))))
+    table.add_row("per-layer", TIMES(found.best["per-layer"]), "the cheapest scheme in each layer")
     line()
     line("Best the whole network could do, every layer at rank 1", style="bold")
     OUT.print(table)
@@ -161,7 +161,7 @@ def _hours(hours: float) -> str:
 
 
 def _warnings(space: SearchSpace, found: Survey) -> None:
-    wanted = space.constraints.get("speedup", 1.0)
+    wanted = space.constraints.get(SPEEDUP.name, 1.0)
     best = max(found.best[scheme] for scheme in space.space.schemes)
     if wanted > best:
         warn(f"constraints.speedup: {wanted:g} is out of reach; {best:.2f} is the most")

@@ -12,15 +12,8 @@ from trp_search.cli.console import following, line, pairs, raw, warn
 from trp_search.cli.formatting import command, here
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import Point, Scheme, to_dict
-from trp_search.report.formatting import (
-    against_baseline,
-    clock,
-    percent,
-    points,
-    repeated,
-    scored,
-    times,
-)
+from trp_search.records.objectives import METRIC, TIMES
+from trp_search.report.formatting import against_baseline, clock, repeated, scored
 from trp_search.selection.axes import MACS, Clock
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import Choice, choose
@@ -48,7 +41,7 @@ def select(run: Run, *, budget: Budget | None, as_json: Json = False) -> None:
             following([command("cut", path, "--trial", trial, "--speedup", f"{asked:g}")])
         raise NothingFoundError(choice.unmet)
     if not as_json:
-        out = Path("models") / f"{found.folder.path.name}-{times(choice.point.speedup)[:-1]}x"
+        out = Path("models") / f"{found.folder.path.name}-{TIMES(choice.point.speedup)[:-1]}x"
         following([command("export", path, "--point", choice.point.id, "--out", out)])
 
 
@@ -77,7 +70,7 @@ def _show(choice: Choice, budget: Budget) -> None:
     heading = "Most accurate on validation" if budget.max_drop is None else "Smallest"
     if not choice.reached:
         heading = "Nearest"
-    size = f"{times(choice.axis.of(point))} {choice.axis.fewer}"
+    size = f"{TIMES(choice.axis.of(point))} {choice.axis.fewer}"
     line(f"{heading}: point {point.id}, {size}", style="bold")
     axis = choice.axis
     timed = axis.latencies.get(point.id) if isinstance(axis, Clock) else None
@@ -89,6 +82,7 @@ def _show(choice: Choice, budget: Budget) -> None:
             ("test", scored(test.score) if test else "not scored yet; export scores it"),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
+            ("bytes", f"{point.bytes:,} of {point.dense_bytes:,}"),
             *([clock(timed)] if timed else []),
             ("batch norm", point.batch_norm),
         ]
@@ -107,7 +101,7 @@ def _show(choice: Choice, budget: Budget) -> None:
         line()
         warn(
             f"the baseline's own cut {control.id} does better at this budget: "
-            f"{percent(control.score.value)} at {times(choice.axis.of(control))}"
+            f"{METRIC.show(control.metric)} at {TIMES(choice.axis.of(control))}"
         )
 
 
@@ -115,14 +109,14 @@ def _beside(choice: Choice) -> None:
     """The front's neighbours, and what half a step more would cost."""
     point, axis = choice.point, choice.axis
     rows = [("more accurate", choice.larger), ("smaller", choice.smaller)]
-    rows.append((f"from {times(axis.of(point) + 0.5)}", choice.half_step))
+    rows.append((f"from {TIMES(axis.of(point) + 0.5)}", choice.half_step))
     shown = []
     for name, other in rows:
         if other is None:
             shown.append((name, "none: the front ends here"))
         else:
-            cost = f"{points(point.score.value - other.score.value)} points"
-            shown.append((name, f"point {other.id}: {times(axis.of(other))}, {cost}"))
+            cost = against_baseline(point.metric - other.metric)[1]
+            shown.append((name, f"point {other.id}: {TIMES(axis.of(other))}, {cost}"))
     line()
     line("Beside it on the front", style="bold")
     pairs(shown)
@@ -139,7 +133,7 @@ def as_values(choice: Choice) -> dict[str, Any]:
     def beside(other: Point | None) -> dict[str, Any] | None:
         if other is None:
             return None
-        lost = point.score.value - other.score.value
+        lost = point.metric - other.metric
         return {"point": other.id, "times": choice.axis.of(other), "validation_drop": lost}
 
     return {
@@ -154,6 +148,8 @@ def as_values(choice: Choice) -> dict[str, Any]:
         "dense_macs": point.dense_macs,
         "parameters": point.parameters,
         "dense_parameters": point.dense_parameters,
+        "bytes": point.bytes,
+        "dense_bytes": point.dense_bytes,
         "settings": point.settings,
         "better_control": choice.control.id if choice.control else None,
         "by": choice.axis.by,

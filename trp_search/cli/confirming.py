@@ -15,7 +15,7 @@ from trp_search.cli.console import OUT, line, pairs, warn
 from trp_search.cli.formatting import here
 from trp_search.errors import TrpSearchError
 from trp_search.records import Point, Repeat
-from trp_search.report.formatting import percent, times
+from trp_search.records.objectives import METRIC, TIMES
 from trp_search.space import load_space
 from trp_search.store import RunFolder, exclusive
 
@@ -62,6 +62,6 @@ def _table(points: list[Point], repeats: dict[str, list[Repeat]]) -> Table:
     for point in sorted(points, key=lambda point: point.speedup):
         found = [repeat.score.value for repeat in repeats[point.id]]
         ends = (statistics.mean(found), min(found), max(found))
-        own = percent(point.score.value)
-        table.add_row(point.id, times(point.speedup), own, str(len(found)), *map(percent, ends))
+        own = METRIC.show(point.metric)
+        table.add_row(point.id, TIMES(point.speedup), own, str(len(found)), *map(METRIC.show, ends))
     return table

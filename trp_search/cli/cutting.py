@@ -21,7 +21,8 @@ from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
 from trp_search.records import Cut, DataSpec, EpochReport, Point, TrialResult, Workload, keep_of
-from trp_search.report.formatting import against_baseline, scored, times
+from trp_search.records.objectives import TIMES
+from trp_search.report.formatting import against_baseline, scored
 from trp_search.selection.snapshot import Snapshot
 from trp_search.space import SearchSpace, changed, load_space, read_space
 from trp_search.store import RunFolder
@@ -223,7 +224,7 @@ def _compressed(space: SearchSpace, folder: RunFolder, wanted: Cut, out: Path | 
             if isinstance(item, EpochReport):
                 line(epoch(item))
             elif isinstance(item, TrialResult) and not item.ended_well:
-                reason = f"the baseline is of no use: {item.why_not}"
+                reason = f"the baseline cannot be used: {item.why_not}"
                 raise (InputError if space.workload.weights else TrpSearchError)(reason)
             elif isinstance(item, TrialResult):
                 line(f"Cutting {space.workload.network.name}, settling batch norm and scoring ...")
@@ -278,12 +279,12 @@ def _free(folder: RunFolder, point: Point) -> Path:
 
 def _show(folder: RunFolder, point: Point) -> None:
     baseline = next((p for p in folder.read_points() if p.role == "baseline"), None)
-    line(f"Point {point.id}: {times(point.speedup)} fewer multiply-adds", style="bold")
+    line(f"Point {point.id}: {TIMES(point.speedup)} fewer multiply-adds", style="bold")
     schemes = Counter(layer.scheme or "dense" for layer in point.layers)
     pairs(
         [
             ("validation", scored(point.score)),
-            *([against_baseline(baseline.score.value - point.score.value)] if baseline else []),
+            *([against_baseline(baseline.metric - point.metric)] if baseline else []),
             ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
             ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
             ("layers", ", ".join(f"{count} {name}" for name, count in schemes.most_common())),

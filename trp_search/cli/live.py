@@ -18,7 +18,8 @@ from trp_search.cli.supervised import lost
 from trp_search.cli.tables import point_table
 from trp_search.cli.watch import BASELINE, Watch
 from trp_search.records import EpochReport, TrialResult
-from trp_search.report.formatting import count, percent, times
+from trp_search.records.objectives import METRIC, TIMES
+from trp_search.report.formatting import count
 from trp_search.search import Epoch, Event, Finished, Lost, Stage, Started
 from trp_search.search.driver import OnEvent
 
@@ -83,7 +84,7 @@ def ending(result: TrialResult) -> str:
     if result.why_not:
         return f"{name} {result.ending}: {result.why_not}"
     point = result.own or result.points[0]
-    return f"{name}: {percent(point.score.value)} at {times(point.speedup)}"
+    return f"{name}: {METRIC.show(point.metric)} at {TIMES(point.speedup)}"
 
 
 def _rung_score(watch: Watch) -> str:
@@ -147,5 +148,5 @@ def _bar(report: EpochReport) -> tuple[RenderableType, ...]:
         Text(f"{shown(name):<13}"),
         ProgressBar(total=report.epochs, completed=report.epoch, width=_BAR_WIDTH),
         Text(f"epoch {report.epoch} of {report.epochs}"),
-        Text(f"{percent(report.metric)} validation", style="dim"),
+        Text(f"{METRIC.show(report.metric)} validation", style="dim"),
     )

@@ -14,9 +14,10 @@ from trp_search.cli.formatting import command, here
 from trp_search.cli.tables import point_table
 from trp_search.errors import InputError
 from trp_search.records import EpochReport, TrialResult
+from trp_search.records.objectives import METRIC, TIMES
 from trp_search.records.published import rows as rows_of
 from trp_search.report import contents, history, rows
-from trp_search.report.formatting import count, percent, times
+from trp_search.report.formatting import count
 from trp_search.store import RunFolder
 
 
@@ -43,7 +44,7 @@ def status(run: Run) -> None:
         OUT.print(point_table(front, baseline=baseline, tests=read.tests))
     if None in read.results.values():
         line()
-        line(f"A search that is not running goes on with  {command('resume', here(folder.path))}")
+        line(f"Resume a search that is not running with  {command('resume', here(folder.path))}")
 
 
 def report(run: Run) -> None:
@@ -71,12 +72,12 @@ def published(
         for row in own:
             accuracy = f"{100 * row.accuracy:.2f} %"
             after = f"trained afterwards: {row.afterwards}"
-            line(f"  {row.method:<{width}}  {times(row.speedup)}  {accuracy}  {after}")
+            line(f"  {row.method:<{width}}  {TIMES(row.speedup)}  {accuracy}  {after}")
 
 
 def _baseline(read: contents.Contents, built: rows.Rows) -> str:
     if built.baseline:
-        return f"{percent(built.baseline.point.score.value)} on validation"
+        return f"{METRIC.show(built.baseline.point.metric)} on validation"
     epochs = read.epochs.get("baseline")
     return f"epoch {epochs[-1].epoch} of {epochs[-1].epochs}" if epochs else "not trained yet"
 

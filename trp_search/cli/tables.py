@@ -9,8 +9,9 @@ from rich.table import Table
 
 from trp_search.cli.formatting import amount
 from trp_search.records import Point, TestScore
-from trp_search.report.formatting import percent, points, scheme, times, unfactored
-from trp_search.report.rows import made
+from trp_search.records.objectives import METRIC, PERCENT, TIMES
+from trp_search.report.formatting import scheme, unfactored
+from trp_search.report.styles import style_of
 
 
 def point_table(
@@ -35,15 +36,15 @@ def point_table(
     shown = _spread(rows, most)
     for point in ([baseline] if baseline else []) + shown:
         test = (tests or {}).get(point.id)
-        scores = ([percent(test.score.value) if test else "-"]) if tests else []
+        scores = ([METRIC.show(test.score.value) if test else "-"]) if tests else []
         table.add_row(
             point.id,
-            times(point.speedup),
-            percent(point.score.value),
+            TIMES(point.speedup),
+            METRIC.show(point.metric),
             _change(point, baseline),
             *scores,
             amount(point.parameters),
-            made(point),
+            style_of(point).label,
             style="dim" if point is baseline else "",
         )
     return table
@@ -63,15 +64,15 @@ def layer_table(point: Point) -> tuple[Table, list[str]]:
             continue
         if layer.rank is None:
             what = unfactored(layer)
-            table.add_row(layer.name, what, "-", percent(layer.macs / layer.dense_macs), "-")
+            table.add_row(layer.name, what, "-", PERCENT(layer.macs / layer.dense_macs), "-")
             continue
         kept = layer.kept.get(layer.scheme)
         table.add_row(
             layer.name,
             scheme(layer),
             f"{layer.rank} of {layer.full_rank}",
-            percent(layer.macs / layer.dense_macs),
-            "-" if kept is None else percent(kept),
+            PERCENT(layer.macs / layer.dense_macs),
+            "-" if kept is None else PERCENT(kept),
         )
     return table, [f"{letters} {reason}" for reason, letters in marks.items()]
 
@@ -87,7 +88,7 @@ def mark(marks: dict[str, str], reason: str) -> str:
 def _change(point: Point, baseline: Point | None) -> str:
     if baseline is None or point is baseline:
         return ""
-    return points(baseline.score.value - point.score.value)
+    return METRIC.show.change(point.metric - baseline.metric)
 
 
 def _spread(rows: Sequence[Point], most: int | None) -> list[Point]:

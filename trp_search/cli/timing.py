@@ -17,7 +17,8 @@ from trp_search.cli.formatting import amount, command, here
 from trp_search.errors import InputError
 from trp_search.export.opened import opened
 from trp_search.records import Latency, Point
-from trp_search.report.formatting import clock, count, milliseconds, percent, times
+from trp_search.records.objectives import METRIC, TIMES
+from trp_search.report.formatting import clock, count, milliseconds
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 
@@ -121,15 +122,15 @@ def _columns(found: Sequence[Compared]) -> list[str]:
     rows: dict[str, list[str]] = {"": [str(here(one.bundle)) for one in found]}
     for one in found:
         point, test = one.card.point, one.card.test
-        validation = "trained on" if one.card.saw_validation else percent(point.score.value)
+        validation = "trained on" if one.card.saw_validation else METRIC.show(point.metric)
         values = {
             "validation": validation,
-            "test": percent(test.score.value) if test else "not scored",
-            "multiply-adds": f"{amount(point.macs)} ({times(point.speedup)})",
+            "test": METRIC.show(test.score.value) if test else "not scored",
+            "multiply-adds": f"{amount(point.macs)} ({TIMES(point.speedup)})",
             "parameters": amount(point.parameters),
             "weights, bytes": f"{one.file_bytes:,}",
             "a batch": milliseconds(one.timing.seconds),
-            "times as fast": f"{times(one.timing.speedup)}",
+            "times as fast": f"{TIMES(one.timing.speedup)}",
             "95 % interval": f"{one.timing.low:.2f} to {one.timing.high:.2f}",
             "batch norm": one.batch_norm,
         }
@@ -193,9 +194,9 @@ def _table(folder: RunFolder, known: dict[str, Latency]) -> Table:
 def _row(point: Point, found: Latency) -> list[str]:
     return [
         point.id,
-        percent(point.score.value),
-        times(point.speedup),
-        times(found.speedup),
+        METRIC.show(point.metric),
+        TIMES(point.speedup),
+        TIMES(found.speedup),
         f"{found.low:.2f} to {found.high:.2f}",
         milliseconds(found.seconds),
     ]

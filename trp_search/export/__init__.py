@@ -1,1 +1,1 @@
-"""One point as a bundle on disk: written whole, scored again in a fresh process, loaded safely."""
+"""Bundles: one point on disk, scored again in a fresh process before it is kept, loaded safely."""

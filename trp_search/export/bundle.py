@@ -1,4 +1,4 @@
-"""What a bundle holds: its files and the values in them. No torch, no pickle."""
+"""The files of a bundle and their values. No torch, no pickle."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass as checked
+from safetensors import SafetensorError
 
 from trp_search.errors import InputError
 from trp_search.records import (
@@ -27,7 +28,8 @@ from trp_search.records import (
     to_dict,
 )
 
-FORMAT = 1
+FORMAT = 2
+EARLIER = 1  # of version 0.1.0
 WEIGHTS = "weights.safetensors"
 ARCHITECTURE = "architecture.json"
 CARD = "card.json"
@@ -43,14 +45,14 @@ _STRICT = ConfigDict(extra="forbid")
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
 class Architecture:
-    """All that is needed to build the network that the weights fit.
+    """Everything needed to build the network that the weights fit.
 
     Attributes:
         network: the baseline; `package.module:callable` is never imported from here.
         height: pixels of an input image; with `width` and `channels` the network's input.
-        mean: per channel, what to subtract from pixels in [0, 1] before the network sees them.
-        std: per channel, what to divide them by then.
-        layers: every convolution and linear layer; those with a rank are pairs.
+        mean: per channel, subtracted from pixels in [0, 1].
+        std: per channel, divides them after that.
+        layers: every convolution and linear layer; those with a rank are factored.
     """
 
     format: int
@@ -72,15 +74,15 @@ class Architecture:
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
 class Input:
-    """What the network takes and what its logits stand for.
+    """The network's input, and the classes of its logits.
 
     Attributes:
         channels: of an image; with `height` and `width` the network takes (n, c, h, w).
         height: in pixels.
         width: in pixels.
         mean: per channel, subtracted from pixels in [0, 1].
-        std: per channel, divides them then.
-        classes: one name a logit; numbers where the data have no names.
+        std: per channel, divides them after that.
+        classes: one name per logit; numbers if the data have no names.
     """
 
     channels: PositiveInt
@@ -93,26 +95,26 @@ class Input:
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
 class Card:
-    """Where the weights come from and what was measured.
+    """Provenance and metrics of the weights.
 
     Attributes:
-        input: the images that the network takes, and its classes.
-        load: by what it needs, the lines of Python that give the network.
+        input: the network's input, and its classes.
+        load: lines of Python that load the network, by what they need.
         run: name of the run folder it was exported from.
         point: the scored point.
         baseline: accuracy of the run's baseline on validation.
         workload: the baseline, its data and its weights.
-        split_seed: with the data, which images are train, validation and test.
-        saw_validation: whether the weights were trained on validation images as well, so that their
-            accuracy there says nothing.
+        split_seed: with the data, determines which images are train, validation and test.
+        saw_validation: whether the weights were trained on validation images as well; then their
+            accuracy there is meaningless.
         test: accuracy on images that no choice was made on.
         threads: CPU threads and ...
         device: ... kind of device that it was scored with.
         versions: of the software that wrote the bundle.
-        licence: of the weights, as whoever exported them says.
+        licence: of the weights, as given when they were exported.
         latencies: on every target that the point was timed on.
         formats: files with the same network, each with the greatest difference of a logit.
-        not_written: files that could not be written or did not answer alike, with the reason.
+        not_written: files that could not be written or whose outputs differ, with the reason.
         file_bytes: of every file that holds weights.
     """
 
@@ -137,22 +139,22 @@ class Card:
 
 
 def write_json(path: Path, record: Architecture | Card) -> None:
-    """The record as JSON for people and machines."""
+    """The record as indented JSON."""
     path.write_text(json.dumps(to_dict(record), indent=2) + "\n", encoding="utf-8")
 
 
 def read_architecture(bundle: Path) -> Architecture:
-    """The architecture of the bundle; InputError, naming the file, for what cannot be read."""
+    """The architecture of the bundle; raises InputError that names a file which cannot be read."""
     return _read(bundle, ARCHITECTURE, Architecture)
 
 
 def read_card(bundle: Path) -> Card:
-    """The card of the bundle; raises InputError, naming the file, for what cannot be read."""
+    """The card of the bundle; raises InputError that names a file which cannot be read."""
     return _read(bundle, CARD, Card)
 
 
 def present(bundle: Path, name: str) -> Path:
-    """The path of one file of the bundle; InputError when it is missing or lies elsewhere."""
+    """The path of one file of the bundle; InputError if it is missing or outside the folder."""
     if not bundle.is_dir():
         raise InputError(f"{bundle}: no such bundle")
     path = bundle / name
@@ -164,7 +166,7 @@ def present(bundle: Path, name: str) -> Path:
 
 
 def vacant(out: Path) -> Path:
-    """The absolute path of a folder to be written; raises InputError when something is there."""
+    """The absolute path of a folder to be written; raises InputError if it holds anything."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: already holds something; give a new or empty folder")
     return out.absolute()
@@ -186,6 +188,8 @@ def _read(bundle: Path, name: str, kind: type[T]) -> T:
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from None
     _check_format(path, values)
+    if kind is Card and values["format"] == EARLIER:
+        text = _as_today(path, values)
     try:
         return from_json(kind, text)
     except ValidationError as error:
@@ -212,5 +216,18 @@ def _no_constant(name: str) -> float:
 def _check_format(path: Path, values: Any) -> None:  # noqa: ANN401  whatever the file holds
     if not isinstance(values, dict) or "format" not in values:
         raise InputError(f"{path}: not a file of a bundle: it has no format")
-    if values["format"] != FORMAT:
-        raise InputError(f"{path}: format {values['format']!r:.40}; this version reads {FORMAT}")
+    if values["format"] not in (EARLIER, FORMAT):
+        raise InputError(
+            f"{path}: format {values['format']!r:.40}; this version reads {EARLIER} and {FORMAT}"
+        )
+
+
+def _as_today(path: Path, values: dict[str, Any]) -> bytes:
+    """A card of 0.1.0 as JSON of this version."""
+    from trp_search.export import earlier  # noqa: PLC0415  loads torch, which no other card needs
+
+    try:
+        card = earlier.card(values, present(path.parent, WEIGHTS))
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, SafetensorError):
+        raise InputError(f"{path}: not a card of version 0.1.0, which its format says") from None
+    return json.dumps(card).encode()

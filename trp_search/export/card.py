@@ -1,4 +1,4 @@
-"""The card of a bundle: what was measured and where it comes from, for programs and for people."""
+"""The card of a bundle: metrics and provenance, for programs and for people."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _version(name: str) -> str | None:
 def with_formats(
     card: Card, *, written: dict[str, float], refused: dict[str, str], file_bytes: dict[str, int]
 ) -> Card:
-    """The card that tells of further files: how far each is from the weights, or why it is none."""
+    """The card with further files: how far each is from the weights, or why it is absent."""
     return dataclasses.replace(
         card,
         formats=written,
@@ -97,7 +97,7 @@ def as_markdown(card: Card) -> str:
 
 
 def file_rows(card: Card) -> list[tuple[str, str]]:
-    """Every file of the network with its size and how far its answers are from the weights' own."""
+    """Every file of the network with its size and the greatest difference of its logits."""
     rows = []
     for name in dict.fromkeys([*card.file_bytes, *card.formats]):
         said = []
@@ -172,12 +172,12 @@ def _table(title: str, rows: list[tuple[str, str]]) -> list[str]:
 
 
 def _text(words: str) -> str:
-    """Words that came from anywhere as Markdown that shows them on one line, and does no more."""
+    """Untrusted text as Markdown: one line, without effect."""
     shown = "".join(sign if sign.isprintable() else " " for sign in words)
     plain = html.escape(re.sub(r"([\\`*_{}\[\]|#~!$^])", r"\\\1", shown), quote=False)
     return re.sub(r"://|www\.", lambda found: _unlinked(found[0]), plain, flags=re.IGNORECASE)
 
 
 def _unlinked(start: str) -> str:
-    """The start of an address, which GitHub would make a link of."""
+    """Breaks the start of an address, which GitHub would turn into a link."""
     return start.replace(":", "&#58;").replace(".", "&#46;")

@@ -1,4 +1,4 @@
-"""Bundles side by side: what their cards say, and their time in turn on one target."""
+"""Bundles side by side: their cards, and their times in turn on one target."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trp_search.records import Target, problem
 from trp_search.runtimes.serving import Call, runtime, serve
 from trp_search.runtimes.timing import Timing
 from trp_search.runtimes.timing import compare as in_turn
-from trp_search.tasks.classification import threads
+from trp_search.tasks.task import threads
 from trp_search.workloads.callables import is_callable_name
 
 _MOST_VALUES = 2**22  # of an image whose size a bundle says; 3 x 1182 x 1182
@@ -29,7 +29,7 @@ _MOST_VALUES = 2**22  # of an image whose size a bundle says; 3 x 1182 x 1182
 class Compared:
     """One bundle: its card, its size on disk, and its time in turn with the first one.
 
-    `batch_norm` says whether it was folded into the layers before; it is in all or in none.
+    `batch_norm` says whether it was folded into the layers before it: in all bundles or in none.
     """
 
     bundle: Path
@@ -40,11 +40,11 @@ class Compared:
 
 
 def target_of(bundles: Sequence[Path], given: dict[str, Any]) -> Target:
-    """Where bundles are compared: `given`, and their own image size.
+    """The target on which bundles are compared: `given`, and their own image size.
 
     Raises:
-        InputError: a value that is not allowed, bundles of different inputs, or of images so large
-            that the caller has to ask for them.
+        InputError: an invalid value, bundles of different inputs, or images so large that the
+            caller must ask for them.
     """
     shapes = {bundle: _shape(opened(bundle).architecture) for bundle in bundles}
     first = shapes[bundles[0]]
@@ -72,12 +72,12 @@ def compare(
 
     Args:
         bundles: their folders.
-        target: where.
-        network: `package.module:callable` of the baseline, for those that are your own.
+        target: where to time them.
+        network: `package.module:callable` of the baseline, for custom architectures.
         seconds: for each.
 
     Raises:
-        InputError: a bundle that cannot be loaded, or a runtime or device that is not there.
+        InputError: a bundle cannot be loaded, or a runtime or device is missing.
     """
     runtime(target.runtime).check(target.device)
     found = [opened(bundle) for bundle in bundles]

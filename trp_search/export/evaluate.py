@@ -14,7 +14,8 @@ from trp_search.export.opened import Bundle, opened
 from trp_search.lowrank.linear_cut import sparse_layers
 from trp_search.records import DataSpec
 from trp_search.scoring.candidate import Cost, RefusedError, cost, example
-from trp_search.tasks.classification import Evaluation, evaluate, threads
+from trp_search.tasks import task_of
+from trp_search.tasks.task import Evaluation, threads
 from trp_search.workloads import data as images
 from trp_search.workloads.callables import one_line
 
@@ -24,7 +25,7 @@ _MOST_PIXELS = 64  # a side, of digits that a card asks for; theirs are 8
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BundleScore:
-    """What a bundle does; `test` is None where it was not asked for."""
+    """A bundle's scores and costs; `test` is None if it was not asked for."""
 
     validation: Evaluation
     test: Evaluation | None
@@ -42,17 +43,17 @@ def evaluate_bundle(
 ) -> BundleScore:
     """Loads the bundle, scores it on validation, and on test if asked, and counts its cost.
 
-    Nothing is downloaded, and nothing that the bundle names is called or looked for: a card's own
-    images are scored only where they come with this package.
+    Nothing is downloaded, and nothing that the bundle names is called or searched for: a card's own
+    images are scored only if they come with this package.
 
     Args:
         bundle: its folder.
-        network: for a network of your own: the baseline, or `package.module:callable`.
-        data: the images; they are split by the card's seed. By default those of the card.
+        network: for a custom architecture, the baseline or its `package.module:callable`.
+        data: the images, split by the card's seed; those of the card by default.
         test: whether to score test as well.
 
     Raises:
-        InputError: a bundle that cannot be loaded, or images that are missing or do not fit it.
+        InputError: the bundle cannot be loaded, or images are missing or do not fit it.
     """
     found = opened(bundle)
     spec = scored_on(found, data)
@@ -68,13 +69,14 @@ def evaluate_bundle(
         device=device,
     )
     module.to(device)
+    task = task_of(card.workload)
     with threads(card.threads):
         image = example(shape, device)
         check_runs(found, module, image)
         price = _cost(found, module, image)
         return BundleScore(
-            validation=evaluate(module, splits.validation.batches(_BATCH)),
-            test=evaluate(module, splits.test.batches(_BATCH)) if test else None,
+            validation=task.evaluate(module, splits.validation.batches(_BATCH)),
+            test=task.evaluate(module, splits.test.batches(_BATCH)) if test else None,
             macs=price.macs,
             parameters=price.parameters,
             device=device,
@@ -85,7 +87,7 @@ def scored_on(bundle: Bundle, given: DataSpec | None) -> DataSpec:
     """The images that a bundle is scored on: the caller's, or those that come with this package.
 
     Raises:
-        InputError: the card's are code, or files somewhere, and the caller has given none.
+        InputError: the card names code or files, and the caller gave no images.
     """
     if given is not None:
         return dataclasses.replace(given, download=False)
@@ -102,27 +104,29 @@ def scored_on(bundle: Bundle, given: DataSpec | None) -> DataSpec:
 
 
 def come_along(spec: DataSpec) -> bool:
-    """Whether they come with this package, and are of a size that a card may ask for."""
+    """Whether the images come with this package, at a size that a card may ask for."""
     return spec.name == "digits" and (spec.image_size or 0) <= _MOST_PIXELS
 
 
 def check_runs(bundle: Bundle, network: nn.Module, image: Tensor) -> None:
-    """Raises InputError unless the network answers `image` (1, c, h, w) with a logit a class."""
+    """Raises InputError unless the network answers `image` (1, c, h, w) as its task asks for."""
     size = " x ".join(str(extent) for extent in image.shape[1:])
     try:
         with torch.no_grad():
-            logits = network(image)
+            found = network(image)
     except Exception as error:  # noqa: BLE001  a network that gets what it is not for raises anything
         reason = one_line(error)[:200]
         raise InputError(f"{bundle.folder}: does not run on images of {size}: {reason}") from None
-    wanted = (1, bundle.architecture.classes)
-    if not isinstance(logits, Tensor) or logits.shape != wanted:
-        raise InputError(f"{bundle.folder}: does not answer an image with {wanted[1]} logits")
+    task, classes = task_of(bundle.card.workload), bundle.architecture.classes
+    if not isinstance(found, Tensor):
+        raise InputError(f"{bundle.folder}: answers a {type(found).__name__}, not a tensor")
+    if problem := task.misfit(found, images=1, classes=classes):
+        raise InputError(f"{bundle.folder}: {problem}")
 
 
 def _cost(bundle: Bundle, network: nn.Module, image: Tensor) -> Cost:
-    """Counted anew; of sparse layers the architecture only says which they are."""
-    sparse = {layer.name for layer in bundle.architecture.layers if layer.scheme == "sparse"}
+    """The cost, counted anew; the architecture only names the sparse layers."""
+    sparse = {layer.name for layer in bundle.architecture.layers if layer.is_sparse}
     try:
         return cost(network, image, layers=sparse_layers(network, image, sparse) if sparse else ())
     except RefusedError as error:

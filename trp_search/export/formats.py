@@ -1,4 +1,4 @@
-"""A bundle's network in further formats, each proven on real images before it is kept."""
+"""A bundle's network in further formats, each verified on real images before it is kept."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from trp_search.runtimes.constructors import NoSourceError
 from trp_search.runtimes.onnx import check_installed, onnx_session, write_onnx
 from trp_search.runtimes.pt2 import write_program
 from trp_search.runtimes.source import as_source
+from trp_search.tasks.task import Task
 
 TOLERANCE = 1e-4
 _PROGRAM = """
@@ -45,9 +46,9 @@ network = scope["load"]()
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One way to write a network, and the same file at work where this package is not.
+    """One way to write a network, and to run the file without this package.
 
-    `check` raises InputError where its software is not installed.
+    `check` raises InputError if its software is not installed.
     """
 
     file: str
@@ -66,7 +67,7 @@ def _run_onnx(path: Path, images: Tensor) -> Tensor:
 
 
 def _run_alone(load: str, *without: str) -> Callable[[Path, Tensor], Tensor]:
-    """A fresh process that cannot import this package, nor what else is named."""
+    """A fresh process that cannot import this package, nor the other names given."""
 
     def run(path: Path, images: Tensor) -> Tensor:
         with tempfile.TemporaryDirectory() as place:
@@ -95,14 +96,16 @@ SOURCE = Format(file=SOURCE_FILE, write=_write_source, run=_run_alone(_LOAD_SOUR
 
 
 def check_formats(names: Sequence[str]) -> None:
-    """Raises InputError for a format that is unknown, or whose software is not installed."""
+    """Raises InputError for an unknown format, or one whose software is not installed."""
     for name in names:
         if name not in FORMATS:
             raise InputError(f"format: {name!r} is none of {', '.join(FORMATS)}")
         FORMATS[name].check()
 
 
-def write_format(bundle: Path, network: nn.Module, images: Tensor, form: Format) -> float:
+def write_format(
+    bundle: Path, network: nn.Module, images: Tensor, form: Format, task: Task
+) -> float:
     """Writes one format into the bundle and returns its greatest difference in a logit.
 
     Args:
@@ -110,17 +113,18 @@ def write_format(bundle: Path, network: nn.Module, images: Tensor, form: Format)
         network: in evaluation mode, on the CPU.
         images: real ones, as the network sees them, (n, c, h, w).
         form: which format.
+        task: what the network is for.
 
     Raises:
-        TrpSearchError: it cannot be written, or does not answer as the network does; nothing of it
-            is left.
+        TrpSearchError: it cannot be written, or its outputs differ from the network's; nothing of
+            it is left.
     """
     path = bundle / form.file
     try:
         form.write(network, images[:2], path)
         with torch.no_grad():
             expected = network(images)
-        return agreement(expected, form.run(path, images))
+        return agreement(expected, form.run(path, images), task)
     except NoSourceError as error:
         raise TrpSearchError(f"{form.file}: {error}") from None
     except TrpSearchError as error:
@@ -132,16 +136,17 @@ def write_format(bundle: Path, network: nn.Module, images: Tensor, form: Format)
         raise TrpSearchError(f"{form.file}: {type(error).__name__}: {said}") from None
 
 
-def agreement(expected: Tensor, found: Tensor) -> float:
-    """The greatest difference of a logit, once it is known to be small enough.
+def agreement(expected: Tensor, found: Tensor, task: Task) -> float:
+    """The greatest difference of an answer, once it is known to be small enough.
 
     Args:
-        expected: (n, classes), the network's own.
+        expected: the network's own.
         found: the format's.
+        task: what the answers are for.
 
     Raises:
-        TrpSearchError: a logit differs by more than 1e-4 of the largest one (and one more), or an
-            image is another class although the network's own margin is wider than the difference.
+        TrpSearchError: one differs by more than 1e-4 of the largest (and one more), or the task
+            tells them apart, as when an image is another class by a wider margin than that.
     """
     if found.shape != expected.shape:
         raise TrpSearchError(f"answers {tuple(found.shape)}, not {tuple(expected.shape)}")
@@ -149,10 +154,7 @@ def agreement(expected: Tensor, found: Tensor) -> float:
     most = float(difference.max())
     allowed = TOLERANCE * (1 + float(expected.abs().max()))
     if not most <= allowed:
-        raise TrpSearchError(f"a logit differs by {most:.2g}, more than {allowed:.2g}")
-    if expected.shape[1] > 1:
-        first, second = expected.topk(2, dim=1).values.unbind(1)
-        moved = found.argmax(1) != expected.argmax(1)
-        if bool((moved & (first - second > most)).any()):
-            raise TrpSearchError("an image is classified otherwise by a clear margin")
+        raise TrpSearchError(f"an answer differs by {most:.2g}, more than {allowed:.2g}")
+    if problem := task.differs(expected, found, by=most):
+        raise TrpSearchError(problem)
     return most

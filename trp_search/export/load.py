@@ -1,4 +1,4 @@
-"""A bundle back to a network, without trusting the bundle."""
+"""Loads a bundle's network without trusting the bundle."""
 
 from __future__ import annotations
 
@@ -23,12 +23,18 @@ from trp_search.workloads.callables import is_callable_name
 def load(bundle: Path | str, *, network: nn.Module | None = None) -> nn.Module:
     """The network of a bundle with its weights, on the CPU, in evaluation mode.
 
-    Nothing is unpickled and no module that the bundle names is imported: for a network of your own,
-    pass the plain `network` (any weights), which is copied. No more memory is taken than the
+    >>> import torch
+    >>> from trp_search import load
+    >>> network = load("models/mine-2x")
+    >>> network(torch.rand(1, 1, 8, 8)).shape
+    torch.Size([1, 10])
+
+    Nothing is unpickled and no module that the bundle names is imported: for a custom architecture
+    pass the uncompressed `network` (any weights), which is copied. Memory is limited to what the
     weights in the bundle need.
 
     Raises:
-        InputError: a file that is missing, unreadable, of a later format, or that does not fit.
+        InputError: a file is missing, unreadable, of a later format, or does not fit.
     """
     return network_in(opened(bundle), network=network)
 
@@ -50,10 +56,10 @@ def network_in(bundle: Bundle, *, network: nn.Module | str | None = None) -> nn.
 
 
 def network_spec(bundle: Bundle, *, name: str | None = None) -> NetworkSpec:
-    """The bundle's baseline, or the caller's `name` with its options; no weights are fetched.
+    """The bundle's baseline, or the caller's `name` with its options; downloads no weights.
 
     Raises:
-        InputError: it is code and the caller has not named any.
+        InputError: it is code, and the caller named none.
     """
     spec = bundle.architecture.network
     if name is None and is_callable_name(spec.name):
@@ -68,7 +74,7 @@ def network_spec(bundle: Bundle, *, name: str | None = None) -> NetworkSpec:
 
 
 def _baseline(bundle: Bundle, name: str | None) -> nn.Module:
-    """The baseline; only what the caller's own code builds has memory yet."""
+    """The baseline; only a network built by the caller's code has memory yet."""
     spec, architecture = network_spec(bundle, name=name), bundle.architecture
     size = {"channels": architecture.channels, "classes": architecture.classes}
     if is_callable_name(spec.name):

@@ -1,4 +1,4 @@
-"""A bundle opened: the one place that decides what a bundle may hold. No torch."""
+"""Opens a bundle: the one place that decides what a bundle may hold. No torch."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from trp_search.export.bundle import (
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """What a bundle says of itself; it names nothing that is called, imported or fetched.
+    """A bundle's records; nothing that they name is called, imported or downloaded.
 
     Attributes:
         folder: where it is.
-        architecture: what its weights fit.
-        card: where they come from; what it says was measured is a claim.
-        shapes: of every tensor in the file of weights, from its header alone.
+        architecture: the network that its weights fit.
+        card: provenance and metrics, which are a claim.
+        shapes: the shape of every tensor in the file of weights, from its header alone.
     """
 
     folder: Path
@@ -42,11 +42,11 @@ class Bundle:
 
 
 def opened(bundle: Path | str) -> Bundle:
-    """The bundle in a folder, its files read and checked, but for the weights themselves.
+    """The bundle in a folder; all files are read and checked but the weights themselves.
 
     Raises:
-        InputError: a file that is missing, a link out of the folder, unreadable or of a later
-            format, or that says what no bundle may.
+        InputError: a file is missing, a link out of the folder, unreadable, of a later format, or
+            has a value that no bundle may have.
     """
     folder = Path(bundle)
     return Bundle(

@@ -1,4 +1,4 @@
-"""Networks built without memory for their weights, so that they can be judged first."""
+"""Networks built without memory for their weights, so that they can be checked first."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MADE: set[object] = {torch.empty, torch.zeros, torch.ones, torch.full, torch.ra
 
 @final
 class Weightless(TorchFunctionMode):
-    """Inside the block what layers are made of has a shape and no memory.
+    """Inside the block tensors of new layers have a shape but no memory.
 
     Args:
-        most: how many tensors may be made; one more is an InputError.
+        most: the largest number of tensors; one more is an InputError.
     """
 
     def __init__(self, *, most: int) -> None:
@@ -47,7 +47,7 @@ class Weightless(TorchFunctionMode):
 
 
 def give_memory_(network: nn.Module) -> None:
-    """Gives what has none, in place, memory on the CPU; what it holds is arbitrary."""
+    """Allocates memory on the CPU, in place, with arbitrary content."""
     for module in network.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             if parameter.is_meta:

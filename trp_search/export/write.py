@@ -1,4 +1,4 @@
-"""A point of a run as a bundle on disk: all of it, proven to load and score, or nothing."""
+"""Writes a point of a run as a bundle: complete and verified, or not at all."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from trp_search.runs import networks as stored
 from trp_search.runs import setup
 from trp_search.selection.snapshot import Snapshot
 from trp_search.store import RunFolder
+from trp_search.tasks import task_of
 from trp_search.training.checkpoint import save_weights
 from trp_search.workloads import data
 from trp_search.workloads.trust import check_run
@@ -53,24 +54,24 @@ def export_point(  # noqa: PLR0913  options of a command
     """Writes one point's network to the new folder `out` and returns its absolute path.
 
     Before the folder gets its name, a fresh process loads the bundle and scores it on validation
-    again, and the number of correct images must be the point's own.
+    again, and its score must be the point's own.
 
     Args:
         run: the run folder.
         point: one of its points, or its id.
         out: a folder that does not exist yet, or is empty.
-        network: `package.module:callable` that builds the baseline, where that is your own
-            code and is not the one that the run names.
-        formats: `onnx` or `pt2`, written beside the weights; the card says of each how far its
-            logits were from the network's on real images, or why it is not there.
-        licence: what the card says of the weights' licence.
-        trust: whether to call code that the run names and that does not lie below the current
-            folder, and to fetch its images.
+        network: `package.module:callable` that builds the baseline of a custom architecture, in
+            place of the one that the run names.
+        formats: `onnx` or `pt2`, written beside the weights; the card says how far each one's
+            logits are from the network's on real images, or why it is absent.
+        licence: the weights' licence, for the card.
+        trust: whether to call code that the run names outside the current folder, and to download
+            its images.
 
     Raises:
-        InputError: no such run, point or format, `out` holds something, or the run names code that
-            is not to be trusted.
-        TrpSearchError: the bundle does not score as the point did; nothing is left of it.
+        InputError: no such run, point or format, `out` holds something, or the run names untrusted
+            code.
+        TrpSearchError: the bundle's score is not the point's; nothing of it is left.
     """
     found = Snapshot.of(run)
     check_formats(formats)
@@ -146,11 +147,12 @@ def _with_formats(
     bundle: Path, network: nn.Module, card: Card, images: Tensor, formats: Sequence[Format]
 ) -> Card:
     """Writes the formats that pass and returns the card that tells of them."""
+    task = task_of(card.workload)
     written: dict[str, float] = {}
     refused: dict[str, str] = {}
     for form in formats:
         try:
-            written[form.file] = write_format(bundle, network, images, form)
+            written[form.file] = write_format(bundle, network, images, form, task)
         except TrpSearchError as error:
             refused[form.file] = str(error)
     weights = [WEIGHTS, *(file for file in written if file != SOURCE.file)]

@@ -1,11 +1,13 @@
-"""What is known of a network before it is cut: every layer's spectra and costs under each scheme.
+"""What is known of a network before it is cut: what each layer can become, and what that loses.
 
 Made once, it serves any number of cuts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,60 +15,71 @@ import torch
 from torch import Tensor, nn
 
 from trp_search import records
+from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.costs import MeasuredLayer, measure
-from trp_search.lowrank.moments import collect
-from trp_search.lowrank.schemes import SCHEMES, Scheme, kernel, shape_of
+from trp_search.lowrank.factoring import Factoring, Ranks, shape_of
+from trp_search.lowrank.placing import fill_, replace
 from trp_search.lowrank.select import check_finite
-from trp_search.lowrank.truncation import (
-    Moments,
-    Spectra,
-    sketch,
-    spectra,
-    weighted_spectra,
-    wide,
-)
+from trp_search.lowrank.truncation import sketch
 
-# Past this side double precision costs minutes, and single is still exact to 1e-6.
-_DOUBLE_SIDE = 2048
+# What `Options` has beside costs.
+LOSSES = ("error", "worst", "beyond", "removed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """One layer under one scheme.
-
-    Attributes:
-        transposed: whether `spectra` are of the transposed matrices.
-    """
+class Candidate(ABC):
+    """What one layer can become by one factoring."""
 
     layer: MeasuredLayer
-    spectra: Spectra
-    transposed: bool
 
     @property
-    def scheme(self) -> Scheme:
-        """How the kernel is unfolded."""
-        return self.layer.scheme
+    @abstractmethod
+    def values(self) -> Tensor:
+        """All its singular values, which allocations may pool with those of other layers."""
 
-    def factors(self, rank: int) -> tuple[Tensor, Tensor]:
-        """Weights of the two layers at `rank`."""
-        left, right = self.spectra.factors(rank)
-        sides = (right.mT, left.mT) if self.transposed else (left, right)
-        n, c, kh, kw = kernel(self.layer.module).shape
-        return self.scheme.factors(*sides, (n, c, kh, kw))
+    @property
+    @abstractmethod
+    def spectrum(self) -> Tensor:
+        """(q,) singular values along its last rank, the largest first."""
 
-    def lost(self) -> Tensor:
-        """(q + 1,) share of the squared singular values beyond each rank from 0, float64."""
-        return self.spectra.lost(layers=1)[0].double()
+    @abstractmethod
+    def wanted(self, keep: records.Keep) -> Ranks:
+        """The least ranks that keep as much, at least 1; `keep` is no budget."""
 
-    def sketch(self) -> tuple[float, ...]:
-        """Some singular values over the largest; see `sketch`."""
-        return sketch(self.next_values()[:-1])
+    @abstractmethod
+    def losses(self, ranks: Tensor) -> Mapping[str, Tensor]:
+        """For (K, n) `ranks`, a (K,) table of each of `LOSSES`."""
 
-    def next_values(self) -> Tensor:
-        """(q + 1,) the largest lost singular value over the largest, for each rank from 0."""
-        values = self.spectra.values().double().amax(0)
-        ends = torch.cat([values, values.new_zeros(1)])
-        return ends / ends[0] if ends[0] > 0 else torch.zeros_like(ends)
+    @abstractmethod
+    def factors(self, ranks: Ranks) -> tuple[Tensor, ...]:
+        """Weights of the layers that stand in for this one at `ranks`."""
+
+    def offered(self, count: Count, multiple: int) -> tuple[Tensor, Tensor]:
+        """(K, n) ranks that are multiples of `multiple` and save, by `count`, and their costs."""
+        axes = [torch.arange(1, q // multiple + 1) * multiple for q in self.layer.full_ranks]
+        ranks = self.layer.scheme.useful(
+            shape_of(self.layer.module), torch.cartesian_prod(*axes).reshape(-1, len(axes))
+        )
+        cost = count.at(self.layer, ranks.unbind(1)).double()
+        cheaper = cost < count.dense(self.layer)
+        return ranks[cheaper], cost[cheaper]
+
+    def kept(self, parts: Sequence[Tensor], at_cost: Mapping[str, float]) -> Mapping[str, float]:
+        """Shares of energy that `parts` keep; `at_cost` is what the tables say, by scheme."""
+        del parts
+        return at_cost
+
+    def place_(
+        self, network: nn.Module, ranks: Ranks, at_cost: Mapping[str, float]
+    ) -> records.Layer:
+        """Puts what it is at `ranks` into `network`, and tells what that is."""
+        module = self.layer.module
+        parts, factors = self.layer.scheme.layers(module, ranks), self.factors(ranks)
+        fill_(module, parts, factors)
+        replace(network, self.layer.name, nn.Sequential(*parts))
+        kept: Any = self.kept(factors, at_cost)
+        found = self.layer.factored(ranks)
+        return dataclasses.replace(found, kept=dict(kept), spectrum=sketch(self.spectrum))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,44 +100,75 @@ class Analysis:
     layers: tuple[AnalysedLayer, ...]
 
 
+class Decomposition(ABC):
+    """How a cut makes layers small: which candidates each layer has.
+
+    Attributes:
+        factorings: what layers can become.
+        replaces: whether other layers stand in their places; else they are changed as they are.
+    """
+
+    factorings: tuple[Factoring, ...]
+    replaces: bool = True
+
+    def measured(
+        self, network: nn.Module, example_input: Tensor | Sequence[Any], layers: records.Layers
+    ) -> list[list[MeasuredLayer]]:
+        """Every layer of `network`, under each factoring that differs on it.
+
+        Raises:
+            InputError: no weights of the network could be decomposed so.
+        """
+        found = [
+            measure(network, example_input, one, layers=layers, replaced=self.replaces)
+            for one in self.factorings
+        ]
+        return [_distinct(row) for row in zip(*found, strict=True)]
+
+    @abstractmethod
+    def analysed(
+        self,
+        network: nn.Module,
+        rows: Sequence[Sequence[MeasuredLayer]],
+        keep: records.Keep,
+        batches: Iterable[Tensor] | None,
+    ) -> Iterable[AnalysedLayer]:
+        """What can become of each row, by what layers do on `batches` of calibration images."""
+
+
 @torch.no_grad()
 def analyse(
     network: nn.Module,
     example_input: Tensor | Sequence[Any],
-    *,
-    scheme: records.CutScheme,
-    layers: records.Layers,
-    calibration: Iterable[Tensor] | None = None,
+    decomposition: Decomposition,
+    wanted: records.Cut,
+    batches: Iterable[Tensor] | None = None,
 ) -> Analysis:
-    """The spectra and costs of every layer of `network`, which is not changed.
+    """What can become of every layer of `network`, which is not changed.
 
     Args:
         network: any module.
         example_input: what its forward pass takes.
-        scheme: one, or `per-layer` for all of them.
-        layers: which layers may be cut.
-        calibration: batches of images whose activations weigh errors; None weighs all alike.
+        decomposition: how layers are made small.
+        wanted: the cut that is to follow; of a keep that is no `Error` nothing matters.
+        batches: of images whose activations weigh errors; None weighs all alike.
 
     Raises:
-        InputError: a weight, or a value met in calibration, is not finite.
+        InputError: a weight, or a value met in calibration, is not finite; there is nothing to do.
     """
-    chosen = list(SCHEMES.values()) if scheme == "per-layer" else [SCHEMES[scheme]]
-    found = [measure(network, example_input, one, layers=layers) for one in chosen]
-    rows = [_distinct(row) for row in zip(*found, strict=True)]
+    rows = decomposition.measured(network, example_input, wanted.layers)
     for row in rows:
         check_finite(row[0].name, row[0].module)
-    moments: dict[tuple[str, str], Moments] = {}
-    if calibration is not None:
-        wanted = {
-            fit[0].name: (fit[0].module, [layer.scheme for layer in fit])
-            for row in rows
-            if (fit := [layer for layer in row if layer.reason is None])
-        }
-        moments = collect(network, calibration, wanted)
     device = next((parameter.device.type for parameter in network.parameters()), "cpu")
     with torch.autocast(device, enabled=False):
-        analysed = tuple(_analysed(row, moments) for row in rows)
-    return Analysis(network=network, example_input=example_input, layers=analysed)
+        layers = tuple(decomposition.analysed(network, rows, wanted.keep, batches))
+    return Analysis(network=network, example_input=example_input, layers=layers)
+
+
+def analysed_by(row: Sequence[MeasuredLayer], candidates: Iterable[Candidate]) -> AnalysedLayer:
+    """The layer of a row with these candidates, of those that can be factored."""
+    found = tuple(candidates)
+    return AnalysedLayer(layer=row[0], candidates=found, reason=None if found else row[0].reason)
 
 
 def _distinct(row: Sequence[MeasuredLayer]) -> list[MeasuredLayer]:
@@ -133,30 +177,3 @@ def _distinct(row: Sequence[MeasuredLayer]) -> list[MeasuredLayer]:
     return [
         layer for layer in row if len(row) == 1 or layer.scheme.name != "spatial" or not pointwise
     ]
-
-
-def _analysed(
-    row: Sequence[MeasuredLayer], moments: dict[tuple[str, str], Moments]
-) -> AnalysedLayer:
-    fit = [layer for layer in row if layer.reason is None]
-    return AnalysedLayer(
-        layer=row[0],
-        candidates=tuple(_candidate(layer, moments.pop(_key(layer), None)) for layer in fit),
-        reason=None if fit else row[0].reason,
-    )
-
-
-def _key(layer: MeasuredLayer) -> tuple[str, str]:
-    return layer.name, layer.scheme.name
-
-
-def _candidate(layer: MeasuredLayer, moments: Moments | None) -> Candidate:
-    matrices = layer.scheme.matrices(kernel(layer.module))
-    double = min(matrices.shape[1:]) <= _DOUBLE_SIDE
-    matrices = matrices.double() if double else matrices.float()
-    if moments is None:
-        turned, transposed = wide(matrices)
-        return Candidate(layer=layer, spectra=spectra(turned), transposed=transposed)
-    transposed = layer.scheme.reads_rows
-    turned = matrices.mT if transposed else matrices
-    return Candidate(layer=layer, spectra=weighted_spectra(turned, moments), transposed=transposed)

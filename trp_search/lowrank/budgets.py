@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 from torch import nn
@@ -11,7 +12,7 @@ from typing_extensions import override
 
 from trp_search.errors import InputError
 from trp_search.lowrank.costs import MeasuredLayer
-from trp_search.lowrank.schemes import shape_of
+from trp_search.lowrank.factoring import Number, shape_of
 from trp_search.records import Budget, Keep, Layers, Parameters
 
 
@@ -25,12 +26,8 @@ class Count(ABC):
         """What a layer costs as it is."""
 
     @abstractmethod
-    def fixed(self, layer: MeasuredLayer) -> int:
-        """What of this it costs at any rank."""
-
-    @abstractmethod
-    def per_rank(self, layer: MeasuredLayer) -> int:
-        """What one rank costs."""
+    def at(self, layer: MeasuredLayer, ranks: Sequence[Number]) -> Number:
+        """What it costs at `ranks`."""
 
     @abstractmethod
     def other(self, network: nn.Module, dense: int, *, other_macs: int) -> int:
@@ -48,12 +45,8 @@ class MultiplyAdds(Count):
         return layer.dense_macs
 
     @override
-    def fixed(self, layer: MeasuredLayer) -> int:
-        return 0
-
-    @override
-    def per_rank(self, layer: MeasuredLayer) -> int:
-        return layer.macs_per_rank
+    def at(self, layer: MeasuredLayer, ranks: Sequence[Number]) -> Number:
+        return layer.macs(ranks)
 
     @override
     def other(self, network: nn.Module, dense: int, *, other_macs: int) -> int:
@@ -71,12 +64,9 @@ class Weights(Count):
         return layer.dense("").dense_parameters
 
     @override
-    def fixed(self, layer: MeasuredLayer) -> int:
-        return self.dense(layer) - math.prod(shape_of(layer.module))
-
-    @override
-    def per_rank(self, layer: MeasuredLayer) -> int:
-        return layer.parameters_per_rank
+    def at(self, layer: MeasuredLayer, ranks: Sequence[Number]) -> Number:
+        bias = self.dense(layer) - math.prod(shape_of(layer.module))
+        return layer.parameters(ranks) + bias
 
     @override
     def other(self, network: nn.Module, dense: int, *, other_macs: int) -> int:

@@ -1,4 +1,4 @@
-"""From an analysed network and a cut to a rank, or a reason to stay dense, for every layer."""
+"""From an analysed network and a cut to ranks, or a reason to stay dense, for every layer."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.lowrank.allocation import BUDGET_RULES, Options
-from trp_search.lowrank.analysis import AnalysedLayer, Analysis, Candidate
-from trp_search.lowrank.budgets import counted, room
-from trp_search.lowrank.rules import ranks
+from trp_search.lowrank.analysis import LOSSES, AnalysedLayer, Analysis, Candidate
+from trp_search.lowrank.budgets import Count, counted, room
+from trp_search.lowrank.factoring import Ranks
+from trp_search.lowrank.frontiers import frontiers
 from trp_search.records import Budget, PerLayer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What becomes of one layer: a candidate at a rank, or a reason to stay dense.
+    """What becomes of one layer: a candidate at its ranks, or a reason to stay dense.
 
     `kept` is the share of energy that each scheme would keep for the same cost.
     """
 
     candidate: Candidate | None = None
-    rank: int = 0
+    ranks: Ranks = ()
     reason: str | None = None
-    kept: Mapping[records.LayerScheme, float] = field(default_factory=dict)
+    kept: Mapping[str, float] = field(default_factory=dict)
 
 
 def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list[Choice]:
@@ -38,36 +39,42 @@ def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list
     Raises:
         InputError: the budget is out of reach; says the best that is not.
     """
-    menus = [_menu(layer, cut) for layer in analysis.layers]
+    count = counted(cut.keep)
+    menus = [_menu(layer, count, cut.multiple) for layer in analysis.layers]
     allocation = BUDGET_RULES[cut.allocation]
-    if isinstance(cut.keep, PerLayer):
-        items = [item for menu in menus for item in menu.items]
-        rule = allocation.rule(cut.keep, [item.candidate.spectra.values() for item in items])
-        return [_by_rule(menu, rule, cut.multiple) for menu in menus]
-    options = _table(menus)
-    budget = budget_of(analysis.network, options, cut, other_macs=other_macs)
-    picks = allocation.choose(options, budget)
-    return [_picked(menu, pick) for menu, pick in zip(menus, picks.tolist(), strict=True)]
+    if isinstance(cut.keep, Budget):
+        rows = [_row(menu) for menu in menus]
+        options = _table(rows)
+        budget = budget_of(analysis.network, options, cut, other_macs=other_macs)
+        picks = allocation.choose(options, budget).tolist()
+        return [_picked(*each) for each in zip(menus, rows, picks, strict=True)]
+    keep = cut.keep
+    if isinstance(keep, PerLayer):
+        keep = allocation.rule(keep, [offer.candidate.values for m in menus for offer in m.offers])
+    return [_by_rule(menu, keep, cut.multiple) for menu in menus]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Item:
-    """A candidate at the ranks that make its layer cheaper than dense."""
+class _Offer:
+    """A candidate at the (K, n) ranks that make its layer cheaper, their costs and losses."""
 
     candidate: Candidate
     ranks: Tensor
     cost: Tensor
-    error: Tensor
-    worst: Tensor
-    beyond: Tensor
+    losses: Mapping[str, Tensor]
 
-    def at(self, index: int, menu: _Menu) -> Choice:
-        """The choice of one of the ranks."""
-        return Choice(
-            candidate=self.candidate,
-            rank=int(self.ranks[index]),
-            kept=menu.kept(float(self.cost[index])),
-        )
+    def place(self, ranks: Ranks) -> int | None:
+        """Where `ranks` are, if they are on offer."""
+        places = (self.ranks == torch.tensor(ranks)).all(1).nonzero().flatten().tolist()
+        return places[0] if places else None
+
+    def unbeaten(self) -> Tensor:
+        """(k,) places where, by one of the losses, none that costs no more loses as little."""
+        if not len(self.cost):
+            return torch.empty(0, dtype=torch.long)
+        found = [frontiers(self.cost[None], loss[None])[0] for loss in self.losses.values()]
+        places: Tensor = torch.unique(torch.cat([torch.from_numpy(one.option) for one in found]))
+        return places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,83 +82,84 @@ class _Menu:
     """What one layer can become, at which cost; `reason` is why it can become nothing."""
 
     dense: int
-    items: tuple[_Item, ...]
+    offers: tuple[_Offer, ...]
     reason: str | None
 
-    def kept(self, cost: float) -> dict[records.LayerScheme, float]:
-        """The most that each scheme keeps at or below `cost`."""
-        shares = ((item, item.error[item.cost <= cost]) for item in self.items)
-        return {
-            item.candidate.scheme.name: 1 - float(errors.min())
-            for item, errors in shares
+    def choice(self, offer: _Offer, place: int) -> Choice:
+        """The choice of one of the ranks on offer, and the most that each scheme keeps for less."""
+        cost = offer.cost[place]
+        shares = ((one, one.losses["error"][one.cost <= cost]) for one in self.offers)
+        kept: dict[str, float] = {
+            one.candidate.layer.scheme.name: 1 - float(errors.min())
+            for one, errors in shares
             if len(errors)
         }
+        ranks = tuple(offer.ranks[place].tolist())
+        return Choice(candidate=offer.candidate, ranks=ranks, kept=kept)
 
 
-def _menu(layer: AnalysedLayer, cut: records.Cut) -> _Menu:
-    count = counted(cut.keep)
-    dense, fixed = count.dense(layer.layer), count.fixed(layer.layer)
-    items = []
+def _menu(layer: AnalysedLayer, count: Count, multiple: int) -> _Menu:
+    offers = []
     for candidate in layer.candidates:
-        measured = candidate.layer
-        per_rank = count.per_rank(measured)
-        highest = min(measured.full_rank, (dense - fixed - 1) // per_rank)
-        ranks = torch.arange(1, highest // cut.multiple + 1) * cut.multiple
-        worst = candidate.next_values().cpu()[ranks]
-        items.append(
-            _Item(
-                candidate=candidate,
-                ranks=ranks,
-                cost=(fixed + ranks * per_rank).double(),
-                error=candidate.lost().cpu()[ranks],
-                worst=worst,
-                beyond=worst * float(candidate.spectra.values().max()),
-            )
-        )
+        ranks, cost = candidate.offered(count, multiple)
+        losses = {name: loss.double() for name, loss in candidate.losses(ranks).items()}
+        offers.append(_Offer(candidate=candidate, ranks=ranks, cost=cost, losses=losses))
     reason = layer.reason
-    if reason is None and not any(len(item.ranks) for item in items):
-        reason = f"even rank {cut.multiple} would not save {count.noun}"
-    return _Menu(dense=dense, items=tuple(items), reason=reason)
+    if reason is None and not any(len(offer.cost) for offer in offers):
+        reason = f"even rank {multiple} would not save {count.noun}"
+    return _Menu(dense=count.dense(layer.layer), offers=tuple(offers), reason=reason)
 
 
-def _by_rule(menu: _Menu, rule: PerLayer, multiple: int) -> Choice:
-    """The cheapest scheme at the rank that the rule wants of it."""
+def _by_rule(menu: _Menu, keep: records.Keep, multiple: int) -> Choice:
+    """The cheapest candidate at the ranks that `keep` wants of it."""
     if menu.reason is not None:
         return Choice(reason=menu.reason)
-    wanted = [(item, _rank(item.candidate, rule)) for item in menu.items]
-    places = [(item, math.ceil(rank / multiple) - 1) for item, rank in wanted]
-    cheaper = [(item, place) for item, place in places if place < len(item.ranks)]
+    wanted = [(one, _rounded(one.candidate.wanted(keep), multiple)) for one in menu.offers]
+    places = [(offer, offer.place(ranks)) for offer, ranks in wanted]
+    cheaper = [(offer, place) for offer, place in places if place is not None]
     if cheaper:
-        item, place = min(cheaper, key=lambda pair: float(pair[0].cost[pair[1]]))
-        return item.at(place, menu)
-    item, rank = wanted[0]
-    rank = math.ceil(rank / multiple) * multiple
-    most = int(item.ranks.max()) if len(item.ranks) else 0
-    return Choice(reason=f"rank {rank} would not save multiply-adds (at most {most} would)")
+        return menu.choice(*min(cheaper, key=lambda pair: float(pair[0].cost[pair[1]])))
+    offer, (*others, rank) = wanted[0]
+    beside = offer.ranks[(offer.ranks[:, :-1] == torch.tensor(others)).all(1), -1]
+    most = max(beside.tolist(), default=0)
+    inner = f" with rank_in {others[0]}" if others else ""
+    return Choice(reason=f"rank {rank}{inner} would not save multiply-adds (at most {most} would)")
 
 
-def _rank(candidate: Candidate, rule: PerLayer) -> int:
-    """The rank that `rule` wants, at least 1; matrices of one layer share the largest."""
-    found = candidate.spectra
-    longer = max(found.matrices.shape[-2:])
-    return max(1, int(ranks(rule, found.values(), longer=longer).max()))
+def _rounded(ranks: Ranks, multiple: int) -> Ranks:
+    return tuple(math.ceil(rank / multiple) * multiple for rank in ranks)
 
 
-def _table(menus: Sequence[_Menu]) -> Options:
-    """Option 0 is dense; those of a layer's items follow, one after the other."""
-    width = 1 + max((sum(len(item.ranks) for item in menu.items) for menu in menus), default=0)
-    cost = torch.full((len(menus), width), torch.inf, dtype=torch.float64)
-    error, worst, beyond, removed = (torch.zeros_like(cost) for _ in range(4))
-    for row, menu in enumerate(menus):
-        cost[row, 0] = menu.dense
-        start = 1
-        for item in menu.items:
-            part = slice(start, start + len(item.ranks))
-            cost[row, part], error[row, part] = item.cost, item.error
-            worst[row, part], beyond[row, part] = item.worst, item.beyond
-            removed[row, part] = 1 - item.ranks / item.candidate.layer.full_rank
-            start = part.stop
-    return Options(cost=cost, error=error, worst=worst, beyond=beyond, removed=removed)
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """A layer's options, 0 being dense: (K,) tables by the names of `Options`.
+
+    `places` has the places of the others, offer by offer.
+    """
+
+    tables: Mapping[str, Tensor]
+    places: tuple[Tensor, ...]
+
+
+def _row(menu: _Menu) -> _Row:
+    places = tuple(offer.unbeaten() for offer in menu.offers)
+    pairs = list(zip(menu.offers, places, strict=True))
+    dense = torch.tensor([float(menu.dense)], dtype=torch.float64)
+    tables = {"cost": torch.cat([dense, *[offer.cost[at] for offer, at in pairs]])}
+    for name in LOSSES:
+        parts = [offer.losses[name][at] for offer, at in pairs]
+        tables[name] = torch.cat([torch.zeros_like(dense), *parts])
+    return _Row(tables=tables, places=places)
+
+
+def _table(rows: Sequence[_Row]) -> Options:
+    width = max((len(row.tables["cost"]) for row in rows), default=1)
+    found = {"cost": torch.full((len(rows), width), torch.inf, dtype=torch.float64)}
+    found |= {name: torch.zeros_like(found["cost"]) for name in LOSSES}
+    for name, table in found.items():
+        for line, row in zip(table, rows, strict=True):
+            line[: len(row.tables[name])] = row.tables[name]
+    return Options(**found)
 
 
 def budget_of(network: nn.Module, options: Options, cut: records.Cut, *, other_macs: int) -> float:
@@ -167,12 +175,12 @@ def budget_of(network: nn.Module, options: Options, cut: records.Cut, *, other_m
     return room(cut.keep, dense=dense, least=least, other=other, layers=cut.layers)
 
 
-def _picked(menu: _Menu, pick: int) -> Choice:
+def _picked(menu: _Menu, row: _Row, pick: int) -> Choice:
     if pick == 0:
         return Choice(reason=menu.reason or "no rank that saves enough keeps enough at this budget")
-    index = pick - 1
-    for item in menu.items:
-        if index < len(item.ranks):
-            return item.at(index, menu)
-        index -= len(item.ranks)
-    raise AssertionError("an option that no item has")
+    left = pick - 1
+    for offer, places in zip(menu.offers, row.places, strict=True):
+        if left < len(places):
+            return menu.choice(offer, int(places[left]))
+        left -= len(places)
+    raise AssertionError("an option that no offer has")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.schemes import Extent, Scheme, shape_of
+from trp_search.lowrank.factoring import Extent, Factoring, Number, Ranks, shape_of
 from trp_search.lowrank.select import select
 from trp_search.lowrank.tracing import extents, needed
 
@@ -19,7 +19,7 @@ from trp_search.lowrank.tracing import extents, needed
 def measure(
     network: nn.Module,
     example_input: Tensor | Sequence[Any],
-    scheme: Scheme,
+    scheme: Factoring,
     *,
     layers: records.Layers,
     replaced: bool = True,
@@ -64,7 +64,7 @@ class MeasuredLayer:
 
     name: str
     module: nn.Module
-    scheme: Scheme
+    scheme: Factoring
     extents: list[Extent]
     reason: str | None
 
@@ -78,20 +78,17 @@ class MeasuredLayer:
         return sum(weights * e.height_out * e.width_out for e in self.extents)
 
     @property
-    def macs_per_rank(self) -> int:
-        """Multiply-adds that one rank costs for one image."""
-        shape = shape_of(self.module)
-        return sum(self.scheme.macs_per_rank(shape, extent) for extent in self.extents)
+    def full_ranks(self) -> Ranks:
+        """The least ranks at which nothing is lost."""
+        return self.scheme.full_ranks(shape_of(self.module))
 
-    @property
-    def parameters_per_rank(self) -> int:
-        """Weights that one rank costs."""
-        return self.scheme.parameters_per_rank(shape_of(self.module))
+    def macs(self, ranks: Sequence[Number]) -> Number:
+        """Multiply-adds for one image at `ranks`."""
+        return self.scheme.macs(shape_of(self.module), self.extents, ranks)
 
-    @property
-    def full_rank(self) -> int:
-        """The rank at which nothing is lost."""
-        return self.scheme.full_rank(shape_of(self.module))
+    def parameters(self, ranks: Sequence[Number]) -> Number:
+        """Weights at `ranks`, without the bias."""
+        return self.scheme.parameters(shape_of(self.module), ranks)
 
     def dense(self, reason: str) -> records.Layer:
         """The record of leaving it as it is."""
@@ -108,18 +105,19 @@ class MeasuredLayer:
             reason=reason,
         )
 
-    def factored(self, rank: int) -> records.Layer:
-        """The record of factoring it at `rank`."""
+    def factored(self, ranks: Ranks) -> records.Layer:
+        """The record of factoring it at `ranks`."""
         bias = self.module.bias
         extra = bias.numel() if isinstance(bias, Tensor) else 0
         return records.Layer(
             name=self.name,
             scheme=self.scheme.name,
-            rank=rank,
-            full_rank=self.full_rank,
-            macs=rank * self.macs_per_rank,
+            rank=ranks[-1],
+            rank_in=ranks[0] if len(ranks) > 1 else None,
+            full_rank=self.full_ranks[-1],
+            macs=self.macs(ranks),
             dense_macs=self.dense_macs,
-            parameters=rank * self.parameters_per_rank + extra,
+            parameters=self.parameters(ranks) + extra,
             dense_parameters=math.prod(shape_of(self.module)) + extra,
             reason=None,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -16,7 +15,8 @@ from trp_search.errors import InputError
 from trp_search.lowrank.analysis import AnalysedLayer, Analysis, analyse
 from trp_search.lowrank.choice import Choice, choose
 from trp_search.lowrank.costs import MeasuredLayer
-from trp_search.lowrank.rebuild import check_runs, copied, fill_, replace
+from trp_search.lowrank.decompositions import DECOMPOSITIONS
+from trp_search.lowrank.placing import check_runs, copied
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.tracing import extents, images_in, multiply_adds
 
@@ -40,7 +40,19 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     calibration: Iterable[Tensor] | None = None,
     layers: records.Layers = "all",
 ) -> Decomposed:
-    """A copy of `network` in which pairs of low-rank layers stand for the layers they make cheaper.
+    """A copy of `network` with low-rank layers in place of the layers that become cheaper by them.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from trp_search import Speedup, decompose
+    >>> network = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3))
+    >>> images = torch.rand(8, 3, 16, 16)
+    >>> cut = decompose(network, images, Speedup(2))
+    >>> cut.network(images).shape
+    torch.Size([8, 64, 12, 12])
+    >>> before = sum(layer.dense_macs for layer in cut.layers)
+    >>> before / sum(layer.macs for layer in cut.layers) >= 2
+    True
 
     Args:
         network: any module of plain PyTorch, as it is before `torch.compile`, `torch.jit` and
@@ -51,8 +63,8 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
             linear layers and matrix products; the network that comes back is measured, and reaches
             it) or `Parameters` of the network; or ranks by layer name, taken even where they do not
             save multiply-adds, while layers that are not named stay dense.
-        scheme: `channel`, `spatial`, `decoupled`, or `per-layer` for the best in each layer, which
-            ranks by layer do without.
+        scheme: pairs by `channel`, `spatial` or `decoupled`, `per-layer` for the best pair in each
+            layer, or another of `records.Cut`; ranks by layer need one of the first three.
         allocation: how a budget is spread over layers.
         multiple: ranks are multiples of this.
         calibration: batches of images whose activations weigh errors, a few hundred in all; batch
@@ -65,23 +77,22 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
             no weights yet, or cannot do without a layer that was factored.
     """
     for name, asked, known in (
-        ("scheme", scheme, (*SCHEMES, "per-layer")),
+        ("scheme", scheme, tuple(DECOMPOSITIONS)),
         ("allocation", allocation, get_args(records.Allocation)),
     ):
         if asked not in known:
             raise InputError(f"{name}: {asked!r} is not one of {', '.join(known)}")
-    options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
+    options: dict[str, Any] = {"scheme": scheme, "allocation": allocation, "multiple": multiple}
+    options |= {"layers": layers, "calibration_images": 0 if calibration is None else 1}
     given = keep if isinstance(keep, Mapping) else None
-    if given is not None and scheme == "per-layer":
-        raise InputError("decompose: ranks need one scheme, not per-layer")
+    if given is not None and scheme not in SCHEMES:
+        raise InputError(f"decompose: ranks need one scheme of pairs, not {scheme}")
     wanted_keep = records.Energy(1.0) if given is not None else keep
     try:
         wanted = TypeAdapter(records.Cut).validate_python({"keep": wanted_keep, **options})
     except ValueError as error:
         raise InputError(f"decompose: {records.problem(error)}") from None
-    analysis = analyse(
-        network, example_input, scheme=wanted.scheme, layers=layers, calibration=calibration
-    )
+    analysis = analyse(network, example_input, DECOMPOSITIONS[scheme], wanted, calibration)
     if given is not None:
         return build(analysis, _given(analysis, given))
     if isinstance(wanted.keep, records.Speedup):
@@ -126,33 +137,22 @@ def cut(analysis: Analysis, wanted: records.Cut, *, other_macs: int = 0) -> Deco
     return build(analysis, choose(analysis, wanted, other_macs=other_macs))
 
 
+@torch.no_grad()
 def build(analysis: Analysis, choices: Sequence[Choice]) -> Decomposed:
-    """A copy of the analysed network with the chosen pairs of layers in place."""
+    """A copy of the analysed network with what was chosen in the places of its layers."""
     result = copied(analysis.network)
     device = next((parameter.device.type for parameter in result.parameters()), "cpu")
-    records_ = []
+    found = []
     # Making layers draws their first weights, which must not move the caller's random numbers.
     with torch.random.fork_rng(devices=[]), torch.autocast(device, enabled=False):
         for layer, choice in zip(analysis.layers, choices, strict=True):
-            records_.append(_placed(result, layer, choice))
+            if choice.candidate is None:
+                assert choice.reason is not None
+                found.append(layer.layer.dense(choice.reason))
+            else:
+                found.append(choice.candidate.place_(result, choice.ranks, choice.kept))
     check_runs(result, analysis.example_input)
-    return Decomposed(network=result, layers=tuple(records_))
-
-
-def _placed(result: nn.Module, layer: AnalysedLayer, choice: Choice) -> records.Layer:
-    """Puts the chosen pair into `result`, or says why the layer stays dense."""
-    if choice.candidate is None:
-        assert choice.reason is not None
-        return layer.layer.dense(choice.reason)
-    measured = choice.candidate.layer
-    pair = measured.scheme.layers(measured.module, choice.rank)
-    fill_(measured.module, pair, choice.candidate.factors(choice.rank))
-    replace(result, measured.name, nn.Sequential(*pair))
-    return dataclasses.replace(
-        measured.factored(choice.rank),
-        kept=dict(choice.kept),
-        spectrum=choice.candidate.sketch(),
-    )
+    return Decomposed(network=result, layers=tuple(found))
 
 
 def _given(analysis: Analysis, ranks: Mapping[str, int]) -> list[Choice]:
@@ -173,4 +173,4 @@ def _given(analysis: Analysis, ranks: Mapping[str, int]) -> list[Choice]:
 
 def _at_rank(layer: AnalysedLayer, rank: int) -> Choice:
     candidate = layer.candidates[0]
-    return Choice(candidate=candidate, rank=min(rank, candidate.layer.full_rank))
+    return Choice(candidate=candidate, ranks=(min(rank, *candidate.layer.full_ranks),))

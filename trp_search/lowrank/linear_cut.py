@@ -8,17 +8,19 @@ here). The two problems are in `convex`.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.analysis import AnalysedLayer, Analysis, Candidate
-from trp_search.lowrank.choice import Choice
+from trp_search.lowrank.analysis import LOSSES, AnalysedLayer, Candidate, Decomposition
+from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.convex import (
     TOLERANCE,
     Guarantee,
@@ -30,134 +32,116 @@ from trp_search.lowrank.convex import (
     solve,
 )
 from trp_search.lowrank.costs import MeasuredLayer, measure
-from trp_search.lowrank.decompose import Decomposed, build
+from trp_search.lowrank.factoring import Ranks, kernel, shape_of
 from trp_search.lowrank.followers import followers
-from trp_search.lowrank.rebuild import copied
-from trp_search.lowrank.schemes import SCHEMES, kernel, shape_of
+from trp_search.lowrank.schemes import Channel
+from trp_search.lowrank.spectral import Unfolded
 from trp_search.lowrank.tracing import watching
 from trp_search.lowrank.truncation import Spectra, spectra, wide
 
-_SHRINKS: dict[str, Shrink] = {
-    "ddlr-style": singular_value_threshold,
-    "net-trim": soft_threshold,
-}
 
+class Solved(Decomposition):
+    """Linear layers alone, each by a convex problem.
 
-@torch.no_grad()
-def cut(
-    network: nn.Module,
-    example_input: Tensor | Sequence[Any],
-    wanted: records.Cut,
-    batches: Iterable[Tensor],
-) -> Decomposed:
-    """A copy of `network` whose linear layers are factored or sparse and still answer alike.
-
-    Each loses at most the share `wanted.keep.error` of its outputs' norm on all of `batches`
-    together, to within a thousandth of that (`convex.TOLERANCE`) and the rounding to the network's
-    precision. A layer for which no such weight is found, or whose factors would not save, stays
-    dense. What a ReLU follows is kept as the ReLU leaves it. That is seen where torch.fx can trace
-    the network and the ReLU alone reads the layer; anywhere else, as inside torch's own transformer
-    blocks, none is assumed. Inputs of all layers are held at once, in double precision.
-
-    Args:
-        network: any module; it is not changed.
-        example_input: what its forward pass takes.
-        wanted: of scheme `ddlr-style` (pairs of layers, recorded as `channel`) or `net-trim`
-            (weights with zeros, recorded as `sparse`).
-        batches: images, some thousands at most.
-
-    Raises:
-        InputError: there is no linear layer, there are no images, or a value is not finite.
-    """
-    assert isinstance(wanted.keep, records.Error), wanted.keep
-    layers = check(network, example_input, wanted)
-    linear = [layer for layer in layers if isinstance(layer.module, nn.Linear)]
-    fit = {layer.name: layer.module for layer in linear if layer.reason is None}
-    calibration = _Calibration(
-        inputs=_inputs(network, batches, fit),
-        rectified=frozenset(n for n, f in followers(network).items() if f.relu and not f.norm),
-        error=wanted.keep.error,
-        shrink=_SHRINKS[wanted.scheme],
-    )
-    if wanted.scheme == "net-trim":
-        return _sparse(network, layers, calibration)
-    analysed, choices = [], []
-    for layer in layers:
-        choice = _low_rank(layer, calibration, wanted.multiple)
-        found = () if choice.candidate is None else (choice.candidate,)
-        analysed.append(AnalysedLayer(layer=layer, candidates=found, reason=choice.reason))
-        choices.append(choice)
-    analysis = Analysis(network=network, example_input=example_input, layers=tuple(analysed))
-    return build(analysis, choices)
-
-
-def check(
-    network: nn.Module, example_input: Tensor | Sequence[Any], wanted: records.Cut
-) -> list[MeasuredLayer]:
-    """All layers; raises InputError where none is linear, so that there is nothing to do."""
-    layers = measure(
-        network,
-        example_input,
-        SCHEMES["channel"],
-        layers=wanted.layers,
-        replaced=wanted.scheme != "net-trim",  # which only writes zeros into weights
-    )
-    if not any(isinstance(layer.module, nn.Linear) for layer in layers):
-        raise InputError(f"scheme: {wanted.scheme}: the network has no linear layer: nothing to do")
-    return layers
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Calibration:
-    """What layers are given, which of them a ReLU follows, and the problem to solve for each.
-
-    Attributes:
-        inputs: (n, p) float64 by the name of each layer that may be cut and was called.
-        rectified: names of modules that a ReLU follows.
-        error: share of the outputs' norm that may be lost.
-        shrink: the proximal step.
+    Each loses at most the share `Error` of its outputs' norm on all calibration images together,
+    to within a thousandth of that (`convex.TOLERANCE`) and the rounding to the network's precision.
+    A layer for which no such weight is found stays dense. What a ReLU follows is kept as the ReLU
+    leaves it. That is seen where torch.fx can trace the network and the ReLU alone reads the layer;
+    anywhere else, as inside torch's own transformer blocks, none is assumed. Inputs of all layers
+    are held at once, in double precision.
     """
 
-    inputs: Mapping[str, Tensor]
-    rectified: frozenset[str]
-    error: float
+    name: str
+    factorings = (Channel(),)
     shrink: Shrink
 
-    def solved(self, layer: MeasuredLayer) -> tuple[Guarantee, Solution] | str:
-        """What was asked of a layer and what was found, or why it stays dense."""
-        if not isinstance(layer.module, nn.Linear):
-            return "not a linear layer"
-        if layer.reason is not None:
-            return layer.reason
-        if layer.name not in self.inputs:
-            return "not called on calibration images"
-        asked = guarantee(
-            layer.module.weight,
-            layer.module.bias,
-            self.inputs[layer.name],
-            error=self.error,
-            rectified=layer.name in self.rectified,
-        )
+    @override
+    def measured(
+        self, network: nn.Module, example_input: Tensor | Sequence[Any], layers: records.Layers
+    ) -> list[list[MeasuredLayer]]:
+        found = super().measured(network, example_input, layers)
+        if not any(isinstance(layer.module, nn.Linear) for (layer,) in found):
+            raise InputError(f"scheme: {self.name}: the network has no linear layer: nothing to do")
+        return found
+
+    @override
+    def analysed(
+        self,
+        network: nn.Module,
+        rows: Sequence[Sequence[MeasuredLayer]],
+        keep: records.Keep,
+        batches: Iterable[Tensor] | None,
+    ) -> Iterator[AnalysedLayer]:
+        assert isinstance(keep, records.Error), keep
+        fit = {
+            layer.name: layer.module
+            for (layer,) in rows
+            if layer.reason is None and isinstance(layer.module, nn.Linear)
+        }
+        inputs, following = _inputs(network, batches or (), fit), followers(network)
+        rectified = {name for name, one in following.items() if one.relu and one.norm is None}
+        for (layer,) in rows:
+            found: Candidate | str = layer.reason or "not called on calibration images"
+            if not isinstance(layer.module, nn.Linear):
+                found = "not a linear layer"
+            elif layer.name in inputs:
+                asked = guarantee(
+                    layer.module.weight,
+                    layer.module.bias,
+                    inputs[layer.name],
+                    error=keep.error,
+                    rectified=layer.name in rectified,
+                )
+                found = self._candidate(layer, asked, error=keep.error)
+            if isinstance(found, str):
+                yield AnalysedLayer(layer=layer, candidates=(), reason=found)
+            else:
+                yield AnalysedLayer(layer=layer, candidates=(found,), reason=None)
+
+    def _candidate(
+        self, layer: MeasuredLayer, asked: Guarantee, *, error: float
+    ) -> Candidate | str:
         found = solve(asked, self.shrink)
         if found.excess > TOLERANCE:
-            return f"no weight within error {self.error:g} after {found.iterations} iterations"
-        return asked, found
+            return f"no weight within error {error:g} after {found.iterations} iterations"
+        return self.made(layer, asked, found)
+
+    @abstractmethod
+    def made(self, layer: MeasuredLayer, asked: Guarantee, solution: Solution) -> Candidate:
+        """What a layer becomes by the weight that solves its problem."""
 
 
-def _low_rank(layer: MeasuredLayer, calibration: _Calibration, multiple: int) -> Choice:
-    """The smallest rank at which the solution, truncated, is still within the guarantee."""
-    solved = calibration.solved(layer)
-    if isinstance(solved, str):
-        return Choice(reason=solved)
-    asked, solution = solved
-    turned, transposed = wide(solution.weight.unsqueeze(0))
-    found = spectra(turned)
-    least = max(1, _smallest_rank(found, asked, transposed=transposed))
-    rank = math.ceil(least / multiple) * multiple
-    most = min(layer.full_rank, (layer.dense_macs - 1) // layer.macs_per_rank)
-    if rank > most:
-        return Choice(reason=f"rank {rank} would not save multiply-adds (at most {most} would)")
-    return Choice(candidate=Candidate(layer=layer, spectra=found, transposed=transposed), rank=rank)
+@final
+@dataclass(frozen=True, kw_only=True)
+class SolvedPair(Unfolded):
+    """The pair of a solved weight, at the least rank that keeps the guarantee."""
+
+    least: int
+
+    @override
+    def wanted(self, keep: records.Keep) -> Ranks:
+        return (self.least,)
+
+    @override
+    def kept(self, parts: Sequence[Tensor], at_cost: Mapping[str, float]) -> Mapping[str, float]:
+        return {}  # energies of the solution say nothing of the layer's
+
+
+@final
+class LowRank(Solved):
+    """Pairs of layers, recorded as `channel`, by the nuclear norm: DDLR-style."""
+
+    name = "ddlr-style"
+    shrink = staticmethod(singular_value_threshold)
+
+    @override
+    def made(self, layer: MeasuredLayer, asked: Guarantee, solution: Solution) -> Candidate:
+        turned, transposed = wide(solution.weight.unsqueeze(0))
+        found = spectra(turned)
+        least = max(1, _smallest_rank(found, asked, transposed=transposed))
+        return SolvedPair(
+            layer=layer, scheme=Channel(), spectra=found, transposed=transposed, least=least
+        )
 
 
 def _smallest_rank(found: Spectra, asked: Guarantee, *, transposed: bool) -> int:
@@ -174,21 +158,57 @@ def _smallest_rank(found: Spectra, asked: Guarantee, *, transposed: bool) -> int
     return within
 
 
-def _sparse(
-    network: nn.Module, layers: Sequence[MeasuredLayer], calibration: _Calibration
-) -> Decomposed:
-    result = copied(network)
-    found = []
-    for layer in layers:
-        solved = calibration.solved(layer)
-        if isinstance(solved, str):
-            found.append(layer.dense(solved))
-            continue
-        weight = result.get_submodule(layer.name).weight
+@final
+@dataclass(frozen=True, kw_only=True)
+class Sparse(Candidate):
+    """A layer that stays one, with zeros among its weights."""
+
+    weight: Tensor
+
+    @property
+    @override
+    def values(self) -> Tensor:
+        return self.weight.new_zeros(1)
+
+    spectrum = values
+
+    @override
+    def wanted(self, keep: records.Keep) -> Ranks:
+        return ()
+
+    @override
+    def offered(self, count: Count, multiple: int) -> tuple[Tensor, Tensor]:
+        return torch.empty(1, 0, dtype=torch.long), torch.zeros(1).double()
+
+    @override
+    def losses(self, ranks: Tensor) -> Mapping[str, Tensor]:
+        return dict.fromkeys(LOSSES, torch.zeros(len(ranks)))
+
+    @override
+    def factors(self, ranks: Ranks) -> tuple[Tensor, ...]:
+        return (self.weight,)
+
+    @override
+    def place_(
+        self, network: nn.Module, ranks: Ranks, at_cost: Mapping[str, float]
+    ) -> records.Layer:
+        weight = network.get_submodule(self.layer.name).weight
         assert isinstance(weight, Tensor)
-        weight.copy_(solved[1].weight)
-        found.append(_sparse_record(layer, nonzeros=int(weight.count_nonzero())))
-    return Decomposed(network=result, layers=tuple(found))
+        weight.copy_(self.weight)
+        return _sparse_record(self.layer, nonzeros=int(weight.count_nonzero()))
+
+
+@final
+class NetTrim(Solved):
+    """Weights with zeros, recorded as `sparse`, by the sum of absolute entries."""
+
+    name = "net-trim"
+    shrink = staticmethod(soft_threshold)
+    replaces = False  # it only writes zeros into weights
+
+    @override
+    def made(self, layer: MeasuredLayer, asked: Guarantee, solution: Solution) -> Candidate:
+        return Sparse(layer=layer, weight=solution.weight)
 
 
 def sparse_layers(
@@ -197,9 +217,7 @@ def sparse_layers(
     """What those of `names` cost by the zeros that their weights have."""
     return tuple(
         _sparse_record(layer, nonzeros=int(kernel(layer.module).count_nonzero()))
-        for layer in measure(
-            network, example_input, SCHEMES["channel"], layers="all", replaced=False
-        )
+        for layer in measure(network, example_input, Channel(), layers="all", replaced=False)
         if layer.name in names
     )
 

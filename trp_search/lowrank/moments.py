@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trp_search.errors import InputError
-from trp_search.lowrank.schemes import Scheme, kernel, shape_of
+from trp_search.lowrank.factoring import kernel, shape_of
+from trp_search.lowrank.schemes import Scheme
 from trp_search.lowrank.tracing import watching
 from trp_search.lowrank.truncation import Moments
 

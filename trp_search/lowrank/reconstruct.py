@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from trp_search.errors import InputError
 from trp_search.lowrank.decompose import Decomposed
+from trp_search.lowrank.factoring import kernel
 from trp_search.lowrank.followers import Follower, followers
 from trp_search.lowrank.responses import Fit, fit_linear, fit_relu
-from trp_search.lowrank.schemes import kernel
 from trp_search.lowrank.tracing import watching
 
 _COLUMNS = 8000

@@ -1,7 +1,6 @@
 """Schemes: how a kernel is unfolded into matrices and how their factors become two layers.
 
-Weights are (N, C, kh, kw); a linear layer's is seen as (N, C, 1, 1). Costs are linear in the rank:
-`macs_per_rank` counts the multiply-adds of one rank for one image.
+Costs are linear in the rank: `macs_per_rank` counts the multiply-adds of one rank for one image.
 
 Sources: channel, Zhang et al., arXiv 1505.06798; spatial, Jaderberg et al., arXiv 1405.3866;
 decoupled, Guo et al., arXiv 1808.05517.
@@ -9,30 +8,26 @@ decoupled, Guo et al., arXiv 1808.05517.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import final
 
 from torch import Tensor, nn
 from typing_extensions import override
 
 from trp_search import records
+from trp_search.lowrank.factoring import (
+    Extent,
+    Factoring,
+    Number,
+    Ranks,
+    Shape,
+    along,
+    pointwise,
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Extent:
-    """Pixels, or tokens, that a layer reads and writes for one image."""
-
-    height_in: int
-    width_in: int
-    height_out: int
-    width_out: int
-
-
-Shape = tuple[int, int, int, int]
-
-
-class Scheme(ABC):
+class Scheme(Factoring):
     """One way to unfold a kernel. Stateless; `SCHEMES` holds one of each.
 
     Attributes:
@@ -69,13 +64,29 @@ class Scheme(ABC):
         """Weights of the two layers from (b, m, r) `left` and (b, r, n) `right`."""
 
     @abstractmethod
-    def layers(self, module: nn.Module, rank: int) -> tuple[nn.Module, nn.Module]:
-        """The two layers, untrained, that stand in for `module` at `rank`."""
+    def pair(self, module: nn.Conv2d, rank: int) -> tuple[nn.Module, nn.Module]:
+        """The two convolutions, untrained, that stand in for `module` at `rank`."""
 
-    def refuses(self, shape: Shape) -> str | None:
-        """Why a kernel of this shape has no such factors, or None."""
-        del shape
-        return None
+    @override
+    def full_ranks(self, shape: Shape) -> Ranks:
+        return (self.full_rank(shape),)
+
+    @override
+    def macs(self, shape: Shape, extents: Iterable[Extent], ranks: Sequence[Number]) -> Number:
+        return ranks[-1] * sum(self.macs_per_rank(shape, extent) for extent in extents)
+
+    @override
+    def parameters(self, shape: Shape, ranks: Sequence[Number]) -> Number:
+        return ranks[-1] * self.parameters_per_rank(shape)
+
+    @override
+    def layers(self, module: nn.Module, ranks: Ranks) -> tuple[nn.Module, ...]:
+        (rank,) = ranks
+        if isinstance(module, nn.Linear):
+            first = nn.Linear(module.in_features, rank, bias=False)
+            return first, nn.Linear(rank, module.out_features, bias=module.bias is not None)
+        assert isinstance(module, nn.Conv2d)
+        return self.pair(module, rank)
 
 
 @final
@@ -115,21 +126,9 @@ class Channel(Scheme):
         return right.reshape(-1, c, kh, kw), left.reshape(n, -1, 1, 1)
 
     @override
-    def layers(self, module: nn.Module, rank: int) -> tuple[nn.Module, nn.Module]:
-        if isinstance(module, nn.Linear):
-            return _linear_pair(module, rank)
-        assert isinstance(module, nn.Conv2d)
-        first = nn.Conv2d(
-            module.in_channels,
-            rank,
-            _pair(module.kernel_size),
-            stride=_pair(module.stride),
-            padding=_padding(module),
-            dilation=_pair(module.dilation),
-            bias=False,
-            padding_mode=module.padding_mode,
-        )
-        return first, nn.Conv2d(rank, module.out_channels, 1, bias=module.bias is not None)
+    def pair(self, module: nn.Conv2d, rank: int) -> tuple[nn.Module, nn.Module]:
+        last = pointwise(rank, module.out_channels, bias=module.bias is not None)
+        return along(module, module.in_channels, rank), last
 
 
 @final
@@ -174,33 +173,10 @@ class Spatial(Scheme):
         return vertical, horizontal
 
     @override
-    def layers(self, module: nn.Module, rank: int) -> tuple[nn.Module, nn.Module]:
-        if isinstance(module, nn.Linear):
-            return _linear_pair(module, rank)
-        assert isinstance(module, nn.Conv2d)
-        (kh, kw), (sh, sw) = _pair(module.kernel_size), _pair(module.stride)
-        (dh, dw), padding = _pair(module.dilation), _padding(module)
-        vertical = nn.Conv2d(
-            module.in_channels,
-            rank,
-            (kh, 1),
-            stride=(sh, 1),
-            padding=padding if isinstance(padding, str) else (padding[0], 0),
-            dilation=(dh, 1),
-            bias=False,
-            padding_mode=module.padding_mode,
-        )
-        horizontal = nn.Conv2d(
-            rank,
-            module.out_channels,
-            (1, kw),
-            stride=(1, sw),
-            padding=padding if isinstance(padding, str) else (0, padding[1]),
-            dilation=(1, dw),
-            bias=module.bias is not None,
-            padding_mode=module.padding_mode,
-        )
-        return vertical, horizontal
+    def pair(self, module: nn.Conv2d, rank: int) -> tuple[nn.Module, nn.Module]:
+        bias = module.bias is not None
+        horizontal = along(module, rank, module.out_channels, height=False, bias=bias)
+        return along(module, module.in_channels, rank, width=False), horizontal
 
 
 @final
@@ -249,50 +225,10 @@ class Decoupled(Scheme):
         return left.mT.reshape(-1, c, 1, 1), right.reshape(n, -1, kh, kw)
 
     @override
-    def layers(self, module: nn.Module, rank: int) -> tuple[nn.Module, nn.Module]:
-        assert isinstance(module, nn.Conv2d)
-        n = module.out_channels
-        depthwise = nn.Conv2d(
-            n * rank,
-            n,
-            _pair(module.kernel_size),
-            stride=_pair(module.stride),
-            padding=_padding(module),
-            dilation=_pair(module.dilation),
-            groups=n,
-            bias=module.bias is not None,
-            padding_mode=module.padding_mode,
-        )
-        return nn.Conv2d(module.in_channels, n * rank, 1, bias=False), depthwise
+    def pair(self, module: nn.Conv2d, rank: int) -> tuple[nn.Module, nn.Module]:
+        n, bias = module.out_channels, module.bias is not None
+        depthwise = along(module, n * rank, n, groups=n, bias=bias)
+        return pointwise(module.in_channels, n * rank), depthwise
 
 
 SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in (Channel(), Spatial(), Decoupled())}
-
-
-def kernel(module: nn.Module) -> Tensor:
-    """The weight of a convolution or linear layer as (N, C, kh, kw)."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)
-    return weight.detach().reshape(*weight.shape, *[1] * (4 - weight.dim()))
-
-
-def shape_of(module: nn.Module) -> Shape:
-    """(N, C, kh, kw) of a convolution or linear layer."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)
-    n, c, kh, kw = (*weight.shape, *[1] * (4 - weight.dim()))
-    return n, c, kh, kw
-
-
-def _linear_pair(module: nn.Linear, rank: int) -> tuple[nn.Module, nn.Module]:
-    first = nn.Linear(module.in_features, rank, bias=False)
-    return first, nn.Linear(rank, module.out_features, bias=module.bias is not None)
-
-
-def _pair(value: tuple[int, ...]) -> tuple[int, int]:
-    height, width = value
-    return height, width
-
-
-def _padding(module: nn.Conv2d) -> str | tuple[int, int]:
-    return module.padding if isinstance(module.padding, str) else _pair(module.padding)

@@ -12,12 +12,12 @@ from torch.nn.utils import parametrize
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.schemes import Scheme, shape_of
+from trp_search.lowrank.factoring import Factoring, shape_of
 from trp_search.workloads.eager import check_eager
 
 
 def select(
-    network: nn.Module, scheme: Scheme, *, layers: records.Layers
+    network: nn.Module, scheme: Factoring, *, layers: records.Layers
 ) -> tuple[dict[str, nn.Module], dict[str, str]]:
     """Layers to work on by name, and for every other convolution or linear layer the reason.
 

@@ -13,8 +13,8 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils.flop_counter import FlopCounterMode
 
 from trp_search.errors import InputError
+from trp_search.lowrank.factoring import Extent
 from trp_search.lowrank.reads import probed
-from trp_search.lowrank.schemes import Extent
 from trp_search.tasks.modes import evaluating
 
 Note = Callable[[str, nn.Module, Tensor, Tensor], None]

@@ -8,19 +8,26 @@ itself (HOSVD, pp. 1253-1278), then each for the other in turn (HOOI, pp. 1324-1
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
+from trp_search.lowrank.factoring import (
+    Extent,
+    Factoring,
+    Number,
+    Ranks,
+    Shape,
+    along,
+    pointwise,
+)
 from trp_search.lowrank.rules import ranks
-from trp_search.lowrank.schemes import Extent, Shape
 from trp_search.records import PerLayer
-
-Number = TypeVar("Number", int, Tensor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,49 +59,49 @@ class Modes:
         return min(rank_in, rank_out * kh * kw), min(rank_out, rank_in * kh * kw)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Price:
-    """What a pair of ranks costs: a factor each for rank_in, for rank_in * rank_out, for rank_out.
+@final
+class Tucker(Factoring):
+    """1 x 1 to rank_in channels, the kernel's own convolution to rank_out, then 1 x 1.
 
     Three layers do not cost in proportion to one rank, as two do.
     """
 
-    first: int
-    core: int
-    last: int
+    name = "tucker"
 
-    def of(self, rank_in: Number, rank_out: Number) -> Number:
-        """The cost of a pair, or of pairs, without the bias."""
-        return self.first * rank_in + self.core * rank_in * rank_out + self.last * rank_out
+    @override
+    def full_ranks(self, shape: Shape) -> Ranks:
+        return full_ranks(shape)
 
+    @override
+    def macs(self, shape: Shape, extents: Iterable[Extent], ranks: Sequence[Number]) -> Number:
+        (n, c, kh, kw), (rank_in, rank_out), extents = shape, ranks, list(extents)
+        before = sum(extent.height_in * extent.width_in for extent in extents)
+        after = sum(extent.height_out * extent.width_out for extent in extents)
+        core = kh * kw * after
+        return c * before * rank_in + core * rank_in * rank_out + n * after * rank_out
 
-def macs(shape: Shape, extents: Iterable[Extent]) -> Price:
-    """Multiply-adds for one image, over all calls of the layer."""
-    n, c, kh, kw = shape
-    extents = list(extents)
-    before = sum(extent.height_in * extent.width_in for extent in extents)
-    after = sum(extent.height_out * extent.width_out for extent in extents)
-    return Price(first=c * before, core=kh * kw * after, last=n * after)
+    @override
+    def parameters(self, shape: Shape, ranks: Sequence[Number]) -> Number:
+        (n, c, kh, kw), (rank_in, rank_out) = shape, ranks
+        return c * rank_in + kh * kw * rank_in * rank_out + n * rank_out
 
+    @override
+    def layers(self, module: nn.Module, ranks: Ranks) -> tuple[nn.Module, ...]:
+        """The first has no bias, so that what the second pads with is what `module` pads with."""
+        assert isinstance(module, nn.Conv2d)
+        rank_in, rank_out = ranks
+        last = pointwise(rank_out, module.out_channels, bias=module.bias is not None)
+        return pointwise(module.in_channels, rank_in), along(module, rank_in, rank_out), last
 
-def parameters(shape: Shape) -> Price:
-    """Weights."""
-    n, c, kh, kw = shape
-    return Price(first=c, core=kh * kw, last=n)
+    @override
+    def useful(self, shape: Shape, ranks: Tensor) -> Tensor:
+        """Neither exceeds what the other and the kernel's area leave of its axis."""
+        (rank_in, rank_out), area = ranks.unbind(1), shape[2] * shape[3]
+        return ranks[(rank_out <= rank_in * area) & (rank_in <= rank_out * area)]
 
-
-def refuses(shape: Shape) -> str | None:
-    """Why a kernel of this shape has no such factors, or None."""
-    return "1x1: nothing between its two channel axes" if shape[2:] == (1, 1) else None
-
-
-def useful(shape: Shape, rank_in: Tensor, rank_out: Tensor) -> Tensor:
-    """Whether neither rank exceeds what the other and the kernel's area leave of its axis.
-
-    One that does pays for directions in which the kernel that comes of it has nothing.
-    """
-    area = shape[2] * shape[3]
-    return (rank_out <= rank_in * area) & (rank_in <= rank_out * area)
+    @override
+    def refuses(self, shape: Shape) -> str | None:
+        return "1x1: nothing between its two channel axes" if shape[2:] == (1, 1) else None
 
 
 def full_ranks(shape: Shape) -> tuple[int, int]:
@@ -167,28 +174,6 @@ def retained(weight: Tensor, core: Tensor) -> float:
     return float(core.double().square().sum()) / total if total > 0 else 1.0
 
 
-def layers(
-    module: nn.Conv2d, *, rank_in: int, rank_out: int
-) -> tuple[nn.Conv2d, nn.Conv2d, nn.Conv2d]:
-    """The three layers, untrained, that stand in for `module`.
-
-    The first has no bias, so that what the second pads with is what `module` pads with.
-    """
-    (kh, kw), (sh, sw), (dh, dw) = module.kernel_size, module.stride, module.dilation
-    core = nn.Conv2d(
-        rank_in,
-        rank_out,
-        (kh, kw),
-        stride=(sh, sw),
-        padding=_padding(module),
-        dilation=(dh, dw),
-        bias=False,
-        padding_mode=module.padding_mode,
-    )
-    first = nn.Conv2d(module.in_channels, rank_in, 1, bias=False)
-    return first, core, nn.Conv2d(rank_out, module.out_channels, 1, bias=module.bias is not None)
-
-
 _STILL = 1e-9
 
 
@@ -203,10 +188,3 @@ def _along(kernel: Tensor, basis: Tensor, axis: int) -> Tensor:
     """`kernel` in the coordinates of `basis` (size, rank) along `axis`."""
     found: Tensor = torch.tensordot(basis, kernel, dims=([0], [axis]))
     return found.movedim(0, axis)
-
-
-def _padding(module: nn.Conv2d) -> str | tuple[int, int]:
-    if isinstance(module.padding, str):
-        return module.padding
-    height, width = module.padding
-    return height, width

@@ -15,6 +15,7 @@ Allocation = Literal["knapsack", "greedy", "alds-style", "energy", "uniform", "p
 Method = Literal["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr", "net-trim"]
 Reconstruct = Literal["none", "linear", "relu"]
 Layers = Literal["kxk", "all"]
+TaskName = Literal["classification"]
 Start = Literal["baseline", "scratch"]
 Device = Literal["cpu", "cuda"]
 Kind = Literal["baseline", "search", "confirm", "refit"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-Name = Literal["accuracy", "speedup", "parameters"]
+Name = Literal["accuracy", "speedup", "parameters", "bytes"]
 
 
 @runtime_checkable
@@ -20,6 +20,8 @@ class Measured(Protocol):
     def speedup(self) -> float: ...
     @property
     def parameters(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +42,30 @@ class Format:
 
     def __call__(self, value: float) -> str:
         """The value with its unit."""
-        return f"{self.scale * value:,.{self.digits}f}{self.suffix}"
+        return f"{self.number(value)}{self.suffix}"
+
+    def drawn(self, value: float) -> float:
+        """Where the value lies on a figure's axis, whose ticks have the unit."""
+        return self.scale * value
+
+    def number(self, value: float) -> str:
+        """The value without its unit."""
+        return f"{self.drawn(value):,.{self.digits}f}"
+
+    def span(self, low: float, high: float) -> str:
+        """From one value to another: `93.0 to 98.3 %`."""
+        return f"{self.number(low)} to {self(high)}"
 
     def difference(self, value: float) -> str:
         """How far two values are apart, without a sign."""
-        return f"{self.scale * abs(value):,.{self.digits}f}{self.gap}"
+        return f"{self.number(abs(value))}{self.gap}"
+
+    def change(self, value: float) -> str:
+        """A difference with its sign and without its unit: `+0.4`."""
+        size = self.number(abs(value))
+        if size == self.number(0.0):
+            return size
+        return ("+" if value > 0 else "\N{MINUS SIGN}") + size
 
 
 PERCENT = Format(scale=100.0, digits=1, suffix=" %", gap=" points")
@@ -129,6 +150,13 @@ OBJECTIVES: dict[str, Objective] = {
             maximise=False,
             worst=1e12,
             read=lambda found: float(found.parameters),
+            low=1.0,
+        ),
+        Objective(
+            name="bytes",
+            maximise=False,
+            worst=1e15,
+            read=lambda found: float(found.bytes),
             low=1.0,
         ),
     )

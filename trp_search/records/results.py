@@ -37,6 +37,7 @@ class RungScore:
     metric: Value
     speedup: Times
     parameters: Size
+    bytes: Size
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -97,6 +98,16 @@ class Layer:
             raise ValueError(f"layer {self.name!r}: rank {self.rank} is above {self.full_rank}")
         return self
 
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """All that it has, `rank` last; none of a dense or a sparse one."""
+        return tuple(rank for rank in (self.rank_in, self.rank) if rank is not None)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it is as it was but for zeros among its weights."""
+        return self.scheme is not None and self.rank is None
+
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Point:
@@ -109,6 +120,7 @@ class Point:
             validation images and was not scored on more; `control` points are cuts of the baseline;
             a `refit` point was trained on the validation images too: its accuracy says
             nothing.
+        bytes: of the file of its weights, sparse layers as compressed rows would take them.
         settings: what was varied, flat, for people.
         batch_norm: what was done to the statistics after the cut.
         seconds: training time of the trial.
@@ -123,6 +135,8 @@ class Point:
     dense_macs: Size
     parameters: Size
     dense_parameters: Size
+    bytes: Size
+    dense_bytes: Size
     scheme: CutScheme | None
     cut: Cut | None
     settings: dict[str, _Setting]

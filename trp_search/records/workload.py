@@ -1,4 +1,4 @@
-"""What is trained on what: a network, its images, its weights."""
+"""The workload: a network, its images, its weights."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from trp_search.records.kinds import (
     STRICT,
     Positive,
     PositiveInt,
+    TaskName,
 )
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class NetworkSpec:
-    """Which network.
+    """The network.
 
     Attributes:
         name: `resnet20`, `resnet32`, `resnet56`, `small_resnet`, a `torchvision.models` name or
             `package.module:callable`; a name alone may stand for the whole section.
-        options: passed to what builds it.
+        options: passed to the callable that builds it.
     """
 
     name: str
@@ -31,15 +32,15 @@ class NetworkSpec:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class DataSpec:
-    """Which images.
+    """The images.
 
     Attributes:
         name: `digits`, `cifar10`, `cifar100`, `images` (a folder of them) or
             `package.module:callable`; a name alone may stand for the whole section.
-        root: folder of the files, where the source has any; `~` and `$VARIABLES` are expanded.
-        download: whether torchvision may fetch the set into `root`.
+        root: folder of the files, if the source has any; `~` and `$VARIABLES` are expanded.
+        download: whether torchvision may download the set into `root`.
         classes: number of classes; needed only by `images` of a missing folder and by callables.
-        image_size: side in pixels that images are brought to; None keeps the source's own.
+        image_size: side in pixels that images are resized to; None keeps the source's own.
         channels: 1 (grey) or 3 (colour); None is 3 for `images` and a callable's own.
         subset: how many training images to use (a seeded, class-balanced choice); None uses all.
         heldout_subset: the same for the held-out images.
@@ -80,15 +81,17 @@ class DataSpec:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Workload:
-    """A network, what it is trained on and where its weights come from.
+    """A network, its data and the origin of its weights.
 
     Attributes:
-        network: which network.
-        data: which images.
+        network: the network.
+        data: the images.
+        task: what the network is for: `classification`.
         weights: None trains the baseline once; `torchvision` (that library's default weights)
-            or the path of a safetensors file brings them along.
+            or the path of a safetensors file loads them.
     """
 
     network: NetworkSpec
     data: DataSpec
+    task: TaskName = "classification"
     weights: str | None = None

@@ -1,4 +1,4 @@
-"""A run folder as one page to explore, and its front as a table."""
+"""Draws a run folder as one HTML page, and its front as a table."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["points", "settle", "write"]
 
 
 def write(run: RunFolder, *, running: bool = False) -> Path:
-    """Writes front.csv and report.html from what the run folder holds now; returns the page's path.
+    """Writes front.csv and report.html from the run folder; returns the page's path.
 
-    The page is one file that opens offline; while a search is `running` it renews itself.
+    The page is one file that opens offline; while a search is `running` it reloads itself.
     Raises InputError for a folder that cannot be read.
     """
     read = contents.read(run)
@@ -25,9 +25,9 @@ def write(run: RunFolder, *, running: bool = False) -> Path:
 
 
 def settle(run: RunFolder) -> None:
-    """Makes the page of a search that has ended, if there is one, no longer say that it runs.
+    """Redraws the page of a search that has ended, if there is one, as no longer running.
 
-    One that cannot be drawn, on a full disk, say, is removed.
+    A page that cannot be drawn, as on a full disk, is removed.
     """
     for _ in range(2 if run.report.exists() else 0):
         try:

@@ -1,4 +1,4 @@
-"""What a report is made from: everything it needs, read from one run folder."""
+"""The input of a report: everything it needs, read from one run folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trp_search.records import (
 )
 from trp_search.records.objectives import Objective
 from trp_search.records.published import Published
-from trp_search.space import load_space
+from trp_search.selection.snapshot import Snapshot
 from trp_search.store import RunFolder
 
 _IMAGENET_CLASSES = 1000
@@ -31,17 +31,18 @@ class Contents:
     """A run folder as values.
 
     Attributes:
-        name: what the folder is called.
-        published: what papers report for this network and data.
-        location: the folder as a command typed here would name it.
-        kept: ids of the points whose weights are there.
+        name: the folder's name.
+        published: published results for this network and data.
+        location: the folder's path from the current folder.
+        kept: ids of the points whose weights are kept.
         latencies: by the target's name, then by point.
-        repeats: by point, what its training came to with other seeds.
+        repeats: by point, its training repeated with other seeds.
         violations: by point id, how far a point is from each constraint that it misses.
         results: by trial name; None for a trial that has started and not ended.
         numbers: of the search's own trials, by name.
-        importance: by objective what each setting explains of it; None before a search's end.
-        environment: versions, devices, seeds; empty where the run did not record them.
+        importance: by objective, the share that each setting explains; None before the search
+            ended.
+        environment: versions, devices, seeds; empty if the run did not record them.
         search: the resolved search space, as YAML.
     """
 
@@ -66,10 +67,9 @@ class Contents:
 
 
 def read(run: RunFolder) -> Contents:
-    """All that a report shows; raises InputError, naming the file, for what cannot be read."""
-    space = load_space(run.search)
-    points = tuple(run.read_points())
-    names = run.trial_names()
+    """Reads a run; raises InputError that names a file which cannot be read."""
+    found, names = Snapshot.of(run), run.trial_names()
+    space, points = found.space, found.points
     return Contents(
         name=run.path.name,
         location=_location(run.path),
@@ -81,10 +81,10 @@ def read(run: RunFolder) -> Contents:
         violations={
             point.id: missed for point in points if (missed := _missed(space.violations(point)))
         },
-        tests=run.read_tests(),
-        kept=frozenset(point.id for point in points if run.weights(point).exists()),
-        latencies=run.read_latencies(),
-        repeats=run.read_repeats(),
+        tests=found.tests,
+        kept=found.kept,
+        latencies=found.latencies,
+        repeats=found.repeats,
         results={name: run.trial(name).read_result() for name in names},
         numbers=run.read_numbers(),
         epochs={name: tuple(run.trial(name).read_epochs()) for name in names},
@@ -95,7 +95,7 @@ def read(run: RunFolder) -> Contents:
 
 
 def _published(workload: Workload) -> tuple[Published, ...]:
-    """What papers report for the run's network and data."""
+    """Published results for the run's network and data."""
     many = workload.data.classes == _IMAGENET_CLASSES
     data = "imagenet" if workload.data.name == "images" and many else workload.data.name
     return tuple(published.rows(workload.network.name, data))

@@ -1,4 +1,4 @@
-"""Figures of what trials were told and what became of their layers."""
+"""Figures of the trials' settings and of their layers' ranks."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from trp_search.records import Layer
-from trp_search.records.objectives import METRIC, SPEEDUP
-from trp_search.report import drawing, formatting, ranks
+from trp_search.records.objectives import METRIC, SPEEDUP, TIMES
+from trp_search.report import formatting, ranks
 from trp_search.report.drawing import (
     HOVER,
     Trace,
@@ -17,8 +17,9 @@ from trp_search.report.drawing import (
     marks,
 )
 from trp_search.report.parallel import Upright
-from trp_search.report.rows import Row, Window, by_scheme
+from trp_search.report.rows import Row, Window, by_style
 from trp_search.report.settings import Panel
+from trp_search.report.styles import Style
 
 _KEPT = [[0, "rgba(47,127,194,0.08)"], [1, "rgba(47,127,194,1)"]]
 _DENSE = [[0, "rgba(131,134,140,0.28)"], [1, "rgba(131,134,140,0.28)"]]
@@ -38,9 +39,7 @@ def rank_table(found: ranks.Ranks) -> str:
     columns, lines = list(range(len(found.rows))), list(range(len(found.layers)))
     # A space that does not break keeps plotly.js from wrapping a label into its neighbour.
     gap = "\N{NO-BREAK SPACE}\N{MIDDLE DOT}\N{NO-BREAK SPACE}"
-    names = [
-        f"{formatting.times(row.point.speedup)}{gap}{escaped(row.point.id)}" for row in found.rows
-    ]
+    names = [f"{TIMES(row.point.speedup)}{gap}{escaped(row.point.id)}" for row in found.rows]
     text = [
         [_cell(layer, name) for layer, name in zip(line, names, strict=True)]
         for line in found.cells
@@ -78,19 +77,17 @@ def _cell(layer: Layer | None, column: str) -> str:
 def setting(panel: Panel, window: Window) -> str:
     """One setting against accuracy (above) and speedup (below), points coloured by scheme.
 
-    Accuracies under the window are drawn on its lower edge.
+    Accuracies below the window are drawn on its lower edge.
     """
-    floor, top = (100 * bound for bound in window.accuracy)
+    floor, top = map(METRIC.show.drawn, window.accuracy)
     margin = 0.02 * (top - floor)
     spread = _spread(len(panel.rows)) if panel.kind == "category" else [0.0] * len(panel.rows)
     places = [x + aside for x, aside in zip(panel.positions, spread, strict=True)]
     data = []
-    for scheme, group in by_scheme(panel.rows).items():
+    for style, group in by_style(panel.rows).items():
         ids = {row.point.id for row in group}
         pairs = [pair for pair in zip(places, panel.rows, strict=True) if pair[1].point.id in ids]
-        drawn = marks(
-            [row for _, row in pairs], symbol=drawing.symbol(scheme), color=drawing.colour(scheme)
-        )
+        drawn = marks([row for _, row in pairs], symbol=style.symbol, color=style.colour)
         drawn["marker"] |= {
             "size": [9 if row.on_front else 5 for _, row in pairs],
             "line": {"width": 0},
@@ -116,7 +113,7 @@ def setting(panel: Panel, window: Window) -> str:
         axis |= {"range": (-0.5, last - 0.5)}
     return figure(
         data,
-        annotations=[heading("validation accuracy"), heading("speedup") | {"y": 0.42}],
+        annotations=[heading(f"validation {METRIC.name}"), heading("speedup") | {"y": 0.42}],
         xaxis=axis,
         yaxis={"domain": (0.58, 1), "range": (floor, top), "ticksuffix": METRIC.show.suffix},
         yaxis2={"domain": (0, 0.42), "ticksuffix": SPEEDUP.show.suffix},
@@ -130,10 +127,10 @@ def _spread(number: int) -> list[float]:
 
 
 def parallel(uprights: Sequence[Upright], trials: Sequence[Row]) -> str:
-    """Each trial as a line, the front's strong; it has gaps where a trial lacks a setting."""
-    groups: dict[tuple[bool, str], list[Row]] = {}
+    """Each trial as a line, the front's emphasised, with a gap where a trial lacks a setting."""
+    groups: dict[tuple[bool, Style], list[Row]] = {}
     for row in sorted(trials, key=lambda row: row.on_front):
-        groups.setdefault((row.on_front, row.scheme), []).append(row)
+        groups.setdefault((row.on_front, row.style), []).append(row)
     labels = [_mark(x, *mark) for x, line in enumerate(uprights) for mark in line.marks]
     lines = [
         {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": {"width": 1}}
@@ -187,7 +184,7 @@ def _lines(uprights: Sequence[Upright], rows: Sequence[Row], *, on_front: bool) 
         "customdata": ids,
         "text": text,
         "hovertemplate": "point %{customdata}, %{text}<extra></extra>",
-        "line": {"width": 2.5 if on_front else 1, "color": drawing.colour(rows[0].scheme)},
+        "line": {"width": 2.5 if on_front else 1, "color": rows[0].style.colour},
         "marker": {"size": 5 if on_front else 3},
         "opacity": 0.95 if on_front else 0.3,
     }

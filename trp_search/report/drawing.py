@@ -1,4 +1,4 @@
-"""What every figure is drawn with. Ink, grid and paper are left to the page, which knows its theme.
+"""The common style of figures. Ink, grid and paper come from the page, which knows its theme.
 
 A trace without a colour of its own is drawn in the page's ink.
 """
@@ -12,33 +12,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from trp_search.records.objectives import METRIC
 from trp_search.report import formatting
 from trp_search.report.rows import Row
 
-# Mid tones: at least 3:1 against the light paper and against the dark one.
-_COLOURS = {
-    "channel": "#2f7fc2",
-    "spatial": "#c96a1b",
-    "decoupled": "#2a9272",
-    "per-layer": "#9a5bb5",
-    "uncut": "#83868c",
-    "nuclear": "#5f83a8",
-    "plain": "#8a7f5c",
-    "Decomposable-Net": "#c4527f",
-    "Tucker-2": "#6d8f1f",
-    "DDLR-style": "#1f93a3",
-    "Net-Trim": "#b3563f",
-}
-_SYMBOLS = {
-    "channel": "circle",
-    "spatial": "square",
-    "decoupled": "diamond",
-    "per-layer": "triangle-up",
-    "uncut": "cross",
-    "Tucker-2": "pentagon",
-    "DDLR-style": "triangle-down",
-    "Net-Trim": "hexagon",
-}
 HOVER = "%{hovertext}<extra></extra>"
 
 Trace = dict[str, Any]
@@ -47,18 +24,6 @@ Trace = dict[str, Any]
 def library() -> str:
     """The source of plotly.js."""
     return str(get_plotlyjs())
-
-
-def colour(scheme: str) -> str:
-    """Of a row's `scheme`: its method's, and TRP's own by the scheme alone."""
-    return next(c for part in scheme.split(", ") if (c := _COLOURS.get(part)))
-
-
-def symbol(scheme: str, *, hollow: bool = False) -> str:
-    """Of a row's `scheme`: how kernels were unfolded; with a dot if it was fine-tuned."""
-    parts = scheme.split(", ")
-    shape = next(s for part in parts if (s := _SYMBOLS.get(part)))
-    return shape + ("-open" if hollow else "") + ("-dot" if "fine-tuned" in parts else "")
 
 
 def figure(data: Sequence[Trace], **layout: Any) -> str:  # noqa: ANN401 (plotly's own values)
@@ -99,7 +64,7 @@ def marks(rows: Sequence[Row], **marker: Any) -> Trace:  # noqa: ANN401 (plotly'
         "type": "scatter",
         "mode": "markers",
         "x": [row.point.speedup for row in rows],
-        "y": [100 * row.point.score.value for row in rows],
+        "y": [METRIC.show.drawn(row.point.metric) for row in rows],
         "customdata": [row.point.id for row in rows],
         "hovertemplate": HOVER,
         "meta": "points",

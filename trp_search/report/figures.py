@@ -1,4 +1,4 @@
-"""The main figure, and how the search went."""
+"""The main figure, and the course of the search."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from trp_search.records.objectives import METRIC, SPEEDUP
 from trp_search.records.published import Published
-from trp_search.report import drawing
 from trp_search.report.drawing import Trace, escaped, figure, heading, marks
 from trp_search.report.history import Curve, Volume, reach
-from trp_search.report.rows import Row, Rows, Window, by_scheme, distinct, staircase
+from trp_search.report.rows import Row, Rows, Window, by_style, distinct, staircase
+from trp_search.report.styles import Style
 
 # The page fills in how far they reach.
 _WHISKERS = {"type": "data", "symmetric": False, "array": [], "arrayminus": []} | {
@@ -27,30 +27,32 @@ _EPOCH = "trial %{customdata}, epoch %{x}: %{y:.1f} %<extra></extra>"
 
 
 def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) -> str:
-    """Accuracy against speedup; what was published is hidden until the reader asks for it."""
+    """Accuracy against speedup; published results are hidden until the reader asks for them."""
     searched = (*rows.trials, *rows.derived)
     trials = _trials(searched)
     data = [*_controls(rows.controls), *trials["pale"], *_missed(searched), _steps(rows.front)]
     data += [*trials["hollow"], *trials["clear"], *_seeds(rows.front)]
     shapes = []
     if rows.baseline:
-        level = 100 * rows.baseline.point.score.value
+        level = METRIC.show.drawn(rows.baseline.point.metric)
         star = {"symbol": "star", "size": 15, "opacity": 1}
         data.append(marks([rows.baseline], **star) | {"name": "baseline"})
         across = {"xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
         shapes.append({"type": "line", "line": {"width": 1, "dash": "dot"}, **across})
     data += _published(published)
-    low, high = window.accuracy
     return figure(
         data,
         shapes=shapes,
-        annotations=[heading("validation accuracy")],
+        annotations=[heading(f"validation {METRIC.name}")],
         xaxis={
             "range": window.speedup,
             "ticksuffix": SPEEDUP.show.suffix,
             "title": {"text": "speedup"},
         },
-        yaxis={"range": (100 * low, 100 * high), "ticksuffix": METRIC.show.suffix},
+        yaxis={
+            "range": tuple(map(METRIC.show.drawn, window.accuracy)),
+            "ticksuffix": METRIC.show.suffix,
+        },
         legend={"orientation": "h", "y": -0.15, "yanchor": "top", "x": 0},
         margin={"l": 52, "r": 14, "t": 30, "b": 110},
     )
@@ -67,7 +69,7 @@ def _published(found: Sequence[Published]) -> list[Trace]:
             "meta": "published",
             "visible": False,
             "x": [row.speedup for row in found],
-            "y": [100 * row.accuracy for row in found],
+            "y": [METRIC.show.drawn(row.accuracy) for row in found],
             "customdata": [None] * len(found),
             "text": [f"{escaped(row.method)}<br>{escaped(row.source)}" for row in found],
             "hovertemplate": "%{text}<br>%{y:.2f}"
@@ -79,10 +81,10 @@ def _published(found: Sequence[Published]) -> list[Trace]:
 
 def _controls(controls: Iterable[Row]) -> list[Trace]:
     return [
-        marks(rows, symbol=drawing.symbol(scheme), size=4, color=drawing.colour(scheme))
-        | {"mode": "lines+markers", "name": f"baseline, cut ({scheme})", "legendrank": 1001}
-        | {"line": {"dash": "dash", "width": 1.5, "color": drawing.colour(scheme)}, "opacity": 0.75}
-        for scheme, rows in by_scheme(controls).items()
+        marks(rows, symbol=style.symbol, size=4, color=style.colour)
+        | {"mode": "lines+markers", "name": f"baseline, cut ({style.label})", "legendrank": 1001}
+        | {"line": {"dash": "dash", "width": 1.5, "color": style.colour}, "opacity": 0.75}
+        for style, rows in by_style(controls).items()
     ]
 
 
@@ -90,34 +92,34 @@ def _missed(trials: Iterable[Row]) -> list[Trace]:
     return [
         marks(
             rows,
-            symbol=drawing.symbol(scheme, hollow=True),
+            symbol=style.mark(hollow=True),
             size=8,
-            color=drawing.colour(scheme),
+            color=style.colour,
             opacity=0.85,
         )
-        | {"name": f"misses a constraint ({scheme})", "legendrank": 1002}
-        for scheme, rows in by_scheme(row for row in trials if row.violations).items()
+        | {"name": f"misses a constraint ({style.label})", "legendrank": 1002}
+        for style, rows in by_style(row for row in trials if row.violations).items()
     ]
 
 
 def _trials(trials: Sequence[Row]) -> dict[str, list[Trace]]:
     """By look a trace for each scheme; hollow where a faster one is as accurate beyond chance.
 
-    Some have no marks: along another axis the page moves marks from look to look.
+    Some traces are empty: along another axis the page moves marks between traces.
     """
     sure = distinct([row for row in trials if row.on_front])
     traces: dict[str, list[Trace]] = {look: [] for look in _LOOKS}
-    for scheme, rows in by_scheme(row for row in trials if not row.violations).items():
+    for style, rows in by_style(row for row in trials if not row.violations).items():
         groups: dict[str, list[Row]] = {look: [] for look in _LOOKS}
         for row in rows:
             front = "clear" if row.point.id in sure else "hollow"
             groups[front if row.on_front else "pale"].append(row)
         *_, named = (look for look, group in groups.items() if group)
         for look, group in groups.items():
-            symbol = drawing.symbol(scheme, hollow=look == "hollow")
-            drawn = marks(group, symbol=symbol, color=drawing.colour(scheme), **_LOOKS[look])
+            symbol = style.mark(hollow=look == "hollow")
+            drawn = marks(group, symbol=symbol, color=style.colour, **_LOOKS[look])
             drawn |= {} if look == "pale" else {"error_y": _WHISKERS}
-            drawn |= {"meta": look, "legendgroup": scheme, "name": scheme}
+            drawn |= {"meta": look, "legendgroup": style.label, "name": style.label}
             traces[look].append(drawn | {"showlegend": look == named})
     return traces
 
@@ -130,7 +132,7 @@ def _steps(front: Sequence[Row]) -> Trace:
         "name": "front",
         "meta": "front",
         "x": [row.point.speedup for row in steps],
-        "y": [100 * row.point.score.value for row in steps],
+        "y": [METRIC.show.drawn(row.point.metric) for row in steps],
         "line": {"shape": "vh", "width": 1.5},
         "hoverinfo": "skip",
         "showlegend": bool(steps),
@@ -138,7 +140,7 @@ def _steps(front: Sequence[Row]) -> Trace:
 
 
 def _seeds(front: Sequence[Row]) -> list[Trace]:
-    """What the same settings came to with other seeds: a short line for each."""
+    """Repeats with other seeds: a short line for each."""
     repeated = [(row, repeat) for row in front for repeat in row.repeats]
     if not repeated:
         return []
@@ -149,13 +151,13 @@ def _seeds(front: Sequence[Row]) -> list[Trace]:
             "name": "other seeds",
             "meta": "repeats",
             "x": [repeat.speedup for _, repeat in repeated],
-            "y": [100 * repeat.score.value for _, repeat in repeated],
+            "y": [METRIC.show.drawn(repeat.score.value) for _, repeat in repeated],
             "customdata": [row.point.id for row, _ in repeated],
             "hovertemplate": "point %{customdata}, another seed: %{y:.1f} %<extra></extra>",
             "marker": {
                 "symbol": "line-ew",
                 "size": 12,
-                "line": {"width": 2, "color": [drawing.colour(row.scheme) for row, _ in repeated]},
+                "line": {"width": 2, "color": [row.style.colour for row, _ in repeated]},
             },
         }
     ]
@@ -185,14 +187,17 @@ def volume(steps: Sequence[Volume]) -> str:
 
 def training(curves: Sequence[Curve]) -> str:
     """Validation accuracy by epoch; one trace per look, its curves apart by a gap."""
-    groups: dict[tuple[str, bool, bool], list[Curve]] = {}
+    groups: dict[tuple[Style, bool, bool], list[Curve]] = {}
     for curve in curves:
-        groups.setdefault((curve.scheme, curve.on_front, curve.is_baseline), []).append(curve)
+        groups.setdefault((curve.style, curve.on_front, curve.is_baseline), []).append(curve)
     return figure(
         [*(_curves(group) for group in groups.values()), *_stops(curves)],
-        annotations=[heading("validation accuracy")],
+        annotations=[heading(f"validation {METRIC.name}")],
         xaxis={"title": {"text": "epoch"}},
-        yaxis={"range": [100 * bound for bound in reach(curves)], "ticksuffix": METRIC.show.suffix},
+        yaxis={
+            "range": [METRIC.show.drawn(bound) for bound in reach(curves)],
+            "ticksuffix": METRIC.show.suffix,
+        },
         showlegend=False,
     )
 
@@ -203,7 +208,7 @@ def _curves(curves: Sequence[Curve]) -> Trace:
     names: list[str | None] = []
     for curve in curves:
         x += [*curve.epochs, None]
-        y += [*(100 * accuracy for accuracy in curve.accuracies), None]
+        y += [*map(METRIC.show.drawn, curve.accuracies), None]
         names += [_name(curve)] * len(curve.epochs) + [None]
     return {
         "type": "scatter",
@@ -226,13 +231,13 @@ def _stops(curves: Sequence[Curve]) -> list[Trace]:
             "mode": "markers",
             "name": "stopped",
             "x": [curve.epochs[-1] for curve in stopped],
-            "y": [100 * curve.accuracies[-1] for curve in stopped],
+            "y": [METRIC.show.drawn(curve.accuracies[-1]) for curve in stopped],
             "customdata": [_name(curve) for curve in stopped],
             "hovertemplate": _EPOCH,
             "marker": {
                 "symbol": "x",
                 "size": 6,
-                "color": [drawing.colour(c.scheme) for c in stopped],
+                "color": [c.style.colour for c in stopped],
             },
         }
     ]
@@ -245,7 +250,7 @@ def _name(curve: Curve) -> str:
 def _look(curve: Curve) -> Trace:
     if curve.is_baseline:
         return {"line": {"width": 1.5, "dash": "dot"}}
-    colour = drawing.colour(curve.scheme)
+    colour = curve.style.colour
     if curve.on_front:
         return {"line": {"width": 2, "color": colour}}
     return {"line": {"width": 1, "color": colour}, "opacity": 0.45}

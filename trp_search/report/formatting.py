@@ -7,21 +7,11 @@ import statistics
 from collections.abc import Sequence
 
 from trp_search.records import Latency, Layer, Repeat, Score
-from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES
+from trp_search.records.objectives import METRIC, OBJECTIVES, PERCENT, TIMES
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
 from trp_search.report.settings import label
 from trp_search.selection import pareto
-
-
-def percent(share: float) -> str:
-    """`97.3 %`."""
-    return PERCENT(share)
-
-
-def times(speedup: float) -> str:
-    """`2.10` and the sign: two digits, so that 1.98 does not pass for 2."""
-    return TIMES(speedup)
 
 
 def count(number: int, thing: str) -> str:
@@ -37,19 +27,12 @@ def size(number: int) -> str:
     return f"{number:.3g}"
 
 
-def points(drop: float) -> str:
-    """A drop in points of per cent with its sign: `-0.4` is 0.4 points lost."""
-    text = f"{-100 * drop:+.1f}"
-    return "0.0" if text in {"+0.0", "-0.0"} else text.replace("-", "\N{MINUS SIGN}")
-
-
 def distance(drop: float) -> str:
     """The drop as words: `0.4 points below the baseline`."""
-    size = f"{abs(100 * drop):.1f}"
-    if size == "0.0":
+    size = METRIC.show.difference(drop)
+    if size == METRIC.show.difference(0.0):
         return "level with the baseline"
-    unit = "point" if size == "1.0" else "points"
-    return f"{size} {unit} {'below' if drop > 0 else 'above'} the baseline"
+    return f"{size} {'below' if drop > 0 else 'above'} the baseline"
 
 
 def missed(name: str, by: float) -> str:
@@ -58,13 +41,13 @@ def missed(name: str, by: float) -> str:
 
 
 def headline(rows: Rows, ends: Ends) -> str:
-    """What the search found, in one sentence."""
+    """The result of the search, in one sentence."""
     best = leading(rows)
     if best is None:
         return _nothing(rows, ends)
     found = (
-        f"At {times(best.point.speedup)} fewer multiply-adds: "
-        f"{percent(best.point.score.value)} on validation"
+        f"At {TIMES(best.point.speedup)} fewer multiply-adds: "
+        f"{METRIC.show(best.point.metric)} on validation"
     )
     return f"{found}." if best.drop is None else f"{found}, {distance(best.drop)}."
 
@@ -74,21 +57,21 @@ def _nothing(rows: Rows, ends: Ends) -> str:
         return f"No trial meets every constraint; {len(rows.trials)} scored so far."
     said = "Nothing has been scored yet"
     if rows.baseline:
-        accuracy = percent(rows.baseline.point.score.value)
+        accuracy = METRIC.show(rows.baseline.point.metric)
         said = f"The baseline reaches {accuracy} on validation; no trial has been scored yet"
     lost = ends.fruitless
     return f"{said}: {count(lost, 'trial')} ended without a point." if lost else f"{said}."
 
 
 def on_test(rows: Rows) -> str:
-    """The headline's point on test, beside the baseline where that was scored too."""
+    """The headline's point on test, beside the baseline if that was scored too."""
     best = leading(rows)
     if best is None or best.test is None:
         return ""
-    text = f"On test it reaches {percent(best.test.score.value)}"
+    text = f"On test it reaches {METRIC.show(best.test.score.value)}"
     if rows.baseline is None or rows.baseline.test is None:
         return f"{text}."
-    return f"{text}, the baseline {percent(rows.baseline.test.score.value)}."
+    return f"{text}, the baseline {METRIC.show(rows.baseline.test.score.value)}."
 
 
 def against_control(rows: Rows) -> str:
@@ -99,21 +82,21 @@ def against_control(rows: Rows) -> str:
     cuts = [row.point for row in rows.controls]
     rival = pareto.most_accurate(cuts, speedup=best.point.speedup)
     if rival is None:
-        reached = times(max(cut.speedup for cut in cuts))
+        reached = TIMES(max(cut.speedup for cut in cuts))
         return f"The baseline, cut without any training, was only tried up to {reached}."
     return (
         f"The baseline, cut to that speedup or beyond without any training, "
-        f"reaches {percent(rival.score.value)} at {times(rival.speedup)}."
+        f"reaches {METRIC.show(rival.metric)} at {TIMES(rival.speedup)}."
     )
 
 
 def kept(layer: Layer) -> str:
-    """What schemes keep at a layer's cost, the most first: `keeps 97.1 % (channel 93.0 %)`."""
+    """The energy that schemes keep at a layer's cost: `keeps 97.1 % (channel 93.0 %)`."""
     shares = sorted(layer.kept.items(), key=lambda item: -item[1])
     own = [(name, share) for name, share in shares if name == layer.scheme]
-    rest = [f"{name} {percent(share)}" for name, share in shares if name != layer.scheme]
+    rest = [f"{name} {PERCENT(share)}" for name, share in shares if name != layer.scheme]
     others = f"; at that cost {', '.join(rest)}" if rest else ""
-    return f"keeps {percent(own[0][1])} of energy{others}"
+    return f"keeps {PERCENT(own[0][1])} of energy{others}"
 
 
 def scheme(layer: Layer) -> str:
@@ -123,19 +106,19 @@ def scheme(layer: Layer) -> str:
 
 
 def unfactored(layer: Layer) -> str:
-    """What is to be said of a layer without a rank: why it is dense, or how sparse it is."""
-    if layer.scheme == "sparse":
-        return f"sparse: {percent(layer.parameters / layer.dense_parameters)} of its weights left"
+    """For a layer without a rank: why it is dense, or how sparse it is."""
+    if layer.is_sparse:
+        return f"sparse: {PERCENT(layer.parameters / layer.dense_parameters)} of its weights left"
     return f"dense: {layer.reason or 'no reason was recorded'}"
 
 
 def facts(row: Row) -> list[tuple[str, str]]:
     """What was measured at a point: name and value, accuracy always with its split."""
     point = row.point
-    lines = [("speedup", times(point.speedup))]
+    lines = [("speedup", TIMES(point.speedup))]
     if point.role != "refit":
         lines += [
-            ("validation accuracy", counted(point.score)),
+            (f"validation {METRIC.name}", counted(point.score)),
             ("95 % interval", interval(point.score)),
         ]
     if row.repeats:
@@ -144,31 +127,32 @@ def facts(row: Row) -> list[tuple[str, str]]:
         lines.append(against_baseline(row.drop))
     if row.test is not None:
         lines += [
-            ("test accuracy", counted(row.test.score)),
+            (f"test {METRIC.name}", counted(row.test.score)),
             ("95 % interval, test", interval(row.test.score)),
         ]
     lines += [
         ("multiply-adds", f"{size(point.macs)} of {size(point.dense_macs)}"),
         ("parameters", f"{size(point.parameters)} of {size(point.dense_parameters)}"),
-        ("scheme", row.scheme),
+        ("bytes of weights", f"{size(point.bytes)} of {size(point.dense_bytes)}"),
+        ("scheme", row.style.label),
         ("batch norm", point.batch_norm),
     ]
     return lines + [("constraint", missed(name, by)) for name, by in row.violations.items()]
 
 
 def against_baseline(drop: float) -> tuple[str, str]:
-    """What was lost of the baseline's accuracy, a share, as a row: `-0.5 points`."""
-    return "against baseline", f"{points(drop)} points"
+    """The accuracy lost to the baseline, a share, as a row: `-0.5 points`."""
+    return "against baseline", f"{METRIC.show.change(-drop)}{METRIC.show.gap}"
 
 
 def counted(score: Score) -> str:
     """An accuracy and what it was measured on: `96.5 % (200 images)`."""
-    return f"{percent(score.value)} ({count(score.images, 'image')})"
+    return f"{METRIC.show(score.value)} ({count(score.images, 'image')})"
 
 
 def interval(score: Score) -> str:
     """The 95 % interval that so many images imply: `93.0 to 98.3 %`."""
-    return f"{100 * score.low:.1f} to {percent(score.high)}"
+    return METRIC.show.span(score.low, score.high)
 
 
 def scored(score: Score) -> str:
@@ -177,10 +161,10 @@ def scored(score: Score) -> str:
 
 
 def repeated(repeats: Sequence[Repeat]) -> tuple[str, str]:
-    """What other seeds came to: how many, and `71.0 % (70.4 to 71.9 %)`."""
+    """Repeats with other seeds: how many, and `71.0 % (70.4 to 71.9 %)`."""
     found = [repeat.score.value for repeat in repeats]
-    ends = f"{100 * min(found):.1f} to {percent(max(found))}"
-    return f"with {count(len(found), 'other seed')}", f"{percent(statistics.mean(found))} ({ends})"
+    mean, ends = statistics.mean(found), METRIC.show.span(min(found), max(found))
+    return f"with {count(len(found), 'other seed')}", f"{METRIC.show(mean)} ({ends})"
 
 
 def milliseconds(seconds: float) -> str:
@@ -189,9 +173,9 @@ def milliseconds(seconds: float) -> str:
 
 
 def clock(found: Latency) -> tuple[str, str]:
-    """A time: where, and how much of it: `0.61 ms, 1.20x (1.17 to 1.24)`."""
+    """A time: its target and `0.61 ms, 1.20x (1.17 to 1.24)`."""
     ends = f"{found.low:.2f} to {found.high:.2f}"
-    text = f"{milliseconds(found.seconds)}, {times(found.speedup)} ({ends})"
+    text = f"{milliseconds(found.seconds)}, {TIMES(found.speedup)} ({ends})"
     return f"time on {found.target.name}", text
 
 
@@ -202,11 +186,11 @@ def settings(row: Row, names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def title(row: Row) -> str:
-    """What to call a point: `Point 7`, `Baseline`."""
+    """The title of a point: `Point 7`, `Baseline`."""
     if row.point.role == "baseline":
         return "Baseline"
     if row.point.trial == "baseline":
-        return f"Baseline, cut ({row.scheme})"
+        return f"Baseline, cut ({row.style.label})"
     return f"Point {row.point.id}"
 
 

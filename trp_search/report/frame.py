@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import pandas as pd
 
@@ -14,23 +15,28 @@ from trp_search.store import RunFolder
 Latencies = Mapping[str, Mapping[str, Latency]]
 
 
-def points(run: RunFolder) -> pd.DataFrame:
-    """Every scored point of `run`, in the order of scoring, one a row.
+def points(run: RunFolder | Path | str) -> pd.DataFrame:
+    """Every scored point of `run`, in the order of scoring, one per row.
 
-    Accuracies are shares; `test_accuracy` is missing where test images were not scored; `front`
-    says whether no other trial is better in every objective. `latency_speedup.NAME` is how many
-    times less than the dense network a point takes on the target NAME, `latency_low.NAME` the lower
-    end of its 95 % interval. Settings are columns of their own, named `setting.*`.
+    >>> from trp_search import points
+    >>> table = points("results/digits")
+    >>> sorted(table["speedup"][table["front"]].round(2))
+    [1.5, 1.63, 12.65, 15.48, 15.48]
+
+    Accuracies are shares; `test_accuracy` is missing where test images were not scored; `front` is
+    whether the point is non-dominated among trials. `latency_speedup.NAME` is the baseline's time
+    over the point's on the target NAME, `latency_low.NAME` the lower end of its 95 % interval.
+    Settings are columns named `setting.*`.
 
     Raises:
         InputError: a folder that cannot be read.
     """
-    found = contents.read(run)
+    found = contents.read(run if isinstance(run, RunFolder) else RunFolder.open(Path(run)))
     return frame(rows.build(found).all(), found.latencies)
 
 
 def frame(chosen: Iterable[Row], latencies: Latencies) -> pd.DataFrame:
-    """The rows: measures first, then times, by target and point, then what was set."""
+    """The rows as a table: measures, then times by target, then settings."""
     chosen = list(chosen)
     measures = [{name: read(row) for name, read in _MEASURES.items()} for row in chosen]
     further = [
@@ -60,14 +66,16 @@ _MEASURES: dict[str, Callable[[Row], object]] = {
     "trial": lambda row: row.point.trial,
     "role": lambda row: row.point.role,
     "front": lambda row: row.on_front,
-    "scheme": lambda row: row.scheme,
+    "scheme": lambda row: row.style.label,
     "speedup": lambda row: row.point.speedup,
-    "validation_accuracy": lambda row: row.point.score.value,
+    "validation_accuracy": lambda row: row.point.metric,
     "validation_drop": lambda row: row.drop,
     "test_accuracy": lambda row: row.test.score.value if row.test else None,
     "macs": lambda row: row.point.macs,
     "dense_macs": lambda row: row.point.dense_macs,
     "parameters": lambda row: row.point.parameters,
     "dense_parameters": lambda row: row.point.dense_parameters,
+    "bytes": lambda row: row.point.bytes,
+    "dense_bytes": lambda row: row.point.dense_bytes,
     "seconds": lambda row: row.point.seconds,
 }

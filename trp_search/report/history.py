@@ -1,4 +1,4 @@
-"""How the search went: what the front covered, how trials trained and how they ended."""
+"""The course of the search: hypervolume, training curves and how trials ended."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import get_args
 from trp_search.records import Ending, EpochReport, Point, TrialResult
 from trp_search.records.objectives import Objective
 from trp_search.report.rows import Rows
+from trp_search.report.styles import UNCUT, Style
 from trp_search.selection import pareto
 
 BASELINE = "baseline"
@@ -16,10 +17,10 @@ BASELINE = "baseline"
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
-    """What the front covered once `finished` trials were scored, the last of them `trial`.
+    """The front's hypervolume once `finished` trials were scored, the last of them `trial`.
 
     Attributes:
-        hours: of training until then, all workers' together, the baseline's included.
+        hours: training time until then, summed over workers, the baseline's included.
     """
 
     finished: int
@@ -34,10 +35,10 @@ def volumes(
     results: Mapping[str, TrialResult | None],
     numbers: Mapping[str, int],
 ) -> tuple[Volume, ...]:
-    """The front's hypervolume after each trial, in order; nothing while there is no baseline.
+    """The front's hypervolume after each trial, in order; empty without a baseline.
 
-    Hours count what trials without a point took as well, once a later one was scored. `numbers`
-    are those of the search's trials, by name.
+    Hours include those of trials without a point, once a later one is scored. `numbers` are those
+    of the search's trials, by name.
     """
     if rows.baseline is None:
         return ()
@@ -71,7 +72,7 @@ class Curve:
     """Validation accuracy of one training after each of its epochs, before any cut."""
 
     trial: str
-    scheme: str
+    style: Style
     on_front: bool
     epochs: tuple[int, ...]
     accuracies: tuple[float, ...]
@@ -90,13 +91,13 @@ def curves(
     numbers: Mapping[str, int],
 ) -> tuple[Curve, ...]:
     """One curve per trial with an epoch, and the baseline's; those of the front come last."""
-    schemes = {row.point.trial: row.scheme for row in rows.trials}
+    styles = {row.point.trial: row.style for row in rows.trials}
     fronts = {row.point.trial for row in rows.front}
     ended = {name: result.ending for name, result in results.items() if result is not None}
     drawn = [
         Curve(
             trial=trial,
-            scheme=schemes.get(trial, "uncut"),
+            style=styles.get(trial, UNCUT),
             on_front=trial in fronts,
             epochs=tuple(report.epoch for report in reports),
             accuracies=tuple(report.metric for report in reports),
@@ -109,7 +110,7 @@ def curves(
 
 
 def reach(curves: Sequence[Curve]) -> tuple[float, float]:
-    """The accuracies worth showing: all but early epochs and trainings far below the others.
+    """The range of accuracies to show: without early epochs and trainings far below the others.
 
     The lower bound is Tukey's fence on the later half of every training.
     """
@@ -123,7 +124,7 @@ def reach(curves: Sequence[Curve]) -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """One reason why trainings have no point, and which they are."""
+    """One reason why trainings have no point, and the trainings."""
 
     ending: Ending
     text: str

@@ -1,4 +1,4 @@
-"""Every point's layers in few bytes: the page draws a bar for each of the chosen one's."""
+"""Every point's layers in few bytes, for the bars of the chosen point."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trp_search.report.rows import Rows
 
 
 def encoded(found: Rows) -> dict[str, Any]:
-    """What layers and reasons there are, and by point one short list for each of its layers.
+    """The names and reasons, and for each point one short list per layer.
 
     A list is the layer's place in `names`, its multiply-adds, and then scheme, rank and full rank
     of a factored layer, or the place in `reasons` of what else is to be said. `spectra` has those

@@ -1,4 +1,4 @@
-"""What a section of the page is, and how text gets into it."""
+"""Sections of the page, and escaping of their text."""
 
 from __future__ import annotations
 

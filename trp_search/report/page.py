@@ -1,4 +1,4 @@
-"""The report as one page that fetches nothing: text as HTML, figures as data for plotly.js."""
+"""The report as one page that requests nothing: text as HTML, figures as data for plotly.js."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from trp_search.records.objectives import METRIC
 from trp_search.report import drawing, formatting, history, layers, rows, sections, tables
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
@@ -22,7 +23,7 @@ _SCRIPTS = ("state.js", "plots.js", "card.js", "page.js")  # in this order, as o
 
 
 def render(contents: Contents, *, running: bool = False) -> str:
-    """The whole page; one of a search that is `running` renews itself."""
+    """The whole page; that of a `running` search reloads itself."""
     found = rows.build(contents)
     parts = _sections(contents, found)
     own = files("trp_search.report")
@@ -62,7 +63,7 @@ def _sections(contents: Contents, found: Rows) -> list[Section]:
 
 
 def _header(contents: Contents, found: Rows) -> str:
-    """The run's name, what it found in a sentence, and the facts about it."""
+    """The run's name, its result in one sentence, and facts about it."""
     counts = history.ends(contents.results, contents.numbers)
     usual = ("finished", "diverged", "failed")
     ended = sum(counts.counts.values())
@@ -121,7 +122,7 @@ def _policy(*scripts: str) -> str:
 
 
 def _data(contents: Contents, found: Rows, parts: Sequence[Section], *, running: bool) -> str:
-    """What the page's script draws from, as JSON that no HTML parser takes for markup."""
+    """The data of the page's script, as JSON that no HTML parser takes for markup."""
     names = varied(found.trials)
     counted = axes(contents.latencies)
     eligible = [
@@ -146,7 +147,7 @@ def _data(contents: Contents, found: Rows, parts: Sequence[Section], *, running:
 
 
 def _axis(axis: Axis, found: Rows, eligible: Sequence[Row]) -> dict[str, str | None]:
-    """An axis, and the point that the page shows there before anybody chose one."""
+    """An axis, and the point that the page shows there before the reader chooses one."""
     by_macs = axis is MACS
     start = rows.leading(found) if by_macs else rows.foremost(eligible, axis) or found.baseline
     return {
@@ -158,7 +159,7 @@ def _axis(axis: Axis, found: Rows, eligible: Sequence[Row]) -> dict[str, str | N
 
 
 def _can_be_had(row: Row, contents: Contents) -> bool:
-    """Whether the point can be exported; a run that came without its weights is shown as if so."""
+    """Whether the point can be exported; in a run that came without weights all points count."""
     return row.point.searched and (not contents.kept or row.point.id in contents.kept)
 
 
@@ -169,24 +170,23 @@ def _embedded(plain: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
 
 
 def _axes(window: Window) -> dict[str, Any]:
-    low, high = window.accuracy
-    return {"xaxis": window.speedup, "yaxis": (100 * low, 100 * high)}
+    return {"xaxis": window.speedup, "yaxis": tuple(map(METRIC.show.drawn, window.accuracy))}
 
 
 def _at(row: Row, counted: Sequence[Axis]) -> dict[str, Times]:
-    """How many times smaller the point is, each way that it was measured; and for sure."""
+    """How many times smaller the point is on each measured axis, and the lower end of that."""
     return {axis.key: found for axis in counted if (found := axis.times(row.point)) is not None}
 
 
 def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]:
-    """What the page says of a point; those settings first that tell the trials apart."""
+    """The page's data of a point; settings that vary between trials come first."""
     known = (points.get(row.point.id) for points in contents.latencies.values())
     timed = [found for found in known if found is not None]
     rest = [name for name in row.point.settings if name not in names]
     return {
-        "y": 100 * row.point.score.value,
+        "y": METRIC.show.drawn(row.point.metric),
         "images": row.point.score.images,
-        "interval": [100 * end for end in (row.point.score.low, row.point.score.high)],
+        "interval": [METRIC.show.drawn(end) for end in (row.point.score.low, row.point.score.high)],
         "title": formatting.title(row),
         "hover": drawing.hover(row, names),
         "facts": formatting.facts(row) + [formatting.clock(found) for found in timed],

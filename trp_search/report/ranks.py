@@ -1,4 +1,4 @@
-"""Which rank every layer of every front point was left with."""
+"""The rank of every layer of every front point."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trp_search.report.rows import Row
 class Ranks:
     """A table: one line per layer, one column per front point.
 
-    A cell is None where a point has no layer of that name.
+    A cell is None if a point has no layer of that name.
     """
 
     layers: tuple[str, ...]

@@ -9,6 +9,7 @@ from typing import get_args
 from trp_search.records import Point, Repeat, Role, TestScore
 from trp_search.records.objectives import METRIC, SPEEDUP
 from trp_search.report.contents import Contents
+from trp_search.report.styles import Style, style_of
 from trp_search.selection import pareto
 from trp_search.selection.axes import MACS, Axis
 
@@ -17,43 +18,14 @@ DEEPEST = 0.2
 CONTEXT = 0.03
 
 
-_NAMES = {
-    "trp": "TRP",
-    "decomposable": "Decomposable-Net",
-    "tucker": "Tucker-2",
-    "ddlr": "DDLR-style",
-    "ddlr-style": "DDLR-style",
-    "net-trim": "Net-Trim",
-}
-
-
-def made(point: Point) -> str:
-    """How it came about: `uncut`, `channel`, or with the method: `plain, channel, fine-tuned`."""
-    settings = point.settings
-    words = [str(settings.get("method") or ""), point.scheme or "uncut"]
-    parts = list(dict.fromkeys(_NAMES.get(word, word) for word in words if word))
-    if parts[0] == "TRP" and _nuclear_acts(point):
-        parts[0] = "TRP + nuclear"
-    fitted = settings.get("reconstruct")
-    parts += [] if not fitted else ["fitted"] if fitted == "relu" else [f"fitted ({fitted})"]
-    parts += ["fine-tuned"] if settings.get("fine_tuning_epochs") else []
-    return ", ".join(parts)
-
-
-def _nuclear_acts(point: Point) -> bool:
-    settings = point.settings
-    at_all = settings.get("period") != "never" or settings.get("nuclear_every_step")
-    return bool(settings.get("nuclear_weight") and at_all)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A point and what it means in this run.
+    """A point and its standing in this run.
 
     Attributes:
         drop: accuracy lost to the baseline on validation, a share; negative is a gain.
         violations: how far it is from each constraint that it misses.
-        repeats: what its training came to with other seeds.
+        repeats: its training repeated with other seeds.
     """
 
     point: Point
@@ -64,17 +36,17 @@ class Row:
     repeats: Sequence[Repeat] = ()
 
     @property
-    def scheme(self) -> str:
-        """How it was made; see `made`."""
-        return made(self.point)
+    def style(self) -> Style:
+        """What it is called and drawn with."""
+        return style_of(self.point)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Every point of a run, by its part in the story; trials in the order of completion.
+    """Every point of a run, by its role; trials in the order of completion.
 
-    Derived ones are further cuts of the trials' weights, those that a race left behind included.
-    Refits were trained on the validation images too: they have no place beside the others.
+    Derived points are further cuts of the trials' weights, including those screened out. Refits
+    were trained on the validation images too, so they cannot be compared with the others.
     """
 
     baseline: Row | None
@@ -85,9 +57,9 @@ class Rows:
 
     @property
     def front(self) -> tuple[Row, ...]:
-        """The points of trials that no other one dominates, fastest last."""
+        """The non-dominated points of trials, fastest last."""
         kept = (row for row in (*self.trials, *self.derived) if row.on_front)
-        return tuple(sorted(kept, key=lambda row: (row.point.speedup, -row.point.score.value)))
+        return tuple(sorted(kept, key=lambda row: (row.point.speedup, -row.point.metric)))
 
     def all(self) -> tuple[Row, ...]:
         """Every point."""
@@ -114,7 +86,7 @@ def build(contents: Contents) -> Rows:
         row = Row(
             point=point,
             test=contents.tests.get(point.id),
-            drop=compared.score.value - point.score.value if compared else None,
+            drop=compared.metric - point.metric if compared else None,
             on_front=point.id in front,
             violations=contents.violations.get(point.id, {}),
             repeats=contents.repeats.get(point.id, ()),
@@ -130,16 +102,16 @@ def build(contents: Contents) -> Rows:
     )
 
 
-def by_scheme(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Rows of each scheme, slowest first; schemes in alphabetical order."""
-    groups: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (row.scheme, row.point.speedup)):
-        groups.setdefault(row.scheme, []).append(row)
+def by_style(rows: Iterable[Row]) -> dict[Style, list[Row]]:
+    """Rows of each style, slowest first; styles in alphabetical order."""
+    groups: dict[Style, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (row.style, row.point.speedup)):
+        groups.setdefault(row.style, []).append(row)
     return groups
 
 
 def staircase(front: Sequence[Row]) -> list[Row]:
-    """The part of the front that is a front in accuracy and speedup alone: what a line may join."""
+    """The part of the front that is a front in accuracy and speedup alone: a line joins it."""
     kept = {p.id for p in pareto.front([row.point for row in front], [METRIC, SPEEDUP])}
     return [row for row in front if row.point.id in kept]
 
@@ -150,26 +122,26 @@ def leading(rows: Rows) -> Row | None:
 
 
 def foremost(rows: Iterable[Row], axis: Axis) -> Row | None:
-    """Of those measured on `axis` the smallest within one point of the baseline, for sure.
+    """The smallest on `axis` (lower end) within one point of the baseline.
 
-    Where none is so close, the most accurate.
+    If none is so close, the most accurate.
     """
     found = [row for row in rows if axis.times(row.point) is not None]
     close = [row for row in found if row.drop is not None and row.drop <= BARELY]
     if close:
-        return max(close, key=lambda row: (axis.of(row.point), row.point.score.value))
-    return max(found, key=lambda row: (row.point.score.value, axis.of(row.point)), default=None)
+        return max(close, key=lambda row: (axis.of(row.point), row.point.metric))
+    return max(found, key=lambda row: (row.point.metric, axis.of(row.point)), default=None)
 
 
 def distinct(front: Sequence[Row]) -> set[str]:
-    """Ids of those of the front that are more accurate than every faster one beyond chance."""
+    """Ids of front points that are more accurate than every faster one beyond chance."""
     found: set[str] = set()
     best: Point | None = None
     for row in sorted(front, key=lambda row: row.point.speedup, reverse=True):
         point = row.point
         if best is None or point.score.beyond(best.score):
             found.add(point.id)
-        best = point if best is None else max(best, point, key=lambda p: p.score.value)
+        best = point if best is None else max(best, point, key=lambda p: p.metric)
     return found
 
 
@@ -183,20 +155,18 @@ class Window:
 
 
 def window(rows: Rows) -> Window | None:
-    """Where the front and the baseline are, with some context, whatever else was scored.
+    """A window around the front and the baseline, with some context.
 
     The lowest accuracy shown is that of a front point (or the baseline) that lost at most
     `DEEPEST` of the best, and half as far again, at least `CONTEXT`, where something lies there.
     """
     shown = rows.comparable()
-    best = max((row.point.score.value for row in shown), default=0.0)
+    best = max((row.point.metric for row in shown), default=0.0)
     anchors = [row for row in shown if row.on_front or row.point.role == "baseline"] or shown
-    near = [
-        row.point.score.value for row in anchors if row.point.score.value >= best * (1 - DEEPEST)
-    ]
+    near = [row.point.metric for row in anchors if row.point.metric >= best * (1 - DEEPEST)]
     floor = min(near, default=best)
     floor -= max((best - floor) / 2, CONTEXT)
-    return _around([row for row in shown if row.point.score.value >= floor], len(shown))
+    return _around([row for row in shown if row.point.metric >= floor], len(shown))
 
 
 def everywhere(rows: Rows) -> Window | None:
@@ -209,7 +179,7 @@ def _around(inside: Sequence[Row], known: int) -> Window | None:
     if not inside:
         return None
     return Window(
-        accuracy=_padded([row.point.score.value for row in inside], least=0.02),
+        accuracy=_padded([row.point.metric for row in inside], least=0.02),
         speedup=_padded([row.point.speedup for row in inside], least=0.4),
         outside=known - len(inside),
     )

@@ -1,4 +1,4 @@
-"""The page's sections around a figure: each is HTML and the figures it has places for."""
+"""The page's sections around figures: each is HTML with places for its figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trp_search.selection.axes import Axis
 
 
 def _place(name: str, label: str, *, look: str = "", style: str = "", role: str = "img") -> str:
-    """Where a figure is drawn; an `application` takes the focus and the arrow keys."""
+    """The place of a figure; an `application` takes the focus and the arrow keys."""
     attributes = f'class="drawing {look}" id="{name}" role="{role}" aria-label="{safe(label)}"'
     attributes += ' tabindex="0"' if role == "application" else ""
     return f'<div {attributes} style="{style}"></div>'
@@ -25,11 +25,11 @@ def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Sectio
         return None
     images = found.comparable()[0].point.score.images
     notes = [
-        "Every mark is a network. Large marks are the front: no other trial is better in every "
-        "objective; along another axis, in accuracy and that. Whiskers are 95 % intervals: of the "
-        "accuracy, from the number of images, and of a time on the clock, whose lower end counts. "
-        "Hollow marks are no more accurate than a faster one beyond chance. Select a mark, by "
-        "pointing or with the arrow keys, or set a budget, to see all about it.",
+        "Every mark is a network. Large marks are the front: the trials that no other dominates "
+        "in the objectives or, along another axis, in accuracy and that axis. Whiskers are 95 % "
+        "intervals: of accuracy, from the number of images; of a measured time, whose lower end "
+        "counts. Hollow marks are not more accurate than a faster one beyond chance. Select a mark "
+        "with the pointer or the arrow keys, or set a budget, to see its details.",
         f"Validation has {formatting.count(images, 'image')}: "
         f"one of them is {100 / images:.2g} points of accuracy.",
     ]
@@ -54,9 +54,9 @@ def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Sectio
 {_choice(found, counted)}
 <div id="layers" hidden>
 <h3>The chosen network, layer by layer</h3>
-<p class="note">A bar is what a layer cost in multiply-adds; its full part is what was kept. A curve
-is the singular values that the cut looked at, of the weight or of what it computes, logarithmic
-over four decades; the shaded ones were kept.</p>
+<p class="note">A bar is a layer's multiply-adds before the cut; its filled part remains. A curve
+shows the singular values that the cut used, of the weight or of the layer's outputs, on a
+logarithmic scale over four decades; the shaded ones were kept.</p>
 <ol class="layers"></ol>
 </div>
 </div>
@@ -97,7 +97,7 @@ def _choice(found: Rows, counted: Sequence[Axis]) -> str:
 
 
 def course(contents: Contents, found: Rows) -> Section | None:
-    """Hypervolume and training curves, beside each other."""
+    """Hypervolume and training curves, side by side."""
     shown: dict[str, str] = {}
     text = ""
     trials = contents.results, contents.numbers
@@ -105,8 +105,8 @@ def course(contents: Contents, found: Rows) -> Section | None:
     if steps:
         shown["volume"] = figures.volume(steps)
         note = (
-            "How much the front gains over the baseline's speed and an accuracy 10 points "
-            "below its own. It levels off when more trials find nothing better."
+            "The volume that the front covers above the baseline's speed and 10 points below its "
+            "accuracy. It levels off once further trials find nothing better."
         )
         label = f"Hypervolume of the front over {formatting.count(len(steps), 'scored trial')}."
         switch = '<button class="hours" aria-pressed="false">By hours of training</button>'
@@ -142,8 +142,8 @@ def rank_table(found: Rows) -> Section | None:
 <h2 id="ranks-title">Ranks, layer by layer</h2>
 <p class="note">One column per {what}. Kept of the full rank:
 <span class="swatch few"></span> little, <span class="swatch full"></span> all;
-<span class="swatch dense"></span> layers that stayed dense. Point at a layer for its scheme, what
-that and others keep there, or why it stayed dense.</p>
+<span class="swatch dense"></span> layers that stayed dense. Point at a layer for its scheme, the
+energy that this and other schemes keep, or why it stayed dense.</p>
 <figure>{_place("ranks", label, style=height)}</figure>
 </section>"""
     return Section(html=text, figures={"ranks": details.rank_table(table)})
@@ -168,9 +168,9 @@ def what_settings_did(contents: Contents, found: Rows) -> Section | None:
     label = f"Each trial as a line over {formatting.count(len(lines), 'upright')}."
     whole = f"<figure>{_place('parallel', label)}</figure>"
     note = (
-        "Every trial is a line over its settings and what it reached, strong where it is on the "
-        "front; below, every setting against both, large marks on the front. "
-        "Accuracies below the first figure's view lie on the lower edge."
+        "Every trial is a line over its settings and scores, emphasised on the front. Below, each "
+        "setting is drawn against both scores, with large marks on the front. Accuracies below the "
+        "first figure's view are drawn on the lower edge."
     )
     text = f"""<section aria-labelledby="settings-title">
 <h2 id="settings-title">What the settings did</h2>
@@ -183,7 +183,7 @@ def what_settings_did(contents: Contents, found: Rows) -> Section | None:
 
 
 def _importance(contents: Contents) -> str:
-    """Bars of what each setting explains of each objective, where the search worked that out."""
+    """Bars of the share that each setting explains of each objective, if the search computed it."""
     known = contents.importance
     if known is None or not known.objectives:
         return ""

@@ -1,4 +1,4 @@
-"""What the settings did: each one that varied, ready to be drawn against the objectives."""
+"""Effects of the settings: each one that varied, ready to be drawn against the objectives."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ DECADES = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One setting that varied, or several that did so in step.
+    """One setting that varied, or several that varied together.
 
     Attributes:
         names: the settings' names.
-        kind: `category` when only a few values were tried; they are named in `labels` and
+        kind: `category` if only a few values were tried; they are named in `labels` and
             `positions` counts them from 0.
         rows: the points that have this setting, one per position.
     """
@@ -42,7 +42,7 @@ def varied(rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def panels(rows: Sequence[Row]) -> tuple[Panel, ...]:
-    """A panel per setting that varied; settings that always had one value share theirs."""
+    """A panel per setting that varied; settings that varied together share one."""
     together: dict[tuple[tuple[str, Value], ...], list[str]] = {}
     for name in varied(rows):
         having = [row.point for row in rows if name in row.point.settings]
@@ -85,7 +85,7 @@ def _order(value: Value) -> tuple[bool, float, str]:
 
 
 def label(value: Value) -> str:
-    """The value as a person would write it."""
+    """The value as a person writes it."""
     if value is None:
         return "none"
     if isinstance(value, bool):

@@ -1,9 +1,10 @@
-"""The page's tables: the front, refits, and what has no point."""
+"""The page's tables: the front, refits, and trials and cuts without a point."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from trp_search.records.objectives import METRIC, TIMES
 from trp_search.report import formatting, history
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
@@ -53,12 +54,12 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
     button = f'<button class="point">{safe(point.id)}</button>'
     values = {
         "Point": safe(point.id) if point.role == "refit" else button,
-        "Speedup": formatting.times(point.speedup),
-        "Validation": formatting.percent(point.score.value),
-        "Against baseline": "" if row.drop is None else f"{formatting.points(row.drop)} points",
-        "Test": "not scored" if row.test is None else formatting.percent(row.test.score.value),
+        "Speedup": TIMES(point.speedup),
+        "Validation": METRIC.show(point.metric),
+        "Against baseline": "" if row.drop is None else formatting.against_baseline(row.drop)[1],
+        "Test": "not scored" if row.test is None else METRIC.show(row.test.score.value),
         "Parameters": f"{point.parameters:,}",
-        "Scheme": safe(row.scheme),
+        "Scheme": safe(row.style.label),
     }
     cells = "".join(
         f'<td role="cell" data-name="{name}"{_kind(name)}>{values[name]}</td>' for name in names
@@ -72,7 +73,7 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
 
 
 def refits(found: Rows, location: str) -> Section | None:
-    """Chosen settings that were trained again by the full recipe."""
+    """Points that were trained again by the full recipe."""
     if not found.refits:
         return None
     names = ["Point", "Speedup", "Test", "Parameters", "Scheme"]
@@ -86,12 +87,12 @@ def refits(found: Rows, location: str) -> Section | None:
 
 
 def published(contents: Contents) -> Section | None:
-    """What papers report for the same network and data, each row with its source."""
+    """Published results for the same network and data, each row with its source."""
     if not contents.published:
         return None
     body = "\n".join(
         f"<tr><td>{safe(row.method)}</td>"
-        f'<td class="number">{formatting.times(row.speedup)}</td>'
+        f'<td class="number">{TIMES(row.speedup)}</td>'
         f'<td class="number">{100 * row.accuracy:.2f} %</td>'
         f'<td class="number">{"" if row.baseline is None else f"{100 * row.baseline:.2f} %"}</td>'
         f"<td>{safe(row.afterwards)}</td><td>{safe(row.source)}</td></tr>"
@@ -124,7 +125,7 @@ def endings(contents: Contents) -> Section | None:
 
 
 def left_out(contents: Contents) -> Section | None:
-    """Further cuts that are no points, by reason."""
+    """Further cuts that gave no point, by reason."""
     trials: dict[tuple[str, str], list[str]] = {}
     for name, result in contents.results.items():
         for cut, reason in (result.refused if result else {}).items():
@@ -138,7 +139,7 @@ def left_out(contents: Contents) -> Section | None:
 def _reasons(
     name: str, title: str, head: str, lines: Iterable[tuple[str, str, Sequence[str]]]
 ) -> Section:
-    """What came to no point: a word for it, the reason, the trials."""
+    """Trials or cuts without a point: a word for them, the reason, the names."""
     body = "\n".join(
         f'<tr><td>{safe(what)}</td><td class="reason">{safe(reason)}</td>'
         f"<td>{safe(formatting.some(trials))}</td></tr>"

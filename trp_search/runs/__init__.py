@@ -1,1 +1,1 @@
-"""What is done with a run: its trials, and what is made of them afterwards."""
+"""Operations on a run: its trials, and refits, repeats, cuts and timings afterwards."""

@@ -1,4 +1,4 @@
-"""Points of a run timed on a target, each in turn with the dense network."""
+"""Times points of a run on a target, each in turn with the baseline."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from trp_search.runtimes.timing import compare
 from trp_search.selection import pareto
 from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record, exclusive
-from trp_search.tasks.classification import threads
+from trp_search.tasks.task import threads
 from trp_search.workloads import data
 
 _BASELINE = "baseline"
 
 
 def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
-    """The target of this name: as it was timed before, or as `given`, the rest by default.
+    """The target of this name: as timed before, or as `given` with defaults for the rest.
 
     Args:
         folder: the run; its images give the size.
@@ -30,7 +30,7 @@ def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
         given: fields of a `Target`.
 
     Raises:
-        InputError: a value that is not allowed, or another than the name stands for already.
+        InputError: an invalid value, or one that differs from the target of this name.
     """
     known = folder.read_latencies().get(name)
     shape = data.describe(folder.trial(_BASELINE).read_spec().workload.data)
@@ -50,10 +50,10 @@ def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
 
 
 def worth_it(folder: RunFolder) -> list[Point]:
-    """The front of each scheme, and that of the baseline's cuts; the fastest last.
+    """The points to time: the front of each scheme and of the baseline's cuts, fastest last.
 
-    Which scheme is fast on the clock is not known by its multiply-adds. Points whose weights the
-    search did not keep are left out.
+    Multiply-adds do not tell which scheme is fast on a target. Points whose weights were not kept
+    are left out.
 
     Raises:
         NothingFoundError: the run has no such point.
@@ -71,7 +71,7 @@ def worth_it(folder: RunFolder) -> list[Point]:
 
 
 def untimed(folder: RunFolder, name: str) -> list[Point]:
-    """Those worth it that were not timed on the target `name` yet; raises as `worth_it` does."""
+    """Those of `worth_it` that were not timed on the target `name` yet; raises as it does."""
     known = folder.read_latencies().get(name, {})
     return [point for point in worth_it(folder) if point.id not in known]
 

@@ -1,4 +1,4 @@
-"""No search at all: the baseline, trained or brought along, cut to a budget."""
+"""Compression without a search: the baseline, trained or given, cut to a budget."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from trp_search.store import RunFolder, append_record, exclusive, write_whole
 def compress(
     space: SearchSpace, folder: RunFolder, cut: Cut
 ) -> Iterator[EpochReport | TrialResult | Point]:
-    """Trains the baseline unless `folder` has it, cuts it, and keeps all as a run.
+    """Trains the baseline unless `folder` has it, cuts it, and stores all of it as a run.
 
-    Yields a report per epoch, how that training ended and, if it ended well, the new point, scored
-    on validation.
+    Yields a report per epoch, the training's result and, if it succeeded, the new point, scored on
+    validation.
 
     Raises:
         InputError: the folder has another baseline or is in use; the budget is out of reach;
@@ -67,7 +67,7 @@ def _baseline(space: SearchSpace) -> TrialSpec:
 
 
 def _claim(space: SearchSpace, folder: RunFolder) -> None:
-    """Makes `folder` the run of `space`, or finds that its baseline is the same."""
+    """Makes `folder` the run of `space`, or checks that its baseline is the same."""
     if not folder.search.is_file():
         RunFolder.create(folder.path)
         write_environment(folder, seed=space.seed)
@@ -85,7 +85,7 @@ def _claim(space: SearchSpace, folder: RunFolder) -> None:
 
 
 def _cut(folder: RunFolder, name: str, cut: Cut) -> Point:
-    """The run's point of this cut, made unless it is there."""
+    """The run's point of this cut, made if it is missing."""
     for known in folder.read_points():
         if known.trial == name and known.cut == cut and known.role != "screened_out":
             return known
@@ -96,6 +96,6 @@ def _cut(folder: RunFolder, name: str, cut: Cut) -> Point:
 
 
 def _keep(folder: RunFolder, point: Point) -> None:
-    """Adds a point that the run does not have as it is."""
+    """Adds a point unless the run has it."""
     if point not in folder.read_points():
         append_record(folder.points, point)

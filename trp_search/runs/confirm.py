@@ -1,4 +1,4 @@
-"""The front's trainings repeated with other seeds: how much of a point was luck."""
+"""Repeats the front's trainings with other seeds, to show how much of a point was luck."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _EVERYTHING = 2**31 - 1
 
 
 def plan(folder: RunFolder, *, seeds: int) -> list[tuple[TrialSpec, list[Point]]]:
-    """The trainings that are left: each one's specification and the front's points behind it.
+    """The remaining trainings: specifications, each with the front's points that it repeats.
 
-    The first seed of every trial comes first, so that what was stopped can be read already. The
-    baseline is not trained again: a trial that starts from it starts from the run's own.
+    The first seed of every trial comes first, so that an interrupted confirmation is useful
+    already. The baseline is not trained again: trials that start from it start from the run's own.
 
     Raises:
         InputError: fewer than one seed, or no run.
@@ -52,9 +52,9 @@ def plan(folder: RunFolder, *, seeds: int) -> list[tuple[TrialSpec, list[Point]]
 def confirm(
     folder: RunFolder, spec: TrialSpec, points: list[Point]
 ) -> Iterator[EpochReport | TrialResult]:
-    """Trains one of the plan's repeats and adds what its cuts reach to the run.
+    """Trains one of the plan's repeats and adds its scores to the run.
 
-    Its weights are removed afterwards. One that was killed goes on from its last checkpoint.
+    Its weights are removed afterwards. A killed one continues from its last checkpoint.
     """
     place = folder.trial(spec.name)
     known = place.read_result()
@@ -83,13 +83,13 @@ def _has(repeats: list[Repeat], name: str) -> bool:
 
 
 def _refused(folder: RunFolder, spec: TrialSpec, point: Point) -> bool:
-    """Whether the repeat could not be cut so, or came to the ranks of another of its cuts."""
+    """Whether the repeat's cut was refused, or has the ranks of another of its cuts."""
     result = folder.trial(spec.name).read_result()
     return bool(result and point.cut and point.cut.name in result.refused)
 
 
 def _repeat(spec: TrialSpec, points: list[Point], number: int) -> TrialSpec:
-    """The trial again, with another seed and the front's cuts alone, all on every image."""
+    """The trial with another seed and the front's cuts alone, scored on every image."""
     own = spec.cuts[0]
     cuts = [point.cut for point in points if point.cut is not None and point.cut != own]
     return setup.alone(

@@ -1,4 +1,4 @@
-"""What a run was made with, for whoever reads it later."""
+"""Versions, devices and seeds of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PACKAGES = ("trp_search", "torch", "torchvision", "ray", "optuna", "fvcore")
 
 
 def write_environment(run: RunFolder, *, seed: int, accelerators: Sequence[str] = ()) -> None:
-    """Writes `environment.json`, which says what format the run has: before all else of it."""
+    """Writes `environment.json` with the run's format, before any other file."""
     found = {
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

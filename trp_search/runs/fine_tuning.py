@@ -1,4 +1,4 @@
-"""Training on after a cut: what fine-tuning adds to a network that is already small."""
+"""Fine-tuning of a network after its cut."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from trp_search.training.loop import Note, train
 def tuned(
     scored: Scored, begun: Setup, settings: Training, note: Note
 ) -> Generator[EpochReport, None, Scored]:
-    """Trains the network of `scored` on, in place, by `settings`; scores it again.
+    """Fine-tunes the network of `scored`, in place, by `settings`; scores it again.
 
-    Zeros of a sparse layer stay zero. Goes on from a checkpoint of its own; raises as `train` does.
+    Zeros of a sparse layer stay zero. Continues from its own checkpoint; raises as `train` does.
     """
     job = begun.fine_tuning(settings)
     network = scored.made.network.requires_grad_(requires_grad=True)
-    hooks = [_hold(network, layer) for layer in scored.made.layers if layer.scheme == "sparse"]
+    hooks = [_hold(network, layer) for layer in scored.made.layers if layer.is_sparse]
     try:
         yield from train(network, job, note=note)
     finally:
         for remove in hooks:
             remove()
-    after = score_uncut(network, begun.splits)
+    after = score_uncut(network, begun.splits, begun.task)
     made = dataclasses.replace(scored.made, batch_norm="as fine-tuned")
     return Scored(made=made, validation=after.validation)
 

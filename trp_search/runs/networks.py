@@ -1,4 +1,4 @@
-"""The networks that a run has stored: as they were trained, as points, and scored on test."""
+"""The networks stored in a run: as trained, as points, and scored on test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from trp_search.lowrank.rebuild import rebuild
 from trp_search.records import Point, TestScore, TrialSpec
 from trp_search.runs import setup
 from trp_search.store import RunFolder, append_record, exclusive
-from trp_search.tasks.classification import evaluate, threads
+from trp_search.tasks import task_of
+from trp_search.tasks.task import threads
 from trp_search.training.checkpoint import load_tensors
 from trp_search.workloads.data import Test
 
@@ -16,7 +17,7 @@ _EVALUATION_BATCH = 256
 
 
 def score_test(folder: RunFolder, point: Point) -> TestScore:
-    """The point's accuracy on the test split; measured once, then read from the run folder.
+    """The point's score on the test split; measured once, then read from the run folder.
 
     Raises:
         InputError: its weights are gone, or the images are not the run's.
@@ -35,7 +36,8 @@ def measure_test(
 ) -> TestScore:
     """As `score_test`, for the point's `network`, which is left on the device of `spec`."""
     with threads(spec.threads):
-        result = evaluate(network.to(spec.device), images.batches(_EVALUATION_BATCH))
+        batches = images.batches(_EVALUATION_BATCH)
+        result = task_of(spec.workload).evaluate(network.to(spec.device), batches)
     score = TestScore(point=point.id, score=result.score)
     with exclusive(folder.test_lock, wait_seconds=60.0, holder="test scores are in use"):
         scored = folder.read_tests().get(point.id)  # by another process meanwhile

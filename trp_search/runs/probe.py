@@ -1,6 +1,6 @@
-"""What a search will do with a network, done once with two images of noise before anything trains.
+"""Tries everything that a trial does with a network, on two images of noise.
 
-It runs on the CPU and leaves no trace: generators are as they were, and nothing is kept on disk.
+It runs on the CPU and leaves no trace: generators are restored, and nothing is kept on disk.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError
-from trp_search.lowrank.rebuild import check_runs, rebuild
+from trp_search.lowrank.placing import check_runs
+from trp_search.lowrank.rebuild import rebuild
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.records import Cut, Error, Layer, Training, Workload
+from trp_search.records import Cut, Error, Layer, Workload
+from trp_search.runs.answers import check_answers
 from trp_search.scoring.flops import count
 from trp_search.scoring.survey import at_best, widest_layers
 from trp_search.space import SearchSpace, any_trial, entries
 from trp_search.space.methods import METHODS
-from trp_search.tasks.classification import DivergedError
+from trp_search.tasks import task_of
 from trp_search.tasks.modes import evaluating
+from trp_search.tasks.task import DivergedError
 from trp_search.training.checkpoint import load_tensors, save_weights
 from trp_search.training.joint import JointTraining
 from trp_search.training.loop import Job, train
 from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.workloads import data, networks
-from trp_search.workloads.answers import check_answers
 from trp_search.workloads.callables import one_line, theirs
 from trp_search.workloads.data import Shape, Train, Validation
 from trp_search.workloads.guard import SECONDS
@@ -46,11 +48,11 @@ def baseline_network(workload: Workload, *, seconds: float = SECONDS) -> tuple[n
     """The network with any weights, and the shape of the data.
 
     Args:
-        workload: what names both.
-        seconds: that each of the user's callables may take.
+        workload: the names of both.
+        seconds: time limit of each of the user's callables.
 
     Raises:
-        InputError: one of them is not to be had.
+        InputError: one of them cannot be made.
     """
     with theirs(workload.data.name, where="workload.data", seconds=seconds):
         shape = data.describe(workload.data)
@@ -68,17 +70,17 @@ def probe_(
 ) -> None:
     """Trains `network` for one step, counts, cuts, stores and loads it, as a trial does.
 
-    Layers are cut to rank 1 without their spectra, so that each that can be is, in no time.
+    Layers are cut to rank 1 without their spectra, which takes no time.
 
     Args:
-        space: what is to be searched.
-        network: as the space builds it; its weights are of no use afterwards.
+        space: the search space.
+        network: as the space builds it; its weights are useless afterwards.
         shape: of one image of the data.
-        wanted: the one cut that is to be made, in place of those of a search.
-        seconds: that all of it may take, if the network is the user's own.
+        wanted: the one cut to make, in place of those of a search.
+        seconds: time limit of all of it, if the network is the user's own.
 
     Raises:
-        InputError: the first thing that does not work, in one line.
+        InputError: the first failure, in one line.
     """
     where = _where(space.workload)
     with (
@@ -89,7 +91,7 @@ def probe_(
     ):
         if next(network.parameters(), None) is None:
             raise InputError(f"{where}: has no parameters: there is nothing to train or to cut")
-        job = _job(space.training, shape, Path(folder))
+        job = _job(space, shape, Path(folder))
         images, _ = next(job.validation.batches(_IMAGES))
         check_answers(network.eval(), images, space.workload, classes=shape.classes)
         with _doing(where, "counting its multiply-adds"):
@@ -136,7 +138,7 @@ def _doing(where: str, what: str) -> Iterator[None]:
         raise InputError(f"{where}: {what} raised {one_line(error)[:300]}") from error
 
 
-def _job(training: Training, shape: Shape, folder: Path) -> Job:
+def _job(space: SearchSpace, shape: Shape, folder: Path) -> Job:
     """An epoch of one batch, of noise."""
     size = (_IMAGES, shape.channels, shape.height, shape.width)
     pixels = torch.randint(256, size, generator=seeded("probe"), dtype=torch.uint8)
@@ -145,11 +147,12 @@ def _job(training: Training, shape: Shape, folder: Path) -> Job:
     held = HeldImages(pixels, rows % shape.classes, rows, normalisation=unit, mirror=False)
     return Job(
         name="probe",
+        task=task_of(space.workload),
         train=Train(images=held, rows=rows, augment=False),
         validation=Validation(images=held, rows=rows),
         example_input=torch.zeros(1, *size[1:]),
         training=dataclasses.replace(
-            training,
+            space.training,
             epochs=1,
             batch_size=_IMAGES,
             learning_rate=_RATE,
@@ -228,7 +231,7 @@ def _check_stored(
     image: Tensor,
     folder: Path,
 ) -> None:
-    """Cuts `network` and brings what is stored of it back to life in `again`, built anew."""
+    """Cuts `network`, stores it and loads it into `again`, built anew."""
     small = copy.deepcopy(network)
     rebuild(small, layers)
     check_runs(small, image)

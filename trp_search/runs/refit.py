@@ -1,4 +1,4 @@
-"""A chosen setting trained once more on training and validation images together."""
+"""Trains a chosen setting by the full recipe, on training and validation images together."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from trp_search.store import RunFolder, TrialFolder, exclusive
 def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResult]:
     """Trains a point's setting again on training and validation images together, and cuts it.
 
-    The baseline is trained first by the full recipe when the setting starts from it; a setting
-    that starts from scratch gets the recipe's epochs. The new point is scored on test, once.
+    If the setting starts from the baseline, that is trained first by the full recipe; one that
+    starts from scratch gets the recipe's epochs. The new point is scored on test, once.
 
     Raises:
-        InputError: no such point, or one that no trial made.
+        InputError: no such point, or no trial's.
     """
     point = folder.point(point_id)
     if not point.searched or point.cut is None:

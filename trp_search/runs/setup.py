@@ -1,4 +1,4 @@
-"""What a training or a score begins with: this machine, the images, the network, the settings."""
+"""The inputs of a training or a score: this machine, the images, the network, the settings."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from torch import nn
 
 from trp_search.errors import InputError
 from trp_search.records import Joint, Pruning, Training, TrialSpec, to_json
-from trp_search.scoring.candidate import Cost, cost_of, example
+from trp_search.scoring.candidate import Cost, Cuts, cost_of, example
 from trp_search.store import RunFolder, TrialFolder, write_whole
+from trp_search.tasks import task_of
 from trp_search.tasks.distillation import Teacher
+from trp_search.tasks.task import Task
 from trp_search.training.checkpoint import load_tensors
 from trp_search.training.loop import Job
 from trp_search.workloads import data, networks
@@ -31,6 +33,7 @@ class Setup:
         splits: the images.
         network: which the trial begins with and trains in place, on its device.
         dense: its cost before any cut.
+        task: what the network is for.
         teacher: whose answers it learns from beside the labels, if any.
     """
 
@@ -39,12 +42,18 @@ class Setup:
     splits: data.Splits
     network: nn.Module
     dense: Cost
+    task: Task
     teacher: Teacher | None
 
     @property
     def place(self) -> TrialFolder:
         """The trial's folder."""
         return self.folder.trial(self.spec.name)
+
+    @property
+    def cuts(self) -> Cuts:
+        """The network as it is now, to be cut and scored."""
+        return Cuts(self.network, self.splits, self.task)
 
     def training(self, settings: Training) -> Job:
         """The training before the cut: by the trial's method."""
@@ -60,6 +69,7 @@ class Setup:
     ) -> Job:
         return Job(
             name=self.spec.name,
+            task=self.task,
             train=self.splits.train,
             validation=self.splits.validation,
             example_input=example(self.splits.shape, self.spec.device),
@@ -82,24 +92,25 @@ def begin(spec: TrialSpec, folder: RunFolder) -> Setup:
     splits = splits_of(spec, folder)
     network = start(spec, folder)
     dense = cost_of(network, splits)
-    asked = spec.distillation
+    asked, task = spec.distillation, task_of(spec.workload)
     return Setup(
         spec=spec,
         folder=folder,
         splits=splits,
         network=network,
         dense=dense,
-        teacher=None if asked is None else Teacher(baseline(spec, folder), asked),
+        task=task,
+        teacher=None if asked is None else Teacher(baseline(spec, folder), asked, task),
     )
 
 
 def splits_of(spec: TrialSpec, folder: RunFolder) -> data.Splits:
-    """The images of a specification; validation joins training where it is fitted as well.
+    """The images of a specification; validation joins training if it is trained on too.
 
-    The run keeps which image is in which part.
+    The run records which image is in which part.
 
     Raises:
-        InputError: they are not those that the run began with.
+        InputError: they differ from those that the run began with.
     """
     workload = spec.workload
     splits = data.load(
@@ -115,7 +126,7 @@ def splits_of(spec: TrialSpec, folder: RunFolder) -> data.Splits:
 
 
 def _keep_split(splits: data.Splits, folder: RunFolder) -> None:
-    """Writes down which image is in which part; a later trial must find the same."""
+    """Records which image is in which part; later trials must find the same."""
     indices = splits.indices()
     if not folder.split.exists():
         write_whole(folder.split, json.dumps(indices))
@@ -124,14 +135,14 @@ def _keep_split(splits: data.Splits, folder: RunFolder) -> None:
 
 
 def untrained(spec: TrialSpec) -> nn.Module:
-    """The baseline with the first weights of the seed, on the CPU."""
+    """The baseline with the initial weights of the seed, on the CPU."""
     shape = data.describe(spec.workload.data)
     torch.manual_seed(spec.seed)
     return networks.build(spec.workload.network, channels=shape.channels, classes=shape.classes)
 
 
 def start(spec: TrialSpec, folder: RunFolder) -> nn.Module:
-    """The network that the trial begins with, on its device."""
+    """The network that the trial starts from, on its device."""
     if spec.start == "baseline":
         return copy.deepcopy(baseline(spec, folder))
     network = untrained(spec)
@@ -141,12 +152,12 @@ def start(spec: TrialSpec, folder: RunFolder) -> nn.Module:
 
 
 def baseline(spec: TrialSpec, folder: RunFolder) -> nn.Module:
-    """The trained baseline of the trial's run, on its device; not to be changed.
+    """The trained baseline of the trial's run, on its device; callers must not change it.
 
     It stays in memory for the trials that follow.
 
     Raises:
-        InputError: its weights are missing, or of another network.
+        InputError: its weights are missing, or another network's.
     """
     path = folder.trial(spec.baseline).weights
     key = (path, path.stat().st_mtime_ns if path.exists() else None, to_json(spec.workload))
@@ -169,5 +180,5 @@ def on_this_machine(spec: TrialSpec) -> TrialSpec:
 
 
 def alone(spec: TrialSpec) -> TrialSpec:
-    """The specification where nothing else runs: on this machine, as many threads as it has."""
+    """The specification for this machine alone, with as many threads as it has."""
     return dataclasses.replace(on_this_machine(spec), threads=torch.get_num_threads())

@@ -32,7 +32,8 @@ from trp_search.scoring.candidate import (
 )
 from trp_search.scoring.points import PointFactory
 from trp_search.store import RunFolder, TrialFolder, append_record, unwritable, write_whole
-from trp_search.tasks.classification import DivergedError, threads
+from trp_search.tasks import task_of
+from trp_search.tasks.task import DivergedError, threads
 from trp_search.training.checkpoint import load_tensors, save_weights
 from trp_search.training.loop import train
 from trp_search.workloads import data
@@ -41,9 +42,9 @@ from trp_search.workloads import data
 def run(spec: TrialSpec, folder: RunFolder) -> Iterator[EpochReport | TrialResult]:
     """Trains and scores; yields a report per epoch and, last, the result.
 
-    Everything is kept under the trial's folder: a trial that was killed goes on from its last
-    checkpoint and says again where it stood, a finished one yields its result at once. What goes
-    wrong inside is a result too; only a disk that takes no more is raised.
+    Everything is stored in the trial's folder: a killed trial continues from its last checkpoint
+    and repeats its last report, a finished one yields its result at once. A failure is a result
+    too; only a disk that cannot be written is raised.
     """
     place = folder.trial(spec.name)
     result = place.read_result()
@@ -110,24 +111,23 @@ def _seconds(place: TrialFolder) -> float:
 
 
 def _rung_score(begun: Setup) -> RungScore:
-    """What the trial's own cut would be, were the training over."""
-    spec = begun.spec
-    cuts = Cuts(begun.network, begun.splits)
-    scored = cuts.score(spec.cuts[0], images=spec.screening_images)
+    """The score of the trial's own cut, if training ended now."""
+    scored = begun.cuts.score(begun.spec.cuts[0], images=begun.spec.screening_images)
     cost = scored.made.cost
     return RungScore(
         metric=scored.validation.score.value,
         speedup=begun.dense.macs / cost.macs,
         parameters=cost.parameters,
+        bytes=cost.bytes,
     )
 
 
 def _score(begun: Setup, points: list[Point]) -> Generator[EpochReport, None, dict[str, str]]:
-    """Adds every point that the trial asks for, their weights kept; returns what a race refused."""
-    spec, place, cuts = begun.spec, begun.place, Cuts(begun.network, begun.splits)
+    """Adds every point of the trial and stores its weights; returns cuts that gave no point."""
+    spec, place, cuts = begun.spec, begun.place, begun.cuts
     factory = PointFactory(spec=spec, dense=begun.dense, seconds=_seconds(place))
     if spec.score_uncut:
-        points.append(factory.point(score_uncut(begun.network, begun.splits), None))
+        points.append(factory.point(score_uncut(begun.network, begun.splits, begun.task), None))
     for cut in spec.cuts:
         scored = cuts.score(cut)
         if spec.fine_tuning is not None:
@@ -162,7 +162,7 @@ def _kept(
 
 
 def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
-    """A further point from the stored weights of the trial `name`; the run's list lacks it yet.
+    """A further point from the stored weights of the trial `name`, not yet added to the run.
 
     Raises:
         InputError: there is no such trial, its weights are gone or the budget is out of reach.
@@ -184,18 +184,19 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
         other = next((p for p in folder.read_points() if p.id == factory.name(cut)), None)
         if other is not None and other.cut != cut:
             raise InputError(f"{folder.path}: point {other.id!r} is there with other settings")
-        return _kept(place, factory, cut, Cuts(network, splits).score(cut))
+        scored = Cuts(network, splits, task_of(spec.workload)).score(cut)
+        return _kept(place, factory, cut, scored)
 
 
 def check_reach(spec: TrialSpec, cut: Cut) -> None:
-    """Raises InputError where no weights of the baseline could be cut so; trains nothing."""
+    """Raises InputError if no weights of the baseline could be cut so; trains nothing."""
     network = setup.untrained(spec).eval()
     image = example(data.describe(spec.workload.data), "cpu")
     survey.check_reach(network, image, cut)
 
 
 def weights_are_as_given(spec: TrialSpec, folder: RunFolder) -> bool:
-    """Whether the stored weights of a network that was brought along are still the file's."""
+    """Whether the stored weights of a given network are still those of the file."""
     kept = folder.trial(spec.name).weights
     if spec.workload.weights in (None, "torchvision") or not kept.exists():
         return True

@@ -1,1 +1,1 @@
-"""Scores: multiply-adds, accuracy, and the points made of them."""
+"""Scores candidates: multiply-adds, accuracy, and the points made of them."""

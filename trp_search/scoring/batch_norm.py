@@ -15,8 +15,8 @@ from trp_search.tasks.modes import evaluating
 def reestimate(network: nn.Module, batches: Iterable[Tensor]) -> int:
     """Replaces running means and variances, in place, by their averages over `batches` of images.
 
-    Forward passes only. Modes and momenta are restored. Returns the number of images used, 0 when
-    the network has no such statistics.
+    Forward passes only; modes and momenta are restored. Returns the number of images used, 0 if the
+    network has no such statistics.
     """
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms:

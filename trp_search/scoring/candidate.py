@@ -15,7 +15,8 @@ from trp_search.lowrank.decompose import Decomposed
 from trp_search.records import Cut, Error, Layer
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.scoring.flops import count
-from trp_search.tasks.classification import DivergedError, Evaluation, evaluate
+from trp_search.scoring.sizes import weight_bytes
+from trp_search.tasks.task import DivergedError, Evaluation, Task
 from trp_search.workloads.data import Shape, Splits, Train, Validation
 
 _BATCH = 256
@@ -33,6 +34,7 @@ class Cost:
 
     macs: int
     parameters: int
+    bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +58,8 @@ class Scored:
 class Cuts:
     """A trained network's cuts, scored; what they have in common is worked out once."""
 
-    def __init__(self, network: nn.Module, splits: Splits) -> None:
-        self._splits = splits
+    def __init__(self, network: nn.Module, splits: Splits, task: Task) -> None:
+        self._splits, self._task = splits, task
         self._cutter = Cutter(
             network,
             _example(splits, network),
@@ -82,7 +84,7 @@ class Cuts:
         self._seen(wanted, decomposed)
         validation = self._splits.validation
         seen = validation if images is None else validation.sample(images)
-        return _scored(self._settled(decomposed, wanted), seen)
+        return _scored(self._settled(decomposed, wanted), seen, self._task)
 
     def screen(self, wanted: Sequence[Cut], *, images: int) -> Screening:
         """All cuts scored on a sample of `images` validation images, the better ones on all.
@@ -98,7 +100,8 @@ class Cuts:
                 decomposed = self._cutter.cut(cut_)
                 same = self._seen(cut_, decomposed)
                 if same is None:
-                    ran.append((cut_, _scored(self._settled(decomposed, cut_), sample)))
+                    scored = _scored(self._settled(decomposed, cut_), sample, self._task)
+                    ran.append((cut_, scored))
                 else:
                     refused[cut_.name] = f"the same network as {same}"
             except (InputError, DivergedError) as error:
@@ -106,11 +109,12 @@ class Cuts:
         everything = self._splits.validation
         survivors, behind = [], []
         for cut_, scored in ran:
-            if any(_overtakes(other, scored) for _, other in ran):
+            if any(_overtakes(other, scored, self._task) for _, other in ran):
                 behind.append((cut_, scored))
             else:
                 more = len(sample) < len(everything)
-                survivors.append((cut_, _scored(scored.made, everything) if more else scored))
+                again = _scored(scored.made, everything, self._task) if more else scored
+                survivors.append((cut_, again))
         return Screening(survivors=survivors, behind=behind, refused=refused)
 
     def _seen(self, wanted: Cut, decomposed: Decomposed) -> str | None:
@@ -146,23 +150,21 @@ class Screening:
     refused: Mapping[str, str]
 
 
-def _overtakes(one: Scored, other: Scored) -> bool:
-    share, images = other.validation.score.value, other.validation.score.images
-    error = math.sqrt(2 * share * (1 - share) / images)
+def _overtakes(one: Scored, other: Scored, task: Task) -> bool:
     faster = one.made.cost.macs <= other.made.cost.macs
-    return faster and one.validation.score.value > share + error
+    return faster and task.overtakes(one.validation.score, other.validation.score)
 
 
-def score_uncut(network: nn.Module, splits: Splits) -> Scored:
+def score_uncut(network: nn.Module, splits: Splits, task: Task) -> Scored:
     """Scores `network` as it is; raises as `Cuts.score` does."""
     made = CompressedNetwork(
         network=network, layers=(), batch_norm="as trained", cost=cost_of(network, splits)
     )
-    return _scored(made, splits.validation)
+    return _scored(made, splits.validation, task)
 
 
 def cost_of(network: nn.Module, splits: Splits, *, layers: Sequence[Layer] = ()) -> Cost:
-    """Multiply-adds and parameters, less the zeros of the sparse ones of `layers`.
+    """Multiply-adds, parameters and bytes, less the zeros of the sparse ones of `layers`.
 
     Raises RefusedError when an operator's cost is unknown.
     """
@@ -175,10 +177,11 @@ def cost(network: nn.Module, image: Tensor, *, layers: Sequence[Layer] = ()) -> 
     if found.unknown:
         raise RefusedError(f"multiply-adds of {', '.join(found.unknown)} are unknown")
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    sparse = [layer for layer in layers if layer.scheme == "sparse"]  # fvcore takes them for dense
+    sparse = [layer for layer in layers if layer.is_sparse]  # fvcore takes them for dense
     return Cost(
         macs=found.macs - sum(layer.dense_macs - layer.macs for layer in sparse),
         parameters=parameters - sum(x.dense_parameters - x.parameters for x in sparse),
+        bytes=weight_bytes(network, layers),
     )
 
 
@@ -207,8 +210,8 @@ def _took(layer: Layer) -> bool:
     return layer.kept.get(layer.scheme, 0.0) < 1 - _NOTHING
 
 
-def _scored(made: CompressedNetwork, images: Validation) -> Scored:
-    result = evaluate(made.network, images.batches(_BATCH))
+def _scored(made: CompressedNetwork, images: Validation, task: Task) -> Scored:
+    result = task.evaluate(made.network, images.batches(_BATCH))
     if not math.isfinite(result.loss):
         raise DivergedError("the validation loss is not finite")
     return Scored(made=made, validation=result)

@@ -84,7 +84,7 @@ def _views(overload: torch._ops.OpOverload) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """Multiply-adds of one forward pass, and the operators that no table knows."""
+    """Multiply-adds of one forward pass, and the operators of unknown cost."""
 
     macs: int
     unknown: tuple[str, ...]
@@ -93,7 +93,7 @@ class Count:
 def count(network: nn.Module, example_input: Tensor) -> Count:
     """Counts one forward pass of `network` in evaluation mode on a (1, C, H, W) `example_input`.
 
-    A count with `unknown` operators is not one to publish: they were taken as zero.
+    Do not publish a count with `unknown` operators: they were counted as zero.
     """
     # The fused path hides attention's products in one operator.
     with evaluating(network), layer_by_layer(), warnings.catch_warnings(), torch.no_grad():

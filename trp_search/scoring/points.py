@@ -39,6 +39,8 @@ class PointFactory:
             dense_macs=self.dense.macs,
             parameters=scored.made.cost.parameters,
             dense_parameters=self.dense.parameters,
+            bytes=scored.made.cost.bytes,
+            dense_bytes=self.dense.bytes,
             scheme=None if cut is None else cut.scheme,
             cut=cut,
             settings=_settings(self.spec, cut, tuned=cut in self.spec.cuts[:1] and not untuned),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from trp_search import records
-from trp_search.lowrank import linear_cut
+from trp_search.lowrank import cutting
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.schemes import SCHEMES, Scheme
@@ -107,7 +107,7 @@ def widest_layers(space: SearchSpace) -> records.Layers:
 def check_reach(network: nn.Module, example_input: Tensor, cut: records.Cut) -> None:
     """Raises InputError when `cut` asks for more than any weights of `network` could give."""
     if isinstance(cut.keep, records.Error):
-        linear_cut.check(network, example_input, cut)
+        cutting.check(network, example_input, cut)
         return  # the rest depends on images
     macs = count(network, example_input).macs
     unseen = dataclasses.replace(cut, calibration_images=0, reconstruct="none")
@@ -126,9 +126,10 @@ def _at_best(layer: MeasuredLayer) -> records.Layer:
     """The layer at rank 1, or dense where that saves nothing."""
     if layer.reason is not None:
         return layer.dense(layer.reason)
-    if layer.macs_per_rank >= layer.dense_macs:
+    ones = (1,) * len(layer.full_ranks)
+    if layer.macs(ones) >= layer.dense_macs:
         return layer.dense("even rank 1 would not save multiply-adds")
-    return layer.factored(1)
+    return layer.factored(ones)
 
 
 def _surveyed(name: str, by_scheme: Mapping[str, records.Layer]) -> SurveyedLayer:

@@ -1,4 +1,4 @@
-"""Whether a study is that of the trials on disk: results are told under their numbers alone."""
+"""Checks that a study belongs to the trials on disk: results are matched by number alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trp_search.store import RunFolder, TrialFolder
 
 
 def check_there(folder: RunFolder) -> None:
-    """Raises InputError where the folder has trainings and no study of them; changes nothing."""
+    """Raises InputError if the folder has trainings but no study of them; changes nothing."""
     trials = list(folder.read_numbers())
     if _holds_study(folder):
         return
@@ -36,7 +36,7 @@ def _fault(folder: RunFolder) -> str:
 
 
 def _holds_study(folder: RunFolder) -> bool:
-    """Whether the file holds a search's study, or cannot be looked into without a change."""
+    """Whether the file holds a search's study, or cannot be read without changing it."""
     path = folder.study
     if not path.is_file() or not path.stat().st_size:
         return False
@@ -52,7 +52,8 @@ def check_agrees(space: SearchSpace, folder: RunFolder, told: Sequence[FrozenTri
     """Compares each trial on disk with the settings that the study has under its number.
 
     Raises:
-        InputError: the study has other settings, or no such trial; names the trial and its file.
+        InputError: the study has other settings, or no such trial; the message names the trial and
+            its file.
     """
     varies, points = bool(space.parameters()), folder.read_points()
     for name in folder.trial_names():
@@ -73,7 +74,7 @@ def check_agrees(space: SearchSpace, folder: RunFolder, told: Sequence[FrozenTri
 
 
 def _check_result(place: TrialFolder, spec: TrialSpec, points: Mapping[str, Point]) -> None:
-    """Compares a trial's own point with what the trial was told, and with the run's list."""
+    """Compares a trial's own point with its specification, and with the run's list."""
     result = place.read_result()
     own = None if result is None else result.own
     if own is None:

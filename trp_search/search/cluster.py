@@ -1,4 +1,4 @@
-"""Ray from outside: starting or joining it, what fits, whether its nodes share the run folder."""
+"""Starting or joining Ray, counting what fits, checking that its nodes share the run folder."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _REFUSALS = {
 
 @contextmanager
 def connected(address: str | None, *, modules: tuple[Path, ...]) -> Iterator[None]:
-    """Ray for the time of the block, unless the calling program has it already.
+    """Runs Ray for the block, unless the calling program already runs it.
 
     Args:
         address: None starts one on this machine, `auto` or `host:port` joins a cluster.
@@ -73,7 +73,7 @@ def connected(address: str | None, *, modules: tuple[Path, ...]) -> Iterator[Non
 
 
 def _keep_token_private() -> None:
-    """Ray writes its token so that every user of the machine can read it."""
+    """Restricts Ray's token file, which every user of the machine can read, to its owner."""
     token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
     with suppress(OSError, RuntimeError):  # there is none, or it is not ours to change
         if token.is_file() and token.stat().st_uid == os.getuid():
@@ -97,7 +97,7 @@ def user_modules(workload: Workload) -> tuple[Path, ...]:
 
 
 def slots(resources: Resources) -> int:
-    """How many trials fit at once; InputError when one never fits."""
+    """How many trials fit at once; InputError if not even one fits."""
     nodes: list[dict[str, float]] = [node["Resources"] for node in _nodes()]
     for name, key, wanted in (
         ("cpus", "CPU", resources.cpus),
@@ -119,7 +119,7 @@ def slots(resources: Resources) -> int:
 def cores(wanted: int) -> int:
     """How many of `wanted` cores one training may use while no other runs.
 
-    On several machines it is one: Ray would not know that the others are taken.
+    On several machines it is one, because Ray would not know that the others are taken.
     """
     nodes = _nodes()
     if len(nodes) > 1:
@@ -198,7 +198,7 @@ def _check_port(address: str) -> None:
 
 
 def _try_to_join(address: str) -> None:
-    """Joins from a process of its own first, where Ray's complaints can be kept to one line."""
+    """Tries to join from a child process first, so that Ray's errors become one line."""
     program = f"import ray; ray.init(address={address!r}, log_to_driver=False)"
     try:
         done = subprocess.run(  # noqa: S603  our own program
@@ -217,7 +217,7 @@ def _try_to_join(address: str) -> None:
 
 
 def last_line(error: BaseException) -> str:
-    """The last line that says something: Ray puts a worker's traceback before it."""
+    """The last line with text: Ray prints a worker's traceback before it."""
     return _last(str(error)) or type(error).__name__
 
 

@@ -45,15 +45,15 @@ def run_search(
     address: str | None = None,
     on_event: OnEvent,
 ) -> None:
-    """Searches until the study in `folder` has its trials; goes on where an earlier call stopped.
+    """Searches until the study in `folder` has its trials; continues where an earlier call stopped.
 
     Args:
         space: what may vary.
         folder: the run.
-        trials: how many the study is to have in the end; the space's number by default.
+        trials: how many the study will have in total; the space's number by default.
         concurrency: trials at a time; by default the space's number, or what fits.
         address: a Ray cluster, `auto` or `host:port`; by default the space's, or this machine.
-        on_event: told of everything that a person may want to watch.
+        on_event: receives every event that a person may want to watch.
 
     Raises:
         InputError: a number is not allowed, another process searches in `folder`, the cluster
@@ -145,7 +145,7 @@ class _Search:
         on_event(Started(trials=space.trials, done=self._proposer.done, concurrency=concurrency))
 
     def close(self) -> None:
-        """Lets go of the study; a page that says that the search runs does not stay behind."""
+        """Closes the study and replaces a page that says that the search runs."""
         self._proposer.close()
         if not self._ended:
             with suppress(Exception):  # whatever ended the search is told, not this
@@ -153,10 +153,10 @@ class _Search:
             report.settle(self._folder)
 
     def run(self, workplace: Workplace) -> None:
-        """Trains and scores what is left and writes the page.
+        """Runs the remaining trials, scores their points on test and writes the page.
 
         Raises:
-            SearchError: there is no point in going on.
+            SearchError: every further trial would fail too.
         """
         proposer = self._proposer
         shutil.rmtree(self._scratch, ignore_errors=True)  # of a driver that was killed
@@ -175,7 +175,7 @@ class _Search:
         self._ended = True
 
     def _chosen(self) -> list[str]:
-        """The points to score on test now that no training is left."""
+        """The points to score on test once no training is left."""
         self._tell_patience()
         chosen = self._untested()
         if chosen:
@@ -237,7 +237,7 @@ class _Search:
         self._tell(Stage(text=f"the report was not written: {reason}"))
 
     def _goes_on(self, report: EpochReport) -> bool:
-        """Whether a trial goes on after an epoch; Tune asks before it passes the report on."""
+        """Whether a trial continues after an epoch; Tune asks before it passes the report on."""
         if report.rung_score is not None:
             append_record(self._folder.judged, report)
         reason = self._halving.judge(report) if self._halving else None

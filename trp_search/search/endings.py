@@ -1,4 +1,4 @@
-"""Ends of a search that its trials have no part in: the disk, the study's file, the run folder."""
+"""Failures of a search outside its trials: the disk, the study's file, the run folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STORAGE = (OSError, sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
 
 @contextmanager
 def storage_named(folder: RunFolder) -> Iterator[None]:
-    """Makes a SearchError that names the file of what its storage raises inside the block."""
+    """Turns the study's storage errors inside the block into a SearchError that names the file."""
     try:
         yield
     except _STORAGE as error:
@@ -25,14 +25,14 @@ def storage_named(folder: RunFolder) -> Iterator[None]:
 
 
 def check_not_removed(folder: RunFolder) -> None:
-    """Raises SearchError when a begun run is no longer where it was."""
+    """Raises SearchError if the folder of a running search is gone."""
     if not folder.search.exists():
         raise SearchError(f"{folder.path}: the run folder is gone (removed or moved?)")
 
 
 @contextmanager
 def nothing_half_written(folder: RunFolder) -> Iterator[None]:
-    """Leaves a new run's folder empty when the search cannot start."""
+    """Empties a new run's folder if the search cannot start."""
     try:
         yield
     except (InputError, SearchError, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""What a running search tells whoever watches it."""
+"""Events of a running search."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from trp_search.records import EpochReport, Point, TrialResult
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """The workers are there.
+    """The workers have started.
 
     Attributes:
-        trials: how many the search is to have in the end.
-        done: how many of them an earlier start of this search had finished.
+        trials: how many the search will have in total.
+        done: how many of them an earlier run of the command had finished.
         concurrency: how many run at a time.
     """
 
@@ -35,10 +35,10 @@ class Finished:
 
     Attributes:
         done: trials finished so far.
-        running: trainings still on.
-        baseline: the baseline, once it was scored.
-        front: what no other point dominates and what meets the constraints; fastest last.
-        hypervolume: of the front; None before there is a baseline to measure from.
+        running: trainings still running.
+        baseline: the baseline, once it is scored.
+        front: the non-dominated points that meet the constraints; fastest last.
+        hypervolume: that of the front; None before the baseline is scored.
     """
 
     result: TrialResult
@@ -51,14 +51,14 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What happens next, or what went wrong without ending the search, in words."""
+    """A message: the next step, or a failure that does not end the search."""
 
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lost:
-    """Ray is gone, and will soon end this process; told from another thread."""
+    """Ray is gone and will soon end this process; sent from another thread."""
 
     reason: str
 

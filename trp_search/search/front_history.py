@@ -1,4 +1,4 @@
-"""The front as it grows, trial by trial, and when it hardly grows any more."""
+"""The front after each trial, and whether it still grows."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from trp_search.space import SearchSpace
 
 
 class Growth:
-    """The front so far, and what it was some trials ago.
+    """The front so far, and the front some trials ago.
 
-    Only fronts are kept: a point that another dominates is never asked for again.
+    Only fronts are kept: a dominated point is never needed again.
 
     Attributes:
-        baseline: the baseline, once it was scored.
-        front: what no other point dominates and what meets the constraints, fastest last.
+        baseline: the baseline, once it is scored.
+        front: the non-dominated points that meet the constraints, fastest last.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -28,23 +28,23 @@ class Growth:
         self._fronts: deque[list[Point]] = deque(maxlen=patience.trials + 1 if patience else 1)
 
     def add(self, points: Iterable[Point]) -> None:
-        """Takes in what was scored."""
+        """Adds scored points."""
         new = [point for point in points if self._space.admits(point)]
         if new:
             self.front = pareto.front([*self.front, *new], self._space.objective_list)
 
     def end_trial(self) -> None:
-        """Remembers the front as it is when a trial has ended."""
+        """Stores the front at the end of a trial."""
         self._fronts.append(self.front)
 
     @property
     def hypervolume(self) -> float | None:
-        """What the front covers; None before there is a baseline to measure from."""
+        """The front's hypervolume; None before the baseline is scored."""
         return None if self.baseline is None else self._covered(self.front)
 
     @property
     def settled(self) -> bool:
-        """Whether the last trials added as little as the space has patience for."""
+        """Whether the last trials added less than the space's `patience` asks for."""
         patience = self._space.patience
         if patience is None or self.baseline is None or len(self._fronts) <= patience.trials:
             return False

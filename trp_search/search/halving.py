@@ -1,4 +1,4 @@
-"""Successive halving for several objectives: who stops at a rung. No clock, no Ray."""
+"""Successive halving for several objectives: which trials stop at a rung. No clock, no Ray."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from trp_search.store import RunFolder
 
 
 class Halving:
-    """What trials were worth at each rung, and who goes on.
+    """The scores of trials at each rung, and which of them continue.
 
-    A trial is compared when it arrives, with all that arrived before it (asynchronous successive
+    A trial is compared on arrival with all that arrived before it (asynchronous successive
     halving, arXiv 1810.05934), by front and by distance within a front (MO-ASHA, arXiv 2106.12639).
-    Unlike there, what no other dominates goes on in any case unless `keep_front` is off.
+    Unlike there, non-dominated trials always continue unless `keep_front` is off.
 
     Args:
         rungs: where and how many.
         objectives: what a standing is compared by.
-        reports: what was judged before this process began, in that order; it is decided again.
+        reports: those judged before this process began, in that order; they are decided again.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Halving:
             self.judge(report)
 
     def judge(self, report: EpochReport) -> str | None:
-        """Why the trial is to stop after this epoch, or None when it goes on; decided once."""
+        """Why the trial stops after this epoch, or None if it continues; decided once."""
         if report.rung_score is None:
             return None
         key = report.epoch, report.trial
@@ -65,9 +65,9 @@ class Halving:
 
 
 def halving_of(space: SearchSpace, folder: RunFolder) -> Halving | None:
-    """Who stops at the rungs; it knows what an earlier process judged.
+    """The halving of a run, which includes the judgements of an earlier process.
 
-    A trial that is still open says its last epoch again: what was decided then holds.
+    A trial that is still open repeats its last report: the earlier decision holds.
     """
     if space.rungs is None:
         return None

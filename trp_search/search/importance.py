@@ -1,4 +1,4 @@
-"""How much each setting explains of each objective, written down for the report."""
+"""Writes how much each setting explains of each objective, for the report."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _FEWEST = 10
 def write_importance(space: SearchSpace, folder: RunFolder, trials: list[FrozenTrial]) -> None:
     """Writes `importance.json`: by objective the share of its variance that each setting explains.
 
-    fANOVA (Hutter et al., ICML 2014) over the trials that were scored; settings that only some
-    schemes have are left out, and so is everything while fewer than 10 trials were scored.
+    fANOVA (Hutter et al., ICML 2014) over scored trials, from 10 on; settings that only some
+    schemes have are left out.
     """
     scored = [t for t in trials if t.state == TrialState.COMPLETE and _feasible(t)]
     if len(scored) < _FEWEST:

@@ -1,4 +1,4 @@
-"""Ray for this machine alone: on loopback, with a token and a folder that nobody else has."""
+"""Ray for this machine alone: on loopback, with its own token and its own folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TOKEN = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 @contextmanager
 def local_ray() -> Iterator[None]:
-    """Ray started here for the time of the block."""
+    """Runs a Ray of this machine for the block."""
     with scratch() as folder, _own_token(), unmoved_handlers():
         try:
             try:
@@ -50,10 +50,10 @@ def _start(folder: Path) -> None:
 
 @contextmanager
 def _loopback() -> Iterator[str]:
-    """Makes Ray start as on a desktop, where its servers listen on loopback.
+    """Makes Ray start as on a desktop, with servers on loopback.
 
-    Ray turns a loopback address that it is given into the machine's own wherever it holds clusters
-    to be possible, and then listens on all interfaces.
+    Where Ray considers clusters possible it replaces a loopback address by the machine's own, and
+    then listens on all interfaces.
     """
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
@@ -65,7 +65,7 @@ def _loopback() -> Iterator[str]:
 
 @contextmanager
 def _own_token() -> Iterator[None]:
-    """Makes Ray ask every caller for a token that only this search and its workers know."""
+    """Makes Ray require a token that only this search and its workers know."""
     before = {name: os.environ.pop(name, None) for name in _TOKEN}
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     _read_token()
@@ -87,7 +87,7 @@ def _read_token() -> None:
 
 @contextmanager
 def unmoved_handlers() -> Iterator[None]:
-    """Keeps Ray from taking SIGTERM for itself: its handler ends the process on the spot."""
+    """Prevents Ray from installing its SIGTERM handler, which ends the process on the spot."""
     given = ray_utils.set_sigterm_handler
     ray_utils.set_sigterm_handler = _leave
     try:

@@ -1,4 +1,4 @@
-"""The report while a search runs, drawn beside it."""
+"""The report of a running search, drawn by a child process."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MOST_SECONDS = 60.0  # of waiting: a worker that does not start would hold up t
 
 
 class RunningPage:
-    """Draws the page again and again in a process of its own, whose memory is not the driver's.
+    """Draws the page repeatedly in a child process, to keep its memory out of the driver.
 
     Args:
         folder: the run.
-        on_error: told why a page was not written; that is no reason to stop a search.
+        on_error: receives the reason why a page was not written; the search continues.
     """
 
     def __init__(self, folder: RunFolder, *, on_error: Callable[[str], None]) -> None:
@@ -34,7 +34,7 @@ class RunningPage:
         self._next = self._began + _EVERY_SECONDS
 
     def refresh(self) -> None:
-        """Begins a page when one is due: never more than a small share of one core's time."""
+        """Starts a page if one is due, using at most a small share of one core's time."""
         if self._drawing is not None:
             if ray.wait([self._drawing], timeout=0)[0]:
                 self.close()
@@ -46,7 +46,7 @@ class RunningPage:
             self._drawing.future().add_done_callback(self._done)
 
     def close(self) -> None:
-        """Waits for a page that is being drawn: it must not overwrite a later one."""
+        """Waits for a page that is being drawn, so that it cannot overwrite a later one."""
         if self._drawing is None:
             return
         drawing, self._drawing = self._drawing, None

@@ -1,4 +1,4 @@
-"""A search space and its Optuna study: what to train next, and what came of it. No Ray here."""
+"""Asks and tells a search space's Optuna study: specifications out, results in. No Ray."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FEW = 3
 
 @dataclass
 class _Asked:
-    """One Optuna trial and the trainings (one per repeat) that it waits for."""
+    """One Optuna trial and the trainings (one per repeat) it waits for."""
 
     trial: Trial
     specs: tuple[TrialSpec, ...]
@@ -38,17 +38,17 @@ class _Asked:
 
 
 class Proposer:
-    """Hands out specifications, takes results and keeps the study and the run's files true.
+    """Hands out specifications, takes results, and updates the study and the run's files.
 
-    Whatever an earlier process left behind is taken up: a trial that was running is handed out
-    again under its number, one that had finished on disk is told.
+    It continues the work of an earlier process: a trial that was running is handed out again under
+    its number, the result of one that had finished on disk is told to the study.
 
     Args:
         space: what may vary.
         folder: the run; only one proposer may hold it at a time.
-        trials: how many trials the study is to have in the end.
-        ahead: how many trials may be asked for while all wait for the baseline.
-        cores: what the baseline may have meanwhile.
+        trials: how many trials the study will have in total.
+        ahead: how many trials may be drawn while all wait for the baseline.
+        cores: those that the baseline may use meanwhile.
 
     Attributes:
         growth: the front so far; once it stands still no more trials are asked for.
@@ -91,12 +91,12 @@ class Proposer:
 
     @property
     def done(self) -> int:
-        """Trials that ended, well or not."""
+        """Trials that ended, successfully or not."""
         return len(self._ended)
 
     @property
     def running(self) -> int:
-        """Trainings that were handed out and have not come back."""
+        """Trainings that were handed out and have not ended."""
         return len(self._running)
 
     @property
@@ -105,7 +105,7 @@ class Proposer:
         return not (self._ready or self._held or self._wanting())
 
     def next(self) -> TrialSpec | None:
-        """The next training, or None while there is none to start."""
+        """The next training, or None if none can start yet."""
         while not self._ready and self._wanting() and len(self._held) < self._ahead:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -118,7 +118,7 @@ class Proposer:
         return spec
 
     def finish(self, result: TrialResult) -> None:
-        """Records the result of a training; tells Optuna when it was its trial's last."""
+        """Records the result of a training; tells Optuna if it was its trial's last."""
         self._running.discard(result.trial)
         self._keep(result)
         self._record(result)
@@ -130,7 +130,7 @@ class Proposer:
             self._settle(asked)
 
     def give_up(self, reason: str) -> None:
-        """Tells Optuna that the trials still open will not be finished; none of them counts."""
+        """Tells Optuna that open trials will not be finished; none of them counts."""
         for asked in self._asked.values():
             for spec in asked.specs:
                 place = self._folder.trial(spec.name)
@@ -142,11 +142,11 @@ class Proposer:
         self._asked.clear()
 
     def write_importance(self) -> None:
-        """Writes down what the settings explain, for the report."""
+        """Writes what the settings explain, for the report."""
         write_importance(self._space, self._folder, self._study.get_trials(deepcopy=False))
 
     def close(self) -> None:
-        """Lets go of the study's file."""
+        """Closes the study's file."""
         self._storage.remove_session()
         self._storage.engine.dispose()
 
@@ -164,7 +164,7 @@ class Proposer:
         return False
 
     def _baseline_spec(self) -> TrialSpec:
-        """The baseline's training; where all trials wait for it, it has their cores too."""
+        """The baseline's training; if all trials wait for it, it also gets their cores."""
         spec, named = self._space.baseline_spec(), self._space.space.named()
         all_asked = all(entries.values(named["distillation"]))
         all_wait = all_asked or entries.values(named["start"]) == (BASELINE,)
@@ -207,7 +207,7 @@ class Proposer:
         self._settle(asked)
 
     def _keep(self, result: TrialResult) -> None:
-        """Writes a result that its worker, dead or never started, could not."""
+        """Writes the result of a training whose worker died or never started."""
         place = self._folder.trial(result.trial)
         if not place.result.exists():
             seconds = sum((report.seconds for report in place.read_epochs()), 0.0)
@@ -254,9 +254,9 @@ class Proposer:
         del self._asked[asked.trial.number]
 
     def _count_failure(self, number: int, reason: str) -> None:
-        """A cause that fails a few trials in a row alike would fail all that follow.
+        """Stops after a few equal failures in a row: every further trial would fail too.
 
-        Those few do not count when the search is resumed: the cause may be mended by then.
+        They do not count when the search is resumed: the cause may be fixed by then.
         """
         alike = re.sub(r"\d+", "#", reason)
         if alike not in self._streak.values():
@@ -270,7 +270,7 @@ class Proposer:
 
 
 def _reason(result: TrialResult) -> str | None:
-    """Why a result is no use, or None."""
+    """Why a result cannot be used, or None."""
     return result.why_not or (None if result.points else "it ended without a point")
 
 

@@ -1,4 +1,4 @@
-"""Which networks stay on disk: those that somebody may ask for."""
+"""Which checkpoints are kept on disk."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from trp_search.store import RunFolder
 
 
 class Keeper:
-    """Removes the weights of points that fall behind, and of trials that have none left.
+    """Removes the weights of dominated points, and of trials without kept points.
 
-    What is behind once stays behind, so only the points that are kept need to be known. The
-    baseline, its cuts, refits and further cuts that somebody asked for stay in any case.
+    A dominated point stays dominated, so only the kept points need to be known. The baseline, its
+    cuts, refits and further cuts that a user asked for are always kept.
     """
 
     def __init__(self, space: SearchSpace, folder: RunFolder) -> None:
@@ -26,7 +26,7 @@ class Keeper:
         self._kept: list[Point] = []
 
     def add(self, points: Iterable[Point]) -> None:
-        """Takes in what was scored."""
+        """Adds scored points."""
         new = [point for point in points if point.searched]
         if self._space.keep == "all" or not new:
             return
@@ -43,7 +43,7 @@ class Keeper:
                 place.weights.unlink(missing_ok=True)
 
     def _by_hand(self, point: Point) -> bool:
-        """Whether the point is a cut that its trial was not told to make."""
+        """Whether the point is a cut that a user added to its trial."""
         place = self._folder.trial(point.trial)
         if not place.spec.exists():
             return False
@@ -54,8 +54,8 @@ class Keeper:
 def neighbourhood(points: Sequence[Point], objectives: Sequence[Objective]) -> list[Point]:
     """The front, the next one behind it, and each scheme's own.
 
-    The next one is within noise of the first, and which scheme is fast where a network will run is
-    not known by its multiply-adds.
+    The second front is within noise of the first, and multiply-adds do not tell which scheme is
+    fast on a target.
     """
     values = pareto.measured(points, objectives)
     kept = pareto.ranks(values) <= 1

@@ -14,7 +14,7 @@ from trp_search.space import SearchSpace
 def sampler(space: SearchSpace, *, asked: int) -> BaseSampler:
     """The space's sampler, seeded anew for a study that holds `asked` trials already.
 
-    A resumed search would otherwise draw its first trials a second time.
+    With the first seed a resumed search would draw its first trials again.
     """
     seed = int(np.random.SeedSequence([space.seed, asked]).generate_state(1)[0])
     chosen = space.sampler

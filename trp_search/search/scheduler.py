@@ -1,4 +1,4 @@
-"""Ray Tune's scheduler: a trial runs until it ends or is told to stop, and is then forgotten."""
+"""Ray Tune's scheduler: runs each trial until it ends or must stop, then forgets it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trp_search.search.trainable import EPOCH
 
 
 class JudgingScheduler(FIFOScheduler):
-    """Asks after every epoch whether the trial goes on, where somebody is there to be asked.
+    """Asks a judge, if there is one, after every epoch whether the trial continues.
 
     Tune saves nothing of a scheduler.
     """
@@ -32,10 +32,10 @@ class JudgingScheduler(FIFOScheduler):
 
     @override
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """Takes from Tune the trials that ended before this one: the study has them.
+        """Removes from Tune the trials that ended before this one: the study has them.
 
-        Tune holds every trial until a search ends, 15 kB each, to go on from; a search here goes on
-        from its run folder.
+        Tune holds every trial until the search ends, 15 kB each, in order to continue from it; here
+        a search continues from its run folder.
         """
         ended = {other for other in tune_controller.get_trials() if other.is_finished()}
         for name in ("_live_trials", "_stopped_trials", "_failed_trials", "_trials_to_cache"):

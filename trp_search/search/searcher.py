@@ -1,4 +1,4 @@
-"""The two places where Ray Tune meets the study: what it asks for, and what it hears back."""
+"""Connects Ray Tune to the study: specifications for Tune, results for the study."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ from trp_search.search.trainable import EPOCH, NAME, POINTS, RESULT, UNWRITTEN
 
 
 class StudySearcher(Searcher):
-    """Suggests what the proposer hands out: a name, whose specification is in the run folder.
+    """Suggests the proposer's trainings by name; their specifications are in the run folder.
 
-    When all of it has come back, a worker that is still there scores on test what is then chosen:
-    to start others takes longer than most scores. The study is the state; what Tune saves of this
-    object is empty and is never read.
+    Once all have ended, a running worker scores the chosen points on test: starting another takes
+    longer than most scores. The study is the state; Tune saves nothing of this object.
 
     Args:
-        proposer: what is to be trained.
+        proposer: the source of trainings.
         concurrency: how many workers there are.
-        chosen: asked once, when no training is left: the points to score on test.
+        chosen: called once, when no training is left; returns the points to score on test.
 
     Attributes:
         error: what the proposer raised; Tune itself only passes on its text.
@@ -83,7 +82,7 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: Tune would swallow what goes wrong here, so the listener hears results."""
+        """Nothing: Tune would swallow errors raised here, so the listener takes results."""
 
     @override
     def save(self, checkpoint_path: str) -> None:
@@ -95,7 +94,7 @@ class StudySearcher(Searcher):
 
 
 class Listener(Callback):
-    """Passes on what workers report.
+    """Passes on the reports of workers.
 
     Attributes:
         error: what the receiver raised; Tune itself only passes on its text.
@@ -142,7 +141,7 @@ class Listener(Callback):
 
 
 class Silence(TrialProgressCallback):
-    """In place of Tune's own, which prints nothing here either and holds every trial for it."""
+    """Replaces Tune's reporter, which prints nothing here either but holds every trial."""
 
     @override
     def on_trial_result(self, *given: Any, **info: Any) -> None:
@@ -158,7 +157,7 @@ class Silence(TrialProgressCallback):
 
 
 def _cause_of_death(trial: Trial) -> str:
-    """Why a worker did not come back from `trial`, in words."""
+    """Why a worker did not return from `trial`."""
     kept = trial.pickled_error_file
     error = cloudpickle.loads(Path(kept).read_bytes()) if kept else None
     times = f"{trial.run_metadata.num_failures} times"

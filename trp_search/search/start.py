@@ -1,4 +1,4 @@
-"""A search begun or taken up again, after everything that can be checked beforehand was."""
+"""Starts or resumes a search, after checking everything that can be checked beforehand."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def new_search(  # noqa: PLR0913  options of a public call, each with a default
     """Searches `space` in the new folder `out` and returns the finished run.
 
     Args:
-        space: what may vary, or the YAML file that says it.
+        space: the search space, or its YAML file.
         out: a folder that does not exist yet, or is empty.
         trials: how many; the space's number by default.
         concurrency: trials at a time; by default the space's number, or what fits.
         address: a Ray cluster, `auto` or `host:port`; by default the space's, or this machine.
-        on_event: told of everything that a person may want to watch.
+        on_event: receives every event that a person may want to watch.
         timeout: seconds that the user's own network and data may each take before the start.
 
     Raises:
-        InputError: something given cannot be used; nothing was started.
+        InputError: an invalid input; nothing was started.
         SearchError: the baseline or a few trials in a row failed for one reason.
     """
     space = space if isinstance(space, SearchSpace) else load_space(Path(space))
@@ -79,10 +79,10 @@ def resume_search(  # noqa: PLR0913  as above
     timeout: float = SECONDS,
     trust: bool = False,
 ) -> RunFolder:
-    """Goes on with a search that was stopped, or adds to a finished one until it has `trials`.
+    """Continues a stopped search, or adds to a finished one until it has `trials`.
 
-    Code that the run names is called where it lies below the current folder; with `trust` all of it
-    is, images are fetched and a cluster elsewhere is joined. The rest is as in `new_search`.
+    Code that the run names is called if it lies below the current folder; with `trust` all code is
+    called, images are downloaded and a cluster elsewhere is joined. The rest is as in `new_search`.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
     check_there(folder)
@@ -119,9 +119,9 @@ def _is_near(address: str | None) -> bool:
 
 
 def _time(space: SearchSpace, run: RunFolder, on_event: OnEvent) -> None:
-    """Times on the space's targets what is worth it and was not timed there; draws the page again.
+    """Times the front on the space's targets where it was not timed yet; draws the page again.
 
-    What prevents it is told: the search itself has ended well.
+    A failure is only reported, because the search itself has succeeded.
     """
     for asked in space.targets:
         try:
@@ -137,10 +137,10 @@ def _time(space: SearchSpace, run: RunFolder, on_event: OnEvent) -> None:
 
 
 def begun_with(space: SearchSpace, run: RunFolder) -> SearchSpace:
-    """`space`, the settings of the front of `run` tried first, trained by this space's recipe.
+    """`space` with the settings of `run`'s front as its warm start, under this space's recipe.
 
     Raises:
-        InputError: one of them is outside the space; names it.
+        InputError: one of them is outside the space; the message names it.
     """
     points = [point for point in run.read_points() if space.admits(point)]
     trials = dict.fromkeys(p.trial for p in pareto.front(points, space.objective_list))
@@ -160,14 +160,14 @@ def begun_with(space: SearchSpace, run: RunFolder) -> SearchSpace:
 
 
 def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool = False) -> None:
-    """Tries the network out and looks for the images, so that what is wrong shows before the start.
+    """Tries the network and looks for the images, so that errors show before the start.
 
-    Nothing is downloaded that only a trial needs: torchvision's weights are fetched later.
+    Nothing is downloaded that only a trial needs: torchvision's weights are downloaded later.
 
     Args:
-        space: what is to be searched.
-        seconds: that the user's own network and data may each take.
-        trained: whether the baseline is there already; then it need not be tried out.
+        space: the search space.
+        seconds: time limit of the user's own network, and of the data.
+        trained: whether the baseline exists already; then it is not tried again.
 
     Raises:
         InputError: the network, its weights or the images are not to be had, the network cannot be
@@ -202,7 +202,7 @@ def _check_batches(space: SearchSpace, images: int) -> None:
 
 @contextmanager
 def _created(path: Path) -> Iterator[RunFolder]:
-    """A new run at `path`; a folder made for a search that then could not start is removed."""
+    """A new run at `path`; its folder is removed if the search cannot start."""
     existed = path.exists()
     run = RunFolder.create(path)
     try:
@@ -214,5 +214,5 @@ def _created(path: Path) -> Iterator[RunFolder]:
 
 
 def _ignore(event: Event) -> None:
-    """For a search that nobody watches."""
+    """The listener of a search that nobody watches."""
     del event

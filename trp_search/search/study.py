@@ -1,4 +1,4 @@
-"""The Optuna study of a run: opened once, drawn from by the search space's parameters."""
+"""The Optuna study of a run: opening it and drawing the space's parameters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DAMAGED = (
 def opened(
     space: SearchSpace, folder: RunFolder
 ) -> tuple[optuna.storages.RDBStorage, optuna.Study, list[FrozenTrial]]:
-    """The run's study, made when there is none, with its file and the trials it holds.
+    """The run's study, created if there is none, with its file and its trials.
 
     Raises:
         InputError: the file is no study, is damaged, or holds one of other objectives or of
@@ -51,7 +51,7 @@ def opened(
 
 
 def _enqueue(space: SearchSpace, study: optuna.Study) -> None:
-    """Hands the study the settings to begin with, each until a trial of it counts."""
+    """Enqueues the warm start's settings, each until a trial of it counts."""
     told = study.get_trials(deepcopy=False)
     void = uncounted(study, told)
     known = {t.user_attrs.get(_FIRST) for t in told if t.number not in void}
@@ -96,7 +96,7 @@ def _study(
 
 
 def draw(trial: Trial, space: SearchSpace, folder: RunFolder) -> dict[str, Value]:
-    """A value for each parameter; those that a killed process had drawn already stay."""
+    """A value for each parameter; values that a killed process had drawn are kept."""
     drawn: dict[str, Value] = {}
     method, scheme = space.space.methods[0], space.space.schemes[0]
     for parameter in space.parameters():
@@ -114,8 +114,8 @@ def _changed(parameter: Parameter, space: SearchSpace, folder: RunFolder) -> str
     name = parameter.name.removesuffix(f"_{parameter.scheme}")
     part = "space.training" if name in space.space.named_training() else "space"
     return (
-        f"{folder.search}: {part}.{name}: what it may be was changed since the study "
-        "began; take the change back, or start a new search"
+        f"{folder.search}: {part}.{name}: its allowed values changed since the study "
+        "began; undo the change, or start a new search"
     )
 
 

@@ -1,4 +1,4 @@
-"""What Optuna is told of a trial that ended, one way or another."""
+"""Tells Optuna how each trial ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Teller:
         self._study = study
 
     def prune(self, trial: Trial, reason: str) -> None:
-        """A trial that was stopped has no values: what it had by then is not what it can do."""
+        """A stopped trial gets no values: its interim scores are not its final ones."""
         trial.set_user_attr("stopped", reason)
         self._study.tell(trial, state=TrialState.PRUNED)
 
@@ -32,7 +32,7 @@ class Teller:
         self._study.tell(trial, state=TrialState.FAIL)
 
     def abandon(self, trial: Trial, reason: str) -> None:
-        """A trial that the search did not wait for, and that counts for nothing."""
+        """A trial that the search did not wait for, and that does not count."""
         trial.set_user_attr(_UNFINISHED, reason)
         self.fail(trial, reason)
 
@@ -41,8 +41,8 @@ class Teller:
     ) -> None:
         """Tells one value per objective, the mean over repeats.
 
-        A diverged trial gets the worst there is and breaks a constraint, which teaches a sampler
-        to stay away where FAIL would not.
+        A diverged trial gets the worst values and violates a constraint, so that the sampler avoids
+        its settings, which it would not after FAIL.
         """
         points = [p for result in results for p in result.points if p.role == "trial"]
         objectives = self._space.objective_list
@@ -61,7 +61,7 @@ class Teller:
         self._study.tell(trial, values)
 
     def discount(self, numbers: Iterable[int]) -> None:
-        """Failed trials that count for nothing when the search goes on: their cause may be gone."""
+        """Failed trials that do not count when the search continues: their cause may be gone."""
         # A study's attribute, because Optuna closes a trial's when it is told.
         self._study.set_user_attr(_UNFINISHED, sorted({*_discounted(self._study), *numbers}))
 
@@ -72,7 +72,7 @@ class Teller:
 
 
 def uncounted(study: optuna.Study, trials: Sequence[FrozenTrial]) -> set[int]:
-    """The numbers of those of `trials` that failed for no fault of their settings."""
+    """The numbers of the trials that failed for reasons other than their settings."""
     discounted = _discounted(study)
     return {
         trial.number

@@ -1,4 +1,4 @@
-"""What runs in a worker: a Ray trial is a `trial.run`, its reports passed on, or test scores."""
+"""The worker: runs `trial.run` and passes its reports on, or scores points on test."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _LOCK_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Workplace:
-    """Where a worker works: the driver's folders, as far as its machine has them."""
+    """The driver's folders, as far as the worker's machine has them."""
 
     run: RunFolder
     current: Path
     module_folders: tuple[Path, ...]
 
     def enter(self) -> None:
-        """Makes relative paths and the user's modules mean what they mean to the driver."""
+        """Makes relative paths and the user's modules resolve as in the driver."""
         if self.current.is_dir():
             os.chdir(self.current)
         for folder in self.module_folders:
@@ -44,7 +44,7 @@ class Workplace:
 
 
 class TrialTrainable(Trainable):
-    """A worker that trains one specification after the other, and then scores points on test."""
+    """Trains one specification after the other, then scores points on test."""
 
     @override
     def setup(self, config: dict[str, Any], workplace: Workplace | None = None) -> None:
@@ -88,7 +88,7 @@ class TrialTrainable(Trainable):
 def _items(name: str, run: RunFolder) -> Generator[EpochReport | TrialResult, None, None]:
     """The trial's reports and result, behind a lock.
 
-    A worker that a killed driver left behind may still be at it for a moment.
+    A worker of a killed driver may still hold it for a moment.
     """
     holder = f"another worker is still at it after {_LOCK_SECONDS:.0f} s"
     try:
@@ -103,7 +103,7 @@ def _items(name: str, run: RunFolder) -> Generator[EpochReport | TrialResult, No
 
 
 def sweep(folder: Path) -> None:
-    """Removes what killed processes were writing to `folder` when they were killed."""
+    """Removes temporary files of killed processes from `folder`."""
     for left in folder.glob(".*.tmp"):
         left.unlink(missing_ok=True)
 

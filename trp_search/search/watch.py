@@ -1,4 +1,4 @@
-"""Ray's own processes, watched: without them a search neither goes on nor ends."""
+"""Watches Ray's own processes: without them a search neither continues nor ends."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _VITAL = {"gcs_server": "GCS", "raylet": "raylet"}
 
 @contextmanager
 def watched(tell: Callable[[str], None]) -> Iterator[None]:
-    """Tells, from a thread, when one of the processes that this one started for Ray has died.
+    """Reports, from a thread, when a process that this one started for Ray has died.
 
-    Ray itself notices after up to a minute, and then ends this process with no more of Python run.
+    Ray notices it after up to a minute, and then ends this process without running more Python.
     """
     node = ray._private.worker._global_node
     over = threading.Event()

@@ -1,1 +1,1 @@
-"""Who wins: fronts, budgets and the point to use at one. No torch."""
+"""Fronts, budgets and the point to use within one. No torch."""

@@ -1,4 +1,4 @@
-"""The ways in which a network is smaller than the baseline: what a budget and the page count."""
+"""The axes along which a network is smaller than the baseline, for budgets and the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing_extensions import override
 from trp_search.records import Latency, Point
 from trp_search.records.objectives import METRIC
 
-By = Literal["macs", "parameters", "latency"]
+By = Literal["macs", "parameters", "bytes", "latency"]
 Times = tuple[float, float, float]
 
 
@@ -41,13 +41,13 @@ class Axis(ABC):
 
     @abstractmethod
     def times(self, point: Point) -> Times | None:
-        """The baseline's size over the point's: as measured, and the ends of its 95 % interval.
+        """The baseline's size over the point's: the measured ratio and its 95 % interval.
 
-        The lower end is what counts; None where the point was not measured.
+        The lower end counts; None if the point was not measured.
         """
 
     def of(self, point: Point) -> float:
-        """How many times smaller a point is for sure, if it was measured."""
+        """How many times smaller a measured point is: the lower end of the interval."""
         times = self.times(point)
         assert times is not None, point.id
         return times[1]
@@ -57,7 +57,7 @@ class Axis(ABC):
         return [point for point in points if self.times(point) is not None]
 
     def front(self, points: Sequence[Point]) -> list[Point]:
-        """Those of `points` that no other beats in the metric and here, the largest first."""
+        """The non-dominated points in the metric and on this axis, the largest first."""
         found: list[Point] = []
         for point in sorted(points, key=lambda p: (self.of(p), METRIC.gain(p)), reverse=True):
             if not found or METRIC.gain(point) > METRIC.gain(found[-1]):
@@ -67,7 +67,7 @@ class Axis(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Counted(Axis):
-    """What a point's record has a count of, and of the baseline's as `dense_`."""
+    """A count in a point's record, the baseline's as `dense_...`."""
 
     @override
     def times(self, point: Point) -> Times:
@@ -90,7 +90,7 @@ class Clock(Axis):
         return (found.speedup, found.low, found.high) if found else None
 
     def milliseconds(self, point: Point) -> float:
-        """Of one batch, at most, for sure."""
+        """Milliseconds of one batch, the upper end."""
         found = self.latencies[point.id]
         return 1e3 * found.dense_seconds / found.low
 
@@ -105,13 +105,16 @@ COUNTED: dict[str, Counted] = {
             title="times fewer parameters",
             fewer="fewer parameters",
         ),
+        Counted(
+            by="bytes", name="bytes of weights", title="times fewer bytes", fewer="fewer bytes"
+        ),
     )
 }
 MACS = COUNTED["macs"]
 
 
 def clock(target: str, latencies: Mapping[str, Latency]) -> Clock:
-    """Time on `target`, where each point of `latencies` was measured."""
+    """Time on `target`, on which each point of `latencies` was measured."""
     return Clock(
         by="latency",
         name=f"time on {target}",

@@ -1,4 +1,4 @@
-"""What a user may ask of a network: a limit, and the axis along which networks get smaller."""
+"""A budget: a limit, and the axis along which networks get smaller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from trp_search.errors import InputError
 from trp_search.records import Point
 from trp_search.records.objectives import METRIC, OBJECTIVES
 from trp_search.selection.axes import COUNTED, Axis, By, Clock, clock
-from trp_search.selection.sizes import file_bytes
 from trp_search.selection.snapshot import Snapshot
 
 # Each limit, and the axis along which networks get smaller where the budget names none.
@@ -20,7 +19,7 @@ LIMITS: dict[str, By] = {
     "max_drop": "macs",
     "milliseconds": "latency",
     "parameters": "parameters",
-    "bytes": "parameters",
+    "bytes": "bytes",
 }
 
 
@@ -29,13 +28,13 @@ class Budget:
     """One limit, and the axis along which networks get smaller.
 
     Attributes:
-        speedup: at least so many times smaller than the baseline, along `by`.
-        max_drop: the metric at most so far behind the baseline's on validation.
+        speedup: at least this many times smaller than the baseline, along `by`.
+        max_drop: the metric at most this far behind the baseline's on validation.
         milliseconds: of one batch on the target, at most: the baseline's median over the
             speedup's lower end.
         parameters: at most.
-        bytes: of the weights' file, at most; see `file_bytes`.
-        by: multiply-adds, parameters or time on the target.
+        bytes: of the weights, at most.
+        by: multiply-adds, parameters, bytes of the weights or time on the target.
         target: where time was measured; the only one by default.
     """
 
@@ -62,12 +61,12 @@ class Budget:
 
     @property
     def limit(self) -> str:
-        """Which limit it is."""
+        """The name of the limit."""
         return next(name for name in LIMITS if getattr(self, name) is not None)
 
     @property
     def amount(self) -> float:
-        """How much of it."""
+        """The value of the limit."""
         return float(getattr(self, self.limit))
 
     def _problem(self) -> str | None:
@@ -88,10 +87,10 @@ class Budget:
         return COUNTED[by] if by in COUNTED else _timed(run, self.target)
 
     def keeps(self, run: Snapshot, axis: Axis) -> Callable[[Point], bool]:
-        """Whether a point that was measured on `axis` keeps to the limit.
+        """Whether a point that was measured on `axis` fits the limit.
 
         Raises:
-            InputError: that cannot be said of the run's points.
+            InputError: the run's points do not tell.
         """
         amount = self.amount
         if self.limit == "speedup":
@@ -99,15 +98,12 @@ class Budget:
         if self.limit == "milliseconds":
             assert isinstance(axis, Clock)
             return lambda point: axis.milliseconds(point) <= amount
-        if self.limit == "bytes":
-            sizes = _file_sizes(run)
-            return lambda point: sizes.get(point.id, math.inf) <= amount
         objective = OBJECTIVES.get(self.limit, METRIC)
         bound = amount if self.max_drop is None else _behind(run, amount)
         return lambda point: objective.missed(point, bound) <= 0
 
     def unmet(self, axis: Axis) -> str:
-        """That no point keeps to it."""
+        """The message that no point fits it."""
         amount, show = self.amount, METRIC.show
         if self.limit == "speedup":
             return f"no point reaches {amount:g}x {axis.fewer}"
@@ -135,10 +131,3 @@ def _timed(run: Snapshot, name: str | None) -> Axis:
     if name not in known:
         raise InputError(f"target: {name!r} was not timed; there are {', '.join(known)}")
     return clock(name, known[name])
-
-
-def _file_sizes(run: Snapshot) -> dict[str, int]:
-    """By point, where its weights were kept."""
-    if not run.kept:
-        raise InputError(f"{run.folder.path}: no weights are here whose bytes could be counted")
-    return {p.id: file_bytes(run.folder.weights(p), p) for p in run.points if p.id in run.kept}

@@ -1,4 +1,4 @@
-"""Pareto fronts: who is dominated by whom, and how much space a front covers. Larger is better."""
+"""Pareto fronts: dominance and hypervolume. Larger is better."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Values = NDArray[np.float64]
 
 
 def nondominated(values: Values) -> NDArray[np.bool_]:
-    """Which rows of (n, m) `values` no other row dominates; equal rows are all kept."""
+    """Which rows of (n, m) `values` are non-dominated; equal rows are all kept."""
     if len(values) == 0:
         return np.zeros(0, dtype=bool)
     mask: NDArray[np.bool_] = moocore.is_nondominated(values, maximise=True, keep_weakly=True)
@@ -76,7 +76,7 @@ def front(points: Sequence[Point], objectives: Sequence[Objective]) -> list[Poin
     mask = nondominated(measured(points, objectives))
     return sorted(
         (point for point, kept in zip(points, mask, strict=True) if kept),
-        key=lambda point: (point.speedup, -point.score.value),
+        key=lambda point: (point.speedup, -point.metric),
     )
 
 
@@ -89,4 +89,4 @@ def covered(points: Sequence[Point], objectives: Sequence[Objective], *, baselin
 def most_accurate(points: Sequence[Point], *, speedup: float) -> Point | None:
     """The point most accurate on validation among those at least `speedup` fast, or None."""
     fast = [point for point in points if point.speedup >= speedup]
-    return max(fast, key=lambda point: (point.score.value, point.speedup), default=None)
+    return max(fast, key=lambda point: (point.metric, point.speedup), default=None)

@@ -1,4 +1,4 @@
-"""Which point of a run to use at a budget."""
+"""Chooses the point of a run to use within a budget."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Choice:
     """The answer to a budget.
 
     Attributes:
-        point: the chosen point, or the nearest one where none keeps to the budget.
-        baseline: the baseline, where it was scored.
-        test: the point's accuracy on test; None while it was not scored there.
+        point: the chosen point, or the nearest one if none fits the budget.
+        baseline: the baseline, if it was scored.
+        test: the point's accuracy on test; None if it was not scored there.
         control: a cut of the baseline that does better at the same budget, if any does.
-        unmet: that no point keeps to the budget, and which is nearest; None where one does.
-        axis: along which networks get smaller, as the budget counts it.
+        unmet: the message that no point fits the budget, with the nearest; None if one fits.
+        axis: the axis along which the budget counts.
         larger: the next point of the front that is more accurate and costs more.
         smaller: the next one that costs less and is less accurate.
-        half_step: the most accurate point that is 0.5x or more further: at 2x what 2.5x takes.
-        repeats: what the point's training came to with other seeds.
+        half_step: the most accurate point at least 0.5x further: at 2x, the cost of 2.5x.
+        repeats: the point's training repeated with other seeds.
     """
 
     point: Point
@@ -47,13 +47,13 @@ class Choice:
 
     @property
     def reached(self) -> bool:
-        """Whether `point` keeps to the budget."""
+        """Whether `point` fits the budget."""
         return self.unmet is None
 
     @property
     def drop(self) -> float | None:
         """Validation accuracy lost to the baseline, a share; negative is a gain."""
-        return None if self.baseline is None else self.baseline.score.value - self.point.score.value
+        return None if self.baseline is None else self.baseline.metric - self.point.metric
 
 
 def select(  # noqa: PLR0913  one argument per limit
@@ -69,13 +69,18 @@ def select(  # noqa: PLR0913  one argument per limit
 ) -> Choice:
     """The best point within one limit; nothing is trained.
 
-    Under `max_drop` that is the smallest of those accurate enough, under every other limit the
-    most accurate of those small enough. Points that miss one of the search's own constraints, and
-    those whose weights the search did not keep, are left out. Arguments are those of `Budget`.
+    >>> from trp_search import select
+    >>> choice = select("results/digits", speedup=12.0)
+    >>> f"point {choice.point.id}: {choice.point.speedup:.2f}x, {choice.drop:.1%} lost"
+    'point 23: 12.65x, 0.3% lost'
+
+    Under `max_drop` it is the smallest point that is accurate enough, under every other limit the
+    most accurate one that is small enough. Points that miss one of the search's own constraints,
+    and points whose weights were not kept, are left out. The arguments are those of `Budget`.
 
     Raises:
-        InputError: not one limit, one that cannot be, no run, or a target that was not timed.
-        NothingFoundError: no point keeps to it; the message names the nearest.
+        InputError: not exactly one limit, an invalid one, no run, or a target that was not timed.
+        NothingFoundError: no point fits it; the message names the nearest.
     """
     budget = Budget(
         speedup=speedup,
@@ -98,7 +103,7 @@ def within(run: Snapshot | RunFolder | Path | str, budget: Budget) -> Choice:
 
 
 def choose(run: Snapshot | RunFolder | Path | str, budget: Budget) -> Choice:
-    """As `select`, but gives the nearest point where none keeps to the budget."""
+    """As `select`, but returns the nearest point if none fits the budget."""
     found = Snapshot.of(run)
     allowed = _eligible(found)
     axis = budget.axis(found)

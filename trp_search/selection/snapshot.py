@@ -1,4 +1,4 @@
-"""A run as it was read: what is chosen, exported and shown is of one moment."""
+"""A run as it was read, so that choosing, exporting and showing agree."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from trp_search.store import RunFolder
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Of each file of a run what it held when it was first asked for; it is read that once."""
+    """Reads each file of a run once, when it is first needed."""
 
     folder: RunFolder
 
     @staticmethod
     def of(run: Snapshot | RunFolder | Path | str) -> Snapshot:
-        """The run, as it was read already or not at all; raises InputError when there is none."""
+        """The run's snapshot, new unless `run` is one; raises InputError if there is no run."""
         if isinstance(run, Snapshot):
             return run
         return Snapshot(folder=run if isinstance(run, RunFolder) else RunFolder.open(Path(run)))
@@ -32,7 +32,7 @@ class Snapshot:
         return load_space(self.folder.search)
 
     @cached_property
-    def points(self) -> Sequence[Point]:
+    def points(self) -> tuple[Point, ...]:
         """Every scored point, in the order of scoring."""
         return tuple(self.folder.read_points())
 
@@ -48,21 +48,21 @@ class Snapshot:
 
     @cached_property
     def repeats(self) -> Mapping[str, Sequence[Repeat]]:
-        """By point, what its training came to with other seeds."""
+        """By point, its training repeated with other seeds."""
         return self.folder.read_repeats()
 
     @property
     def baseline(self) -> Point | None:
-        """The baseline, once it was scored."""
+        """The baseline, if it was scored."""
         return next((point for point in self.points if point.role == "baseline"), None)
 
     @cached_property
     def kept(self) -> frozenset[str]:
-        """Ids of the points whose weights are there."""
+        """Ids of the points whose weights are kept."""
         return frozenset(p.id for p in self.points if self.folder.weights(p).exists())
 
     def point(self, point_id: str) -> Point:
-        """The point with this id; raises InputError that names those there are."""
+        """The point with this id; raises InputError that lists the known ids."""
         found = next((point for point in self.points if point.id == point_id), None)
         if found is None:
             known = ", ".join(point.id for point in self.points[:8]) or "none"

@@ -1,4 +1,4 @@
-"""One entry of a space: a value, a range, a list, or one of these for each scheme."""
+"""One entry of a space: a value, a range, a list, or one of these per scheme."""
 
 from __future__ import annotations
 
@@ -123,10 +123,10 @@ Entry: TypeAlias = Inner | ByScheme[Inner]
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One thing that varies: numbers from `low` to `high`, or one of `choices`.
+    """One parameter: a number from `low` to `high`, or one of `choices`.
 
-    `scheme` is set when the parameter exists only where that scheme was drawn, `methods` when it
-    exists only where one of them was; `method` and `scheme` come before every such parameter.
+    `scheme` is set if the parameter exists only for that scheme, `methods` if only for these;
+    `method` and `scheme` come before every such parameter.
     """
 
     name: str
@@ -140,13 +140,13 @@ class Parameter:
     methods: frozenset[Method] | None = None
 
     def is_for(self, *, method: object, scheme: object) -> bool:
-        """Whether it exists where these were drawn."""
+        """Whether the parameter exists for these draws."""
         fits = self.methods is None or method in self.methods
         return fits and self.scheme in (None, scheme)
 
 
 def values(entry: Entry) -> tuple[Plain, ...]:
-    """What an entry can be: all of a list, the bounds of a range."""
+    """The values of an entry: all of a list, the bounds of a range."""
     match entry:
         case ByScheme():
             return tuple(value for inner in entry.by_scheme.values() for value in values(inner))
@@ -170,7 +170,7 @@ def parameters(name: str, entry: Entry, *, schemes: tuple[Scheme, ...]) -> Itera
 
 
 def resolve(name: str, entry: Entry, *, scheme: Scheme, drawn: Mapping[str, Value]) -> Plain:
-    """The value of the entry `name` in a trial of `scheme` for which `drawn` was drawn."""
+    """The value of the entry `name` in a trial of `scheme` with the values `drawn`."""
     inner = _inner(entry, scheme=scheme)
     if not _varies(inner):
         return values(inner)[0]

@@ -1,4 +1,4 @@
-"""One of the trials that a space can propose, for what must be known before any is."""
+"""An example trial of a space, for checks before the search."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from trp_search.space.model import SearchSpace
 def any_trial(
     space: SearchSpace, chosen: Mapping[str, Value], *, longest: bool = False, last: bool = False
 ) -> TrialSpec:
-    """A trial with what is `chosen`, by the names of `parameters()`, the `longest` if so.
+    """A trial with the values `chosen`, by the names of `parameters()`.
 
-    The rest is the first that can be drawn, or the `last`.
+    `longest=True` takes the most epochs. Other parameters have their first value, or with `last`
+    their last.
     """
     drawn: dict[str, Value] = {}
     for parameter in space.parameters():

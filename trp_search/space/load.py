@@ -1,4 +1,4 @@
-"""A search space file, read and checked to the last entry before anything starts."""
+"""Reads and checks a search space file completely before anything starts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load_space(path: Path) -> SearchSpace:
 
 
 def read_space(raw: dict[str, Any], path: Path) -> SearchSpace:
-    """As `load_space`, of what the file `path` says."""
+    """As `load_space`, of the mapping read from the file `path`."""
     _expand(raw)
     try:
         # From JSON, strict tells true from 1 and 3.0 from 3, and still takes lists as tuples.
@@ -48,7 +48,7 @@ def changed(
     workload: Workload | None = None,
     warm_start: tuple[str | dict[str, Value], ...] | None = None,
 ) -> SearchSpace:
-    """`space` with what is given in place of its own; InputError when it is not allowed."""
+    """`space` with the given values in place of its own; InputError if they are not allowed."""
     given = {
         "trials": trials,
         "concurrency": concurrency,
@@ -68,7 +68,7 @@ def changed(
 
 
 def _expand(raw: dict[str, Any]) -> None:
-    """Writes out what may be given by name alone, and what follows from the number of trials."""
+    """Expands sections given by name alone, and defaults that depend on the number of trials."""
     workload = raw.get("workload")
     for part in ("network", "data"):
         if isinstance(workload, dict) and isinstance(workload.get(part), str):

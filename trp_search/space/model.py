@@ -1,4 +1,4 @@
-"""A search space as values: what is fixed, what varies, and the trial that a draw stands for."""
+"""A search space as values: fixed and varying settings, and the trial of each draw."""
 
 from __future__ import annotations
 
@@ -41,28 +41,28 @@ _Given = Annotated[
 
 
 class SearchSpace(Strict):
-    """Everything a search is told; `load_space` makes one and checks what fields alone cannot.
+    """The configuration of a search; `load_space` makes one and checks rules between fields.
 
     Attributes:
-        workload: a network, its images and where its weights come from.
+        workload: the network, its images and the origin of its weights.
         space: what varies from trial to trial.
-        objectives: what Optuna is told and the front is of; the first leads in lists.
-        sampler: who proposes settings.
-        resources: what one trial is given.
-        trials: how many the search is to have.
-        seed: of every random draw.
-        training: the full recipe: how the baseline is trained and a chosen one refitted.
-        constraints: least accuracy, least speedup, most parameters of a wanted network.
-        extra_cuts: further cuts of what was trained.
-        rungs: where trials that are behind stop; none by default.
-        patience: when the search itself stops early; never by default.
-        warm_start: settings tried before any is proposed; what one does not name is proposed.
-        targets: where networks are to run, and are timed when the trials have ended.
-        keep: whose weights stay on disk: the front's; also those `near` it, which are the second
-            front and each scheme's own; or all.
-        repeats: trainings of each setting, with seeds of their own.
-        concurrency: trials at once; None is as many as the resources hold.
-        address: a running Ray cluster to join; None starts one here.
+        objectives: those of Optuna and the front; the first one orders lists.
+        sampler: the algorithm that proposes settings.
+        resources: those of one trial.
+        trials: how many the search has.
+        seed: the seed of every random draw.
+        training: the full recipe, for the baseline and for a refit.
+        constraints: least accuracy and speedup, most parameters and bytes of a wanted network.
+        extra_cuts: further cuts of trained networks.
+        rungs: epochs at which the worse trials stop; none by default.
+        patience: early stopping of the whole search; none by default.
+        warm_start: settings tried first; entries that one does not name are proposed.
+        targets: devices and runtimes on which networks are timed after the last trial.
+        keep: which checkpoints are kept: those on the `front`; also those `near` it (the second
+            front and each scheme's own); or `all`.
+        repeats: trainings of each setting, each with its own seed.
+        concurrency: trials at a time; None is as many as fit the resources.
+        address: a running Ray cluster to join; None starts Ray on this machine.
     """
 
     workload: Workload

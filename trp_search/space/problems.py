@@ -1,6 +1,6 @@
 """pydantic's errors as one line: key path, value given, what is allowed.
 
-What is allowed is read from the model's JSON schema, so it is said nowhere twice.
+Allowed values are read from the model's JSON schema, so they are stated once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Schema = dict[str, Any]
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first problem; an unknown key goes before the missing one it may have been meant for."""
+    """The first problem; an unknown key comes before the missing one it may stand for."""
     problems = error.errors(include_url=False)
     unknown = [problem for problem in problems if _is_unknown(problem)]
     problem = (unknown or problems)[0]
@@ -71,7 +71,8 @@ def _nearest(key: str, known: Sequence[str]) -> str:
 def _follow(schema: Schema, loc: Sequence[int | str]) -> tuple[str, list[Schema]]:
     """The key path of an error's location and the schemas that hold there.
 
-    A location also names pydantic's own forks (`<range>`, `nullable`, `int`): no key, left out.
+    A location also names pydantic's own alternatives (`<range>`, `nullable`, `int`), which are left
+    out.
     """
     definitions = schema.get("$defs", {})
     path, nodes = "", _unfold([schema], definitions)
@@ -103,7 +104,7 @@ def _property(node: Schema, name: str) -> Schema | None:
 
 
 def _unfold(nodes: list[Schema], definitions: dict[str, Schema]) -> list[Schema]:
-    """`nodes` with every reference and alternative replaced by what it stands for."""
+    """`nodes` with every reference and alternative resolved."""
     out: list[Schema] = []
     for node in nodes:
         if "$ref" in node:
@@ -124,7 +125,7 @@ def _keys(nodes: list[Schema]) -> list[str]:
 
 
 def _allowed(nodes: list[Schema], *, noun: bool = True) -> str:
-    """What `nodes` let through; without `noun` only the bounds are said."""
+    """What `nodes` allow; without `noun` only the bounds."""
     plain = [node for node in nodes if node.get("type") not in ("object", "array", "null")]
     if plain:
         noun = noun or len(plain) > 1

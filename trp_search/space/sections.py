@@ -1,4 +1,4 @@
-"""The sections of a search space beside what varies: cuts, early ends, sampler, resources."""
+"""The sections of a search space beside `space`: cuts, early stopping, sampler, resources."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ _SPEEDUPS, _ENERGIES = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0), (0.98, 0.9, 0.8)
 class ExtraCuts(Strict):
     """Further cuts of trained networks, which cost no training.
 
-    They race: all are scored on some validation images, those that are not behind on all.
+    They are screened: all are scored on a sample of validation images, survivors are rescored on
+    the full set.
 
     Attributes:
-        speedups: budgets, each met by the best scheme in each layer; what is out of reach is left
-            out. By default 1.5, 2, 3, 4, 6 and 8, also of the baseline, but none of networks
-            that were trained with truncations.
+        speedups: budgets, each met by the best scheme in each layer; those out of reach are left
+            out. By default 1.5, 2, 3, 4, 6 and 8, also of the baseline, but none of networks that
+            were trained with truncations.
         energies: shares of energy kept under the trial's own scheme; by default 0.98, 0.9 and 0.8,
             but none of networks that were trained with truncations.
-        images: validation images of the first round.
-        calibration_images: training images whose activations weigh what the budgets' cuts lose.
+        images: validation images of the screening.
+        calibration_images: training images whose activations weigh the errors of the budgets' cuts.
     """
 
     speedups: tuple[Factor, ...] | None = None
@@ -49,13 +50,13 @@ def _given(own: tuple[float, ...] | None, default: tuple[float, ...]) -> tuple[f
 
 
 class Rungs(Strict):
-    """Where running trials are compared, so that those behind stop (successive halving).
+    """Rungs at which running trials are compared and the worse ones stop (successive halving).
 
     Attributes:
         first: epochs of a trial before the first rung.
-        factor: each next rung is this many times later, and of those that reached one the best
-            1 in this many go on.
-        keep_front: whether what nothing at its rung dominates goes on in any case.
+        factor: each next rung is this many times later, and the best 1 in this many trials at a
+            rung continues.
+        keep_front: whether trials that are non-dominated at their rung always continue.
         by: the objectives compared; all of the search's by default.
     """
 
@@ -65,7 +66,7 @@ class Rungs(Strict):
     by: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
 
     def epochs(self, total: int) -> tuple[int, ...]:
-        """The rungs of a training of `total` epochs, its end not among them."""
+        """The rungs of a training of `total` epochs, without its end."""
         found: list[int] = []
         at = float(self.first)
         while math.ceil(at) < total:
@@ -75,17 +76,17 @@ class Rungs(Strict):
 
 
 class Timed(Strict):
-    """Where a network is to run: its `latency_speedup` there is measured by the search itself.
+    """A target on which the search itself measures `latency_speedup`.
 
-    The points worth it are timed when the trials have ended and nothing else runs.
+    The front's points are timed after the last trial, when nothing else runs.
 
     Attributes:
-        name: what the target is called.
+        name: the target's name.
         runtime: eager PyTorch, `torch.compile` or ONNX Runtime.
-        device: of the machine that drives the search.
+        device: a device of the machine that drives the search.
         threads: CPU threads of one call.
         batch: images at a time.
-        seconds: spent on each network.
+        seconds: spent on timing each network.
     """
 
     name: TargetName
@@ -97,11 +98,11 @@ class Timed(Strict):
 
 
 class Patience(Strict):
-    """When a search stops before its last trial: the front hardly grows any more.
+    """Early stopping of the whole search, once the front hardly grows any more.
 
     Attributes:
-        trials: how many of the last trials are looked at.
-        gain: it stops when they added less than this share of the hypervolume each.
+        trials: how many of the last trials are considered.
+        gain: the search stops if each of them added less than this share of the hypervolume.
     """
 
     trials: PositiveInt
@@ -109,12 +110,12 @@ class Patience(Strict):
 
 
 class Sampler(Strict):
-    """Who proposes settings.
+    """The sampler that proposes settings.
 
     Attributes:
         name: Optuna's TPE or NSGA-II, or random search.
-        startup: trials drawn at random before TPE models anything.
-        population: trials of one NSGA-II generation.
+        startup: random trials before TPE uses its model.
+        population: trials per generation of NSGA-II.
     """
 
     name: Literal["tpe", "nsga2", "random"] = "tpe"
@@ -123,11 +124,11 @@ class Sampler(Strict):
 
 
 class Resources(Strict):
-    """What one trial is given.
+    """The resources of one trial.
 
     Attributes:
-        cpus: cores, which are the threads that it computes with.
-        gpus: of one; a part lets that many trials share it.
+        cpus: cores, and threads to compute with.
+        gpus: a share of one GPU; at 0.25 four trials share it.
     """
 
     cpus: PositiveInt = 1

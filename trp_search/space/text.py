@@ -1,6 +1,6 @@
 """YAML in and out: plain values only, every key once, `1e-5` a number and `on` a word.
 
-What a file would take is known before it is built: aliases count as if they were written out.
+A file's size in memory is known before it is built: aliases count as if they were expanded.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ for _kind, (_pattern, _first) in _PLAIN.items():
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping written in the YAML file `path`; InputError, one line, when there is none."""
+    """The mapping in the YAML file `path`; InputError, in one line, if there is none."""
     try:
         # Only plain values are built: _Loader derives from SafeLoader.
         value = yaml.load(_bytes(path), Loader=_Loader)  # noqa: S506
@@ -113,7 +113,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def write_mapping(value: dict[str, Any]) -> str:
-    """`value` as YAML that `read_mapping` gives back."""
+    """`value` as YAML that `read_mapping` reads back."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=100)
 
 

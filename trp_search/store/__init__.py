@@ -1,4 +1,4 @@
-"""What a run keeps on disk."""
+"""The run folder: paths, append-only records, atomic writes, locks."""
 
 from trp_search.store.disk import unwritable
 from trp_search.store.files import (

@@ -1,4 +1,4 @@
-"""What a disk says that takes no more."""
+"""Errors of a disk that cannot be written."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _SIGNS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def unwritable(error: BaseException) -> str | None:
-    """In words that a disk is full, read-only or failing; None where an error is of another kind.
+    """A message that the disk is full, read-only or failing; None for errors of another kind.
 
-    What meets one would have gone well elsewhere: it says nothing of what was being done.
+    Such an error says nothing about the work it interrupts: that would succeed on another disk.
     """
     if isinstance(error, OSError) and error.errno in _SIGNS:
         return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)

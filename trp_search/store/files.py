@@ -1,4 +1,4 @@
-"""Files that are whole or not there: replacing, appending, reading, locking."""
+"""Files that are complete or absent: replacing, appending, reading, locking."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def write_whole(path: Path, data: bytes | str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path; what the block writes there becomes `path` if it does not raise.
+    """Yields a temporary path; the file written there becomes `path` if the block does not raise.
 
     Raises:
-        InputError: something that is no file, such as a folder, has the name of `path`.
+        InputError: `path` exists and is no file, such as a folder.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is not a file")
@@ -50,7 +50,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def append_record(path: Path, record: object) -> None:
-    """Adds one line; a line that an earlier crash left unfinished is cut off first."""
+    """Adds one line; an unfinished line of an earlier crash is removed first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _appending(path) as file:
         size = file.seek(0, os.SEEK_END)
@@ -66,7 +66,7 @@ def append_record(path: Path, record: object) -> None:
 
 @contextmanager
 def _appending(path: Path) -> Iterator[BinaryIO]:
-    """The file open at its end; another process's line is whole, or is not begun yet."""
+    """The file open at its end; lines of other processes are complete or not begun."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     except OSError as error:
@@ -80,7 +80,7 @@ def _appending(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_records(path: Path, kind: type[T]) -> list[T]:
-    """Every whole line of `path`, in order; an unfinished last line is left out."""
+    """Every complete line of `path`, in order; an unfinished last line is left out."""
     records = []
     for number, line in enumerate((_bytes(path) or b"").split(b"\n")[:-1], start=1):
         if line:
@@ -90,13 +90,13 @@ def read_records(path: Path, kind: type[T]) -> list[T]:
 
 
 def read_record(path: Path, kind: type[T], *, what: str) -> T | None:
-    """The one record that a file holds, or None where there is no file."""
+    """The one record of a file, or None if there is no file."""
     text = _bytes(path)
     return None if text is None else _record(path, kind, text, what=what)
 
 
 def _bytes(path: Path) -> bytes | None:
-    """What the file holds, or None where there is none."""
+    """The content of the file, or None if there is none."""
     try:
         found = path.stat()
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
@@ -119,7 +119,7 @@ def _record(path: Path, kind: type[T], text: bytes, *, what: str) -> T:
 
 @contextmanager
 def exclusive(path: Path, *, wait_seconds: float, holder: str) -> Iterator[None]:
-    """Holds the lock file `path`; raises InputError when another process keeps it."""
+    """Holds the lock file `path`; raises InputError if another process holds it."""
     if path.is_symlink():
         raise InputError(f"{path}: is a link; a lock is a file of its own")
     lock = FileLock(path, timeout=wait_seconds)

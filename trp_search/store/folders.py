@@ -1,4 +1,4 @@
-"""The run folder and a trial's: where each file is, and what it holds."""
+"""The folders of a run and of a trial: the path and the content of each file."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TrialFolder:
 
     @property
     def tuning(self) -> Path:
-        """The checkpoint of what follows the cut."""
+        """The checkpoint of fine-tuning."""
         return inside(self.path, "tuning.safetensors")
 
     @property
@@ -70,7 +70,7 @@ class TrialFolder:
         return inside(self.path, ".lock")
 
     def read_spec(self) -> TrialSpec:
-        """What the trial was; raises InputError when that cannot be read."""
+        """The trial's specification; raises InputError if it cannot be read."""
         spec = read_record(self.spec, TrialSpec, what="not a trial's settings")
         if spec is None:
             raise InputError(f"{self.spec}: cannot be read: {os.strerror(errno.ENOENT)}")
@@ -78,20 +78,20 @@ class TrialFolder:
         return spec
 
     def read_result(self) -> TrialResult | None:
-        """How the trial ended, or None while it has not; InputError when that cannot be read."""
+        """The trial's result, or None before it ended; InputError if it cannot be read."""
         result = read_record(self.result, TrialResult, what="is not a trial's result")
         if result is not None:
             self._own(self.result, result.trial, *(point.trial for point in result.points))
         return result
 
     def read_epochs(self) -> list[EpochReport]:
-        """One report per epoch; of an epoch that ran twice (resumed), the second."""
+        """One report per epoch; of an epoch that ran again after a resume, the later one."""
         reports = read_records(self.epochs, EpochReport)
         self._own(self.epochs, *(report.trial for report in reports))
         return sorted({report.epoch: report for report in reports}.values(), key=lambda r: r.epoch)
 
     def _own(self, file: Path, *trials: str) -> None:
-        """Refuses a file that is of another trial than its folder."""
+        """Refuses a file of another trial than its folder's."""
         for name in trials:
             if name != self.path.name:
                 raise InputError(f"{file}: is of trial {name!r}, not of {self.path.name!r}")
@@ -99,13 +99,13 @@ class TrialFolder:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
-    """A search on disk: see the module's paths; everything a search knows is here."""
+    """A search on disk: its whole state."""
 
     path: Path
 
     @staticmethod
     def create(path: Path) -> RunFolder:
-        """A new run at `path`; an existing folder with anything but a lock in it is refused."""
+        """A new run at `path`; an existing folder that holds anything but a lock is refused."""
         if path.exists() and (
             not path.is_dir() or any(entry != path / ".lock" for entry in path.iterdir())
         ):
@@ -120,7 +120,7 @@ class RunFolder:
 
     @staticmethod
     def open(path: Path) -> RunFolder:
-        """The run at `path`; raises InputError when there is none."""
+        """The run at `path`; raises InputError if there is none."""
         run = RunFolder(path=path.resolve())
         if not path.is_dir():
             raise InputError(f"{path}: no such run folder")
@@ -161,17 +161,17 @@ class RunFolder:
 
     @property
     def repeats(self) -> Path:
-        """What the front's trainings came to with other seeds."""
+        """Repeats of the front's trainings with other seeds."""
         return inside(self.path, "repeats.jsonl")
 
     @property
     def judged(self) -> Path:
-        """What running trials were worth at rungs, in the order in which they came there."""
+        """Reports of running trials at rungs, in the order of their arrival."""
         return inside(self.path, "rungs.jsonl")
 
     @property
     def importance(self) -> Path:
-        """How much each setting explains of each objective."""
+        """The share of each objective's variance that each setting explains."""
         return inside(self.path, "importance.json")
 
     @property
@@ -202,23 +202,23 @@ class RunFolder:
 
     @property
     def scratch(self) -> Path:
-        """What Ray writes while a search runs."""
+        """The folder that Ray writes to while a search runs."""
         return inside(self.path, ".ray")
 
     def weights(self, point: Point) -> Path:
-        """The weights of a point, where they were kept."""
+        """The weights of a point, if they were kept."""
         place = self.trial(point.trial)
         return place.weights if point.cut is None else place.point_weights(point.id)
 
     def trial(self, name: str) -> TrialFolder:
-        """The files of the trial of this name; raises InputError for what can be none."""
+        """The files of the trial of this name; raises InputError for an invalid name."""
         return TrialFolder(path=inside(self.path, "trials", named("trial", name, of=self.path)))
 
     def trial_names(self) -> list[str]:
         """Every training that was begun; numbers in names count as such, and come last.
 
         Raises:
-            InputError: a folder among them has a name that no trial can have.
+            InputError: a folder has a name that no trial can have.
         """
         folder = inside(self.path, "trials")
         entries = list(folder.iterdir()) if folder.is_dir() else []
@@ -245,7 +245,7 @@ class RunFolder:
         """
         points = list({point.id: point for point in read_records(self.points, Point)}.values())
         for point in points:
-            for name in ("dense_macs", "dense_parameters"):
+            for name in ("dense_macs", "dense_parameters", "dense_bytes"):
                 own, first = getattr(point, name), getattr(points[0], name)
                 if own != first:
                     raise InputError(
@@ -262,42 +262,42 @@ class RunFolder:
         return read_records(self.judged, EpochReport)
 
     def read_latencies(self) -> dict[str, dict[str, Latency]]:
-        """By the target's name, then by point; what was measured again counts last."""
+        """By the target's name, then by point; the last measurement counts."""
         found: dict[str, dict[str, Latency]] = {}
         for latency in read_records(self.latencies, Latency):
             found.setdefault(latency.target.name, {})[latency.point] = latency
         return found
 
     def read_repeats(self) -> dict[str, list[Repeat]]:
-        """By point, each seed once."""
+        """By point; each seed counts once."""
         found: dict[str, dict[str, Repeat]] = {}
         for repeat in read_records(self.repeats, Repeat):
             found.setdefault(repeat.point, {})[repeat.trial] = repeat
         return {point: list(repeats.values()) for point, repeats in found.items()}
 
     def read_importance(self) -> Importance | None:
-        """What the settings explain, or None before a search's end."""
+        """What the settings explain, or None before the search has ended."""
         return read_record(self.importance, Importance, what="is not what settings explain")
 
     def read_environment(self) -> Environment:
-        """Versions, devices, seeds; empty where the run did not record them."""
+        """Versions, devices, seeds; empty if the run did not record them."""
         found = read_record(self.environment, Environment, what="is not a JSON object")
         return found or Environment({})
 
     def read_split(self) -> dict[str, list[int]] | None:
-        """Which images are in which part; None before a first training."""
+        """Which images are in which part; None before the first training."""
         found = read_record(self.split, Split, what="is not lists of images")
         return None if found is None else found.root
 
     def add_points(self, points: Iterable[Point]) -> None:
-        """Appends the points whose ids the run does not have yet."""
+        """Appends the points whose ids are new to the run."""
         known = {point.id for point in self.read_points()}
         for point in points:
             if point.id not in known:
                 append_record(self.points, point)
 
     def point(self, point_id: str) -> Point:
-        """The point with this id; raises InputError that names those there are."""
+        """The point with this id; raises InputError that lists the known ids."""
         points = {point.id: point for point in self.read_points()}
         if point_id not in points:
             known = ", ".join(list(points)[:8]) or "none"

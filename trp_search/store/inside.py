@@ -1,4 +1,4 @@
-"""A run folder keeps its files in itself: no name leads out of it, and no link."""
+"""Paths that stay inside a run folder: no name and no link leads out of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def inside(folder: Path, *names: str) -> Path:
     """The path of `names` in `folder`, which may be a link itself.
 
     Raises:
-        InputError: a part below `folder` is a link; names it.
+        InputError: a part below `folder` is a link; the message names it.
     """
     path = folder
     for name in names:
@@ -23,10 +23,10 @@ def inside(folder: Path, *names: str) -> Path:
 
 
 def named(kind: str, name: str, *, of: Path) -> str:
-    """`name`, which becomes part of a path.
+    """`name`, checked to be one part of a path.
 
     Raises:
-        InputError: it is no name of a `kind`, such as one with a separator.
+        InputError: it is no valid name of a `kind`, such as one with a separator.
     """
     if not is_name(name):
         raise InputError(f"{of}: {name!r} is not the name of a {kind}")

@@ -1,4 +1,4 @@
-"""A temporary folder of one process's own: removed when it ends, also where it was killed."""
+"""A temporary folder of one process, removed when it ends, even if it was killed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LONGEST = 24
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A new folder that only its owner reads; those that killed processes left are removed first.
+    """A new folder that only its owner reads; folders of killed processes are removed first.
 
-    It lies where Ray's own would: in `RAY_TMPDIR`, `TMPDIR` or `/tmp`.
+    It lies where Ray's would: in `RAY_TMPDIR`, `TMPDIR` or `/tmp`.
     """
     sweep_scratch()
     # Its name is only known once its lock is held, or another process might sweep it before.
@@ -37,7 +37,7 @@ def scratch() -> Iterator[Path]:
 
 
 def sweep_scratch() -> bool:
-    """Removes the folders of this user whose processes are gone; returns whether none is left."""
+    """Removes this user's folders whose processes are gone; returns whether none is left."""
     left = False
     for folder in _base().glob(f"{_PREFIX}*"):
         lock = FileLock(folder / _LOCK, timeout=0)
@@ -54,7 +54,7 @@ def sweep_scratch() -> bool:
 
 
 def _remove(folder: Path) -> None:
-    """Removes a folder, the lock last: what a dying process still writes to is swept later."""
+    """Removes a folder, the lock last; one that a dying process still writes to goes later."""
     for entry in folder.iterdir():
         if entry.name != _LOCK:
             shutil.rmtree(entry, ignore_errors=True)

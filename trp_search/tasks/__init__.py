@@ -1,1 +1,12 @@
 """What a network is for: its loss, its metric and what it learns from another network."""
+
+from trp_search.records import Workload
+from trp_search.tasks.classification import Classification
+from trp_search.tasks.task import Task
+
+TASKS: dict[str, Task] = {"classification": Classification()}
+
+
+def task_of(workload: Workload) -> Task:
+    """The task that a workload names."""
+    return TASKS[workload.task]

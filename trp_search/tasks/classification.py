@@ -1,58 +1,71 @@
-"""Accuracy and loss of a network on batches of images."""
+"""Which of several classes an image is of: cross-entropy, and the share that is right."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+from typing_extensions import override
 
-from trp_search.records import Score
+from trp_search.records import Score, Training
 from trp_search.records.scores import share
-from trp_search.tasks.modes import evaluating
+from trp_search.tasks.task import Task
 
 
-class DivergedError(Exception):
-    """A loss, or a weight, stopped being finite."""
+@final
+class Classification(Task):
+    """Answers are (n, classes) logits, wanted are (n,) labels."""
 
+    @override
+    def loss(self, answers: Tensor, wanted: Tensor, settings: Training) -> Tensor:
+        return functional.cross_entropy(answers, wanted, label_smoothing=settings.label_smoothing)
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The share of images classified correctly, and the mean cross-entropy."""
+    @override
+    def distance(self, answers: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """Kullback and Leibler's, times the temperature squared.
 
-    score: Score
-    loss: float
+        So gradients are as large at any temperature (Hinton et al., arXiv 1503.02531, section 2).
+        """
+        wanted = functional.log_softmax(teacher / temperature, dim=1)
+        found = functional.log_softmax(answers / temperature, dim=1)
+        distance = functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
+        return distance * temperature**2
 
+    @override
+    def sums(self, answers: Tensor, wanted: Tensor) -> Tensor:
+        logits = answers.float()
+        loss = functional.cross_entropy(logits, wanted, reduction="sum")
+        return torch.stack([(logits.argmax(1) == wanted).sum().double(), loss.double()])
 
-@torch.no_grad()
-def evaluate(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Evaluation:
-    """Scores `network` in evaluation mode; its mode is restored. The host waits once."""
-    sums: Tensor | None = None
-    images = 0
-    with evaluating(network):
-        for inputs, labels in batches:
-            logits = network(inputs).float()
-            loss = functional.cross_entropy(logits, labels, reduction="sum")
-            found = torch.stack([(logits.argmax(1) == labels).sum().double(), loss.double()])
-            sums = found if sums is None else sums + found
-            images += len(labels)
-    assert sums is not None, "no batches"
-    correct, loss_sum = sums.tolist()
-    return Evaluation(score=share(int(correct), images), loss=loss_sum / images)
+    @override
+    def score(self, sums: Sequence[float], images: int) -> Score:
+        (correct,) = sums
+        return share(int(correct), images)
 
+    @override
+    def overtakes(self, one: Score, other: Score) -> bool:
+        error = math.sqrt(2 * other.value * (1 - other.value) / other.images)
+        return one.value > other.value + error
 
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    """Runs the block on `number` CPU threads.
+    @override
+    def differs(self, expected: Tensor, found: Tensor, *, by: float) -> str | None:
+        if expected.shape[1] < 2:
+            return None
+        first, second = expected.topk(2, dim=1).values.unbind(1)
+        moved = found.argmax(1) != expected.argmax(1)
+        clear = bool((moved & (first - second > by)).any())
+        return "an image is classified otherwise by a clear margin" if clear else None
 
-    Sums over threads round by their number: only the same one gives the same count of images.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    @override
+    def misfit(self, answers: Tensor, *, images: int, classes: int) -> str | None:
+        shape = tuple(answers.shape)
+        if shape == (images, classes):
+            return None
+        return (
+            f"answers a tensor {shape} for {images} images of {classes} classes, labels 0 to "
+            f"{classes - 1}; ({images}, {classes}) is wanted"
+        )

@@ -10,11 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
-from torch.nn import functional
 
 from trp_search.records import EpochReport, Joint, Pruning, Training
-from trp_search.tasks.classification import DivergedError, evaluate
-from trp_search.tasks.distillation import Teacher, answers
+from trp_search.tasks.distillation import Teacher
+from trp_search.tasks.task import DivergedError, Task, answers
 from trp_search.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from trp_search.training.joint import JointTraining
 from trp_search.training.passes import Eager, Passes, Recorded
@@ -25,13 +24,14 @@ from trp_search.workloads.data import Train, Validation
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What one training reads: images, settings, where its checkpoint is, and its seed.
+    """What one training reads: task, images, settings, where its checkpoint is, and its seed.
 
     `example_input` is one image's shape on the device, for counting multiply-adds; `teacher` is on
     the device too.
     """
 
     name: str
+    task: Task
     train: Train
     validation: Validation
     example_input: Tensor
@@ -99,7 +99,7 @@ class _Loop:
         loss, steps = self._pass(done)
         if loss is None:
             raise DivergedError(f"the loss was not finite in epoch {done.epoch + 1}")
-        result = evaluate(self.network, job.validation.batches(_EVALUATION_BATCH))
+        result = job.task.evaluate(self.network, job.validation.batches(_EVALUATION_BATCH))
         seconds = time.perf_counter() - started
         self.progress = Progress(
             epoch=done.epoch + 1,
@@ -168,12 +168,10 @@ class _Loop:
         with torch.autocast(
             self.job.device, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
         ):
-            logits = answers(self._forward, images)
-            loss = functional.cross_entropy(
-                logits, labels, label_smoothing=settings.label_smoothing
-            )
+            found = answers(self._forward, images)
+            loss = self.job.task.loss(found, labels, settings)
             teacher = self.job.teacher
-            return loss if teacher is None else teacher.mixed(loss, images, logits)
+            return loss if teacher is None else teacher.mixed(loss, images, found)
 
 
 _EVALUATION_BATCH = 256

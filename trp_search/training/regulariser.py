@@ -14,8 +14,9 @@ from trp_search.errors import InputError
 from trp_search.lowrank.allocation import relaxed
 from trp_search.lowrank.budgets import counted, room
 from trp_search.lowrank.costs import MeasuredLayer, measure
+from trp_search.lowrank.factoring import Shape
 from trp_search.lowrank.rules import ranks
-from trp_search.lowrank.schemes import SCHEMES, Shape
+from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.tracing import images_in, multiply_adds
 from trp_search.lowrank.truncation import Spectra, spectra
 from trp_search.training.weights import Group, Weights, device_type
@@ -25,14 +26,21 @@ from trp_search.training.weights import Group, Weights, device_type
 class TrainedRankPruning:
     """Keeps a network's weights near low rank while it trains.
 
-        pruning = TrainedRankPruning(network, Energy(0.95), scheme="spatial", period=20)
-        for images, labels in batches:
-            pruning.before_forward()
-            loss = loss_function(network(images), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            pruning.before_step()
-            optimizer.step()
+    >>> import torch
+    >>> from torch import nn
+    >>> from trp_search import Energy, TrainedRankPruning
+    >>> network = nn.Sequential(nn.Conv2d(1, 16, 3), nn.Flatten(), nn.Linear(576, 10))
+    >>> optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    >>> pruning = TrainedRankPruning(network, Energy(0.95), scheme="spatial", period=20)
+    >>> for images, labels in [(torch.rand(8, 1, 8, 8), torch.arange(8))] * 3:
+    ...     pruning.before_forward()
+    ...     loss = nn.functional.cross_entropy(network(images), labels)
+    ...     optimizer.zero_grad()
+    ...     loss.backward()
+    ...     pruning.before_step()
+    ...     optimizer.step()
+    >>> pruning.iteration
+    3
 
     At every iteration t with t % period == 0, counted over the whole run from 0, each selected
     weight gets its truncated SVD, which keeps what `keep` says. With `projection` the weight
@@ -227,14 +235,14 @@ def _plan(
     by_weight = {id(layer.module.weight): layer for layer in measured}
     layers = [by_weight[weight] for weight in order]
     cost = torch.full(
-        (len(layers), 1 + max((layer.full_rank for layer in layers), default=0)), torch.inf
+        (len(layers), 1 + max((layer.full_ranks[-1] for layer in layers), default=0)), torch.inf
     ).double()
     for row, layer in zip(cost, layers, strict=True):
         row[0] = count.dense(layer)
         if layer.reason is None:
-            fixed, step = count.fixed(layer), count.per_rank(layer)
-            highest = min(layer.full_rank, (count.dense(layer) - fixed - 1) // step)
-            row[1 : highest + 1] = fixed + torch.arange(1, highest + 1) * step
+            found = count.at(layer, [torch.arange(1, layer.full_ranks[-1] + 1)])
+            cheaper = found[found < count.dense(layer)]
+            row[1 : len(cheaper) + 1] = cheaper
     every, dense = (sum(count.dense(layer) for layer in those) for those in (measured, layers))
     macs = multiply_adds(network, example_input) // images_in(example_input)
     other = count.other(network, every, other_macs=max(0, macs - every))

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.schemes import Scheme, Shape, shape_of
+from trp_search.lowrank.factoring import Shape, shape_of
+from trp_search.lowrank.schemes import Scheme
 from trp_search.lowrank.select import select
 from trp_search.lowrank.truncation import wide
 

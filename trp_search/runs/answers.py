@@ -1,4 +1,4 @@
-"""Checks of a network's outputs: shape, type and number of classes."""
+"""Checks of what a network returns: its type, and what its task asks for."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from trp_search.errors import InputError
 from trp_search.records import Workload
+from trp_search.tasks import task_of
 from trp_search.workloads.callables import is_callable_name, one_line
 
 
 def check_answers(network: nn.Module, images: Tensor, workload: Workload, *, classes: int) -> None:
-    """Raises InputError unless `network`, in its current mode, returns (n, classes) numbers.
+    """Raises InputError unless `network`, in its current mode, returns what its task asks for.
 
     In training mode the first item of a tuple counts, as for GoogLeNet.
     """
@@ -29,22 +30,14 @@ def _problem(network: nn.Module, images: Tensor, workload: Workload, classes: in
         return _why(error, network, images)
     if network.training and isinstance(output, tuple | list) and output:
         output = output[0]
-    wanted = f"one tensor (n, {classes}) is wanted for n images"
     if not isinstance(output, Tensor):
-        return f"answers a {type(output).__name__}; {wanted}"
-    shape = tuple(output.shape)
-    if len(shape) != 2 or shape[0] != len(images):
-        return f"answers a tensor {shape} for {len(images)} images; {wanted}"
-    if not output.is_floating_point():
+        return f"answers a {type(output).__name__}; one tensor is wanted"
+    problem = task_of(workload).misfit(output, images=len(images), classes=classes)
+    if problem is not None and output.shape[-1] > classes and is_callable_name(workload.data.name):
+        return f"{problem} (workload.data.classes, if some of them have no image)"
+    if problem is None and not output.is_floating_point():
         return f"answers {_name(output.dtype)} numbers; floating-point ones are wanted"
-    if shape[1] != classes:
-        own = is_callable_name(workload.data.name) and shape[1] > classes
-        hint = " (workload.data.classes, if some of them have no image)" if own else ""
-        return (
-            f"answers {shape[1]} numbers for an image; {workload.data.name} has {classes} classes, "
-            f"labels 0 to {classes - 1}{hint}"
-        )
-    return None
+    return problem
 
 
 def _why(error: Exception, network: nn.Module, images: Tensor) -> str:

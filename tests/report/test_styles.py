@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from collections.abc import Callable
 from typing import get_args
 
@@ -11,10 +12,11 @@ import pytest
 from plotly.validator_cache import ValidatorCache
 
 from trp_search.records import CutScheme, Method, Point
-from trp_search.report import drawing
-from trp_search.report.rows import made
+from trp_search.report import write
+from trp_search.report.styles import style_of
+from trp_search.store import RunFolder
 
-SETTINGS = [None, *get_args(Method)]
+SETTINGS = [None, "future", *get_args(Method)]
 
 
 @pytest.mark.parametrize(
@@ -46,28 +48,36 @@ SETTINGS = [None, *get_args(Method)]
 def test_a_point_is_called_what_it_is(
     make_point: Callable[..., Point], settings: dict, scheme: str | None, name: str
 ):
-    assert (
-        made(
-            dataclasses.replace(
-                make_point("1", correct=180, speedup=2.0), settings=settings, scheme=scheme
-            )
-        )
-        == name
-    )
+    point = make_point("1", correct=180, speedup=2.0)
+    point = dataclasses.replace(point, settings=settings, scheme=scheme)
+    assert style_of(point).label == name
 
 
 @pytest.mark.parametrize("tuned", [0, 3])
-def test_every_name_has_a_colour_and_a_symbol_that_plotly_knows(
+def test_every_way_has_a_colour_and_a_symbol_that_plotly_knows(
     make_point: Callable[..., Point], tuned: int
 ):
     known = ValidatorCache.get_validator("scatter.marker", "symbol").values
+    labels = set()
     for method, scheme in itertools.product(SETTINGS, [None, *get_args(CutScheme)]):
         settings = {"method": method, "fine_tuning_epochs": tuned, "reconstruct": "linear"}
         settings |= {"nuclear_weight": 1e-3}
         point = dataclasses.replace(
             make_point("1", correct=180, speedup=2.0), settings=settings, scheme=scheme
         )
-        name = made(point)
-        assert drawing.colour(name).startswith("#")
-        for hollow in (False, True):
-            assert drawing.symbol(name, hollow=hollow) in known
+        style = style_of(point)
+        assert style.colour.startswith("#")
+        assert {style.mark(hollow=hollow) for hollow in (False, True)} <= set(known)
+        assert ("-dot" in style.symbol) == bool(tuned)
+        labels.add(style.label)
+    assert len(labels) > len(SETTINGS)
+
+
+def test_a_run_with_a_method_from_elsewhere_has_its_page(sample_run: RunFolder):
+    lines = [json.loads(line) for line in sample_run.points.read_text().splitlines()]
+    for line in lines:
+        if line["role"] == "trial":
+            line["settings"] |= {"method": "future, perhaps", "fine_tuning_epochs": 2}
+    sample_run.points.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write(sample_run)
+    assert "future, perhaps, channel, fine-tuned" in sample_run.report.read_text()

@@ -1,0 +1,68 @@
+"""Bytes of weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy
+import pytest
+import scipy.sparse
+import torch
+from torch import nn
+
+from trp_search.records import Layer
+from trp_search.scoring.sizes import csr_bytes, weight_bytes
+from trp_search.store import RunFolder
+from trp_search.training.checkpoint import save_weights
+
+
+@pytest.fixture
+def matrix() -> numpy.ndarray:
+    draws = numpy.random.default_rng(0).random((7, 11)).astype(numpy.float32)
+    return draws * (draws > 0.6)
+
+
+def held(matrix: numpy.ndarray) -> int:
+    stored = scipy.sparse.csr_matrix(matrix)
+    return stored.data.nbytes + stored.indices.nbytes + stored.indptr.nbytes
+
+
+def test_compressed_rows_take_what_scipy_holds(matrix: numpy.ndarray):
+    assert csr_bytes(int(numpy.count_nonzero(matrix)), rows=7) == held(matrix)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_sparse_layer_counts_as_compressed_rows(
+    matrix: numpy.ndarray, bias: bool, tmp_path: Path
+):
+    network = nn.Sequential(nn.Linear(4, 11), nn.Linear(11, 7, bias=bias))
+    network[1].weight.data = torch.from_numpy(matrix)
+    kept, biases = int(numpy.count_nonzero(matrix)), 7 * bias
+    layer = Layer(
+        name="1",
+        scheme="sparse",
+        rank=None,
+        full_rank=None,
+        macs=kept,
+        dense_macs=matrix.size,
+        parameters=kept + biases,
+        dense_parameters=matrix.size + biases,
+        reason=None,
+    )
+    save_weights(tmp_path / "weights", network)
+    whole = (tmp_path / "weights").stat().st_size
+    assert weight_bytes(network, [layer]) == whole - matrix.nbytes + held(matrix)
+    assert weight_bytes(network) == whole
+
+
+def test_tied_weights_are_stored_twice_and_counted_so(tmp_path: Path):
+    network = nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5), nn.Linear(5, 5))
+    network[2].weight = network[0].weight
+    save_weights(tmp_path / "weights", network)
+    assert weight_bytes(network) == (tmp_path / "weights").stat().st_size
+
+
+def test_what_a_point_says_is_what_its_file_takes(trained_run: RunFolder):
+    for point in trained_run.read_points():
+        assert point.bytes == trained_run.weights(point).stat().st_size
+        assert point.dense_bytes == trained_run.point("baseline").bytes

@@ -1,0 +1,21 @@
+"""The tables: what cuts make of layers, and how a record's layers are built. One line each."""
+
+from __future__ import annotations
+
+from trp_search.lowrank.analysis import Decomposition
+from trp_search.lowrank.factoring import Factoring
+from trp_search.lowrank.linear_cut import LowRank, NetTrim
+from trp_search.lowrank.schemes import SCHEMES
+from trp_search.lowrank.spectral import Spectral
+from trp_search.lowrank.tucker import Tucker
+from trp_search.lowrank.tucker_cut import TuckerTwo
+
+FACTORINGS: dict[str, Factoring] = {**SCHEMES, "tucker": Tucker()}
+
+DECOMPOSITIONS: dict[str, Decomposition] = {
+    **{name: Spectral(scheme) for name, scheme in SCHEMES.items()},
+    "per-layer": Spectral(*SCHEMES.values()),
+    "tucker": TuckerTwo(),
+    "ddlr-style": LowRank(),
+    "net-trim": NetTrim(),
+}

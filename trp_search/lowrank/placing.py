@@ -1,0 +1,59 @@
+"""Puts layers where others were, and sees that the network still runs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trp_search.errors import InputError
+from trp_search.lowrank.tracing import one_line, run
+from trp_search.tasks.modes import evaluating
+
+
+def replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    """Puts `module` where the submodule `name` is, in place."""
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, module)
+
+
+@torch.no_grad()
+def fill_(module: nn.Module, parts: Sequence[nn.Module], weights: Sequence[Tensor]) -> None:
+    """Gives `parts`, which stand in for `module`, their weights, its bias and what else it is."""
+    original, bias = module.weight, module.bias
+    assert isinstance(original, Tensor)
+    for part, weight in zip(parts, weights, strict=True):
+        part.to(device=original.device, dtype=original.dtype)
+        part.train(module.training)
+        part.requires_grad_(original.requires_grad)
+        target = part.weight
+        assert isinstance(target, Tensor)
+        target.copy_(weight.reshape(target.shape))
+    if isinstance(bias, Tensor):
+        target = parts[-1].bias
+        assert isinstance(target, Tensor)
+        target.requires_grad_(bias.requires_grad)
+        target.copy_(bias)
+
+
+def check_runs(network: nn.Module, example_input: Tensor | Sequence[Any]) -> None:
+    """Raises InputError where a network cannot do without a layer that was factored."""
+    with evaluating(network):
+        try:
+            run(network, example_input)
+        except Exception as error:  # noqa: BLE001  a network raises anything
+            raise InputError(
+                f"the network does not run once layers are factored ({one_line(error)}); "
+                "name ranks for other layers"
+            ) from None
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A copy of a network; InputError where it cannot be copied."""
+    try:
+        return copy.deepcopy(network)
+    except Exception as error:
+        raise InputError(f"network: it cannot be copied: {one_line(error)}") from error

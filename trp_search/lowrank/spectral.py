@@ -1,0 +1,127 @@
+"""Layers as pairs, from the truncated SVD of their unfolded kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from trp_search import records
+from trp_search.lowrank import rules
+from trp_search.lowrank.analysis import AnalysedLayer, Candidate, Decomposition, analysed_by
+from trp_search.lowrank.costs import MeasuredLayer
+from trp_search.lowrank.factoring import Ranks, kernel, shape_of
+from trp_search.lowrank.moments import collect
+from trp_search.lowrank.schemes import Scheme
+from trp_search.lowrank.truncation import Moments, Spectra, spectra, weighted_spectra, wide
+
+# Past this side double precision costs minutes, and single is still exact to 1e-6.
+_DOUBLE_SIDE = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfolded(Candidate):
+    """One layer under one scheme, at any rank.
+
+    Attributes:
+        transposed: whether `spectra` are of the transposed matrices.
+    """
+
+    scheme: Scheme
+    spectra: Spectra
+    transposed: bool
+
+    @property
+    @override
+    def values(self) -> Tensor:
+        return self.spectra.values().flatten()
+
+    @property
+    @override
+    def spectrum(self) -> Tensor:
+        return self.spectra.values().double().amax(0)
+
+    @override
+    def losses(self, ranks: Tensor) -> Mapping[str, Tensor]:
+        (rank,) = ranks.unbind(1)
+        values = torch.cat([self.spectrum, self.spectrum.new_zeros(1)])
+        ends = values / values[0] if values[0] > 0 else torch.zeros_like(values)
+        worst = ends.cpu()[rank]
+        return {
+            "error": self.spectra.lost(layers=1)[0].double().cpu()[rank],
+            "worst": worst,
+            "beyond": worst * float(self.spectra.values().max()),
+            "removed": 1 - rank / self.layer.full_ranks[0],
+        }
+
+    @override
+    def factors(self, ranks: Ranks) -> tuple[Tensor, ...]:
+        left, right = self.spectra.factors(*ranks)
+        sides = (right.mT, left.mT) if self.transposed else (left, right)
+        return self.scheme.factors(*sides, shape_of(self.layer.module))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Pair(Unfolded):
+    """What singular values say of it."""
+
+    @override
+    def wanted(self, keep: records.Keep) -> Ranks:
+        """Matrices of one layer share the largest rank."""
+        assert isinstance(keep, records.PerLayer), keep
+        longer = max(self.spectra.matrices.shape[-2:])
+        return (max(1, int(rules.ranks(keep, self.spectra.values(), longer=longer).max())),)
+
+
+@final
+class Spectral(Decomposition):
+    """Pairs by one scheme, or by the best of several in each layer."""
+
+    def __init__(self, *schemes: Scheme) -> None:
+        self.factorings = schemes
+        self._schemes: dict[str, Scheme] = {scheme.name: scheme for scheme in schemes}
+
+    @override
+    def analysed(
+        self,
+        network: nn.Module,
+        rows: Sequence[Sequence[MeasuredLayer]],
+        keep: records.Keep,
+        batches: Iterable[Tensor] | None,
+    ) -> Iterator[AnalysedLayer]:
+        moments: dict[tuple[str, str], Moments] = {}
+        if batches is not None:
+            wanted = {
+                fit[0].name: (fit[0].module, [self._schemes[layer.scheme.name] for layer in fit])
+                for row in rows
+                if (fit := [layer for layer in row if layer.reason is None])
+            }
+            moments = collect(network, batches, wanted)
+        for row in rows:
+            fit = [layer for layer in row if layer.reason is None]
+            keys = [(layer.name, layer.scheme.name) for layer in fit]
+            yield analysed_by(
+                row,
+                [
+                    _pair(layer, self._schemes[key[1]], moments.pop(key, None))
+                    for layer, key in zip(fit, keys, strict=True)
+                ],
+            )
+
+
+def _pair(layer: MeasuredLayer, scheme: Scheme, moments: Moments | None) -> Pair:
+    matrices = scheme.matrices(kernel(layer.module))
+    double = min(matrices.shape[1:]) <= _DOUBLE_SIDE
+    matrices = matrices.double() if double else matrices.float()
+    if moments is None:
+        turned, transposed = wide(matrices)
+        found = spectra(turned)
+    else:
+        transposed = scheme.reads_rows
+        found = weighted_spectra(matrices.mT if transposed else matrices, moments)
+    return Pair(layer=layer, scheme=scheme, spectra=found, transposed=transposed)

@@ -1,0 +1,80 @@
+"""What a point is called and drawn with, by the fields that say how it came about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trp_search.records import Point
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Style:
+    """How points that came about in one way are told from others.
+
+    Attributes:
+        label: `uncut`, `channel`, or with the method: `plain, channel, fine-tuned`.
+        colour: the method's; TRP's own by the scheme.
+        symbol: plotly's, by the scheme; with a dot if it was fine-tuned.
+    """
+
+    label: str
+    colour: str
+    symbol: str
+
+    def mark(self, *, hollow: bool = False) -> str:
+        """The symbol, filled or hollow."""
+        shape, dot, rest = self.symbol.partition("-dot")
+        return f"{shape}-open{dot}{rest}" if hollow else self.symbol
+
+
+# Mid tones: at least 3:1 against the light paper and against the dark one.
+_OTHER = "#9c6a45"
+_METHODS = {
+    "trp": ("TRP", None),
+    "nuclear": ("nuclear", "#5f83a8"),
+    "plain": ("plain", "#8a7f5c"),
+    "decomposable": ("Decomposable-Net", "#c4527f"),
+    "tucker": ("Tucker-2", "#6d8f1f"),
+    "ddlr": ("DDLR-style", "#1f93a3"),
+    "net-trim": ("Net-Trim", "#b3563f"),
+}
+_SCHEMES = {
+    "uncut": ("uncut", "#83868c", "cross"),
+    "channel": ("channel", "#2f7fc2", "circle"),
+    "spatial": ("spatial", "#c96a1b", "square"),
+    "decoupled": ("decoupled", "#2a9272", "diamond"),
+    "per-layer": ("per-layer", "#9a5bb5", "triangle-up"),
+    "tucker": ("Tucker-2", "#6d8f1f", "pentagon"),
+    "ddlr-style": ("DDLR-style", "#1f93a3", "triangle-down"),
+    "net-trim": ("Net-Trim", "#b3563f", "hexagon"),
+}
+
+UNCUT = Style(label="uncut", colour="#83868c", symbol="cross")
+
+
+def style_of(point: Point) -> Style:
+    """Of a point; a method or scheme that is not known here is called by its own name."""
+    settings = point.settings
+    method, tuned = settings.get("method"), bool(settings.get("fine_tuning_epochs"))
+    scheme = point.scheme or "uncut"
+    as_scheme, colour, symbol = _SCHEMES.get(scheme, (scheme, _OTHER, "star-diamond"))
+    parts = [as_scheme]
+    if method is not None:
+        as_method, own = _METHODS.get(str(method), (str(method), _OTHER))
+        with_term = method == "trp" and _nuclear_acts(point)
+        parts = [f"{as_method} + nuclear" if with_term else as_method, as_scheme]
+        colour = own or colour
+    fitted = settings.get("reconstruct") or "none"
+    parts += {"none": [], "relu": ["fitted"]}.get(str(fitted), [f"fitted ({fitted})"])
+    parts += ["fine-tuned"] if tuned else []
+    return Style(
+        label=", ".join(dict.fromkeys(parts)),
+        colour=colour,
+        symbol=symbol + ("-dot" if tuned else ""),
+    )
+
+
+def _nuclear_acts(point: Point) -> bool:
+    settings = point.settings
+    at_all = settings.get("period") != "never" or settings.get("nuclear_every_step")
+    return bool(settings.get("nuclear_weight") and at_all)
