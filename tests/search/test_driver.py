@@ -18,7 +18,7 @@ from ray.tune.experiment import Trial
 from trp_search.errors import InputError, SearchError
 from trp_search.records import NetworkSpec, Point, TrialResult, TrialSpec
 from trp_search.runs import trial
-from trp_search.search import Epoch, Event, Finished, Stage, Started, cluster, run_search
+from trp_search.search import Epoch, Event, Finished, Stage, Started, cluster, joining, run_search
 from trp_search.space import Resources, SearchSpace, load_space
 from trp_search.store import RunFolder, exclusive
 
@@ -44,7 +44,7 @@ def one_ray() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(MODULES))
         patch.setattr("trp_search.space.model.CONTROL_ENERGIES", (0.8,))  # the baseline's own cuts
-        with cluster.connected(None, modules=()):
+        with joining.connected(None, modules=()):
             yield
 
 

@@ -26,7 +26,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch):
     def refuse(*_: object, **__: object) -> None:
         raise InputError("address: refused")
 
-    monkeypatch.setattr(driver.cluster, "connected", refuse)
+    monkeypatch.setattr(driver.joining, "connected", refuse)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_folder_in_which_no_search_could_start_is_removed(
     def stop(*_: object, **__: object) -> None:
         raise end("refused")
 
-    monkeypatch.setattr(driver.cluster, "connected", stop)
+    monkeypatch.setattr(driver.joining, "connected", stop)
     with pytest.raises(end):
         new_search(make_space(), tmp_path / "new")
     assert not (tmp_path / "new").exists()
