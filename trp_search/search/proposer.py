@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import warnings
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -16,12 +15,11 @@ from trp_search.records import Point, TrialResult, TrialSpec, to_json, trial_nam
 from trp_search.search.front_history import Growth
 from trp_search.search.importance import write_importance
 from trp_search.search.names import BASELINE
+from trp_search.search.streak import Streak
 from trp_search.search.study import draw, opened
 from trp_search.search.study_updates import Teller
 from trp_search.space import SearchSpace, entries
 from trp_search.store import RunFolder, append_record, write_whole
-
-_FEW = 3
 
 
 @dataclass
@@ -75,7 +73,7 @@ class Proposer:
         self._held: deque[TrialSpec] = deque()
         self._asked: dict[int, _Asked] = {}
         self._running: set[str] = set()
-        self._streak: dict[int, str] = {}
+        self._streak = Streak()
         self.stop_reason: str | None = None
         self._storage, self._study, told = opened(space, folder)
         self._teller = Teller(space, self._study)
@@ -250,7 +248,7 @@ class Proposer:
             self._teller.complete(asked.trial, results, diverged=diverged)
             self._complete += 1
         if stopped or not failed:
-            self._streak.clear()
+            self._streak.end()
         del self._asked[asked.trial.number]
 
     def _count_failure(self, number: int, reason: str) -> None:
@@ -258,15 +256,12 @@ class Proposer:
 
         They do not count when the search is resumed: the cause may be fixed by then.
         """
-        alike = re.sub(r"\d+", "#", reason)
-        if alike not in self._streak.values():
-            self._streak.clear()
-        self._streak[number] = alike
-        few = _FEW if self._complete else min(_FEW, self._trials)
-        if len(self._streak) >= few:
+        self._streak.add(number, reason)
+        if self._streak.is_long(most=None if self._complete else self._trials):
+            few = len(self._streak.numbers)
             which = "first" if self.done == few else "last"
             self.stop_reason = f"the {which} {few} trials failed alike: {reason}"
-            self._teller.discount(self._streak)
+            self._teller.discount(self._streak.numbers)
 
 
 def _reason(result: TrialResult) -> str | None:
