@@ -71,7 +71,7 @@ PAPER: dict[str, Any] = {
     "space": {
         "distillation": 0.0,
         "energy": {"low": 0.8, "high": 0.99},
-        "nuclear_weight_per_step": {"low": 1.0e-6, "high": 3.0e-4, "log": True},
+        "nuclear_weight": {"low": 1.0e-6, "high": 3.0e-4, "log": True},
         "training": {"epochs": None, "learning_rate": {"low": 0.03, "high": 0.3, "log": True}},
     },
     "extra_cuts": {"speedups": [], "energies": []},
@@ -80,7 +80,7 @@ SHORT: dict[str, Any] = {
     "space": {
         "start": "baseline",
         "energy": PAPER["space"]["energy"],
-        "nuclear_weight_per_step": {"low": 1.0e-6, "high": 3.0e-4, "log": True},
+        "nuclear_weight": {"low": 1.0e-6, "high": 3.0e-4, "log": True},
         "training": {"epochs": 8, "learning_rate": {"low": 0.005, "high": 0.1, "log": True}},
     },
 }

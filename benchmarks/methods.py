@@ -63,7 +63,7 @@ def space_of(seed: int, place: Path) -> SearchSpace:
     raw["space"] = {
         "method": ["trp", "nuclear", "plain", "decomposable", "tucker"],
         "scheme": list(SVD),
-        "nuclear_weight": 1e-3,
+        "nuclear_weight": 5e-5,
         "speedup": {"low": min(BUDGETS), "high": max(BUDGETS)},
         "layers": "all",
     }
@@ -114,7 +114,7 @@ def _trained(makes: _Makes, scheme: Scheme) -> Iterator[TrialSpec]:
             f"nuclear-{scheme}-{weight:g}", "nuclear", curve, training=after, pruning=nuclear
         )
     for energy, weight in itertools.product((0.95, 0.9), (0.0, 3e-3)):
-        trp = Pruning(scheme=scheme, keep=Energy(energy), nuclear_weight=weight, period=10)
+        trp = Pruning(scheme=scheme, keep=Energy(energy), nuclear_weight=weight / 10, period=10)
         name = f"trp{'-nuclear' if weight else ''}-{scheme}-{energy:g}"
         yield makes.spec(name, "trp", curve, training=after, pruning=trp)
     for budget in BUDGETS:

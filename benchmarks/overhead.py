@@ -46,7 +46,7 @@ _SPACE = {
     "space": {
         "scheme": ["channel", "spatial"],
         "energy": {"low": 0.8, "high": 0.99},
-        "nuclear_weight_per_step": {"low": 1e-6, "high": 1e-3, "log": True},
+        "nuclear_weight": {"low": 1e-6, "high": 1e-3, "log": True},
         "training": {"learning_rate": {"low": 0.01, "high": 0.3, "log": True}},
     },
     "concurrency": WORKERS,

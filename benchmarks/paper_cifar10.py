@@ -95,7 +95,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
         for energy in TRAINED_AT:
             for nuclear in (3e-4, 0.0):
                 pruning = Pruning(
-                    scheme=scheme, keep=Energy(energy), nuclear_weight=nuclear, layers="kxk"
+                    scheme=scheme, keep=Energy(energy), nuclear_weight=nuclear / 20, layers="kxk"
                 )
                 found.append(
                     TrialSpec(

@@ -141,7 +141,7 @@ def steps(device: str, repeats: int) -> None:
                 scheme=scheme,
                 keep=Energy(ENERGY),
                 period=period,
-                nuclear_weight=3e-4,
+                nuclear_weight=3e-4 / 20,
                 layers="kxk",
             )
             ours, plain = stepper(network, pruning), stepper(network_on(device), None)

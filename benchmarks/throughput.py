@@ -37,7 +37,9 @@ TASK = TASKS["classification"]
 BATCH = 128
 STEPS = {"cpu": 5, "cuda": 350}  # of one epoch: CIFAR-10 has 350; a CPU would not end one
 TRAINING = Training(epochs=10**6, batch_size=BATCH, learning_rate=0.1)
-PRUNING = Pruning(scheme="spatial", keep=Energy(0.95), period=20, nuclear_weight=3e-4, layers="kxk")
+PRUNING = Pruning(
+    scheme="spatial", keep=Energy(0.95), period=20, nuclear_weight=1.5e-5, layers="kxk"
+)
 _PATIENCE = 300.0  # seconds for all to be ready; one that died would be waited for for ever
 LOOPS = ("plain loop", "training", "training with TRP")
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -45,7 +45,7 @@ space:
   scheme: [channel, spatial]
   energy: {low: 0.7, high: 0.99}
   period: [5, 20, never]
-  nuclear_weight: {low: 1.0e-5, high: 1.0e-2, log: true}
+  nuclear_weight: {low: 1.0e-6, high: 1.0e-3, log: true}
   training: {epochs: 4}
 constraints: {accuracy: 0.5}
 trials: 18
@@ -229,6 +229,12 @@ def _spec(name: str) -> TrialSpec:
         pruning=None,
         cuts=(Cut(keep=Energy(0.9)),),
     )
+
+
+@pytest.fixture(scope="session")
+def make_spec() -> Callable[[str], TrialSpec]:
+    """What a trial of this name was told, `baseline` or a number."""
+    return _spec
 
 
 def finish(run: RunFolder, result: TrialResult, *, epochs: int, start: float) -> None:

@@ -85,7 +85,7 @@ def test_the_picture_fits_eighty_columns_and_shows_where_the_search_is(watch, ma
     assert all(len(line) <= 80 for line in lines)
     assert "searching   1:01 so far, about " in text
     assert "8 of 10 trials, 2 running" in text
-    assert "Front so far: 12 points, 8 of them shown   hypervolume 0.2500" in text
+    assert "Front so far: 12 points, 8 of them shown   hypervolume 0.25" in text
     assert "baseline    1.00\N{MULTIPLICATION SIGN}" in text
     assert " 12.50\N{MULTIPLICATION SIGN}" in text
     assert "epoch 1 of 164" in text
@@ -136,7 +136,7 @@ def test_where_there_is_no_terminal_every_ending_is_a_line(make_point, capsys):
     assert lines[0].endswith("training the baseline")
     assert lines[1].endswith("3 trials, 2 at a time")
     assert "trial 0: 95.0 % at 2.00" in lines[2]
-    assert "(1 of 3 done, 1 on the front, hypervolume 0.1000" in lines[2]
+    assert "(1 of 3 done, 1 on the front, hypervolume 0.1" in lines[2]
     assert lines[3] == "trial 1 failed: RuntimeError: no"
     assert len(lines) == 4
 

@@ -68,7 +68,7 @@ def test_a_number_that_nothing_can_be_counted_with_is_refused(
     copied: Path, name: str, written: str, said: str
 ):
     path = copied / name
-    path.write_text(path.read_text().replace('"format": 1', f'"format": 1, "more": {written}', 1))
+    path.write_text(path.read_text().replace('"format": 2', f'"format": 2, "more": {written}', 1))
     with pytest.raises(InputError, match=rf"{name}: not JSON: {said}"):
         opened(copied)
 

@@ -46,7 +46,7 @@ space:
   method: [trp, plain, decomposable, tucker]
   energy: {by_scheme: {channel: {low: 0.8, high: 0.9, step: 0.01}, spatial: 0.9}}
   scheme: [channel, spatial]
-  nuclear_weight_per_step: {low: 1.0e-6, high: 1.0e-3, log: true}
+  nuclear_weight: {low: 1.0e-6, high: 1.0e-3, log: true}
   distillation: [0.0, 0.5]
   joint_alpha: 0.5
   layers: all

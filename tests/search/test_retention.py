@@ -116,7 +116,7 @@ def test_a_cut_that_somebody_asked_for_stays(trained_run: RunFolder, tmp_path: P
         own,
         id="0-7x",
         role="derived",
-        score=share(1, own.score.images),
+        score=share(1, scored.score.images),
         cut=Cut(scheme="per-layer", keep=Speedup(7.0)),
     )
     told = dataclasses.replace(asked, id="0-2x", cut=run.trial("0").read_spec().screening[0])

@@ -110,9 +110,11 @@ def test_a_run_that_compress_made_is_not_taken_for_a_search(make_space: Space, f
 def test_a_search_whose_study_is_gone_is_not_taken_for_what_compress_made(
     make_space: Space, folder: RunFolder
 ):
-    write_whole(folder.search, make_space().dump())
+    space = make_space()
+    write_whole(folder.search, space.dump())
     write_whole(folder.trial("baseline").result, "{}")
-    write_whole(folder.trial("3").spec, "{}")
+    spec = space.trial_spec({"energy": 0.8}, number=3)
+    write_whole(folder.trial("3").spec, to_json(spec))
     with pytest.raises(InputError, match=r"study\.db: is missing"):
         resume_search(folder)
     assert not folder.study.exists()
@@ -189,7 +191,7 @@ def test_a_front_whose_method_the_space_lacks_is_refused(
             "  energy: {by_scheme: {channel: [0.7, 0.8], spatial: [0.8, 0.9]}}",
             {"method": "tucker"},
         ),
-        ("nuclear_weight_per_step: [1.0e-5, 1.0e-4]\n  period: [5, never]", {"period": "never"}),
+        ("nuclear_weight: [1.0e-5, 1.0e-4]\n  period: [5, never]", {"period": "never"}),
     ],
 )
 def test_a_space_takes_what_it_proposed_itself(

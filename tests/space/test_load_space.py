@@ -43,7 +43,7 @@ space:
   scheme: [channel, spatial]
   energy: {by_scheme: {channel: {low: .8, high: .99}, spatial: [0.9, 0.95]}}
   period: [5, never]
-  nuclear_weight_per_step: {low: 1e-6, high: 1e-3, log: true}
+  nuclear_weight: {low: 1e-6, high: 1e-3, log: true}
   training: {milestones: [[0.5], [0.5, 0.75]], epochs: {low: 2, high: 8, step: 2}}
 constraints: {accuracy: 0.9}
 sampler: nsga2
@@ -94,8 +94,8 @@ ENTRIES = {
     "{nuclear_weight: {low: 0, high: 1, log: true}}": (
         "space.nuclear_weight: low 0 is not above 0, which log needs"
     ),
-    "{nuclear_weight: [1, 2], nuclear_weight_per_step: 3}": (
-        "space: takes nuclear_weight or nuclear_weight_per_step, not both"
+    "{nuclear_weight_per_step: 3}": (
+        "space.nuclear_weight_per_step: unknown key; did you mean nuclear_weight?"
     ),
     "{energy: [0.8, 0.9], cut_energy: 0.9, cut_value: 0.01}": (
         "space: takes one of cut_energy and cut_value"

@@ -10,7 +10,7 @@ space:
   scheme: [channel, spatial]
   energy: {by_scheme: {channel: {low: 0.8, high: 0.99}, spatial: {low: 0.9, high: 0.99}}}
   period: [5, 20, never]
-  nuclear_weight_per_step: {low: 1.0e-6, high: 1.0e-3, log: true}
+  nuclear_weight: {low: 1.0e-6, high: 1.0e-3, log: true}
   start: scratch
   training: {epochs: {low: 2, high: 8, step: 2}, nesterov: [true, false]}
 trials: 4
@@ -31,7 +31,7 @@ def test_a_setting_is_what_the_study_draws_for_its_scheme(tmp_path):
     space = loaded(tmp_path, f"{SPACE}warm_start: [{given}]\n")
     (drawn,) = warm_start.parameters(space)
     assert drawn == {"scheme": "spatial", "energy_spatial": 0.95, "period": "never", "epochs": 6}
-    spec = space.trial_spec(drawn | {"nuclear_weight_per_step": 1e-5, "nesterov": True}, number=0)
+    spec = space.trial_spec(drawn | {"nuclear_weight": 1e-5, "nesterov": True}, number=0)
     assert (spec.pruning.scheme, spec.pruning.keep.energy, spec.pruning.period) == (
         "spatial",
         0.95,
@@ -42,13 +42,10 @@ def test_a_setting_is_what_the_study_draws_for_its_scheme(tmp_path):
 
 def test_the_papers_setting_is_tried_with_each_scheme(tmp_path):
     space = loaded(tmp_path, f"{SPACE}warm_start: [paper]\n")
-    own = {"period": 20, "nuclear_weight_per_step": pytest.approx(3e-4 / 20)}
+    own = {"period": 20, "nuclear_weight": pytest.approx(3e-4 / 20)}
     assert warm_start.parameters(space) == [
         {"scheme": scheme, f"energy_{scheme}": 0.98} | own for scheme in ("channel", "spatial")
     ]
-    plain = SPACE.replace("_per_step: {low: 1.0e-6", ": {low: 1.0e-6")
-    drawn, _ = warm_start.parameters(loaded(tmp_path, f"{plain}warm_start: [paper]\n"))
-    assert drawn["nuclear_weight"] == 3e-4
 
 
 @pytest.mark.parametrize(
@@ -89,7 +86,7 @@ def test_a_share_of_distillation_begins_another_search(tmp_path, weight):
     varied = SPACE.replace("  period", "  distillation: {low: 0, high: 1}\n  period")
     space = loaded(tmp_path, varied)
     drawn = {"scheme": "spatial", "energy_spatial": 0.95, "period": 5, "epochs": 4}
-    drawn |= {"nuclear_weight_per_step": 1e-4, "nesterov": True, "distillation": weight}
+    drawn |= {"nuclear_weight": 1e-4, "nesterov": True, "distillation": weight}
     spec = space.trial_spec(drawn, number=7)
     assert warm_start.setting_of(space, spec)["distillation"] == weight
     asked = space.model_copy(update={"warm_start": ("paper",)})
@@ -109,35 +106,23 @@ def test_a_cut_without_training_says_nothing_of_distillation(tmp_path):
 def test_a_setting_of_another_search_is_what_this_one_varies(tmp_path):
     space = loaded(tmp_path, SPACE)
     drawn = {"scheme": "channel", "energy_channel": 0.9, "period": 5, "epochs": 4}
-    drawn |= {"nuclear_weight_per_step": 1e-5, "nesterov": False}
+    drawn |= {"nuclear_weight": 1e-5, "nesterov": False}
     setting = warm_start.setting_of(space, space.trial_spec(drawn, number=7))
     (again,) = warm_start.parameters(changed(space, warm_start=(setting,)))
-    assert again.pop("nuclear_weight_per_step") == pytest.approx(1e-5)
-    del drawn["nuclear_weight_per_step"]
+    assert again.pop("nuclear_weight") == pytest.approx(1e-5)
+    del drawn["nuclear_weight"]
     assert again == drawn
-
-
-def test_what_the_other_search_named_otherwise_is_translated(tmp_path):
-    given = SPACE.replace("_per_step: {low: 1.0e-6", ": {low: 1.0e-6").replace(
-        "high: 1.0e-3", "high: 1.0e-2"
-    )
-    other, space = loaded(tmp_path, given), loaded(tmp_path, SPACE)
-    drawn = {"scheme": "channel", "energy_channel": 0.9, "period": 20, "epochs": 4}
-    spec = other.trial_spec(drawn | {"nuclear_weight": 1e-3, "nesterov": True}, number=7)
-    setting = warm_start.setting_of(space, spec)
-    assert setting["nuclear_weight_per_step"] == pytest.approx(5e-5)
-    assert list(warm_start.problems(space, setting)) == []
 
 
 def test_a_weight_that_never_acted_is_left_to_be_proposed(tmp_path):
     """Without truncations the term acts only where it acts at every step."""
     never = {"scheme": "channel", "energy_channel": 0.9, "period": "never", "epochs": 4}
-    never |= {"nuclear_weight_per_step": 1e-4, "nesterov": True}
+    never |= {"nuclear_weight": 1e-4, "nesterov": True}
     space = loaded(tmp_path, SPACE)
     setting = warm_start.setting_of(space, space.trial_spec(never, number=7))
-    assert "nuclear_weight_per_step" not in setting
+    assert "nuclear_weight" not in setting
     assert list(warm_start.problems(space, setting)) == []
 
     space = loaded(tmp_path, SPACE.replace("start: scratch", "nuclear_every_step: true"))
     setting = warm_start.setting_of(space, space.trial_spec(never, number=7))
-    assert setting["nuclear_weight_per_step"] == 1e-4
+    assert setting["nuclear_weight"] == 1e-4

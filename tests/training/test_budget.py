@@ -108,7 +108,7 @@ def test_a_budget_needs_an_example_input():
 def test_the_nuclear_term_pulls_at_the_budgets_ranks():
     trained = network()
     pruning = TrainedRankPruning(
-        trained, scheme="channel", keep=Speedup(4.0), nuclear_weight=1.0, example_input=EXAMPLE
+        trained, scheme="channel", keep=Speedup(4.0), nuclear_weight=1 / 20, example_input=EXAMPLE
     )
     pruning.before_forward()
     for parameter in trained.parameters():

@@ -117,7 +117,7 @@ def test_training_follows_the_paper_step_by_step(scheme, projection, every_step)
         optimizer.zero_grad()
         functional.cross_entropy(theirs(images), labels).backward()
         for module, polar in pulls.items():
-            module.weight.grad += weight * polar
+            module.weight.grad += weight * (1 if every_step else period) * polar
         optimizer.step()
     for left, right in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(left, right, atol=2e-4, rtol=1e-3)
@@ -223,7 +223,7 @@ def test_torchvision_networks_train_with_it(name):
 
 def test_half_precision_around_the_call_changes_nothing():
     plain, cast = ready(), ready()
-    options = {"energy": 0.8, "period": 1, "nuclear_weight": 0.1}
+    options = {"keep": Energy(0.8), "period": 1, "nuclear_weight": 0.1}
     train(plain, TrainedRankPruning(plain, **options), 1)
     pruning = TrainedRankPruning(cast, **options)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -1,4 +1,4 @@
-"""The options of a budget: every command that chooses a point takes all of them."""
+"""The options of a budget, for every command that chooses a point."""
 
 from __future__ import annotations
 
@@ -20,29 +20,34 @@ _OPTIONS: dict[str, Any] = {
     "max_drop": Annotated[
         float | None,
         typer.Option(
-            parser=number, metavar="D", help="or: the smallest within this share of accuracy: 0.01"
+            parser=number,
+            metavar="D",
+            help="or: the smallest that loses at most this accuracy: 0.01",
         ),
     ],
     "milliseconds": Annotated[
-        float | None, typer.Option(parser=number, metavar="T", help="or: of one batch, at most")
+        float | None,
+        typer.Option(parser=number, metavar="T", help="or: at most this time per batch"),
     ],
     "parameters": Annotated[
-        int | None, typer.Option(parser=positive, metavar="N", help="or: at most so many")
+        int | None,
+        typer.Option(parser=positive, metavar="N", help="or: at most this many parameters"),
     ],
     "bytes": Annotated[
-        int | None, typer.Option(parser=positive, metavar="N", help="or: of the weights, at most")
+        int | None,
+        typer.Option(parser=positive, metavar="N", help="or: at most this many bytes of weights"),
     ],
-    "by": Annotated[str | None, typer.Option(help=f"what gets smaller: {', '.join(get_args(By))}")],
-    "target": Annotated[
-        str | None, typer.Option(metavar="NAME", help="where it was timed; takes --by latency")
+    "by": Annotated[
+        str | None, typer.Option(help=f"what a speedup counts: {', '.join(get_args(By))}")
     ],
+    "target": Annotated[str | None, typer.Option(metavar="NAME", help="target of --by latency")],
 }
 
 
 def budgeted(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, with the options of a budget in the place of its parameter `budget`.
+    """The command with the options of a budget in place of its parameter `budget`.
 
-    The command gets None where no such option is given.
+    The command gets None if no such option is given.
     """
 
     @functools.wraps(command)

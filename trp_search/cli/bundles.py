@@ -1,4 +1,4 @@
-"""`trp-search export`, `evaluate` and `refit`: networks to keep."""
+"""`trp-search export`, `evaluate` and `refit`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from trp_search.cli.arguments import Data, Json, Network, Run, Trust
 from trp_search.cli.budget import FLAGS, budgeted
 from trp_search.cli.console import following, line, pairs, raw
-from trp_search.cli.formatting import amount, command, here
+from trp_search.cli.formatting import command, here
 from trp_search.cli.signals import StoppedError
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import Card, read_card, vacant
@@ -28,7 +28,7 @@ from trp_search.records import (
     to_dict,
 )
 from trp_search.records.objectives import TIMES
-from trp_search.report.formatting import scored
+from trp_search.report.formatting import scored, sizes
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import within
 from trp_search.selection.snapshot import Snapshot
@@ -44,16 +44,16 @@ def export(  # noqa: PLR0913  options of a command
     network: Network = None,
     form: Annotated[
         list[str] | None,
-        typer.Option("--format", metavar="F", help="also onnx, pt2; may be given again"),
+        typer.Option("--format", metavar="F", help="a further format: onnx, pt2; may be repeated"),
     ] = None,
     licence: Annotated[
-        str | None, typer.Option(metavar="L", help="of the weights, for the card")
+        str | None, typer.Option(metavar="L", help="licence of the weights, for the card")
     ] = None,
     *,
     budget: Budget | None,
     trust: Trust = False,
 ) -> None:
-    """Write one point as a bundle, scored again before it is done."""
+    """Write a point as a bundle, verified in a fresh process."""
     if (point is None) == (budget is None):
         raise InputError(f"export: give --point or one of {FLAGS}")
     found = Snapshot.of(run)
@@ -73,7 +73,7 @@ def export_bundle(
     formats: Sequence[str] = (),
     licence: str | None = None,
 ) -> None:
-    """Writes a point, of a run that may be called, as a bundle and says what it is."""
+    """Writes a point of a trusted run as a bundle and prints its metrics."""
     vacant(out)
     from trp_search.export.card import file_rows
     from trp_search.export.evaluate import come_along
@@ -90,8 +90,8 @@ def export_bundle(
     pairs(
         [
             *_accuracies(card),
-            ("speedup", f"{TIMES(point.speedup)} ({amount(point.macs)} multiply-adds)"),
-            ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
+            ("speedup", TIMES(point.speedup)),
+            *sizes(point),
             *file_rows(card),
         ]
     )
@@ -117,7 +117,7 @@ def evaluate(
     bundle: Annotated[Path, typer.Argument(metavar="DIR", help="a bundle")],
     data: Data = None,
     *,
-    test: Annotated[bool, typer.Option("--test", help="score the test split as well")] = False,
+    test: Annotated[bool, typer.Option("--test", help="score the test split too")] = False,
     network: Network = None,
     as_json: Json = False,
     trust: Trust = False,
@@ -146,9 +146,9 @@ def evaluate(
 
 
 def images(given: str | None, *, trust: bool) -> DataSpec | None:
-    """The images that the caller names, if any: the one way in which a bundle comes to code.
+    """The images that the caller names, if any: only these may be code.
 
-    A run folder may be anybody's: its images are code as `check_images` allows it, or `trust` does.
+    A run folder may be anybody's: its images may be code if `check_images` or `trust` allows it.
     """
     if given is None:
         return None
@@ -178,7 +178,7 @@ def refit(
     *,
     trust: Trust = False,
 ) -> None:
-    """Train a point's setting by the full recipe, and export it."""
+    """Train a point's settings by the full recipe; export it."""
     folder = RunFolder.open(run)
     target = out or folder.models / f"refit-{point}"
     vacant(target)
@@ -210,7 +210,7 @@ def epoch(report: EpochReport) -> str:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """An interrupt inside the block says how to go on."""
+    """Adds the command that continues to an interrupt inside the block."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""`trp-search select`: the point to use at a budget."""
+"""`trp-search select`: the point to use within a budget."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from trp_search.cli.formatting import command, here
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import Point, Scheme, to_dict
 from trp_search.records.objectives import METRIC, TIMES
-from trp_search.report.formatting import against_baseline, clock, repeated, scored
-from trp_search.selection.axes import MACS, Clock
+from trp_search.report.formatting import against_baseline, clock, repeated, scored, sizes
+from trp_search.selection.axes import COUNTED, MACS, Clock
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import Choice, choose
 from trp_search.selection.snapshot import Snapshot
@@ -25,7 +25,7 @@ _SCHEMES = get_args(Scheme)
 
 @budgeted
 def select(run: Run, *, budget: Budget | None, as_json: Json = False) -> None:
-    """Choose the most accurate point within a budget, or the smallest accurate enough."""
+    """Choose the best point within one limit."""
     if budget is None:
         raise InputError(f"select: give one of {FLAGS}")
     found = Snapshot.of(run)
@@ -46,9 +46,9 @@ def select(run: Run, *, budget: Budget | None, as_json: Json = False) -> None:
 
 
 def _can_be_cut(run: Snapshot, point: Point, speedup: float) -> bool:
-    """Whether a cut per layer of the point's trained weights is sure to reach the speedup.
+    """Whether a per-layer cut of the point's trained weights surely reaches the speedup.
 
-    As far as the run's own cuts tell: no network is built here.
+    Judged by the run's own cuts; no network is built.
     """
     place = run.folder.trial(point.trial)
     if not place.weights.exists():
@@ -80,9 +80,7 @@ def _show(choice: Choice, budget: Budget) -> None:
             *([against_baseline(choice.drop)] if choice.drop is not None else []),
             *([repeated(choice.repeats)] if choice.repeats else []),
             ("test", scored(test.score) if test else "not scored yet; export scores it"),
-            ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
-            ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
-            ("bytes", f"{point.bytes:,} of {point.dense_bytes:,}"),
+            *sizes(point),
             *([clock(timed)] if timed else []),
             ("batch norm", point.batch_norm),
         ]
@@ -106,7 +104,7 @@ def _show(choice: Choice, budget: Budget) -> None:
 
 
 def _beside(choice: Choice) -> None:
-    """The front's neighbours, and what half a step more would cost."""
+    """The front's neighbours, and the cost of another half step."""
     point, axis = choice.point, choice.axis
     rows = [("more accurate", choice.larger), ("smaller", choice.smaller)]
     rows.append((f"from {TIMES(axis.of(point) + 0.5)}", choice.half_step))
@@ -144,12 +142,7 @@ def as_values(choice: Choice) -> dict[str, Any]:
         "validation_drop": choice.drop,
         "test": to_dict(test.score) if test else None,
         "other_seeds": [repeat.score.value for repeat in choice.repeats],
-        "macs": point.macs,
-        "dense_macs": point.dense_macs,
-        "parameters": point.parameters,
-        "dense_parameters": point.dense_parameters,
-        "bytes": point.bytes,
-        "dense_bytes": point.dense_bytes,
+        **{name: n for axis in COUNTED.values() for name, n in axis.counts(point).items()},
         "settings": point.settings,
         "better_control": choice.control.id if choice.control else None,
         "by": choice.axis.by,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trp_search.scoring.candidate import example
 from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, any_trial
-from trp_search.space.methods import JOINT_PASSES
+from trp_search.space.settings import JOINT_PASSES
 from trp_search.tasks.task import answers, threads
 from trp_search.workloads import data
 

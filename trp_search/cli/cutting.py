@@ -1,4 +1,4 @@
-"""`trp-search cut` and `compress`: networks at a budget, without a search."""
+"""`trp-search cut` and `compress`: cuts without a search."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
 from trp_search.records import Cut, DataSpec, EpochReport, Point, TrialResult, Workload, keep_of
 from trp_search.records.objectives import TIMES
-from trp_search.report.formatting import against_baseline, scored
+from trp_search.report.formatting import against_baseline, scored, sizes
 from trp_search.selection.snapshot import Snapshot
 from trp_search.space import SearchSpace, changed, load_space, read_space
 from trp_search.store import RunFolder
@@ -35,14 +35,14 @@ Error = Annotated[
     typer.Option(
         parser=number,
         metavar="E",
-        help="or, by ddlr-style and net-trim: the share of a linear layer's outputs that may go",
+        help="or, for ddlr-style and net-trim: the share of a linear layer's outputs to lose",
     ),
 ]
 Scheme = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help=f"one of {', '.join(get_args(records.CutScheme))} [default: per-layer; "
+        help=f"unfolding or method: {', '.join(get_args(records.CutScheme))} [default: per-layer; "
         "of a decomposable trial its own]",
     ),
 ]
@@ -50,14 +50,14 @@ Allocation = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help=f"of what is kept over layers: {', '.join(get_args(records.Allocation))} "
+        help=f"division of a budget among layers: {', '.join(get_args(records.Allocation))} "
         "[default: knapsack; of a decomposable trial pooled, by weights alone]",
     ),
 ]
 Layers = Annotated[
     str | None,
     typer.Option(
-        metavar="all|kxk", help="which may be cut: all, or convolutions wider than 1x1 alone"
+        metavar="all|kxk", help="layers that may be cut: all, or convolutions wider than 1x1"
     ),
 ]
 Multiple = Annotated[int, typer.Option(min=1, metavar="N", help="ranks are multiples of this")]
@@ -66,17 +66,19 @@ Multiple = Annotated[int, typer.Option(min=1, metavar="N", help="ranks are multi
 def cut(  # noqa: PLR0913  options of a command
     source: Annotated[
         Path,
-        typer.Argument(metavar="RUN", help="a run folder, or the bundle of a network in full"),
+        typer.Argument(metavar="RUN", help="a run folder, or the bundle of an uncut network"),
     ],
     trial: Annotated[
         str | None,
-        typer.Option(metavar="N", help="whose weights of a run: a trial's number, or baseline"),
+        typer.Option(metavar="N", help="of a run: the trial's number, or baseline"),
     ] = None,
     speedup: Annotated[float | None, Speedup] = None,
     parameters: Parameters = None,
     energy: Annotated[
         float | None,
-        typer.Option(parser=number, metavar="E", help="or: the share of energy each layer keeps"),
+        typer.Option(
+            parser=number, metavar="E", help="or: the share of energy that each layer keeps"
+        ),
     ] = None,
     error: Error = None,
     scheme: Scheme = None,
@@ -85,14 +87,14 @@ def cut(  # noqa: PLR0913  options of a command
     layers: Layers = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="of a bundle's cut: a new folder [default: BUNDLE-cut]"),
+        typer.Option(metavar="DIR", help="for a bundle: a new folder [default: BUNDLE-cut]"),
     ] = None,
     network: Network = None,
     data: Data = None,
     *,
     trust: Trust = False,
 ) -> None:
-    """Cut a trained network once more, at another budget; nothing is trained."""
+    """Cut a trained network to another budget, without training."""
     amounts = {"speedup": speedup, "parameters": parameters, "energy": energy, "error": error}
     options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
     if (source / ARCHITECTURE).is_file():
@@ -115,7 +117,7 @@ def cut(  # noqa: PLR0913  options of a command
 def _cut_run(
     folder: RunFolder, trial: str | None, amounts: dict[str, Any], options: dict[str, Any]
 ) -> None:
-    """Cuts what a trial of the run has trained; the run gets the point."""
+    """Cuts the weights of a run's trial; adds the point to the run."""
     space = load_space(folder.search)
     spec = folder.trial(trial).read_spec() if trial and trial in folder.trial_names() else None
     if spec is None:
@@ -137,7 +139,7 @@ def _cut_run(
 
 
 def _workload(source: Path, *, network: str | None, data: DataSpec | None) -> Workload:
-    """The uncut network of a bundle and the images to cut it on, of which it names no code."""
+    """The uncut network of a bundle, and the images to cut it on."""
     bundle = opened(source)
     architecture = bundle.architecture
     if any(layer.scheme is not None for layer in architecture.layers):
@@ -160,7 +162,7 @@ def _workload(source: Path, *, network: str | None, data: DataSpec | None) -> Wo
 def _cut_bundle(
     bundle: Path, workload: Workload, amounts: dict[str, Any], options: dict[str, Any], out: Path
 ) -> None:
-    """Cuts the network in full of a bundle; what lies beside the new bundle is a run like any."""
+    """Cuts the uncut network of a bundle; an ordinary run is made beside the new bundle."""
     card = opened(bundle).card
     settings = card.point.settings
     raw = {
@@ -185,7 +187,8 @@ def compress(  # noqa: PLR0913  options of a command
     weights: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="the baseline's, safetensors [default: the space's, or train]"
+            metavar="FILE",
+            help="weights of the baseline (safetensors) [default: the space's, or train]",
         ),
     ] = None,
     error: Error = None,
@@ -195,13 +198,15 @@ def compress(  # noqa: PLR0913  options of a command
     layers: Layers = "all",
     run: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="keeps the baseline [default: results/SPACE-baseline]"),
+        typer.Option(
+            metavar="DIR", help="folder of the baseline [default: results/SPACE-baseline]"
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="a new folder [default: RUN/models/POINT]")
     ] = None,
 ) -> None:
-    """Cut the baseline to a budget and export it: minutes, and no search."""
+    """Cut the baseline to a budget and export it, without a search."""
     loaded = load_space(space)
     if weights is not None:
         loaded = _with_weights(loaded, weights)
@@ -254,7 +259,7 @@ def _cut(
     like: Cut,
     own: dict[str, Any],
 ) -> Cut:
-    """The cut that was asked for; what was not is as in `like`, how as in `own` or as usual."""
+    """The cut that was asked for; other fields are those of `like`, `own` or the default."""
     given = {name: value for name, value in amounts.items() if value is not None}
     if len(given) != 1:
         raise InputError(f"give one of {', '.join(f'--{name}' for name in amounts)}")
@@ -271,7 +276,7 @@ def _cut(
 
 
 def _free(folder: RunFolder, point: Point) -> Path:
-    """A folder for the bundle that is not there yet."""
+    """A new folder for the bundle."""
     first = folder.models / point.id
     others = (folder.models / f"{point.id}-{number}" for number in itertools.count(2))
     return next(path for path in itertools.chain([first], others) if not path.exists())
@@ -285,8 +290,7 @@ def _show(folder: RunFolder, point: Point) -> None:
         [
             ("validation", scored(point.score)),
             *([against_baseline(baseline.metric - point.metric)] if baseline else []),
-            ("multiply-adds", f"{point.macs:,} of {point.dense_macs:,}"),
-            ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
+            *sizes(point),
             ("layers", ", ".join(f"{count} {name}" for name, count in schemes.most_common())),
             ("batch norm", point.batch_norm),
         ]

@@ -89,7 +89,7 @@ def ending(result: TrialResult) -> str:
 
 def _rung_score(watch: Watch) -> str:
     left = watch.seconds_left(time.monotonic())
-    covered = "" if watch.hypervolume is None else f", hypervolume {watch.hypervolume:.4f}"
+    covered = "" if watch.hypervolume is None else f", hypervolume {watch.hypervolume:.4g}"
     rest = "" if left is None else f", about {clock(left)} to go"
     return (
         f"  ({watch.done} of {watch.trials} done, {len(watch.front)} on the front{covered}{rest})"
@@ -123,7 +123,7 @@ def _front(watch: Watch) -> list[RenderableType]:
     if not front and not watch.baseline:
         return []
     shown = f", {_ROWS} of them shown" if len(front) > _ROWS else ""
-    gained = "" if watch.hypervolume is None else f"   hypervolume {watch.hypervolume:.4f}"
+    gained = "" if watch.hypervolume is None else f"   hypervolume {watch.hypervolume:.4g}"
     title = f"Front so far: {count(len(front), 'point')}{shown}"
     return [
         Text.assemble((title, "bold"), (gained, "dim")),

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from trp_search.export.bundle import FORMAT, SOURCE, Card, Input
 from trp_search.records import Latency, Score, TestScore, TrialSpec
-from trp_search.report.formatting import count, milliseconds
+from trp_search.report.formatting import count, milliseconds, sizes
 from trp_search.selection.snapshot import Snapshot
 
 _SOFTWARE = ("trp_search", "torch", "torchvision", "safetensors", "onnx", "onnxruntime")
@@ -68,10 +68,9 @@ def as_markdown(card: Card) -> str:
     factored = sum(layer.rank is not None for layer in point.layers)
     measured = [
         *_accuracies(card),
-        ("multiply-adds per image", f"{point.macs:,} of {point.dense_macs:,}"),
         ("speedup (multiply-adds)", f"{point.speedup:.2f}x"),
         *(_latency(latency) for latency in card.latencies),
-        ("parameters", f"{point.parameters:,} of {point.dense_parameters:,}"),
+        *sizes(point),
         ("factored layers", f"{factored} of {len(point.layers)}, {point.scheme or 'none'}"),
         ("batch norm", point.batch_norm),
     ]

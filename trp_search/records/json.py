@@ -1,4 +1,4 @@
-"""Records as JSON, both ways, and what one refused in words."""
+"""Records as JSON, both ways, and validation errors in words."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def to_dict(record: object) -> dict[str, Any]:
 
 
 def from_json(kind: type[T], text: str | bytes) -> T:
-    """A record of `kind`; raises `pydantic.ValidationError` (a ValueError) when it is not one."""
+    """A record of `kind`; raises `pydantic.ValidationError` (a ValueError) if it is none."""
     return TypeAdapter(kind).validate_json(text)
 
 
 def problem(error: ValueError) -> str:
-    """The first thing that a record refused: field, value given, what is allowed."""
+    """The first validation error: field, value given, what is allowed."""
     if not isinstance(error, ValidationError):
         return " ".join(str(error).split())
     first = error.errors(include_url=False)[0]

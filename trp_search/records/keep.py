@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, TypeAlias, final
+from typing import Any, ClassVar, Literal, TypeAlias, final, get_type_hints
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter
 from pydantic.dataclasses import dataclass as checked
@@ -33,6 +33,16 @@ class Keep(ABC):
     def key(cls) -> str:
         """Its name in JSON and YAML: that of its field."""
         return next(name for name in cls.__annotations__ if name != "written")
+
+    @classmethod
+    def is_switch(cls) -> bool:
+        """Whether it has no amount: in a search space it is true or false."""
+        return bool(cls.kind_of_amount() == Literal[True])
+
+    @classmethod
+    def kind_of_amount(cls) -> Any:  # noqa: ANN401  a type
+        """The type of its amount, with its bounds."""
+        return get_type_hints(cls, include_extras=True)[cls.key()]
 
     @property
     def amount(self) -> Amount:
@@ -87,7 +97,7 @@ class Budget(Keep, ABC):
 @final
 @checked(frozen=True, config=STRICT)
 class Energy(PerLayer):
-    """This share of each layer's squared singular values."""
+    """The share of each layer's squared singular values that is kept."""
 
     written: ClassVar[str] = "{:g}"
     energy: Share
@@ -96,7 +106,7 @@ class Energy(PerLayer):
 @final
 @checked(frozen=True, config=STRICT)
 class Value(PerLayer):
-    """Singular values at or above this."""
+    """The least singular value that is kept."""
 
     written: ClassVar[str] = "value-{:g}"
     value: Positive
@@ -105,7 +115,7 @@ class Value(PerLayer):
 @final
 @checked(frozen=True, config=STRICT)
 class Ratio(PerLayer):
-    """This share of each layer's full rank."""
+    """The share of each layer's full rank that is kept."""
 
     written: ClassVar[str] = "ratio-{:g}"
     ratio: Share
@@ -114,7 +124,7 @@ class Ratio(PerLayer):
 @final
 @checked(frozen=True, config=STRICT)
 class Evbmf(PerLayer):
-    """What stands out of noise (empirical variational Bayesian matrix factorisation)."""
+    """What stands out of noise is kept (empirical variational Bayesian matrix factorisation)."""
 
     written: ClassVar[str] = "evbmf"
     evbmf: Literal[True] = True
@@ -123,7 +133,7 @@ class Evbmf(PerLayer):
 @final
 @checked(frozen=True, config=STRICT)
 class Speedup(Budget):
-    """Multiply-adds of the whole network before / after, at least 1."""
+    """Multiply-adds of the whole network before / after."""
 
     written: ClassVar[str] = "{:g}x"
     speedup: Factor
@@ -143,7 +153,7 @@ class Speedup(Budget):
 @final
 @checked(frozen=True, config=STRICT)
 class Parameters(Budget):
-    """At most this many parameters."""
+    """The most parameters of the whole network."""
 
     written: ClassVar[str] = "{}p"
     parameters: PositiveInt
@@ -161,7 +171,7 @@ class Parameters(Budget):
 @final
 @checked(frozen=True, config=STRICT)
 class Error(Keep):
-    """All but this share of the norm of what each linear layer answers to calibration images."""
+    """The share of a linear layer's outputs on calibration images that may be lost, by norm."""
 
     written: ClassVar[str] = "error-{:g}"
     error: Share

@@ -50,7 +50,7 @@ _NAMES = TypeAdapter[str](Name)
 
 
 def is_name(text: str) -> bool:
-    """Whether a trial, a point or a target may be called so."""
+    """Whether this is a valid name of a trial, a point or a target."""
     try:
         _NAMES.validate_python(text)
     except ValidationError:

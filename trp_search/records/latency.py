@@ -1,4 +1,4 @@
-"""Time on the clock: where a network is to run, and what was measured there."""
+"""Measured times: targets, and points timed on them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ RuntimeName = Literal["eager", "compile", "onnxruntime"]
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Target:
-    """Where a network is to run.
+    """A target: the runtime, device and input on which networks are timed.
 
     Attributes:
         runtime: eager PyTorch, `torch.compile` or ONNX Runtime.
         threads: CPU threads of one call.
         batch: images at a time.
-        height: pixels of an image; with `width` what the network is timed on.
+        height: pixels of an image; with `width` the size that is timed.
     """
 
     name: TargetName
@@ -43,15 +43,15 @@ class Target:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Latency:
-    """One point's time on a target, beside the dense network's: medians of rounds in turn.
+    """One point's time on a target, in turn with the baseline's: medians of rounds.
 
     Attributes:
-        seconds: of one batch.
-        speedup: dense / decomposed, the median of the rounds' ratios ...
+        seconds: median of one batch.
+        speedup: baseline / point, the median of the rounds' ratios ...
         low: ... and the ends of its 95 % interval.
-        batch_norm: whether it was folded before, in both networks.
+        batch_norm: whether it was folded before timing, in both networks.
         machine: the processor or GPU.
-        versions: of what ran it.
+        versions: those of the runtime.
     """
 
     point: Name

@@ -1,4 +1,4 @@
-"""What a search optimises: of each objective its direction, bounds, format and worst value."""
+"""Objectives: direction, bounds, format and worst value of each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Name = Literal["accuracy", "speedup", "parameters", "bytes"]
 
 @runtime_checkable
 class Measured(Protocol):
-    """What an objective is read from: a `records.Point` or a `records.RungScore`."""
+    """The record that an objective is read from: a `records.Point` or a `records.RungScore`."""
 
     @property
     def metric(self) -> float: ...
@@ -26,11 +26,11 @@ class Measured(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How a number is printed, in a terminal and on the page: `97.3 %`, `2.10` and the sign.
+    """The format of a number in a terminal and on the page: `97.3 %`, `2.10` and the sign.
 
     Attributes:
-        scale: what it is multiplied by, also where it is drawn.
-        digits: after the decimal point.
+        scale: factor for printing and drawing.
+        digits: number of digits after the decimal point.
         suffix: the unit, also of an axis' ticks.
         gap: the unit of a difference.
     """
@@ -57,7 +57,7 @@ class Format:
         return f"{self.number(low)} to {self(high)}"
 
     def difference(self, value: float) -> str:
-        """How far two values are apart, without a sign."""
+        """The distance of two values, without a sign."""
         return f"{self.number(abs(value))}{self.gap}"
 
     def change(self, value: float) -> str:
@@ -80,12 +80,11 @@ class Objective:
     Attributes:
         name: the name in YAML, in Optuna and on every axis.
         maximise: its direction; the only place where it is written down.
-        worst: what Optuna is told of a diverged trial.
+        worst: the value that Optuna gets for a diverged trial.
         read: its value at a point, or at a rung.
-        low: the smallest bound that a constraint or a budget may ask for ...
+        low: the smallest bound that a constraint or a budget may have ...
         high: ... and the largest.
-        slack: how far behind the baseline a front is still worth something: the corner from which
-            the hypervolume is measured.
+        slack: how far behind the baseline the corner of the hypervolume lies.
         show: how a value, and a difference, is printed.
     """
 
@@ -108,15 +107,15 @@ class Objective:
         return self.sign * self.read(of)
 
     def corner(self, baseline: Measured) -> float:
-        """Above which gain a point adds to the hypervolume."""
+        """The gain above which a point adds to the hypervolume."""
         return self.gain(baseline) - self.slack
 
     def missed(self, of: Measured, bound: float) -> float:
-        """By how much a point misses the bound; at most 0 where it keeps to it."""
+        """By how much a point misses the bound; at most 0 if it meets it."""
         return self.sign * bound - self.gain(of)
 
     def problem(self, bound: float) -> str | None:
-        """Why nothing can be asked to keep to `bound`, or None if it can."""
+        """Why `bound` is not a valid bound, or None if it is."""
         if math.isfinite(bound) and self.low <= bound <= self.high:
             return None
         if math.isfinite(self.high):

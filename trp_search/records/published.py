@@ -1,4 +1,4 @@
-"""What papers report, as they report it: for comparison by eye, never mixed with measured points.
+"""Published results, as reported: for comparison by eye, never mixed with measured points.
 
 Accuracies are top-1 on test images. Baselines, training lengths and what is counted as a
 multiply-add differ from paper to paper; rows of one source can be compared, others with care.
@@ -26,7 +26,7 @@ class Published:
         speedup: multiply-adds before / after.
         afterwards: what is trained after the decomposition: `nothing`, `fine-tuned`, `retrained`
             or `not stated`.
-        source: where it is read from.
+        source: the publication.
     """
 
     network: str
@@ -40,7 +40,7 @@ class Published:
 
 
 def rows(network: str | None = None, data: str | None = None) -> list[Published]:
-    """The rows of a network and data, or all of them; each source's fastest last."""
+    """The rows of a network and data, or all rows; each source's fastest last."""
     return [
         row
         for row in _ROWS

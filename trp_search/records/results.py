@@ -1,4 +1,4 @@
-"""What a trial reports: epochs, layers, points, scores."""
+"""Results of a trial: epochs, layers, points, scores."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _Setting = float | Annotated[Most, Field(ge=-(10**15))] | str | bool | None
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class RungScore:
-    """What a network under training would be if it were cut now; what a rung compares."""
+    """The scores of a network in training if it were cut now; rungs compare them."""
 
     metric: Value
     speedup: Times
@@ -42,9 +42,9 @@ class RungScore:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class EpochReport:
-    """One epoch of one trial; `loss` is None when it was not finite, `metric` is on validation.
+    """One epoch of one trial; `loss` is None if it was not finite, `metric` is on validation.
 
-    `rung_score` is there after the epochs that the specification calls rungs.
+    `rung_score` is set after the epochs that the specification names as rungs.
     """
 
     trial: Name
@@ -68,11 +68,11 @@ class Layer:
     """One layer of a cut network: its rank, or why it is dense; multiply-adds are per image.
 
     A Tucker layer has `rank_in` channels before its core and `rank` after it. A `sparse` one has no
-    rank: its parameters are those that are not zero, and its multiply-adds are theirs.
+    rank: its parameters and multiply-adds count non-zeros.
 
-    `kept` is the share of energy that each scheme on offer keeps at what the layer now costs;
-    `spectrum` the singular values that the cut looked at (of the weight, or weighed by activations)
-    over the largest one, at most 32 of them, evenly chosen from the first to the last.
+    `kept` is the share of energy that each candidate scheme keeps at the layer's new cost;
+    `spectrum` the singular values that the cut used (of the weight, or weighed by activations) over
+    the largest one, at most 32 of them, evenly chosen from the first to the last.
     """
 
     name: str
@@ -100,12 +100,12 @@ class Layer:
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """All that it has, `rank` last; none of a dense or a sparse one."""
+        """All its ranks, `rank` last; empty for a dense or a sparse layer."""
         return tuple(rank for rank in (self.rank_in, self.rank) if rank is not None)
 
     @property
     def is_sparse(self) -> bool:
-        """Whether it is as it was but for zeros among its weights."""
+        """Whether it is unfactored, with zeros among its weights."""
         return self.scheme is not None and self.rank is None
 
 
@@ -115,14 +115,13 @@ class Point:
 
     Attributes:
         id: unique in the run: `baseline`, `plain-channel-0.9`, a trial's name or that and a cut's.
-        role: `trial` points, cut as their trial was told to be, and `derived` ones, further cuts of
-            the same weights, make the front; a `screened_out` one was behind on a sample of the
-            validation images and was not scored on more; `control` points are cuts of the baseline;
-            a `refit` point was trained on the validation images too: its accuracy says
-            nothing.
-        bytes: of the file of its weights, sparse layers as compressed rows would take them.
-        settings: what was varied, flat, for people.
-        batch_norm: what was done to the statistics after the cut.
+        role: `trial` points, cut as specified, and `derived` ones, further cuts of the same
+            weights, form the front; a `screened_out` point fell behind on a sample of validation
+            images and was not scored on all; `control` points are cuts of the baseline; a `refit`
+            point was trained on the validation images too, so its validation score is meaningless.
+        bytes: of the file of its weights, sparse layers counted as compressed rows.
+        settings: the trial's settings, flat, for people.
+        batch_norm: the treatment of its statistics after the cut.
         seconds: training time of the trial.
     """
 
@@ -156,7 +155,7 @@ class Point:
 
     @property
     def searched(self) -> bool:
-        """Whether a trial made it and it was scored in full, so that it may be on the front."""
+        """Whether it is a trial's and was scored in full, so that it may be on the front."""
         return self.role in ("trial", "derived")
 
 
@@ -172,7 +171,7 @@ class TestScore:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Repeat:
-    """What a point's training came to with another seed, `trial`; scored on validation."""
+    """A point's training repeated with another seed as `trial`; scored on validation."""
 
     point: Name
     trial: Name
@@ -182,9 +181,9 @@ class Repeat:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class TrialResult:
-    """How a trial ended: points, or what kept it from its own (`diverged`, `failed` or `stopped`).
+    """How a trial ended: with points, or why it has none (`diverged`, `failed` or `stopped`).
 
-    `refused` says, by name, why a cut that ran for a point is none.
+    `refused` says, by name, why a candidate cut gave no point.
     """
 
     trial: Name
@@ -197,7 +196,7 @@ class TrialResult:
 
     @property
     def own(self) -> Point | None:
-        """The point of the trial's name: cut as it was told, and fine-tuned if that was asked."""
+        """The point of the trial's name: cut as specified, and fine-tuned if that was asked."""
         return next((point for point in self.points if point.id == self.trial), None)
 
     @property
@@ -207,11 +206,11 @@ class TrialResult:
 
     @property
     def ending(self) -> Ending:
-        """In which of four ways it ended."""
+        """Which of four ways it ended in."""
         kinds: tuple[Ending, ...] = ("failed", "diverged", "stopped")
         return next((kind for kind in kinds if getattr(self, kind) is not None), "finished")
 
     @property
     def why_not(self) -> str | None:
-        """What kept the training from its end, if anything did."""
+        """The reason why the training did not finish, if there is one."""
         return self.failed or self.diverged or self.stopped

@@ -1,4 +1,4 @@
-"""What a run keeps beside its trials."""
+"""Records of a run beside its trials."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from trp_search.records.kinds import STRICT, Count, Rounded
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Importance:
-    """By objective the share of its variance that each setting explains, over so many trials."""
+    """By objective, the share of its variance that each setting explains, over `trials` trials."""
 
     trials: Count
     objectives: dict[str, dict[str, Rounded]]
 
 
 class Environment(RootModel[dict[str, Any]]):
-    """What a run was made with: format, versions, devices and seeds."""
+    """The environment of a run: format, versions, devices and seeds."""
 
     @property
     def format(self) -> object:
-        """Of the run's files; None before formats had numbers."""
+        """The format of the run's files; None before formats had numbers."""
         return self.root.get("format")
 
     @property

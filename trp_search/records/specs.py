@@ -87,8 +87,10 @@ class Pruning:
             with ranks chosen anew over all layers each time.
         period: iterations between truncated SVDs (the paper's m); None is never.
         projection: whether the weight is replaced by its truncation.
-        nuclear_weight: factor of U V^T in the gradient (the paper's lambda); 0 is off.
-        nuclear_every_step: add U V^T at every iteration, not only at every `period`-th.
+        nuclear_weight: factor of U V^T in the gradient per iteration (the paper's lambda over the
+            period); 0 is off.
+        nuclear_every_step: add U V^T at every iteration, not `period` times as much of it at every
+            `period`-th.
         layers: `kxk` (the paper's: every convolution wider than 1x1 but the first) or `all`.
     """
 
@@ -105,6 +107,11 @@ class Pruning:
         if isinstance(self.keep, Error):
             raise ValueError("keep: error is of answers, and truncations see weights")  # noqa: TRY004
         return self
+
+    @property
+    def can_pull(self) -> bool:
+        """Whether a nuclear weight would act."""
+        return self.nuclear_every_step or self.period is not None
 
     @property
     def truncates(self) -> bool:

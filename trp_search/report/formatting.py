@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shlex
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from trp_search.records import Latency, Layer, Repeat, Score
+from trp_search.records import Latency, Layer, Point, Repeat, Score
 from trp_search.records.objectives import METRIC, OBJECTIVES, PERCENT, TIMES
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
 from trp_search.report.settings import label
 from trp_search.selection import pareto
+from trp_search.selection.axes import COUNTED
 
 
 def count(number: int, thing: str) -> str:
@@ -131,13 +132,19 @@ def facts(row: Row) -> list[tuple[str, str]]:
             ("95 % interval, test", interval(row.test.score)),
         ]
     lines += [
-        ("multiply-adds", f"{size(point.macs)} of {size(point.dense_macs)}"),
-        ("parameters", f"{size(point.parameters)} of {size(point.dense_parameters)}"),
-        ("bytes of weights", f"{size(point.bytes)} of {size(point.dense_bytes)}"),
+        *sizes(point, size),
         ("scheme", row.style.label),
         ("batch norm", point.batch_norm),
     ]
     return lines + [("constraint", missed(name, by)) for name, by in row.violations.items()]
+
+
+def sizes(point: Point, show: Callable[[int], str] = "{:,}".format) -> list[tuple[str, str]]:
+    """Everything that is counted of a network, each as a row: `134 k of 297 k`."""
+    return [
+        (axis.name, " of ".join(map(show, axis.counts(point).values())))
+        for axis in COUNTED.values()
+    ]
 
 
 def against_baseline(drop: float) -> tuple[str, str]:

@@ -61,7 +61,7 @@ def style_of(point: Point) -> Style:
     parts = [as_scheme]
     if method is not None:
         as_method, own = _METHODS.get(str(method), (str(method), _OTHER))
-        with_term = method == "trp" and _nuclear_acts(point)
+        with_term = method == "trp" and settings.get("nuclear_weight")
         parts = [f"{as_method} + nuclear" if with_term else as_method, as_scheme]
         colour = own or colour
     fitted = settings.get("reconstruct") or "none"
@@ -72,9 +72,3 @@ def style_of(point: Point) -> Style:
         colour=colour,
         symbol=symbol + ("-dot" if tuned else ""),
     )
-
-
-def _nuclear_acts(point: Point) -> bool:
-    settings = point.settings
-    at_all = settings.get("period") != "never" or settings.get("nuclear_every_step")
-    return bool(settings.get("nuclear_weight") and at_all)

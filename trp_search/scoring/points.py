@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
-from trp_search.records import Cut, Error, Keep, Point, Role, TrialSpec
+from trp_search.records import Cut, Point, Role, TrialSpec
 from trp_search.scoring.candidate import Cost, Scored
+from trp_search.space import Value
+from trp_search.space.methods import METHODS
+from trp_search.space.settings import flat, parts_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class PointFactory:
             dense_bytes=self.dense.bytes,
             scheme=None if cut is None else cut.scheme,
             cut=cut,
-            settings=_settings(self.spec, cut, tuned=cut in self.spec.cuts[:1] and not untuned),
+            settings=settings_of(self.spec, cut, tuned=cut in self.spec.cuts[:1] and not untuned),
             layers=scored.made.layers,
             batch_norm=scored.made.batch_norm,
             seconds=self.seconds,
@@ -64,50 +66,15 @@ class PointFactory:
         return (spec.name, "baseline") if cut is None else (f"plain-{cut.name}", "control")
 
 
-_Settings = dict[str, float | int | str | bool | None]
-
-
 def contradiction(point: Point, spec: TrialSpec) -> str | None:
     """The first setting that a trial's own point has otherwise than its specification, or None."""
     if point.cut != spec.cuts[0]:
         return "cut"
-    asked = _settings(spec, point.cut, tuned=True)
-    return next((k for k, v in point.settings.items() if k in asked and asked[k] != v), None)
+    asked = settings_of(spec, point.cut, tuned=True)
+    return next((name for name in asked if asked[name] != point.settings.get(name)), None)
 
 
-def _settings(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> _Settings:
+def settings_of(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> dict[str, Value | None]:
     """What the trial was set to, flat, for people."""
-    found: _Settings = {"method": spec.method} if spec.method else {}
-    found |= {"start": spec.start, "seed": spec.seed}
-    for prefix, part in (("", spec.pruning), ("joint_", spec.joint), ("", spec.training)):
-        if part is not None:
-            values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
-            flat = {k: v for k, v in values.items() if not isinstance(v, tuple | Keep)}
-            found |= {prefix + k: v for k, v in flat.items()}
-    if spec.pruning is not None and spec.pruning.period is None:
-        found["period"] = "never"
-    if spec.pruning is not None:
-        found |= dict.fromkeys(("energy", "speedup"))
-        found |= {spec.pruning.keep.key(): spec.pruning.keep.amount}
-    if spec.method and (spec.training is not None or tuned):
-        asked = spec.distillation
-        found["distillation"] = 0.0 if asked is None else asked.weight
-        if asked is not None:
-            found["distillation_temperature"] = asked.temperature
-    if spec.fine_tuning is not None:
-        found["fine_tuning_epochs"] = spec.fine_tuning.epochs if tuned else 0
-        found["fine_tuning_learning_rate"] = spec.fine_tuning.learning_rate
-    return found if cut is None else found | _of_cut(cut)
-
-
-def _of_cut(cut: Cut) -> _Settings:
-    found: _Settings = {"scheme": cut.scheme}
-    found |= {f"cut_{name}": None for name in ("energy", "value", "speedup")}
-    if not isinstance(cut.keep, Error):
-        found |= {f"cut_{cut.keep.key()}": cut.keep.amount}
-    found["calibration_images"] = cut.calibration_images
-    if isinstance(cut.keep, Error):
-        found["error"] = cut.keep.error
-    if cut.reconstruct != "none":
-        found["reconstruct"] = cut.reconstruct
-    return found
+    uses = METHODS[spec.method].uses if spec.method else (lambda _: True)
+    return {**flat(parts_of(spec, cut, tuned=tuned), uses), "seed": spec.seed}

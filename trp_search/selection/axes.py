@@ -69,11 +69,14 @@ class Axis(ABC):
 class Counted(Axis):
     """A count in a point's record, the baseline's as `dense_...`."""
 
+    def counts(self, point: Point) -> dict[str, int]:
+        """The point's count and the baseline's, by the names of their fields."""
+        return {name: getattr(point, name) for name in (self.by, f"dense_{self.by}")}
+
     @override
     def times(self, point: Point) -> Times:
-        dense: int = getattr(point, f"dense_{self.by}")
-        ratio = dense / getattr(point, self.by)
-        return ratio, ratio, ratio
+        own, dense = self.counts(point).values()
+        return dense / own, dense / own, dense / own
 
 
 @dataclass(frozen=True, kw_only=True)

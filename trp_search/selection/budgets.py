@@ -74,7 +74,9 @@ class Budget:
         if self.limit in OBJECTIVES:
             return OBJECTIVES[self.limit].problem(amount)
         if self.limit == "max_drop":
-            return None if 0 <= amount < 1 else f"{amount:g} is not in [0, 1); 0.01 is one point"
+            most = METRIC.high - METRIC.low
+            hint = f"0.01 is {METRIC.show.difference(0.01)}"
+            return None if 0 <= amount < most else f"{amount:g} is not in [0, {most:g}); {hint}"
         return None if 0 < amount < math.inf else f"{amount:g} is not above 0"
 
     def axis(self, run: Snapshot) -> Axis:

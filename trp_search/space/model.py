@@ -25,9 +25,10 @@ from trp_search.records import (
 from trp_search.records.objectives import OBJECTIVES, Name, Objective
 from trp_search.space import entries, text
 from trp_search.space.entries import Parameter
-from trp_search.space.methods import JOINT_PASSES, METHODS, SHARED, nuclear_weight
+from trp_search.space.methods import METHODS, SHARED
 from trp_search.space.search_fields import Space, Strict
 from trp_search.space.sections import ExtraCuts, Patience, Resources, Rungs, Sampler, Timed
+from trp_search.space.settings import JOINT_PASSES, written
 
 # The baseline's own cuts, from 1.1x to about 4x on the residual networks that are shipped.
 CONTROL_ENERGIES = (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
@@ -100,13 +101,6 @@ class SearchSpace(Strict):
             found += [dataclasses.replace(part, methods=only) for part in parts]
         return tuple(found)
 
-    def settings(self, drawn: Mapping[str, entries.Value]) -> dict[str, entries.Value]:
-        """The setting that `drawn` stands for, flat, with what does not vary, for people."""
-        resolved = self._resolved(drawn)
-        resolved["nuclear_weight"] = nuclear_weight(resolved)
-        way = METHODS[resolved["method"]]
-        return {n: entries.label(value) for n, value in resolved.items() if way.uses(n)}
-
     def trial_spec(
         self, drawn: Mapping[str, entries.Value], *, number: int, repeat: int = 0
     ) -> TrialSpec:
@@ -172,7 +166,7 @@ class SearchSpace(Strict):
         return text.write_mapping(self.model_dump(mode="json", exclude_none=True))
 
     def _resolved(self, drawn: Mapping[str, entries.Value]) -> dict[str, Any]:
-        """Every entry's value; the first of it where the method does not heed it."""
+        """The value of every entry that the method uses."""
         named = self.space.named()
         first = self.space.schemes[0]
         method: Any = entries.resolve("method", named["method"], scheme=first, drawn=drawn)
@@ -182,17 +176,15 @@ class SearchSpace(Strict):
             scheme = entries.resolve("scheme", named["scheme"], scheme=first, drawn=drawn)
         return {
             name: entries.resolve(name, entry, scheme=scheme, drawn=drawn)
-            if way.uses(name)
-            else entries.first(entry, scheme=scheme)
             for name, entry in named.items()
+            if way.uses(name)
         }
 
     def _training(self, setting: Mapping[str, Any]) -> Training:
         training = self.training
         if setting["start"] == "baseline" and self.workload.weights is None:
             training = _short(training)
-        overrides = {key: setting[key] for key in self.space.named_training()}
-        training = dataclasses.replace(training, **overrides)
+        training = dataclasses.replace(training, **written("training", setting))
         passes = JOINT_PASSES if METHODS[setting["method"]].joint(setting) is not None else 1
         left = training.epochs - (setting.get("fine_tuning_epochs") or 0)
         return dataclasses.replace(training, epochs=max(1, left // passes))
@@ -208,11 +200,10 @@ class SearchSpace(Strict):
         return (_short(self.training) if short else self.training).epochs
 
     def _fine_tuning(self, setting: Mapping[str, Any]) -> Training | None:
-        epochs = setting.get("fine_tuning_epochs")
-        if not epochs:
+        if not setting.get("fine_tuning_epochs"):
             return None
-        rate = setting.get("fine_tuning_learning_rate") or self.training.learning_rate / 5
-        return dataclasses.replace(self.training, epochs=epochs, learning_rate=rate)
+        own = {"learning_rate": self.training.learning_rate / 5} | written("fine_tuning", setting)
+        return dataclasses.replace(self.training, **own)
 
     def _controls(self, scheme: Scheme) -> list[Cut]:
         same = self._first(scheme)
@@ -257,8 +248,7 @@ class SearchSpace(Strict):
 
 
 def _distillation(setting: Mapping[str, Any]) -> Distillation | None:
-    weight, temperature = setting["distillation"], setting["distillation_temperature"]
-    return Distillation(weight=weight, temperature=temperature) if weight else None
+    return Distillation(**written("distillation", setting)) if setting["distillation"] else None
 
 
 def _short(recipe: Training) -> Training:

@@ -13,10 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from trp_search.records import DataSpec, NetworkSpec, Training, Workload
+from trp_search.records import KEEPS, DataSpec, Keep, NetworkSpec, Pruning, Training, Workload
 from trp_search.space.model import SearchSpace
 from trp_search.space.search_fields import Space, TrainingEntries
 from trp_search.space.sections import ExtraCuts, Patience, Resources, Rungs, Sampler, Timed
+from trp_search.space.settings import TRAINED
 
 _HEAD = """# The keys of a search space
 
@@ -69,7 +70,17 @@ def described(kind: type[Any]) -> dict[str, str]:
     _, _, listed = text.partition("Attributes:\n")
     found = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", listed, re.MULTILINE)
     own = {name: " ".join(words.split()) for name, words in found}
+    if kind is Space:
+        own |= {name: _of(kept) for name, kept in KEEPS.items()}
+        own |= {f"cut_{name}": f"as `{name}`, of the cut alone" for name in TRAINED}
+        default = Pruning.keep
+        own[default.key()] += f"; {default.amount} where nothing says how much is kept"
     return described(Training) | own if kind is TrainingEntries else own
+
+
+def _of(kept: type[Keep]) -> str:
+    text = (inspect.getdoc(kept) or "").partition("\n\n")[0]
+    return f"{text[:1].lower()}{text[1:].rstrip('.')}"
 
 
 def _rows(prefix: str, kind: type[Any]) -> list[list[str]]:

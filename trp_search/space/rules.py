@@ -9,6 +9,7 @@ from trp_search.records.objectives import OBJECTIVES
 from trp_search.space import entries, warm_start
 from trp_search.space.methods import METHODS
 from trp_search.space.model import SearchSpace
+from trp_search.space.settings import TRAINED
 
 Breach = tuple[str, str]
 
@@ -55,14 +56,10 @@ def _by_scheme(space: SearchSpace) -> Iterator[Breach]:
 
 def _pairs(space: SearchSpace) -> Iterator[Breach]:
     own = space.space
-    if own.nuclear_weight is not None and own.nuclear_weight_per_step is not None:
-        yield "space", "takes nuclear_weight or nuclear_weight_per_step, not both"
-    if own.speedup is not None and own.energy is not None:
-        yield "space", "takes energy or speedup, not both"
-    cuts = ("cut_energy", "cut_value", "cut_speedup", "cut_evbmf")
-    amounts = [n for n in cuts if (e := own.named().get(n)) is not None and any(entries.values(e))]
-    if len(amounts) > 1:
-        yield "space", f"takes one of {' and '.join(amounts)}"
+    for kinds in (TRAINED, [f"cut_{name}" for name in TRAINED]):
+        given = [n for n in kinds if (e := getattr(own, n)) is not None and any(entries.values(e))]
+        if len(given) > 1:
+            yield "space", f"takes one of {' and '.join(given)}"
     if True in _possible(space, "nesterov") and 0 in _possible(space, "momentum"):
         yield "space.training", "nesterov needs momentum above 0, and momentum can be 0"
 
@@ -96,8 +93,8 @@ def _all(space: SearchSpace, name: str, *, default: float) -> tuple[entries.Plai
 def _nuclear(space: SearchSpace) -> Iterator[Breach]:
     """The nuclear term alone must act, or it is a plain training under its name."""
     named = space.space.named()
-    weights = [n for n in ("nuclear_weight", "nuclear_weight_per_step") if n in named]
-    if not any(value for name in weights for value in entries.values(named[name])):
+    weights = entries.values(named["nuclear_weight"]) if "nuclear_weight" in named else ()
+    if not any(weights):
         yield "space.nuclear_weight", "is missing or 0, and method nuclear needs it"
     every = all(entries.values(named["nuclear_every_step"]))
     if not every and set(entries.values(named["period"])) == {"never"}:

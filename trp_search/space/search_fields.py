@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from trp_search.records import (
     Allocation,
-    Factor,
     Fraction,
+    Keep,
     Layers,
     Method,
     NonNegative,
@@ -24,6 +25,7 @@ from trp_search.records import (
 )
 from trp_search.space import entries
 from trp_search.space.entries import Choice, ChoiceOfLists, Entry, Number, NumberOr, PerScheme
+from trp_search.space.settings import ENTRIES, SOLVED, TRAINED
 
 Images = Annotated[int, Field(ge=0)]
 
@@ -57,7 +59,36 @@ class TrainingEntries(Strict):
     compile: PerScheme[Choice[bool]] | None = None
 
 
-class Space(Strict):
+def keep_entries(kinds: Mapping[str, type[Keep]], prefix: str = "") -> dict[str, Any]:
+    """The fields for how much is kept, one for each kind."""
+    found: dict[str, Any] = {}
+    choice: Any = Choice
+    number: Any = Number
+    by_scheme: Any = PerScheme
+    for name, kind in kinds.items():
+        one = choice[bool] if kind.is_switch() else number[kind.kind_of_amount()]
+        found[prefix + name] = ((by_scheme[one] if name in TRAINED else one) | None, None)
+    return found
+
+
+class _Methods(Strict):
+    method: Choice[Method] = "trp"
+    scheme: Choice[Scheme] = "channel"
+    start: PerScheme[Choice[Start]] = "baseline"
+
+
+class _Truncations(create_model("_Keep", __base__=_Methods, **keep_entries(TRAINED))):  # type: ignore[misc]
+    period: PerScheme[NumberOr[PositiveInt, Literal["never"]]] = 20
+    projection: PerScheme[Choice[bool]] = True
+    nuclear_weight: PerScheme[Number[NonNegative]] | None = None
+    nuclear_every_step: PerScheme[Choice[bool]] = False
+    layers: PerScheme[Choice[Layers]] = "kxk"
+
+
+_CUTS = keep_entries(TRAINED, "cut_") | keep_entries(SOLVED)
+
+
+class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: ignore[misc]
     """What varies from trial to trial; see `records.Pruning` and `records.Cut`.
 
     Attributes:
@@ -67,22 +98,12 @@ class Space(Strict):
             baseline, `ddlr` (DDLR-style) and `net-trim` its linear layers.
         scheme: how a kernel is unfolded into a matrix, and so into which two layers it is cut.
         start: `baseline` trains on from the baseline's weights, `scratch` from new ones.
-        energy: share of squared singular values that a truncation keeps; 0.95 where neither this
-            nor `speedup` is given.
-        speedup: what truncations aim at in place of an energy: multiply-adds of the whole network
-            before / after.
         period: iterations between truncations (the paper's m).
         projection: whether truncations replace the weights; without it the nuclear term acts alone.
-        nuclear_weight: factor of the nuclear norm's sub-gradient (the paper's lambda).
-        nuclear_weight_per_step: the same divided by the period, so that it means as much per step
-            for any period; in place of `nuclear_weight`.
+        nuclear_weight: factor of the nuclear norm's sub-gradient per iteration: the paper's lambda
+            over its period.
         nuclear_every_step: whether that term acts at every iteration, not at truncations alone.
         layers: `kxk` are convolutions wider than 1x1 but the first (the paper's), or `all`.
-        cut_energy: what the trained network is cut at; the training's energy by default.
-        cut_value: in its place, the singular value from which on all are kept.
-        cut_speedup: in its place, the budget that the cut fits; the training's by default.
-        cut_evbmf: in its place, whether ranks are what stands out of estimated noise.
-        error: of `ddlr` and `net-trim`: the share of a linear layer's outputs that may be lost.
         allocation: how a budget is spread over layers: `knapsack`, `greedy`, `alds-style`, one
             `energy` or one `uniform` ratio.
         multiple: ranks are multiples of this.
@@ -106,22 +127,6 @@ class Space(Strict):
         training: a trial's own training.
     """
 
-    method: Choice[Method] = "trp"
-    scheme: Choice[Scheme] = "channel"
-    start: PerScheme[Choice[Start]] = "baseline"
-    energy: PerScheme[Number[Share]] | None = None
-    speedup: PerScheme[Number[Factor]] | None = None
-    period: PerScheme[NumberOr[PositiveInt, Literal["never"]]] = 20
-    projection: PerScheme[Choice[bool]] = True
-    nuclear_weight: PerScheme[Number[NonNegative]] | None = None
-    nuclear_weight_per_step: PerScheme[Number[NonNegative]] | None = None
-    nuclear_every_step: PerScheme[Choice[bool]] = False
-    layers: PerScheme[Choice[Layers]] = "kxk"
-    cut_energy: PerScheme[Number[Share]] | None = None
-    cut_value: PerScheme[Number[Positive]] | None = None
-    cut_speedup: PerScheme[Number[Factor]] | None = None
-    cut_evbmf: PerScheme[Choice[bool]] | None = None
-    error: Number[Share] | None = None
     allocation: PerScheme[Choice[Allocation]] = "knapsack"
     multiple: PerScheme[Number[PositiveInt]] = 1
     calibration_images: PerScheme[Number[Images]] = 0
@@ -141,9 +146,10 @@ class Space(Strict):
     def named(self) -> dict[str, Entry]:
         """Every entry, given or by default, under its parameter's name; method and scheme first."""
         own = {name: getattr(self, name) for name in type(self).model_fields if name != "training"}
-        if self.speedup is None and self.energy is None:
-            own["energy"] = Pruning().keep.amount
-        return {k: v for k, v in (own | self.named_training()).items() if v is not None}
+        if all(own[name] is None or kind.is_switch() for name, kind in TRAINED.items()):
+            own[Pruning.keep.key()] = Pruning.keep.amount
+        every = own | self.named_training()
+        return {name: every[name] for name in ENTRIES if every.get(name) is not None}
 
     def named_training(self) -> dict[str, Entry]:
         """The training entries that are given."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from trp_search.records import Error, Pruning, TrialSpec
+from trp_search.records import Keep, TrialSpec
 from trp_search.space import entries
 from trp_search.space.entries import ByScheme, Parameter, Value
 from trp_search.space.example import any_trial
-from trp_search.space.methods import JOINT_PASSES, METHODS
+from trp_search.space.methods import METHODS
 from trp_search.space.model import SearchSpace
+from trp_search.space.settings import ENTRIES, TRAINED, Parts, flat, parts_of
 
 # Energy and weight of the authors' code; the period is the paper's, arXiv 2004.14566.
 _ENERGY, _PERIOD, _NUCLEAR = 0.98, 20, 3e-4
@@ -90,52 +90,32 @@ def _outside(parameter: Parameter, value: Value) -> str | None:
 
 def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
     """What of `spec`, a trial of any space, is for this one to vary."""
-    cut = spec.cuts[0]
-    found: dict[str, object] = {"method": spec.method or "trp", "start": spec.start}
-    if spec.pruning is not None:
-        found |= {name: getattr(spec.pruning, name) for name in vars(spec.pruning)}
-        found |= {spec.pruning.keep.key(): spec.pruning.keep.amount}
-        found["period"] = "never" if spec.pruning.period is None else spec.pruning.period
-        found |= _nuclear(spec.pruning)
-    if spec.joint is not None:
-        found |= {f"joint_{name}": value for name, value in vars(spec.joint).items()}
-    found |= _learning(spec)
-    found |= {f"cut_{cut.keep.key()}": cut.keep.amount}
-    if isinstance(cut.keep, Error):
-        found |= {"error": cut.keep.error}
-    shared = ("allocation", "multiple", "calibration_images", "reestimate_batch_norm")
-    others = ("batch_norm_images", "reconstruct")
-    found |= {name: getattr(cut, name) for name in (*shared, *others)}
-    if spec.pruning is None:  # what it was cut by is what was asked for
-        found |= {"scheme": cut.scheme, cut.keep.key(): cut.keep.amount}
-        found["layers"] = cut.layers
+    assert spec.method is not None, "of a trial that a search proposed"
+    parts, way = parts_of(spec, spec.cuts[0]), METHODS[spec.method]
     varying = {p.name.removesuffix(f"_{p.scheme}") for p in space.parameters()} | {"scheme"}
-    if found["scheme"] not in space.space.schemes and spec.pruning is None:
-        varying -= {"scheme"}
-    way = METHODS[spec.method or "trp"]
-    return {
-        name: value
-        for name, value in found.items()
-        if name in varying and way.uses(name) and isinstance(value, bool | int | float | str)
-    }
+    if spec.pruning is None and _cut_apart(space, spec.cuts[0].keep):
+        varying -= TRAINED.keys()
+    found = flat(parts, lambda name: name in varying and way.uses(name))
+    if found.get("scheme") not in space.space.schemes and spec.pruning is None:
+        found.pop("scheme", None)
+    scheme = found.get("scheme")
+    return {name: _fitting(space, scheme, name, value, parts) for name, value in found.items()}
 
 
-def _learning(spec: TrialSpec) -> dict[str, object]:
-    """Of its training, fine-tuning and distillation."""
-    found: dict[str, object] = {}
-    if spec.training is not None:
-        found |= {name: entries.label(value) for name, value in vars(spec.training).items()}
-    tuning, asked = spec.fine_tuning, spec.distillation
-    found["fine_tuning_epochs"] = charged = 0 if tuning is None else tuning.epochs
-    found["fine_tuning_learning_rate"] = None if tuning is None else tuning.learning_rate
-    if spec.training is not None:  # as the space has them: of the trial in all
-        passes = JOINT_PASSES if spec.joint is not None else 1
-        found["epochs"] = charged + passes * spec.training.epochs
-    if asked is not None:
-        found |= {"distillation": asked.weight, "distillation_temperature": asked.temperature}
-    elif spec.training is not None or tuning is not None:
-        found["distillation"] = 0.0
-    return found
+def _cut_apart(space: SearchSpace, keep: Keep) -> bool:
+    """Whether an entry of the cut alone said `keep` in this space."""
+    named = space.space.named()
+    acting = (n for n, kind in TRAINED.items() if not kind.is_switch() or isinstance(keep, kind))
+    return any(f"cut_{name}" in named for name in acting)
+
+
+def _fitting(
+    space: SearchSpace, scheme: Value | None, name: str, value: Value, parts: Parts
+) -> Value:
+    """Of the values that a trial may have been written from, the first that the space takes."""
+    others = ENTRIES[name].alike(value, parts)
+    fits = [one for one in (value, *others) if _problem(space, scheme, name, one) is None]
+    return fits[0] if fits else value
 
 
 def departures(
@@ -146,77 +126,48 @@ def departures(
     What is fixed here and what is no entry here is in no setting; this finds it. The recipe, which
     has distillation, may differ.
     """
-    yield from _departures(space, _drawn(space, setting), spec)
+    drawn = _drawn(space, setting)
+    here, also = (_done(any_trial(space, drawn, last=last)) for last in (False, True))
+    there = _done(spec)
+    for name, sentence in _unlike(there, here):
+        if here.get(name) == also.get(name):  # else it is proposed
+            yield name, sentence
+
+
+def _done(spec: TrialSpec) -> dict[str, Value]:
+    """What is done to a trial's network, whatever it is trained by."""
+    found = flat(parts_of(spec, spec.cuts[0]), lambda name: not ENTRIES[name].recipe)
+    return found | {"fine-tuned": spec.fine_tuning is not None}
 
 
 def contradictions(
     space: SearchSpace, drawn: Mapping[str, Value], spec: TrialSpec
 ) -> Iterator[tuple[str, str]]:
     """What a trial for which `drawn` was drawn would do otherwise than `spec`, which it made."""
-    yield from _departures(space, drawn, spec)
-    learned = {} if spec.training is None else vars(spec.training)
-    for name in space.space.named_training():
-        value = drawn.get(f"{name}_{spec.cuts[0].scheme}", drawn.get(name))
-        there = entries.label(learned[name]) if name in learned else None
-        if name != "epochs" and value is not None and there is not None and value != there:
-            yield name, f"{_shown(there)} there, {_shown(value)} here"
-
-
-def _departures(
-    space: SearchSpace, drawn: Mapping[str, Value], spec: TrialSpec
-) -> Iterator[tuple[str, str]]:
-    there = _method(spec)
     try:
-        here, also = (_method(any_trial(space, drawn, last=last)) for last in (False, True))
+        made = space.trial_spec(drawn, name=spec.name, repeat=0)
     except (KeyError, TypeError, ValueError):  # of another space
         yield "space", "has not what was drawn"
         return
+    there, here = (flat(parts_of(one, one.cuts[0])) for one in (spec, made))
+    yield from _unlike(there, here)
+
+
+def _unlike(there: Mapping[str, Value], here: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
     for name in dict.fromkeys([*there, *here]):
         one, other = there.get(name), here.get(name)
-        if not _alike(one, other) and _alike(other, also.get(name)):  # else it is proposed
+        if one != other:
             yield name, f"{_shown(one)} there, {_shown(other)} here"
-
-
-def _alike(one: object, other: object) -> bool:
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-6)  # a weight per step was divided before
-    return one == other
-
-
-def _method(spec: TrialSpec) -> dict[str, Any]:
-    cut, pruning = spec.cuts[0], spec.pruning
-    found: dict[str, Any] = {"method": spec.method or "trp", "start": spec.start}
-    if pruning is not None:
-        acts = pruning.nuclear_every_step or pruning.period is not None
-        found |= vars(pruning) | {"nuclear_weight": pruning.nuclear_weight if acts else 0.0}
-    if spec.joint is not None:
-        found |= {f"joint_{name}": value for name, value in vars(spec.joint).items()}
-    found["cut_keep"] = cut.keep
-    kinds = ("scheme", "allocation", "multiple", "reconstruct", "layers")
-    found |= {f"cut_{name}": getattr(cut, name) for name in kinds}
-    return found | {"fine-tuned": spec.fine_tuning is not None}
 
 
 def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else "none" if value is None else f"{value}"
 
 
-def _nuclear(pruning: Pruning) -> dict[str, float | None]:
-    """The weight as either entry has it; not known where the term never acted."""
-    every = 1 if pruning.nuclear_every_step else pruning.period
-    if every is None:
-        return {"nuclear_weight": None}
-    weight = pruning.nuclear_weight
-    return {"nuclear_weight": weight, "nuclear_weight_per_step": weight / every}
-
-
 def _paper(space: SearchSpace) -> dict[str, Value]:
     """The paper's setting, its nuclear weight as the space has it; by labels alone if it can be."""
     found: dict[str, Value] = {"energy": _ENERGY, "period": _PERIOD}
-    if space.space.nuclear_weight_per_step is None:
-        found["nuclear_weight"] = _NUCLEAR
-    else:
-        found["nuclear_weight_per_step"] = _NUCLEAR / _PERIOD
+    found["nuclear_weight"] = _NUCLEAR / _PERIOD
     alone = all(_problem(space, s, "distillation", 0.0) is None for s in space.space.schemes)
     return found | ({"distillation": 0.0} if alone else {})
 

@@ -44,7 +44,7 @@ class TrainedRankPruning:
 
     At every iteration t with t % period == 0, counted over the whole run from 0, each selected
     weight gets its truncated SVD, which keeps what `keep` says. With `projection` the weight
-    becomes it; with a nuclear weight lambda, lambda * U_k V_k^T of the same SVD is added to the
+    becomes it; with a nuclear weight w, w * period * U_k V_k^T of the same SVD is added to the
     gradient. With gradient scaling, unscale before `before_step`; with gradient accumulation, call
     each once per optimiser step.
 
@@ -58,8 +58,8 @@ class TrainedRankPruning:
         example_input: what the network takes, to count what a budget is of, which needs it.
         period: iterations between truncations (the paper's m); None is never.
         projection: whether weights are replaced, or only pulled by the nuclear term.
-        nuclear_weight: the paper's lambda; its pull per step is lambda / period.
-        nuclear_every_step: add the nuclear term at every iteration.
+        nuclear_weight: of the nuclear term per iteration: the paper's lambda over its period.
+        nuclear_every_step: add w * U_k V_k^T at every iteration instead.
         layers: `all`, or `kxk`: convolutions wider than 1x1 but the first (the paper's choice).
 
     Raises:
@@ -175,12 +175,17 @@ class TrainedRankPruning:
             found = [(weight.grad, term) for weight, term in pairs if weight.grad is not None]
             if found:
                 gradients, terms = zip(*found, strict=True)
-                torch._foreach_add_(
-                    list(gradients), list(terms), alpha=self._settings.nuclear_weight
-                )
+                torch._foreach_add_(list(gradients), list(terms), alpha=self._pull())
         self._pulls = {}
         self._idle = all(parameter.grad is None for parameter in self._network.parameters())
         self._iteration += 1
+
+    def _pull(self) -> float:
+        """What the term is multiplied by where it acts, which may be for a period."""
+        settings = self._settings
+        if settings.nuclear_every_step or settings.period is None:
+            return settings.nuclear_weight
+        return settings.nuclear_weight * settings.period
 
     def state_dict(self) -> dict[str, int]:
         """What a resumed training needs: the iteration."""

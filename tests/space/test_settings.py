@@ -1,0 +1,217 @@
+"""What is drawn is in a point's settings, on the page, and comes back where a search begins."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from trp_search.errors import InputError
+from trp_search.records import Point, TrialSpec
+from trp_search.report import contents, rows
+from trp_search.report.settings import panels
+from trp_search.scoring.points import settings_of
+from trp_search.space import Parameter, SearchSpace, Value, changed, load_space, warm_start
+from trp_search.store import RunFolder
+
+SHIPPED = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
+SHARES = {"low": 0.5, "high": 0.9}
+VARIED: dict[str, Any] = {
+    "start": ["baseline", "scratch"],
+    "period": [5, 7, "never"],
+    "projection": [True, False],
+    "nuclear_weight": {"low": 1e-6, "high": 1e-3, "log": True},
+    "nuclear_every_step": [True, False],
+    "layers": ["kxk", "all"],
+    "allocation": ["knapsack", "greedy", "uniform"],
+    "multiple": [1, 4],
+    "calibration_images": [0, 64],
+    "reconstruct": ["none", "linear", "relu"],
+    "joint_alpha": SHARES,
+    "joint_lowest": {"low": 0.01, "high": 0.2},
+    "joint_highest": {"low": 0.3, "high": 0.8},
+    "joint_rank_min": [1, 5],
+    "fine_tuning_epochs": {"low": 0, "high": 3},
+    "fine_tuning_learning_rate": [0.01, 0.02],
+    "distillation": {"low": 0.0, "high": 1.0},
+    "distillation_temperature": [2.0, 4.0],
+    "reestimate_batch_norm": [True, False],
+    "batch_norm_images": [128, 256],
+}
+KEPT: dict[str, Any] = {
+    "energy": SHARES,
+    "value": {"low": 0.1, "high": 1.0},
+    "ratio": SHARES,
+    "evbmf": [True, False],
+    "speedup": {"low": 1.5, "high": 3.0},
+    "parameters": {"low": 1000, "high": 9000},
+}
+TRAINING: dict[str, Any] = {
+    "epochs": {"low": 5, "high": 9},
+    "learning_rate": {"low": 0.01, "high": 0.1, "log": True},
+    "batch_size": [32, 64],
+    "milestones": [[0.5], [0.5, 0.75]],
+    "schedule": ["cosine", "step"],
+    "nesterov": [True, False],
+}
+METHODS = ["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr", "net-trim"]
+
+
+@st.composite
+def spaces(draw: st.DrawFn) -> dict[str, Any]:
+    """The section of a space in which entries drawn at random vary, one of them by scheme."""
+    own = draw(st.lists(st.sampled_from(list(VARIED)), unique=True, max_size=8))
+    space = {name: VARIED[name] for name in own}
+    for prefix in ("", "cut_"):
+        if kept := draw(st.sampled_from([None, *KEPT])):
+            space[prefix + kept] = KEPT[kept]
+    names = draw(st.lists(st.sampled_from(list(TRAINING)), unique=True, max_size=3))
+    space["training"] = {"epochs": 9, **{name: TRAINING[name] for name in names}}
+    methods = st.lists(st.sampled_from(METHODS), unique=True, min_size=1, max_size=3)
+    space |= {"method": draw(methods), "scheme": ["channel", "spatial"]}
+    space["error"] = SHARES
+    by = draw(
+        st.sampled_from([None, *(name for name in own if name in KEPT or name == "multiple")])
+    )
+    if by is not None:
+        space[by] = {"by_scheme": {"channel": space[by], "spatial": VARIED[by]}}
+    space.setdefault("nuclear_weight", 1e-4)
+    return space
+
+
+def loaded(folder: Path, space: Mapping[str, Any]) -> SearchSpace:
+    workload = {"network": "resnet20", "data": "digits"}
+    raw = {"workload": workload, "training": {"epochs": 9}, "space": space, "trials": 4}
+    (folder / "x.yaml").write_text(yaml.safe_dump(raw))
+    return load_space(folder / "x.yaml")
+
+
+@st.composite
+def draws(
+    draw: st.DrawFn, parameters: tuple[Parameter, ...], usual: Mapping[str, Value]
+) -> dict[str, Value]:
+    """What a study may draw."""
+    drawn: dict[str, Value] = {}
+    for parameter in parameters:
+        known = {**usual, **drawn}
+        fits = parameter.methods is None or known["method"] in parameter.methods
+        if fits and parameter.scheme in (None, known["scheme"]):
+            drawn[parameter.name] = draw(values(parameter))
+    return drawn
+
+
+def drawn_from(data: st.DataObject, space: SearchSpace) -> dict[str, Value]:
+    usual = {"method": space.space.methods[0], "scheme": space.space.schemes[0]}
+    drawn: dict[str, Value] = data.draw(draws(space.parameters(), usual))
+    return drawn
+
+
+def values(parameter: Parameter) -> st.SearchStrategy[Value]:
+    if parameter.choices is not None:
+        return st.sampled_from(parameter.choices)
+    assert parameter.low is not None
+    assert parameter.high is not None
+    if parameter.integer:
+        return st.integers(int(parameter.low), int(parameter.high))
+    return st.floats(parameter.low, parameter.high)
+
+
+def trial(space: SearchSpace, drawn: Mapping[str, Value]) -> TrialSpec:
+    return space.trial_spec(drawn, number=0)
+
+
+def assert_codec_is_exact(space: SearchSpace, drawn: dict[str, Value]) -> None:
+    """A trial's settings are what was drawn, unless the trial is the same whatever was drawn."""
+    spec = trial(space, drawn)
+    setting = warm_start.setting_of(space, spec)
+    assert not list(warm_start.problems(space, setting))
+    assert not list(warm_start.departures(space, setting, spec))
+    assert not list(warm_start.contradictions(space, drawn, spec))
+    back = warm_start.parameters(changed(space, warm_start=(setting,)))[0]
+    base = drawn | back
+    assert trial(space, base) == spec
+    method = spec.method
+    shown = settings_of(spec, spec.cuts[0], tuned=True)
+    for parameter in space.parameters():
+        name = parameter.name
+        if name not in drawn:
+            assert name not in back
+        elif name not in back:
+            changes = parameter.choices or (parameter.low, parameter.high)
+            assert all(trial(space, base | {name: value}) == spec for value in changes)
+        else:
+            entry = name.removesuffix(f"_{parameter.scheme}")
+            assert back[name] == drawn[name] or trial(space, base | {name: drawn[name]}) == spec
+            asked = entry == "calibration_images" and not drawn[name] and shown[entry] == 1000
+            rounded = entry == "epochs" and method == "decomposable" and back[name] - 1
+            assert shown[entry] == back[name] or asked or shown[entry] == rounded
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@settings(deadline=None, max_examples=30)
+@given(data=st.data())
+def test_what_a_shipped_space_draws_is_in_a_points_settings_and_comes_back(path, data):
+    space = load_space(path)
+    assert_codec_is_exact(space, drawn_from(data, space))
+
+
+@settings(
+    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(section=spaces(), data=st.data())
+def test_what_any_space_draws_is_in_a_points_settings_and_comes_back(tmp_path, section, data):
+    try:
+        space = loaded(tmp_path, section)
+    except InputError:
+        assume(False)
+    assert_codec_is_exact(space, drawn_from(data, space))
+
+
+@pytest.fixture
+def panel_names(
+    empty_run: RunFolder, make_point: Callable[..., Point]
+) -> Callable[[list[TrialSpec]], set[str]]:
+    """The settings that the page draws against the objectives."""
+    blank = contents.read(empty_run)
+
+    def names(specs: list[TrialSpec]) -> set[str]:
+        points = tuple(
+            make_point(f"{n}", correct=100 + n, settings=settings_of(s, s.cuts[0], tuned=True))
+            for n, s in enumerate(specs)
+        )
+        found = rows.build(dataclasses.replace(blank, points=points)).trials
+        return {name for panel in panels(found) for name in panel.names}
+
+    return names
+
+
+ALL = VARIED | {"error": SHARES}
+OF = {"joint_": "decomposable", "error": "ddlr"}
+
+
+@pytest.mark.parametrize("name", [*ALL, *KEPT, *(f"cut_{kept}" for kept in KEPT), *TRAINING])
+def test_an_entry_that_varies_has_a_panel(name, tmp_path, panel_names):
+    method = next((method for prefix, method in OF.items() if name.startswith(prefix)), "trp")
+    section: dict[str, Any] = {"method": method, "nuclear_weight": 1e-4, "fine_tuning_epochs": 1}
+    section |= {"error": 0.3} if method == "ddlr" else {}
+    if name in TRAINING:
+        section["training"] = {"epochs": 9, name: TRAINING[name]}
+    else:
+        section[name] = (ALL | KEPT).get(name, KEPT.get(name.removeprefix("cut_")))
+    space = loaded(tmp_path, section)
+    (parameter,) = space.parameters()
+    ends = parameter.choices or (parameter.low, parameter.high)
+    specs = [trial(space, {name: value}) for value in (ends[0], ends[-1])]
+    assert name in panel_names(specs)
+
+
+def test_every_entry_of_a_space_is_tried_above():
+    space = load_space(SHIPPED[0])
+    tried = {*ALL, *KEPT, *(f"cut_{kept}" for kept in KEPT), "method", "scheme", "training"}
+    assert type(space.space).model_fields.keys() == tried

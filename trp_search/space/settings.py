@@ -1,0 +1,213 @@
+"""The one codec of settings: what an entry of a space says, and where a trial has it.
+
+A trial's specification is written from entries (`written`) and read back as entries (`flat`): that
+is what a point, the page, a warm start and a study know of a trial.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from trp_search.records import (
+    KEEPS,
+    Budget,
+    Cut,
+    Error,
+    Keep,
+    PerLayer,
+    Training,
+    TrialSpec,
+    keep_of,
+)
+from trp_search.space.entries import Value, label
+
+Setting: TypeAlias = Mapping[str, Any]
+
+JOINT_PASSES = 2  # of a joint loss through the network: in full, and truncated
+
+# Where an entry asks for calibration and does not say how many images.
+IMAGES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a trial consists of.
+
+    Attributes:
+        cut: of the point that is looked at, if it is cut.
+        own: the trial's own cut.
+        tuned: whether the point was trained on after the cut.
+    """
+
+    trial: TrialSpec
+    cut: Cut | None
+    own: Cut | None
+    tuned: bool
+
+    def part(self, name: str) -> object:
+        """A part by its name: one of the fields here, or of the trial's."""
+        if name == "fine_tuning" and not self.tuned:
+            return None
+        return getattr(self, name) if name in vars(self) else getattr(self.trial, name)
+
+    @property
+    def learns(self) -> bool:
+        """Whether it trains, before the cut or after."""
+        return self.trial.training is not None or self.part("fine_tuning") is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Where a trial has what an entry says.
+
+    Attributes:
+        places: `part.field`; it is read from the first part that there is, and written to all.
+        write: from an entry's value to a field's.
+        read: back, None where the entry has no value.
+        absent: the entry's value where a trial of a search has no such part.
+        acts: whether it matters to a trial.
+        alike: other values that the same trial may have been written from.
+        recipe: whether it is of how one trains and measures, not of what is done to the network.
+    """
+
+    places: tuple[str, ...]
+    write: Callable[[Any], Any] = lambda value: value
+    read: Callable[[Any, Parts], Value | None] = lambda value, _: label(value)
+    absent: Value | None = None
+    acts: Callable[[Parts], bool] = lambda _: True
+    alike: Callable[[Any, Parts], tuple[Value, ...]] = lambda *_: ()
+    recipe: bool = False
+
+    def value(self, parts: Parts) -> Value | None:
+        """What the entry says of a trial, None where that does not matter to it."""
+        if not self.acts(parts):
+            return None
+        for place in self.places:
+            part, field = place.split(".")
+            if (found := parts.part(part)) is not None:
+                return self.read(getattr(found, field), parts)
+        return self.absent if parts.trial.method is not None else None
+
+
+def written(part: str, setting: Setting) -> dict[str, Any]:
+    """The fields of a trial's part that a setting has; one that is off (None, False) has none."""
+    found: dict[str, Any] = {}
+    for name, entry in ENTRIES.items():
+        value = setting.get(name)
+        for place in entry.places:
+            if place.startswith(f"{part}.") and value is not None:
+                field = place.removeprefix(f"{part}.")
+                made = entry.write(value)
+                found |= {} if made is None and field == "keep" else {field: made}
+    return found
+
+
+def parts_of(spec: TrialSpec, cut: Cut | None = None, *, tuned: bool = True) -> Parts:
+    """A trial, looked at by its own cut or by another one."""
+    own = spec.cuts[0] if spec.cuts and spec.method is not None else None
+    return Parts(trial=spec, cut=cut, own=own, tuned=tuned)
+
+
+def flat(parts: Parts, uses: Callable[[str], bool] = lambda _: True) -> dict[str, Value]:
+    """Everything that a trial was set to, by the names of entries, of those that it `uses`."""
+    found = {name: entry.value(parts) for name, entry in ENTRIES.items() if uses(name)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _kept(name: str, kind: type[Keep], *places: str) -> Entry:
+    """An entry for how much is kept; one without an amount is true or false."""
+    switch = kind.is_switch()
+
+    def read(keep: Keep, _: Parts) -> Value | None:
+        return keep.amount if isinstance(keep, kind) else False if switch else None
+
+    def write(amount: Value) -> Keep | None:
+        assert not isinstance(amount, str), name
+        return None if switch and not amount else keep_of(name, amount)
+
+    return Entry(places=places, read=read, write=write)
+
+
+def _epochs(own: int, parts: Parts) -> Value:
+    """Of a trial in all: a joint loss takes two passes, and fine-tuning its share."""
+    passes = JOINT_PASSES if parts.trial.joint is not None else 1
+    tuning = parts.part("fine_tuning")
+    return passes * own + (tuning.epochs if isinstance(tuning, Training) else 0)
+
+
+def _rounded_down(total: int, parts: Parts) -> tuple[Value, ...]:
+    """What passes over the images leave over, or make up where there would be none."""
+    if parts.trial.joint is None:
+        return ()
+    least = parts.trial.training is not None and parts.trial.training.epochs == 1
+    left = range(1, JOINT_PASSES)
+    return (*(total + more for more in left), *(total - less for less in left if least))
+
+
+def _pulls(parts: Parts) -> bool:
+    pruning = parts.trial.pruning
+    return pruning is not None and pruning.can_pull
+
+
+def _can_fit(parts: Parts) -> bool:
+    return parts.cut is not None and parts.cut.scheme == "channel"
+
+
+def _by_default(images: int, parts: Parts) -> tuple[Value, ...]:
+    asked = parts.cut is not None and (
+        isinstance(parts.cut.keep, Error) or parts.cut.reconstruct != "none"
+    )
+    return (0,) if asked and images == IMAGES else ()
+
+
+def _never(period: int | None, _: Parts) -> Value:
+    return "never" if period is None else period
+
+
+TRAINED = {n: kind for n, kind in KEEPS.items() if issubclass(kind, PerLayer | Budget)}
+SOLVED = {name: kind for name, kind in KEEPS.items() if name not in TRAINED}
+
+# In the order in which they are drawn.
+ENTRIES: dict[str, Entry] = {
+    "method": Entry(places=("trial.method",)),
+    "scheme": Entry(places=("cut.scheme", "pruning.scheme", "joint.scheme")),
+    "start": Entry(places=("trial.start",)),
+    **{name: _kept(name, kind, "pruning.keep", "own.keep") for name, kind in TRAINED.items()},
+    "period": Entry(
+        places=("pruning.period",),
+        write=lambda value: None if value == "never" else value,
+        read=_never,
+    ),
+    "projection": Entry(places=("pruning.projection",)),
+    "nuclear_weight": Entry(places=("pruning.nuclear_weight",), acts=_pulls),
+    "nuclear_every_step": Entry(places=("pruning.nuclear_every_step",)),
+    "layers": Entry(places=("cut.layers", "pruning.layers", "joint.layers")),
+    **{f"cut_{name}": _kept(name, kind, "cut.keep") for name, kind in TRAINED.items()},
+    **{name: _kept(name, kind, "cut.keep") for name, kind in SOLVED.items()},
+    "allocation": Entry(places=("cut.allocation",)),
+    "multiple": Entry(places=("cut.multiple",)),
+    "calibration_images": Entry(places=("cut.calibration_images",), alike=_by_default, recipe=True),
+    "reconstruct": Entry(places=("cut.reconstruct",), acts=_can_fit),
+    "joint_alpha": Entry(places=("joint.alpha",)),
+    "joint_lowest": Entry(places=("joint.lowest",)),
+    "joint_highest": Entry(places=("joint.highest",)),
+    "joint_rank_min": Entry(places=("joint.rank_min",)),
+    "fine_tuning_epochs": Entry(places=("fine_tuning.epochs",), absent=0, recipe=True),
+    "fine_tuning_learning_rate": Entry(places=("fine_tuning.learning_rate",), recipe=True),
+    "distillation": Entry(
+        places=("distillation.weight",), absent=0.0, acts=lambda p: p.learns, recipe=True
+    ),
+    "distillation_temperature": Entry(
+        places=("distillation.temperature",), acts=lambda p: p.learns, recipe=True
+    ),
+    "reestimate_batch_norm": Entry(places=("cut.reestimate_batch_norm",), recipe=True),
+    "batch_norm_images": Entry(places=("cut.batch_norm_images",), recipe=True),
+    **{
+        field.name: Entry(places=(f"training.{field.name}",), recipe=True)
+        for field in dataclasses.fields(Training)
+    },
+    "epochs": Entry(places=("training.epochs",), read=_epochs, alike=_rounded_down, recipe=True),
+}
