@@ -63,6 +63,19 @@ def test_every_front_point_comes_with_its_export_command(
         assert f"<code>{command}</code>" in text
 
 
+def test_the_front_has_a_column_for_every_objective(sample_run: RunFolder):
+    column, space = 'data-name="{}" class="number">{:,}</td>', sample_run.search.read_text()
+    for asked, shown, hidden in (
+        ("accuracy, speedup", "Parameters", "Bytes"),
+        ("accuracy, bytes", "Bytes", "Parameters"),
+    ):
+        sample_run.search.write_text(f"{space}objectives: [{asked}]\n")
+        text = _text(sample_run)
+        for row in rows.build(contents.read(sample_run)).front:
+            assert column.format(shown, getattr(row.point, shown.lower())) in text
+        assert f'data-name="{hidden}"' not in text
+
+
 def test_lost_trials_are_listed_with_their_reasons(sample_run: RunFolder):
     text = _text(sample_run)
     assert "the loss was not finite in epoch 2" in text

@@ -49,7 +49,7 @@ def _sections(contents: Contents, found: Rows) -> list[Section]:
     """The page's sections in order; one with nothing to show is left out."""
     parts = [
         sections.tradeoff(contents, found, axes(contents.latencies)),
-        tables.front(found, contents.location),
+        tables.front(found, contents.location, contents.objectives),
         sections.course(contents, found),
         sections.rank_table(found),
         sections.what_settings_did(contents, found),

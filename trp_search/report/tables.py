@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from trp_search.records.objectives import METRIC, TIMES
+from trp_search.records.objectives import METRIC, OBJECTIVES, SPEEDUP, TIMES, Objective
 from trp_search.report import formatting, history
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Row, Rows
 
 
-def front(found: Rows, location: str) -> Section:
-    """The front as a table."""
-    names = ["Point", "Speedup", "Validation", "Against baseline", "Test", "Parameters", "Scheme"]
+def front(found: Rows, location: str, objectives: Sequence[Objective]) -> Section:
+    """The front as a table, with every objective of the search."""
+    more = [o.name.capitalize() for o in objectives if o not in (METRIC, SPEEDUP)]
+    sizes = more or ["Parameters"]
+    names = ["Point", "Speedup", "Validation", "Against baseline", "Test", *sizes, "Scheme"]
     note = "Validation and test are accuracies; test was used for no choice."
     text = f'<p class="note">{_no_front(found)}</p>'
     if found.front:
@@ -54,11 +56,10 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
     button = f'<button class="point">{safe(point.id)}</button>'
     values = {
         "Point": safe(point.id) if point.role == "refit" else button,
-        "Speedup": TIMES(point.speedup),
         "Validation": METRIC.show(point.metric),
         "Against baseline": "" if row.drop is None else formatting.against_baseline(row.drop)[1],
         "Test": "not scored" if row.test is None else METRIC.show(row.test.score.value),
-        "Parameters": f"{point.parameters:,}",
+        **{o.name.capitalize(): o.show(o.read(point)) for o in OBJECTIVES.values()},
         "Scheme": safe(row.style.label),
     }
     cells = "".join(
