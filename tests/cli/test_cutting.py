@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import torch
 
 import trp_search
 from trp_search.cli import main
+from trp_search.records import KEEPS
+from trp_search.records.run import FORMAT
 from trp_search.runs import networks, trial
 from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record, write_whole
@@ -43,8 +46,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run with a baseline, as `compress` leaves it too, and one trial."""
     folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "small")
     write_whole(folder.search, SPACE)
+    write_whole(folder.environment, json.dumps({"format": FORMAT}))
     space = load_space(folder.search)
-    for spec in (space.baseline_spec(), space.trial_spec({}, name="0", repeat=0)):
+    for spec in (space.baseline_spec(), space.trial_spec({}, number=0)):
         *_, result = trial.run(spec, folder)
         assert result.ended_well, result
         for point in result.points:
@@ -152,6 +156,7 @@ def test_the_baselines_weights_can_be_cut_by_every_amount(trp, run: RunFolder):
             ["--energy", "0.7", "--scheme", "spatial", "--multiple", "4"],
             "plain-spatial-0.7-by-4-aware",
         ),
+        (["--evbmf", "--scheme", "channel"], "plain-channel-evbmf-aware"),
     ):
         ended = trp("cut", run.path, "--trial", "baseline", *words)
         assert (ended.code, ended.err) == (0, "")
@@ -160,8 +165,9 @@ def test_the_baselines_weights_can_be_cut_by_every_amount(trp, run: RunFolder):
 
 
 AMOUNTS = {
-    "none": ([], "give one of --speedup, --parameters"),
-    "two": (["--speedup", "2", "--parameters", "9000"], "give one of --speedup, --parameters"),
+    "none": ([], "give one of --energy, --value"),
+    "two": (["--speedup", "2", "--parameters", "9000"], "give one of --energy, --value"),
+    "nothing": (["--energy", "0"], "--energy: 0.0: input should be greater than 0"),
     "below one": (["--speedup", "0.5"], "--speedup: "),
     "no number": (["--speedup", "fast"], "'fast' is not a number"),
     "not finite": (["--speedup", "inf"], "--speedup: "),
@@ -186,10 +192,10 @@ def test_an_amount_that_makes_no_cut_is_one_line_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("words", [["--speedup", "2"], ["--parameters", "9000"]])
-def test_cut_takes_one_amount_of_four(trp, run: RunFolder, words: list[str]):
+def test_cut_takes_one_amount(trp, run: RunFolder, words: list[str]):
     ended = trp("cut", run.path, "--trial", "0", "--energy", "0.5", *words)
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == "trp-search: give one of --speedup, --parameters, --energy, --error\n"
+    assert ended.err == f"trp-search: give one of {', '.join(f'--{name}' for name in KEEPS)}\n"
 
 
 def test_a_trial_that_is_not_there_is_told_with_those_that_are(trp, run: RunFolder):
