@@ -178,7 +178,16 @@ class Error(Keep):
 
 
 KEEPS: dict[str, type[Keep]] = {
-    kind.key(): kind for kind in (Energy, Value, Ratio, Evbmf, Speedup, Parameters, Error)
+    kind.key(): kind
+    for kind in (
+        Energy,
+        Value,
+        Ratio,
+        Evbmf,
+        Speedup,
+        Parameters,
+        Error,
+    )
 }
 
 
