@@ -132,6 +132,15 @@ class Evbmf(PerLayer):
 
 @final
 @checked(frozen=True, config=STRICT)
+class GavishDonoho(PerLayer):
+    """What stands out of noise is kept (optimal hard threshold for an unknown level of it)."""
+
+    written: ClassVar[str] = "gavish-donoho"
+    gavish_donoho: Literal[True] = True
+
+
+@final
+@checked(frozen=True, config=STRICT)
 class Speedup(Budget):
     """Multiply-adds of the whole network before / after."""
 
@@ -184,6 +193,7 @@ KEEPS: dict[str, type[Keep]] = {
         Value,
         Ratio,
         Evbmf,
+        GavishDonoho,
         Speedup,
         Parameters,
         Error,
