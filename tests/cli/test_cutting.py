@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     write_whole(folder.search, SPACE)
     write_whole(folder.environment, json.dumps({"format": FORMAT}))
     space = load_space(folder.search)
-    for spec in (space.baseline_spec(), space.trial_spec({}, name="0", repeat=0)):
+    for spec in (space.baseline_spec(), space.trial_spec({}, number=0)):
         *_, result = trial.run(spec, folder)
         assert result.ended_well, result
         for point in result.points:

@@ -125,7 +125,6 @@ def test_where_there_is_no_terminal_every_ending_is_a_line(make_point, capsys):
             tell(
                 Finished(
                     result=result,
-                    number=0,
                     done=1,
                     running=1,
                     baseline=None,

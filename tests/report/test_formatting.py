@@ -13,7 +13,7 @@ from trp_search.report.rows import Rows
 from trp_search.store import RunFolder
 
 SIGN = "\N{MULTIPLICATION SIGN}"
-NO_TRIALS = history.ends({})
+NO_TRIALS = history.ends({}, {})
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from ray.tune.experiment import Trial
 from trp_search.errors import InputError, SearchError
 from trp_search.records import NetworkSpec, Point, TrialResult, TrialSpec
 from trp_search.runs import trial
-from trp_search.search import Epoch, Event, Finished, Stage, Started, cluster, run_search
+from trp_search.search import Epoch, Event, Finished, Stage, Started, cluster, joining, run_search
 from trp_search.space import Resources, SearchSpace, load_space
 from trp_search.store import RunFolder, exclusive
 
@@ -44,7 +44,7 @@ def one_ray() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(MODULES))
         patch.setattr("trp_search.space.model.CONTROL_ENERGIES", (0.8,))  # the baseline's own cuts
-        with cluster.connected(None, modules=()):
+        with joining.connected(None, modules=()):
             yield
 
 
@@ -207,7 +207,7 @@ def test_whoever_watches_hears_of_everything(search: Search):
     assert first == Started(trials=6, done=0, concurrency=cluster.slots(search.space.resources))
     ends = search.of(Finished)
     assert sorted(end.result.trial for end in ends) == ["0", "1", "2", "3", "4", "5", "baseline"]
-    assert {end.number for end in ends} == {0, 1, 2, 3, 4, 5, None}
+    assert {end.result.trial for end in ends} == {*"012345", "baseline"}
     assert ends[-1].done == 6
     assert ends[-1].running == 0
     known = [end.hypervolume for end in ends if end.hypervolume is not None]

@@ -124,7 +124,7 @@ def values(parameter: Parameter) -> st.SearchStrategy[Value]:
 
 
 def trial(space: SearchSpace, drawn: Mapping[str, Value]) -> TrialSpec:
-    return space.trial_spec(drawn, name="0", repeat=0)
+    return space.trial_spec(drawn, number=0)
 
 
 def assert_codec_is_exact(space: SearchSpace, drawn: dict[str, Value]) -> None:

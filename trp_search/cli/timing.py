@@ -30,7 +30,7 @@ _LOADED = 0.5
 
 
 Runtime = Annotated[
-    str | None, typer.Option(help=f"{', '.join(get_args(records.Runtime))} [default: eager]")
+    str | None, typer.Option(help=f"{', '.join(get_args(records.RuntimeName))} [default: eager]")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda [default: cpu]")]
 Threads = Annotated[

@@ -39,6 +39,7 @@ class Contents:
         repeats: by point, its training repeated with other seeds.
         violations: by point id, how far a point is from each constraint that it misses.
         results: by trial name; None for a trial that has started and not ended.
+        numbers: of the search's own trials, by name.
         importance: by objective, the share that each setting explains; None before the search
             ended.
         environment: versions, devices, seeds; empty if the run did not record them.
@@ -58,6 +59,7 @@ class Contents:
     latencies: Mapping[str, Mapping[str, Latency]]
     repeats: Mapping[str, Sequence[Repeat]]
     results: Mapping[str, TrialResult | None]
+    numbers: Mapping[str, int]
     epochs: Mapping[str, tuple[EpochReport, ...]]
     importance: Importance | None
     environment: Mapping[str, Any]
@@ -84,6 +86,7 @@ def read(run: RunFolder) -> Contents:
         latencies=found.latencies,
         repeats=found.repeats,
         results={name: run.trial(name).read_result() for name in names},
+        numbers=run.read_numbers(),
         epochs={name: tuple(run.trial(name).read_epochs()) for name in names},
         importance=run.read_importance(),
         environment=run.read_environment().root,

@@ -64,7 +64,7 @@ def _sections(contents: Contents, found: Rows) -> list[Section]:
 
 def _header(contents: Contents, found: Rows) -> str:
     """The run's name, its result in one sentence, and facts about it."""
-    counts = history.ends(contents.results)
+    counts = history.ends(contents.results, contents.numbers)
     usual = ("finished", "diverged", "failed")
     ended = sum(counts.counts.values())
     trials = [f"{n} {kind}" for kind, n in counts.counts.items() if n or (ended and kind in usual)]

@@ -100,7 +100,8 @@ def course(contents: Contents, found: Rows) -> Section | None:
     """Hypervolume and training curves, side by side."""
     shown: dict[str, str] = {}
     text = ""
-    steps = history.volumes(found, contents.objectives, contents.results)
+    trials = contents.results, contents.numbers
+    steps = history.volumes(found, contents.objectives, *trials)
     if steps:
         shown["volume"] = figures.volume(steps)
         note = (
@@ -110,7 +111,7 @@ def course(contents: Contents, found: Rows) -> Section | None:
         label = f"Hypervolume of the front over {formatting.count(len(steps), 'scored trial')}."
         switch = '<button class="hours" aria-pressed="false">By hours of training</button>'
         text += _half("What the search gained", note, f"{_place('volume', label)}{switch}")
-    lines = history.curves(found, contents.epochs, contents.results)
+    lines = history.curves(found, contents.epochs, *trials)
     if lines:
         shown["training"] = figures.training(lines)
         note = (

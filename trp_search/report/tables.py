@@ -118,7 +118,7 @@ lengths of training and what is counted differ from source to source.</p>
 
 def endings(contents: Contents) -> Section | None:
     """Trials that diverged, failed or were stopped, by reason."""
-    found = history.ends(contents.results).reasons
+    found = history.ends(contents.results, contents.numbers).reasons
     if not found:
         return None
     lines = [(reason.ending, reason.text, reason.trials) for reason in found]

@@ -34,7 +34,6 @@ class Finished:
     """One training ended, well or not.
 
     Attributes:
-        number: the trial's number; None for the baseline.
         done: trials finished so far.
         running: trainings still running.
         baseline: the baseline, once it is scored.
@@ -43,7 +42,6 @@ class Finished:
     """
 
     result: TrialResult
-    number: int | None
     done: int
     running: int
     baseline: Point | None
