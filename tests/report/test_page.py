@@ -15,7 +15,7 @@ import pytest
 
 from trp_search import report
 from trp_search.errors import InputError
-from trp_search.records import Point, TrialResult, to_json
+from trp_search.records import Point, TrialResult, TrialSpec, to_json
 from trp_search.report import contents, drawing, page, rows
 from trp_search.store import RunFolder, append_record, write_whole
 
@@ -147,9 +147,12 @@ class TestWithLittleToShow:
         assert "no trial has been scored yet" in text
         assert list(_data(text)["figures"]) == ["tradeoff"]
 
-    def test_a_run_of_failures_lists_them(self, empty_run: RunFolder):
+    def test_a_run_of_failures_lists_them(
+        self, empty_run: RunFolder, make_spec: Callable[[str], TrialSpec]
+    ):
         for name in ("0", "1"):
             result = TrialResult(trial=name, points=(), failed="no memory")
+            write_whole(empty_run.trial(name).spec, to_json(make_spec(name)))
             write_whole(empty_run.trial(name).result, to_json(result))
         text = _text(empty_run)
         assert "2 trials ended without a point" in text
