@@ -112,7 +112,7 @@ def formatting_budget(**limit: float):
 def test_what_is_lost_is_told_with_the_sign_of_the_value(run: RunFolder):
     read = contents.read(run)
     found = rows.build(read)
-    said = formatting.headline(found, ends(read.results))
+    said = formatting.headline(found, ends(read.results, read.numbers))
     assert said.startswith("At 2.00")
     assert said.endswith(": 3.10 m on validation, 0.05 m above the baseline.")
     facts = dict(formatting.facts(found.front[1]))
