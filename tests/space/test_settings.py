@@ -182,7 +182,9 @@ def panel_names(
 
     def names(specs: list[TrialSpec]) -> set[str]:
         points = tuple(
-            make_point(f"{n}", correct=100 + n, settings=settings_of(s, s.cuts[0], tuned=True))
+            make_point(
+                f"{n}", correct=100 + n, speedup=2.0, settings=settings_of(s, s.cuts[0], tuned=True)
+            )
             for n, s in enumerate(specs)
         )
         found = rows.build(dataclasses.replace(blank, points=points)).trials
