@@ -157,6 +157,7 @@ class _Makes:
         """The trial `name`, which starts from the baseline."""
         return dataclasses.replace(
             self.plain,
+            kind="search",
             name=name,
             method=method,
             start="baseline",

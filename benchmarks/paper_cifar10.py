@@ -78,6 +78,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
     }
     found = [
         TrialSpec(
+            kind="baseline",
             name=PLAIN,
             start="scratch",
             training=paper,
@@ -98,6 +99,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
                 )
                 found.append(
                     TrialSpec(
+                        kind="search",
                         name=f"trp-{scheme}-{energy:g}{'-nuclear' if nuclear else ''}",
                         start="scratch",
                         training=paper,
@@ -109,6 +111,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
                 )
         found += [
             TrialSpec(
+                kind="search",
                 name=f"taught-{speedup:g}x-{scheme}",
                 start="baseline",
                 training=short,

@@ -94,7 +94,9 @@ ENTRIES = {
     "{nuclear_weight: {low: 0, high: 1, log: true}}": (
         "space.nuclear_weight: low 0 is not above 0, which log needs"
     ),
-    "{nuclear_weigth: 3}": ("space.nuclear_weigth: unknown key; did you mean nuclear_weight?"),
+    "{nuclear_weight_per_step: 3}": (
+        "space.nuclear_weight_per_step: unknown key; did you mean nuclear_every_step?"
+    ),
     "{energy: [0.8, 0.9], cut_energy: 0.9, cut_value: 0.01}": (
         "space: takes one of cut_energy and cut_value"
     ),
@@ -183,10 +185,10 @@ FILES = {
     "[1, 2]": "holds no mapping with keys such as workload:",
     "&a {x: *a}": "line 1: *a stands in itself",
     "workload: 3\ntraining: {epochs: 3}": (
-        "workload: 3 is not a mapping with keys among network, data, task, weights"
+        "workload: 3 is not a mapping with keys among network, data, weights"
     ),
     "training: {epochs: 3}": (
-        "workload: is missing; it takes a mapping with keys among network, data, task, weights"
+        "workload: is missing; it takes a mapping with keys among network, data, weights"
     ),
     PLAIN.replace("3", "'3'"): "training.epochs: '3' is not a whole number above 0",
     PLAIN.replace("3", "true"): "training.epochs: true is not a whole number above 0",

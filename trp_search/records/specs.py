@@ -11,8 +11,11 @@ from trp_search.records.keep import Budget, Energy, Error, Keep
 from trp_search.records.kinds import (
     STRICT,
     Allocation,
+    Count,
     CutScheme,
+    Device,
     Fraction,
+    Kind,
     Layers,
     Method,
     Name,
@@ -220,17 +223,21 @@ class Cut:
 class TrialSpec:
     """Everything that a training and its scores depend on.
 
-    `name` is the folder under `trials/`: an Optuna number (`7`), a repeat of it (`7r1`) or
-    `baseline`. `method` is None for the baseline; without `pruning` and `joint` it is an ordinary
-    training. Each of `cuts` becomes a point; with `fine_tuning` the one cut is fine-tuned into
-    another point. Those of `screening` are scored on `screening_images` validation images first,
-    survivors on all; cuts out of reach are left out. After each epoch in `rungs` the report has the
-    scores of a cut on as many images. With `score_uncut` the uncut network is scored too.
-    `baseline` names the trial whose weights a start from the baseline takes. With
-    `fit_on_validation` validation images are trained on.
+    `name` is the folder under `trials/`. `kind` says what for: the `baseline`, a trial of the
+    `search`, which has Optuna's `number` and which of its repeats it is, another seed of one
+    (`confirm`) or a `refit`; the last two keep the number. `method` is None for the baseline;
+    without `pruning` and `joint` it is an ordinary training. Each of `cuts` becomes a point; with
+    `fine_tuning` the one cut is fine-tuned into another. Those of `screening` are scored on
+    `screening_images` validation images first, survivors on all; cuts out of reach are left out.
+    After each epoch in `rungs` the report has the scores of a cut on as many images. With
+    `score_uncut` the uncut network is scored too. `baseline` names the trial whose weights a start
+    from the baseline takes. With `fit_on_validation` validation images are trained on.
     """
 
     name: Name
+    kind: Kind
+    number: Count | None = None
+    repeat: Count = 0
     seed: Seed
     start: Start
     workload: Workload
@@ -246,7 +253,7 @@ class TrialSpec:
     rungs: tuple[PositiveInt, ...] = ()
     score_uncut: bool = False
     threads: Threads = 1
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
     split_seed: Seed = 0
     baseline: Name = "baseline"
     fit_on_validation: bool = False
@@ -259,10 +266,16 @@ class TrialSpec:
             raise ValueError("fine_tuning is of one cut")
         return self
 
-    @property
-    def is_baseline(self) -> bool:
-        """Whether it is the baseline's, which no search proposed."""
-        return self.method is None and self.pruning is None
+    @model_validator(mode="after")
+    def _named_for_its_kind(self) -> TrialSpec:
+        own = self.name.startswith(f"{self.kind}-")
+        if self.kind == "baseline":
+            own = self.name == "baseline"
+        elif self.kind == "search":
+            own = self.number is None or self.name == trial_name(self.number, self.repeat)
+        if not own:
+            raise ValueError(f"name: {self.name!r} is not that of a trial of kind {self.kind}")
+        return self
 
     @property
     def needs_baseline(self) -> bool:
@@ -274,3 +287,8 @@ class TrialSpec:
         """Epochs of training and fine-tuning."""
         parts = (self.training, self.fine_tuning)
         return sum(part.epochs for part in parts if part is not None)
+
+
+def trial_name(number: int, repeat: int) -> str:
+    """What a search calls a training: `7`, its repeat `7r1`."""
+    return str(number) if repeat == 0 else f"{number}r{repeat}"

@@ -20,8 +20,9 @@ from trp_search.records import (
     Training,
     TrialSpec,
     Workload,
+    trial_name,
 )
-from trp_search.records.objectives import OBJECTIVES, Name, Objective
+from trp_search.records.objectives import METRICS, OBJECTIVES, Name, Objective
 from trp_search.space import entries, text
 from trp_search.space.entries import Parameter
 from trp_search.space.methods import METHODS, SHARED
@@ -89,6 +90,11 @@ class SearchSpace(Strict):
         """The objectives, in the order of the study's values."""
         return tuple(OBJECTIVES[name] for name in self.objectives)
 
+    @property
+    def metric(self) -> Objective:
+        """What the task scores networks by."""
+        return METRICS[self.workload.task]
+
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters; `method` and `scheme` first, then each entry in turn."""
         schemes, methods = self.space.schemes, self.space.methods
@@ -101,9 +107,9 @@ class SearchSpace(Strict):
         return tuple(found)
 
     def trial_spec(
-        self, drawn: Mapping[str, entries.Value], *, name: str, repeat: int
+        self, drawn: Mapping[str, entries.Value], *, number: int, repeat: int = 0
     ) -> TrialSpec:
-        """The trial `name` of the setting `drawn`; repeats differ in their seed alone."""
+        """The trial of the setting `drawn`; repeats differ in their seed alone."""
         setting = self._resolved(drawn)
         way = METHODS[setting["method"]]
         own, joint, pruning = way.cut(setting), way.joint(setting), way.pruning(setting)
@@ -111,7 +117,10 @@ class SearchSpace(Strict):
         training = self._training(setting) if way.trains else None
         fine_tuning = self._fine_tuning(setting)
         return self._spec(
-            name=name,
+            kind="search",
+            name=trial_name(number, repeat),
+            number=number,
+            repeat=repeat,
             seed=_seed(self.seed, repeat),
             method=setting["method"],
             start=setting["start"] if way.trains else "baseline",
@@ -133,6 +142,7 @@ class SearchSpace(Strict):
         It is trained by the full recipe, or not at all if the workload has weights.
         """
         return self._spec(
+            kind="baseline",
             name="baseline",
             seed=self.seed,
             start="scratch",

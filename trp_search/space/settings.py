@@ -75,7 +75,9 @@ class Entry:
 
     places: tuple[str, ...]
     write: Callable[[Any], Any] = lambda value: value
-    read: Callable[[Any, Parts], Value | None] = lambda value, _: label(value)
+    read: Callable[[Any, Parts], Value | None] = lambda value, _: (
+        None if value is None else label(value)
+    )
     absent: Value | None = None
     acts: Callable[[Parts], bool] = lambda _: True
     alike: Callable[[Any, Parts], tuple[Value, ...]] = lambda *_: ()

@@ -145,7 +145,7 @@ def contradictions(
 ) -> Iterator[tuple[str, str]]:
     """Differences between the trial of `drawn` and `spec`, which should be it."""
     try:
-        made = space.trial_spec(drawn, name=spec.name, repeat=0)
+        made = space.trial_spec(drawn, number=spec.number or 0, repeat=spec.repeat)
     except (KeyError, TypeError, ValueError):  # of another space
         yield "space", "has not what was drawn"
         return
