@@ -276,9 +276,9 @@ def small_run() -> Callable[..., RunFolder]:
     """Trains a run in a second: digits, the points `baseline`, `plain-2x`, `0` and `0-2x`."""
     from trp_search.runs import trial  # noqa: PLC0415  torch, for the tests that train
 
-    def train(folder: Path, network: str = "small_resnet") -> RunFolder:
+    def train(folder: Path, network: str = "small_resnet", text: str = TRAINED) -> RunFolder:
         run = RunFolder.create(folder)
-        write_whole(run.search, TRAINED.format(network=network))
+        write_whole(run.search, text.format(network=network))
         write_whole(run.environment, json.dumps({"format": FORMAT}))
         space = load_space(run.search)
         with mock.patch("trp_search.space.model.CONTROL_ENERGIES", (0.9, 0.7)):
@@ -306,6 +306,23 @@ def run(trained_run: RunFolder, tmp_path: Path) -> RunFolder:
     """A copy of that run that may be written to."""
     shutil.copytree(trained_run.path, tmp_path / "run")
     return RunFolder.open(tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def bundle(trained_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trial's point, exported once for every test that only reads it."""
+    from trp_search.export.write import export_point  # noqa: PLC0415  torch
+
+    return export_point(trained_run, "0", tmp_path_factory.mktemp("bundles") / "zero")
+
+
+@pytest.fixture(scope="module")
+def verified_here() -> Iterator[None]:
+    """Exported bundles are scored in this process; that they are in a fresh one has its tests."""
+    from tests.fuzz.process import spawned  # noqa: PLC0415  torch, for the tests that export
+
+    with mock.patch("trp_search.export.write.subprocess", mock.Mock(run=spawned)):
+        yield
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,10 @@ import torch
 import trp_search
 from trp_search.cli import main
 from trp_search.records import KEEPS
-from trp_search.records.run import FORMAT
-from trp_search.runs import networks, trial
-from trp_search.space import load_space
-from trp_search.store import RunFolder, append_record, write_whole
+from trp_search.runs import networks
+from trp_search.store import RunFolder
+
+pytestmark = pytest.mark.usefixtures("verified_here")
 
 SPACE = """\
 workload:
@@ -42,18 +42,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def run(small_run: Callable[..., RunFolder], tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run with a baseline, as `compress` leaves it too, and one trial."""
-    folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "small")
-    write_whole(folder.search, SPACE)
-    write_whole(folder.environment, json.dumps({"format": FORMAT}))
-    space = load_space(folder.search)
-    for spec in (space.baseline_spec(), space.trial_spec({}, number=0)):
-        *_, result = trial.run(spec, folder)
-        assert result.ended_well, result
-        for point in result.points:
-            append_record(folder.points, point)
-    return folder
+    text = SPACE.replace("{", "{{").replace("}", "}}")
+    return small_run(tmp_path_factory.mktemp("runs") / "small", text=text)
 
 
 @pytest.fixture(scope="module")

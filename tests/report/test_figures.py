@@ -113,7 +113,7 @@ def test_training_curves_are_few_traces_with_gaps_between_trials(
 ):
     read = contents.read(sample_run)
     curves = history.curves(found, read.epochs, read.results, read.numbers)
-    traces = json.loads(figures.training(curves))["data"]
+    traces = json.loads(figures.training(curves, found.metric))["data"]
     assert len(curves) == 19
     assert len(traces) <= 6
     assert sum(trace["y"].count(None) for trace in traces) == len(curves)
@@ -124,9 +124,9 @@ def test_a_cross_and_its_text_say_where_a_trial_was_stopped(sample_run: RunFolde
     read = contents.read(sample_run)
     ended = read.results | {"9": TrialResult(trial="9", points=(), stopped="behind at epoch 2")}
     epochs = read.epochs | {"9": read.epochs["9"][:2]}
-    traces = json.loads(figures.training(history.curves(found, epochs, ended, read.numbers)))[
-        "data"
-    ]
+    traces = json.loads(
+        figures.training(history.curves(found, epochs, ended, read.numbers), found.metric)
+    )["data"]
     (mark,) = [trace for trace in traces if trace.get("name") == "stopped"]
     assert (mark["mode"], mark["marker"]["symbol"]) == ("markers", "x")
     assert (mark["x"], mark["y"]) == ([2], [100 * epochs["9"][1].metric])
@@ -151,19 +151,19 @@ def test_a_setting_is_drawn_against_accuracy_and_speedup_with_no_mark_outside(fo
     window = rows.window(found)
     assert window is not None
     for panel in settings.panels(found.trials):
-        figure = json.loads(details.setting(panel, window))
+        figure = json.loads(details.setting(panel, window, found.metric))
         above = [trace for trace in figure["data"] if "yaxis" not in trace]
         below = [trace for trace in figure["data"] if trace.get("yaxis") == "y2"]
         accuracies = [y for trace in above for y in trace["y"]]
         assert len(accuracies) == len(found.trials) == sum(len(trace["y"]) for trace in below)
-        assert min(accuracies) > 100 * window.accuracy[0]
+        assert min(accuracies) > 100 * window.metric[0]
 
 
 def test_marks_of_a_category_stay_near_it(found: Rows):
     window = rows.window(found)
     assert window is not None
     (panel,) = (p for p in settings.panels(found.trials) if p.names == ("period",))
-    figure = json.loads(details.setting(panel, window))
+    figure = json.loads(details.setting(panel, window, found.metric))
     assert figure["layout"]["xaxis"]["ticktext"] == ["5", "20", "never"]
     drawn = {
         name: x for t in figure["data"] for name, x in zip(t["customdata"], t["x"], strict=True)

@@ -108,7 +108,7 @@ def test_curves_are_of_trials_and_the_baseline_with_the_front_drawn_last(
         ("8", "uncut", False),
         ("7", "spatial", True),
     ]
-    assert (drawn[0].epochs, drawn[0].accuracies) == ((1, 2), (0.5, 0.9))
+    assert (drawn[0].epochs, drawn[0].values) == ((1, 2), (0.5, 0.9))
     assert [curve.is_baseline for curve in drawn] == [True, False, False]
 
 
@@ -136,12 +136,12 @@ def test_the_reach_of_curves_leaves_out_early_epochs_and_a_training_far_below():
             style=UNCUT,
             on_front=False,
             epochs=(1, 2, 3, 4),
-            accuracies=(0.2, 0.6, 0.90 + 0.01 * n, 0.92 + 0.01 * n),
+            values=(0.2, 0.6, 0.90 + 0.01 * n, 0.92 + 0.01 * n),
         )
         for n in range(5)
     ]
-    lost = dataclasses.replace(good[0], trial="lost", accuracies=(0.1, 0.1, 0.1, 0.1))
-    low, high = history.reach([*good, lost])
+    lost = dataclasses.replace(good[0], trial="lost", values=(0.1, 0.1, 0.1, 0.1))
+    low, high = history.reach([*good, lost], OBJECTIVES["accuracy"])
     assert 0.8 < low < 0.9
     assert 0.96 < high < 1
 

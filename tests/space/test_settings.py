@@ -49,6 +49,7 @@ KEPT: dict[str, Any] = {
     "value": {"low": 0.1, "high": 1.0},
     "ratio": SHARES,
     "evbmf": [True, False],
+    "gavish_donoho": [True, False],
     "speedup": {"low": 1.5, "high": 3.0},
     "parameters": {"low": 1000, "high": 9000},
 }

@@ -259,11 +259,13 @@ def _free(folder: RunFolder, point: Point) -> Path:
 def _show(folder: RunFolder, point: Point) -> None:
     baseline = next((p for p in folder.read_points() if p.role == "baseline"), None)
     line(f"Point {point.id}: {TIMES(point.speedup)} fewer multiply-adds", style="bold")
+    score = point.score
+    lost = baseline and against_baseline(score.behind(baseline.score), score.metric)
     schemes = Counter(layer.scheme or "dense" for layer in point.layers)
     pairs(
         [
             ("validation", scored(point.score)),
-            *([against_baseline(baseline.metric - point.metric)] if baseline else []),
+            *([lost] if lost else []),
             *sizes(point),
             ("layers", ", ".join(f"{count} {name}" for name, count in schemes.most_common())),
             ("batch norm", point.batch_norm),

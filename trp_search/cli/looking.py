@@ -14,7 +14,7 @@ from trp_search.cli.formatting import command, here
 from trp_search.cli.tables import point_table
 from trp_search.errors import InputError
 from trp_search.records import EpochReport, TrialResult
-from trp_search.records.objectives import METRIC, TIMES
+from trp_search.records.objectives import TIMES
 from trp_search.records.published import rows as rows_of
 from trp_search.report import contents, history, rows
 from trp_search.report.formatting import count
@@ -77,7 +77,7 @@ def published(
 
 def _baseline(read: contents.Contents, built: rows.Rows) -> str:
     if built.baseline:
-        return f"{METRIC.show(built.baseline.point.metric)} on validation"
+        return f"{built.baseline.point.score.shown} on validation"
     epochs = read.epochs.get("baseline")
     return f"epoch {epochs[-1].epoch} of {epochs[-1].epochs}" if epochs else "not trained yet"
 

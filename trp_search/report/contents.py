@@ -32,6 +32,7 @@ class Contents:
 
     Attributes:
         name: the folder's name.
+        metric: what the run's task scores networks by.
         published: published results for this network and data.
         location: the folder's path from the current folder.
         kept: ids of the points whose weights are kept.
@@ -51,6 +52,7 @@ class Contents:
     network: str
     data: str
     published: tuple[Published, ...]
+    metric: Objective
     objectives: tuple[Objective, ...]
     points: tuple[Point, ...]
     violations: Mapping[str, Mapping[str, float]]
@@ -76,6 +78,7 @@ def read(run: RunFolder) -> Contents:
         network=space.workload.network.name,
         data=space.workload.data.name,
         published=_published(space.workload),
+        metric=space.metric,
         objectives=space.objective_list,
         points=points,
         violations={
@@ -96,6 +99,8 @@ def read(run: RunFolder) -> Contents:
 
 def _published(workload: Workload) -> tuple[Published, ...]:
     """Published results for the run's network and data."""
+    if workload.task != published.TASK:
+        return ()
     many = workload.data.classes == _IMAGENET_CLASSES
     data = "imagenet" if workload.data.name == "images" and many else workload.data.name
     return tuple(published.rows(workload.network.name, data))

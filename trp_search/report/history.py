@@ -69,13 +69,13 @@ def volumes(
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Validation accuracy of one training after each of its epochs, before any cut."""
+    """The metric on validation of one training after each of its epochs, before any cut."""
 
     trial: str
     style: Style
     on_front: bool
     epochs: tuple[int, ...]
-    accuracies: tuple[float, ...]
+    values: tuple[float, ...]
     is_stopped: bool = False
 
     @property
@@ -100,7 +100,7 @@ def curves(
             style=styles.get(trial, UNCUT),
             on_front=trial in fronts,
             epochs=tuple(report.epoch for report in reports),
-            accuracies=tuple(report.metric for report in reports),
+            values=tuple(report.metric for report in reports),
             is_stopped=ended.get(trial) == "stopped",
         )
         for trial, reports in epochs.items()
@@ -109,17 +109,19 @@ def curves(
     return tuple(sorted(drawn, key=lambda curve: curve.on_front))
 
 
-def reach(curves: Sequence[Curve]) -> tuple[float, float]:
-    """The range of accuracies to show: without early epochs and trainings far below the others.
+def reach(curves: Sequence[Curve], metric: Objective) -> tuple[float, float]:
+    """The range to show, from the worse end to the better.
 
-    The lower bound is Tukey's fence on the later half of every training.
+    Early epochs and trainings far behind the others are left out: the worse end is
+    Tukey's fence on the later half of every training.
     """
-    late = sorted(a for curve in curves for a in curve.accuracies[len(curve.accuracies) // 2 :])
-    high = max(a for curve in curves for a in curve.accuracies)
+    gains = [[metric.sign * value for value in curve.values] for curve in curves]
+    late = sorted(gain for curve in gains for gain in curve[len(curve) // 2 :])
+    high = max(map(max, gains))
     quarter, three_quarters = late[len(late) // 4], late[3 * len(late) // 4]
     low = max(late[0], quarter - 1.5 * (three_quarters - quarter))
-    padding = 0.1 * max(high - low, 0.02)
-    return low - padding, high + padding
+    padding = 0.1 * max(high - low, 0.2 * metric.slack)
+    return metric.sign * (low - padding), metric.sign * (high + padding)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from trp_search.records.objectives import METRIC, OBJECTIVES, SPEEDUP, TIMES, Objective
+from trp_search.records.objectives import OBJECTIVES, SPEEDUP, TIMES, Objective
 from trp_search.report import formatting, history
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
@@ -13,7 +13,7 @@ from trp_search.report.rows import Row, Rows
 
 def front(found: Rows, location: str, objectives: Sequence[Objective]) -> Section:
     """The front as a table, with every objective of the search."""
-    more = [o.name.capitalize() for o in objectives if o not in (METRIC, SPEEDUP)]
+    more = [o.name.capitalize() for o in objectives if o not in (found.metric, SPEEDUP)]
     sizes = more or ["Parameters"]
     names = ["Point", "Speedup", "Validation", "Against baseline", "Test", *sizes, "Scheme"]
     note = "Validation and test are accuracies; test was used for no choice."
@@ -56,9 +56,11 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
     button = f'<button class="point">{safe(point.id)}</button>'
     values = {
         "Point": safe(point.id) if point.role == "refit" else button,
-        "Validation": METRIC.show(point.metric),
-        "Against baseline": "" if row.drop is None else formatting.against_baseline(row.drop)[1],
-        "Test": "not scored" if row.test is None else METRIC.show(row.test.score.value),
+        "Validation": point.score.shown,
+        "Against baseline": ""
+        if row.drop is None
+        else formatting.against_baseline(row.drop, point.score.metric)[1],
+        "Test": "not scored" if row.test is None else row.test.score.shown,
         **{o.name.capitalize(): o.show(o.read(point)) for o in OBJECTIVES.values()},
         "Scheme": safe(row.style.label),
     }
@@ -78,7 +80,7 @@ def refits(found: Rows, location: str) -> Section | None:
     if not found.refits:
         return None
     names = ["Point", "Speedup", "Test", "Parameters", "Scheme"]
-    note = "Validation images were among those trained on; test accuracy is the measure."
+    note = "Validation images were among those trained on; the test score is the measure."
     return Section(
         html=f"""<section aria-labelledby="refits-title">
 <h2 id="refits-title">Trained again on train and validation</h2>

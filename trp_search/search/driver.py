@@ -134,7 +134,14 @@ class _Search:
         self._keeper.add(folder.read_points())
         if folder.search.read_text() != space.dump():
             write_whole(folder.search, space.dump())  # a resumed search with another end
-        on_event(Started(trials=space.trials, done=self._proposer.done, concurrency=concurrency))
+        on_event(
+            Started(
+                trials=space.trials,
+                done=self._proposer.done,
+                concurrency=concurrency,
+                metric=space.metric.name,
+            )
+        )
 
     def close(self) -> None:
         """Closes the study and replaces a page that says that the search runs."""

@@ -15,11 +15,13 @@ class Started:
         trials: how many the search will have in total.
         done: how many of them an earlier run of the command had finished.
         concurrency: how many run at a time.
+        metric: the name of what networks are scored by.
     """
 
     trials: int
     done: int
     concurrency: int
+    metric: str
 
 
 @dataclass(frozen=True, kw_only=True)
