@@ -92,11 +92,7 @@ def _show(choice: Choice, budget: Budget) -> None:
     _beside(choice)
     line()
     line("Settings", style="bold")
-    shown = {
-        name: value
-        for name, value in point.settings.items()
-        if name not in _HIDDEN and value is not None
-    }
+    shown = {name: value for name, value in point.told.items() if name not in _HIDDEN}
     pairs([(name, _plain(value)) for name, value in shown.items()] or [("", "none recorded")])
     if choice.control is not None:
         control = choice.control
