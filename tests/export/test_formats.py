@@ -60,7 +60,7 @@ def test_a_class_may_change_only_within_the_difference():
 
 def test_another_number_of_classes_does_not_agree():
     with pytest.raises(TrpSearchError, match=r"answers \(2, 3\), not \(2, 4\)"):
-        agreement(torch.zeros(2, 4), torch.zeros(2, 3))
+        agreement(torch.zeros(2, 4), torch.zeros(2, 3), TASK)
 
 
 def test_an_unknown_format_is_refused_with_those_there_are():
@@ -84,7 +84,7 @@ class Branching(nn.Module):
 @pytest.mark.parametrize("form", [*FORMATS.values(), SOURCE], ids=lambda form: form.file)
 def test_a_format_that_cannot_be_written_leaves_nothing(form: Format, tmp_path: Path):
     with pytest.raises(TrpSearchError, match=rf"^{form.file}: [^\n]+$"):
-        write_format(tmp_path, Branching().eval(), torch.rand(4, 1, 8, 8), form)
+        write_format(tmp_path, Branching().eval(), torch.rand(4, 1, 8, 8), form, TASK)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -95,8 +95,8 @@ def test_a_format_that_answers_otherwise_leaves_nothing(tmp_path: Path):
         write=lambda _network, _images, path: path.write_text("x") and None,
         run=lambda _path, images: network(images).detach() + 1,
     )
-    with pytest.raises(TrpSearchError, match=r"network\.txt: a logit differs by 1"):
-        write_format(tmp_path, network, torch.rand(4, 1, 8, 8), liar)
+    with pytest.raises(TrpSearchError, match=r"network\.txt: an answer differs by 1"):
+        write_format(tmp_path, network, torch.rand(4, 1, 8, 8), liar, TASK)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -109,7 +109,7 @@ def test_a_format_is_tried_where_this_package_is_not_installed(tmp_path: Path):
 
     leaning = Format(file="network.py", write=write, run=SOURCE.run)
     with pytest.raises(TrpSearchError, match=r"network\.py: .*ModuleNotFoundError.*trp_search"):
-        write_format(tmp_path, network, torch.rand(4, 1, 8, 8), leaning)
+        write_format(tmp_path, network, torch.rand(4, 1, 8, 8), leaning, TASK)
 
 
 @pytest.mark.slow
@@ -119,7 +119,7 @@ def test_source_loads_with_torch_and_safetensors_alone(tmp_path: Path):
         *(nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)),
     ).eval()
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
-    assert write_format(tmp_path, network, torch.rand(4, 1, 8, 8), SOURCE) == 0.0
+    assert write_format(tmp_path, network, torch.rand(4, 1, 8, 8), SOURCE, TASK) == 0.0
     source = (tmp_path / SOURCE.file).read_text()
     assert "_add(self, '0', nn.Conv2d(1, 8, (3, 1), bias=False))" in source
     assert "trp_search" not in source
