@@ -92,11 +92,7 @@ def _show(choice: Choice, budget: Budget) -> None:
     _beside(choice)
     line()
     line("Settings", style="bold")
-    shown = {
-        name: value
-        for name, value in point.settings.items()
-        if name not in _HIDDEN and value is not None
-    }
+    shown = {name: value for name, value in point.told.items() if name not in _HIDDEN}
     pairs([(name, _plain(value)) for name, value in shown.items()] or [("", "none recorded")])
     if choice.control is not None:
         control = choice.control
@@ -129,7 +125,7 @@ def _plain(value: object) -> str:
 
 
 def as_values(choice: Choice) -> dict[str, Any]:
-    """The choice as plain values; accuracies are shares, counted on the split in their name."""
+    """The choice as plain values; a score is under the name of its split."""
     point, test = choice.point, choice.test
 
     def beside(other: Point | None) -> dict[str, Any] | None:

@@ -75,7 +75,7 @@ def as_markdown(card: Card) -> str:
         ("factored layers", f"{factored} of {len(point.layers)}, {point.scheme or 'none'}"),
         ("batch norm", point.batch_norm),
     ]
-    settings = [(k, str(value)) for k, value in point.settings.items() if value is not None]
+    settings = [(name, str(value)) for name, value in point.told.items()]
     title = f"{card.workload.network.name} on {card.workload.data.name}, {point.speedup:.2f}x"
     provenance = [("run", card.run), ("point", point.id), *card.versions.items()]
     return "\n".join(

@@ -183,7 +183,7 @@ def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]
     """The page's data of a point; settings that vary between trials come first."""
     known = (points.get(row.point.id) for points in contents.latencies.values())
     timed = [found for found in known if found is not None]
-    rest = [name for name in row.point.settings if name not in names]
+    rest = [name for name in row.point.told if name not in names]
     score = row.point.score
     return {
         "y": score.drawn,
