@@ -84,7 +84,6 @@ def resume(
     from trp_search.search.start import resume_search
 
     folder = RunFolder.open(run)
-    loaded = load_space(folder.search)
     with _stoppable(run), watching() as on_event:
         resume_search(
             folder,
@@ -95,7 +94,7 @@ def resume(
             timeout=timeout,
             trust=trust,
         )
-    _conclude(folder, loaded)
+    _conclude(folder, load_space(folder.search))
 
 
 @contextmanager

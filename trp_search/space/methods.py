@@ -1,4 +1,4 @@
-"""The methods that a space can name: which entries each reads, and the trial that these stand for.
+"""The methods that a space can name: the entries that each reads, and the trial they make.
 
 A further method is the module that does its work and one line in `METHODS`; its name goes into
 `records.kinds`, and entries of its own into `search_fields` and `settings`.
@@ -32,12 +32,12 @@ SHARED = ("layers", "reestimate_batch_norm", "batch_norm_images")  # by all cuts
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """What a method makes of a setting: the entries that it reads, by name.
+    """A method's translation of a setting into a trial, with the entries that it reads.
 
     Attributes:
-        reads: entries of a space that matter to it; those of `training` do where it trains.
-        cut: what the trained network is cut by.
-        trains: whether it trains before the cut; else it cuts the baseline.
+        reads: entries of a space that concern it; those of `training` do if it trains.
+        cut: the trained network's cut.
+        trains: whether it trains before the cut; otherwise it cuts the baseline.
         pruning: Trained Rank Pruning's settings, if it is that.
         joint: the joint loss's settings, if it has one.
     """
@@ -49,13 +49,13 @@ class Way:
     joint: Callable[[Setting], Joint | None] = lambda _: None
 
     def uses(self, name: str) -> bool:
-        """Whether the entry `name` matters to it."""
+        """Whether the entry `name` concerns it."""
         known = any(name in way.reads for way in METHODS.values())
         return name in self.reads if known else self.trains
 
 
 def _svd(setting: Setting) -> Cut:
-    """By what the cut entries say, or else by what was trained towards."""
+    """The cut entries' keep, or else the one that was trained towards."""
     fields = written("own", setting) | written("cut", setting)
     if fields["scheme"] != "channel":
         fields.pop("reconstruct", None)

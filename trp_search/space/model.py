@@ -96,7 +96,7 @@ class SearchSpace(Strict):
         return METRICS[self.workload.task]
 
     def parameters(self) -> tuple[Parameter, ...]:
-        """What varies; `method` and `scheme` first, then each entry in turn."""
+        """The parameters; `method` and `scheme` first, then each entry in turn."""
         schemes, methods = self.space.schemes, self.space.methods
         found: list[Parameter] = []
         for name, entry in self.space.named().items():
@@ -137,9 +137,9 @@ class SearchSpace(Strict):
         )
 
     def baseline_spec(self) -> TrialSpec:
-        """The baseline, uncut and cut: the reference that TRP is compared with.
+        """The baseline, uncut and cut: the reference for every trial.
 
-        It is trained by the full recipe, or not at all when the workload brings weights.
+        It is trained by the full recipe, or not at all if the workload has weights.
         """
         return self._spec(
             kind="baseline",
@@ -157,13 +157,13 @@ class SearchSpace(Strict):
         )
 
     def violations(self, point: Point) -> dict[str, float]:
-        """By how much `point` misses each constraint; at most 0 where it does not."""
+        """By how much `point` misses each constraint; at most 0 if it meets it."""
         return {
             name: OBJECTIVES[name].missed(point, bound) for name, bound in self.constraints.items()
         }
 
     def admits(self, point: Point) -> bool:
-        """Whether `point` may be on the front: a trial's, and within every constraint."""
+        """Whether `point` may be on the front: a trial's that meets every constraint."""
         return point.searched and all(by <= 0 for by in self.violations(point).values())
 
     def dump(self) -> str:
@@ -196,7 +196,7 @@ class SearchSpace(Strict):
 
     @property
     def least_epochs(self) -> int:
-        """The fewest epochs that a trial which trains may spend in all."""
+        """The fewest epochs in total of a trial that trains."""
         own = self.space.named_training().get("epochs")
         if own is not None:
             return min(e for e in entries.values(own) if isinstance(e, int))
@@ -215,12 +215,12 @@ class SearchSpace(Strict):
         return [Cut(scheme=scheme, keep=Energy(energy), **same) for energy in CONTROL_ENERGIES]
 
     def _first(self, scheme: Scheme) -> dict[str, Any]:
-        """What cuts share: of each entry the first value that `scheme` can have."""
+        """Settings that cuts share: of each entry the first value for `scheme`."""
         named = self.space.named()
         return {name: entries.first(named[name], scheme=scheme) for name in SHARED}
 
     def _further(self, setting: Mapping[str, Any], own: Cut, *, truncated: bool) -> tuple[Cut, ...]:
-        """A trial's cuts beside its own: of its own kind where its method has one."""
+        """A trial's further cuts, in its own method if that has one."""
         same = {name: setting[name] for name in SHARED}
         speedups = self.extra_cuts.speedups_of(truncated=truncated)
         energies = self.extra_cuts.energies_of(truncated=truncated)
@@ -257,7 +257,7 @@ def _distillation(setting: Mapping[str, Any]) -> Distillation | None:
 
 
 def _short(recipe: Training) -> Training:
-    """Of a trial that trains on from the baseline, where its space says nothing else."""
+    """The default training of a trial that starts from the baseline."""
     epochs = max(1, round(recipe.epochs / 4))
     return dataclasses.replace(recipe, epochs=epochs, learning_rate=recipe.learning_rate / 5)
 
