@@ -46,7 +46,7 @@ from trp_search.records import (
     published,
 )
 from trp_search.runs import networks, trial
-from trp_search.selection.pareto import most_accurate
+from trp_search.selection.pareto import best_at
 from trp_search.store import RunFolder, exclusive
 
 PLAIN = "baseline"
@@ -208,7 +208,7 @@ def show(folder: RunFolder) -> None:
     print(pd.DataFrame(rows).round(2).to_string(index=False))
     print("\nChosen on validation:")
     for budget in BUDGETS:
-        best = most_accurate(points, speedup=budget)
+        best = best_at(points, speedup=budget)
         if best is not None:
             test = tests[best.id].score.value
             print(f"  {budget:g}x: {best.id}, {best.speedup:.2f}x, {test:.2%} on test")

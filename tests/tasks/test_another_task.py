@@ -6,12 +6,14 @@ import copy
 import dataclasses
 import json
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import Point, Score
-from trp_search.records.objectives import METRICS, OBJECTIVES, Format, Objective
+from trp_search.records.kinds import TaskName
+from trp_search.records.objectives import METRICS, OBJECTIVES, Format, Name, Objective
 from trp_search.report import contents, drawing, figures, formatting, page, rows
 from trp_search.report.frame import frame
 from trp_search.report.history import ends
@@ -19,6 +21,7 @@ from trp_search.selection import pareto, snapshot
 from trp_search.selection.select import choose, select
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, append_record
+from trp_search.tasks import TASKS
 
 DEPTH = Objective(
     name="error",
@@ -109,7 +112,7 @@ def formatting_budget(**limit: float):
 def test_what_is_lost_is_told_with_the_sign_of_the_value(run: RunFolder):
     read = contents.read(run)
     found = rows.build(read)
-    said = formatting.headline(found, ends(read.results))
+    said = formatting.headline(found, ends(read.results, read.numbers))
     assert said.startswith("At 2.00")
     assert said.endswith(": 3.10 m on validation, 0.05 m above the baseline.")
     facts = dict(formatting.facts(found.front[1]))
@@ -147,3 +150,8 @@ def test_the_hypervolume_counts_from_behind_the_baseline(run: RunFolder):
         expected += (corner - error) * (speedup - last)
         last = speedup
     assert volume == pytest.approx(expected)
+
+
+def test_every_task_has_a_metric_and_every_metric_a_name():
+    assert TASKS.keys() == METRICS.keys() == set(get_args(TaskName))
+    assert OBJECTIVES.keys() == set(get_args(Name))

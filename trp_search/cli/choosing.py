@@ -125,7 +125,7 @@ def _plain(value: object) -> str:
 
 
 def as_values(choice: Choice) -> dict[str, Any]:
-    """The choice as plain values; accuracies are shares, counted on the split in their name."""
+    """The choice as plain values; a score is under the name of its split."""
     point, test = choice.point, choice.test
 
     def beside(other: Point | None) -> dict[str, Any] | None:

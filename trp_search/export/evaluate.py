@@ -1,4 +1,4 @@
-"""A bundle's accuracy and cost, measured again."""
+"""A bundle's score and cost, measured again."""
 
 from __future__ import annotations
 

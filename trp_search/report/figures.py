@@ -100,7 +100,7 @@ def _missed(trials: Iterable[Row]) -> list[Trace]:
 
 
 def _trials(trials: Sequence[Row]) -> dict[str, list[Trace]]:
-    """By look a trace for each scheme; hollow where a faster one is as accurate beyond chance.
+    """By look a trace for each scheme; hollow where a faster one may be as good by chance.
 
     Some traces are empty: along another axis the page moves marks between traces.
     """

@@ -81,7 +81,7 @@ def against_control(rows: Rows) -> str:
     if best is None or not rows.controls:
         return ""
     cuts = [row.point for row in rows.controls]
-    rival = pareto.most_accurate(cuts, speedup=best.point.speedup)
+    rival = pareto.best_at(cuts, speedup=best.point.speedup)
     if rival is None:
         reached = TIMES(max(cut.speedup for cut in cuts))
         return f"The baseline, cut without any training, was only tried up to {reached}."

@@ -24,7 +24,8 @@ def points(run: RunFolder | Path | str) -> pd.DataFrame:
     >>> sorted(table["speedup"][table["front"]].round(2))
     [1.5, 1.63, 12.65, 15.48, 15.48]
 
-    Accuracies are shares; `test_accuracy` is missing where test images were not scored; `front` is
+    Scores are named by the task's metric, as `test_accuracy`, which is a share; those on test are
+    missing where test images were not scored; `front` is
     whether the point is non-dominated among trials. `latency_speedup.NAME` is the baseline's time
     over the point's on the target NAME, `latency_low.NAME` the lower end of its 95 % interval.
     Settings are columns named `setting.*`.

@@ -16,7 +16,7 @@ def front(found: Rows, location: str, objectives: Sequence[Objective]) -> Sectio
     more = [o.name.capitalize() for o in objectives if o not in (found.metric, SPEEDUP)]
     sizes = more or ["Parameters"]
     names = ["Point", "Speedup", "Validation", "Against baseline", "Test", *sizes, "Scheme"]
-    note = "Validation and test are accuracies; test was used for no choice."
+    note = "Validation and test are scores on these images; test was used for no choice."
     text = f'<p class="note">{_no_front(found)}</p>'
     if found.front:
         text = _table(found.front, location, names, note)

@@ -73,8 +73,8 @@ def select(  # noqa: PLR0913  one argument per limit
     >>> f"point {choice.point.id}: {choice.point.speedup:.2f}x, {choice.drop:.1%} lost"
     'point 23: 12.65x, 0.3% lost'
 
-    Under `max_drop` it is the smallest point that is accurate enough, under every other limit the
-    most accurate one that is small enough. Points that miss one of the search's own constraints,
+    Under `max_drop` it is the smallest point that is good enough, under every other limit the
+    best one that is small enough. Points that miss one of the search's own constraints,
     and points whose weights were not kept, are left out. The arguments are those of `Budget`.
 
     Raises:
