@@ -26,7 +26,7 @@ from trp_search.scoring.survey import check_methods
 from trp_search.space import SearchSpace, load_space
 from trp_search.space.methods import METHODS
 from trp_search.space.warm_start import setting_of
-from trp_search.store import RunFolder, write_whole
+from trp_search.store import FORMAT, RunFolder, write_whole
 from trp_search.tasks import TASKS
 
 TASK = TASKS["classification"]
@@ -62,6 +62,7 @@ def make_space(tmp_path: Path) -> Callable[..., SearchSpace]:
 def plain_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run with the baseline trained."""
     folder = RunFolder.create(tmp_path_factory.mktemp("methods") / "run")
+    write_whole(folder.environment, json.dumps({"format": FORMAT}))
     path = folder.path / "space.yaml"
     path.write_text(yaml.safe_dump({"workload": WORKLOAD, "training": TRAINING, "trials": 1}))
     spec = dataclasses.replace(load_space(path).baseline_spec(), cuts=(), screening=())

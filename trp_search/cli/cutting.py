@@ -149,12 +149,12 @@ def _cut_bundle(
         "workload": json.loads(records.to_json(workload)),
         "training": {"epochs": 1},  # the weights are here: nothing is trained by it
         "trials": 1,
-        "space": {"layers": settings.get("joint_layers", "all")},
+        "space": {"layers": settings.get("layers", "all")},
         "resources": {"cpus": card.threads},
         "seed": card.split_seed,
     }
     space = read_space(raw, bundle / CARD)
-    pooled = {"scheme": settings.get("joint_scheme"), "allocation": "pooled"}
+    pooled = {"scheme": settings.get("scheme"), "allocation": "pooled"}
     own = pooled if settings.get("method") == "decomposable" else _USUAL
     wanted = _cut(space, keep, options, like=space.baseline_spec().cuts[0], own=own)
     _compressed(space, RunFolder(path=Path(f"{out}-run").resolve()), wanted, vacant(out))

@@ -14,6 +14,7 @@ from trp_search.scoring.sizes import csr_bytes
 Values = dict[str, Any]
 
 _RENAMED = {"spread": "allocation"}
+_SETTINGS = {"joint_scheme": "scheme", "joint_layers": "layers"}
 _KEPT = ("energy", "value", "ratio", "evbmf", "speedup", "parameters", "error")
 _ROLES = {"raced": "screened_out"}
 _WIDE = 4  # bytes of a weight: 0.1.0 wrote float32 alone
@@ -38,6 +39,7 @@ def card(old: Values, weights: Path) -> Values:
     smaller = _WIDE * (point["dense_parameters"] - point["parameters"])
     zeros = [_zeros(layer, weights) for layer in point["layers"] if layer["scheme"] == "sparse"]
     point |= {
+        "settings": {_SETTINGS.get(k, k): value for k, value in point["settings"].items()},
         "role": _ROLES.get(point["role"], point["role"]),
         "cut": None if point["cut"] is None else _cut(point["cut"]),
         "bytes": size - sum(zeros),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from trp_search.records import (
+    BASELINE,
     Cut,
     Distillation,
     Energy,
@@ -143,7 +144,7 @@ class SearchSpace(Strict):
         """
         return self._spec(
             kind="baseline",
-            name="baseline",
+            name=BASELINE,
             seed=self.seed,
             start="scratch",
             training=None if self.workload.weights else self.training,
