@@ -40,7 +40,7 @@ SETTINGS = [None, "future", *get_args(Method)]
         ({"method": "plain", "fine_tuning_epochs": 2}, "spatial", "plain, spatial, fine-tuned"),
         ({"method": "plain", "fine_tuning_epochs": 0}, "spatial", "plain, spatial"),
         ({"method": "tucker"}, "tucker", "Tucker-2"),
-        ({"method": "ddlr"}, "ddlr-style", "DDLR-style"),
+        ({"method": "ddlr-style"}, "ddlr-style", "DDLR-style"),
         ({"method": "trp"}, "tucker", "TRP, Tucker-2"),
         ({"method": "decomposable"}, "channel", "Decomposable-Net, channel"),
     ],

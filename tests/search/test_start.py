@@ -182,7 +182,7 @@ def test_a_front_whose_method_the_space_lacks_is_refused(
         ),
         (
             "method: [trp, ddlr]\n  error: 0.1\n  energy: 0.8\n  multiple: [2, 4]",
-            {"method": "ddlr"},
+            {"method": "ddlr-style"},
         ),
         (
             "method: [trp, tucker]\n  scheme: [channel, spatial]\n"

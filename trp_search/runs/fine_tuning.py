@@ -23,7 +23,7 @@ def tuned(
     Zeros of a sparse layer stay zero. Continues from its own checkpoint; raises as `train` does.
     """
     assert spec.fine_tuning is not None
-    unpruned = dataclasses.replace(spec, pruning=None, joint=None)
+    unpruned = dataclasses.replace(spec, method=None, pruning=None, joint=None)
     checkpoint = folder.trial(spec.name).tuning
     job = setup.job(unpruned, spec.fine_tuning, checkpoint, splits, folder)
     network = scored.made.network.requires_grad_(requires_grad=True)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trp_search.errors import InputError
+from trp_search.methods import METHODS
 from trp_search.records import Training, TrialSpec, to_json
 from trp_search.scoring.candidate import example
 from trp_search.store import RunFolder, write_whole
 from trp_search.tasks import task_of
 from trp_search.tasks.distillation import Teacher
 from trp_search.training.checkpoint import load_tensors
+from trp_search.training.hook import Hook
 from trp_search.training.loop import Job
 from trp_search.workloads import data, networks
 
@@ -88,6 +91,11 @@ def baseline(spec: TrialSpec, folder: RunFolder) -> nn.Module:
 _BASELINES: dict[str, tuple[object, nn.Module]] = {}  # one for each device
 
 
+def _hook(spec: TrialSpec, image: Tensor, network: nn.Module) -> Hook:
+    method = None if spec.method is None else METHODS[spec.method]
+    return (method and method.hook(network, spec, image)) or Hook()
+
+
 def job(
     spec: TrialSpec, training: Training, checkpoint: Path, splits: data.Splits, folder: RunFolder
 ) -> Job:
@@ -99,10 +107,8 @@ def job(
         task=task,
         train=splits.train,
         validation=splits.validation,
-        example_input=example(splits.shape, spec.device),
         training=training,
-        pruning=spec.pruning,
-        joint=spec.joint,
+        hook=partial(_hook, spec, example(splits.shape, spec.device)),
         teacher=teacher,
         checkpoint=checkpoint,
         seed=spec.seed,
