@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from trp_search.methods import METHODS
 
 from trp_search.cli import main
 from trp_search.errors import InputError
@@ -18,6 +17,7 @@ from trp_search.export.bundle import read_architecture, read_card
 from trp_search.export.evaluate import evaluate_bundle
 from trp_search.export.load import load
 from trp_search.export.write import export_point
+from trp_search.methods import METHODS
 from trp_search.records import Energy, Point, Speedup, TrialResult
 from trp_search.runs import networks, setup, trial
 from trp_search.runs.confirm import confirm
