@@ -47,7 +47,7 @@ from trp_search.records import (
 )
 from trp_search.report.styles import style_of
 from trp_search.runs import networks, trial
-from trp_search.selection.pareto import most_accurate
+from trp_search.selection.pareto import best_at
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, exclusive, write_whole
 
@@ -157,6 +157,7 @@ class _Makes:
         """The trial `name`, which starts from the baseline."""
         return dataclasses.replace(
             self.plain,
+            kind="search",
             name=name,
             method=method,
             start="baseline",
@@ -229,7 +230,7 @@ def rows(folder: RunFolder, seed: int) -> Iterator[dict[str, object]]:
             Found(accuracy=p.score.value, speedup=p.speedup, test=lambda p=p: tests[p.id])
             for p in own
         ]
-        best = most_accurate(even, speedup=1.99)
+        best = best_at(even, speedup=1.99)
         yield {
             "arm": label,
             "seed": seed,

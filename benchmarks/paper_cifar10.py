@@ -46,7 +46,7 @@ from trp_search.records import (
     published,
 )
 from trp_search.runs import networks, trial
-from trp_search.selection.pareto import most_accurate
+from trp_search.selection.pareto import best_at
 from trp_search.store import RunFolder, exclusive
 
 PLAIN = "baseline"
@@ -78,6 +78,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
     }
     found = [
         TrialSpec(
+            kind="baseline",
             name=PLAIN,
             start="scratch",
             training=paper,
@@ -98,6 +99,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
                 )
                 found.append(
                     TrialSpec(
+                        kind="search",
                         name=f"trp-{scheme}-{energy:g}{'-nuclear' if nuclear else ''}",
                         start="scratch",
                         training=paper,
@@ -109,6 +111,7 @@ def specs(data: DataSpec, *, epochs: int, device: str, seed: int) -> dict[str, T
                 )
         found += [
             TrialSpec(
+                kind="search",
                 name=f"taught-{speedup:g}x-{scheme}",
                 start="baseline",
                 training=short,
@@ -205,7 +208,7 @@ def show(folder: RunFolder) -> None:
     print(pd.DataFrame(rows).round(2).to_string(index=False))
     print("\nChosen on validation:")
     for budget in BUDGETS:
-        best = most_accurate(points, speedup=budget)
+        best = best_at(points, speedup=budget)
         if best is not None:
             test = tests[best.id].score.value
             print(f"  {budget:g}x: {best.id}, {best.speedup:.2f}x, {test:.2%} on test")

@@ -14,16 +14,21 @@ import pytest
 
 from trp_search.records import (
     Cut,
+    DataSpec,
     Energy,
     EpochReport,
     Latency,
     Layer,
+    NetworkSpec,
     Point,
     Role,
     Scheme,
     Target,
     TestScore,
+    Training,
     TrialResult,
+    TrialSpec,
+    Workload,
     to_json,
 )
 from trp_search.records.scores import share
@@ -211,9 +216,31 @@ def _trial(number: int, make_point: Callable[..., Point]) -> TrialResult:
     return TrialResult(trial=name, points=(point,), seconds=4.5)
 
 
+def _spec(name: str) -> TrialSpec:
+    workload = Workload(network=NetworkSpec(name="small_resnet"), data=DataSpec(name="digits"))
+    return TrialSpec(
+        kind="baseline" if name == "baseline" else "search",
+        name=name,
+        number=None if name == "baseline" else int(name),
+        seed=0,
+        start="scratch",
+        workload=workload,
+        training=Training(epochs=4),
+        pruning=None,
+        cuts=(Cut(keep=Energy(0.9)),),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_spec() -> Callable[[str], TrialSpec]:
+    """What a trial of this name was told, `baseline` or a number."""
+    return _spec
+
+
 def finish(run: RunFolder, result: TrialResult, *, epochs: int, start: float) -> None:
     """Stores a trial as the search does, with a training that rises from `start`."""
     folder = run.trial(result.trial)
+    write_whole(folder.spec, to_json(_spec(result.trial)))
     final = result.points[0].score.value if result.points else 0.1
     for epoch in range(1, epochs + 1):
         append_record(
@@ -249,13 +276,13 @@ def small_run() -> Callable[..., RunFolder]:
     """Trains a run in a second: digits, the points `baseline`, `plain-2x`, `0` and `0-2x`."""
     from trp_search.runs import trial  # noqa: PLC0415  torch, for the tests that train
 
-    def train(folder: Path, network: str = "small_resnet") -> RunFolder:
+    def train(folder: Path, network: str = "small_resnet", text: str = TRAINED) -> RunFolder:
         run = RunFolder.create(folder)
-        write_whole(run.search, TRAINED.format(network=network))
+        write_whole(run.search, text.format(network=network))
         write_whole(run.environment, json.dumps({"format": FORMAT}))
         space = load_space(run.search)
         with mock.patch("trp_search.space.model.CONTROL_ENERGIES", (0.9, 0.7)):
-            specs = space.baseline_spec(), space.trial_spec({}, name="0", repeat=0)
+            specs = space.baseline_spec(), space.trial_spec({}, number=0)
         for spec in specs:
             *_, result = trial.run(spec, run)
             assert isinstance(result, TrialResult)
@@ -279,6 +306,23 @@ def run(trained_run: RunFolder, tmp_path: Path) -> RunFolder:
     """A copy of that run that may be written to."""
     shutil.copytree(trained_run.path, tmp_path / "run")
     return RunFolder.open(tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def bundle(trained_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trial's point, exported once for every test that only reads it."""
+    from trp_search.export.write import export_point  # noqa: PLC0415  torch
+
+    return export_point(trained_run, "0", tmp_path_factory.mktemp("bundles") / "zero")
+
+
+@pytest.fixture(scope="module")
+def verified_here() -> Iterator[None]:
+    """Exported bundles are scored in this process; that they are in a fresh one has its tests."""
+    from tests.fuzz.process import spawned  # noqa: PLC0415  torch, for the tests that export
+
+    with mock.patch("trp_search.export.write.subprocess", mock.Mock(run=spawned)):
+        yield
 
 
 @pytest.fixture

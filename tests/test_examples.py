@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import doctest
+import shutil
 from pathlib import Path
 
 import pytest
 
 import trp_search
-from trp_search.export.write import export_point
-from trp_search.store import RunFolder
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,9 +25,7 @@ def test_the_example_runs(name: str, monkeypatch: pytest.MonkeyPatch):
     assert_example_runs(name)
 
 
-def test_the_example_of_load_runs(
-    trained_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    export_point(trained_run, "0", tmp_path / "models" / "mine-2x")
+def test_the_example_of_load_runs(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shutil.copytree(bundle, tmp_path / "models" / "mine-2x")
     monkeypatch.chdir(tmp_path)
     assert_example_runs("load")

@@ -18,7 +18,7 @@ from trp_search.export.evaluate import evaluate_bundle
 from trp_search.export.load import load
 from trp_search.export.write import export_point
 from trp_search.methods import METHODS
-from trp_search.records import Energy, Point, Speedup, TrialResult
+from trp_search.records import Energy, Point, Speedup, TrialResult, TrialSpec
 from trp_search.runs import networks, setup, trial
 from trp_search.runs.confirm import confirm
 from trp_search.runs.refit import refit
@@ -71,10 +71,14 @@ def plain_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return folder
 
 
+def called(spec: TrialSpec, name: str) -> TrialSpec:
+    return dataclasses.replace(spec, name=name, number=None)
+
+
 def ran(space: SearchSpace, folder: RunFolder, name: str) -> TrialResult:
     """The result of the space's first trial under `name`, its points kept."""
     drawn = {p.name: (p.choices or (p.low,))[0] for p in space.parameters()}
-    *_, result = trial.run(space.trial_spec(drawn, name=name, repeat=0), folder)
+    *_, result = trial.run(called(space.trial_spec(drawn, number=0), name), folder)
     assert isinstance(result, TrialResult)
     assert result.ended_well, result.why_not
     folder.add_points(result.points)
@@ -132,7 +136,7 @@ def test_fine_tuning_that_was_killed_goes_on_to_the_same_weights(
 ):
     space = make_space(method="tucker", speedup=2.0, layers="all", fine_tuning_epochs=3)
     whole = ran(space, plain_run, "whole")
-    spec = space.trial_spec({}, name="halted", repeat=0)
+    spec = called(space.trial_spec({}, number=0), "halted")
     going = trial.run(spec, plain_run)
     next(going)
     going.close()
@@ -252,7 +256,7 @@ def test_fine_tuning_that_diverges_leaves_the_cut_before_it(
         fine_tuning_epochs=1,
         fine_tuning_learning_rate=1e30,
     )
-    *_, result = trial.run(space.trial_spec({}, name="burst", repeat=0), plain_run)
+    *_, result = trial.run(called(space.trial_spec({}, number=0), "burst"), plain_run)
     assert result.ending == "diverged"
     assert result.own is None
     assert [point.id for point in result.points] == ["burst-untuned"]
@@ -297,7 +301,9 @@ def test_a_repeat_tells_a_cut_from_its_fine_tuning(
 ):
     space = make_space(method="plain", speedup=2.5, layers="all", fine_tuning_epochs=1)
     points = ran(space, plain_run, "seeds").points
-    spec = dataclasses.replace(plain_run.trial("seeds").read_spec(), name="confirm-seeds-1")
+    spec = dataclasses.replace(
+        plain_run.trial("seeds").read_spec(), kind="confirm", name="confirm-seeds-1"
+    )
     *_, result = confirm(plain_run, spec, list(points))
     repeats = plain_run.read_repeats()
     for point, again in zip(points, result.points, strict=True):
@@ -309,7 +315,7 @@ def test_a_network_without_linear_layers_leaves_ddlr_nothing_to_do(
     make_space: Callable[..., SearchSpace], plain_run: RunFolder
 ):
     space = make_space(method="ddlr-style", error=0.1)
-    spec = space.trial_spec({}, name="none", repeat=0)
+    spec = called(space.trial_spec({}, number=0), "none")
     cut = spec.cuts[0]
     convolutional = torch.nn.Sequential(
         torch.nn.Conv2d(1, 10, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
@@ -340,7 +346,7 @@ def test_what_a_method_does_not_read_is_neither_drawn_nor_shown(
     assert parameters["energy"].methods == {"trp", "tucker"}
     assert parameters["error"].methods == {"ddlr-style"}
     drawn = {"method": "tucker", "energy": 0.9}
-    spec = space.trial_spec(drawn, name="0", repeat=0)
+    spec = space.trial_spec(drawn, number=0)
     assert (spec.training, spec.pruning, spec.start) == (None, None, "baseline")
     assert (spec.cuts[0].scheme, spec.cuts[0].keep) == ("tucker", Energy(0.9))
     shown = setting_of(space, spec)
@@ -356,9 +362,7 @@ def test_every_method_spends_the_same_epochs_in_all(make_space: Callable[..., Se
     )
 
     def spent(method: str, tuning: int) -> tuple[int | None, int]:
-        spec = space.trial_spec(
-            {"method": method, "fine_tuning_epochs": tuning}, name="0", repeat=0
-        )
+        spec = space.trial_spec({"method": method, "fine_tuning_epochs": tuning}, number=0)
         return spec.training and spec.training.epochs, spec.epochs
 
     assert (spent("trp", 0), spent("trp", 2)) == ((8, 8), (6, 8))
@@ -371,7 +375,7 @@ def test_a_trial_s_epochs_in_all_begin_another_search(make_space: Callable[..., 
         trials=4, method="decomposable", fine_tuning_epochs=[0, 2], training={"epochs": [4, 8]}
     )
     drawn = {"fine_tuning_epochs": 2, "epochs": 8}
-    spec = space.trial_spec(drawn, name="0", repeat=0)
+    spec = space.trial_spec(drawn, number=0)
     assert drawn.items() <= setting_of(space, spec).items()
 
 

@@ -17,6 +17,8 @@ import trp_search
 from trp_search.cli import main
 from trp_search.space import load_space
 
+pytestmark = pytest.mark.usefixtures("verified_here")
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 GUIDES = {

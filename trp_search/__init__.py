@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from trp_search.export.load import load
     from trp_search.export.write import export_point
     from trp_search.lowrank.decompose import decompose
-    from trp_search.records import Energy, Error, Evbmf, Parameters, Ratio, Speedup, Value
+    from trp_search.records import (
+        Energy,
+        Error,
+        Evbmf,
+        GavishDonoho,
+        Parameters,
+        Ratio,
+        Speedup,
+        Value,
+    )
     from trp_search.report.frame import points
     from trp_search.search.start import new_search, resume_search
     from trp_search.selection.select import select
@@ -22,6 +31,7 @@ __all__ = [
     "Energy",
     "Error",
     "Evbmf",
+    "GavishDonoho",
     "InputError",
     "Parameters",
     "Ratio",
@@ -44,6 +54,7 @@ _HOMES = {
     "Energy": "records",
     "Error": "records",
     "Evbmf": "records",
+    "GavishDonoho": "records",
     "InputError": "errors",
     "Parameters": "records",
     "Ratio": "records",

@@ -23,8 +23,12 @@ class NothingFoundError(TrpSearchError):
     """A valid request that nothing satisfies."""
 
 
+def one_line(error: BaseException) -> str:
+    """An exception's type and the beginning of its text, without line breaks."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
 def in_words(error: Exception) -> str:
     """An error as one line for a record; unexpected errors include their type."""
-    said = " ".join(str(error).split())
     foreseen = isinstance(error, TrpSearchError)
-    return said if foreseen else f"{type(error).__name__}: {said[:500]}"
+    return " ".join(str(error).split()) if foreseen else one_line(error)

@@ -91,6 +91,7 @@ def test_a_budget_out_of_reach_reads_the_points_once_too(trp, run: RunFolder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("verified_here")
 def test_export_reads_the_points_once(trp, run: RunFolder, tmp_path: Path):
     with opened() as files:
         assert trp("export", run.path, "--speedup", "1.5", "--out", tmp_path / "out").code == 0

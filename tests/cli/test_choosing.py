@@ -13,7 +13,7 @@ from trp_search.store import append_record
 def test_the_choice_is_told_with_both_accuracies_named(trp, sample_run):
     ended = trp("select", sample_run.path, "--speedup", "2")
     assert (ended.code, ended.err) == (0, "")
-    assert "Most accurate on validation: point 7, 2.08\N{MULTIPLICATION SIGN}" in ended.out
+    assert "Best accuracy on validation: point 7, 2.08\N{MULTIPLICATION SIGN}" in ended.out
     assert "validation        96.5 % (200 images; 95 % interval 93.0 to 98.3 %)" in ended.out
     assert "against baseline  \N{MINUS SIGN}0.5 points" in ended.out
     assert "test              95.0 % (200 images; 95 % interval 91.0 to 97.3 %)" in ended.out

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from trp_search.export.write import export_point
 from trp_search.store import RunFolder
 
 OWN_NETWORK = """\
@@ -20,12 +19,6 @@ def make(width):
         nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10),
     )
 """
-
-
-@pytest.fixture(scope="session")
-def bundle(trained_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The trial's point, exported once for every test that only reads it."""
-    return export_point(trained_run, "0", tmp_path_factory.mktemp("bundles") / "zero")
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from trp_search.export.compare import compare, target_of
 from trp_search.export.write import export_point
 from trp_search.store import RunFolder
 
+pytestmark = pytest.mark.usefixtures("verified_here")
+
 
 @pytest.fixture(scope="module")
 def plain(trained_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -26,6 +26,8 @@ from trp_search.tasks import TASKS
 
 TASK = TASKS["classification"]
 
+pytestmark = pytest.mark.usefixtures("verified_here")
+
 
 def test_equal_logits_agree():
     logits = torch.randn(5, 10)

@@ -51,8 +51,8 @@ def test_the_card_says_what_was_measured_and_where_it_comes_from(
     assert card.load["trp_search"][1] == 'network = trp_search.load("THIS FOLDER")'
     readable = (bundle / "card.md").read_text()
     assert "| classes | 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 |" in readable
-    assert f"{card.point.score.value:.2%} of {card.point.score.images} images" in readable
-    assert f"{card.test.score.value:.2%} of 100 images" in readable
+    assert f"{100 * card.point.score.value:.2f} % of {card.point.score.images} images" in readable
+    assert f"{100 * card.test.score.value:.2f} % of 100 images" in readable
 
 
 def test_the_architecture_tells_how_pixels_were_normalised(bundle: Path):

@@ -1,10 +1,13 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.optimize import brentq
 
 from trp_search.lowrank.rules import ranks as ranks_of
-from trp_search.records import Energy, Evbmf, Ratio, Value
+from trp_search.records import Energy, Evbmf, GavishDonoho, Ratio, Value
 
 SIZES = [(60, 100), (100, 60), (48, 48), (16, 144)]
 EDGES = [[0.0, 0.0, 0.0], [3.0], [3.0, 0.0, 0.0], [3.0, 1e-170, 0.0], [1e-200, 1e-201, 0.0]]
@@ -136,3 +139,37 @@ def test_evbmf_takes_each_matrix_of_a_batch_by_itself():
     matrices = [planted((20, 30), rank, noise=0.3, seed=rank) for rank in (1, 2, 3)]
     values = torch.stack([torch.linalg.svdvals(matrix) for matrix in matrices])
     assert ranks_of(Evbmf(), values, longer=30).tolist() == [evbmf_rank(m) for m in matrices]
+
+
+def omega(beta):
+    """Equations 4 and 11 of arXiv 1305.5870, by the median of the Marchenko-Pastur law itself."""
+    low, high = (1 - beta**0.5) ** 2, (1 + beta**0.5) ** 2
+
+    def density(t):
+        return np.sqrt(max((high - t) * (t - low), 0.0)) / (2 * np.pi * beta * t)
+
+    median = brentq(lambda x: quad(density, low, x, limit=200)[0] - 0.5, low + 1e-9, high)
+    root = np.sqrt(beta**2 + 14 * beta + 1)
+    return np.sqrt(2 * (beta + 1) + 8 * beta / (beta + 1 + root)) / np.sqrt(median)
+
+
+@pytest.mark.parametrize("longer", [20, 25, 40, 80, 400])
+def test_the_optimal_threshold_is_omega_times_the_median(longer):
+    low, high = (omega(20 / longer) + away for away in (-0.01, 0.01))
+    values = torch.tensor([[*[high] * 2, low, *[1.0] * 10, *[0.5] * 7]]).double()
+    assert float(values.median()) == 1.0
+    assert ranks_of(GavishDonoho(), values, longer=longer).tolist() == [2]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("rank", [0, 1, 3, 6])
+@pytest.mark.parametrize("noise", [1e-3, 0.5, 30.0])
+def test_the_optimal_threshold_finds_a_planted_rank_in_noise(size, rank, noise):
+    matrix = planted(size, rank, noise=noise, seed=rank)
+    values = torch.linalg.svdvals(matrix).unsqueeze(0)
+    assert int(ranks_of(GavishDonoho(), values, longer=max(size))) == rank
+
+
+def test_the_optimal_threshold_of_a_matrix_without_noise_is_its_rank():
+    values = torch.tensor([[3.0, 2.0, 0.0, 0.0, 0.0, 0.0]])
+    assert ranks_of(GavishDonoho(), values, longer=9).tolist() == [2]

@@ -22,7 +22,6 @@ from trp_search.records import (
     TrialSpec,
     from_json,
     is_name,
-    number_of,
     to_json,
 )
 from trp_search.records.scores import share
@@ -211,6 +210,28 @@ def test_names_that_a_run_gives_are_names():
     assert all(map(is_name, [*given.split(), *further.split()]))
 
 
-def test_only_a_searchs_trials_have_a_number():
-    names = "7 7r12 baseline 7.bak 7r confirm-7-1 ² 7r1r2 99999999999"
-    assert [number_of(name) for name in names.split()] == [7, 7, *[None] * 7]
+@pytest.mark.parametrize(
+    ("name", "fields", "fits"),
+    [
+        ("baseline", {"kind": "baseline"}, True),
+        ("7", {"kind": "baseline"}, False),
+        ("7", {"kind": "search", "number": 7}, True),
+        ("7r12", {"kind": "search", "number": 7, "repeat": 12}, True),
+        ("7r12", {"kind": "search", "number": 7}, False),
+        ("8", {"kind": "search", "number": 7}, False),
+        ("by hand", {"kind": "search"}, False),
+        ("by-hand", {"kind": "search"}, True),
+        ("confirm-7-1", {"kind": "confirm", "number": 7}, True),
+        ("7", {"kind": "confirm", "number": 7}, False),
+        ("refit-7-3x", {"kind": "refit", "number": 7}, True),
+        ("7", {"kind": "refit"}, False),
+    ],
+)
+def test_a_trial_is_named_for_its_kind_number_and_repeat(sample_run: RunFolder, name, fields, fits):
+    given = json.loads(sample_run.trial("3").spec.read_text()) | {"number": None} | fields
+    text = json.dumps(given | {"name": name})
+    if fits:
+        assert from_json(TrialSpec, text).name == name
+    else:
+        with pytest.raises(ValueError, match="name"):
+            from_json(TrialSpec, text)

@@ -45,4 +45,4 @@ def test_newcombe_s_own_example():
 @pytest.mark.parametrize("value", [-0.1, 0.6, math.nan, math.inf])
 def test_a_value_lies_within_its_interval(value: float):
     with pytest.raises(ValueError, match="value"):
-        Score(value=value, low=0.4, high=0.5, images=10)
+        Score(name="accuracy", value=value, low=0.4, high=0.5, images=10)

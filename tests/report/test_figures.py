@@ -101,7 +101,8 @@ def test_hover_text_is_escaped(empty_run: RunFolder, make_point: Callable[..., P
 def test_hypervolume_is_drawn_against_the_number_of_scored_trials(
     sample_run: RunFolder, found: Rows
 ):
-    steps = history.volumes(found, contents.read(sample_run).objectives)
+    read = contents.read(sample_run)
+    steps = history.volumes(found, read.objectives, read.results, read.numbers)
     (line,) = json.loads(figures.volume(steps))["data"]
     assert line["x"] == list(range(1, 17))
     assert line["y"] == [step.value for step in steps]
@@ -110,8 +111,9 @@ def test_hypervolume_is_drawn_against_the_number_of_scored_trials(
 def test_training_curves_are_few_traces_with_gaps_between_trials(
     sample_run: RunFolder, found: Rows
 ):
-    curves = history.curves(found, contents.read(sample_run).epochs)
-    traces = json.loads(figures.training(curves))["data"]
+    read = contents.read(sample_run)
+    curves = history.curves(found, read.epochs, read.results, read.numbers)
+    traces = json.loads(figures.training(curves, found.metric))["data"]
     assert len(curves) == 19
     assert len(traces) <= 6
     assert sum(trace["y"].count(None) for trace in traces) == len(curves)
@@ -122,7 +124,9 @@ def test_a_cross_and_its_text_say_where_a_trial_was_stopped(sample_run: RunFolde
     read = contents.read(sample_run)
     ended = read.results | {"9": TrialResult(trial="9", points=(), stopped="behind at epoch 2")}
     epochs = read.epochs | {"9": read.epochs["9"][:2]}
-    traces = json.loads(figures.training(history.curves(found, epochs, ended)))["data"]
+    traces = json.loads(
+        figures.training(history.curves(found, epochs, ended, read.numbers), found.metric)
+    )["data"]
     (mark,) = [trace for trace in traces if trace.get("name") == "stopped"]
     assert (mark["mode"], mark["marker"]["symbol"]) == ("markers", "x")
     assert (mark["x"], mark["y"]) == ([2], [100 * epochs["9"][1].metric])
@@ -147,19 +151,19 @@ def test_a_setting_is_drawn_against_accuracy_and_speedup_with_no_mark_outside(fo
     window = rows.window(found)
     assert window is not None
     for panel in settings.panels(found.trials):
-        figure = json.loads(details.setting(panel, window))
+        figure = json.loads(details.setting(panel, window, found.metric))
         above = [trace for trace in figure["data"] if "yaxis" not in trace]
         below = [trace for trace in figure["data"] if trace.get("yaxis") == "y2"]
         accuracies = [y for trace in above for y in trace["y"]]
         assert len(accuracies) == len(found.trials) == sum(len(trace["y"]) for trace in below)
-        assert min(accuracies) > 100 * window.accuracy[0]
+        assert min(accuracies) > 100 * window.metric[0]
 
 
 def test_marks_of_a_category_stay_near_it(found: Rows):
     window = rows.window(found)
     assert window is not None
     (panel,) = (p for p in settings.panels(found.trials) if p.names == ("period",))
-    figure = json.loads(details.setting(panel, window))
+    figure = json.loads(details.setting(panel, window, found.metric))
     assert figure["layout"]["xaxis"]["ticktext"] == ["5", "20", "never"]
     drawn = {
         name: x for t in figure["data"] for name, x in zip(t["customdata"], t["x"], strict=True)

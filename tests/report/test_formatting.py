@@ -7,13 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from trp_search.records import Point, TestScore
+from trp_search.records.objectives import OBJECTIVES
 from trp_search.records.scores import share
 from trp_search.report import contents, formatting, history, rows
 from trp_search.report.rows import Rows
 from trp_search.store import RunFolder
 
 SIGN = "\N{MULTIPLICATION SIGN}"
-NO_TRIALS = history.ends({})
+NO_TRIALS = history.ends({}, {})
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_the_headline_says_speedup_validation_and_drop(
     ],
 )
 def test_a_drop_is_put_in_words(drop: float, said: str):
-    assert formatting.distance(drop) == said
+    assert formatting.distance(drop, OBJECTIVES["accuracy"]) == said
 
 
 def test_a_run_without_points_says_so(empty_run: RunFolder):

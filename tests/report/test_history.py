@@ -13,6 +13,7 @@ from trp_search.report.styles import UNCUT
 from trp_search.selection import pareto
 from trp_search.store import RunFolder, write_whole
 
+NUMBERS = {str(number): number for number in range(18)}
 PLANE = (OBJECTIVES["accuracy"], OBJECTIVES["speedup"])
 
 
@@ -26,7 +27,7 @@ def test_hypervolume_is_counted_trial_by_trial_in_order_of_completion(
         make_point("4", correct=190, speedup=1.5),
     )
     read = dataclasses.replace(contents.read(empty_run), points=(plain, *points))
-    steps = history.volumes(rows.build(read), PLANE)
+    steps = history.volumes(rows.build(read), PLANE, {}, NUMBERS)
     # The corner is 1x and 80 %: 1 x 0.1, nothing new, then 0.5 x 0.05 above the first.
     assert [(step.finished, step.trial) for step in steps] == [(1, "5"), (2, "3"), (3, "4")]
     assert [step.value for step in steps] == pytest.approx([0.1, 0.1, 0.125], rel=1e-4)
@@ -36,7 +37,7 @@ def test_hypervolume_of_a_whole_run_is_that_of_all_its_eligible_points(sample_ru
     read = contents.read(sample_run)
     found = rows.build(read)
     assert found.baseline is not None
-    steps = history.volumes(found, read.objectives)
+    steps = history.volumes(found, read.objectives, {}, NUMBERS)
     eligible = [row.point for row in found.trials if not row.violations]
     whole = pareto.covered(eligible, read.objectives, baseline=found.baseline.point)
     assert len(steps) == len(found.trials)
@@ -52,7 +53,7 @@ def test_a_point_that_misses_a_constraint_adds_no_hypervolume(
         points=(plain, make_point("5", correct=180, speedup=2.0)),
         violations={"5": {"speedup": 1.0}},
     )
-    assert [step.value for step in history.volumes(rows.build(read), PLANE)] == [0.0]
+    assert [step.value for step in history.volumes(rows.build(read), PLANE, {}, NUMBERS)] == [0.0]
 
 
 def test_there_is_no_hypervolume_before_the_baseline_is_scored(
@@ -60,7 +61,7 @@ def test_there_is_no_hypervolume_before_the_baseline_is_scored(
 ):
     points = (make_point("5", correct=180, speedup=2.0),)
     read = dataclasses.replace(contents.read(empty_run), points=points)
-    assert history.volumes(rows.build(read), PLANE) == ()
+    assert history.volumes(rows.build(read), PLANE, {}, NUMBERS) == ()
 
 
 def test_ends_count_trials_and_group_the_reasons():
@@ -74,7 +75,7 @@ def test_ends_count_trials_and_group_the_reasons():
         "5": TrialResult(trial="5", points=(), stopped="behind"),
         "refit-0": TrialResult(trial="refit-0", points=()),
     }
-    ends = history.ends(results)
+    ends = history.ends(results, {"0": 0, "1": 1, "2": 2, "3r1": 3, "4": 4, "5": 5})
     assert ends.counts == {"finished": 1, "diverged": 1, "failed": 2, "stopped": 1}
     assert (ends.unfinished, ends.fruitless) == (1, 4)
     assert [(reason.ending, reason.text, reason.trials) for reason in ends.reasons] == [
@@ -85,7 +86,9 @@ def test_ends_count_trials_and_group_the_reasons():
 
 
 def test_a_failed_baseline_is_listed_and_is_no_failed_trial():
-    ends = history.ends({"baseline": TrialResult(trial="baseline", points=(), failed="no disk")})
+    ends = history.ends(
+        {"baseline": TrialResult(trial="baseline", points=(), failed="no disk")}, {}
+    )
     assert ends.counts["failed"] == 0
     assert [reason.trials for reason in ends.reasons] == [("baseline",)]
 
@@ -99,13 +102,13 @@ def test_curves_are_of_trials_and_the_baseline_with_the_front_drawn_last(
     }
     points = (make_point("7", correct=180, speedup=2.0, scheme="spatial"),)
     found = rows.build(dataclasses.replace(contents.read(empty_run), points=points))
-    drawn = history.curves(found, epochs | {"9": ()})
+    drawn = history.curves(found, epochs | {"9": ()}, {}, {"7": 7, "8": 8, "9": 9})
     assert [(curve.trial, curve.style.label, curve.on_front) for curve in drawn] == [
         ("baseline", "uncut", False),
         ("8", "uncut", False),
         ("7", "spatial", True),
     ]
-    assert (drawn[0].epochs, drawn[0].accuracies) == ((1, 2), (0.5, 0.9))
+    assert (drawn[0].epochs, drawn[0].values) == ((1, 2), (0.5, 0.9))
     assert [curve.is_baseline for curve in drawn] == [True, False, False]
 
 
@@ -118,7 +121,7 @@ def test_a_curve_knows_whether_its_trial_was_stopped(
         "6": TrialResult(trial="6", points=(), failed="no memory"),
         "7": None,
     }
-    drawn = history.curves(rows.build(contents.read(empty_run)), epochs, results)
+    drawn = history.curves(rows.build(contents.read(empty_run)), epochs, results, NUMBERS)
     assert [(curve.trial, curve.is_stopped) for curve in drawn] == [
         ("5", True),
         ("6", False),
@@ -133,12 +136,12 @@ def test_the_reach_of_curves_leaves_out_early_epochs_and_a_training_far_below():
             style=UNCUT,
             on_front=False,
             epochs=(1, 2, 3, 4),
-            accuracies=(0.2, 0.6, 0.90 + 0.01 * n, 0.92 + 0.01 * n),
+            values=(0.2, 0.6, 0.90 + 0.01 * n, 0.92 + 0.01 * n),
         )
         for n in range(5)
     ]
-    lost = dataclasses.replace(good[0], trial="lost", accuracies=(0.1, 0.1, 0.1, 0.1))
-    low, high = history.reach([*good, lost])
+    lost = dataclasses.replace(good[0], trial="lost", values=(0.1, 0.1, 0.1, 0.1))
+    low, high = history.reach([*good, lost], OBJECTIVES["accuracy"])
     assert 0.8 < low < 0.9
     assert 0.96 < high < 1
 
@@ -148,7 +151,7 @@ def test_hours_count_what_trials_without_a_point_took(sample_run: RunFolder):
     write_whole(sample_run.trial("9").result, to_json(lost))
     read = contents.read(sample_run)
     found = rows.build(read)
-    alone = history.volumes(found, read.objectives)
-    every = history.volumes(found, read.objectives, read.results)
+    alone = history.volumes(found, read.objectives, {}, NUMBERS)
+    every = history.volumes(found, read.objectives, read.results, read.numbers)
     assert every[-1].hours == pytest.approx(alone[-1].hours + 0.01)
     assert every[0].hours == alone[0].hours

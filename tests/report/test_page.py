@@ -15,7 +15,7 @@ import pytest
 
 from trp_search import report
 from trp_search.errors import InputError
-from trp_search.records import Point, TrialResult, to_json
+from trp_search.records import Point, TrialResult, TrialSpec, to_json
 from trp_search.report import contents, drawing, page, rows
 from trp_search.store import RunFolder, append_record, write_whole
 
@@ -61,6 +61,19 @@ def test_every_front_point_comes_with_its_export_command(
     for name in names:
         command = f"trp-search export sample-run --point {name} --out sample-run/models/{name}"
         assert f"<code>{command}</code>" in text
+
+
+def test_the_front_has_a_column_for_every_objective(sample_run: RunFolder):
+    column, space = 'data-name="{}" class="number">{:,}</td>', sample_run.search.read_text()
+    for asked, shown, hidden in (
+        ("accuracy, speedup", "Parameters", "Bytes"),
+        ("accuracy, bytes", "Bytes", "Parameters"),
+    ):
+        sample_run.search.write_text(f"{space}objectives: [{asked}]\n")
+        text = _text(sample_run)
+        for row in rows.build(contents.read(sample_run)).front:
+            assert column.format(shown, getattr(row.point, shown.lower())) in text
+        assert f'data-name="{hidden}"' not in text
 
 
 def test_lost_trials_are_listed_with_their_reasons(sample_run: RunFolder):
@@ -134,9 +147,12 @@ class TestWithLittleToShow:
         assert "no trial has been scored yet" in text
         assert list(_data(text)["figures"]) == ["tradeoff"]
 
-    def test_a_run_of_failures_lists_them(self, empty_run: RunFolder):
+    def test_a_run_of_failures_lists_them(
+        self, empty_run: RunFolder, make_spec: Callable[[str], TrialSpec]
+    ):
         for name in ("0", "1"):
             result = TrialResult(trial=name, points=(), failed="no memory")
+            write_whole(empty_run.trial(name).spec, to_json(make_spec(name)))
             write_whole(empty_run.trial(name).result, to_json(result))
         text = _text(empty_run)
         assert "2 trials ended without a point" in text

@@ -140,9 +140,9 @@ class TestTheWindow:
         assert near is not None
         assert everything is not None
         assert near == dataclasses.replace(rows.window(rows.build(read(*good))), outside=1)
-        assert near.accuracy[0] > 0.85
+        assert near.metric[0] > 0.85
         assert near.speedup[1] < 2
-        assert everything.accuracy[0] < 0.1
+        assert everything.metric[0] < 0.1
         assert everything.speedup[1] > 40
         assert everything.outside == 0
 
@@ -152,14 +152,14 @@ class TestTheWindow:
         assert window is not None
         assert found.baseline is not None
         for row in (*found.front, found.baseline):
-            assert window.accuracy[0] < row.point.score.value < window.accuracy[1]
+            assert window.metric[0] < row.point.score.value < window.metric[1]
             assert window.speedup[0] < row.point.speedup < window.speedup[1]
 
     def test_of_a_lone_point_has_a_size(self, make_point: Make, read: Callable[..., Contents]):
         plain = make_point("baseline", correct=194, speedup=1.0, role="baseline")
         window = rows.window(rows.build(read(plain)))
         assert window is not None
-        assert window.accuracy[1] - window.accuracy[0] >= 0.02
+        assert window.metric[1] - window.metric[0] >= 0.02
 
     def test_of_no_points_is_none(self, read: Callable[..., Contents]):
         assert rows.window(rows.build(read())) is None
@@ -174,7 +174,7 @@ def test_the_front_as_csv_keeps_every_digit_and_names_each_split(
     ]
     score = TestScore(point="2", score=share(175, 200))
     found = read(*points, tests={"2": score})
-    text = frame(rows.build(found).front, found.latencies).to_csv(index=False)
+    text = frame(rows.build(found).front, found.latencies, found.metric).to_csv(index=False)
     header, *lines = (line.split(",") for line in text.splitlines())
     one, two = (dict(zip(header, line, strict=True)) for line in lines)
     assert (one["point"], one["validation_accuracy"], one["test_accuracy"]) == ("1", "0.955", "")

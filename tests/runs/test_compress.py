@@ -59,7 +59,7 @@ def folder(first):
 @pytest.fixture(scope="module")
 def searched(space, folder):
     """The same run with a trial, as a search leaves it."""
-    *_, result = trial.run(space.trial_spec({}, name="0", repeat=0), folder)
+    *_, result = trial.run(space.trial_spec({}, number=0), folder)
     (point,) = result.points
     append_record(folder.points, point)
     return folder

@@ -104,7 +104,7 @@ def test_what_passes_can_be_trained_and_cut(space, tmp_path: Path, kind: str):
         assert "\n" not in problem
         return
     run = RunFolder.create(tmp_path / "run")
-    for spec in (given.baseline_spec(), given.trial_spec({}, name="0", repeat=0)):
+    for spec in (given.baseline_spec(), given.trial_spec({}, number=0)):
         *_, result = trial.run(spec, run)
         assert isinstance(result, TrialResult)
         assert result.ended_well, result.why_not

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
+from types import ModuleType
 
 import pytest
 import torch
 
 from trp_search.errors import InputError
-from trp_search.runs import setup
+from trp_search.records import Distillation
+from trp_search.runs import setup, trial
 from trp_search.store import RunFolder
 
 
@@ -39,6 +42,41 @@ def test_the_baseline_is_loaded_once_until_it_changes(run: RunFolder):
         setup.baseline(spec, run)
     weights.write_bytes(whole)
     assert setup.baseline(spec, run) is not first
+
+
+def test_a_trial_looks_for_images_network_and_cost_once(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+):
+    seen: Counter[str] = Counter()
+
+    def counted(place: ModuleType, name: str) -> None:
+        given = getattr(place, name)
+
+        def count(*args: object, **options: object) -> object:
+            seen[name] += 1
+            return given(*args, **options)
+
+        monkeypatch.setattr(place, name, count)
+
+    for place, name in ((setup, "begin"), (setup, "splits_of"), (setup, "start")):
+        counted(place, name)
+    counted(setup, "cost_of")
+    counted(setup.networks, "build")
+    spec = run.trial("0").read_spec()
+    settings = dataclasses.replace(spec.training, epochs=1)
+    wanted = dataclasses.replace(
+        spec,
+        name="1",
+        number=1,
+        start="baseline",
+        training=settings,
+        fine_tuning=settings,
+        distillation=Distillation(),
+    )
+    *_, result = trial.run(wanted, run)
+    assert result.ended_well, result.why_not
+    assert [point.id for point in result.points] == ["1-untuned", "1", "1-2x"]
+    assert seen == {"begin": 1, "splits_of": 1, "start": 1, "cost_of": 1, "build": 1}
 
 
 def test_a_trial_alone_has_all_threads(run: RunFolder, monkeypatch: pytest.MonkeyPatch):

@@ -35,6 +35,7 @@ PRUNING = Pruning(scheme="spatial", keep=Energy(0.9), period=4, nuclear_weight=1
 
 def spec(name="0", **changes):
     given = {
+        "kind": next((k for k in ("baseline", "confirm", "refit") if name.startswith(k)), "search"),
         "name": name,
         "seed": 3,
         "start": "scratch",

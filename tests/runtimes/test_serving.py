@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import importlib.util
+from typing import get_args
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError
-from trp_search.records import Target
+from trp_search.records import RuntimeName, Target
 from trp_search.runtimes.fold import fold_batch_norm
-from trp_search.runtimes.serving import ready
+from trp_search.runtimes.serving import Runtime, ready, runtime
 
 
 def target(runtime: str, **given: object) -> Target:
@@ -15,7 +18,7 @@ def target(runtime: str, **given: object) -> Target:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runtime", ["eager", "compile", "onnxruntime"])
+@pytest.mark.parametrize("runtime", get_args(RuntimeName))
 @pytest.mark.parametrize("number", [1, 3])
 def test_every_runtime_answers_as_the_network_does(
     runtime: str, number: int, pairs: nn.Module, images: Tensor
@@ -40,3 +43,31 @@ def test_a_network_that_the_compiler_refuses_is_one_line(images: Tensor):
 def test_a_device_that_is_not_there_is_told(pairs: nn.Module, images: Tensor):
     with pytest.raises(InputError, match="cuda: this machine has no GPU"):
         ready(pairs, images, target("eager", device="cuda"))
+
+
+def test_every_name_has_a_runtime_whose_software_is_kept_by_version():
+    found = [runtime(name) for name in get_args(RuntimeName)]
+    assert all(isinstance(one, Runtime) for one in found)
+    assert len({type(one) for one in found}) == len(found)
+    assert all("torch" in one.versions() for one in found)
+    assert "onnxruntime" in runtime("onnxruntime").versions()
+
+
+class OnCpu(Runtime):
+    devices = ("cpu",)
+
+    def prepare(self, network: nn.Module, images: Tensor, target: Target):
+        return lambda: network(images)
+
+
+def test_a_device_that_a_runtime_does_not_know_is_told():
+    OnCpu().check("cpu")
+    with pytest.raises(InputError, match="cuda is none of this runtime's cpu"):
+        OnCpu().check("cuda")
+
+
+def test_software_that_is_missing_is_told_before_anything_is_made(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    runtime("eager").check("cpu")
+    with pytest.raises(InputError, match="not installed"):
+        runtime("onnxruntime").check("cpu")

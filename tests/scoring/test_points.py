@@ -24,7 +24,9 @@ OWN = Cut(scheme="spatial", keep=Energy(0.9))
 FURTHER = Cut(scheme="per-layer", keep=Speedup(2.5), calibration_images=256)
 ENERGY = Cut(scheme="spatial", keep=Energy(0.8))
 TRIAL = TrialSpec(
+    kind="search",
     name="7",
+    number=7,
     seed=3,
     start="scratch",
     workload=Workload(network=NetworkSpec(name="small_resnet"), data=DataSpec(name="digits")),
@@ -33,8 +35,10 @@ TRIAL = TrialSpec(
     cuts=(OWN,),
     screening=(FURTHER, ENERGY),
 )
-BASELINE = dataclasses.replace(TRIAL, name="baseline", pruning=None, screening=())
-REFIT = dataclasses.replace(TRIAL, name="refit-7", screening=(), fit_on_validation=True)
+BASELINE = dataclasses.replace(TRIAL, kind="baseline", name="baseline", pruning=None, screening=())
+REFIT = dataclasses.replace(
+    TRIAL, kind="refit", name="refit-7", screening=(), fit_on_validation=True
+)
 
 
 def test_a_point_says_what_its_network_learned_from():

@@ -14,7 +14,8 @@ import pytest
 
 from trp_search.errors import InputError
 from trp_search.records import DataSpec, NetworkSpec, Workload
-from trp_search.search import cluster, run_search
+from trp_search.search import joining
+from trp_search.search.driver import run_search
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder
 
@@ -50,7 +51,7 @@ def test_two_nodes_share_a_search_and_get_the_users_modules(folder: RunFolder):
     )
     assert done.returncode == 0, done.stderr
     assert {point.id for point in folder.read_points()} >= {"baseline", "0", "1", "2"}
-    assert "Started(trials=3, done=0, concurrency=2)" in done.stdout
+    assert "Started(trials=3, done=0, concurrency=2, metric='accuracy')" in done.stdout
     assert folder.trial("baseline").read_spec().threads == 1, "Ray knows of no more"
     notes = [note.read_text() for note in marks.iterdir()]
     assert len(notes) == 2, "one for each node"
@@ -118,7 +119,7 @@ def test_a_cluster_that_wants_a_token_is_named_in_one_line(
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     with (
         pytest.raises(InputError, match=r"address: .*wants an authentication token"),
-        cluster.connected(guarded_head, modules=()),
+        joining.connected(guarded_head, modules=()),
     ):
         pass
     assert capfd.readouterr().err == ""
@@ -129,7 +130,7 @@ def test_a_users_modules_are_found_as_files_and_as_packages(monkeypatch: pytest.
     workload = Workload(
         network=NetworkSpec(name="their_network:build"), data=DataSpec(name="their_images:load")
     )
-    assert cluster.user_modules(workload) == (
+    assert joining.user_modules(workload) == (
         MODULES / "theirs" / "their_network",
         MODULES / "theirs" / "their_images.py",
     )
@@ -139,7 +140,7 @@ def test_built_in_and_installed_modules_are_not_sent():
     workload = Workload(
         network=NetworkSpec(name="torchvision.models:resnet18"), data=DataSpec(name="digits")
     )
-    assert cluster.user_modules(workload) == ()
+    assert joining.user_modules(workload) == ()
 
 
 def test_a_search_that_joins_makes_the_token_its_owner_s_alone(
@@ -149,8 +150,8 @@ def test_a_search_that_joins_makes_the_token_its_owner_s_alone(
     token.write_text("secret")
     token.chmod(0o644)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
-    monkeypatch.setattr(cluster, "_try_to_join", _refuse)
-    with pytest.raises(InputError, match="nobody is there"), cluster.connected("auto", modules=()):
+    monkeypatch.setattr(joining, "_try_to_join", _refuse)
+    with pytest.raises(InputError, match="nobody is there"), joining.connected("auto", modules=()):
         pass
     assert token.stat().st_mode & 0o777 == 0o600
 

@@ -18,7 +18,9 @@ from ray.tune.experiment import Trial
 from trp_search.errors import InputError, SearchError
 from trp_search.records import NetworkSpec, Point, TrialResult, TrialSpec
 from trp_search.runs import trial
-from trp_search.search import Epoch, Event, Finished, Stage, Started, cluster, run_search
+from trp_search.search import cluster, joining
+from trp_search.search.driver import run_search
+from trp_search.search.events import Epoch, Event, Finished, Stage, Started
 from trp_search.space import Resources, SearchSpace, load_space
 from trp_search.store import RunFolder, exclusive
 
@@ -44,7 +46,7 @@ def one_ray() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(MODULES))
         patch.setattr("trp_search.space.model.CONTROL_ENERGIES", (0.8,))  # the baseline's own cuts
-        with cluster.connected(None, modules=()):
+        with joining.connected(None, modules=()):
             yield
 
 
@@ -82,8 +84,9 @@ def search(one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Search:
 
     def listen(event: Event) -> None:
         found.events.append(event)
-        gc.collect()
-        found.held.append(sum(type(thing) is Trial for thing in gc.get_objects()))
+        if isinstance(event, Finished):
+            gc.collect()
+            found.held.append(sum(type(thing) is Trial for thing in gc.get_objects()))
 
     run_search(space, folder, concurrency=2, on_event=listen)
     return found
@@ -131,7 +134,7 @@ def test_a_trial_through_ray_equals_the_same_trial_called_directly(
     there = search.folder.trial(name)
     spec = there.read_spec()
     here = RunFolder.create(tmp_path / "direct")
-    if spec.needs_baseline and not spec.is_baseline:
+    if spec.needs_baseline and spec.kind != "baseline":
         shutil.copytree(search.folder.trial("baseline").path, here.trial("baseline").path)
     direct = run_directly(spec, here)
     assert untimed(direct) == untimed(there.read_result())
@@ -204,10 +207,12 @@ def test_a_training_alone_may_have_the_machines_cores_and_no_more():
 @pytest.mark.slow
 def test_whoever_watches_hears_of_everything(search: Search):
     first, *_ = search.events
-    assert first == Started(trials=6, done=0, concurrency=cluster.slots(search.space.resources))
+    assert first == Started(
+        trials=6, done=0, concurrency=cluster.slots(search.space.resources), metric="accuracy"
+    )
     ends = search.of(Finished)
     assert sorted(end.result.trial for end in ends) == ["0", "1", "2", "3", "4", "5", "baseline"]
-    assert {end.number for end in ends} == {0, 1, 2, 3, 4, 5, None}
+    assert {end.result.trial for end in ends} == {*"012345", "baseline"}
     assert ends[-1].done == 6
     assert ends[-1].running == 0
     known = [end.hypervolume for end in ends if end.hypervolume is not None]
@@ -226,7 +231,7 @@ def test_more_trials_are_added_to_a_finished_search(search: Search, tmp_path: Pa
     before = search.folder.read_points()
     events: list[Event] = []
     run_search(load_space(folder.search), folder, trials=7, concurrency=1, on_event=events.append)
-    assert events[0] == Started(trials=7, done=6, concurrency=1)
+    assert events[0] == Started(trials=7, done=6, concurrency=1, metric="accuracy")
     assert load_space(folder.search).trials == 7, "a later resume has the same end"
     ends = [event.result.trial for event in events if isinstance(event, Finished)]
     assert ends == ["6"]

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from trp_search.search import cluster, page
+from trp_search.search import joining, page
 from trp_search.search.page import RunningPage
 from trp_search.store import RunFolder
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_ray() -> Iterator[None]:
-    with cluster.connected(None, modules=()):
+    with joining.connected(None, modules=()):
         yield
 
 

@@ -58,7 +58,8 @@ def result(make_point: MakePoint) -> Callable[[TrialSpec], TrialResult]:
             point = make_point(spec.name, correct=180, speedup=1.0, role="baseline", scheme=None)
         else:
             energy = spec.pruning.keep.energy
-            point = make_point(spec.name, correct=round(180 * energy), speedup=2.5 - energy)
+            made = make_point(spec.name, correct=round(180 * energy), speedup=2.5 - energy)
+            point = dataclasses.replace(made, cut=spec.cuts[0])
         return TrialResult(trial=spec.name, points=(point,))
 
     return make
@@ -148,10 +149,8 @@ def test_a_finished_trial_is_complete_with_all_its_values(
     point = folder.point("0")
     assert trial.state == TrialState.COMPLETE
     assert trial.values == pytest.approx([point.score.value, point.speedup, point.parameters])
-    assert trial.params == {"energy": point.cut.energy} | trial.params
-    assert folder.trial("0").read_result() == result(
-        space.trial_spec(trial.params, name="0", repeat=0)
-    )
+    assert trial.params == {"energy": point.cut.keep.energy} | trial.params
+    assert folder.trial("0").read_result() == result(space.trial_spec(trial.params, number=0))
 
 
 def test_repeats_are_told_once_with_their_mean(
@@ -240,9 +239,7 @@ def test_a_killed_search_hands_out_its_running_trials_again(
         assert proposer.exhausted
     assert {spec.name: spec for spec in before}.items() <= again.items()
     for trial in asked:
-        assert again[str(trial.number)] == space.trial_spec(
-            trial.params, name=str(trial.number), repeat=0
-        )
+        assert again[str(trial.number)] == space.trial_spec(trial.params, number=trial.number)
     assert set(again) == {"0", "1", "2", "3"}
 
 
@@ -590,7 +587,8 @@ def test_a_search_whose_front_stands_still_asks_for_no_more(
     make_space: Space, folder: RunFolder, make_point: MakePoint, result: Callable[..., TrialResult]
 ):
     def scored(spec: TrialSpec, speedup: float) -> TrialResult:
-        point = make_point(spec.name, correct=180, speedup=speedup)
+        made = make_point(spec.name, correct=180, speedup=speedup)
+        point = dataclasses.replace(made, cut=spec.cuts[0])
         return TrialResult(trial=spec.name, points=(point,))
 
     space = make_space(PATIENT)
@@ -752,5 +750,5 @@ def test_a_study_stays_in_its_folder_whatever_that_is_called(
         with opened(make_space(), run, trials=1) as proposer:
             proposer.next()
             proposer.next()
-    assert [entry.name for entry in run.path.iterdir()] == ["study.db"]
+    assert {entry.name for entry in run.path.iterdir()} == {"study.db", "trials"}
     assert [entry.name for entry in (tmp_path / "runs").iterdir()] == [name]

@@ -26,7 +26,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch):
     def refuse(*_: object, **__: object) -> None:
         raise InputError("address: refused")
 
-    monkeypatch.setattr(driver.cluster, "connected", refuse)
+    monkeypatch.setattr(driver.joining, "connected", refuse)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_folder_in_which_no_search_could_start_is_removed(
     def stop(*_: object, **__: object) -> None:
         raise end("refused")
 
-    monkeypatch.setattr(driver.cluster, "connected", stop)
+    monkeypatch.setattr(driver.joining, "connected", stop)
     with pytest.raises(end):
         new_search(make_space(), tmp_path / "new")
     assert not (tmp_path / "new").exists()
@@ -110,9 +110,11 @@ def test_a_run_that_compress_made_is_not_taken_for_a_search(make_space: Space, f
 def test_a_search_whose_study_is_gone_is_not_taken_for_what_compress_made(
     make_space: Space, folder: RunFolder
 ):
-    write_whole(folder.search, make_space().dump())
+    space = make_space()
+    write_whole(folder.search, space.dump())
     write_whole(folder.trial("baseline").result, "{}")
-    write_whole(folder.trial("3").spec, "{}")
+    spec = space.trial_spec({"energy": 0.8}, number=3)
+    write_whole(folder.trial("3").spec, to_json(spec))
     with pytest.raises(InputError, match=r"study\.db: is missing"):
         resume_search(folder)
     assert not folder.study.exists()
@@ -122,7 +124,7 @@ def run_with(space: SearchSpace, folder: RunFolder, *points: Point) -> RunFolder
     """A run whose trial N had an energy of 0.7 + N / 10."""
     for point in points:
         number = int(point.trial)
-        spec = space.trial_spec({"energy": 0.7 + number / 10}, name=point.trial, repeat=0)
+        spec = space.trial_spec({"energy": 0.7 + number / 10}, number=number)
         write_whole(folder.trial(point.trial).spec, to_json(spec))
         append_record(folder.points, point)
     return folder
@@ -199,7 +201,7 @@ def test_a_space_takes_what_it_proposed_itself(
         ("start: scratch\n  scheme: channel\n  energy: {low: 0.6, high: 0.99}", varies)
     )
     first = {p.name: p.choices[0] if p.choices else p.low for p in space.parameters()}
-    spec = space.trial_spec(first | drawn, name="0", repeat=0)
+    spec = space.trial_spec(first | drawn, number=0)
     write_whole(folder.trial("0").spec, to_json(spec))
     append_record(folder.points, make_point("0", correct=150, speedup=3.0))
     (setting,) = begun_with(space, folder).warm_start

@@ -8,10 +8,10 @@ from trp_search.records import Point
 from trp_search.records.objectives import OBJECTIVES
 from trp_search.records.scores import share
 from trp_search.selection.pareto import (
+    best_at,
     covered,
     front,
     hypervolume,
-    most_accurate,
     nondominated,
     order,
     ranks,
@@ -102,9 +102,9 @@ def test_the_most_accurate_point_at_a_speedup_is_at_least_that_fast():
         point_at("a", accuracy=0.9, speedup=1.5),
         point_at("b", accuracy=0.8, speedup=3.0),
     ]
-    assert most_accurate(points, speedup=1.5).id == "a"
-    assert most_accurate(points, speedup=1.51).id == "b"
-    assert most_accurate(points, speedup=3.1) is None
+    assert best_at(points, speedup=1.5).id == "a"
+    assert best_at(points, speedup=1.51).id == "b"
+    assert best_at(points, speedup=3.1) is None
 
 
 def test_what_is_covered_starts_at_1x_and_10_points_below_the_baseline():

@@ -209,7 +209,7 @@ def test_neighbours_and_half_a_step_are_those_of_the_front(run_of):
     [
         ({}, "no limit: give one of speedup, max_drop"),
         ({"speedup": 2.0, "bytes": 10}, "speedup, bytes: give one of"),
-        ({"max_drop": 1.0}, r"max_drop: 1 is not in \[0, 1\)"),
+        ({"max_drop": -0.1}, "max_drop: -0.1 is not at least 0"),
         ({"milliseconds": float("nan")}, "milliseconds: nan is not above 0"),
         ({"speedup": 2.0, "by": "size"}, "by: 'size' is none of macs, parameters, bytes, latency"),
         ({"speedup": 2.0, "by": "macs", "target": "a"}, "'a' has a meaning by latency alone"),
@@ -219,3 +219,8 @@ def test_neighbours_and_half_a_step_are_those_of_the_front(run_of):
 def test_a_budget_that_cannot_be_is_refused(given: dict[str, object], said: str):
     with pytest.raises(InputError, match=said):
         Budget(**given)
+
+
+def test_a_drop_as_large_as_the_metric_is_no_budget(run_of):
+    with pytest.raises(InputError, match=r"max_drop: 1 is not in \[0, 1\)"):
+        select(run_of(*ROWS), max_drop=1.0)

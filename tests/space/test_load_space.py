@@ -95,7 +95,7 @@ ENTRIES = {
         "space.nuclear_weight: low 0 is not above 0, which log needs"
     ),
     "{nuclear_weight_per_step: 3}": (
-        "space.nuclear_weight_per_step: unknown key; did you mean nuclear_weight?"
+        "space.nuclear_weight_per_step: unknown key; did you mean nuclear_every_step?"
     ),
     "{energy: [0.8, 0.9], cut_energy: 0.9, cut_value: 0.01}": (
         "space: takes one of cut_energy and cut_value"

@@ -49,6 +49,7 @@ KEPT: dict[str, Any] = {
     "value": {"low": 0.1, "high": 1.0},
     "ratio": SHARES,
     "evbmf": [True, False],
+    "gavish_donoho": [True, False],
     "speedup": {"low": 1.5, "high": 3.0},
     "parameters": {"low": 1000, "high": 9000},
 }
@@ -123,7 +124,7 @@ def values(parameter: Parameter) -> st.SearchStrategy[Value]:
 
 
 def trial(space: SearchSpace, drawn: Mapping[str, Value]) -> TrialSpec:
-    return space.trial_spec(drawn, name="0", repeat=0)
+    return space.trial_spec(drawn, number=0)
 
 
 def assert_codec_is_exact(space: SearchSpace, drawn: dict[str, Value]) -> None:

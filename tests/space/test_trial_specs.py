@@ -71,13 +71,13 @@ def test_with_one_scheme_an_entry_by_scheme_goes_by_its_own_name(tmp_path):
     text = f"{FIXED}space: {{energy: {{by_scheme: {{channel: [0.8, 0.9], spatial: 0.7}}}}}}"
     one = loaded(tmp_path, text)
     assert one.parameters() == (Parameter(name="energy", choices=(0.8, 0.9)),)
-    spec = one.trial_spec({"energy": 0.8}, name="0", repeat=0)
+    spec = one.trial_spec({"energy": 0.8}, number=0)
     assert spec.pruning is not None
     assert spec.pruning.keep.energy == 0.8
 
 
 def test_a_draw_becomes_the_trial_it_names(space):
-    spec = space.trial_spec(DRAWN, name="7", repeat=0)
+    spec = space.trial_spec(DRAWN, number=7)
     assert (spec.name, spec.start, spec.device, spec.threads) == ("7", "scratch", "cpu", 1)
     assert spec.pruning is not None
     assert (spec.pruning.scheme, spec.pruning.keep.energy) == ("spatial", 0.95)
@@ -88,25 +88,25 @@ def test_a_draw_becomes_the_trial_it_names(space):
 
 def test_the_pull_per_step_is_the_same_for_every_period(space):
     for period in (5, 20):
-        pruning = space.trial_spec({**DRAWN, "period": period}, name="0", repeat=0).pruning
+        pruning = space.trial_spec({**DRAWN, "period": period}, number=0).pruning
         assert (pruning.nuclear_weight, pruning.period) == (1e-4, period)
 
 
 def test_a_pull_at_every_step_is_given_as_it_is(space):
     drawn = {**DRAWN, "nuclear_every_step": True}
     for period in (20, "never"):
-        pruning = space.trial_spec({**drawn, "period": period}, name="0", repeat=0).pruning
+        pruning = space.trial_spec({**drawn, "period": period}, number=0).pruning
         assert pruning.nuclear_weight == 1e-4
 
 
 def test_never_is_a_period_without_a_nuclear_weight(space):
-    pruning = space.trial_spec({**DRAWN, "period": "never"}, name="0", repeat=0).pruning
+    pruning = space.trial_spec({**DRAWN, "period": "never"}, number=0).pruning
     assert (pruning.period, pruning.nuclear_weight) == (None, 0.0)
 
 
 def test_a_trial_from_the_baseline_is_short_unless_its_space_says_how_long(space, tmp_path):
     def training(space: SearchSpace, start: str):
-        return space.trial_spec(DRAWN | {"start": start}, name="0", repeat=0).training
+        return space.trial_spec(DRAWN | {"start": start}, number=0).training
 
     silent = TEXT.replace("    epochs: {low: 2, high: 8, step: 2}\n", "")
     found = [training(loaded(tmp_path, silent), start) for start in ("baseline", "scratch")]
@@ -119,9 +119,9 @@ def test_a_trial_from_the_baseline_is_short_unless_its_space_says_how_long(space
 def test_what_trains_learns_from_the_baseline_unless_its_space_says_no(space, tmp_path):
     def found(own: str, **drawn: Value) -> Distillation | None:
         made = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9, {own}}}")
-        return made.trial_spec(drawn, name="0", repeat=0).distillation
+        return made.trial_spec(drawn, number=0).distillation
 
-    assert space.trial_spec(DRAWN, name="0", repeat=0).distillation == Distillation()
+    assert space.trial_spec(DRAWN, number=0).distillation == Distillation()
     assert space.baseline_spec().distillation is None
     assert found("distillation: 0") is None
     asked = found("distillation: [0, 1], distillation_temperature: 2", distillation=1)
@@ -131,19 +131,19 @@ def test_what_trains_learns_from_the_baseline_unless_its_space_says_no(space, tm
 
 
 def test_repeats_differ_and_settings_share_their_seeds(space):
-    seeds = [space.trial_spec(DRAWN, name="0", repeat=repeat).seed for repeat in range(20)]
+    seeds = [space.trial_spec(DRAWN, number=0, repeat=repeat).seed for repeat in range(20)]
     assert len(set(seeds)) == 20
     other = {**DRAWN, "epochs": 8, "scheme": "channel", "energy_channel": 0.9}
-    assert space.trial_spec(other, name="9", repeat=4).seed == seeds[4]
-    assert space.trial_spec(DRAWN, name="0", repeat=0).split_seed == 3
+    assert space.trial_spec(other, number=9, repeat=4).seed == seeds[4]
+    assert space.trial_spec(DRAWN, number=0).split_seed == 3
     assert space.baseline_spec().seed == 3
 
 
 def test_a_cut_may_be_apart_from_the_training_energy(tmp_path):
     by_energy = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9, cut_energy: 0.8}}")
-    assert by_energy.trial_spec({}, name="0", repeat=0).cuts[0].keep == Energy(0.8)
+    assert by_energy.trial_spec({}, number=0).cuts[0].keep == Energy(0.8)
     by_value = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9, cut_value: 0.05}}")
-    cut = by_value.trial_spec({}, name="0", repeat=0).cuts[0]
+    cut = by_value.trial_spec({}, number=0).cuts[0]
     assert cut.keep == records.Value(0.05)
 
 
@@ -169,7 +169,7 @@ def test_weights_from_outside_are_not_trained_before_the_search(tmp_path):
 
 def test_part_of_a_gpu_is_cuda(tmp_path):
     space = loaded(tmp_path, f"{FIXED}resources: {{cpus: 3, gpus: 0.25}}")
-    spec = space.trial_spec({}, name="0", repeat=0)
+    spec = space.trial_spec({}, number=0)
     assert (spec.device, spec.threads) == ("cuda", 3)
 
 
@@ -200,7 +200,7 @@ def draws(draw: st.DrawFn, parameters: tuple[Parameter, ...]) -> dict[str, Value
 @given(data=st.data())
 def test_everything_that_can_be_drawn_is_a_trial(space, data):
     drawn = data.draw(draws(space.parameters()))
-    spec = space.trial_spec(drawn, name="0", repeat=0)
+    spec = space.trial_spec(drawn, number=0)
     assert spec.pruning.scheme == spec.cuts[0].scheme == drawn["scheme"]
     assert spec.pruning.keep.energy == drawn[f"energy_{drawn['scheme']}"]
     assert spec.training.epochs == drawn["epochs"]
@@ -215,7 +215,7 @@ CURVE = (
 def test_a_trial_towards_a_speedup_is_trained_and_cut_by_it(tmp_path):
     space = loaded(tmp_path, SPEEDUP)
     assert space.parameters() == (Parameter(name="speedup", low=1.5, high=4.0),)
-    spec = space.trial_spec({"speedup": 2.5}, name="0", repeat=0)
+    spec = space.trial_spec({"speedup": 2.5}, number=0)
     assert spec.pruning.keep == Speedup(2.5)
     assert spec.cuts == (Cut(scheme="spatial", keep=Speedup(2.5), layers="kxk"),)
 
@@ -267,14 +267,14 @@ def test_an_amount_that_cannot_be_is_told_of_in_one_line(tmp_path, entries, prob
 @pytest.mark.parametrize("trained", ["energy: 0.9", "speedup: 3.0"])
 def test_a_cut_by_speedup_goes_before_what_was_trained_towards(tmp_path, trained):
     space = loaded(tmp_path, f"{FIXED}space: {{{trained}, cut_speedup: 2.0, multiple: 4}}")
-    (cut,) = space.trial_spec({}, name="0", repeat=0).cuts
+    (cut,) = space.trial_spec({}, number=0).cuts
     assert (cut.keep, cut.multiple) == (Speedup(2.0), 4)
 
 
 def test_how_a_budget_is_spread_is_the_trials_cut(tmp_path):
     entries = "{speedup: 2.0, allocation: [greedy, uniform], calibration_images: [0, 64]}"
     space = loaded(tmp_path, f"{FIXED}space: {entries}")
-    spec = space.trial_spec({"allocation": "uniform", "calibration_images": 64}, name="0", repeat=0)
+    spec = space.trial_spec({"allocation": "uniform", "calibration_images": 64}, number=0)
     assert (spec.cuts[0].allocation, spec.cuts[0].calibration_images) == ("uniform", 64)
 
 
@@ -285,7 +285,7 @@ def test_the_curve_is_what_a_trial_and_the_baseline_race(tmp_path):
         Cut(scheme="per-layer", keep=Speedup(s), calibration_images=64, layers="kxk")
         for s in (2.0, 3.5)
     )
-    spec = space.trial_spec({}, name="0", repeat=0)
+    spec = space.trial_spec({}, number=0)
     assert (spec.screening, spec.screening_images) == (energies + budgets, 300)
     plain = space.baseline_spec()
     assert (plain.screening, plain.screening_images) == (budgets, 300)
@@ -294,7 +294,7 @@ def test_the_curve_is_what_a_trial_and_the_baseline_race(tmp_path):
 
 def test_a_trials_own_cut_does_not_race_against_itself(tmp_path):
     space = loaded(tmp_path, f"{FIXED}space: {{scheme: spatial, energy: 0.9}}\n{CURVE}")
-    spec = space.trial_spec({}, name="0", repeat=0)
+    spec = space.trial_spec({}, number=0)
     assert [cut.name for cut in spec.screening] == ["spatial-0.7", "2x", "3.5x"]
 
 
@@ -313,14 +313,14 @@ def test_a_trials_own_cut_does_not_race_against_itself(tmp_path):
 )
 def test_what_truncations_trained_has_no_further_cuts_by_default(tmp_path, entries, further):
     space = loaded(tmp_path, f"{FIXED}space: {{{entries}}}")
-    assert len(space.trial_spec({}, name="0", repeat=0).screening) == further
+    assert len(space.trial_spec({}, number=0).screening) == further
     assert [cut.keep.speedup for cut in space.baseline_spec().screening] == [1.5, 2, 3, 4, 6, 8]
 
 
 def test_a_cut_of_all_layers_pooled_does_not_race_against_itself(tmp_path):
     own = "space: {energy: 0.9, allocation: pooled}"
     space = loaded(tmp_path, f"{FIXED}{own}\nextra_cuts: {{speedups: [2], energies: [0.9, 0.8]}}")
-    screening = space.trial_spec({}, name="0", repeat=0).screening
+    screening = space.trial_spec({}, number=0).screening
     assert [cut.name for cut in screening] == [
         "channel-0.8-pooled",
         "channel-2x-pooled-weights-only",
@@ -330,24 +330,22 @@ def test_a_cut_of_all_layers_pooled_does_not_race_against_itself(tmp_path):
 def test_a_space_with_the_defaults_of_an_earlier_version_means_what_it_meant(tmp_path):
     own = "space: {energy: 0.9}"
     curve = "extra_cuts: {speedups: [1.5, 2, 3, 4, 6, 8], energies: [0.98, 0.9, 0.8]}"
-    spec = loaded(tmp_path, f"{FIXED}{own}\n{curve}").trial_spec({}, name="0", repeat=0)
+    spec = loaded(tmp_path, f"{FIXED}{own}\n{curve}").trial_spec({}, number=0)
     amounts = [cut.keep.amount for cut in (*spec.cuts, *spec.screening)]
     assert amounts == [0.9, 0.98, 0.8, 1.5, 2, 3, 4, 6, 8]
 
 
 def test_cuts_that_a_space_asks_for_are_of_every_trained_network(tmp_path):
     space = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9}}\n{CURVE}")
-    spec = space.trial_spec({}, name="0", repeat=0)
+    spec = space.trial_spec({}, number=0)
     assert [cut.name for cut in spec.screening] == ["channel-0.7", "2x", "3.5x"]
     half = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9}}\nextra_cuts: {{speedups: [2]}}")
-    assert [cut.name for cut in half.trial_spec({}, name="0", repeat=0).screening] == ["2x"]
+    assert [cut.name for cut in half.trial_spec({}, number=0).screening] == ["2x"]
 
 
 def test_an_empty_curve_leaves_every_network_with_its_own_cuts(tmp_path):
     space = loaded(tmp_path, f"{FIXED}extra_cuts: {{speedups: [], energies: []}}")
-    assert (
-        space.trial_spec({}, name="0", repeat=0).screening == space.baseline_spec().screening == ()
-    )
+    assert space.trial_spec({}, number=0).screening == space.baseline_spec().screening == ()
 
 
 def test_the_baselines_budgets_need_no_entry_for_a_scheme_that_is_not_drawn(tmp_path):
@@ -365,7 +363,7 @@ def test_rungs_are_those_of_the_trials_own_training_and_the_baseline_has_none(tm
         "workload: {network: small_resnet, data: digits}\ntraining: {epochs: 40}\n"
         "space: {energy: 0.9, training: {epochs: [4, 12]}}\nrungs: {first: 1, factor: 3}\n",
     )
-    found = [space.trial_spec({"epochs": n}, name="0", repeat=0).rungs for n in (4, 12)]
+    found = [space.trial_spec({"epochs": n}, number=0).rungs for n in (4, 12)]
     assert found == [(1, 3), (1, 3, 9)]
     assert space.baseline_spec().rungs == ()
 

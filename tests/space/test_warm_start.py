@@ -31,7 +31,7 @@ def test_a_setting_is_what_the_study_draws_for_its_scheme(tmp_path):
     space = loaded(tmp_path, f"{SPACE}warm_start: [{given}]\n")
     (drawn,) = warm_start.parameters(space)
     assert drawn == {"scheme": "spatial", "energy_spatial": 0.95, "period": "never", "epochs": 6}
-    spec = space.trial_spec(drawn | {"nuclear_weight": 1e-5, "nesterov": True}, name="0", repeat=0)
+    spec = space.trial_spec(drawn | {"nuclear_weight": 1e-5, "nesterov": True}, number=0)
     assert (spec.pruning.scheme, spec.pruning.keep.energy, spec.pruning.period) == (
         "spatial",
         0.95,
@@ -87,7 +87,7 @@ def test_a_share_of_distillation_begins_another_search(tmp_path, weight):
     space = loaded(tmp_path, varied)
     drawn = {"scheme": "spatial", "energy_spatial": 0.95, "period": 5, "epochs": 4}
     drawn |= {"nuclear_weight": 1e-4, "nesterov": True, "distillation": weight}
-    spec = space.trial_spec(drawn, name="7", repeat=0)
+    spec = space.trial_spec(drawn, number=7)
     assert warm_start.setting_of(space, spec)["distillation"] == weight
     asked = space.model_copy(update={"warm_start": ("paper",)})
     alone = [setting["distillation"] for setting in warm_start.parameters(asked)]
@@ -98,7 +98,7 @@ def test_a_cut_without_training_says_nothing_of_distillation(tmp_path):
     text = SPACE.replace("  period", "  method: [trp, plain]\n  distillation: [0.5, 1]\n  period")
     space = loaded(tmp_path, text)
     drawn = {"method": "plain", "scheme": "channel", "energy_channel": 0.9, "distillation": 0.5}
-    setting = warm_start.setting_of(space, space.trial_spec(drawn, name="7", repeat=0))
+    setting = warm_start.setting_of(space, space.trial_spec(drawn, number=7))
     assert "distillation" not in setting
     assert not list(warm_start.problems(space, setting))
 
@@ -107,7 +107,7 @@ def test_a_setting_of_another_search_is_what_this_one_varies(tmp_path):
     space = loaded(tmp_path, SPACE)
     drawn = {"scheme": "channel", "energy_channel": 0.9, "period": 5, "epochs": 4}
     drawn |= {"nuclear_weight": 1e-5, "nesterov": False}
-    setting = warm_start.setting_of(space, space.trial_spec(drawn, name="7", repeat=0))
+    setting = warm_start.setting_of(space, space.trial_spec(drawn, number=7))
     (again,) = warm_start.parameters(changed(space, warm_start=(setting,)))
     assert again.pop("nuclear_weight") == pytest.approx(1e-5)
     del drawn["nuclear_weight"]
@@ -119,10 +119,10 @@ def test_a_weight_that_never_acted_is_left_to_be_proposed(tmp_path):
     never = {"scheme": "channel", "energy_channel": 0.9, "period": "never", "epochs": 4}
     never |= {"nuclear_weight": 1e-4, "nesterov": True}
     space = loaded(tmp_path, SPACE)
-    setting = warm_start.setting_of(space, space.trial_spec(never, name="7", repeat=0))
+    setting = warm_start.setting_of(space, space.trial_spec(never, number=7))
     assert "nuclear_weight" not in setting
     assert list(warm_start.problems(space, setting)) == []
 
     space = loaded(tmp_path, SPACE.replace("start: scratch", "nuclear_every_step: true"))
-    setting = warm_start.setting_of(space, space.trial_spec(never, name="7", repeat=0))
+    setting = warm_start.setting_of(space, space.trial_spec(never, number=7))
     assert setting["nuclear_weight"] == 1e-4

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -148,3 +149,17 @@ def test_a_folder_in_the_place_of_a_file_is_named_and_stays(tmp_path):
     with pytest.raises(InputError, match=r"front\.csv: is not a file$"):
         write_whole(path, "text")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_run_that_was_removed_is_not_made_again_by_what_its_trials_write(tmp_path, make_report):
+    trial = RunFolder.create(tmp_path / "run").trial("1")
+    append_record(trial.epochs, make_report(epoch=1))
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(FileNotFoundError):
+        append_record(trial.epochs, make_report(epoch=2))
+    with pytest.raises(FileNotFoundError):
+        write_whole(trial.result, "{}")
+    held = exclusive(trial.lock, wait_seconds=0.0, holder="taken")
+    with pytest.raises(InputError, match="cannot be locked: No such file"), held:
+        pass
+    assert not (tmp_path / "run").exists()

@@ -128,10 +128,10 @@ def test_a_folder_among_trials_that_is_none_is_named_and_a_file_is_let_be(run: R
         run.trial_names()
 
 
-def test_a_trial_of_a_number_that_no_search_gives_is_like_a_refit(run: RunFolder):
+def test_trials_are_listed_as_people_sort_them(run: RunFolder):
     for name in ("8", "7.bak", "7r", "refit-7", "99999999999"):
         run.trial(name).path.mkdir(parents=True)
-    assert run.trial_names() == ["7.bak", "7r", "99999999999", "refit-7", "8"]
+    assert run.trial_names() == ["refit-7", "7.bak", "7r", "8", "99999999999"]
 
 
 def test_files_of_another_trial_are_refused(sample_run: RunFolder):

@@ -185,7 +185,6 @@ def test_layers_without_a_gradient_are_left_alone():
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({"keep": 1.5}, "keep"),
         ({"keep": Error(0.5)}, "keep: error"),
         ({"period": 0}, "period"),
         ({"scheme": "cp"}, "scheme"),

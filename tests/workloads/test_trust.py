@@ -88,7 +88,7 @@ def naming(project: Path, empty_run: RunFolder) -> Callable[..., RunFolder]:
         spec = load_space(folder.search).baseline_spec()
         images = data if isinstance(data, DataSpec) else DataSpec(name=data)
         named = Workload(network=NetworkSpec(name=network), data=images)
-        spec = dataclasses.replace(spec, name="0", workload=named)
+        spec = dataclasses.replace(spec, kind="search", name="0", workload=named)
         write_whole(folder.trial("0").spec, to_json(spec))
         return folder
 

@@ -89,7 +89,7 @@ def export_bundle(
     line(f"Exported point {point.id}: {bundle}", style="bold")
     pairs(
         [
-            *_accuracies(card),
+            *_scores(card),
             ("speedup", TIMES(point.speedup)),
             *sizes(point),
             *file_rows(card),
@@ -106,7 +106,7 @@ def export_bundle(
         raise TrpSearchError(f"the bundle is there without {', '.join(missing)}")
 
 
-def _accuracies(card: Card) -> list[tuple[str, str]]:
+def _scores(card: Card) -> list[tuple[str, str]]:
     rows = [("validation", f"{scored(card.point.score)}, as in the run")]
     if card.saw_validation:
         rows = [("validation", "trained on as well, so it says nothing")]
@@ -122,7 +122,7 @@ def evaluate(
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Score a bundle again: accuracy and multiply-adds."""
+    """Score a bundle again: its metric and multiply-adds."""
     card = opened(bundle).card
     spec = images(data, trust=trust)
     from trp_search.export.evaluate import evaluate_bundle

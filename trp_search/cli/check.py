@@ -14,7 +14,7 @@ from trp_search.cli.console import OUT, line, pairs, shown, warn
 from trp_search.cli.formatting import amount, command, duration
 from trp_search.cli.tables import mark
 from trp_search.errors import InputError
-from trp_search.records.objectives import PERCENT, SPEEDUP, TIMES
+from trp_search.records.objectives import PERCENT, TIMES
 from trp_search.space import SearchSpace, load_space
 from trp_search.space.entries import values
 
@@ -161,7 +161,7 @@ def _hours(hours: float) -> str:
 
 
 def _warnings(space: SearchSpace, found: Survey) -> None:
-    wanted = space.constraints.get(SPEEDUP.name, 1.0)
+    wanted = space.constraints.get("speedup", 1.0)
     best = max(found.best[scheme] for scheme in space.space.schemes)
     if wanted > best:
         warn(f"constraints.speedup: {wanted:g} is out of reach; {best:.2f} is the most")

@@ -12,7 +12,7 @@ from trp_search.cli.console import following, line, pairs, raw, warn
 from trp_search.cli.formatting import command, here
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import Point, Scheme, to_dict
-from trp_search.records.objectives import METRIC, TIMES
+from trp_search.records.objectives import TIMES
 from trp_search.report.formatting import against_baseline, clock, repeated, scored, sizes
 from trp_search.selection.axes import COUNTED, MACS, Clock
 from trp_search.selection.budgets import Budget
@@ -67,7 +67,7 @@ def _can_be_cut(run: Snapshot, point: Point, speedup: float) -> bool:
 
 def _show(choice: Choice, budget: Budget) -> None:
     point, test = choice.point, choice.test
-    heading = "Most accurate on validation" if budget.max_drop is None else "Smallest"
+    heading = f"Best {point.score.name} on validation" if budget.max_drop is None else "Smallest"
     if not choice.reached:
         heading = "Nearest"
     size = f"{TIMES(choice.axis.of(point))} {choice.axis.fewer}"
@@ -77,7 +77,11 @@ def _show(choice: Choice, budget: Budget) -> None:
     pairs(
         [
             ("validation", scored(point.score)),
-            *([against_baseline(choice.drop)] if choice.drop is not None else []),
+            *(
+                [against_baseline(choice.drop, point.score.metric)]
+                if choice.drop is not None
+                else []
+            ),
             *([repeated(choice.repeats)] if choice.repeats else []),
             ("test", scored(test.score) if test else "not scored yet; export scores it"),
             *sizes(point),
@@ -88,32 +92,28 @@ def _show(choice: Choice, budget: Budget) -> None:
     _beside(choice)
     line()
     line("Settings", style="bold")
-    shown = {
-        name: value
-        for name, value in point.settings.items()
-        if name not in _HIDDEN and value is not None
-    }
+    shown = {name: value for name, value in point.told.items() if name not in _HIDDEN}
     pairs([(name, _plain(value)) for name, value in shown.items()] or [("", "none recorded")])
     if choice.control is not None:
         control = choice.control
         line()
         warn(
             f"the baseline's own cut {control.id} does better at this budget: "
-            f"{METRIC.show(control.metric)} at {TIMES(choice.axis.of(control))}"
+            f"{control.score.shown} at {TIMES(choice.axis.of(control))}"
         )
 
 
 def _beside(choice: Choice) -> None:
     """The front's neighbours, and the cost of another half step."""
     point, axis = choice.point, choice.axis
-    rows = [("more accurate", choice.larger), ("smaller", choice.smaller)]
+    rows = [(f"better {point.score.name}", choice.larger), ("smaller", choice.smaller)]
     rows.append((f"from {TIMES(axis.of(point) + 0.5)}", choice.half_step))
     shown = []
     for name, other in rows:
         if other is None:
             shown.append((name, "none: the front ends here"))
         else:
-            cost = against_baseline(point.metric - other.metric)[1]
+            cost = against_baseline(other.score.behind(point.score), point.score.metric)[1]
             shown.append((name, f"point {other.id}: {TIMES(axis.of(other))}, {cost}"))
     line()
     line("Beside it on the front", style="bold")
@@ -125,13 +125,13 @@ def _plain(value: object) -> str:
 
 
 def as_values(choice: Choice) -> dict[str, Any]:
-    """The choice as plain values; accuracies are shares, counted on the split in their name."""
+    """The choice as plain values; a score is under the name of its split."""
     point, test = choice.point, choice.test
 
     def beside(other: Point | None) -> dict[str, Any] | None:
         if other is None:
             return None
-        lost = point.metric - other.metric
+        lost = other.score.behind(point.score)
         return {"point": other.id, "times": choice.axis.of(other), "validation_drop": lost}
 
     return {

@@ -15,7 +15,7 @@ from trp_search.cli.console import OUT, line, pairs, warn
 from trp_search.cli.formatting import here
 from trp_search.errors import TrpSearchError
 from trp_search.records import Point, Repeat
-from trp_search.records.objectives import METRIC, TIMES
+from trp_search.records.objectives import TIMES
 from trp_search.space import load_space
 from trp_search.store import RunFolder, exclusive
 
@@ -54,7 +54,7 @@ def confirm(
 
 
 def _table(points: list[Point], repeats: dict[str, list[Repeat]]) -> Table:
-    """The search's accuracy beside that of other seeds, the slowest first."""
+    """The search's score beside that of other seeds, the slowest first."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("point", no_wrap=True)
     for name in ("speedup", "the search's", "seeds", "mean", "from", "to"):
@@ -62,6 +62,12 @@ def _table(points: list[Point], repeats: dict[str, list[Repeat]]) -> Table:
     for point in sorted(points, key=lambda point: point.speedup):
         found = [repeat.score.value for repeat in repeats[point.id]]
         ends = (statistics.mean(found), min(found), max(found))
-        own = METRIC.show(point.metric)
-        table.add_row(point.id, TIMES(point.speedup), own, str(len(found)), *map(METRIC.show, ends))
+        own = point.score.shown
+        table.add_row(
+            point.id,
+            TIMES(point.speedup),
+            own,
+            str(len(found)),
+            *map(point.score.metric.show, ends),
+        )
     return table

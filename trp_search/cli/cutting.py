@@ -12,32 +12,22 @@ from typing import Annotated, Any, get_args
 import typer
 
 from trp_search import records
-from trp_search.cli.arguments import Data, Network, Space, Speedup, Trust, number, positive
+from trp_search.cli.arguments import Data, Network, Space, Trust
 from trp_search.cli.bundles import epoch, export_bundle, images, stoppable
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.formatting import command, here
+from trp_search.cli.keeping import with_keep
 from trp_search.cli.tables import layer_table
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
-from trp_search.records import Cut, DataSpec, EpochReport, Point, TrialResult, Workload, keep_of
+from trp_search.records import Cut, DataSpec, EpochReport, Keep, Point, TrialResult, Workload
 from trp_search.records.objectives import TIMES
 from trp_search.report.formatting import against_baseline, scored, sizes
 from trp_search.selection.snapshot import Snapshot
 from trp_search.space import SearchSpace, changed, load_space, read_space
 from trp_search.store import RunFolder
 
-Parameters = Annotated[
-    int | None, typer.Option(parser=positive, metavar="N", help="or: at most this many parameters")
-]
-Error = Annotated[
-    float | None,
-    typer.Option(
-        parser=number,
-        metavar="E",
-        help="or, for ddlr-style and net-trim: the share of a linear layer's outputs to lose",
-    ),
-]
 Scheme = Annotated[
     str | None,
     typer.Option(
@@ -63,24 +53,17 @@ Layers = Annotated[
 Multiple = Annotated[int, typer.Option(min=1, metavar="N", help="ranks are multiples of this")]
 
 
+@with_keep
 def cut(  # noqa: PLR0913  options of a command
     source: Annotated[
         Path,
         typer.Argument(metavar="RUN", help="a run folder, or the bundle of an uncut network"),
     ],
+    keep: Keep,
     trial: Annotated[
         str | None,
         typer.Option(metavar="N", help="of a run: the trial's number, or baseline"),
     ] = None,
-    speedup: Annotated[float | None, Speedup] = None,
-    parameters: Parameters = None,
-    energy: Annotated[
-        float | None,
-        typer.Option(
-            parser=number, metavar="E", help="or: the share of energy that each layer keeps"
-        ),
-    ] = None,
-    error: Error = None,
     scheme: Scheme = None,
     allocation: Allocation = None,
     multiple: Multiple = 1,
@@ -95,13 +78,12 @@ def cut(  # noqa: PLR0913  options of a command
     trust: Trust = False,
 ) -> None:
     """Cut a trained network to another budget, without training."""
-    amounts = {"speedup": speedup, "parameters": parameters, "energy": energy, "error": error}
     options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
     if (source / ARCHITECTURE).is_file():
         if trial is not None:
             raise InputError(f"--trial: {source} is a bundle, which has one network")
         workload = _workload(source, network=network, data=images(data, trust=trust))
-        _cut_bundle(source, workload, amounts, options, out or Path(f"{source}-cut"))
+        _cut_bundle(source, workload, keep, options, out or Path(f"{source}-cut"))
         return
     if out is not None:
         raise InputError(f"--out: is for bundles; {source} keeps its own points, see export")
@@ -111,12 +93,10 @@ def cut(  # noqa: PLR0913  options of a command
     from trp_search.workloads.trust import check_run
 
     check_run(folder, load_space(folder.search).workload, trust=trust)
-    _cut_run(folder, trial, amounts, options)
+    _cut_run(folder, trial, keep, options)
 
 
-def _cut_run(
-    folder: RunFolder, trial: str | None, amounts: dict[str, Any], options: dict[str, Any]
-) -> None:
+def _cut_run(folder: RunFolder, trial: str | None, keep: Keep, options: dict[str, Any]) -> None:
     """Cuts the weights of a run's trial; adds the point to the run."""
     space = load_space(folder.search)
     spec = folder.trial(trial).read_spec() if trial and trial in folder.trial_names() else None
@@ -128,7 +108,7 @@ def _cut_run(
     own = (
         {"scheme": like.scheme, "allocation": like.allocation} if spec.joint is not None else _USUAL
     )
-    wanted = _cut(space, amounts, options, like=like, own=own)
+    wanted = _cut(space, keep, options, like=like, own=own)
     from trp_search.runs.compress import recut
 
     line(f"Cutting trial {trial}'s weights, settling batch norm and scoring ...")
@@ -160,7 +140,7 @@ def _workload(source: Path, *, network: str | None, data: DataSpec | None) -> Wo
 
 
 def _cut_bundle(
-    bundle: Path, workload: Workload, amounts: dict[str, Any], options: dict[str, Any], out: Path
+    bundle: Path, workload: Workload, keep: Keep, options: dict[str, Any], out: Path
 ) -> None:
     """Cuts the uncut network of a bundle; an ordinary run is made beside the new bundle."""
     card = opened(bundle).card
@@ -176,14 +156,14 @@ def _cut_bundle(
     space = read_space(raw, bundle / CARD)
     pooled = {"scheme": settings.get("joint_scheme"), "allocation": "pooled"}
     own = pooled if settings.get("method") == "decomposable" else _USUAL
-    wanted = _cut(space, amounts, options, like=space.baseline_spec().cuts[0], own=own)
+    wanted = _cut(space, keep, options, like=space.baseline_spec().cuts[0], own=own)
     _compressed(space, RunFolder(path=Path(f"{out}-run").resolve()), wanted, vacant(out))
 
 
+@with_keep
 def compress(  # noqa: PLR0913  options of a command
     space: Space,
-    speedup: Annotated[float | None, Speedup] = None,
-    parameters: Parameters = None,
+    keep: Keep,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -191,7 +171,6 @@ def compress(  # noqa: PLR0913  options of a command
             help="weights of the baseline (safetensors) [default: the space's, or train]",
         ),
     ] = None,
-    error: Error = None,
     scheme: Scheme = None,
     allocation: Allocation = None,
     multiple: Multiple = 1,
@@ -210,10 +189,9 @@ def compress(  # noqa: PLR0913  options of a command
     loaded = load_space(space)
     if weights is not None:
         loaded = _with_weights(loaded, weights)
-    amounts = {"speedup": speedup, "parameters": parameters, "error": error}
     options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
     like = loaded.baseline_spec().cuts[0]
-    wanted = _cut(loaded, amounts, options, like=like, own=_USUAL)
+    wanted = _cut(loaded, keep, options, like=like, own=_USUAL)
     name = f"{space.stem}-{'baseline' if weights is None else weights.stem}"
     folder = RunFolder(path=(run or Path("results") / name).resolve())
     _compressed(loaded, folder, wanted, None if out is None else vacant(out))
@@ -253,23 +231,19 @@ _USUAL: dict[str, Any] = {"scheme": "per-layer", "allocation": "knapsack"}
 
 def _cut(
     space: SearchSpace,
-    amounts: dict[str, Any],
+    keep: Keep,
     options: dict[str, Any],
     *,
     like: Cut,
     own: dict[str, Any],
 ) -> Cut:
     """The cut that was asked for; other fields are those of `like`, `own` or the default."""
-    given = {name: value for name, value in amounts.items() if value is not None}
-    if len(given) != 1:
-        raise InputError(f"give one of {', '.join(f'--{name}' for name in amounts)}")
     shared = ("layers", "reestimate_batch_norm", "batch_norm_images")
     same = {name: getattr(like, name) for name in shared}
     chosen = {name: value for name, value in options.items() if value is not None}
     chosen = (_USUAL if chosen.keys() & own.keys() else own) | chosen
     images = 0 if chosen["allocation"] == "pooled" else space.extra_cuts.calibration_images
     try:
-        keep = keep_of(*next(iter(given.items())))
         return Cut(keep=keep, **(same | chosen), calibration_images=images)
     except ValueError as error:
         raise InputError(f"--{records.problem(error)}") from None
@@ -285,11 +259,13 @@ def _free(folder: RunFolder, point: Point) -> Path:
 def _show(folder: RunFolder, point: Point) -> None:
     baseline = next((p for p in folder.read_points() if p.role == "baseline"), None)
     line(f"Point {point.id}: {TIMES(point.speedup)} fewer multiply-adds", style="bold")
+    score = point.score
+    lost = baseline and against_baseline(score.behind(baseline.score), score.metric)
     schemes = Counter(layer.scheme or "dense" for layer in point.layers)
     pairs(
         [
             ("validation", scored(point.score)),
-            *([against_baseline(baseline.metric - point.metric)] if baseline else []),
+            *([lost] if lost else []),
             *sizes(point),
             ("layers", ", ".join(f"{count} {name}" for name, count in schemes.most_common())),
             ("batch norm", point.batch_norm),

@@ -18,10 +18,10 @@ from trp_search.cli.supervised import lost
 from trp_search.cli.tables import point_table
 from trp_search.cli.watch import BASELINE, Watch
 from trp_search.records import EpochReport, TrialResult
-from trp_search.records.objectives import METRIC, TIMES
+from trp_search.records.objectives import OBJECTIVES, TIMES, Objective
 from trp_search.report.formatting import count
-from trp_search.search import Epoch, Event, Finished, Lost, Stage, Started
 from trp_search.search.driver import OnEvent
+from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started
 
 _ROWS = 8
 _BARS = 8
@@ -47,7 +47,12 @@ def watching() -> Iterator[OnEvent]:
 def _update(watch: Watch, event: Event) -> None:
     match event:
         case Started():
-            watch.start(trials=event.trials, done=event.done, concurrency=event.concurrency)
+            watch.start(
+                trials=event.trials,
+                done=event.done,
+                concurrency=event.concurrency,
+                metric=event.metric,
+            )
         case Epoch():
             watch.epoch(event.report, now=time.monotonic())
         case Finished():
@@ -84,7 +89,7 @@ def ending(result: TrialResult) -> str:
     if result.why_not:
         return f"{name} {result.ending}: {result.why_not}"
     point = result.own or result.points[0]
-    return f"{name}: {METRIC.show(point.metric)} at {TIMES(point.speedup)}"
+    return f"{name}: {point.score.shown} at {TIMES(point.speedup)}"
 
 
 def _rung_score(watch: Watch) -> str:
@@ -136,17 +141,17 @@ def _bars(watch: Watch) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     reports = sorted(watch.running.values(), key=lambda report: report.trial != BASELINE)
     for report in reports[:_BARS]:
-        table.add_row(*_bar(report))
+        table.add_row(*_bar(report, OBJECTIVES[watch.metric]))
     if len(reports) > _BARS:
         table.add_row(Text(f"and {len(reports) - _BARS} more", style="dim"))
     return table
 
 
-def _bar(report: EpochReport) -> tuple[RenderableType, ...]:
+def _bar(report: EpochReport, metric: Objective) -> tuple[RenderableType, ...]:
     name = "baseline" if report.trial == BASELINE else f"trial {report.trial}"
     return (
         Text(f"{shown(name):<13}"),
         ProgressBar(total=report.epochs, completed=report.epoch, width=_BAR_WIDTH),
         Text(f"epoch {report.epoch} of {report.epochs}"),
-        Text(f"{METRIC.show(report.metric)} validation", style="dim"),
+        Text(f"{metric.show(report.metric)} validation", style="dim"),
     )

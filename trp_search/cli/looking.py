@@ -14,7 +14,7 @@ from trp_search.cli.formatting import command, here
 from trp_search.cli.tables import point_table
 from trp_search.errors import InputError
 from trp_search.records import EpochReport, TrialResult
-from trp_search.records.objectives import METRIC, TIMES
+from trp_search.records.objectives import TIMES
 from trp_search.records.published import rows as rows_of
 from trp_search.report import contents, history, rows
 from trp_search.report.formatting import count
@@ -26,13 +26,12 @@ def status(run: Run) -> None:
     folder = RunFolder.open(run)
     read = contents.read(folder)
     built = rows.build(read)
-    trials = {name: found for name, found in read.results.items() if history.is_trial(name)}
     pairs(
         [
             ("run", here(folder.path)),
             ("network", f"{read.network} on {read.data}"),
             ("baseline", _baseline(read, built)),
-            ("trials", _counts(trials)),
+            ("trials", _counts(history.ends(read.results, read.numbers))),
             ("report", here(folder.report) if folder.report.exists() else "not written yet"),
         ]
     )
@@ -78,13 +77,12 @@ def published(
 
 def _baseline(read: contents.Contents, built: rows.Rows) -> str:
     if built.baseline:
-        return f"{METRIC.show(built.baseline.point.metric)} on validation"
+        return f"{built.baseline.point.score.shown} on validation"
     epochs = read.epochs.get("baseline")
     return f"epoch {epochs[-1].epoch} of {epochs[-1].epochs}" if epochs else "not trained yet"
 
 
-def _counts(trials: Mapping[str, TrialResult | None]) -> str:
-    ends = history.ends(trials)
+def _counts(ends: history.Ends) -> str:
     amounts: dict[str, int] = {"scored": ends.counts["finished"]}
     amounts |= {kind: ends.counts[kind] for kind in ("failed", "diverged", "stopped")}
     amounts["unfinished"] = ends.unfinished

@@ -84,7 +84,6 @@ def resume(
     from trp_search.search.start import resume_search
 
     folder = RunFolder.open(run)
-    loaded = load_space(folder.search)
     with _stoppable(run), watching() as on_event:
         resume_search(
             folder,
@@ -95,7 +94,7 @@ def resume(
             timeout=timeout,
             trust=trust,
         )
-    _conclude(folder, loaded)
+    _conclude(folder, load_space(folder.search))
 
 
 @contextmanager
@@ -122,7 +121,7 @@ def _conclude(run: RunFolder, space: SearchSpace) -> None:
     baseline = next((point for point in points if point.role == "baseline"), None)
     trials = count(len({p.trial for p in points if p.role == "trial"}), "scored trial")
     results = {name: run.trial(name).read_result() for name in run.trial_names()}
-    stopped = history.ends(results).counts["stopped"]
+    stopped = history.ends(results, run.read_numbers()).counts["stopped"]
     early = f", {stopped} stopped at a rung" if stopped else ""
     line(f"Done: {trials}{early}, {len(front)} on the front", style="bold")
     if front:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from trp_search.cli.formatting import amount
 from trp_search.records import Point, TestScore
-from trp_search.records.objectives import METRIC, PERCENT, TIMES
+from trp_search.records.objectives import PERCENT, TIMES
 from trp_search.report.formatting import scheme, unfactored
 from trp_search.report.styles import style_of
 
@@ -36,11 +36,11 @@ def point_table(
     shown = _spread(rows, most)
     for point in ([baseline] if baseline else []) + shown:
         test = (tests or {}).get(point.id)
-        scores = ([METRIC.show(test.score.value) if test else "-"]) if tests else []
+        scores = ([test.score.shown if test else "-"]) if tests else []
         table.add_row(
             point.id,
             TIMES(point.speedup),
-            METRIC.show(point.metric),
+            point.score.shown,
             _change(point, baseline),
             *scores,
             amount(point.parameters),
@@ -88,7 +88,7 @@ def mark(marks: dict[str, str], reason: str) -> str:
 def _change(point: Point, baseline: Point | None) -> str:
     if baseline is None or point is baseline:
         return ""
-    return METRIC.show.change(point.metric - baseline.metric)
+    return point.score.metric.show.change(point.metric - baseline.metric)
 
 
 def _spread(rows: Sequence[Point], most: int | None) -> list[Point]:

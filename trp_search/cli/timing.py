@@ -17,7 +17,7 @@ from trp_search.cli.formatting import amount, command, here
 from trp_search.errors import InputError
 from trp_search.export.opened import opened
 from trp_search.records import Latency, Point
-from trp_search.records.objectives import METRIC, TIMES
+from trp_search.records.objectives import TIMES
 from trp_search.report.formatting import clock, count, milliseconds
 from trp_search.space import load_space
 from trp_search.store import RunFolder
@@ -30,7 +30,7 @@ _LOADED = 0.5
 
 
 Runtime = Annotated[
-    str | None, typer.Option(help=f"{', '.join(get_args(records.Runtime))} [default: eager]")
+    str | None, typer.Option(help=f"{', '.join(get_args(records.RuntimeName))} [default: eager]")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda [default: cpu]")]
 Threads = Annotated[
@@ -122,10 +122,10 @@ def _columns(found: Sequence[Compared]) -> list[str]:
     rows: dict[str, list[str]] = {"": [str(here(one.bundle)) for one in found]}
     for one in found:
         point, test = one.card.point, one.card.test
-        validation = "trained on" if one.card.saw_validation else METRIC.show(point.metric)
+        validation = "trained on" if one.card.saw_validation else point.score.shown
         values = {
             "validation": validation,
-            "test": METRIC.show(test.score.value) if test else "not scored",
+            "test": test.score.shown if test else "not scored",
             "multiply-adds": f"{amount(point.macs)} ({TIMES(point.speedup)})",
             "parameters": amount(point.parameters),
             "weights, bytes": f"{one.file_bytes:,}",
@@ -194,7 +194,7 @@ def _table(folder: RunFolder, known: dict[str, Latency]) -> Table:
 def _row(point: Point, found: Latency) -> list[str]:
     return [
         point.id,
-        METRIC.show(point.metric),
+        point.score.shown,
         TIMES(point.speedup),
         TIMES(found.speedup),
         f"{found.low:.2f} to {found.high:.2f}",

@@ -21,6 +21,7 @@ class Watch:
         running: the latest report of each training under way, by trial.
         baseline: the baseline, once it is scored.
         front: the non-dominated points that meet the constraints; fastest last.
+        metric: the name of what networks are scored by.
         began: when trials began to run; the rate is measured from there.
     """
 
@@ -36,12 +37,13 @@ class Watch:
     hypervolume: float | None = None
     unsuccessful: int = 0
     stopped: int = 0
+    metric: str = ""
     began: float | None = None
 
-    def start(self, *, trials: int, done: int, concurrency: int) -> None:
+    def start(self, *, trials: int, done: int, concurrency: int, metric: str) -> None:
         """The workers are there."""
         self.trials, self.done, self.done_before = trials, done, done
-        self.concurrency = concurrency
+        self.concurrency, self.metric = concurrency, metric
         self.stage = "searching"
 
     def epoch(self, report: EpochReport, *, now: float) -> None:

@@ -102,12 +102,12 @@ class Card:
         load: lines of Python that load the network, by what they need.
         run: name of the run folder it was exported from.
         point: the scored point.
-        baseline: accuracy of the run's baseline on validation.
+        baseline: the metric of the run's baseline on validation.
         workload: the baseline, its data and its weights.
         split_seed: with the data, determines which images are train, validation and test.
         saw_validation: whether the weights were trained on validation images as well; then their
-            accuracy there is meaningless.
-        test: accuracy on images that no choice was made on.
+            score there is meaningless.
+        test: score on images that no choice was made on.
         threads: CPU threads and ...
         device: ... kind of device that it was scored with.
         versions: of the software that wrote the bundle.

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from trp_search.export.bundle import FORMAT, SOURCE, Card, Input
 from trp_search.records import Latency, Score, TestScore, TrialSpec
+from trp_search.records.objectives import Format, Objective
 from trp_search.report.formatting import count, milliseconds, sizes
 from trp_search.selection.snapshot import Snapshot
 
@@ -67,14 +68,14 @@ def as_markdown(card: Card) -> str:
     point = card.point
     factored = sum(layer.rank is not None for layer in point.layers)
     measured = [
-        *_accuracies(card),
+        *_scores(card),
         ("speedup (multiply-adds)", f"{point.speedup:.2f}x"),
         *(_latency(latency) for latency in card.latencies),
         *sizes(point),
         ("factored layers", f"{factored} of {len(point.layers)}, {point.scheme or 'none'}"),
         ("batch norm", point.batch_norm),
     ]
-    settings = [(k, str(value)) for k, value in point.settings.items() if value is not None]
+    settings = [(name, str(value)) for name, value in point.told.items()]
     title = f"{card.workload.network.name} on {card.workload.data.name}, {point.speedup:.2f}x"
     provenance = [("run", card.run), ("point", point.id), *card.versions.items()]
     return "\n".join(
@@ -150,19 +151,26 @@ def _latency(latency: Latency) -> tuple[str, str]:
     )
 
 
-def _accuracies(card: Card) -> list[tuple[str, str]]:
+def _scores(card: Card) -> list[tuple[str, str]]:
+    name, metric = card.point.score.name, card.point.score.metric
     if card.saw_validation:
-        lines = [("validation accuracy", "says nothing: these images were trained on")]
+        lines = [(f"validation {name}", "says nothing: these images were trained on")]
     else:
-        lines = [("validation accuracy", _scored(card.point.score))]
+        lines = [(f"validation {name}", _scored(card.point.score))]
         if card.baseline is not None:
-            lines.append(("baseline, validation", f"{card.baseline:.2%}"))
-    return [*lines, ("test accuracy", _scored(card.test.score) if card.test else "not scored")]
+            lines.append(("baseline, validation", _finer(metric)(card.baseline)))
+    return [*lines, (f"test {name}", _scored(card.test.score) if card.test else "not scored")]
 
 
 def _scored(score: Score) -> str:
-    interval = f"95 % interval {100 * score.low:.2f} to {score.high:.2%}"
-    return f"{score.value:.2%} of {score.images:,} images, {interval}"
+    show = _finer(score.metric)
+    ends = show.span(score.low, score.high)
+    return f"{show(score.value)} of {score.images:,} images, 95 % interval {ends}"
+
+
+def _finer(metric: Objective) -> Format:
+    """A card is read without the run: it has one digit more."""
+    return dataclasses.replace(metric.show, digits=metric.show.digits + 1)
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> list[str]:

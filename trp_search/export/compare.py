@@ -16,7 +16,7 @@ from trp_search.export.evaluate import check_runs
 from trp_search.export.load import network_in
 from trp_search.export.opened import Bundle, opened
 from trp_search.records import Target, problem
-from trp_search.runtimes.serving import Call, check_device, serve
+from trp_search.runtimes.serving import Call, runtime, serve
 from trp_search.runtimes.timing import Timing
 from trp_search.runtimes.timing import compare as in_turn
 from trp_search.tasks.task import threads
@@ -79,7 +79,7 @@ def compare(
     Raises:
         InputError: a bundle cannot be loaded, or a runtime or device is missing.
     """
-    check_device(target.device)
+    runtime(target.runtime).check(target.device)
     found = [opened(bundle) for bundle in bundles]
     with threads(target.threads):
         served = [_serve(bundle, target, network) for bundle in found]

@@ -1,4 +1,4 @@
-"""A bundle's accuracy and cost, measured again."""
+"""A bundle's score and cost, measured again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, one_line
 from trp_search.export.load import network_in
 from trp_search.export.opened import Bundle, opened
 from trp_search.lowrank.linear_cut import sparse_layers
@@ -17,7 +17,6 @@ from trp_search.scoring.candidate import Cost, RefusedError, cost, example
 from trp_search.tasks import task_of
 from trp_search.tasks.task import Evaluation, threads
 from trp_search.workloads import data as images
-from trp_search.workloads.callables import one_line
 
 _BATCH = 256
 _MOST_PIXELS = 64  # a side, of digits that a card asks for; theirs are 8

@@ -46,11 +46,15 @@ network = scope["load"]()
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One way to write a network, and to run the file without this package."""
+    """One way to write a network, and to run the file without this package.
+
+    `check` raises InputError if its software is not installed.
+    """
 
     file: str
     write: Callable[[nn.Module, Tensor, Path], None]
     run: Callable[[Path, Tensor], Tensor]
+    check: Callable[[], None] = lambda: None
 
 
 def _write_source(network: nn.Module, images: Tensor, path: Path) -> None:
@@ -85,7 +89,7 @@ def _run_alone(load: str, *without: str) -> Callable[[Path, Tensor], Tensor]:
 
 
 FORMATS = {
-    "onnx": Format(file="network.onnx", write=write_onnx, run=_run_onnx),
+    "onnx": Format(file="network.onnx", write=write_onnx, run=_run_onnx, check=check_installed),
     "pt2": Format(file="network.pt2", write=write_program, run=_run_alone(_LOAD_PT2)),
 }
 SOURCE = Format(file=SOURCE_FILE, write=_write_source, run=_run_alone(_LOAD_SOURCE, "torchvision"))
@@ -96,8 +100,7 @@ def check_formats(names: Sequence[str]) -> None:
     for name in names:
         if name not in FORMATS:
             raise InputError(f"format: {name!r} is none of {', '.join(FORMATS)}")
-        if name == "onnx":
-            check_installed()
+        FORMATS[name].check()
 
 
 def write_format(

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trp_search.errors import InputError
-from trp_search.lowrank.tracing import one_line, run
+from trp_search.errors import InputError, one_line
+from trp_search.lowrank.tracing import run
 from trp_search.tasks.modes import evaluating
 
 

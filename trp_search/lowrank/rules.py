@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from trp_search.records import Energy, Evbmf, PerLayer, Ratio, Value
+from trp_search.records import Energy, Evbmf, GavishDonoho, PerLayer, Ratio, Value
 
 
 def ranks(keep: PerLayer, values: Tensor, *, longer: int) -> Tensor:
@@ -59,11 +59,23 @@ def _evbmf(_: Evbmf, values: Tensor, longer: int) -> Tensor:
     return torch.tensor(found, device=values.device)
 
 
+def _gavish_donoho(_: GavishDonoho, values: Tensor, longer: int) -> Tensor:
+    """The number of singular values above omega(beta) times their median.
+
+    Gavish and Donoho, IEEE Trans. Inf. Theory 60 (2014), arXiv 1305.5870: equation 4, with the
+    cubic of equation 5 for omega, within 0.01 of it.
+    """
+    beta = values.shape[-1] / max(longer, values.shape[-1])
+    omega = 0.56 * beta**3 - 0.95 * beta**2 + 1.82 * beta + 1.43
+    return (values > omega * values.quantile(0.5, dim=-1, keepdim=True)).sum(-1)
+
+
 RULES: dict[type[PerLayer], Callable[[Any, Tensor, int], Tensor]] = {
     Energy: _energy,
     Value: _value,
     Ratio: _ratio,
     Evbmf: _evbmf,
+    GavishDonoho: _gavish_donoho,
 }
 
 

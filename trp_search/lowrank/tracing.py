@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils.flop_counter import FlopCounterMode
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, one_line
 from trp_search.lowrank.factoring import Extent
 from trp_search.lowrank.reads import probed
 from trp_search.tasks.modes import evaluating
@@ -112,11 +112,6 @@ def needed(
         return {name: reason for part in parts for name, reason in part.items()}
     found = {name: probe.missed(calls[name]) for name, probe in probes.items()}
     return {name: reason for name, reason in found.items() if reason is not None}
-
-
-def one_line(error: BaseException) -> str:
-    """An exception's type and the beginning of its text."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
 
 
 @torch.no_grad()

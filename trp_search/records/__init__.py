@@ -7,6 +7,7 @@ from trp_search.records.keep import (
     Energy,
     Error,
     Evbmf,
+    GavishDonoho,
     Keep,
     Parameters,
     PerLayer,
@@ -18,9 +19,11 @@ from trp_search.records.keep import (
 from trp_search.records.kinds import (
     Allocation,
     CutScheme,
+    Device,
     Ending,
     Factor,
     Fraction,
+    Kind,
     Layers,
     LayerScheme,
     Method,
@@ -37,9 +40,8 @@ from trp_search.records.kinds import (
     TargetName,
     Threads,
     is_name,
-    number_of,
 )
-from trp_search.records.latency import Latency, Runtime, Target
+from trp_search.records.latency import Latency, RuntimeName, Target
 from trp_search.records.results import (
     EpochReport,
     Layer,
@@ -51,7 +53,15 @@ from trp_search.records.results import (
 )
 from trp_search.records.run import Environment, Importance, Split
 from trp_search.records.scores import Score
-from trp_search.records.specs import Cut, Distillation, Joint, Pruning, Training, TrialSpec
+from trp_search.records.specs import (
+    Cut,
+    Distillation,
+    Joint,
+    Pruning,
+    Training,
+    TrialSpec,
+    trial_name,
+)
 from trp_search.records.workload import DataSpec, NetworkSpec, Workload
 
 __all__ = [
@@ -61,6 +71,7 @@ __all__ = [
     "Cut",
     "CutScheme",
     "DataSpec",
+    "Device",
     "Distillation",
     "Ending",
     "Energy",
@@ -70,9 +81,11 @@ __all__ = [
     "Evbmf",
     "Factor",
     "Fraction",
+    "GavishDonoho",
     "Importance",
     "Joint",
     "Keep",
+    "Kind",
     "Latency",
     "Layer",
     "LayerScheme",
@@ -93,7 +106,7 @@ __all__ = [
     "Repeat",
     "Role",
     "RungScore",
-    "Runtime",
+    "RuntimeName",
     "Scheme",
     "Score",
     "Share",
@@ -112,8 +125,8 @@ __all__ = [
     "from_json",
     "is_name",
     "keep_of",
-    "number_of",
     "problem",
     "to_dict",
     "to_json",
+    "trial_name",
 ]

@@ -132,6 +132,15 @@ class Evbmf(PerLayer):
 
 @final
 @checked(frozen=True, config=STRICT)
+class GavishDonoho(PerLayer):
+    """What stands out of noise is kept (optimal hard threshold for an unknown level of it)."""
+
+    written: ClassVar[str] = "gavish-donoho"
+    gavish_donoho: Literal[True] = True
+
+
+@final
+@checked(frozen=True, config=STRICT)
 class Speedup(Budget):
     """Multiply-adds of the whole network before / after."""
 
@@ -178,7 +187,17 @@ class Error(Keep):
 
 
 KEEPS: dict[str, type[Keep]] = {
-    kind.key(): kind for kind in (Energy, Value, Ratio, Evbmf, Speedup, Parameters, Error)
+    kind.key(): kind
+    for kind in (
+        Energy,
+        Value,
+        Ratio,
+        Evbmf,
+        GavishDonoho,
+        Speedup,
+        Parameters,
+        Error,
+    )
 }
 
 

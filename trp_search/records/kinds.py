@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -18,6 +17,8 @@ Reconstruct = Literal["none", "linear", "relu"]
 Layers = Literal["kxk", "all"]
 TaskName = Literal["classification"]
 Start = Literal["baseline", "scratch"]
+Device = Literal["cpu", "cuda"]
+Kind = Literal["baseline", "search", "confirm", "refit"]
 Ending = Literal["finished", "diverged", "failed", "stopped"]
 Role = Literal["baseline", "control", "trial", "derived", "screened_out", "refit"]
 
@@ -46,7 +47,6 @@ TargetName = Annotated[Name, Field(max_length=40)]
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 _NAMES = TypeAdapter[str](Name)
-_NUMBERED = re.compile(r"([0-9]{1,9})(r[0-9]{1,9})?")
 
 
 def is_name(text: str) -> bool:
@@ -56,9 +56,3 @@ def is_name(text: str) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def number_of(trial: str) -> int | None:
-    """The number of a search's `trial` (`7`, or its repeat `7r1`); None for other names."""
-    found = _NUMBERED.fullmatch(trial)
-    return int(found[1]) if found else None

@@ -6,9 +6,19 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass as checked
 
-from trp_search.records.kinds import STRICT, Name, PositiveInt, Size, TargetName, Threads, Times
+from trp_search.records.kinds import (
+    STRICT,
+    Device,
+    Name,
+    PositiveInt,
+    Size,
+    TargetName,
+    Threads,
+    Times,
+)
 
-Runtime = Literal["eager", "compile", "onnxruntime"]
+# Each is a file of `runtimes`.
+RuntimeName = Literal["eager", "compile", "onnxruntime"]
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -23,8 +33,8 @@ class Target:
     """
 
     name: TargetName
-    runtime: Runtime = "eager"
-    device: Literal["cpu", "cuda"] = "cpu"
+    runtime: RuntimeName = "eager"
+    device: Device = "cpu"
     threads: Threads = 1
     batch: PositiveInt = 1
     height: PositiveInt

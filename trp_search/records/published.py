@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TASK = "classification"  # what all of them are scored by
 _TRP = "poster of Xu et al., EMC2 workshop at NeurIPS 2019 (arXiv 1910.04576)"
 _TRP_CODE = "README of github.com/yuhuixu1993/Trained-Rank-Pruning"
 _ALDS = "Liebenwein et al., NeurIPS 2021, table 1"

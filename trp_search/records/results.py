@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
+from trp_search.records.keep import KEEPS
 from trp_search.records.kinds import (
     STRICT,
     Count,
@@ -152,6 +153,18 @@ class Point:
     def speedup(self) -> float:
         """Multiply-adds before / after."""
         return self.dense_macs / self.macs
+
+    @property
+    def told(self) -> dict[str, _Setting]:
+        """The settings that say something; that a rule was not used says nothing."""
+        off = {
+            prefix + n for n, kind in KEEPS.items() if kind.is_switch() for prefix in ("", "cut_")
+        }
+        return {
+            name: value
+            for name, value in self.settings.items()
+            if value is not None and (value is not False or name not in off)
+        }
 
     @property
     def searched(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a trial is told: how to train, how to truncate, how to cut."""
+"""Specifications of a trial: training, truncation, cuts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from trp_search.records.keep import Budget, Energy, Error, Keep
 from trp_search.records.kinds import (
     STRICT,
     Allocation,
+    Count,
     CutScheme,
+    Device,
     Fraction,
+    Kind,
     Layers,
     Method,
     Name,
@@ -38,7 +41,7 @@ class Training:
         epochs: passes over the training images.
         batch_size: images of one step.
         learning_rate: the highest of the schedule.
-        momentum: of SGD.
+        momentum: momentum of SGD.
         nesterov: whether the momentum is Nesterov's.
         weight_decay: factor of the weights in the gradient (L2).
         schedule: `cosine` to zero, `step` (times `gamma` at each of `milestones`) or `constant`.
@@ -48,8 +51,7 @@ class Training:
         label_smoothing: share of the target that is spread over all classes.
         precision: `bfloat16` is autocast on CUDA; on a CPU it is refused.
         channels_last: whether images and weights lie in memory channels last.
-        compile: whether torch.compile makes the network's steps: half a minute for trainings of
-            many.
+        compile: whether torch.compile compiles the steps: half a minute, for long trainings.
     """
 
     epochs: PositiveInt
@@ -83,7 +85,7 @@ class Pruning:
         keep: what a truncation keeps of each weight; a budget is what the whole network would cost,
             with ranks chosen anew over all layers each time.
         period: iterations between truncated SVDs (the paper's m); None is never.
-        projection: whether the weight is replaced by its truncation.
+        projection: whether the truncation replaces the weight.
         nuclear_weight: factor of U V^T in the gradient per iteration (the paper's lambda over the
             period); 0 is off.
         nuclear_every_step: add U V^T at every iteration, not `period` times as much of it at every
@@ -123,9 +125,9 @@ class Joint:
     Attributes:
         scheme: how a weight is unfolded into a matrix.
         alpha: weight of the low-rank network's loss; the full one's is 1 - alpha.
-        lowest: of the shares of all singular values that are drawn, the smallest.
+        lowest: the smallest share of all singular values that is drawn.
         highest: the largest.
-        rank_min: no layer is truncated further.
+        rank_min: the smallest rank of a layer.
         layers: `kxk` or `all`.
     """
 
@@ -145,11 +147,12 @@ class Joint:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Distillation:
-    """What a training learns from the baseline's answers (arXiv 1503.02531).
+    """Distillation from the baseline's answers (arXiv 1503.02531).
 
     Attributes:
-        weight: share of the loss that is the distance to these; the rest is that to the labels.
-        temperature: both networks' logits are divided by this first.
+        weight: share of the loss that is the distance to these answers; the rest is that to the
+            labels.
+        temperature: divides both networks' logits first.
     """
 
     weight: Part = 0.5
@@ -169,14 +172,13 @@ class Cut:
             ones), `alds-style` (ALDS's criterion), `pooled` (the largest singular values of all
             layers), or one `energy` or one `uniform` ratio in all layers.
         multiple: ranks are multiples of this.
-        calibration_images: training images whose activations weigh what is lost; 0 looks at
-            weights alone.
-        reconstruct: whether factors are fitted to what layers answer to calibration images:
-            `linear`, or `relu` that allows for the activation that follows.
+        calibration_images: training images whose activations weigh errors; 0 uses weights alone.
+        reconstruct: whether factors are fitted to the layers' responses to calibration images:
+            `linear`, or `relu`, which includes the activation that follows.
         layers: `kxk` or `all`.
-        reestimate_batch_norm: whether statistics are measured again, unless the cut takes nothing
-            away.
-        batch_norm_images: on how many training images.
+        reestimate_batch_norm: whether statistics are estimated again, unless the cut discards
+            nothing.
+        batch_norm_images: how many training images for that.
     """
 
     keep: Keep
@@ -219,19 +221,23 @@ class Cut:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class TrialSpec:
-    """Everything one training and its scores depend on.
+    """Everything that a training and its scores depend on.
 
-    `name` is the folder under `trials/`: an Optuna number (`7`), a repeat of it (`7r1`) or
-    `baseline`. `method` is None for the baseline; a training is plain unless `pruning` or
-    `joint` says how it is not. Each of `cuts` becomes a point; with `fine_tuning` there is another
-    of the one cut, trained on. Those of `screening` run against each other, first on
-    `screening_images` validation images, and one that is out of reach is left out. After each epoch
-    in `rungs` the report says where the trial stands, by a cut scored on as many images. An uncut
-    network is scored as well when `score_uncut`. `baseline` names the trial whose weights a start
+    `name` is the folder under `trials/`. `kind` says what for: the `baseline`, a trial of the
+    `search`, which has Optuna's `number` and which of its repeats it is, another seed of one
+    (`confirm`) or a `refit`; the last two keep the number. `method` is None for the baseline;
+    without `pruning` and `joint` it is an ordinary training. Each of `cuts` becomes a point; with
+    `fine_tuning` the one cut is fine-tuned into another. Those of `screening` are scored on
+    `screening_images` validation images first, survivors on all; cuts out of reach are left out.
+    After each epoch in `rungs` the report has the scores of a cut on as many images. With
+    `score_uncut` the uncut network is scored too. `baseline` names the trial whose weights a start
     from the baseline takes. With `fit_on_validation` validation images are trained on.
     """
 
     name: Name
+    kind: Kind
+    number: Count | None = None
+    repeat: Count = 0
     seed: Seed
     start: Start
     workload: Workload
@@ -247,7 +253,7 @@ class TrialSpec:
     rungs: tuple[PositiveInt, ...] = ()
     score_uncut: bool = False
     threads: Threads = 1
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
     split_seed: Seed = 0
     baseline: Name = "baseline"
     fit_on_validation: bool = False
@@ -260,18 +266,29 @@ class TrialSpec:
             raise ValueError("fine_tuning is of one cut")
         return self
 
-    @property
-    def is_baseline(self) -> bool:
-        """Whether it is of the baseline, which no search proposed."""
-        return self.method is None and self.pruning is None
+    @model_validator(mode="after")
+    def _named_for_its_kind(self) -> TrialSpec:
+        own = self.name.startswith(f"{self.kind}-")
+        if self.kind == "baseline":
+            own = self.name == "baseline"
+        elif self.kind == "search":
+            own = self.number is None or self.name == trial_name(self.number, self.repeat)
+        if not own:
+            raise ValueError(f"name: {self.name!r} is not that of a trial of kind {self.kind}")
+        return self
 
     @property
     def needs_baseline(self) -> bool:
-        """Whether it reads the weights of the baseline, which must be there first."""
+        """Whether it needs the weights of the baseline first."""
         return self.start == "baseline" or self.distillation is not None
 
     @property
     def epochs(self) -> int:
-        """Epochs of the training and of what follows the cut."""
+        """Epochs of training and fine-tuning."""
         parts = (self.training, self.fine_tuning)
         return sum(part.epochs for part in parts if part is not None)
+
+
+def trial_name(number: int, repeat: int) -> str:
+    """What a search calls a training: `7`, its repeat `7r1`."""
+    return str(number) if repeat == 0 else f"{number}r{repeat}"

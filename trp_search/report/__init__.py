@@ -19,7 +19,8 @@ def write(run: RunFolder, *, running: bool = False) -> Path:
     Raises InputError for a folder that cannot be read.
     """
     read = contents.read(run)
-    write_whole(run.front, frame(rows.build(read).front, read.latencies).to_csv(index=False))
+    table = frame(rows.build(read).front, read.latencies, read.metric)
+    write_whole(run.front, table.to_csv(index=False))
     write_whole(run.report, page.render(read, running=running))
     return run.report
 

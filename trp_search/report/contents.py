@@ -32,6 +32,7 @@ class Contents:
 
     Attributes:
         name: the folder's name.
+        metric: what the run's task scores networks by.
         published: published results for this network and data.
         location: the folder's path from the current folder.
         kept: ids of the points whose weights are kept.
@@ -39,6 +40,7 @@ class Contents:
         repeats: by point, its training repeated with other seeds.
         violations: by point id, how far a point is from each constraint that it misses.
         results: by trial name; None for a trial that has started and not ended.
+        numbers: of the search's own trials, by name.
         importance: by objective, the share that each setting explains; None before the search
             ended.
         environment: versions, devices, seeds; empty if the run did not record them.
@@ -50,6 +52,7 @@ class Contents:
     network: str
     data: str
     published: tuple[Published, ...]
+    metric: Objective
     objectives: tuple[Objective, ...]
     points: tuple[Point, ...]
     violations: Mapping[str, Mapping[str, float]]
@@ -58,6 +61,7 @@ class Contents:
     latencies: Mapping[str, Mapping[str, Latency]]
     repeats: Mapping[str, Sequence[Repeat]]
     results: Mapping[str, TrialResult | None]
+    numbers: Mapping[str, int]
     epochs: Mapping[str, tuple[EpochReport, ...]]
     importance: Importance | None
     environment: Mapping[str, Any]
@@ -74,6 +78,7 @@ def read(run: RunFolder) -> Contents:
         network=space.workload.network.name,
         data=space.workload.data.name,
         published=_published(space.workload),
+        metric=space.metric,
         objectives=space.objective_list,
         points=points,
         violations={
@@ -84,6 +89,7 @@ def read(run: RunFolder) -> Contents:
         latencies=found.latencies,
         repeats=found.repeats,
         results={name: run.trial(name).read_result() for name in names},
+        numbers=run.read_numbers(),
         epochs={name: tuple(run.trial(name).read_epochs()) for name in names},
         importance=run.read_importance(),
         environment=run.read_environment().root,
@@ -93,6 +99,8 @@ def read(run: RunFolder) -> Contents:
 
 def _published(workload: Workload) -> tuple[Published, ...]:
     """Published results for the run's network and data."""
+    if workload.task != published.TASK:
+        return ()
     many = workload.data.classes == _IMAGENET_CLASSES
     data = "imagenet" if workload.data.name == "images" and many else workload.data.name
     return tuple(published.rows(workload.network.name, data))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from trp_search.records import Layer
-from trp_search.records.objectives import METRIC, SPEEDUP, TIMES
-from trp_search.report import formatting, ranks
+from trp_search.records.objectives import SPEEDUP, TIMES, Objective
+from trp_search.report import drawing, formatting, ranks
 from trp_search.report.drawing import (
     HOVER,
     Trace,
@@ -74,13 +74,14 @@ def _cell(layer: Layer | None, column: str) -> str:
     return "<br>".join(lines)
 
 
-def setting(panel: Panel, window: Window) -> str:
-    """One setting against accuracy (above) and speedup (below), points coloured by scheme.
+def setting(panel: Panel, window: Window, metric: Objective) -> str:
+    """One setting against the metric (above) and speedup (below), points coloured by scheme.
 
-    Accuracies below the window are drawn on its lower edge.
+    What is worse than the window shows is drawn on its lower edge.
     """
-    floor, top = map(METRIC.show.drawn, window.accuracy)
-    margin = 0.02 * (top - floor)
+    above = drawing.upright(metric, window.metric)
+    floor, top = above["range"]
+    margin, most = 0.02 * (top - floor), max if metric.maximise else min
     spread = _spread(len(panel.rows)) if panel.kind == "category" else [0.0] * len(panel.rows)
     places = [x + aside for x, aside in zip(panel.positions, spread, strict=True)]
     data = []
@@ -95,7 +96,7 @@ def setting(panel: Panel, window: Window) -> str:
         }
         drawn["x"] = [x for x, _ in pairs]
         speedups = [row.point.speedup for _, row in pairs]
-        data.append(drawn | {"y": [max(floor + margin, y) for y in drawn["y"]]})
+        data.append(drawn | {"y": [most(floor + margin, y) for y in drawn["y"]]})
         data.append(drawn | {"y": speedups, "yaxis": "y2"})
     axis: dict[str, Any] = {
         "title": {"text": escaped(", ".join(panel.names))},
@@ -113,9 +114,9 @@ def setting(panel: Panel, window: Window) -> str:
         axis |= {"range": (-0.5, last - 0.5)}
     return figure(
         data,
-        annotations=[heading(f"validation {METRIC.name}"), heading("speedup") | {"y": 0.42}],
+        annotations=[heading(f"validation {metric.name}"), heading("speedup") | {"y": 0.42}],
         xaxis=axis,
-        yaxis={"domain": (0.58, 1), "range": (floor, top), "ticksuffix": METRIC.show.suffix},
+        yaxis={"domain": (0.58, 1)} | above,
         yaxis2={"domain": (0, 0.42), "ticksuffix": SPEEDUP.show.suffix},
         showlegend=False,
     )

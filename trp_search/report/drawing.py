@@ -12,7 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from trp_search.records.objectives import METRIC
+from trp_search.records.objectives import Objective
 from trp_search.report import formatting
 from trp_search.report.rows import Row
 
@@ -45,6 +45,16 @@ def heading(text: str) -> dict[str, Any]:
     } | place
 
 
+def upright(metric: Objective, ends: tuple[float, float]) -> dict[str, Any]:
+    """The vertical axis of a metric from the one end to the other."""
+    return {"range": tuple(map(metric.show.drawn, ends)), "ticksuffix": metric.show.suffix}
+
+
+def value(metric: Objective) -> str:
+    """A mark's place on the vertical axis, as plotly's templates say it."""
+    return f"%{{y:.{metric.show.digits}f}}{metric.show.suffix}"
+
+
 def hover(row: Row, names: Sequence[str]) -> str:
     """A point's measures and the settings of these names, safe as plotly's markup."""
     lines = [*formatting.facts(row), *formatting.settings(row, names)]
@@ -58,13 +68,13 @@ def escaped(text: str) -> str:
 
 
 def marks(rows: Sequence[Row], **marker: Any) -> Trace:  # noqa: ANN401 (plotly's own values)
-    """A mark for each row, accuracy against speedup."""
+    """A mark for each row, metric against speedup."""
     # The page adds `hover` of each id: a point is in many figures, its text in the page once.
     return {
         "type": "scatter",
         "mode": "markers",
         "x": [row.point.speedup for row in rows],
-        "y": [METRIC.show.drawn(row.point.metric) for row in rows],
+        "y": [row.point.score.drawn for row in rows],
         "customdata": [row.point.id for row in rows],
         "hovertemplate": HOVER,
         "meta": "points",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from trp_search.records.objectives import METRIC, SPEEDUP
+from trp_search.records.objectives import PERCENT, SPEEDUP, Objective
 from trp_search.records.published import Published
+from trp_search.report import drawing
 from trp_search.report.drawing import Trace, escaped, figure, heading, marks
 from trp_search.report.history import Curve, Volume, reach
 from trp_search.report.rows import Row, Rows, Window, by_style, distinct, staircase
@@ -23,18 +24,17 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "hollow": {"size": 14, "opacity": 1, "line": {"width": 2.5}},
     "clear": {"size": 14, "opacity": 1},
 }
-_EPOCH = "trial %{customdata}, epoch %{x}: %{y:.1f} %<extra></extra>"
 
 
 def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) -> str:
-    """Accuracy against speedup; published results are hidden until the reader asks for them."""
+    """Metric against speedup; published results are hidden until the reader asks for them."""
     searched = (*rows.trials, *rows.derived)
     trials = _trials(searched)
     data = [*_controls(rows.controls), *trials["pale"], *_missed(searched), _steps(rows.front)]
     data += [*trials["hollow"], *trials["clear"], *_seeds(rows.front)]
     shapes = []
     if rows.baseline:
-        level = METRIC.show.drawn(rows.baseline.point.metric)
+        level = rows.baseline.point.score.drawn
         star = {"symbol": "star", "size": 15, "opacity": 1}
         data.append(marks([rows.baseline], **star) | {"name": "baseline"})
         across = {"xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
@@ -43,16 +43,13 @@ def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) ->
     return figure(
         data,
         shapes=shapes,
-        annotations=[heading(f"validation {METRIC.name}")],
+        annotations=[heading(f"validation {rows.metric.name}")],
         xaxis={
             "range": window.speedup,
             "ticksuffix": SPEEDUP.show.suffix,
             "title": {"text": "speedup"},
         },
-        yaxis={
-            "range": tuple(map(METRIC.show.drawn, window.accuracy)),
-            "ticksuffix": METRIC.show.suffix,
-        },
+        yaxis=drawing.upright(rows.metric, window.metric),
         legend={"orientation": "h", "y": -0.15, "yanchor": "top", "x": 0},
         margin={"l": 52, "r": 14, "t": 30, "b": 110},
     )
@@ -69,11 +66,11 @@ def _published(found: Sequence[Published]) -> list[Trace]:
             "meta": "published",
             "visible": False,
             "x": [row.speedup for row in found],
-            "y": [METRIC.show.drawn(row.accuracy) for row in found],
+            "y": [PERCENT.drawn(row.accuracy) for row in found],
             "customdata": [None] * len(found),
             "text": [f"{escaped(row.method)}<br>{escaped(row.source)}" for row in found],
             "hovertemplate": "%{text}<br>%{y:.2f}"
-            f"{METRIC.show.suffix} on test at %{{x:.2f}}{SPEEDUP.show.suffix}<extra></extra>",
+            f"{PERCENT.suffix} on test at %{{x:.2f}}{SPEEDUP.show.suffix}<extra></extra>",
             "marker": {"symbol": "x-thin", "size": 10, "line": {"width": 2}},
         }
     ]
@@ -103,7 +100,7 @@ def _missed(trials: Iterable[Row]) -> list[Trace]:
 
 
 def _trials(trials: Sequence[Row]) -> dict[str, list[Trace]]:
-    """By look a trace for each scheme; hollow where a faster one is as accurate beyond chance.
+    """By look a trace for each scheme; hollow where a faster one may be as good by chance.
 
     Some traces are empty: along another axis the page moves marks between traces.
     """
@@ -132,7 +129,7 @@ def _steps(front: Sequence[Row]) -> Trace:
         "name": "front",
         "meta": "front",
         "x": [row.point.speedup for row in steps],
-        "y": [METRIC.show.drawn(row.point.metric) for row in steps],
+        "y": [row.point.score.drawn for row in steps],
         "line": {"shape": "vh", "width": 1.5},
         "hoverinfo": "skip",
         "showlegend": bool(steps),
@@ -144,6 +141,7 @@ def _seeds(front: Sequence[Row]) -> list[Trace]:
     repeated = [(row, repeat) for row in front for repeat in row.repeats]
     if not repeated:
         return []
+    value = drawing.value(repeated[0][0].point.score.metric)
     return [
         {
             "type": "scatter",
@@ -151,9 +149,9 @@ def _seeds(front: Sequence[Row]) -> list[Trace]:
             "name": "other seeds",
             "meta": "repeats",
             "x": [repeat.speedup for _, repeat in repeated],
-            "y": [METRIC.show.drawn(repeat.score.value) for _, repeat in repeated],
+            "y": [repeat.score.drawn for _, repeat in repeated],
             "customdata": [row.point.id for row, _ in repeated],
-            "hovertemplate": "point %{customdata}, another seed: %{y:.1f} %<extra></extra>",
+            "hovertemplate": f"point %{{customdata}}, another seed: {value}<extra></extra>",
             "marker": {
                 "symbol": "line-ew",
                 "size": 12,
@@ -185,30 +183,27 @@ def volume(steps: Sequence[Volume]) -> str:
     )
 
 
-def training(curves: Sequence[Curve]) -> str:
-    """Validation accuracy by epoch; one trace per look, its curves apart by a gap."""
+def training(curves: Sequence[Curve], metric: Objective) -> str:
+    """Metric on validation by epoch; one trace per look, its curves apart by a gap."""
     groups: dict[tuple[Style, bool, bool], list[Curve]] = {}
     for curve in curves:
         groups.setdefault((curve.style, curve.on_front, curve.is_baseline), []).append(curve)
     return figure(
-        [*(_curves(group) for group in groups.values()), *_stops(curves)],
-        annotations=[heading(f"validation {METRIC.name}")],
+        [*(_curves(group, metric) for group in groups.values()), *_stops(curves, metric)],
+        annotations=[heading(f"validation {metric.name}")],
         xaxis={"title": {"text": "epoch"}},
-        yaxis={
-            "range": [METRIC.show.drawn(bound) for bound in reach(curves)],
-            "ticksuffix": METRIC.show.suffix,
-        },
+        yaxis=drawing.upright(metric, reach(curves, metric)),
         showlegend=False,
     )
 
 
-def _curves(curves: Sequence[Curve]) -> Trace:
+def _curves(curves: Sequence[Curve], metric: Objective) -> Trace:
     x: list[int | None] = []
     y: list[float | None] = []
     names: list[str | None] = []
     for curve in curves:
         x += [*curve.epochs, None]
-        y += [*map(METRIC.show.drawn, curve.accuracies), None]
+        y += [*map(metric.show.drawn, curve.values), None]
         names += [_name(curve)] * len(curve.epochs) + [None]
     return {
         "type": "scatter",
@@ -216,11 +211,11 @@ def _curves(curves: Sequence[Curve]) -> Trace:
         "x": x,
         "y": y,
         "customdata": names,
-        "hovertemplate": _EPOCH,
+        "hovertemplate": _epoch(metric),
     } | _look(curves[0])
 
 
-def _stops(curves: Sequence[Curve]) -> list[Trace]:
+def _stops(curves: Sequence[Curve], metric: Objective) -> list[Trace]:
     """A cross where a trial was stopped."""
     stopped = [curve for curve in curves if curve.is_stopped]
     if not stopped:
@@ -231,9 +226,9 @@ def _stops(curves: Sequence[Curve]) -> list[Trace]:
             "mode": "markers",
             "name": "stopped",
             "x": [curve.epochs[-1] for curve in stopped],
-            "y": [METRIC.show.drawn(curve.accuracies[-1]) for curve in stopped],
+            "y": [metric.show.drawn(curve.values[-1]) for curve in stopped],
             "customdata": [_name(curve) for curve in stopped],
-            "hovertemplate": _EPOCH,
+            "hovertemplate": _epoch(metric),
             "marker": {
                 "symbol": "x",
                 "size": 6,
@@ -241,6 +236,10 @@ def _stops(curves: Sequence[Curve]) -> list[Trace]:
             },
         }
     ]
+
+
+def _epoch(metric: Objective) -> str:
+    return f"trial %{{customdata}}, epoch %{{x}}: {drawing.value(metric)}<extra></extra>"
 
 
 def _name(curve: Curve) -> str:

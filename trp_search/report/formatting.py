@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from trp_search.records import Latency, Layer, Point, Repeat, Score
-from trp_search.records.objectives import METRIC, OBJECTIVES, PERCENT, TIMES
+from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES, Objective
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
 from trp_search.report.settings import label
@@ -28,12 +28,12 @@ def size(number: int) -> str:
     return f"{number:.3g}"
 
 
-def distance(drop: float) -> str:
+def distance(drop: float, metric: Objective) -> str:
     """The drop as words: `0.4 points below the baseline`."""
-    size = METRIC.show.difference(drop)
-    if size == METRIC.show.difference(0.0):
+    size = metric.show.difference(drop)
+    if size == metric.show.difference(0.0):
         return "level with the baseline"
-    return f"{size} {'below' if drop > 0 else 'above'} the baseline"
+    return f"{size} {'below' if metric.sign * drop > 0 else 'above'} the baseline"
 
 
 def missed(name: str, by: float) -> str:
@@ -48,9 +48,9 @@ def headline(rows: Rows, ends: Ends) -> str:
         return _nothing(rows, ends)
     found = (
         f"At {TIMES(best.point.speedup)} fewer multiply-adds: "
-        f"{METRIC.show(best.point.metric)} on validation"
+        f"{best.point.score.shown} on validation"
     )
-    return f"{found}." if best.drop is None else f"{found}, {distance(best.drop)}."
+    return f"{found}." if best.drop is None else f"{found}, {distance(best.drop, rows.metric)}."
 
 
 def _nothing(rows: Rows, ends: Ends) -> str:
@@ -58,8 +58,8 @@ def _nothing(rows: Rows, ends: Ends) -> str:
         return f"No trial meets every constraint; {len(rows.trials)} scored so far."
     said = "Nothing has been scored yet"
     if rows.baseline:
-        accuracy = METRIC.show(rows.baseline.point.metric)
-        said = f"The baseline reaches {accuracy} on validation; no trial has been scored yet"
+        shown = rows.baseline.point.score.shown
+        said = f"The baseline reaches {shown} on validation; no trial has been scored yet"
     lost = ends.fruitless
     return f"{said}: {count(lost, 'trial')} ended without a point." if lost else f"{said}."
 
@@ -69,10 +69,10 @@ def on_test(rows: Rows) -> str:
     best = leading(rows)
     if best is None or best.test is None:
         return ""
-    text = f"On test it reaches {METRIC.show(best.test.score.value)}"
+    text = f"On test it reaches {best.test.score.shown}"
     if rows.baseline is None or rows.baseline.test is None:
         return f"{text}."
-    return f"{text}, the baseline {METRIC.show(rows.baseline.test.score.value)}."
+    return f"{text}, the baseline {rows.baseline.test.score.shown}."
 
 
 def against_control(rows: Rows) -> str:
@@ -81,13 +81,13 @@ def against_control(rows: Rows) -> str:
     if best is None or not rows.controls:
         return ""
     cuts = [row.point for row in rows.controls]
-    rival = pareto.most_accurate(cuts, speedup=best.point.speedup)
+    rival = pareto.best_at(cuts, speedup=best.point.speedup)
     if rival is None:
         reached = TIMES(max(cut.speedup for cut in cuts))
         return f"The baseline, cut without any training, was only tried up to {reached}."
     return (
         f"The baseline, cut to that speedup or beyond without any training, "
-        f"reaches {METRIC.show(rival.metric)} at {TIMES(rival.speedup)}."
+        f"reaches {rival.score.shown} at {TIMES(rival.speedup)}."
     )
 
 
@@ -114,21 +114,21 @@ def unfactored(layer: Layer) -> str:
 
 
 def facts(row: Row) -> list[tuple[str, str]]:
-    """What was measured at a point: name and value, accuracy always with its split."""
+    """What was measured at a point: name and value, a score always with its split."""
     point = row.point
     lines = [("speedup", TIMES(point.speedup))]
     if point.role != "refit":
         lines += [
-            (f"validation {METRIC.name}", counted(point.score)),
+            (f"validation {row.point.score.name}", counted(point.score)),
             ("95 % interval", interval(point.score)),
         ]
     if row.repeats:
         lines.append(repeated(row.repeats))
     if row.drop is not None and point.role != "baseline":
-        lines.append(against_baseline(row.drop))
+        lines.append(against_baseline(row.drop, point.score.metric))
     if row.test is not None:
         lines += [
-            (f"test {METRIC.name}", counted(row.test.score)),
+            (f"test {row.point.score.name}", counted(row.test.score)),
             ("95 % interval, test", interval(row.test.score)),
         ]
     lines += [
@@ -147,19 +147,19 @@ def sizes(point: Point, show: Callable[[int], str] = "{:,}".format) -> list[tupl
     ]
 
 
-def against_baseline(drop: float) -> tuple[str, str]:
-    """The accuracy lost to the baseline, a share, as a row: `-0.5 points`."""
-    return "against baseline", f"{METRIC.show.change(-drop)}{METRIC.show.gap}"
+def against_baseline(drop: float, metric: Objective) -> tuple[str, str]:
+    """What is lost of the baseline's metric, as a row: `-0.5 points`."""
+    return "against baseline", f"{metric.show.change(-metric.sign * drop)}{metric.show.gap}"
 
 
 def counted(score: Score) -> str:
-    """An accuracy and what it was measured on: `96.5 % (200 images)`."""
-    return f"{METRIC.show(score.value)} ({count(score.images, 'image')})"
+    """A score and what it was measured on: `96.5 % (200 images)`."""
+    return f"{score.shown} ({count(score.images, 'image')})"
 
 
 def interval(score: Score) -> str:
     """The 95 % interval that so many images imply: `93.0 to 98.3 %`."""
-    return METRIC.show.span(score.low, score.high)
+    return score.metric.show.span(score.low, score.high)
 
 
 def scored(score: Score) -> str:
@@ -170,8 +170,9 @@ def scored(score: Score) -> str:
 def repeated(repeats: Sequence[Repeat]) -> tuple[str, str]:
     """Repeats with other seeds: how many, and `71.0 % (70.4 to 71.9 %)`."""
     found = [repeat.score.value for repeat in repeats]
-    mean, ends = statistics.mean(found), METRIC.show.span(min(found), max(found))
-    return f"with {count(len(found), 'other seed')}", f"{METRIC.show(mean)} ({ends})"
+    show = repeats[0].score.metric.show
+    mean, ends = statistics.mean(found), show.span(min(found), max(found))
+    return f"with {count(len(found), 'other seed')}", f"{show(mean)} ({ends})"
 
 
 def milliseconds(seconds: float) -> str:

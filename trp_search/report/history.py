@@ -6,18 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from trp_search.records import Ending, EpochReport, Point, TrialResult, number_of
+from trp_search.records import Ending, EpochReport, Point, TrialResult
 from trp_search.records.objectives import Objective
 from trp_search.report.rows import Rows
 from trp_search.report.styles import UNCUT, Style
 from trp_search.selection import pareto
 
 BASELINE = "baseline"
-
-
-def is_trial(name: str) -> bool:
-    """Whether a training is one of the search's trials: `7` or its repeat `7r1`."""
-    return number_of(name) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +32,13 @@ class Volume:
 def volumes(
     rows: Rows,
     objectives: Sequence[Objective],
-    results: Mapping[str, TrialResult | None] | None = None,
+    results: Mapping[str, TrialResult | None],
+    numbers: Mapping[str, int],
 ) -> tuple[Volume, ...]:
     """The front's hypervolume after each trial, in order; empty without a baseline.
 
-    Hours include those of trials without a point, once a later one is scored.
+    Hours include those of trials without a point, once a later one is scored. `numbers` are those
+    of the search's trials, by name.
     """
     if rows.baseline is None:
         return ()
@@ -55,34 +52,30 @@ def volumes(
     seconds = rows.baseline.point.seconds
     fruitless = {
         name: result.seconds
-        for name, result in (results or {}).items()
-        if result is not None and is_trial(name) and name not in scored
+        for name, result in results.items()
+        if result is not None and name in numbers and name not in scored
     }
     steps = []
     for finished, (trial, points) in enumerate(scored.items(), start=1):
         front = pareto.front([*front, *points], objectives)
         value = pareto.covered(front, objectives, baseline=rows.baseline.point)
         seconds += trained[trial]
-        seconds += sum(fruitless.pop(name) for name in list(fruitless) if _begun(name, trial))
+        before = [name for name in fruitless if numbers[name] < numbers.get(trial, 0)]
+        seconds += sum(fruitless.pop(name) for name in before)
         hours = seconds / 3600
         steps.append(Volume(finished=finished, hours=hours, trial=trial, value=value))
     return tuple(steps)
 
 
-def _begun(one: str, other: str) -> bool:
-    """Whether trial `one` began before trial `other`."""
-    return (number_of(one) or 0) < (number_of(other) or 0)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Validation accuracy of one training after each of its epochs, before any cut."""
+    """The metric on validation of one training after each of its epochs, before any cut."""
 
     trial: str
     style: Style
     on_front: bool
     epochs: tuple[int, ...]
-    accuracies: tuple[float, ...]
+    values: tuple[float, ...]
     is_stopped: bool = False
 
     @property
@@ -94,38 +87,41 @@ class Curve:
 def curves(
     rows: Rows,
     epochs: Mapping[str, Sequence[EpochReport]],
-    results: Mapping[str, TrialResult | None] | None = None,
+    results: Mapping[str, TrialResult | None],
+    numbers: Mapping[str, int],
 ) -> tuple[Curve, ...]:
     """One curve per trial with an epoch, and the baseline's; those of the front come last."""
     styles = {row.point.trial: row.style for row in rows.trials}
     fronts = {row.point.trial for row in rows.front}
-    ended = {name: result.ending for name, result in (results or {}).items() if result is not None}
+    ended = {name: result.ending for name, result in results.items() if result is not None}
     drawn = [
         Curve(
             trial=trial,
             style=styles.get(trial, UNCUT),
             on_front=trial in fronts,
             epochs=tuple(report.epoch for report in reports),
-            accuracies=tuple(report.metric for report in reports),
+            values=tuple(report.metric for report in reports),
             is_stopped=ended.get(trial) == "stopped",
         )
         for trial, reports in epochs.items()
-        if reports and (is_trial(trial) or trial == BASELINE)
+        if reports and (trial in numbers or trial == BASELINE)
     ]
     return tuple(sorted(drawn, key=lambda curve: curve.on_front))
 
 
-def reach(curves: Sequence[Curve]) -> tuple[float, float]:
-    """The range of accuracies to show: without early epochs and trainings far below the others.
+def reach(curves: Sequence[Curve], metric: Objective) -> tuple[float, float]:
+    """The range to show, from the worse end to the better.
 
-    The lower bound is Tukey's fence on the later half of every training.
+    Early epochs and trainings far behind the others are left out: the worse end is
+    Tukey's fence on the later half of every training.
     """
-    late = sorted(a for curve in curves for a in curve.accuracies[len(curve.accuracies) // 2 :])
-    high = max(a for curve in curves for a in curve.accuracies)
+    gains = [[metric.sign * value for value in curve.values] for curve in curves]
+    late = sorted(gain for curve in gains for gain in curve[len(curve) // 2 :])
+    high = max(map(max, gains))
     quarter, three_quarters = late[len(late) // 4], late[3 * len(late) // 4]
     low = max(late[0], quarter - 1.5 * (three_quarters - quarter))
-    padding = 0.1 * max(high - low, 0.02)
-    return low - padding, high + padding
+    padding = 0.1 * max(high - low, 0.2 * metric.slack)
+    return metric.sign * (low - padding), metric.sign * (high + padding)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +147,9 @@ class Ends:
         return sum(self.counts.values()) - self.counts["finished"]
 
 
-def ends(results: Mapping[str, TrialResult | None]) -> Ends:
+def ends(results: Mapping[str, TrialResult | None], numbers: Mapping[str, int]) -> Ends:
     """The trials' ends, and every reason for having no point (any training's)."""
-    trials = [result for name, result in results.items() if is_trial(name)]
+    trials = [result for name, result in results.items() if name in numbers]
     kinds = [result.ending for result in trials if result is not None]
     reasons: dict[tuple[Ending, str], list[str]] = {}
     for name, result in results.items():

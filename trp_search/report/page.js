@@ -23,12 +23,12 @@ function settle() {
   level();
 }
 
-// The most accurate point that keeps the budget.
+// The best point that keeps the budget.
 function meet() {
   const found = report.eligible.filter(at);
   const fast = found.filter((id) => at(id)[1] >= state.budget);
   const most = Math.max(...found.map((id) => at(id)[1]));
-  const better = (a, b) => accuracy(b) - accuracy(a) || at(b)[1] - at(a)[1];
+  const better = (a, b) => gain(b) - gain(a) || at(b)[1] - at(a)[1];
   let answer = "";
   if (!found.length) answer = "No network was measured so.";
   else if (!fast.length) answer = `No network is that small; the smallest reaches ${most.toFixed(2)}×.`;

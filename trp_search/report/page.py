@@ -11,7 +11,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from trp_search.records.objectives import METRIC
+from trp_search.records.objectives import Objective
 from trp_search.report import drawing, formatting, history, layers, rows, sections, tables
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
@@ -49,7 +49,7 @@ def _sections(contents: Contents, found: Rows) -> list[Section]:
     """The page's sections in order; one with nothing to show is left out."""
     parts = [
         sections.tradeoff(contents, found, axes(contents.latencies)),
-        tables.front(found, contents.location),
+        tables.front(found, contents.location, contents.objectives),
         sections.course(contents, found),
         sections.rank_table(found),
         sections.what_settings_did(contents, found),
@@ -64,7 +64,7 @@ def _sections(contents: Contents, found: Rows) -> list[Section]:
 
 def _header(contents: Contents, found: Rows) -> str:
     """The run's name, its result in one sentence, and facts about it."""
-    counts = history.ends(contents.results)
+    counts = history.ends(contents.results, contents.numbers)
     usual = ("finished", "diverged", "failed")
     ended = sum(counts.counts.values())
     trials = [f"{n} {kind}" for kind, n in counts.counts.items() if n or (ended and kind in usual)]
@@ -130,17 +130,18 @@ def _data(contents: Contents, found: Rows, parts: Sequence[Section], *, running:
         for row in (*found.trials, *found.derived)
         if _can_be_had(row, contents) and not row.violations
     ]
-    near, everywhere = rows.window(found), rows.everywhere(found)
+    views = {"near": rows.window(found), "all": rows.everywhere(found)}
     plain = {
         "points": {
             row.point.id: _point(row, names, contents) | {"at": _at(row, counted)}
             for row in found.comparable()
         },
         "axes": [_axis(axis, found, eligible) for axis in counted],
+        "sign": found.metric.sign,
         "eligible": [row.point.id for row in eligible],
         "layers": layers.encoded(found),
         "running": running,
-        "windows": {"near": _axes(near), "all": _axes(everywhere)} if near and everywhere else {},
+        "windows": {name: _axes(window, found.metric) for name, window in views.items() if window},
     }
     drawn = {name: figure for part in parts for name, figure in part.figures.items()}
     return _embedded(plain, drawn)
@@ -169,8 +170,8 @@ def _embedded(plain: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
     return text.replace("<", "\\u003c")
 
 
-def _axes(window: Window) -> dict[str, Any]:
-    return {"xaxis": window.speedup, "yaxis": tuple(map(METRIC.show.drawn, window.accuracy))}
+def _axes(window: Window, metric: Objective) -> dict[str, Any]:
+    return {"xaxis": window.speedup, "yaxis": drawing.upright(metric, window.metric)["range"]}
 
 
 def _at(row: Row, counted: Sequence[Axis]) -> dict[str, Times]:
@@ -182,11 +183,11 @@ def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]
     """The page's data of a point; settings that vary between trials come first."""
     known = (points.get(row.point.id) for points in contents.latencies.values())
     timed = [found for found in known if found is not None]
-    rest = [name for name in row.point.settings if name not in names]
+    rest = [name for name in row.point.told if name not in names]
+    score = row.point.score
     return {
-        "y": METRIC.show.drawn(row.point.metric),
-        "images": row.point.score.images,
-        "interval": [METRIC.show.drawn(end) for end in (row.point.score.low, row.point.score.high)],
+        "y": score.drawn,
+        "interval": [score.metric.show.drawn(end) for end in (score.low, score.high)],
         "title": formatting.title(row),
         "hover": drawing.hover(row, names),
         "facts": formatting.facts(row) + [formatting.clock(found) for found in timed],

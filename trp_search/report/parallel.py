@@ -1,4 +1,4 @@
-"""Every trial as a line over its settings, its accuracy, its speedup and further objectives."""
+"""Every trial as a line over its settings, its metric, its speedup and further objectives."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trp_search.records.objectives import METRIC, SPEEDUP, Objective
+from trp_search.records.objectives import SPEEDUP, Objective
 from trp_search.report import settings
 from trp_search.report.rows import Row
 
@@ -28,11 +28,14 @@ class Upright:
 
 
 def uprights(trials: Sequence[Row], objectives: Sequence[Objective] = ()) -> tuple[Upright, ...]:
-    """A vertical axis for each setting that varied, then accuracy, speedup and `objectives`."""
+    """A vertical axis for each setting that varied, then metric, speedup and `objectives`."""
     found = settings.panels(trials)
     if not found:
         return ()
-    measured = {objective.name: objective for objective in (METRIC, SPEEDUP, *objectives)}
+    measured = {
+        objective.name: objective
+        for objective in (trials[0].point.score.metric, SPEEDUP, *objectives)
+    }
     return (*map(_setting, found), *(_measure(trials, one) for one in measured.values()))
 
 

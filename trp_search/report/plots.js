@@ -45,7 +45,7 @@ const isPoints = ({ meta }) => ["points", "pale", "hollow", "clear"].includes(me
 function view() {
   let { xaxis: x, yaxis: y } = report.windows[state.everything ? "all" : "near"];
   if (!byMacs()) {
-    const ends = inOrder().filter((id) => accuracy(id) >= y[0]).flatMap(at);
+    const ends = inOrder().filter((id) => gain(id) >= report.sign * y[0]).flatMap(at);
     const [low, high] = [Math.min(...ends), Math.max(...ends)];
     const half = 0.57 * Math.max(high - low, 0.4);
     x = [(low + high) / 2 - half, (low + high) / 2 + half];
@@ -88,11 +88,11 @@ function regroup(data) {
   });
   for (const trace of data) {
     if (trace.meta === "front") {
-      [trace.x, trace.y] = [steps.map((id) => at(id)[1]), steps.map(accuracy)];
+      [trace.x, trace.y] = [steps.map((id) => at(id)[1]), steps.map(metric)];
     }
     if (!isPoints(trace)) continue;
     trace.customdata = trace.customdata.filter(at).sort((a, b) => at(a)[0] - at(b)[0]);
-    [trace.x, trace.y] = [trace.customdata.map((id) => at(id)[0]), trace.customdata.map(accuracy)];
+    [trace.x, trace.y] = [trace.customdata.map((id) => at(id)[0]), trace.customdata.map(metric)];
     trace.mode = "markers"; // what is in order of one cost need not be of another
   }
   for (const trace of trials) {
@@ -100,7 +100,7 @@ function regroup(data) {
   }
 }
 
-// 95 % intervals: of the accuracy, and of a time on the clock.
+// 95 % intervals: of the metric, and of a time on the clock.
 function whiskers(trace) {
   const span = (ends, middle) => ({
     ...trace.error_y,
@@ -108,7 +108,7 @@ function whiskers(trace) {
     arrayminus: trace.customdata.map((id) => middle(id) - ends(id)[0]),
   });
   if (state.axis.key.startsWith("time:")) trace.error_x = span((id) => at(id).slice(1), (id) => at(id)[0]);
-  trace.error_y = span((id) => report.points[id].interval, accuracy);
+  trace.error_y = span((id) => report.points[id].interval, metric);
 }
 
 // The figure's own lines, a ring around each point that was chosen, and the budget. Shapes are

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import get_args
 
 from trp_search.records import Point, Repeat, Role, TestScore
-from trp_search.records.objectives import METRIC, SPEEDUP
+from trp_search.records.objectives import SPEEDUP, Objective
 from trp_search.report.contents import Contents
 from trp_search.report.styles import Style, style_of
 from trp_search.selection import pareto
 from trp_search.selection.axes import MACS, Axis
 
-BARELY = 0.01 + 1e-9
-DEEPEST = 0.2
-CONTEXT = 0.03
+# Shares of the metric's slack: what hardly counts, and how far below the best a window reaches, how
+# far below its lowest mark, and what it shows at least.
+_BARELY, _DEEPEST, _CONTEXT, _LEAST = 0.1 + 1e-8, 2.0, 0.3, 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Row:
     """A point and its standing in this run.
 
     Attributes:
-        drop: accuracy lost to the baseline on validation, a share; negative is a gain.
+        drop: what is lost of the baseline's metric on validation; negative is a gain.
         violations: how far it is from each constraint that it misses.
         repeats: its training repeated with other seeds.
     """
@@ -49,6 +49,7 @@ class Rows:
     were trained on the validation images too, so they cannot be compared with the others.
     """
 
+    metric: Objective
     baseline: Row | None
     controls: tuple[Row, ...]
     trials: tuple[Row, ...]
@@ -59,14 +60,14 @@ class Rows:
     def front(self) -> tuple[Row, ...]:
         """The non-dominated points of trials, fastest last."""
         kept = (row for row in (*self.trials, *self.derived) if row.on_front)
-        return tuple(sorted(kept, key=lambda row: (row.point.speedup, -row.point.metric)))
+        return tuple(sorted(kept, key=lambda row: (row.point.speedup, -row.point.score.gain)))
 
     def all(self) -> tuple[Row, ...]:
         """Every point."""
         return (*self.comparable(), *self.refits)
 
     def comparable(self) -> tuple[Row, ...]:
-        """The points whose accuracy on validation can be compared."""
+        """The points whose scores on validation can be compared."""
         first = (self.baseline,) if self.baseline else ()
         return (*first, *self.controls, *self.trials, *self.derived)
 
@@ -86,7 +87,7 @@ def build(contents: Contents) -> Rows:
         row = Row(
             point=point,
             test=contents.tests.get(point.id),
-            drop=compared.metric - point.metric if compared else None,
+            drop=point.score.behind(compared.score) if compared else None,
             on_front=point.id in front,
             violations=contents.violations.get(point.id, {}),
             repeats=contents.repeats.get(point.id, ()),
@@ -94,6 +95,7 @@ def build(contents: Contents) -> Rows:
         of_baseline = point.role == "screened_out" and point.trial == "baseline"
         roles["control" if of_baseline else point.role].append(row)
     return Rows(
+        metric=contents.metric,
         baseline=roles["baseline"][0] if baseline else None,
         controls=tuple(roles["control"]),
         trials=tuple(roles["trial"]),
@@ -111,45 +113,53 @@ def by_style(rows: Iterable[Row]) -> dict[Style, list[Row]]:
 
 
 def staircase(front: Sequence[Row]) -> list[Row]:
-    """The part of the front that is a front in accuracy and speedup alone: a line joins it."""
-    kept = {p.id for p in pareto.front([row.point for row in front], [METRIC, SPEEDUP])}
+    """The part of the front that is a front in metric and speedup alone: a line joins it."""
+    axes = [*{row.point.score.name: row.point.score.metric for row in front}.values(), SPEEDUP]
+    kept = {point.id for point in pareto.front([row.point for row in front], axes)}
     return [row for row in front if row.point.id in kept]
 
 
 def leading(rows: Rows) -> Row | None:
-    """The front's fastest point within one point of the baseline, else its most accurate."""
+    """The front's fastest point within one point of the baseline, else its best."""
     return foremost(rows.front, MACS)
 
 
 def foremost(rows: Iterable[Row], axis: Axis) -> Row | None:
     """The smallest on `axis` (lower end) within one point of the baseline.
 
-    If none is so close, the most accurate.
+    If none is so close, the best.
     """
     found = [row for row in rows if axis.times(row.point) is not None]
-    close = [row for row in found if row.drop is not None and row.drop <= BARELY]
+    close = [
+        row
+        for row in found
+        if row.drop is not None and row.drop <= _BARELY * row.point.score.metric.slack
+    ]
     if close:
-        return max(close, key=lambda row: (axis.of(row.point), row.point.metric))
-    return max(found, key=lambda row: (row.point.metric, axis.of(row.point)), default=None)
+        return max(close, key=lambda row: (axis.of(row.point), row.point.score.gain))
+    return max(found, key=lambda row: (row.point.score.gain, axis.of(row.point)), default=None)
 
 
 def distinct(front: Sequence[Row]) -> set[str]:
-    """Ids of front points that are more accurate than every faster one beyond chance."""
+    """Ids of front points that are better than every faster one beyond chance."""
     found: set[str] = set()
     best: Point | None = None
     for row in sorted(front, key=lambda row: row.point.speedup, reverse=True):
         point = row.point
         if best is None or point.score.beyond(best.score):
             found.add(point.id)
-        best = point if best is None else max(best, point, key=lambda p: p.metric)
+        best = point if best is None else max(best, point, key=lambda p: p.score.gain)
     return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """A part of the accuracy-speedup plane, and how many points lie outside it."""
+    """A part of the plane of metric and speedup, and how many points lie outside it.
 
-    accuracy: tuple[float, float]
+    `metric` goes from the worse end to the better one.
+    """
+
+    metric: tuple[float, float]
     speedup: tuple[float, float]
     outside: int
 
@@ -157,31 +167,34 @@ class Window:
 def window(rows: Rows) -> Window | None:
     """A window around the front and the baseline, with some context.
 
-    The lowest accuracy shown is that of a front point (or the baseline) that lost at most
-    `DEEPEST` of the best, and half as far again, at least `CONTEXT`, where something lies there.
+    The worst metric shown is that of a front point (or the baseline) that is not too far behind the
+    best, and half as far again, where something lies there.
     """
     shown = rows.comparable()
-    best = max((row.point.metric for row in shown), default=0.0)
+    slack = rows.metric.slack
+    best = max((row.point.score.gain for row in shown), default=0.0)
     anchors = [row for row in shown if row.on_front or row.point.role == "baseline"] or shown
-    near = [row.point.metric for row in anchors if row.point.metric >= best * (1 - DEEPEST)]
+    gains = [row.point.score.gain for row in anchors]
+    near = [gain for gain in gains if gain >= best - _DEEPEST * slack]
     floor = min(near, default=best)
-    floor -= max((best - floor) / 2, CONTEXT)
-    return _around([row for row in shown if row.point.metric >= floor], len(shown))
+    floor -= max((best - floor) / 2, _CONTEXT * slack)
+    return _around(rows, [row for row in shown if row.point.score.gain >= floor])
 
 
 def everywhere(rows: Rows) -> Window | None:
     """The window in which every point lies."""
-    shown = rows.comparable()
-    return _around(shown, len(shown))
+    return _around(rows, rows.comparable())
 
 
-def _around(inside: Sequence[Row], known: int) -> Window | None:
+def _around(rows: Rows, inside: Sequence[Row]) -> Window | None:
     if not inside:
         return None
+    metric = rows.metric
+    worst, best = _padded([row.point.score.gain for row in inside], least=_LEAST * metric.slack)
     return Window(
-        accuracy=_padded([row.point.metric for row in inside], least=0.02),
+        metric=(metric.sign * worst, metric.sign * best),
         speedup=_padded([row.point.speedup for row in inside], least=0.4),
-        outside=known - len(inside),
+        outside=len(rows.comparable()) - len(inside),
     )
 
 

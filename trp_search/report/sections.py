@@ -23,15 +23,14 @@ def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Sectio
     window = rows.window(found)
     if window is None:
         return None
-    images = found.comparable()[0].point.score.images
+    images, name = found.comparable()[0].point.score.images, found.metric.name
     notes = [
         "Every mark is a network. Large marks are the front: the trials that no other dominates "
-        "in the objectives or, along another axis, in accuracy and that axis. Whiskers are 95 % "
-        "intervals: of accuracy, from the number of images; of a measured time, whose lower end "
-        "counts. Hollow marks are not more accurate than a faster one beyond chance. Select a mark "
+        f"in the objectives or, along another axis, in {name} and that axis. Whiskers are 95 % "
+        f"intervals: of {name}, from the number of images; of a measured time, whose lower end "
+        "counts. Hollow marks are not better than a faster one beyond chance. Select a mark "
         "with the pointer or the arrow keys, or set a budget, to see its details.",
-        f"Validation has {formatting.count(images, 'image')}: "
-        f"one of them is {100 / images:.2g} points of accuracy.",
+        f"Validation has {formatting.count(images, 'image')}.",
     ]
     more = ""
     if window.outside:
@@ -42,12 +41,12 @@ def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Sectio
         more += ' <button class="published" aria-pressed="false">Show published results</button>'
     trials = formatting.count(len(found.trials), "trial point")
     label = (
-        f"Validation accuracy against speedup: {trials}, {len(found.front)} of them on the "
+        f"Validation {name} against speedup: {trials}, {len(found.front)} of them on the "
         "front. Arrow keys go from point to point, Home and End to the largest and the smallest "
         "network."
     )
     text = f"""<section aria-labelledby="tradeoff-title">
-<h2 id="tradeoff-title">Accuracy against speedup</h2>
+<h2 id="tradeoff-title">{name.capitalize()} against speedup</h2>
 <p class="note">{safe(" ".join(notes))}{more}</p>
 <div class="tradeoff">
 <figure>{_place("tradeoff", label, look="tall", role="application")}</figure>
@@ -74,7 +73,7 @@ def _choice(found: Rows, counted: Sequence[Axis]) -> str:
             f'<option value="{safe(axis.key)}">{safe(axis.name)}</option>' for axis in counted
         )
         ask = (
-            f'<label for="budget">The most accurate at least</label> <input id="budget" '
+            f'<label for="budget">The best at least</label> <input id="budget" '
             f'type="number" min="1" step="0.1" inputmode="decimal" value="{start:.1f}" '
             f'autocomplete="off"> times smaller in '
             f'<select id="axis" autocomplete="off" aria-label="What gets smaller">'
@@ -100,26 +99,28 @@ def course(contents: Contents, found: Rows) -> Section | None:
     """Hypervolume and training curves, side by side."""
     shown: dict[str, str] = {}
     text = ""
-    steps = history.volumes(found, contents.objectives, contents.results)
+    trials = contents.results, contents.numbers
+    steps = history.volumes(found, contents.objectives, *trials)
     if steps:
         shown["volume"] = figures.volume(steps)
         note = (
-            "The volume that the front covers above the baseline's speed and 10 points below its "
-            "accuracy. It levels off once further trials find nothing better."
+            "The volume that the front covers from the baseline's speed and a little behind its "
+            f"{found.metric.name}. It levels off once further trials find nothing better."
         )
         label = f"Hypervolume of the front over {formatting.count(len(steps), 'scored trial')}."
         switch = '<button class="hours" aria-pressed="false">By hours of training</button>'
         text += _half("What the search gained", note, f"{_place('volume', label)}{switch}")
-    lines = history.curves(found, contents.epochs, contents.results)
+    lines = history.curves(found, contents.epochs, *trials)
     if lines:
-        shown["training"] = figures.training(lines)
+        shown["training"] = figures.training(lines, found.metric)
         note = (
-            "Validation accuracy after each epoch, before the cut. Strong lines led to the front; "
-            "the dotted one is the baseline. Early and far lower values are out of view."
+            f"Validation {found.metric.name} after each epoch, before the cut. Strong lines led to "
+            "the front; the dotted one is the baseline. Early and far worse values are out of view."
         )
         if any(line.is_stopped for line in lines):
             note += " A cross is the last epoch of a trial that was stopped."
-        label = f"Validation accuracy by epoch of {formatting.count(len(lines), 'training')}."
+        trainings = formatting.count(len(lines), "training")
+        label = f"Validation {found.metric.name} by epoch of {trainings}."
         text += _half("How trials trained", note, _place("training", label))
     return Section(html=f'<section class="pair">{text}</section>', figures=shown) if text else None
 
@@ -149,17 +150,18 @@ energy that this and other schemes keep, or why it stayed dense.</p>
 
 
 def what_settings_did(contents: Contents, found: Rows) -> Section | None:
-    """Each setting that varied against accuracy and speedup."""
+    """Each setting that varied against the metric and speedup."""
     window = rows.window(found)
     panels = settings.panels(found.trials)
     if window is None or not panels:
         return None
     shown = {
-        f"setting-{place}": details.setting(panel, window) for place, panel in enumerate(panels)
+        f"setting-{place}": details.setting(panel, window, found.metric)
+        for place, panel in enumerate(panels)
     }
+    scores = f"{found.metric.name.capitalize()} and speedup"
     places = "".join(
-        f"<figure>{_place(name, f'Accuracy and speedup against {_both(panel)}.', look='small')}"
-        "</figure>"
+        f"<figure>{_place(name, f'{scores} against {_both(panel)}.', look='small')}</figure>"
         for name, panel in zip(shown, panels, strict=True)
     )
     lines = parallel.uprights(found.trials, contents.objectives)
@@ -168,8 +170,8 @@ def what_settings_did(contents: Contents, found: Rows) -> Section | None:
     whole = f"<figure>{_place('parallel', label)}</figure>"
     note = (
         "Every trial is a line over its settings and scores, emphasised on the front. Below, each "
-        "setting is drawn against both scores, with large marks on the front. Accuracies below the "
-        "first figure's view are drawn on the lower edge."
+        "setting is drawn against both scores, with large marks on the front. What is below the "
+        "first figure's view is drawn on the lower edge."
     )
     text = f"""<section aria-labelledby="settings-title">
 <h2 id="settings-title">What the settings did</h2>

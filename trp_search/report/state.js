@@ -28,32 +28,32 @@ function remember() {
 
 // How many times smaller a point is: as measured, and the ends of what is sure.
 const at = (id) => report.points[id].at[state.axis.key];
-const accuracy = (id) => report.points[id].y;
+const metric = (id) => report.points[id].y;
+const gain = (id) => report.sign * metric(id); // larger is better
 const byMacs = () => state.axis === report.axes[0];
 
 // Every point that was measured so, the largest network first.
 function inOrder() {
   const found = Object.keys(report.points).filter(at);
-  return found.sort((a, b) => at(a)[0] - at(b)[0] || accuracy(b) - accuracy(a));
+  return found.sort((a, b) => at(a)[0] - at(b)[0] || gain(b) - gain(a));
 }
 
-// The points that no other beats in accuracy and in what is sure on this axis, the slowest first.
+// The points that no other beats in the metric and in what is sure on this axis, the slowest first.
 function front() {
   const found = report.eligible.filter(at);
-  found.sort((a, b) => at(b)[1] - at(a)[1] || accuracy(b) - accuracy(a));
+  found.sort((a, b) => at(b)[1] - at(a)[1] || gain(b) - gain(a));
   let best = -Infinity;
-  return found.filter((id) => accuracy(id) > best && ((best = accuracy(id)), true)).reverse();
+  return found.filter((id) => gain(id) > best && ((best = gain(id)), true)).reverse();
 }
 
-// Those of the front that are more accurate than the next faster one beyond chance, as `rows.py` has it.
+// Those of the front that are better than the next faster one beyond chance, as `rows.py` has it.
 function distinct(steps) {
   return steps.filter((id, place) => place === steps.length - 1 || apart(id, steps[place + 1]));
 }
 
+// Whether one is better beyond chance: Newcombe's interval of the difference, as in `Score.beyond`.
 function apart(one, other) {
-  const [[p, n], [q, m]] = [one, other].map((id) => {
-    const { images, y } = report.points[id];
-    return [((y / 100) * images + 1) / (images + 2), images + 2];
-  });
-  return p - q > 1.96 * Math.sqrt((p * (1 - p)) / n + (q * (1 - q)) / m);
+  const [more, less] = report.sign > 0 ? [one, other] : [other, one];
+  const [low, high] = [report.points[more].interval[0], report.points[less].interval[1]];
+  return metric(more) - metric(less) > Math.hypot(metric(more) - low, high - metric(less));
 }

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from trp_search.records.objectives import METRIC, TIMES
+from trp_search.records.objectives import OBJECTIVES, SPEEDUP, TIMES, Objective
 from trp_search.report import formatting, history
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Row, Rows
 
 
-def front(found: Rows, location: str) -> Section:
-    """The front as a table."""
-    names = ["Point", "Speedup", "Validation", "Against baseline", "Test", "Parameters", "Scheme"]
-    note = "Validation and test are accuracies; test was used for no choice."
+def front(found: Rows, location: str, objectives: Sequence[Objective]) -> Section:
+    """The front as a table, with every objective of the search."""
+    more = [o.name.capitalize() for o in objectives if o not in (found.metric, SPEEDUP)]
+    sizes = more or ["Parameters"]
+    names = ["Point", "Speedup", "Validation", "Against baseline", "Test", *sizes, "Scheme"]
+    note = "Validation and test are scores on these images; test was used for no choice."
     text = f'<p class="note">{_no_front(found)}</p>'
     if found.front:
         text = _table(found.front, location, names, note)
@@ -54,11 +56,12 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
     button = f'<button class="point">{safe(point.id)}</button>'
     values = {
         "Point": safe(point.id) if point.role == "refit" else button,
-        "Speedup": TIMES(point.speedup),
-        "Validation": METRIC.show(point.metric),
-        "Against baseline": "" if row.drop is None else formatting.against_baseline(row.drop)[1],
-        "Test": "not scored" if row.test is None else METRIC.show(row.test.score.value),
-        "Parameters": f"{point.parameters:,}",
+        "Validation": point.score.shown,
+        "Against baseline": ""
+        if row.drop is None
+        else formatting.against_baseline(row.drop, point.score.metric)[1],
+        "Test": "not scored" if row.test is None else row.test.score.shown,
+        **{o.name.capitalize(): o.show(o.read(point)) for o in OBJECTIVES.values()},
         "Scheme": safe(row.style.label),
     }
     cells = "".join(
@@ -77,7 +80,7 @@ def refits(found: Rows, location: str) -> Section | None:
     if not found.refits:
         return None
     names = ["Point", "Speedup", "Test", "Parameters", "Scheme"]
-    note = "Validation images were among those trained on; test accuracy is the measure."
+    note = "Validation images were among those trained on; the test score is the measure."
     return Section(
         html=f"""<section aria-labelledby="refits-title">
 <h2 id="refits-title">Trained again on train and validation</h2>
@@ -117,7 +120,7 @@ lengths of training and what is counted differ from source to source.</p>
 
 def endings(contents: Contents) -> Section | None:
     """Trials that diverged, failed or were stopped, by reason."""
-    found = history.ends(contents.results).reasons
+    found = history.ends(contents.results, contents.numbers).reasons
     if not found:
         return None
     lines = [(reason.ending, reason.text, reason.trials) for reason in found]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, one_line
 from trp_search.records import Workload
 from trp_search.tasks import task_of
-from trp_search.workloads.callables import is_callable_name, one_line
+from trp_search.workloads.callables import is_callable_name
 
 
 def check_answers(network: nn.Module, images: Tensor, workload: Workload, *, classes: int) -> None:
@@ -49,7 +49,7 @@ def _why(error: Exception, network: nn.Module, images: Tensor) -> str:
     channels, height, width = images.shape[1:]
     return (
         f"given images of {channels} x {height} x {width} (channels x height x width), it "
-        f"raised {one_line(error)[:300]}"
+        f"raised {one_line(error)}"
     )
 
 

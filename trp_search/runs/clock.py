@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import Latency, Point, Target, problem
 from trp_search.runs import networks
 from trp_search.runtimes.machine import device_name
-from trp_search.runtimes.serving import Call, check_device, serve
+from trp_search.runtimes.serving import Call, runtime, serve
 from trp_search.runtimes.timing import compare
 from trp_search.selection import pareto
 from trp_search.space import load_space
@@ -20,7 +19,6 @@ from trp_search.tasks.task import threads
 from trp_search.workloads import data
 
 _BASELINE = "baseline"
-_SOFTWARE = {"onnxruntime": ("torch", "onnxruntime")}
 
 
 def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
@@ -87,7 +85,8 @@ def measure(
         InputError: a search is at work in the folder, the runtime or the device is not there, the
             target was timed on another machine, or a network's weights are gone.
     """
-    check_device(target.device)
+    serving = runtime(target.runtime)
+    serving.check(target.device)
     busy = "a search is at work in this folder; time its points when it has ended"
     with exclusive(folder.lock, wait_seconds=0.0, holder=busy), threads(target.threads):
         machine = _machine(folder, target)
@@ -108,13 +107,12 @@ def measure(
                 cut, _ = served(point, fold=False)
                 batch_norm = f"in neither: {folded} in the baseline, {batch_norm} in this one"
             timing = compare(reference, cut, seconds=seconds)
-            software = _SOFTWARE.get(target.runtime, ("torch",))
             latency = Latency(
                 point=point.id,
                 target=target,
                 batch_norm=batch_norm,
                 machine=machine,
-                versions={name: version(name) for name in software},
+                versions=serving.versions(),
                 **dataclasses.asdict(timing),
             )
             append_record(folder.latencies, latency)

@@ -33,6 +33,7 @@ def compress(
         network, shape = baseline_network(space.workload)  # before hours of training
         probe_(space, network, shape, wanted=cut)
         trial.check_reach(spec, cut)
+    folder.path.mkdir(parents=True, exist_ok=True)
     with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
         _claim(space, folder)
         if untrained:

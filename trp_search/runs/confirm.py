@@ -95,6 +95,7 @@ def _repeat(spec: TrialSpec, points: list[Point], number: int) -> TrialSpec:
     return setup.alone(
         dataclasses.replace(
             spec,
+            kind="confirm",
             name=f"confirm-{spec.name}-{number}",
             seed=(spec.seed + 1_000_003 * number) % 2**31,
             screening=tuple(cuts),

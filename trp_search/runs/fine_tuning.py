@@ -7,25 +7,20 @@ from collections.abc import Callable, Generator
 
 from torch import Tensor, nn
 
-from trp_search.records import EpochReport, Layer, TrialSpec
-from trp_search.runs import setup
+from trp_search.records import EpochReport, Layer, Training
+from trp_search.runs.setup import Setup
 from trp_search.scoring.candidate import Scored, score_uncut
-from trp_search.store import RunFolder
 from trp_search.training.loop import Note, train
-from trp_search.workloads.data import Splits
 
 
 def tuned(
-    scored: Scored, spec: TrialSpec, folder: RunFolder, splits: Splits, note: Note
+    scored: Scored, begun: Setup, settings: Training, note: Note
 ) -> Generator[EpochReport, None, Scored]:
-    """Fine-tunes the network of `scored`, in place, by `spec.fine_tuning`; scores it again.
+    """Fine-tunes the network of `scored`, in place, by `settings`; scores it again.
 
     Zeros of a sparse layer stay zero. Continues from its own checkpoint; raises as `train` does.
     """
-    assert spec.fine_tuning is not None
-    unpruned = dataclasses.replace(spec, method=None, pruning=None, joint=None)
-    checkpoint = folder.trial(spec.name).tuning
-    job = setup.job(unpruned, spec.fine_tuning, checkpoint, splits, folder)
+    job = begun.fine_tuning(settings)
     network = scored.made.network.requires_grad_(requires_grad=True)
     hooks = [_hold(network, layer) for layer in scored.made.layers if layer.is_sparse]
     try:
@@ -33,7 +28,7 @@ def tuned(
     finally:
         for remove in hooks:
             remove()
-    after = score_uncut(network, splits, job.task)
+    after = score_uncut(network, begun.splits, begun.task)
     made = dataclasses.replace(scored.made, batch_norm="as fine-tuned")
     return Scored(made=made, validation=after.validation)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, one_line
 from trp_search.lowrank.placing import check_runs
 from trp_search.lowrank.rebuild import rebuild
 from trp_search.lowrank.schemes import SCHEMES
@@ -31,7 +31,7 @@ from trp_search.tasks.task import DivergedError
 from trp_search.training.checkpoint import load_tensors, save_weights
 from trp_search.training.loop import Job, train
 from trp_search.workloads import data, networks
-from trp_search.workloads.callables import one_line, theirs
+from trp_search.workloads.callables import theirs
 from trp_search.workloads.data import Shape, Train, Validation
 from trp_search.workloads.guard import SECONDS
 from trp_search.workloads.images import HeldImages, Normalisation
@@ -133,7 +133,7 @@ def _doing(where: str, what: str) -> Iterator[None]:
         known = str(error).startswith(where)
         raise InputError(str(error) if known else f"{where}: {error}") from None
     except Exception as error:
-        raise InputError(f"{where}: {what} raised {one_line(error)[:300]}") from error
+        raise InputError(f"{where}: {what} raised {one_line(error)}") from error
 
 
 def _job(space: SearchSpace, shape: Shape, folder: Path) -> Job:

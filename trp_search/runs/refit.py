@@ -28,6 +28,7 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
     recipe = setup.alone(folder.trial("baseline").read_spec())
     final = dataclasses.replace(
         spec,
+        kind="refit",
         name=f"refit-{point_id}",
         cuts=(point.cut,),
         fine_tuning=spec.fine_tuning if point.settings.get("fine_tuning_epochs") else None,
@@ -62,7 +63,13 @@ def _refit_baseline(
     recipe: TrialSpec, name: str, folder: RunFolder
 ) -> Generator[EpochReport, None, TrialResult]:
     spec = dataclasses.replace(
-        recipe, name=name, cuts=(), screening=(), score_uncut=False, fit_on_validation=True
+        recipe,
+        kind="refit",
+        name=name,
+        cuts=(),
+        screening=(),
+        score_uncut=False,
+        fit_on_validation=True,
     )
     place = folder.trial(name)
     with exclusive(place.lock, wait_seconds=0.0, holder=_BUSY):

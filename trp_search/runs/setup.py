@@ -5,23 +5,106 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trp_search.errors import InputError
 from trp_search.methods import METHODS
 from trp_search.records import Training, TrialSpec, to_json
-from trp_search.scoring.candidate import example
-from trp_search.store import RunFolder, write_whole
+from trp_search.scoring.candidate import Cost, Cuts, cost_of, example
+from trp_search.store import RunFolder, TrialFolder, write_whole
 from trp_search.tasks import task_of
 from trp_search.tasks.distillation import Teacher
+from trp_search.tasks.task import Task
 from trp_search.training.checkpoint import load_tensors
 from trp_search.training.hook import Hook
 from trp_search.training.loop import Job
 from trp_search.workloads import data, networks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a trial's training, its cuts and their scores share, made once.
+
+    Attributes:
+        spec: of the trial.
+        folder: of the run.
+        splits: the images.
+        network: which the trial begins with and trains in place, on its device.
+        dense: its cost before any cut.
+        task: what the network is for.
+        teacher: whose answers it learns from beside the labels, if any.
+    """
+
+    spec: TrialSpec
+    folder: RunFolder
+    splits: data.Splits
+    network: nn.Module
+    dense: Cost
+    task: Task
+    teacher: Teacher | None
+
+    @property
+    def place(self) -> TrialFolder:
+        """The trial's folder."""
+        return self.folder.trial(self.spec.name)
+
+    @property
+    def cuts(self) -> Cuts:
+        """The network as it is now, to be cut and scored."""
+        return Cuts(self.network, self.splits, self.task)
+
+    def training(self, settings: Training) -> Job:
+        """The training before the cut: by the trial's method."""
+        return self._job(settings, self.place.checkpoint, self._hook)
+
+    def fine_tuning(self, settings: Training) -> Job:
+        """The training after the cut."""
+        return self._job(settings, self.place.tuning, lambda _: Hook())
+
+    def _hook(self, network: nn.Module) -> Hook:
+        spec, image = self.spec, example(self.splits.shape, self.spec.device)
+        own = METHODS[spec.method].hook(network, spec, image) if spec.method else None
+        return own or Hook()
+
+    def _job(self, settings: Training, checkpoint: Path, hook: Callable[[nn.Module], Hook]) -> Job:
+        return Job(
+            name=self.spec.name,
+            task=self.task,
+            train=self.splits.train,
+            validation=self.splits.validation,
+            training=settings,
+            hook=hook,
+            teacher=self.teacher,
+            checkpoint=checkpoint,
+            seed=self.spec.seed,
+            device=self.spec.device,
+        )
+
+
+def begin(spec: TrialSpec, folder: RunFolder) -> Setup:
+    """Everything that the trial begins with.
+
+    Raises:
+        InputError: the images are not the run's, or the baseline that it needs is not there.
+    """
+    splits = splits_of(spec, folder)
+    network = start(spec, folder)
+    dense = cost_of(network, splits)
+    asked, task = spec.distillation, task_of(spec.workload)
+    return Setup(
+        spec=spec,
+        folder=folder,
+        splits=splits,
+        network=network,
+        dense=dense,
+        task=task,
+        teacher=None if asked is None else Teacher(baseline(spec, folder), asked, task),
+    )
 
 
 def splits_of(spec: TrialSpec, folder: RunFolder) -> data.Splits:
@@ -89,31 +172,6 @@ def baseline(spec: TrialSpec, folder: RunFolder) -> nn.Module:
 
 
 _BASELINES: dict[str, tuple[object, nn.Module]] = {}  # one for each device
-
-
-def _hook(spec: TrialSpec, image: Tensor, network: nn.Module) -> Hook:
-    method = None if spec.method is None else METHODS[spec.method]
-    return (method and method.hook(network, spec, image)) or Hook()
-
-
-def job(
-    spec: TrialSpec, training: Training, checkpoint: Path, splits: data.Splits, folder: RunFolder
-) -> Job:
-    """What the trial's loop reads while it trains by `training`."""
-    distillation, task = spec.distillation, task_of(spec.workload)
-    teacher = Teacher(baseline(spec, folder), distillation, task) if distillation else None
-    return Job(
-        name=spec.name,
-        task=task,
-        train=splits.train,
-        validation=splits.validation,
-        training=training,
-        hook=partial(_hook, spec, example(splits.shape, spec.device)),
-        teacher=teacher,
-        checkpoint=checkpoint,
-        seed=spec.seed,
-        device=spec.device,
-    )
 
 
 def on_this_machine(spec: TrialSpec) -> TrialSpec:

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Generator, Iterator
 
 import torch
-from torch import nn
 
 from trp_search.errors import InputError, in_words
 from trp_search.records import (
@@ -14,15 +13,16 @@ from trp_search.records import (
     EpochReport,
     Point,
     RungScore,
+    Training,
     TrialResult,
     TrialSpec,
     to_json,
 )
 from trp_search.runs import networks, setup
 from trp_search.runs.fine_tuning import tuned
+from trp_search.runs.setup import Setup
 from trp_search.scoring import survey
 from trp_search.scoring.candidate import (
-    Cost,
     Cuts,
     RefusedError,
     Scored,
@@ -76,26 +76,21 @@ def _attempt(
 def _train_and_score(
     spec: TrialSpec, folder: RunFolder, place: TrialFolder
 ) -> Generator[EpochReport, None, TrialResult]:
-    splits = setup.splits_of(spec, folder)
-    network = setup.start(spec, folder)
-    dense = cost_of(network, splits)
+    begun = setup.begin(spec, folder)
     if spec.training is not None:
 
         def note(report: EpochReport) -> EpochReport:
-            at_rung = report.epoch in spec.rungs
-            rung_score = _rung_score(network, splits, spec, dense) if at_rung else None
+            rung_score = _rung_score(begun) if report.epoch in spec.rungs else None
             return _noted(dataclasses.replace(report, rung_score=rung_score), spec, place)
 
         if place.checkpoint.exists():
             yield from place.read_epochs()[-1:]  # whoever judges may not have heard of it
-        job = setup.job(spec, spec.training, place.checkpoint, splits, folder)
-        yield from train(network, job, note=note)
-    save_weights(place.weights, network)
-    factory = PointFactory(spec=spec, dense=dense, seconds=_seconds(place))
+        yield from train(begun.network, begun.training(spec.training), note=note)
+    save_weights(place.weights, begun.network)
     points: list[Point] = []
     result = TrialResult(trial=spec.name, points=())
     try:
-        refused = yield from _score(network, splits, factory, folder, points)
+        refused = yield from _score(begun, points)
         result = dataclasses.replace(result, refused=refused)
     except DivergedError as error:
         result = dataclasses.replace(result, diverged=str(error))
@@ -115,37 +110,29 @@ def _seconds(place: TrialFolder) -> float:
     return sum((report.seconds for report in place.read_epochs()), 0.0)
 
 
-def _rung_score(network: nn.Module, splits: data.Splits, spec: TrialSpec, dense: Cost) -> RungScore:
+def _rung_score(begun: Setup) -> RungScore:
     """The score of the trial's own cut, if training ended now."""
-    scored = Cuts(network, splits, task_of(spec.workload)).score(
-        spec.cuts[0], images=spec.screening_images
-    )
+    scored = begun.cuts.score(begun.spec.cuts[0], images=begun.spec.screening_images)
     cost = scored.made.cost
     return RungScore(
         metric=scored.validation.score.value,
-        speedup=dense.macs / cost.macs,
+        speedup=begun.dense.macs / cost.macs,
         parameters=cost.parameters,
         bytes=cost.bytes,
     )
 
 
-def _score(
-    network: nn.Module,
-    splits: data.Splits,
-    factory: PointFactory,
-    folder: RunFolder,
-    points: list[Point],
-) -> Generator[EpochReport, None, dict[str, str]]:
+def _score(begun: Setup, points: list[Point]) -> Generator[EpochReport, None, dict[str, str]]:
     """Adds every point of the trial and stores its weights; returns cuts that gave no point."""
-    spec, task = factory.spec, task_of(factory.spec.workload)
-    cuts, place = Cuts(network, splits, task), folder.trial(spec.name)
+    spec, place, cuts = begun.spec, begun.place, begun.cuts
+    factory = PointFactory(spec=spec, dense=begun.dense, seconds=_seconds(place))
     if spec.score_uncut:
-        points.append(factory.point(score_uncut(network, splits, task), None))
+        points.append(factory.point(score_uncut(begun.network, begun.splits, begun.task), None))
     for cut in spec.cuts:
         scored = cuts.score(cut)
         if spec.fine_tuning is not None:
             points.append(_kept(place, factory, cut, scored, untuned=True))
-            scored = yield from _tuned(scored, splits, spec, folder)
+            scored = yield from _tuned(scored, begun, spec.fine_tuning)
             factory = dataclasses.replace(factory, seconds=_seconds(place))
         points.append(_kept(place, factory, cut, scored))
     screening = cuts.screen(spec.screening, images=spec.screening_images)
@@ -155,16 +142,14 @@ def _score(
 
 
 def _tuned(
-    scored: Scored, splits: data.Splits, spec: TrialSpec, folder: RunFolder
+    scored: Scored, begun: Setup, settings: Training
 ) -> Generator[EpochReport, None, Scored]:
-    place = folder.trial(spec.name)
-    before = spec.training.epochs if spec.training is not None else 0
+    before = begun.spec.training.epochs if begun.spec.training is not None else 0
 
     def note(report: EpochReport) -> EpochReport:
-        return _noted(report, spec, place, before=before)
+        return _noted(report, begun.spec, begun.place, before=before)
 
-    scored = yield from tuned(scored, spec, folder, splits, note)
-    return scored
+    return (yield from tuned(scored, begun, settings, note))
 
 
 def _kept(

@@ -1,33 +1,68 @@
-"""A network made ready for a target: a function of no arguments that gives one batch's logits."""
+"""What serves a network: the interface of a runtime, and networks made ready for a target."""
 
 from __future__ import annotations
 
-import tempfile
+import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from pathlib import Path
+from importlib.metadata import version
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError
-from trp_search.records import Runtime, Target
+from trp_search.records import Device, RuntimeName, Target
 from trp_search.runtimes.fold import fold_batch_norm
-from trp_search.runtimes.onnx import check_installed, onnx_session, write_onnx
-from trp_search.runtimes.quiet import quiet
 
 Call = Callable[[], Tensor]
 
 
-def ready(network: nn.Module, images: Tensor, target: Target) -> Call:
-    """`network` at work on `images` (batch, c, h, w) under the target's runtime and device.
+class Runtime(ABC):
+    """One way to serve a network.
 
-    Each call waits for its answer. CPU threads are the caller's to set, but for ONNX Runtime's.
+    Each is a file of this folder, called as it is in `records.RuntimeName`, with an instance of a
+    final class as its `RUNTIME`.
 
-    Raises:
-        InputError: the runtime or the device is not there, or the runtime refuses the network.
+    Attributes:
+        packages: whose versions are kept with what was measured.
+        devices: where it can run.
     """
-    check_device(target.device)
-    return _RUNTIMES[target.runtime](network.eval(), images, target)
+
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
+    devices: ClassVar[tuple[Device, ...]] = ("cpu", "cuda")
+
+    @abstractmethod
+    def prepare(self, network: nn.Module, images: Tensor, target: Target) -> Call:
+        """A function of no arguments that returns the logits of `images` once they are there.
+
+        Args:
+            network: in evaluation mode, on the CPU; may be changed.
+            images: one batch, (n, c, h, w).
+            target: where; the CPU's threads are set already for what runs in PyTorch.
+
+        Raises:
+            InputError: the runtime refuses the network.
+        """
+
+    def check(self, device: Device) -> None:
+        """Raises InputError where this machine lacks the device, or what has to be installed."""
+        if device not in self.devices:
+            raise InputError(
+                f"device: {device} is none of this runtime's {', '.join(self.devices)}"
+            )
+        if device == "cuda" and not torch.cuda.is_available():
+            raise InputError("device: cuda: this machine has no GPU that PyTorch can use")
+
+    def versions(self) -> dict[str, str]:
+        """Of the software that serves."""
+        return {name: version(name) for name in self.packages}
+
+
+def runtime(name: RuntimeName) -> Runtime:
+    """The runtime of this name."""
+    found: Runtime = importlib.import_module(f"trp_search.runtimes.{name}").RUNTIME
+    return found
 
 
 def serve(
@@ -35,7 +70,7 @@ def serve(
 ) -> tuple[Call, str]:
     """`network`, its batch norms folded, at work on a batch of noise; and what was folded.
 
-    The noise is the same in every process. Raises as `ready` does.
+    The noise is the same in every process. Raises InputError as the target's runtime does.
     """
     size = (target.batch, channels, target.height, target.width)
     images = torch.randn(size, generator=torch.Generator().manual_seed(0))
@@ -43,55 +78,8 @@ def serve(
     return ready(folded, images, target), batch_norm
 
 
-def check_runtime(runtime: Runtime, device: str) -> None:
-    """Raises InputError where a target cannot be served on this machine."""
-    check_device(device)
-    if runtime == "onnxruntime":
-        check_installed()
-
-
-def check_device(device: str) -> None:
-    """Raises InputError where this machine has no such device."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device: cuda: this machine has no GPU that PyTorch can use")
-
-
-def _eager(network: nn.Module, images: Tensor, target: Target) -> Call:
-    network, images = network.to(target.device), images.to(target.device)
-
-    def call() -> Tensor:
-        with torch.inference_mode():
-            logits: Tensor = network(images)
-        if images.is_cuda:
-            torch.cuda.synchronize()
-        return logits
-
-    return call
-
-
-def _compiled(network: nn.Module, images: Tensor, target: Target) -> Call:
-    torch.compiler.reset()  # or the eighth network of one class would run as it is, silently
-    network.compile()
-    call = _eager(network, images, target)
-    try:
-        with quiet():
-            call()
-    except Exception as error:  # noqa: BLE001  compilers raise anything
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"torch.compile cannot serve this network: {lines[0][:200]}") from None
-    return call
-
-
-def _onnxruntime(network: nn.Module, images: Tensor, target: Target) -> Call:
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "network.onnx"
-        write_onnx(network.cpu(), images[:1].expand(2, -1, -1, -1).clone(), path)
-        session = onnx_session(path, device=target.device, threads=target.threads)
-    return lambda: session(images)
-
-
-_RUNTIMES: dict[str, Callable[[nn.Module, Tensor, Target], Call]] = {
-    "eager": _eager,
-    "compile": _compiled,
-    "onnxruntime": _onnxruntime,
-}
+def ready(network: nn.Module, images: Tensor, target: Target) -> Call:
+    """`network` at work on `images` under the target's runtime, which is checked first."""
+    serving = runtime(target.runtime)
+    serving.check(target.device)
+    return serving.prepare(network.eval(), images, target)

@@ -89,7 +89,7 @@ class Cuts:
     def screen(self, wanted: Sequence[Cut], *, images: int) -> Screening:
         """All cuts scored on a sample of `images` validation images, the better ones on all.
 
-        A cut falls back when one that is at least as fast is more accurate on the sample by more
+        A cut falls back when one that is at least as fast is better on the sample by more
         than a standard error of the difference. One with the ranks of an earlier one is left out.
         """
         sample = self._splits.validation.sample(images)

@@ -62,7 +62,7 @@ class PointFactory:
         own, further = cut in spec.cuts[:1], "uncut" if cut is None else cut.name
         if spec.fit_on_validation:
             return spec.name if own else f"{spec.name}-{further}", "refit"
-        if not spec.is_baseline:
+        if spec.kind != "baseline":
             return (spec.name, "trial") if own else (f"{spec.name}-{further}", "derived")
         return (spec.name, "baseline") if cut is None else (f"plain-{cut.name}", "control")
 

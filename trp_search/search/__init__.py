@@ -1,4 +1,7 @@
-"""The only door to Ray and Optuna: a search space and a run folder -> a finished search."""
+"""The only door to Ray and Optuna: a search space and a run folder -> a finished search.
+
+Nothing is imported here: a worker needs `trainable` and not the driver, whose imports cost seconds.
+"""
 
 import os
 
@@ -16,8 +19,3 @@ _SETTINGS = {
 }
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
-
-from trp_search.search.driver import run_search  # noqa: E402
-from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started  # noqa: E402
-
-__all__ = ["Epoch", "Event", "Finished", "Lost", "Stage", "Started", "run_search"]

@@ -9,7 +9,7 @@ from contextlib import closing
 from optuna.trial import FrozenTrial
 
 from trp_search.errors import InputError
-from trp_search.records import Point, TrialSpec, number_of
+from trp_search.records import Point, TrialSpec
 from trp_search.scoring.points import contradiction
 from trp_search.search.names import BASELINE, STUDY
 from trp_search.space import SearchSpace, warm_start
@@ -18,12 +18,12 @@ from trp_search.store import RunFolder, TrialFolder
 
 def check_there(folder: RunFolder) -> None:
     """Raises InputError if the folder has trainings but no study of them; changes nothing."""
-    numbered = [name for name in folder.trial_names() if number_of(name) is not None]
+    trials = list(folder.read_numbers())
     if _holds_study(folder):
         return
-    if numbered:
+    if trials:
         raise InputError(
-            f"{folder.study}: {_fault(folder)}, and what trial {numbered[0]} was is written there; "
+            f"{folder.study}: {_fault(folder)}, and what trial {trials[0]} was is written there; "
             "put the run's own back, or start a new search"
         )
     if folder.trial(BASELINE).result.exists() and not folder.study.exists():
@@ -57,18 +57,20 @@ def check_agrees(space: SearchSpace, folder: RunFolder, told: Sequence[FrozenTri
     """
     varies, points = bool(space.parameters()), folder.read_points()
     for name in folder.trial_names():
-        number, place = number_of(name), folder.trial(name)
-        if number is None:
+        place = folder.trial(name)
+        if not (place.spec.exists() or place.result.exists()):
             continue
+        found = place.read_spec()
+        if found.kind != "search":
+            continue
+        number = len(told) if found.number is None else found.number
         trial = told[number] if number < len(told) else None
         if trial is None or (varies and not trial.params):
-            raise InputError(f"{place.path}: {folder.study.name} has no trial {number}; {_HINT}")
-        if place.spec.exists():
-            found = place.read_spec()
-            for entry, sentence in warm_start.contradictions(space, trial.params, found):
-                what = f"is not what {folder.study.name} has of trial {number}"
-                raise InputError(f"{place.spec}: {what}: {entry}: {sentence}; {_HINT}")
-            _check_result(place, found, {point.id: point for point in points})
+            raise InputError(f"{place.path}: {folder.study.name} has no trial {name}; {_HINT}")
+        for entry, sentence in warm_start.contradictions(space, trial.params, found):
+            what = f"is not what {folder.study.name} has of trial {name}"
+            raise InputError(f"{place.spec}: {what}: {entry}: {sentence}; {_HINT}")
+        _check_result(place, found, {point.id: point for point in points})
 
 
 def _check_result(place: TrialFolder, spec: TrialSpec, points: Mapping[str, Point]) -> None:

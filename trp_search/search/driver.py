@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ray import tune
-from ray.exceptions import RayError
-from ray.tune.error import TuneError
-from ray.tune.experiment import Trial
-
 from trp_search import report
 from trp_search.errors import SearchError
 from trp_search.records import EpochReport, Point, TrialResult
 from trp_search.runs.environment import write_environment
-from trp_search.search import cluster
+from trp_search.search import cluster, joining
 from trp_search.search.endings import check_not_removed, nothing_half_written, storage_named
 from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started
 from trp_search.search.halving import halving_of
-from trp_search.search.names import BASELINE, TEST, number_of
+from trp_search.search.names import TEST
 from trp_search.search.page import RunningPage
 from trp_search.search.proposer import Proposer
 from trp_search.search.retention import Keeper
-from trp_search.search.scheduler import JudgingScheduler
-from trp_search.search.searcher import Listener, Silence, StudySearcher
-from trp_search.search.trainable import NAME, TrialTrainable, Workplace, sweep
+from trp_search.search.searcher import Listener, StudySearcher
+from trp_search.search.trainable import Workplace, sweep
+from trp_search.search.tuning import run_trials
 from trp_search.search.watch import watched
 from trp_search.space import SearchSpace, changed
 from trp_search.store import RunFolder, append_record, exclusive, write_whole
 
 OnEvent = Callable[[Event], None]
-_RESTARTS = 2
 
 
 def run_search(
@@ -87,9 +80,9 @@ def _search(
     on_event: OnEvent,
 ) -> None:
     sweep(folder.path)
-    modules = cluster.user_modules(space.workload)
+    modules = joining.user_modules(space.workload)
     with (
-        cluster.connected(address, modules=modules),
+        joining.connected(address, modules=modules),
         watched(lambda reason: on_event(Lost(reason=reason))),
     ):
         fitting = cluster.slots(space.resources)
@@ -124,7 +117,6 @@ class _Search:
     ) -> None:
         self._space = space
         self._folder = folder
-        self._scratch = folder.scratch
         self._concurrency = concurrency
         self._tell = on_event
         self._page = RunningPage(folder, on_error=self._page_failed)
@@ -142,7 +134,14 @@ class _Search:
         self._keeper.add(folder.read_points())
         if folder.search.read_text() != space.dump():
             write_whole(folder.search, space.dump())  # a resumed search with another end
-        on_event(Started(trials=space.trials, done=self._proposer.done, concurrency=concurrency))
+        on_event(
+            Started(
+                trials=space.trials,
+                done=self._proposer.done,
+                concurrency=concurrency,
+                metric=space.metric.name,
+            )
+        )
 
     def close(self) -> None:
         """Closes the study and replaces a page that says that the search runs."""
@@ -159,12 +158,19 @@ class _Search:
             SearchError: every further trial would fail too.
         """
         proposer = self._proposer
-        shutil.rmtree(self._scratch, ignore_errors=True)  # of a driver that was killed
+        shutil.rmtree(self._folder.scratch, ignore_errors=True)  # of a driver that was killed
         if proposer.exhausted and not self._untested():
             self._tell_patience()
         else:
             try:
-                self._tune(workplace)
+                run_trials(
+                    StudySearcher(proposer, concurrency=self._concurrency, chosen=self._chosen),
+                    Listener(self._receive),
+                    workplace,
+                    resources=self._space.resources,
+                    concurrency=self._concurrency,
+                    goes_on=self._goes_on if self._halving else None,
+                )
             finally:
                 if proposer.stop_reason is not None:
                     proposer.give_up(f"the search stopped: {proposer.stop_reason}")
@@ -195,45 +201,6 @@ class _Search:
     def _front(self) -> list[Point]:
         growth = self._proposer.growth
         return [*([growth.baseline] if growth.baseline else []), *growth.front]
-
-    def _tune(self, workplace: Workplace) -> None:
-        given = self._space.resources
-        listener = Listener(self._receive)
-        searcher = StudySearcher(
-            self._proposer, self._folder, concurrency=self._concurrency, chosen=self._chosen
-        )
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._concurrency)
-        tuner = tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(TrialTrainable, workplace=workplace),
-                {"cpu": given.cpus, "gpu": given.gpus},
-            ),
-            tune_config=tune.TuneConfig(
-                num_samples=-1,
-                search_alg=searcher,
-                scheduler=JudgingScheduler(self._goes_on if self._halving else None),
-                reuse_actors=True,
-                trial_dirname_creator=_directory,
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(self._scratch),
-                callbacks=[listener, Silence()],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=_RESTARTS),
-                verbose=0,
-            ),
-        )
-        try:
-            tuner.fit()
-        except (TuneError, RayError) as error:
-            check_not_removed(self._folder)
-            cause = listener.error or searcher.error
-            if cause is not None:
-                raise cause from None
-            raise SearchError(f"Ray stopped the search: {cluster.last_line(error)}") from error
-        finally:
-            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _page_failed(self, reason: str) -> None:
         self._tell(Stage(text=f"the report was not written: {reason}"))
@@ -267,7 +234,6 @@ class _Search:
         self._tell(
             Finished(
                 result=item,
-                number=None if item.trial == BASELINE else number_of(item.trial),
                 done=proposer.done,
                 running=proposer.running,
                 baseline=proposer.growth.baseline,
@@ -278,7 +244,3 @@ class _Search:
         if proposer.stop_reason is not None:
             raise SearchError(proposer.stop_reason)
         self._page.refresh()
-
-
-def _directory(trial: Trial) -> str:
-    return str(trial.config[NAME])

@@ -15,11 +15,13 @@ class Started:
         trials: how many the search will have in total.
         done: how many of them an earlier run of the command had finished.
         concurrency: how many run at a time.
+        metric: the name of what networks are scored by.
     """
 
     trials: int
     done: int
     concurrency: int
+    metric: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,6 @@ class Finished:
     """One training ended, well or not.
 
     Attributes:
-        number: the trial's number; None for the baseline.
         done: trials finished so far.
         running: trainings still running.
         baseline: the baseline, once it is scored.
@@ -43,7 +44,6 @@ class Finished:
     """
 
     result: TrialResult
-    number: int | None
     done: int
     running: int
     baseline: Point | None

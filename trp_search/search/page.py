@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import RayError
 
 from trp_search import report
-from trp_search.search.cluster import last_line
+from trp_search.search.endings import last_line
 from trp_search.store import RunFolder
 
 _EVERY_SECONDS = 20.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import warnings
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -12,17 +11,15 @@ from dataclasses import dataclass, field
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from trp_search import records
-from trp_search.records import Point, TrialResult, TrialSpec, to_json
+from trp_search.records import Point, TrialResult, TrialSpec, to_json, trial_name
 from trp_search.search.front_history import Growth
 from trp_search.search.importance import write_importance
-from trp_search.search.names import BASELINE, name_of, number_of
+from trp_search.search.names import BASELINE
+from trp_search.search.streak import Streak
 from trp_search.search.study import draw, opened
 from trp_search.search.study_updates import Teller
 from trp_search.space import SearchSpace, entries
 from trp_search.store import RunFolder, append_record, write_whole
-
-_FEW = 3
 
 
 @dataclass
@@ -33,9 +30,13 @@ class _Asked:
     specs: tuple[TrialSpec, ...]
     results: dict[str, TrialResult] = field(default_factory=dict)
 
+    def waits_for(self, name: str) -> bool:
+        """Whether the training `name` is one of its own."""
+        return any(spec.name == name for spec in self.specs)
+
 
 class Proposer:
-    """Hands out specifications, takes results, and updates the study and `points.jsonl`.
+    """Hands out specifications, takes results, and updates the study and the run's files.
 
     It continues the work of an earlier process: a trial that was running is handed out again under
     its number, the result of one that had finished on disk is told to the study.
@@ -72,7 +73,7 @@ class Proposer:
         self._held: deque[TrialSpec] = deque()
         self._asked: dict[int, _Asked] = {}
         self._running: set[str] = set()
-        self._streak: dict[int, str] = {}
+        self._streak = Streak()
         self.stop_reason: str | None = None
         self._storage, self._study, told = opened(space, folder)
         self._teller = Teller(space, self._study)
@@ -111,6 +112,7 @@ class Proposer:
             return None
         spec = self._ready.popleft()
         self._running.add(spec.name)
+        write_whole(self._folder.trial(spec.name).spec, to_json(spec))
         return spec
 
     def finish(self, result: TrialResult) -> None:
@@ -121,7 +123,7 @@ class Proposer:
         if result.trial == BASELINE:
             self._baseline_came(result)
         else:
-            asked = self._asked[number_of(result.trial)]
+            asked = next(a for a in self._asked.values() if a.waits_for(result.trial))
             asked.results[result.trial] = result
             self._settle(asked)
 
@@ -129,6 +131,9 @@ class Proposer:
         """Tells Optuna that open trials will not be finished; none of them counts."""
         for asked in self._asked.values():
             for spec in asked.specs:
+                place = self._folder.trial(spec.name)
+                if not place.spec.exists():
+                    write_whole(place.spec, to_json(spec))
                 left = TrialResult(trial=spec.name, points=(), failed=reason)
                 self._keep(asked.results.get(spec.name, left))
             self._teller.abandon(asked.trial, reason)
@@ -169,12 +174,13 @@ class Proposer:
         return dataclasses.replace(spec, threads=max(spec.threads, threads))
 
     def _take_up_growth(self, known: Sequence[Point]) -> None:
-        points: dict[int | None, list[Point]] = defaultdict(list)
+        points: dict[str, list[Point]] = defaultdict(list)
         for point in known:
             if point.searched:
-                points[records.number_of(point.trial)].append(point)
+                points[point.trial].append(point)
         for number in self._ended:
-            self.growth.add(points.pop(number, ()))
+            for repeat in range(self._space.repeats):
+                self.growth.add(points.pop(trial_name(number, repeat), ()))
             self.growth.end_trial()
         for left in points.values():
             self.growth.add(left)
@@ -182,7 +188,7 @@ class Proposer:
     def _take_up(self, trial: Trial) -> None:
         drawn = draw(trial, self._space, self._folder)
         specs = tuple(
-            self._space.trial_spec(drawn, name=name_of(trial.number, repeat), repeat=repeat)
+            self._space.trial_spec(drawn, number=trial.number, repeat=repeat)
             for repeat in range(self._space.repeats)
         )
         asked = _Asked(trial=trial, specs=specs)
@@ -242,7 +248,7 @@ class Proposer:
             self._teller.complete(asked.trial, results, diverged=diverged)
             self._complete += 1
         if stopped or not failed:
-            self._streak.clear()
+            self._streak.end()
         del self._asked[asked.trial.number]
 
     def _count_failure(self, number: int, reason: str) -> None:
@@ -250,15 +256,12 @@ class Proposer:
 
         They do not count when the search is resumed: the cause may be fixed by then.
         """
-        alike = re.sub(r"\d+", "#", reason)
-        if alike not in self._streak.values():
-            self._streak.clear()
-        self._streak[number] = alike
-        few = _FEW if self._complete else min(_FEW, self._trials)
-        if len(self._streak) >= few:
+        self._streak.add(number, reason)
+        if self._streak.is_long(most=None if self._complete else self._trials):
+            few = len(self._streak.numbers)
             which = "first" if self.done == few else "last"
             self.stop_reason = f"the {which} {few} trials failed alike: {reason}"
-            self._teller.discount(self._streak)
+            self._teller.discount(self._streak.numbers)
 
 
 def _reason(result: TrialResult) -> str | None:

@@ -15,11 +15,10 @@ from ray.tune.search import Searcher
 from typing_extensions import override
 
 from trp_search.errors import SearchError
-from trp_search.records import EpochReport, TrialResult, from_json, to_json
+from trp_search.records import EpochReport, TrialResult, from_json
 from trp_search.search.names import TEST
 from trp_search.search.proposer import Proposer
 from trp_search.search.trainable import EPOCH, NAME, POINTS, RESULT, UNWRITTEN
-from trp_search.store import RunFolder, write_whole
 
 
 class StudySearcher(Searcher):
@@ -30,7 +29,6 @@ class StudySearcher(Searcher):
 
     Args:
         proposer: the source of trainings.
-        folder: the run.
         concurrency: how many workers there are.
         chosen: called once, when no training is left; returns the points to score on test.
 
@@ -41,14 +39,12 @@ class StudySearcher(Searcher):
     def __init__(
         self,
         proposer: Proposer,
-        folder: RunFolder,
         *,
         concurrency: int,
         chosen: Callable[[], Sequence[str]],
     ) -> None:
         super().__init__()
         self._proposer = proposer
-        self._folder = folder
         self._concurrency = concurrency
         self._chosen = chosen
         self._scoring = False
@@ -75,7 +71,6 @@ class StudySearcher(Searcher):
         if spec is None:
             return None
         # Tune keeps half a dozen copies of what it is given here for as long as it runs.
-        write_whole(self._folder.trial(spec.name).spec, to_json(spec))
         return {NAME: spec.name}
 
     def _scores(self) -> dict[str, Any] | str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import optuna
-import sqlalchemy.exc
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial
 
@@ -22,11 +23,6 @@ _OBJECTIVES = "objectives"
 _FIRST = "first"
 # What Optuna says of a range or a list that differs from the one a parameter had.
 _OTHER_RANGE = ("does not support dynamic value space", "to the same parameter name")
-# What SQLAlchemy and Optuna raise for rows that they did not write.
-_DAMAGED = (
-    *(sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError),
-    *(ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError),
-)
 
 
 def opened(
@@ -39,25 +35,57 @@ def opened(
             other trials than the folder's.
     """
     check_there(folder)
-    try:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    goals = (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE)
+    wanted = [goals[objective.maximise] for objective in space.objective_list]
+    with _damage_named(folder.study):
         storage = _storage(folder.study)
-        study = _study(space, folder, storage)
-        _enqueue(space, study)
-        return storage, study, study.get_trials(deepcopy=False)
-    except _DAMAGED as error:
+        study = optuna.create_study(
+            storage=storage, study_name=STUDY, directions=wanted, load_if_exists=True
+        )
+        told = study.get_trials(deepcopy=False)
+        void = uncounted(study, told)
+        begun = {t.user_attrs.get(_FIRST) for t in told if t.number not in void}
+        objectives = ", ".join(study.user_attrs.get(_OBJECTIVES, ()))
+    _check_objectives(space, folder, study.directions, objectives)
+    check_agrees(space, folder, told)
+    if not objectives:
+        study.set_user_attr(_OBJECTIVES, list(space.objectives))
+    study.sampler = sampler(space, asked=len(told))
+    for index, drawn in enumerate(warm_start.parameters(space)):
+        if index not in begun:
+            study.enqueue_trial(drawn, user_attrs={_FIRST: index})
+    return storage, study, study.get_trials(deepcopy=False)
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Makes an InputError of whatever Optuna raises for rows that it did not write."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001  it raises anything
         cause = error.__cause__ or error
         said = (str(cause).splitlines() or [type(cause).__name__])[0]
-        raise InputError(f"{folder.study}: cannot be read, or is damaged: {said}") from None
+        raise InputError(f"{path}: cannot be read, or is damaged: {said}") from None
 
 
-def _enqueue(space: SearchSpace, study: optuna.Study) -> None:
-    """Enqueues the warm start's settings, each until a trial of it counts."""
-    told = study.get_trials(deepcopy=False)
-    void = uncounted(study, told)
-    known = {t.user_attrs.get(_FIRST) for t in told if t.number not in void}
-    for index, drawn in enumerate(warm_start.parameters(space)):
-        if index not in known:
-            study.enqueue_trial(drawn, user_attrs={_FIRST: index})
+def _check_objectives(
+    space: SearchSpace, folder: RunFolder, directions: Sequence[StudyDirection], objectives: str
+) -> None:
+    """Raises InputError for a study of other objectives, or of another order."""
+    given = ", ".join(space.objectives)
+    if [d == StudyDirection.MAXIMIZE for d in directions] != [
+        objective.maximise for objective in space.objective_list
+    ]:
+        kept = ", ".join(direction.name.lower() for direction in directions)
+        raise InputError(
+            f"{folder.study}: holds a study of other objectives (it has directions {kept}; "
+            f"objectives {given} were given)"
+        )
+    if objectives not in ("", given):
+        raise InputError(f"{folder.study}: holds a study of {objectives}, in this order")
 
 
 def _storage(path: Path) -> optuna.storages.RDBStorage:
@@ -68,31 +96,6 @@ def _storage(path: Path) -> optuna.storages.RDBStorage:
     wait = {"connect_args": {"timeout": 60}}
     # A URL: what its parser, or Optuna's template of it, would take for its own is quoted.
     return optuna.storages.RDBStorage(f"sqlite:///{quote(str(path))}", engine_kwargs=wait)
-
-
-def _study(
-    space: SearchSpace, folder: RunFolder, storage: optuna.storages.RDBStorage
-) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    goals = (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE)
-    directions = [goals[objective.maximise] for objective in space.objective_list]
-    study = optuna.create_study(
-        storage=storage, study_name=STUDY, directions=directions, load_if_exists=True
-    )
-    if study.directions != directions:
-        kept = [direction.name.lower() for direction in study.directions]
-        raise InputError(
-            f"{folder.study}: holds a study of other objectives (it has directions "
-            f"{', '.join(kept)}; objectives {', '.join(space.objectives)} were given)"
-        )
-    check_agrees(space, folder, study.get_trials(deepcopy=False))
-    named = study.user_attrs.get(_OBJECTIVES)
-    if named is None:
-        study.set_user_attr(_OBJECTIVES, list(space.objectives))
-    elif named != list(space.objectives):
-        raise InputError(f"{folder.study}: holds a study of {', '.join(named)}, in this order")
-    study.sampler = sampler(space, asked=len(study.get_trials(deepcopy=False)))
-    return study
 
 
 def draw(trial: Trial, space: SearchSpace, folder: RunFolder) -> dict[str, Value]:

@@ -10,7 +10,6 @@ from typing import Literal
 from typing_extensions import override
 
 from trp_search.records import Latency, Point
-from trp_search.records.objectives import METRIC
 
 By = Literal["macs", "parameters", "bytes", "latency"]
 Times = tuple[float, float, float]
@@ -59,8 +58,8 @@ class Axis(ABC):
     def front(self, points: Sequence[Point]) -> list[Point]:
         """The non-dominated points in the metric and on this axis, the largest first."""
         found: list[Point] = []
-        for point in sorted(points, key=lambda p: (self.of(p), METRIC.gain(p)), reverse=True):
-            if not found or METRIC.gain(point) > METRIC.gain(found[-1]):
+        for point in sorted(points, key=lambda p: (self.of(p), p.score.gain), reverse=True):
+            if not found or point.score.gain > found[-1].score.gain:
                 found.append(point)
         return found[::-1]
 

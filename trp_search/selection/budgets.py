@@ -9,7 +9,7 @@ from typing import get_args
 
 from trp_search.errors import InputError
 from trp_search.records import Point
-from trp_search.records.objectives import METRIC, OBJECTIVES
+from trp_search.records.objectives import OBJECTIVES, Objective
 from trp_search.selection.axes import COUNTED, Axis, By, Clock, clock
 from trp_search.selection.snapshot import Snapshot
 
@@ -74,7 +74,7 @@ class Budget:
         if self.limit in OBJECTIVES:
             return OBJECTIVES[self.limit].problem(amount)
         if self.limit == "max_drop":
-            return None if 0 <= amount < 1 else f"{amount:g} is not in [0, 1); 0.01 is one point"
+            return None if 0 <= amount < math.inf else f"{amount:g} is not at least 0"
         return None if 0 < amount < math.inf else f"{amount:g} is not above 0"
 
     def axis(self, run: Snapshot) -> Axis:
@@ -98,13 +98,15 @@ class Budget:
         if self.limit == "milliseconds":
             assert isinstance(axis, Clock)
             return lambda point: axis.milliseconds(point) <= amount
-        objective = OBJECTIVES.get(self.limit, METRIC)
-        bound = amount if self.max_drop is None else _behind(run, amount)
+        if self.limit == "max_drop":
+            objective, bound = run.space.metric, _behind(run, amount)
+        else:
+            objective, bound = OBJECTIVES[self.limit], amount
         return lambda point: objective.missed(point, bound) <= 0
 
-    def unmet(self, axis: Axis) -> str:
+    def unmet(self, axis: Axis, metric: Objective) -> str:
         """The message that no point fits it."""
-        amount, show = self.amount, METRIC.show
+        amount, show = self.amount, metric.show
         if self.limit == "speedup":
             return f"no point reaches {amount:g}x {axis.fewer}"
         if self.limit == "max_drop":
@@ -118,7 +120,10 @@ def _behind(run: Snapshot, drop: float) -> float:
     """The metric so far behind the baseline's."""
     if run.baseline is None:
         raise InputError(f"{run.folder.path}: has no baseline to count a drop from")
-    return METRIC.read(run.baseline) - METRIC.sign * drop
+    metric = run.space.metric
+    if not drop < (whole := metric.high - metric.low):
+        raise InputError(f"max_drop: {drop:g} is not in [0, {whole:g})")
+    return metric.read(run.baseline) - metric.sign * drop
 
 
 def _timed(run: Snapshot, name: str | None) -> Axis:

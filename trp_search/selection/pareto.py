@@ -76,7 +76,7 @@ def front(points: Sequence[Point], objectives: Sequence[Objective]) -> list[Poin
     mask = nondominated(measured(points, objectives))
     return sorted(
         (point for point, kept in zip(points, mask, strict=True) if kept),
-        key=lambda point: (point.speedup, -point.metric),
+        key=lambda point: (point.speedup, -point.score.gain),
     )
 
 
@@ -86,7 +86,7 @@ def covered(points: Sequence[Point], objectives: Sequence[Objective], *, baselin
     return hypervolume(measured(points, objectives), corner)
 
 
-def most_accurate(points: Sequence[Point], *, speedup: float) -> Point | None:
-    """The point most accurate on validation among those at least `speedup` fast, or None."""
+def best_at(points: Sequence[Point], *, speedup: float) -> Point | None:
+    """The best point on validation among those at least `speedup` fast, or None."""
     fast = [point for point in points if point.speedup >= speedup]
-    return max(fast, key=lambda point: (point.metric, point.speedup), default=None)
+    return max(fast, key=lambda point: (point.score.gain, point.speedup), default=None)

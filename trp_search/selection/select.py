@@ -8,7 +8,6 @@ from pathlib import Path
 
 from trp_search.errors import NothingFoundError
 from trp_search.records import Point, Repeat, TestScore
-from trp_search.records.objectives import METRIC
 from trp_search.selection.axes import Axis, By
 from trp_search.selection.budgets import Budget
 from trp_search.selection.snapshot import Snapshot
@@ -24,13 +23,13 @@ class Choice:
     Attributes:
         point: the chosen point, or the nearest one if none fits the budget.
         baseline: the baseline, if it was scored.
-        test: the point's accuracy on test; None if it was not scored there.
+        test: the point's score on test; None if it was not scored there.
         control: a cut of the baseline that does better at the same budget, if any does.
         unmet: the message that no point fits the budget, with the nearest; None if one fits.
         axis: the axis along which the budget counts.
-        larger: the next point of the front that is more accurate and costs more.
-        smaller: the next one that costs less and is less accurate.
-        half_step: the most accurate point at least 0.5x further: at 2x, the cost of 2.5x.
+        larger: the next point of the front that is better and costs more.
+        smaller: the next one that costs less and is worse.
+        half_step: the best point at least 0.5x further: at 2x, the cost of 2.5x.
         repeats: the point's training repeated with other seeds.
     """
 
@@ -52,8 +51,8 @@ class Choice:
 
     @property
     def drop(self) -> float | None:
-        """Validation accuracy lost to the baseline, a share; negative is a gain."""
-        return None if self.baseline is None else self.baseline.metric - self.point.metric
+        """What is lost of the baseline's metric on validation; negative is a gain."""
+        return self.point.score.behind(self.baseline.score) if self.baseline else None
 
 
 def select(  # noqa: PLR0913  one argument per limit
@@ -74,8 +73,8 @@ def select(  # noqa: PLR0913  one argument per limit
     >>> f"point {choice.point.id}: {choice.point.speedup:.2f}x, {choice.drop:.1%} lost"
     'point 23: 12.65x, 0.3% lost'
 
-    Under `max_drop` it is the smallest point that is accurate enough, under every other limit the
-    most accurate one that is small enough. Points that miss one of the search's own constraints,
+    Under `max_drop` it is the smallest point that is good enough, under every other limit the
+    best one that is small enough. Points that miss one of the search's own constraints,
     and points whose weights were not kept, are left out. The arguments are those of `Budget`.
 
     Raises:
@@ -136,21 +135,20 @@ def choose(run: Snapshot | RunFolder | Path | str, budget: Budget) -> Choice:
 
 
 def _unmet(budget: Budget, axis: Axis, nearest: Point) -> str:
-    return (
-        f"{budget.unmet(axis)}; the nearest is {nearest.id!r} at {axis.of(nearest):.2f}x, "
-        f"{METRIC.show(METRIC.read(nearest))} on validation"
-    )
+    score, size = nearest.score, axis.of(nearest)
+    said = budget.unmet(axis, score.metric)
+    return f"{said}; the nearest is {nearest.id!r} at {size:.2f}x, {score.shown} on validation"
 
 
 Key = Callable[[Point], tuple[float, float]]
 
 
 def _best_metric(axis: Axis) -> Key:
-    return lambda point: (METRIC.gain(point), axis.of(point))
+    return lambda point: (point.score.gain, axis.of(point))
 
 
 def _smallest(axis: Axis) -> Key:
-    return lambda point: (axis.of(point), METRIC.gain(point))
+    return lambda point: (axis.of(point), point.score.gain)
 
 
 def _eligible(run: Snapshot) -> list[Point]:

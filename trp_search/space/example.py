@@ -23,4 +23,4 @@ def any_trial(
         known = [option for option in options if option is not None]
         long = longest and ("epochs" in parameter.name or "distillation" in parameter.name)
         drawn[parameter.name] = max(known, key=float) if long else known[-last]
-    return space.trial_spec(drawn | dict(chosen), name="0", repeat=0)
+    return space.trial_spec(drawn | dict(chosen), number=0)

@@ -21,8 +21,9 @@ from trp_search.records import (
     Training,
     TrialSpec,
     Workload,
+    trial_name,
 )
-from trp_search.records.objectives import OBJECTIVES, Name, Objective
+from trp_search.records.objectives import METRICS, OBJECTIVES, Name, Objective
 from trp_search.space import entries, text
 from trp_search.space.entries import Parameter
 from trp_search.space.search_fields import Space, Strict
@@ -92,8 +93,13 @@ class SearchSpace(Strict):
         """The objectives, in the order of the study's values."""
         return tuple(OBJECTIVES[name] for name in self.objectives)
 
+    @property
+    def metric(self) -> Objective:
+        """What the task scores networks by."""
+        return METRICS[self.workload.task]
+
     def parameters(self) -> tuple[Parameter, ...]:
-        """What varies; `method` and `scheme` first, then each entry in turn."""
+        """The parameters; `method` and `scheme` first, then each entry in turn."""
         schemes, methods = self.space.schemes, self.space.methods
         found: list[Parameter] = []
         for name, entry in self.space.named().items():
@@ -104,9 +110,9 @@ class SearchSpace(Strict):
         return tuple(found)
 
     def trial_spec(
-        self, drawn: Mapping[str, entries.Value], *, name: str, repeat: int
+        self, drawn: Mapping[str, entries.Value], *, number: int, repeat: int = 0
     ) -> TrialSpec:
-        """The trial `name` of the setting `drawn`; repeats differ in their seed alone."""
+        """The trial of the setting `drawn`; repeats differ in their seed alone."""
         setting = self._resolved(drawn)
         way = METHODS[setting["method"]]
         own = way.cut(written("own", setting) | written("cut", setting))
@@ -118,7 +124,10 @@ class SearchSpace(Strict):
         training = self._training(setting) if way.trains else None
         fine_tuning = self._fine_tuning(setting)
         return self._spec(
-            name=name,
+            kind="search",
+            name=trial_name(number, repeat),
+            number=number,
+            repeat=repeat,
             seed=_seed(self.seed, repeat),
             method=setting["method"],
             start=setting["start"] if way.trains else "baseline",
@@ -135,11 +144,12 @@ class SearchSpace(Strict):
         )
 
     def baseline_spec(self) -> TrialSpec:
-        """The baseline, uncut and cut: the reference that TRP is compared with.
+        """The baseline, uncut and cut: the reference for every trial.
 
-        It is trained by the full recipe, or not at all when the workload brings weights.
+        It is trained by the full recipe, or not at all if the workload has weights.
         """
         return self._spec(
+            kind="baseline",
             name="baseline",
             seed=self.seed,
             start="scratch",
@@ -154,13 +164,13 @@ class SearchSpace(Strict):
         )
 
     def violations(self, point: Point) -> dict[str, float]:
-        """By how much `point` misses each constraint; at most 0 where it does not."""
+        """By how much `point` misses each constraint; at most 0 if it meets it."""
         return {
             name: OBJECTIVES[name].missed(point, bound) for name, bound in self.constraints.items()
         }
 
     def admits(self, point: Point) -> bool:
-        """Whether `point` may be on the front: a trial's, and within every constraint."""
+        """Whether `point` may be on the front: a trial's that meets every constraint."""
         return point.searched and all(by <= 0 for by in self.violations(point).values())
 
     def dump(self) -> str:
@@ -193,7 +203,7 @@ class SearchSpace(Strict):
 
     @property
     def least_epochs(self) -> int:
-        """The fewest epochs that a trial which trains may spend in all."""
+        """The fewest epochs in total of a trial that trains."""
         own = self.space.named_training().get("epochs")
         if own is not None:
             return min(e for e in entries.values(own) if isinstance(e, int))
@@ -212,12 +222,12 @@ class SearchSpace(Strict):
         return [Cut(scheme=scheme, keep=Energy(energy), **same) for energy in CONTROL_ENERGIES]
 
     def _first(self, scheme: Scheme) -> dict[str, Any]:
-        """What cuts share: of each entry the first value that `scheme` can have."""
+        """Settings that cuts share: of each entry the first value for `scheme`."""
         named = self.space.named()
         return {name: entries.first(named[name], scheme=scheme) for name in SHARED}
 
     def _further(self, setting: Mapping[str, Any], own: Cut, *, truncated: bool) -> tuple[Cut, ...]:
-        """A trial's cuts beside its own: of its own kind where its method has one."""
+        """A trial's further cuts, in its own method if that has one."""
         same = {name: setting[name] for name in SHARED}
         speedups = self.extra_cuts.speedups_of(truncated=truncated)
         energies = self.extra_cuts.energies_of(truncated=truncated)
@@ -254,7 +264,7 @@ def _distillation(setting: Mapping[str, Any]) -> Distillation | None:
 
 
 def _short(recipe: Training) -> Training:
-    """Of a trial that trains on from the baseline, where its space says nothing else."""
+    """The default training of a trial that starts from the baseline."""
     epochs = max(1, round(recipe.epochs / 4))
     return dataclasses.replace(recipe, epochs=epochs, learning_rate=recipe.learning_rate / 5)
 

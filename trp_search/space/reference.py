@@ -28,7 +28,7 @@ Made from the classes that check a space. A key that is not listed is an error. 
 """
 SECTIONS: list[tuple[str, type[Any], str]] = [
     ("", SearchSpace, "The file"),
-    ("workload", Workload, "What is made smaller"),
+    ("workload", Workload, "The workload"),
     ("workload.network", NetworkSpec, "The network"),
     ("workload.data", DataSpec, "The images"),
     ("training", Training, "The recipe of the baseline"),
@@ -39,12 +39,12 @@ SECTIONS: list[tuple[str, type[Any], str]] = [
         "A trial's own training; the rest is the recipe's, but from the baseline it is a "
         "quarter of the epochs at a fifth of the learning rate",
     ),
-    ("sampler", Sampler, "Who proposes"),
+    ("sampler", Sampler, "The sampler"),
     ("extra_cuts", ExtraCuts, "Further cuts of trained networks"),
-    ("rungs", Rungs, "Where trials that are behind stop; off unless given"),
-    ("patience", Patience, "When the search itself stops early; off unless given"),
-    ("targets", Timed, "Each target; timed when the trials have ended"),
-    ("resources", Resources, "What one trial is given"),
+    ("rungs", Rungs, "Early stopping of trials; off unless given"),
+    ("patience", Patience, "Early stopping of the search; off unless given"),
+    ("targets", Timed, "Each target; timed after the last trial"),
+    ("resources", Resources, "Resources of one trial"),
 ]
 _PARTS = {name for name, _, _ in SECTIONS if name}
 
@@ -65,7 +65,7 @@ def as_markdown() -> str:
 
 
 def described(kind: type[Any]) -> dict[str, str]:
-    """What the docstring of a class says of each of its attributes."""
+    """The description of each attribute in a class's docstring."""
     text = inspect.getdoc(kind) or ""
     _, _, listed = text.partition("Attributes:\n")
     found = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", listed, re.MULTILINE)
@@ -117,7 +117,7 @@ def _default(kind: type[Any], name: str, schema: dict[str, Any]) -> str:
 
 
 def _allowed(field: dict[str, Any], parts: dict[str, Any]) -> str:
-    """The values that a field takes by themselves; lists and ranges are said once, above."""
+    """The single values that a field takes; lists and ranges are described once, above."""
     if "$ref" in field:
         return _allowed(parts[field["$ref"].rpartition("/")[2]], parts)
     kinds = field.get("anyOf", field.get("oneOf", []))

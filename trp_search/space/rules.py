@@ -1,4 +1,4 @@
-"""What has to hold between the entries of a space; each breach is a key path and a sentence."""
+"""Rules between the entries of a space; each breach is a key path and a sentence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
 
 
 def _course(space: SearchSpace) -> Iterator[Breach]:
-    """How the search begins and goes on."""
+    """Rules of warm start, rungs and sampler."""
     for index, setting in enumerate(warm_start.settings(space)):
         for name, sentence in warm_start.problems(space, setting):
             yield f"warm_start[{index}].{name}", sentence
@@ -91,7 +91,7 @@ def _all(space: SearchSpace, name: str, *, default: float) -> tuple[entries.Plai
 
 
 def _nuclear(space: SearchSpace) -> Iterator[Breach]:
-    """The nuclear term alone must act, or it is a plain training under its name."""
+    """The term of method `nuclear` must act, or it would be a training without pruning."""
     named = space.space.named()
     weights = entries.values(named["nuclear_weight"]) if "nuclear_weight" in named else ()
     if not any(weights):
@@ -117,7 +117,7 @@ def _precision(space: SearchSpace) -> Iterator[Breach]:
 
 
 def _possible(space: SearchSpace, name: str) -> tuple[entries.Plain, ...]:
-    """What the training setting `name` of a trial can be."""
+    """The possible values of a trial's training setting `name`."""
     entry = space.space.named_training().get(name)
     return (getattr(space.training, name),) if entry is None else entries.values(entry)
 

@@ -1,4 +1,4 @@
-"""What varies from trial to trial: one entry per setting, a value, a range or a list."""
+"""Settings that vary between trials: one entry each, a value, a range or a list."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Strict(BaseModel):
 
 
 class TrainingEntries(Strict):
-    """A trial's training: what it does not name is taken from the recipe.
+    """A trial's training; settings that it does not name are the recipe's.
 
-    A trial that starts from the baseline takes a quarter of its epochs and a fifth of its
-    learning rate, where the baseline was trained by it.
+    A trial that starts from a baseline trained by the recipe has a quarter of its epochs and a
+    fifth of its learning rate.
     """
 
     epochs: PerScheme[Number[PositiveInt]] | None = None
@@ -89,41 +89,42 @@ _CUTS = keep_entries(TRAINED, "cut_") | keep_entries(SOLVED)
 
 
 class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: ignore[misc]
-    """What varies from trial to trial; see `records.Pruning` and `records.Cut`.
+    """Settings that vary between trials; see `records.Pruning` and `records.Cut`.
 
     Attributes:
-        method: how a network is made small; each reads the entries that matter to it. `trp` trains
+        method: how a network is made smaller; each reads the entries that concern it. `trp` trains
             with truncations, `nuclear` with the nuclear term alone, `decomposable` with a joint
             loss of the full and a low-rank network (Decomposable-Net); `plain` and `tucker` cut the
             baseline, `ddlr-style` (DDLR-style) and `net-trim` its linear layers.
-        scheme: how a kernel is unfolded into a matrix, and so into which two layers it is cut.
-        start: `baseline` trains on from the baseline's weights, `scratch` from new ones.
+        scheme: how a kernel is unfolded into a matrix, and so which two layers replace it.
+        start: `baseline` trains from the baseline's weights, `scratch` from new ones.
         period: iterations between truncations (the paper's m).
         projection: whether truncations replace the weights; without it the nuclear term acts alone.
         nuclear_weight: factor of the nuclear norm's sub-gradient per iteration: the paper's lambda
             over its period.
-        nuclear_every_step: whether that term acts at every iteration, not at truncations alone.
+        nuclear_every_step: whether that term acts at every iteration, not only at truncations.
         layers: `kxk` are convolutions wider than 1x1 but the first (the paper's), or `all`.
-        allocation: how a budget is spread over layers: `knapsack`, `greedy`, `alds-style`, one
+        allocation: how a budget is divided among layers: `knapsack`, `greedy`, `alds-style`, one
             `energy` or one `uniform` ratio.
         multiple: ranks are multiples of this.
-        calibration_images: training images whose activations weigh what a cut loses; 0 looks at
-            weights alone.
-        reconstruct: whether channel factors are fitted to what layers answer to these images (1000
-            if there are none): `linear`, or `relu` that allows for the activation that follows.
+        calibration_images: training images whose activations weigh a cut's errors; 0 uses weights
+            alone.
+        reconstruct: whether channel factors are fitted to the layers' responses to these images
+            (1000 if there are none): `linear`, or `relu`, which includes the activation that
+            follows.
         joint_alpha: of `decomposable`: the low-rank network's weight in the loss.
         joint_lowest: the smallest share of all singular values that an iteration keeps.
         joint_highest: the largest.
-        joint_rank_min: no layer is truncated further.
-        fine_tuning_epochs: of fine-tuning after the cut, taken from the epochs of a trial that
-            trains before it; the cut without it is a point too.
+        joint_rank_min: the smallest rank of a layer.
+        fine_tuning_epochs: epochs of fine-tuning after the cut, taken from the trial's own epochs
+            if it trains before the cut; the cut without it is a point too.
         fine_tuning_learning_rate: its highest rate; a fifth of the recipe's by default.
         distillation: share of the loss, before and after the cut, that is the distance to the
-            baseline's answers (Hinton et al.); the labels have the rest.
-        distillation_temperature: what both networks' logits are divided by for that.
-        reestimate_batch_norm: whether batch-norm statistics are measured again after a cut, unless
-            it takes nothing away, as after truncations in training.
-        batch_norm_images: on how many training images.
+            baseline's answers (Hinton et al.); the rest is the distance to the labels.
+        distillation_temperature: divides both networks' logits in that distance.
+        reestimate_batch_norm: whether batch-norm statistics are estimated again after a cut, unless
+            the cut discards nothing, as after truncations in training.
+        batch_norm_images: how many training images for that.
         training: a trial's own training.
     """
 
@@ -144,7 +145,7 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
     training: TrainingEntries = TrainingEntries()
 
     def named(self) -> dict[str, Entry]:
-        """Every entry, given or by default, under its parameter's name; method and scheme first."""
+        """Every entry, given or default, by its parameter's name; method and scheme first."""
         own = {name: getattr(self, name) for name in type(self).model_fields if name != "training"}
         if all(own[name] is None or kind.is_switch() for name, kind in TRAINED.items()):
             own[Pruning.keep.key()] = Pruning.keep.amount

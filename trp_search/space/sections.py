@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trp_search.records import Factor, PositiveInt, Runtime, Share, TargetName, Threads
+from trp_search.records import Device, Factor, PositiveInt, RuntimeName, Share, TargetName, Threads
 from trp_search.records.objectives import Name
 from trp_search.space.search_fields import Images, Strict
 
@@ -90,8 +90,8 @@ class Timed(Strict):
     """
 
     name: TargetName
-    runtime: Runtime = "eager"
-    device: Literal["cpu", "cuda"] = "cpu"
+    runtime: RuntimeName = "eager"
+    device: Device = "cpu"
     threads: Threads = 1
     batch: PositiveInt = 1
     seconds: Annotated[float, Field(gt=0, le=3600)] = 3.0

@@ -1,7 +1,7 @@
-"""The one codec of settings: what an entry of a space says, and where a trial has it.
+"""The one codec of settings: from entries of a space to fields of a trial, and back.
 
-A trial's specification is written from entries (`written`) and read back as entries (`flat`): that
-is what a point, the page, a warm start and a study know of a trial.
+A trial's specification is written from entries (`written`) and read back as entries (`flat`);
+points, the page, warm starts and studies all use that.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Setting: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a trial consists of.
+    """The parts of a trial.
 
     Attributes:
-        cut: of the point that is looked at, if it is cut.
+        cut: that of the point in question, if it is cut.
         own: the trial's own cut.
-        tuned: whether the point was trained on after the cut.
+        tuned: whether the point was fine-tuned after the cut.
     """
 
     trial: TrialSpec
@@ -58,28 +58,30 @@ class Parts:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Where a trial has what an entry says.
+    """The place of an entry in a trial.
 
     Attributes:
-        places: `part.field`; it is read from the first part that there is, and written to all.
+        places: `part.field`; read from the first part that exists, written to all.
         write: from an entry's value to a field's.
-        read: back, None where the entry has no value.
-        absent: the entry's value where a trial of a search has no such part.
-        acts: whether it matters to a trial.
-        alike: other values that the same trial may have been written from.
-        recipe: whether it is of how one trains and measures, not of what is done to the network.
+        read: back; None if the entry has no value.
+        absent: the entry's value if a trial has no such part.
+        acts: whether it concerns a trial.
+        alike: other values that make the same trial.
+        recipe: whether it describes training and measuring, not what is done to the network.
     """
 
     places: tuple[str, ...]
     write: Callable[[Any], Any] = lambda value: value
-    read: Callable[[Any, Parts], Value | None] = lambda value, _: label(value)
+    read: Callable[[Any, Parts], Value | None] = lambda value, _: (
+        None if value is None else label(value)
+    )
     absent: Value | None = None
     acts: Callable[[Parts], bool] = lambda _: True
     alike: Callable[[Any, Parts], tuple[Value, ...]] = lambda *_: ()
     recipe: bool = False
 
     def value(self, parts: Parts) -> Value | None:
-        """What the entry says of a trial, None where that does not matter to it."""
+        """The entry's value for a trial, None if it does not concern it."""
         if not self.acts(parts):
             return None
         for place in self.places:
@@ -90,7 +92,7 @@ class Entry:
 
 
 def written(part: str, setting: Setting) -> dict[str, Any]:
-    """The fields of a trial's part that a setting has; one that is off (None, False) has none."""
+    """The fields of a trial's part for a setting; empty if the part is off (None, False)."""
     found: dict[str, Any] = {}
     for name, entry in ENTRIES.items():
         value = setting.get(name)
@@ -103,13 +105,13 @@ def written(part: str, setting: Setting) -> dict[str, Any]:
 
 
 def parts_of(spec: TrialSpec, cut: Cut | None = None, *, tuned: bool = True) -> Parts:
-    """A trial, looked at by its own cut or by another one."""
+    """The parts of a trial, with its own cut or another one."""
     own = spec.cuts[0] if spec.cuts and spec.method is not None else None
     return Parts(trial=spec, cut=cut, own=own, tuned=tuned)
 
 
 def flat(parts: Parts, uses: Callable[[str], bool] = lambda _: True) -> dict[str, Value]:
-    """Everything that a trial was set to, by the names of entries, of those that it `uses`."""
+    """A trial's settings by the names of entries, for those that it `uses`."""
     found = {name: entry.value(parts) for name, entry in ENTRIES.items() if uses(name)}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -134,7 +136,7 @@ def _passes(parts: Parts) -> int:
 
 
 def _epochs(own: int, parts: Parts) -> Value:
-    """Of a trial in all: a joint loss takes two passes, and fine-tuning its share."""
+    """A trial's epochs in total: a joint loss takes two passes, and fine-tuning its share."""
     passes = _passes(parts)
     tuning = parts.part("fine_tuning")
     return passes * own + (tuning.epochs if isinstance(tuning, Training) else 0)

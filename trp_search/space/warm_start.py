@@ -1,4 +1,4 @@
-"""Settings that a search tries before anything is proposed."""
+"""Settings that a search tries before any is proposed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENERGY, _PERIOD, _NUCLEAR = 0.98, 20, 3e-4
 
 
 def settings(space: SearchSpace) -> list[Mapping[str, Value]]:
-    """Those that `space.warm_start` names, the paper's written out for each scheme."""
+    """The settings of `space.warm_start`, the paper's expanded for each scheme."""
     found: list[Mapping[str, Value]] = []
     for given in space.warm_start:
         if given == "paper":
@@ -33,7 +33,7 @@ def settings(space: SearchSpace) -> list[Mapping[str, Value]]:
 
 
 def parameters(space: SearchSpace) -> list[dict[str, Value]]:
-    """What a study is to draw for each setting; what one does not name is proposed."""
+    """The parameters of each setting; those that a setting does not name are proposed."""
     return [_drawn(space, setting) for setting in settings(space)]
 
 
@@ -45,7 +45,7 @@ def _drawn(space: SearchSpace, setting: Mapping[str, Value]) -> dict[str, Value]
 
 
 def problems(space: SearchSpace, setting: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
-    """Each name in `setting` whose value the space cannot take, and why."""
+    """Each name in `setting` with a value outside the space, and the reason."""
     schemes = space.space.schemes
     method = setting.get("method", space.space.methods[0])
     needed = len(schemes) > 1 and (method not in METHODS or uses(method, "scheme"))
@@ -89,7 +89,7 @@ def _outside(parameter: Parameter, value: Value) -> str | None:
 
 
 def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
-    """What of `spec`, a trial of any space, is for this one to vary."""
+    """The setting of this space that makes `spec`, a trial of any space."""
     assert spec.method is not None, "of a trial that a search proposed"
     parts, method = parts_of(spec, spec.cuts[0]), spec.method
     varying = {p.name.removesuffix(f"_{p.scheme}") for p in space.parameters()} | {"scheme"}
@@ -112,7 +112,7 @@ def _cut_apart(space: SearchSpace, keep: Keep) -> bool:
 def _fitting(
     space: SearchSpace, scheme: Value | None, name: str, value: Value, parts: Parts
 ) -> Value:
-    """Of the values that a trial may have been written from, the first that the space takes."""
+    """The first value in the space among those that make the same trial."""
     others = ENTRIES[name].alike(value, parts)
     fits = [one for one in (value, *others) if _problem(space, scheme, name, one) is None]
     return fits[0] if fits else value
@@ -121,10 +121,10 @@ def _fitting(
 def departures(
     space: SearchSpace, setting: Mapping[str, Value], spec: TrialSpec
 ) -> Iterator[tuple[str, str]]:
-    """What a trial of `setting` would do otherwise than `spec`, another space's.
+    """Differences between a trial of `setting` and `spec`, another space's.
 
-    What is fixed here and what is no entry here is in no setting; this finds it. The recipe, which
-    has distillation, may differ.
+    Entries that are fixed or absent here are in no setting, so they are compared here. The recipe,
+    distillation included, may differ.
     """
     drawn = _drawn(space, setting)
     here, also = (_done(any_trial(space, drawn, last=last)) for last in (False, True))
@@ -143,9 +143,9 @@ def _done(spec: TrialSpec) -> dict[str, Value]:
 def contradictions(
     space: SearchSpace, drawn: Mapping[str, Value], spec: TrialSpec
 ) -> Iterator[tuple[str, str]]:
-    """What a trial for which `drawn` was drawn would do otherwise than `spec`, which it made."""
+    """Differences between the trial of `drawn` and `spec`, which should be it."""
     try:
-        made = space.trial_spec(drawn, name=spec.name, repeat=0)
+        made = space.trial_spec(drawn, number=spec.number or 0, repeat=spec.repeat)
     except (KeyError, TypeError, ValueError):  # of another space
         yield "space", "has not what was drawn"
         return
@@ -165,7 +165,7 @@ def _shown(value: object) -> str:
 
 
 def _paper(space: SearchSpace) -> dict[str, Value]:
-    """The paper's setting, its nuclear weight as the space has it; by labels alone if it can be."""
+    """The paper's setting, with a nuclear weight of the space; without distillation if possible."""
     found: dict[str, Value] = {"energy": _ENERGY, "period": _PERIOD}
     found["nuclear_weight"] = _NUCLEAR / _PERIOD
     alone = all(_problem(space, s, "distillation", 0.0) is None for s in space.space.schemes)

@@ -9,8 +9,9 @@ from trp_search.store.files import (
     replacing,
     write_whole,
 )
-from trp_search.store.folders import FORMAT, RunFolder, TrialFolder
+from trp_search.store.folders import FORMAT, RunFolder
 from trp_search.store.scratch import scratch, sweep_scratch
+from trp_search.store.trial import TrialFolder
 
 __all__ = [
     "FORMAT",

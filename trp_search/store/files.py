@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is not a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_room(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
@@ -51,7 +51,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def append_record(path: Path, record: object) -> None:
     """Adds one line; an unfinished line of an earlier crash is removed first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_room(path)
     with _appending(path) as file:
         size = file.seek(0, os.SEEK_END)
         if size:
@@ -62,6 +62,12 @@ def append_record(path: Path, record: object) -> None:
         file.write(to_json(record).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _make_room(path: Path) -> None:
+    """Makes the folder of `path` and the one above; what is higher, such as a run, is not made."""
+    for folder in (path.parent.parent, path.parent):
+        folder.mkdir(exist_ok=True)
 
 
 @contextmanager
@@ -124,7 +130,7 @@ def exclusive(path: Path, *, wait_seconds: float, holder: str) -> Iterator[None]
         raise InputError(f"{path}: is a link; a lock is a file of its own")
     lock = FileLock(path, timeout=wait_seconds)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_room(path)
         lock.acquire()
     except Timeout:
         raise InputError(f"{path.parent}: {holder}") from None

@@ -1,9 +1,8 @@
-"""The folders of a run and of a trial: the path and the content of each file."""
+"""The run folder: where each of its files is, and what it holds."""
 
 from __future__ import annotations
 
-import errno
-import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,83 +17,12 @@ from trp_search.records import (
     Repeat,
     Split,
     TestScore,
-    TrialResult,
-    TrialSpec,
-    number_of,
 )
 from trp_search.store.files import append_record, read_record, read_records
 from trp_search.store.inside import inside, named
+from trp_search.store.trial import TrialFolder
 
 FORMAT = 2  # of a run's files; version 0.1.0 wrote none
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialFolder:
-    """One training's files."""
-
-    path: Path
-
-    @property
-    def spec(self) -> Path:
-        return inside(self.path, "spec.json")
-
-    @property
-    def epochs(self) -> Path:
-        return inside(self.path, "epochs.jsonl")
-
-    @property
-    def checkpoint(self) -> Path:
-        return inside(self.path, "checkpoint.safetensors")
-
-    @property
-    def tuning(self) -> Path:
-        """The checkpoint of fine-tuning."""
-        return inside(self.path, "tuning.safetensors")
-
-    @property
-    def weights(self) -> Path:
-        """The trained, uncut weights."""
-        return inside(self.path, "weights.safetensors")
-
-    @property
-    def result(self) -> Path:
-        return inside(self.path, "result.json")
-
-    def point_weights(self, point_id: str) -> Path:
-        """The weights of one cut network."""
-        name = named("point", point_id, of=self.path)
-        return inside(self.path, f"point-{name}.safetensors")
-
-    @property
-    def lock(self) -> Path:
-        return inside(self.path, ".lock")
-
-    def read_spec(self) -> TrialSpec:
-        """The trial's specification; raises InputError if it cannot be read."""
-        spec = read_record(self.spec, TrialSpec, what="not a trial's settings")
-        if spec is None:
-            raise InputError(f"{self.spec}: cannot be read: {os.strerror(errno.ENOENT)}")
-        self._own(self.spec, spec.name)
-        return spec
-
-    def read_result(self) -> TrialResult | None:
-        """The trial's result, or None before it ended; InputError if it cannot be read."""
-        result = read_record(self.result, TrialResult, what="is not a trial's result")
-        if result is not None:
-            self._own(self.result, result.trial, *(point.trial for point in result.points))
-        return result
-
-    def read_epochs(self) -> list[EpochReport]:
-        """One report per epoch; of an epoch that ran again after a resume, the later one."""
-        reports = read_records(self.epochs, EpochReport)
-        self._own(self.epochs, *(report.trial for report in reports))
-        return sorted({report.epoch: report for report in reports}.values(), key=lambda r: r.epoch)
-
-    def _own(self, file: Path, *trials: str) -> None:
-        """Refuses a file of another trial than its folder's."""
-        for name in trials:
-            if name != self.path.name:
-                raise InputError(f"{file}: is of trial {name!r}, not of {self.path.name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +143,7 @@ class RunFolder:
         return TrialFolder(path=inside(self.path, "trials", named("trial", name, of=self.path)))
 
     def trial_names(self) -> list[str]:
-        """Every trial that was started, `baseline` first, then by number.
+        """Every training that was begun; numbers in names count as such, and come last.
 
         Raises:
             InputError: a folder has a name that no trial can have.
@@ -225,11 +153,17 @@ class RunFolder:
         # Hidden entries and plain files are a file manager's.
         kept = [entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."]
 
-        def key(name: str) -> tuple[int, int, str]:
-            number = number_of(named("trial", name, of=folder))
-            return (0, 0, name) if number is None else (1, number, name)
+        def key(name: str) -> tuple[bool, list[str | int]]:
+            parts = re.split("([0-9]+)", named("trial", name, of=folder))
+            return not parts[0], [int(part) if part.isdecimal() else part for part in parts]
 
         return sorted(kept, key=key)
+
+    def read_numbers(self) -> dict[str, int]:
+        """The search's own trials by name, with the number that each has in the study."""
+        places = (self.trial(name) for name in self.trial_names())
+        specs = (place.read_spec() for place in places if place.spec.exists())
+        return {s.name: s.number for s in specs if s.kind == "search" and s.number is not None}
 
     def read_points(self) -> list[Point]:
         """Every scored point, in the order of scoring, each id once.

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, one_line
 from trp_search.workloads.guard import guarded
 
 
@@ -33,11 +33,6 @@ def theirs(name: str, *, where: str, seconds: float) -> AbstractContextManager[N
     if not is_callable_name(name):
         return nullcontext()
     return guarded(f"{where}: {name}", seconds=seconds)
-
-
-def one_line(error: BaseException) -> str:
-    """An exception's type and text without line breaks."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def see_current_folder() -> None:

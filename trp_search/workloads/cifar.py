@@ -11,9 +11,8 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 from typing_extensions import override
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, one_line
 from trp_search.store import exclusive
-from trp_search.workloads.callables import one_line
 from trp_search.workloads.collection import Collection
 
 _KINDS: dict[str, type[CIFAR10]] = {"cifar10": CIFAR10, "cifar100": CIFAR100}
@@ -55,6 +54,7 @@ def _open(name: str, *, root: Path, download: bool) -> list[CIFAR10]:
                 "fetches it"
             ) from None
     try:
+        root.mkdir(parents=True, exist_ok=True)
         # Trials start together; one of them fetches.
         with exclusive(root / ".lock", wait_seconds=_FETCH_SECONDS, holder="is being fetched"):
             return [kind(str(root), train=train, download=True) for train in (True, False)]

@@ -10,10 +10,10 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, one_line
 from trp_search.records import DataSpec
 from trp_search.workloads import pixels
-from trp_search.workloads.callables import called, one_line
+from trp_search.workloads.callables import called
 from trp_search.workloads.collection import Collection
 from trp_search.workloads.guard import guarded
 from trp_search.workloads.images import Shape

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, one_line
 from trp_search.workloads import pixels
-from trp_search.workloads.callables import one_line
 from trp_search.workloads.listing import shown
 
 # By content; Pillow's others are no pictures of pixels, and some run other programs.

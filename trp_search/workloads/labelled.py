@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trp_search.errors import InputError
-from trp_search.workloads.callables import one_line
+from trp_search.errors import InputError, one_line
 
 _WHERE = "workload.data"
 

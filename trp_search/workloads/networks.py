@@ -12,9 +12,9 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, one_line
 from trp_search.records import NetworkSpec
-from trp_search.workloads.callables import called, is_callable_name, one_line
+from trp_search.workloads.callables import called, is_callable_name
 from trp_search.workloads.eager import check_eager
 from trp_search.workloads.residual import ResidualNetwork
 

@@ -1,6 +1,6 @@
 """A search that is killed at a chosen moment, and the user's network that helps it to die.
 
-`python doomed.py RUN SPACE MARKS MOMENT NUMBER SECONDS` searches and dies, at MOMENT, of trial
+`python doomed.py RUN SPACE MARKS MOMENT NUMBER` searches and dies, at MOMENT, of trial
 NUMBER or a later one. What happens in workers is chosen by a file, since they only get the space.
 """
 
@@ -10,8 +10,6 @@ import json
 import os
 import signal
 import sys
-import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from torch import nn
 
 from trp_search.records import NetworkSpec
 from trp_search.runs import trial
-from trp_search.search import Epoch, Event, Started, run_search
+from trp_search.search.driver import run_search
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 from trp_search.training import checkpoint
@@ -107,19 +105,13 @@ def _doom_driver(moment: str, number: int) -> None:
 
 
 def main() -> None:
-    run, space, marks, moment, number, seconds = sys.argv[1:]
+    run, space, marks, moment, number = sys.argv[1:]
     plan = {"moment": moment, "number": int(number), "driver": os.getpid()}
     (Path(marks) / "plan.json").write_text(json.dumps(plan))
 
     _doom_driver(moment, int(number))
 
-    def watch(event: Event) -> None:
-        if moment == "at some time" and isinstance(event, Started):
-            threading.Thread(target=lambda: (time.sleep(float(seconds)), _die())).start()
-        if moment == "at Ctrl-C" and isinstance(event, Epoch):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    run_search(load_space(Path(space)), RunFolder(path=Path(run)), on_event=watch)
+    run_search(load_space(Path(space)), RunFolder(path=Path(run)), on_event=lambda event: None)
 
 
 if __name__ == "__main__":

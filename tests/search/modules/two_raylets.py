@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
-from trp_search.search import run_search
+from trp_search.search.driver import run_search
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 

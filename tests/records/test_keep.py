@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trp_search import records
+from trp_search.records import KEEPS, Cut, Energy, Error, Keep, Point, Pruning, Speedup, keep_of
+
+AMOUNTS = {
+    "energy": 0.9,
+    "value": 0.1,
+    "ratio": 0.25,
+    "evbmf": True,
+    "gavish_donoho": True,
+    "speedup": 2.0,
+    "parameters": 3000,
+    "error": 0.1,
+}
+
+
+def cut(keep: Keep) -> Cut:
+    solved = {"scheme": "net-trim", "calibration_images": 8} if isinstance(keep, Error) else {}
+    return Cut(keep=keep, **solved)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", KEEPS)
+def test_how_much_is_kept_is_one_key_of_json_and_comes_back(name: str):
+    wanted = cut(keep_of(name, AMOUNTS[name]))
+    text = records.to_json(wanted)
+    assert records.to_dict(wanted)["keep"] == {name: AMOUNTS[name]}
+    assert records.from_json(Cut, text) == wanted
+
+
+def test_names_of_points_say_how_much_is_kept():
+    names = {name: cut(keep_of(name, amount)).name for name, amount in AMOUNTS.items()}
+    assert names == {
+        "energy": "channel-0.9",
+        "value": "channel-value-0.1",
+        "ratio": "channel-ratio-0.25",
+        "evbmf": "channel-evbmf",
+        "gavish_donoho": "channel-gavish-donoho",
+        "speedup": "channel-2x-weights-only",
+        "parameters": "channel-3000p-weights-only",
+        "error": "net-trim-error-0.1",
+    }
+
+
+KNOWN = ", ".join(KEEPS)
+
+
+@pytest.mark.parametrize(
+    ("keep", "problem"),
+    [
+        ('{"energy": 1.5}', "keep.energy: 1.5: input should be less than or equal to 1"),
+        ('{"evbmf": false}', "keep.evbmf: False: input should be True"),
+        ('{"parameters": 0}', "keep.parameters: 0: input should be greater than 0"),
+        ("{}", f"keep: takes exactly one of {KNOWN}"),
+        ('{"energy": 0.9, "ratio": 0.5}', f"keep: takes exactly one of {KNOWN}"),
+        ("0.9", f"keep: 0.9: takes exactly one of {KNOWN}"),
+        ('{"energie": 0.9}', f"keep: takes exactly one of {KNOWN}"),
+    ],
+)
+def test_an_amount_that_cannot_be_is_one_line(keep: str, problem: str):
+    with pytest.raises(ValueError, match="keep") as caught:
+        records.from_json(Cut, f'{{"keep": {keep}}}')
+    assert records.problem(caught.value) == problem
+
+
+def test_truncations_take_no_share_of_answers():
+    with pytest.raises(ValueError, match="error is of answers") as caught:
+        Pruning(keep=Error(0.1))
+    assert "\n" not in records.problem(caught.value)
+
+
+@given(total=st.integers(1, 10**12), speedup=st.floats(1, 1000))
+def test_a_speedup_leaves_its_share_of_a_network(total: int, speedup: float):
+    assert Speedup(speedup).within(total) * speedup == pytest.approx(total)
+
+
+def test_nothing_runs_faster_than_nothing():
+    assert Speedup(1.0).within(0) == 0 > Speedup(1.5).within(0)
+
+
+def test_a_rule_that_is_not_used_is_no_setting_to_tell_of(make_point: Callable[..., Point]):
+    settings = {"evbmf": False, "cut_evbmf": True, "projection": False, "energy": None}
+    assert make_point("0", correct=9, speedup=2.0, settings=settings).told == {
+        "cut_evbmf": True,
+        "projection": False,
+    }
+    assert Energy(0.9).amount == 0.9

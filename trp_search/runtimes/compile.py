@@ -1,0 +1,36 @@
+"""PyTorch through its compiler, `torch.compile`."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from trp_search.errors import InputError
+from trp_search.records import Target
+from trp_search.runtimes import eager
+from trp_search.runtimes.quiet import quiet
+from trp_search.runtimes.serving import Call, Runtime
+
+
+@final
+class Compile(Runtime):
+    """The network compiled for the size of its images; the first call compiles."""
+
+    @override
+    def prepare(self, network: nn.Module, images: Tensor, target: Target) -> Call:
+        torch.compiler.reset()  # or the eighth network of one class would run as it is, silently
+        network.compile()
+        call = eager.RUNTIME.prepare(network, images, target)
+        try:
+            with quiet():
+                call()
+        except Exception as error:  # noqa: BLE001  compilers raise anything
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise InputError(f"torch.compile cannot serve this network: {lines[0][:200]}") from None
+        return call
+
+
+RUNTIME = Compile()

@@ -1,0 +1,119 @@
+"""Starting Ray here or joining a cluster, with the user's modules sent along."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import ray
+
+from trp_search.errors import InputError
+from trp_search.records import Workload
+from trp_search.search.endings import last, last_line
+from trp_search.search.local import local_ray, unmoved_handlers
+from trp_search.workloads.callables import see_current_folder
+
+_CONNECT_SECONDS = 10.0
+_JOIN_SECONDS = 60.0
+# Where nobody answers, or answers no, Ray asks again for minutes and says so on stderr each time.
+_IMPATIENT = {"RAY_NUM_REDIS_GET_RETRIES": "1"}
+_REFUSALS = {
+    "InvalidAuthToken": "it wants an authentication token that this machine does not have",
+    "Timed out while waiting for GCS": "something answers there, but not Ray",
+}
+
+
+@contextmanager
+def connected(address: str | None, *, modules: tuple[Path, ...]) -> Iterator[None]:
+    """Runs Ray for the block, unless the calling program already runs it.
+
+    Args:
+        address: None starts one on this machine, `auto` or `host:port` joins a cluster.
+        modules: the user's modules, sent to the workers of a cluster.
+
+    Raises:
+        InputError: the cluster cannot be joined.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    if address is None:
+        with local_ray():
+            yield
+        return
+    if address != "auto":
+        _check_port(address)
+    _keep_token_private()
+    _try_to_join(address)
+    try:
+        with unmoved_handlers():
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                runtime_env={"py_modules": [str(path) for path in modules]} if modules else None,
+            )
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _keep_token_private() -> None:
+    """Restricts Ray's token file, which every user of the machine can read, to its owner."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    with suppress(OSError, RuntimeError):  # there is none, or it is not ours to change
+        if token.is_file() and token.stat().st_uid == os.getuid():
+            token.chmod(token.stat().st_mode & 0o700)
+
+
+def user_modules(workload: Workload) -> tuple[Path, ...]:
+    """Files and package folders of the callables that a workload names, unless installed."""
+    see_current_folder()
+    found = []
+    installed = Path(sysconfig.get_path("purelib"))
+    for name in (workload.network.name, workload.data.name):
+        module, colon, _ = name.partition(":")
+        spec = importlib.util.find_spec(module.partition(".")[0]) if colon else None
+        if spec is None:
+            continue
+        path = Path([*(spec.submodule_search_locations or ()), spec.origin][0])
+        if installed not in path.parents and path not in found:
+            found.append(path)
+    return tuple(found)
+
+
+def _check_port(address: str) -> None:
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdigit():
+        raise InputError(f"address: {address!r} is neither auto nor host:port")
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"address: {address}: no connection: {last_line(error)}") from None
+
+
+def _try_to_join(address: str) -> None:
+    """Tries to join from a child process first, so that Ray's errors become one line."""
+    program = f"import ray; ray.init(address={address!r}, log_to_driver=False)"
+    try:
+        done = subprocess.run(  # noqa: S603  our own program
+            [sys.executable, "-c", program],
+            env=os.environ | _IMPATIENT,
+            capture_output=True,
+            text=True,
+            timeout=_JOIN_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(f"address: {address}: no answer in {_JOIN_SECONDS:.0f} s") from None
+    if done.returncode:
+        known = (said for sign, said in _REFUSALS.items() if sign in done.stderr)
+        raise InputError(f"address: {address}: {next(known, last(done.stderr))}")

@@ -1,0 +1,55 @@
+"""What can be checked before a search starts: network, images, methods, runtimes."""
+
+from __future__ import annotations
+
+from trp_search.errors import InputError
+from trp_search.runs.probe import baseline_network, probe_
+from trp_search.runtimes.serving import runtime
+from trp_search.scoring.candidate import example
+from trp_search.scoring.survey import check_methods
+from trp_search.space import SearchSpace, entries
+from trp_search.workloads import data, networks
+from trp_search.workloads.callables import is_callable_name, theirs
+from trp_search.workloads.guard import SECONDS
+from trp_search.workloads.residual import ResidualNetwork
+
+
+def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool = False) -> None:
+    """Tries the network and looks for the images, so that errors show before the start.
+
+    Nothing is downloaded that only a trial needs: torchvision's weights are downloaded later.
+
+    Args:
+        space: the search space.
+        seconds: time limit of the user's own network, and of the data.
+        trained: whether the baseline exists already; then it is not tried again.
+
+    Raises:
+        InputError: the network, its weights or the images are not to be had, the network cannot be
+            trained, counted, cut or stored, a method has nothing to do on it, or a batch is larger
+            than the training set.
+    """
+    workload = space.workload
+    network, shape = baseline_network(workload, seconds=seconds)
+    own = is_callable_name(workload.network.name) or isinstance(network, ResidualNetwork)
+    if workload.weights is not None and (own or workload.weights != "torchvision"):
+        networks.load_weights(network, workload.weights, spec=workload.network)
+    if not trained:
+        probe_(space, network, shape, seconds=seconds)
+    check_methods(space, network, example(shape, "cpu"))
+    with theirs(workload.data.name, where="workload.data", seconds=seconds):
+        images, _, _ = data.sizes(workload.data, outside_weights=workload.weights is not None)
+    _check_batches(space, images)
+    for target in space.targets:
+        runtime(target.runtime).check(target.device)
+
+
+def _check_batches(space: SearchSpace, images: int) -> None:
+    drawn = space.space.named_training().get("batch_size")
+    sizes = {"training.batch_size": space.training.batch_size}
+    if drawn is not None:
+        numbers = [value for value in entries.values(drawn) if isinstance(value, int)]
+        sizes["space.training.batch_size"] = max(numbers)
+    for where, size in sizes.items():
+        if size > images:
+            raise InputError(f"{where}: {size} is more than the {images} training images")

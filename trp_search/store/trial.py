@@ -1,0 +1,82 @@
+"""One training's folder: where each of its files is, and what it holds."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from trp_search.errors import InputError
+from trp_search.records import EpochReport, TrialResult, TrialSpec
+from trp_search.store.files import read_record, read_records
+from trp_search.store.inside import inside, named
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialFolder:
+    """One training's files."""
+
+    path: Path
+
+    @property
+    def spec(self) -> Path:
+        return inside(self.path, "spec.json")
+
+    @property
+    def epochs(self) -> Path:
+        return inside(self.path, "epochs.jsonl")
+
+    @property
+    def checkpoint(self) -> Path:
+        return inside(self.path, "checkpoint.safetensors")
+
+    @property
+    def tuning(self) -> Path:
+        """The checkpoint of fine-tuning."""
+        return inside(self.path, "tuning.safetensors")
+
+    @property
+    def weights(self) -> Path:
+        """The trained, uncut weights."""
+        return inside(self.path, "weights.safetensors")
+
+    @property
+    def result(self) -> Path:
+        return inside(self.path, "result.json")
+
+    def point_weights(self, point_id: str) -> Path:
+        """The weights of one cut network."""
+        name = named("point", point_id, of=self.path)
+        return inside(self.path, f"point-{name}.safetensors")
+
+    @property
+    def lock(self) -> Path:
+        return inside(self.path, ".lock")
+
+    def read_spec(self) -> TrialSpec:
+        """The trial's specification; raises InputError if it cannot be read."""
+        spec = read_record(self.spec, TrialSpec, what="not a trial's settings")
+        if spec is None:
+            raise InputError(f"{self.spec}: cannot be read: {os.strerror(errno.ENOENT)}")
+        self._own(self.spec, spec.name)
+        return spec
+
+    def read_result(self) -> TrialResult | None:
+        """The trial's result, or None before it ended; InputError if it cannot be read."""
+        result = read_record(self.result, TrialResult, what="is not a trial's result")
+        if result is not None:
+            self._own(self.result, result.trial, *(point.trial for point in result.points))
+        return result
+
+    def read_epochs(self) -> list[EpochReport]:
+        """One report per epoch; of an epoch that ran again after a resume, the later one."""
+        reports = read_records(self.epochs, EpochReport)
+        self._own(self.epochs, *(report.trial for report in reports))
+        return sorted({report.epoch: report for report in reports}.values(), key=lambda r: r.epoch)
+
+    def _own(self, file: Path, *trials: str) -> None:
+        """Refuses a file of another trial than its folder's."""
+        for name in trials:
+            if name != self.path.name:
+                raise InputError(f"{file}: is of trial {name!r}, not of {self.path.name!r}")
