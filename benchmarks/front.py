@@ -29,11 +29,10 @@ from torch import nn
 
 from benchmarks import front_cuts
 from benchmarks.front_rows import Found, chosen, trials_of
-from trp_search.records import Point, TrialResult
+from trp_search.records import BASELINE, Point, TrialResult
 from trp_search.runs import networks, trial
 from trp_search.search.driver import run_search
 from trp_search.search.events import Event
-from trp_search.search.names import BASELINE
 from trp_search.space import SearchSpace, load_space
 from trp_search.space.sections import ExtraCuts
 from trp_search.store import RunFolder, write_whole

@@ -10,11 +10,10 @@ from typing import Any
 from torch import nn
 
 from benchmarks.front_rows import Found, chosen, trials_of
-from trp_search.records import Budget, Cut, Energy, Speedup, TrialSpec
+from trp_search.records import BASELINE, Budget, Cut, Energy, Speedup, TrialSpec
 from trp_search.runs import networks
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.scoring.candidate import Cuts, Scored, cost_of
-from trp_search.search.names import BASELINE
 from trp_search.space.sections import ExtraCuts
 from trp_search.store import RunFolder
 from trp_search.tasks import TASKS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trp_search.search.names import BASELINE
+from trp_search.records import BASELINE
 from trp_search.selection import pareto
 from trp_search.store import RunFolder
 

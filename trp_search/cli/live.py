@@ -16,8 +16,8 @@ from trp_search.cli.console import OUT, line, shown
 from trp_search.cli.formatting import clock
 from trp_search.cli.supervised import lost
 from trp_search.cli.tables import point_table
-from trp_search.cli.watch import BASELINE, Watch
-from trp_search.records import EpochReport, TrialResult
+from trp_search.cli.watch import Watch
+from trp_search.records import BASELINE, EpochReport, TrialResult
 from trp_search.records.objectives import OBJECTIVES, TIMES, Objective
 from trp_search.report.formatting import count
 from trp_search.search.driver import OnEvent

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trp_search.records import EpochReport, Point, TrialResult
-
-BASELINE = "baseline"
+from trp_search.records import BASELINE, EpochReport, Point, TrialResult
 
 
 @dataclass(kw_only=True)

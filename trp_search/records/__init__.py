@@ -17,6 +17,7 @@ from trp_search.records.keep import (
     keep_of,
 )
 from trp_search.records.kinds import (
+    BASELINE,
     Allocation,
     CutScheme,
     Device,
@@ -65,6 +66,7 @@ from trp_search.records.specs import (
 from trp_search.records.workload import DataSpec, NetworkSpec, Workload
 
 __all__ = [
+    "BASELINE",
     "KEEPS",
     "Allocation",
     "Budget",

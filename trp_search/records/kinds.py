@@ -22,6 +22,9 @@ Kind = Literal["baseline", "search", "confirm", "refit"]
 Ending = Literal["finished", "diverged", "failed", "stopped"]
 Role = Literal["baseline", "control", "trial", "derived", "screened_out", "refit"]
 
+# What the trial is called that trains the uncompressed network.
+BASELINE = "baseline"
+
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

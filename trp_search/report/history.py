@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from trp_search.records import Ending, EpochReport, Point, TrialResult
+from trp_search.records import BASELINE, Ending, EpochReport, Point, TrialResult
 from trp_search.records.objectives import Objective
 from trp_search.report.rows import Rows
 from trp_search.report.styles import UNCUT, Style
 from trp_search.selection import pareto
-
-BASELINE = "baseline"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.records import Latency, Point, Target, problem
+from trp_search.records import BASELINE, Latency, Point, Target, problem
 from trp_search.runs import networks
 from trp_search.runtimes.machine import device_name
 from trp_search.runtimes.serving import Call, runtime, serve
@@ -17,8 +17,6 @@ from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.tasks.task import threads
 from trp_search.workloads import data
-
-_BASELINE = "baseline"
 
 
 def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
@@ -33,7 +31,7 @@ def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
         InputError: an invalid value, or one that differs from the target of this name.
     """
     known = folder.read_latencies().get(name)
-    shape = data.describe(folder.trial(_BASELINE).read_spec().workload.data)
+    shape = data.describe(folder.trial(BASELINE).read_spec().workload.data)
     default: dict[str, Any] = {"name": name, "height": shape.height, "width": shape.width}
     if known:
         default = dataclasses.asdict(next(iter(known.values())).target)
@@ -90,13 +88,13 @@ def measure(
     busy = "a search is at work in this folder; time its points when it has ended"
     with exclusive(folder.lock, wait_seconds=0.0, holder=busy), threads(target.threads):
         machine = _machine(folder, target)
-        channels = data.describe(folder.trial(_BASELINE).read_spec().workload.data).channels
+        channels = data.describe(folder.trial(BASELINE).read_spec().workload.data).channels
 
         def served(point: Point, *, fold: bool = True) -> tuple[Call, str]:
             network = networks.network_of(folder, point)
             return serve(network, target, channels=channels, fold=fold)
 
-        baseline = folder.point(_BASELINE)
+        baseline = folder.point(BASELINE)
         dense, folded = served(baseline)
         for point in points:
             cut, batch_norm = served(point)

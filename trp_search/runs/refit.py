@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Generator, Iterator
 
 from trp_search.errors import InputError
-from trp_search.records import EpochReport, TrialResult, TrialSpec
+from trp_search.records import BASELINE, EpochReport, TrialResult, TrialSpec
 from trp_search.runs import networks, setup, trial
 from trp_search.space import load_space
 from trp_search.store import RunFolder, TrialFolder, exclusive
@@ -25,7 +25,7 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
     if not point.searched or point.cut is None:
         raise InputError(f"point {point_id!r}: a {point.role} point has no setting to refit")
     spec = setup.alone(folder.trial(point.trial).read_spec())
-    recipe = setup.alone(folder.trial("baseline").read_spec())
+    recipe = setup.alone(folder.trial(BASELINE).read_spec())
     final = dataclasses.replace(
         spec,
         kind="refit",

@@ -9,9 +9,9 @@ from contextlib import closing
 from optuna.trial import FrozenTrial
 
 from trp_search.errors import InputError
-from trp_search.records import Point, TrialSpec
+from trp_search.records import BASELINE, Point, TrialSpec
 from trp_search.scoring.points import contradiction
-from trp_search.search.names import BASELINE, STUDY
+from trp_search.search.names import STUDY
 from trp_search.space import SearchSpace, warm_start
 from trp_search.store import RunFolder, TrialFolder
 

@@ -1,5 +1,4 @@
-"""What the study is called, and what workers are given: trainings and test scores."""
+"""What the study is called, and what a worker is told that scores points on test."""
 
 STUDY = "trp_search"
-BASELINE = "baseline"
 TEST = "test"

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from trp_search.records import Point, TrialResult, TrialSpec, to_json, trial_name
+from trp_search.records import BASELINE, Point, TrialResult, TrialSpec, to_json, trial_name
 from trp_search.search.front_history import Growth
 from trp_search.search.importance import write_importance
-from trp_search.search.names import BASELINE
 from trp_search.search.streak import Streak
 from trp_search.search.study import draw, opened
 from trp_search.search.study_updates import Teller

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from trp_search import report
 from trp_search.errors import InputError, NothingFoundError
+from trp_search.records import BASELINE
 from trp_search.runs import clock
 from trp_search.search.agreement import check_there
 from trp_search.search.driver import OnEvent, run_search
 from trp_search.search.events import Event, Stage
-from trp_search.search.names import BASELINE
 from trp_search.search.readiness import check_ready
 from trp_search.selection import pareto
 from trp_search.space import SearchSpace, changed, load_space, warm_start

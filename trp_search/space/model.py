@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag
 
 from trp_search.methods import METHODS, uses
 from trp_search.records import (
+    BASELINE,
     Cut,
     Distillation,
     Energy,
@@ -150,7 +151,7 @@ class SearchSpace(Strict):
         """
         return self._spec(
             kind="baseline",
-            name="baseline",
+            name=BASELINE,
             seed=self.seed,
             start="scratch",
             training=None if self.workload.weights else self.training,
