@@ -30,7 +30,6 @@ SETTINGS = [None, "future", *get_args(Method)]
             "spatial",
             "TRP + nuclear, spatial",
         ),
-        ({"method": "trp", "nuclear_weight": 1e-3, "period": "never"}, "spatial", "TRP, spatial"),
         (
             {"method": "plain", "reconstruct": "linear"},
             "channel",

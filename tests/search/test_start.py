@@ -183,7 +183,7 @@ def test_a_front_whose_method_the_space_lacks_is_refused(
             {"method": "decomposable"},
         ),
         (
-            "method: [trp, ddlr]\n  error: 0.1\n  energy: 0.8\n  multiple: [2, 4]",
+            "method: [trp, ddlr-style]\n  error: 0.1\n  energy: 0.8\n  multiple: [2, 4]",
             {"method": "ddlr-style"},
         ),
         (
