@@ -29,7 +29,9 @@ from torch.nn import functional
 from trp_search.records import DataSpec, Energy, NetworkSpec, Pruning, Training
 from trp_search.tasks import TASKS
 from trp_search.tasks.task import threads
+from trp_search.training.hook import Hook
 from trp_search.training.loop import Job, train
+from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.workloads import data, networks
 
 TASK = TASKS["classification"]
@@ -81,17 +83,19 @@ def steps(loop: str, settings: Training, device: str) -> Iterator[int]:
             task=TASK,
             train=splits.train,
             validation=splits.validation,
-            example_input=torch.zeros(1, 3, 32, 32, device=device),
             training=settings,
-            pruning=PRUNING if loop == LOOPS[2] else None,
-            joint=None,
             teacher=None,
             checkpoint=Path(place) / "checkpoint",
             seed=0,
             device=device,
+            hook=_pruned if loop == LOOPS[2] else lambda _: Hook(),
         )
         for _ in train(network, job):
             yield len(splits.train) // BATCH
+
+
+def _pruned(network: nn.Module) -> Hook:
+    return TrainedRankPruning(network, **vars(PRUNING))
 
 
 def _plain(network: nn.Module, settings: Training, device: str) -> Iterator[int]:

@@ -17,6 +17,7 @@ from trp_search.export.bundle import read_architecture, read_card
 from trp_search.export.evaluate import evaluate_bundle
 from trp_search.export.load import load
 from trp_search.export.write import export_point
+from trp_search.methods import METHODS
 from trp_search.records import Energy, Point, Speedup, TrialResult, TrialSpec
 from trp_search.runs import networks, setup, trial
 from trp_search.runs.confirm import confirm
@@ -24,7 +25,6 @@ from trp_search.runs.refit import refit
 from trp_search.scoring.candidate import cost_of
 from trp_search.scoring.survey import check_methods
 from trp_search.space import SearchSpace, load_space
-from trp_search.space.methods import METHODS
 from trp_search.space.warm_start import setting_of
 from trp_search.store import FORMAT, RunFolder, write_whole
 from trp_search.tasks import TASKS
@@ -40,7 +40,7 @@ OWN = {
     "nuclear": {"nuclear_weight": 2e-4, "period": 5},
     "plain": {"reconstruct": "relu", "calibration_images": 100},
     "decomposable": {"joint_rank_min": 2, "joint_highest": 0.5},
-    "ddlr": {"error": 0.3, "calibration_images": 100},
+    "ddlr-style": {"error": 0.3, "calibration_images": 100},
     "net-trim": {"error": 0.3, "calibration_images": 100},
 }
 
@@ -315,7 +315,7 @@ def test_a_repeat_tells_a_cut_from_its_fine_tuning(
 def test_a_network_without_linear_layers_leaves_ddlr_nothing_to_do(
     make_space: Callable[..., SearchSpace], plain_run: RunFolder
 ):
-    space = make_space(method="ddlr", error=0.1)
+    space = make_space(method="ddlr-style", error=0.1)
     spec = called(space.trial_spec({}, number=0), "none")
     cut = spec.cuts[0]
     convolutional = torch.nn.Sequential(
@@ -334,7 +334,7 @@ def test_what_a_method_does_not_read_is_neither_drawn_nor_shown(
 ):
     space = make_space(
         trials=4,
-        method=["trp", "tucker", "ddlr"],
+        method=["trp", "tucker", "ddlr-style"],
         scheme=["channel", "spatial"],
         energy={"low": 0.8, "high": 0.95},
         error={"low": 0.05, "high": 0.3},
@@ -345,7 +345,7 @@ def test_what_a_method_does_not_read_is_neither_drawn_nor_shown(
     assert parameters["method"].methods is None
     assert parameters["scheme"].methods == parameters["period"].methods == {"trp"}
     assert parameters["energy"].methods == {"trp", "tucker"}
-    assert parameters["error"].methods == {"ddlr"}
+    assert parameters["error"].methods == {"ddlr-style"}
     drawn = {"method": "tucker", "energy": 0.9}
     spec = space.trial_spec(drawn, number=0)
     assert (spec.training, spec.pruning, spec.start) == (None, None, "baseline")
@@ -383,7 +383,7 @@ def test_a_trial_s_epochs_in_all_begin_another_search(make_space: Callable[..., 
 @pytest.mark.parametrize(
     ("entries", "line"),
     [
-        ({"method": "ddlr"}, "space.error: is missing, and method ddlr needs it"),
+        ({"method": "ddlr-style"}, "space.error: is missing, and method ddlr-style needs it"),
         (
             {"method": "decomposable", "scheme": "decoupled"},
             "space.scheme: method decomposable takes channel and spatial, not decoupled",

@@ -30,7 +30,6 @@ SETTINGS = [None, "future", *get_args(Method)]
             "spatial",
             "TRP + nuclear, spatial",
         ),
-        ({"method": "trp", "nuclear_weight": 1e-3, "period": "never"}, "spatial", "TRP, spatial"),
         (
             {"method": "plain", "reconstruct": "linear"},
             "channel",
@@ -40,7 +39,7 @@ SETTINGS = [None, "future", *get_args(Method)]
         ({"method": "plain", "fine_tuning_epochs": 2}, "spatial", "plain, spatial, fine-tuned"),
         ({"method": "plain", "fine_tuning_epochs": 0}, "spatial", "plain, spatial"),
         ({"method": "tucker"}, "tucker", "Tucker-2"),
-        ({"method": "ddlr"}, "ddlr-style", "DDLR-style"),
+        ({"method": "ddlr-style"}, "ddlr-style", "DDLR-style"),
         ({"method": "trp"}, "tucker", "TRP, Tucker-2"),
         ({"method": "decomposable"}, "channel", "Decomposable-Net, channel"),
     ],

@@ -183,8 +183,8 @@ def test_a_front_whose_method_the_space_lacks_is_refused(
             {"method": "decomposable"},
         ),
         (
-            "method: [trp, ddlr]\n  error: 0.1\n  energy: 0.8\n  multiple: [2, 4]",
-            {"method": "ddlr"},
+            "method: [trp, ddlr-style]\n  error: 0.1\n  energy: 0.8\n  multiple: [2, 4]",
+            {"method": "ddlr-style"},
         ),
         (
             "method: [trp, tucker]\n  scheme: [channel, spatial]\n"

@@ -61,7 +61,7 @@ TRAINING: dict[str, Any] = {
     "schedule": ["cosine", "step"],
     "nesterov": [True, False],
 }
-METHODS = ["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr", "net-trim"]
+METHODS = ["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr-style", "net-trim"]
 
 
 @st.composite
@@ -193,14 +193,14 @@ def panel_names(
 
 
 ALL = VARIED | {"error": SHARES}
-OF = {"joint_": "decomposable", "error": "ddlr"}
+OF = {"joint_": "decomposable", "error": "ddlr-style"}
 
 
 @pytest.mark.parametrize("name", [*ALL, *KEPT, *(f"cut_{kept}" for kept in KEPT), *TRAINING])
 def test_an_entry_that_varies_has_a_panel(name, tmp_path, panel_names):
     method = next((method for prefix, method in OF.items() if name.startswith(prefix)), "trp")
     section: dict[str, Any] = {"method": method, "nuclear_weight": 1e-4, "fine_tuning_epochs": 1}
-    section |= {"error": 0.3} if method == "ddlr" else {}
+    section |= {"error": 0.3} if method == "ddlr-style" else {}
     if name in TRAINING:
         section["training"] = {"epochs": 9, name: TRAINING[name]}
     else:

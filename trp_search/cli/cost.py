@@ -10,10 +10,10 @@ import time
 import torch
 from torch import Tensor, nn
 
+from trp_search.methods import METHODS
 from trp_search.scoring.candidate import example
 from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, any_trial
-from trp_search.space.settings import JOINT_PASSES
 from trp_search.tasks.task import answers, threads
 from trp_search.workloads import data
 
@@ -100,7 +100,7 @@ def most_epochs(space: SearchSpace) -> float:
     longest = 0.0
     for method, scheme in itertools.product(space.space.methods, space.space.schemes):
         spec = any_trial(space, {"method": method, "scheme": scheme}, longest=True)
-        passes = JOINT_PASSES if spec.joint is not None else 1
+        passes = METHODS[method].passes
         extra = (passes - 1) * (spec.training.epochs if spec.training is not None else 0)
         asked = 0 if spec.distillation is None else _FORWARD / _OPERATIONS
         longest = max(longest, (spec.epochs + extra) * (1.0 + asked))

@@ -12,7 +12,7 @@ CutScheme = Literal[
     "channel", "spatial", "decoupled", "per-layer", "tucker", "ddlr-style", "net-trim"
 ]
 Allocation = Literal["knapsack", "greedy", "alds-style", "energy", "uniform", "pooled"]
-Method = Literal["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr", "net-trim"]
+Method = Literal["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr-style", "net-trim"]
 Reconstruct = Literal["none", "linear", "relu"]
 Layers = Literal["kxk", "all"]
 TaskName = Literal["classification"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trp_search.methods import METHODS
 from trp_search.records import Point
 
 
@@ -29,15 +30,6 @@ class Style:
 
 # Mid tones: at least 3:1 against the light paper and against the dark one.
 _OTHER = "#9c6a45"
-_METHODS = {
-    "trp": ("TRP", None),
-    "nuclear": ("nuclear", "#5f83a8"),
-    "plain": ("plain", "#8a7f5c"),
-    "decomposable": ("Decomposable-Net", "#c4527f"),
-    "tucker": ("Tucker-2", "#6d8f1f"),
-    "ddlr": ("DDLR-style", "#1f93a3"),
-    "net-trim": ("Net-Trim", "#b3563f"),
-}
 _SCHEMES = {
     "uncut": ("uncut", "#83868c", "cross"),
     "channel": ("channel", "#2f7fc2", "circle"),
@@ -60,10 +52,9 @@ def style_of(point: Point) -> Style:
     as_scheme, colour, symbol = _SCHEMES.get(scheme, (scheme, _OTHER, "star-diamond"))
     parts = [as_scheme]
     if method is not None:
-        as_method, own = _METHODS.get(str(method), (str(method), _OTHER))
-        with_term = method == "trp" and settings.get("nuclear_weight")
-        parts = [f"{as_method} + nuclear" if with_term else as_method, as_scheme]
-        colour = own or colour
+        known = METHODS.get(str(method))
+        parts = [known.called(settings) if known else str(method), as_scheme]
+        colour = (known.colour or colour) if known else _OTHER
     fitted = settings.get("reconstruct") or "none"
     parts += {"none": [], "relu": ["fitted"]}.get(str(fitted), [f"fitted ({fitted})"])
     parts += ["fine-tuned"] if tuned else []

@@ -19,19 +19,17 @@ from trp_search.errors import InputError, one_line
 from trp_search.lowrank.placing import check_runs
 from trp_search.lowrank.rebuild import rebuild
 from trp_search.lowrank.schemes import SCHEMES
+from trp_search.methods import METHODS
 from trp_search.records import Cut, Error, Layer, Workload
 from trp_search.runs.answers import check_answers
 from trp_search.scoring.flops import count
 from trp_search.scoring.survey import at_best, widest_layers
 from trp_search.space import SearchSpace, any_trial, entries
-from trp_search.space.methods import METHODS
 from trp_search.tasks import task_of
 from trp_search.tasks.modes import evaluating
 from trp_search.tasks.task import DivergedError
 from trp_search.training.checkpoint import load_tensors, save_weights
-from trp_search.training.joint import JointTraining
 from trp_search.training.loop import Job, train
-from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.workloads import data, networks
 from trp_search.workloads.callables import theirs
 from trp_search.workloads.data import Shape, Train, Validation
@@ -150,7 +148,6 @@ def _job(space: SearchSpace, shape: Shape, folder: Path) -> Job:
         task=task_of(space.workload),
         train=Train(images=held, rows=rows, augment=False),
         validation=Validation(images=held, rows=rows),
-        example_input=torch.zeros(1, *size[1:]),
         training=dataclasses.replace(
             space.training,
             epochs=1,
@@ -159,8 +156,6 @@ def _job(space: SearchSpace, shape: Shape, folder: Path) -> Job:
             precision="float32",
             compile=False,
         ),
-        pruning=None,
-        joint=None,
         teacher=None,
         checkpoint=folder / "checkpoint.safetensors",
         seed=0,
@@ -213,10 +208,7 @@ def _check_methods(
     """Raises InputError where a method has no weight to train towards low rank."""
     for method in () if wanted is not None else space.space.methods:
         spec = any_trial(space, {"method": method})
-        if spec.joint is not None:
-            JointTraining(network, **vars(spec.joint))
-        if spec.pruning is not None:
-            TrainedRankPruning(network, example_input=image, **vars(spec.pruning))
+        METHODS[method].hook(network, spec, image)
 
 
 def _starts_from_baseline(space: SearchSpace) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,15 @@ import torch
 from torch import nn
 
 from trp_search.errors import InputError
-from trp_search.records import Joint, Pruning, Training, TrialSpec, to_json
+from trp_search.methods import METHODS
+from trp_search.records import Training, TrialSpec, to_json
 from trp_search.scoring.candidate import Cost, Cuts, cost_of, example
 from trp_search.store import RunFolder, TrialFolder, write_whole
 from trp_search.tasks import task_of
 from trp_search.tasks.distillation import Teacher
 from trp_search.tasks.task import Task
 from trp_search.training.checkpoint import load_tensors
+from trp_search.training.hook import Hook
 from trp_search.training.loop import Job
 from trp_search.workloads import data, networks
 
@@ -57,25 +60,25 @@ class Setup:
 
     def training(self, settings: Training) -> Job:
         """The training before the cut: by the trial's method."""
-        spec = self.spec
-        return self._job(settings, self.place.checkpoint, pruning=spec.pruning, joint=spec.joint)
+        return self._job(settings, self.place.checkpoint, self._hook)
 
     def fine_tuning(self, settings: Training) -> Job:
         """The training after the cut."""
-        return self._job(settings, self.place.tuning, pruning=None, joint=None)
+        return self._job(settings, self.place.tuning, lambda _: Hook())
 
-    def _job(
-        self, settings: Training, checkpoint: Path, *, pruning: Pruning | None, joint: Joint | None
-    ) -> Job:
+    def _hook(self, network: nn.Module) -> Hook:
+        spec, image = self.spec, example(self.splits.shape, self.spec.device)
+        own = METHODS[spec.method].hook(network, spec, image) if spec.method else None
+        return own or Hook()
+
+    def _job(self, settings: Training, checkpoint: Path, hook: Callable[[nn.Module], Hook]) -> Job:
         return Job(
             name=self.spec.name,
             task=self.task,
             train=self.splits.train,
             validation=self.splits.validation,
-            example_input=example(self.splits.shape, self.spec.device),
             training=settings,
-            pruning=pruning,
-            joint=joint,
+            hook=hook,
             teacher=self.teacher,
             checkpoint=checkpoint,
             seed=self.spec.seed,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
+from trp_search.methods import uses
 from trp_search.records import Cut, Point, Role, TrialSpec
 from trp_search.scoring.candidate import Cost, Scored
 from trp_search.space import Value
-from trp_search.space.methods import METHODS
 from trp_search.space.settings import flat, parts_of
 
 
@@ -76,5 +77,5 @@ def contradiction(point: Point, spec: TrialSpec) -> str | None:
 
 def settings_of(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> dict[str, Value | None]:
     """What the trial was set to, flat, for people."""
-    uses = METHODS[spec.method].uses if spec.method else (lambda _: True)
-    return {**flat(parts_of(spec, cut, tuned=tuned), uses), "seed": spec.seed}
+    own = partial(uses, spec.method) if spec.method else (lambda _: True)
+    return {**flat(parts_of(spec, cut, tuned=tuned), own), "seed": spec.seed}

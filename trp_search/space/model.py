@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from trp_search.methods import METHODS, uses
 from trp_search.records import (
     BASELINE,
     Cut,
@@ -26,14 +27,16 @@ from trp_search.records import (
 from trp_search.records.objectives import METRICS, OBJECTIVES, Name, Objective
 from trp_search.space import entries, text
 from trp_search.space.entries import Parameter
-from trp_search.space.methods import METHODS, SHARED
 from trp_search.space.search_fields import Space, Strict
 from trp_search.space.sections import ExtraCuts, Patience, Resources, Rungs, Sampler, Timed
-from trp_search.space.settings import JOINT_PASSES, written
+from trp_search.space.settings import written
 
 # The baseline's own cuts, from 1.1x to about 4x on the residual networks that are shipped.
 CONTROL_ENERGIES = (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
 
+
+# By all cuts of a setting.
+SHARED = ("layers", "reestimate_batch_norm", "batch_norm_images")
 
 _Given = Annotated[
     Annotated[Literal["paper"], Tag("<value>")]
@@ -101,7 +104,7 @@ class SearchSpace(Strict):
         schemes, methods = self.space.schemes, self.space.methods
         found: list[Parameter] = []
         for name, entry in self.space.named().items():
-            using = frozenset(method for method in methods if METHODS[method].uses(name))
+            using = frozenset(method for method in methods if uses(method, name))
             only = None if len(using) == len(methods) else using
             parts = entries.parameters(name, entry, schemes=schemes) if using else ()
             found += [dataclasses.replace(part, methods=only) for part in parts]
@@ -113,7 +116,11 @@ class SearchSpace(Strict):
         """The trial of the setting `drawn`; repeats differ in their seed alone."""
         setting = self._resolved(drawn)
         way = METHODS[setting["method"]]
-        own, joint, pruning = way.cut(setting), way.joint(setting), way.pruning(setting)
+        own = way.cut(written("own", setting) | written("cut", setting))
+        joint, pruning = (
+            way.joint(written("joint", setting)),
+            way.pruning(written("pruning", setting)),
+        )
         truncated = pruning is not None and pruning.truncates
         training = self._training(setting) if way.trains else None
         fine_tuning = self._fine_tuning(setting)
@@ -176,14 +183,13 @@ class SearchSpace(Strict):
         named = self.space.named()
         first = self.space.schemes[0]
         method: Any = entries.resolve("method", named["method"], scheme=first, drawn=drawn)
-        way = METHODS[method]
         scheme: Any = first
-        if way.uses("scheme"):
+        if uses(method, "scheme"):
             scheme = entries.resolve("scheme", named["scheme"], scheme=first, drawn=drawn)
         return {
             name: entries.resolve(name, entry, scheme=scheme, drawn=drawn)
             for name, entry in named.items()
-            if way.uses(name)
+            if uses(method, name)
         }
 
     def _training(self, setting: Mapping[str, Any]) -> Training:
@@ -191,9 +197,10 @@ class SearchSpace(Strict):
         if setting["start"] == "baseline" and self.workload.weights is None:
             training = _short(training)
         training = dataclasses.replace(training, **written("training", setting))
-        passes = JOINT_PASSES if METHODS[setting["method"]].joint(setting) is not None else 1
         left = training.epochs - (setting.get("fine_tuning_epochs") or 0)
-        return dataclasses.replace(training, epochs=max(1, left // passes))
+        return dataclasses.replace(
+            training, epochs=max(1, left // METHODS[setting["method"]].passes)
+        )
 
     @property
     def least_epochs(self) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trp_search.methods import METHODS
 from trp_search.records import Joint
 from trp_search.records.objectives import OBJECTIVES
 from trp_search.space import entries, warm_start
-from trp_search.space.methods import METHODS
 from trp_search.space.model import SearchSpace
 from trp_search.space.settings import TRAINED
 
@@ -67,7 +67,7 @@ def _pairs(space: SearchSpace) -> Iterator[Breach]:
 def _methods(space: SearchSpace) -> Iterator[Breach]:
     own = space.space
     for method in own.methods:
-        if method in ("ddlr", "net-trim") and own.error is None:
+        if method in ("ddlr-style", "net-trim") and own.error is None:
             yield "space.error", f"is missing, and method {method} needs it"
     if "decomposable" in own.methods and "decoupled" in own.schemes:
         yield "space.scheme", "method decomposable takes channel and spatial, not decoupled"

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from trp_search.methods import METHODS
+from trp_search.methods.method import IMAGES
 from trp_search.records import (
     KEEPS,
     Budget,
@@ -25,11 +27,6 @@ from trp_search.records import (
 from trp_search.space.entries import Value, label
 
 Setting: TypeAlias = Mapping[str, Any]
-
-JOINT_PASSES = 2  # of a joint loss through the network: in full, and truncated
-
-# Where an entry asks for calibration and does not say how many images.
-IMAGES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,19 +130,22 @@ def _kept(name: str, kind: type[Keep], *places: str) -> Entry:
     return Entry(places=places, read=read, write=write)
 
 
+def _passes(parts: Parts) -> int:
+    method = parts.trial.method
+    return 1 if method is None else METHODS[method].passes
+
+
 def _epochs(own: int, parts: Parts) -> Value:
     """A trial's epochs in total: a joint loss takes two passes, and fine-tuning its share."""
-    passes = JOINT_PASSES if parts.trial.joint is not None else 1
+    passes = _passes(parts)
     tuning = parts.part("fine_tuning")
     return passes * own + (tuning.epochs if isinstance(tuning, Training) else 0)
 
 
 def _rounded_down(total: int, parts: Parts) -> tuple[Value, ...]:
     """What passes over the images leave over, or make up where there would be none."""
-    if parts.trial.joint is None:
-        return ()
     least = parts.trial.training is not None and parts.trial.training.epochs == 1
-    left = range(1, JOINT_PASSES)
+    left = range(1, _passes(parts))
     return (*(total + more for more in left), *(total - less for less in left if least))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from trp_search.methods import METHODS, uses
 from trp_search.records import Keep, TrialSpec
 from trp_search.space import entries
 from trp_search.space.entries import ByScheme, Parameter, Value
 from trp_search.space.example import any_trial
-from trp_search.space.methods import METHODS
 from trp_search.space.model import SearchSpace
 from trp_search.space.settings import ENTRIES, TRAINED, Parts, flat, parts_of
 
@@ -48,7 +48,7 @@ def problems(space: SearchSpace, setting: Mapping[str, Value]) -> Iterator[tuple
     """Each name in `setting` with a value outside the space, and the reason."""
     schemes = space.space.schemes
     method = setting.get("method", space.space.methods[0])
-    needed = len(schemes) > 1 and (method not in METHODS or METHODS[method].uses("scheme"))
+    needed = len(schemes) > 1 and (method not in METHODS or uses(method, "scheme"))
     scheme = setting.get("scheme", None if needed else schemes[0])
     for name, value in setting.items():
         why = _problem(space, scheme, name, value)
@@ -91,11 +91,11 @@ def _outside(parameter: Parameter, value: Value) -> str | None:
 def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
     """The setting of this space that makes `spec`, a trial of any space."""
     assert spec.method is not None, "of a trial that a search proposed"
-    parts, way = parts_of(spec, spec.cuts[0]), METHODS[spec.method]
+    parts, method = parts_of(spec, spec.cuts[0]), spec.method
     varying = {p.name.removesuffix(f"_{p.scheme}") for p in space.parameters()} | {"scheme"}
     if spec.pruning is None and _cut_apart(space, spec.cuts[0].keep):
         varying -= TRAINED.keys()
-    found = flat(parts, lambda name: name in varying and way.uses(name))
+    found = flat(parts, lambda name: name in varying and uses(method, name))
     if found.get("scheme") not in space.space.schemes and spec.pruning is None:
         found.pop("scheme", None)
     scheme = found.get("scheme")

@@ -9,18 +9,20 @@ from typing import Literal, cast, final
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.gradient import pulled_back
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.truncation import Spectra, spectra
+from trp_search.training.hook import Hook
 from trp_search.training.weights import Group, Weights, device_type
 from trp_search.workloads.seeds import seeded
 
 
 @final
-class JointTraining:
+class JointTraining(Hook):
     """Trains a network to be good in full and at any low rank, so that one training serves many.
 
         joint = JointTraining(network, scheme="channel", highest=0.25)
@@ -92,13 +94,8 @@ class JointTraining:
         if not self._weights.found():
             raise InputError(f"JointTraining: layers: {layers}: no weight that trains can be cut")
         self._seed = seed
-        self._iteration = 0
 
-    @property
-    def iteration(self) -> int:
-        """Optimiser steps so far."""
-        return self._iteration
-
+    @override
     def backward(self, passes: Callable[[], Tensor]) -> Tensor:
         """The full network's loss on a batch, detached; leaves the joint gradient in `.grad`.
 
@@ -164,14 +161,6 @@ class JointTraining:
         gradients = [cast("Tensor", parameter.grad) for parameter in parameters]
         targets = [full[parameter] for parameter in parameters]
         torch._foreach_lerp_(gradients, targets, 1 - self._settings.alpha)
-
-    def state_dict(self) -> dict[str, int]:
-        """What a resumed training needs: the iteration."""
-        return {"iteration": self._iteration}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Takes up the count of an earlier `state_dict`."""
-        self._iteration = state["iteration"]
 
 
 @dataclass(frozen=True, kw_only=True)

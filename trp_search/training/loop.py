@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
-from trp_search.records import EpochReport, Joint, Pruning, Training
+from trp_search.records import EpochReport, Training
 from trp_search.tasks.distillation import Teacher
 from trp_search.tasks.task import DivergedError, Task, answers
 from trp_search.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from trp_search.training.joint import JointTraining
+from trp_search.training.hook import Hook
 from trp_search.training.passes import Eager, Passes, Recorded
-from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.training.schedule import learning_rate
 from trp_search.workloads.data import Train, Validation
 
@@ -26,22 +25,19 @@ from trp_search.workloads.data import Train, Validation
 class Job:
     """What one training reads: task, images, settings, where its checkpoint is, and its seed.
 
-    `example_input` is one image's shape on the device, for counting multiply-adds; `teacher` is on
-    the device too.
+    `hook` makes what its method does of the network that trains; `teacher` is on the device.
     """
 
     name: str
     task: Task
     train: Train
     validation: Validation
-    example_input: Tensor
     training: Training
-    pruning: Pruning | None
-    joint: Joint | None
     teacher: Teacher | None
     checkpoint: Path
     seed: int
     device: str
+    hook: Callable[[nn.Module], Hook] = lambda _: Hook()
 
 
 Note = Callable[[EpochReport], EpochReport]
@@ -83,14 +79,11 @@ class _Loop:
         )
         self._forward = torch.compile(network) if settings.compile else network
         self.passes: Passes = (Recorded if job.device == "cuda" else Eager)(network, self._loss)
-        self.pruning = _regulariser(network, job)
-        self.joint = _joint(network, job)
+        self.hook = job.hook(network)
         self.progress = Progress()
         if job.checkpoint.exists():
             self.progress = load_checkpoint(job.checkpoint, network, self.optimizer)
-        for part in (self.pruning, self.joint):
-            if part is not None:
-                part.load_state_dict({"iteration": self.progress.iteration})
+        self.hook.load_state_dict({"iteration": self.progress.iteration})
 
     def epoch(self) -> EpochReport:
         """One pass over the training images, scored on validation and written down."""
@@ -148,20 +141,13 @@ class _Loop:
         if settings.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         try:
-            if self.pruning is not None:
-                self.pruning.before_forward()
-            loss = self._backward(images, labels)
+            self.hook.before_forward()
+            loss = self.hook.backward(lambda: self.passes(images, labels))
         except LinAlgError:
             raise DivergedError("a weight was not finite at a truncation") from None
-        if self.pruning is not None:
-            self.pruning.before_step()
+        self.hook.before_step()
         self.optimizer.step()
         return loss
-
-    def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
-        if self.joint is None:
-            return self.passes(images, labels)
-        return self.joint.backward(lambda: self.passes(images, labels))
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
         settings = self.job.training
@@ -175,13 +161,3 @@ class _Loop:
 
 
 _EVALUATION_BATCH = 256
-
-
-def _regulariser(network: nn.Module, job: Job) -> TrainedRankPruning | None:
-    if job.pruning is None:
-        return None
-    return TrainedRankPruning(network, example_input=job.example_input, **vars(job.pruning))
-
-
-def _joint(network: nn.Module, job: Job) -> JointTraining | None:
-    return None if job.joint is None else JointTraining(network, seed=job.seed, **vars(job.joint))

@@ -8,6 +8,7 @@ from typing import Any, cast, final
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from trp_search import records
 from trp_search.errors import InputError
@@ -19,11 +20,12 @@ from trp_search.lowrank.rules import ranks
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.tracing import images_in, multiply_adds
 from trp_search.lowrank.truncation import Spectra, spectra
+from trp_search.training.hook import Hook
 from trp_search.training.weights import Group, Weights, device_type
 
 
 @final
-class TrainedRankPruning:
+class TrainedRankPruning(Hook):
     """Keeps a network's weights near low rank while it trains.
 
     >>> import torch
@@ -104,16 +106,11 @@ class TrainedRankPruning:
                 self._plan = _plan(network, example_input, measured, order, self._settings)
             except InputError as error:
                 raise InputError(f"TrainedRankPruning: {error}") from None
-        self._iteration = 0
         self._pulls: dict[Shape, list[Tensor]] = {}
         self._left: list[tuple[int, int]] = []
         self._idle = False
 
-    @property
-    def iteration(self) -> int:
-        """Optimiser steps so far."""
-        return self._iteration
-
+    @override
     @torch.no_grad()
     def before_forward(self) -> None:
         """Truncates the weights when it is their turn.
@@ -167,6 +164,7 @@ class TrainedRankPruning:
             for one, rank, count in zip(found, chosen, counts, strict=True)
         ]
 
+    @override
     @torch.no_grad()
     def before_step(self) -> None:
         """Adds the nuclear term to the gradients, if there is one, and ends the iteration."""
@@ -186,14 +184,6 @@ class TrainedRankPruning:
         if settings.nuclear_every_step or settings.period is None:
             return settings.nuclear_weight
         return settings.nuclear_weight * settings.period
-
-    def state_dict(self) -> dict[str, int]:
-        """What a resumed training needs: the iteration."""
-        return {"iteration": self._iteration}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Takes up the count of an earlier `state_dict`."""
-        self._iteration = state["iteration"]
 
 
 def _states(groups: list[Group]) -> list[tuple[int, int]]:

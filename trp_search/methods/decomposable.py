@@ -1,0 +1,44 @@
+"""Decomposable-Net: one training for any rank (arXiv 1910.13141v3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from typing_extensions import override
+
+from trp_search.methods.method import AMOUNT, EVERY, Fields, Method
+from trp_search.records import Cut, Joint, TrialSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from trp_search.training.hook import Hook
+
+_JOINT = {"joint_alpha", "joint_lowest", "joint_highest", "joint_rank_min"}
+
+
+@final
+class Decomposable(Method):
+    """Trains the network in full and truncated at once, then cuts by pooled singular values."""
+
+    name = "decomposable"
+    label = "Decomposable-Net"
+    colour = "#c4527f"
+    reads = EVERY | AMOUNT | _JOINT | {"start", "scheme"}
+    trains = True
+    passes = 2
+
+    @override
+    def cut(self, fields: Fields) -> Cut:
+        return Cut(**{**fields, "allocation": "pooled"})
+
+    @override
+    def joint(self, fields: Fields) -> Joint:
+        return Joint(**fields)
+
+    @override
+    def hook(self, network: nn.Module, spec: TrialSpec, example_input: Tensor) -> Hook:
+        from trp_search.training.joint import JointTraining
+
+        assert spec.joint is not None
+        return JointTraining(network, seed=spec.seed, **vars(spec.joint))

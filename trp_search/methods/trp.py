@@ -1,0 +1,67 @@
+"""Trained Rank Pruning (arXiv 1812.02402, 2004.14566), and its nuclear term alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, final
+
+from typing_extensions import override
+
+from trp_search.methods.method import EVERY, PAIRS, Fields, Method, pairs
+from trp_search.records import Cut, Pruning, TrialSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from trp_search.training.hook import Hook
+
+_NUCLEAR = {"nuclear_weight", "nuclear_every_step", "period"}
+
+
+class _Pruned(Method):
+    """Trains with truncations or the nuclear term, then cuts into pairs."""
+
+    trains = True
+    reads = EVERY | PAIRS | _NUCLEAR | {"start"}
+
+    @override
+    def cut(self, fields: Fields) -> Cut:
+        return pairs(fields)
+
+    @override
+    def pruning(self, fields: Fields) -> Pruning:
+        made = Pruning(**fields)
+        return made if made.can_pull else dataclasses.replace(made, nuclear_weight=0.0)
+
+    @override
+    def hook(self, network: nn.Module, spec: TrialSpec, example_input: Tensor) -> Hook:
+        from trp_search.training.regulariser import TrainedRankPruning
+
+        assert spec.pruning is not None
+        return TrainedRankPruning(network, example_input=example_input, **vars(spec.pruning))
+
+
+@final
+class Trp(_Pruned):
+    """Truncates weights while it trains."""
+
+    name = "trp"
+    label = "TRP"
+    reads = _Pruned.reads | {"projection"}
+
+    @override
+    def called(self, settings: Fields) -> str:
+        return f"{self.label} + nuclear" if settings.get("nuclear_weight") else self.label
+
+
+@final
+class Nuclear(_Pruned):
+    """Pulls weights by the nuclear term alone."""
+
+    name = "nuclear"
+    label = "nuclear"
+    colour = "#5f83a8"
+
+    @override
+    def pruning(self, fields: Fields) -> Pruning:
+        return super().pruning({**fields, "projection": False})

@@ -1,0 +1,38 @@
+"""What a method does in a training, as the loop knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+
+class Hook:
+    """Is called at every optimiser step, and does nothing by itself."""
+
+    _iteration = 0
+
+    @property
+    def iteration(self) -> int:
+        """Optimiser steps so far."""
+        return self._iteration
+
+    def before_forward(self) -> None:
+        """May change weights before a batch."""
+        return
+
+    def backward(self, passes: Callable[[], Tensor]) -> Tensor:
+        """The loss of a batch; leaves its gradient, by one or more `passes` forward and back."""
+        return passes()
+
+    def before_step(self) -> None:
+        """May change gradients before the optimiser's step."""
+        return
+
+    def state_dict(self) -> dict[str, int]:
+        """What a resumed training needs: the iteration."""
+        return {"iteration": self._iteration}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Takes up the count of an earlier `state_dict`."""
+        self._iteration = state["iteration"]
