@@ -183,7 +183,9 @@ def panel_names(
 
     def names(specs: list[TrialSpec]) -> set[str]:
         points = tuple(
-            make_point(f"{n}", correct=100 + n, settings=settings_of(s, s.cuts[0], tuned=True))
+            make_point(
+                f"{n}", correct=100 + n, speedup=2.0, settings=settings_of(s, s.cuts[0], tuned=True)
+            )
             for n, s in enumerate(specs)
         )
         found = rows.build(dataclasses.replace(blank, points=points)).trials
@@ -204,6 +206,7 @@ def test_an_entry_that_varies_has_a_panel(name, tmp_path, panel_names):
     if name in TRAINING:
         section["training"] = {"epochs": 9, name: TRAINING[name]}
     else:
+        section["training"] = {"epochs": 9}
         section[name] = (ALL | KEPT).get(name, KEPT.get(name.removeprefix("cut_")))
     space = loaded(tmp_path, section)
     (parameter,) = space.parameters()
