@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from trp_search import records
 from trp_search.lowrank.budgets import Count
@@ -82,6 +83,19 @@ class Candidate(ABC):
         return dataclasses.replace(found, kept=dict(kept), spectrum=sketch(self.spectrum))
 
 
+def losses_at(ranks: Tensor, *, lost: Tensor, values: Tensor) -> Mapping[str, Tensor]:
+    """What (K, 1) `ranks` lose, by what each rank from 0 does and by the (q,) singular values."""
+    (rank,) = ranks.unbind(1)
+    ends = torch.cat([values, values.new_zeros(1)])
+    worst = (ends / ends.max() if ends.any() else ends).cpu()[rank]
+    return {
+        "error": lost.cpu()[rank],
+        "worst": worst,
+        "beyond": worst * float(values.max()),
+        "removed": 1 - rank / len(values),
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class AnalysedLayer:
     """A layer and what can become of it; without candidates it stays dense for `reason`."""
@@ -134,6 +148,25 @@ class Decomposition(ABC):
         batches: Iterable[Tensor] | None,
     ) -> Iterable[AnalysedLayer]:
         """What can become of each row, by what layers do on `batches` of calibration images."""
+
+
+class ByWeights(Decomposition):
+    """Ranks come from weights alone: calibration images play no part in them."""
+
+    @abstractmethod
+    def candidate(self, layer: MeasuredLayer) -> Candidate:
+        """What the layer can become."""
+
+    @override
+    def analysed(
+        self,
+        network: nn.Module,
+        rows: Sequence[Sequence[MeasuredLayer]],
+        keep: records.Keep,
+        batches: Iterable[Tensor] | None,
+    ) -> Iterator[AnalysedLayer]:
+        for row in rows:
+            yield analysed_by(row, [self.candidate(one) for one in row if one.reason is None])
 
 
 @torch.no_grad()

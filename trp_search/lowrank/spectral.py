@@ -6,13 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from trp_search import records
 from trp_search.lowrank import rules
-from trp_search.lowrank.analysis import AnalysedLayer, Candidate, Decomposition, analysed_by
+from trp_search.lowrank.analysis import (
+    AnalysedLayer,
+    Candidate,
+    Decomposition,
+    analysed_by,
+    losses_at,
+)
 from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.factoring import Ranks, kernel, shape_of
 from trp_search.lowrank.moments import collect
@@ -47,16 +52,8 @@ class Unfolded(Candidate):
 
     @override
     def losses(self, ranks: Tensor) -> Mapping[str, Tensor]:
-        (rank,) = ranks.unbind(1)
-        values = torch.cat([self.spectrum, self.spectrum.new_zeros(1)])
-        ends = values / values[0] if values[0] > 0 else torch.zeros_like(values)
-        worst = ends.cpu()[rank]
-        return {
-            "error": self.spectra.lost(layers=1)[0].double().cpu()[rank],
-            "worst": worst,
-            "beyond": worst * float(self.spectra.values().max()),
-            "removed": 1 - rank / self.layer.full_ranks[0],
-        }
+        lost = self.spectra.lost(layers=1)[0].double()
+        return losses_at(ranks, lost=lost, values=self.spectrum)
 
     @override
     def factors(self, ranks: Ranks) -> tuple[Tensor, ...]:

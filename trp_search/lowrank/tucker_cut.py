@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
 from trp_search import records
 from trp_search.lowrank import tucker
-from trp_search.lowrank.analysis import AnalysedLayer, Candidate, Decomposition, analysed_by
+from trp_search.lowrank.analysis import ByWeights, Candidate
 from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.factoring import Ranks, kernel
 
@@ -68,20 +68,11 @@ class Triple(Candidate):
 
 
 @final
-class TuckerTwo(Decomposition):
-    """Ranks come from weights alone: calibration images play no part in them."""
+class TuckerTwo(ByWeights):
+    """Three layers for each convolution wider than 1 x 1."""
 
     factorings = (tucker.Tucker(),)
 
     @override
-    def analysed(
-        self,
-        network: nn.Module,
-        rows: Sequence[Sequence[MeasuredLayer]],
-        keep: records.Keep,
-        batches: Iterable[Tensor] | None,
-    ) -> Iterator[AnalysedLayer]:
-        for row in rows:
-            fit = [layer for layer in row if layer.reason is None]
-            found = [Triple(layer=one, modes=tucker.modes(kernel(one.module))) for one in fit]
-            yield analysed_by(row, found)
+    def candidate(self, layer: MeasuredLayer) -> Triple:
+        return Triple(layer=layer, modes=tucker.modes(kernel(layer.module)))

@@ -6,6 +6,7 @@ decomposition of its own is a file in `lowrank` and a line in `lowrank.decomposi
 
 from __future__ import annotations
 
+from trp_search.methods.cp import Cp
 from trp_search.methods.decomposable import Decomposable
 from trp_search.methods.method import Method
 from trp_search.methods.plain import Plain
@@ -23,6 +24,7 @@ METHODS: dict[str, Method] = {
         Plain(),
         Decomposable(),
         Tucker(),
+        Cp(),
         DdlrStyle(),
         NetTrim(),
     )

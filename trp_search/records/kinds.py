@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 Scheme = Literal["channel", "spatial", "decoupled"]
-LayerScheme = Literal["channel", "spatial", "decoupled", "tucker", "sparse"]
+LayerScheme = Literal["channel", "spatial", "decoupled", "tucker", "cp", "sparse"]
 CutScheme = Literal[
-    "channel", "spatial", "decoupled", "per-layer", "tucker", "ddlr-style", "net-trim"
+    "channel", "spatial", "decoupled", "per-layer", "tucker", "cp", "ddlr-style", "net-trim"
 ]
 Allocation = Literal["knapsack", "greedy", "alds-style", "energy", "uniform", "pooled"]
-Method = Literal["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr-style", "net-trim"]
+Method = Literal[
+    "trp", "nuclear", "plain", "decomposable", "tucker", "cp", "ddlr-style", "net-trim"
+]
 Reconstruct = Literal["none", "linear", "relu"]
 Layers = Literal["kxk", "all"]
 TaskName = Literal["classification"]

@@ -37,6 +37,7 @@ _SCHEMES = {
     "decoupled": ("decoupled", "#2a9272", "diamond"),
     "per-layer": ("per-layer", "#9a5bb5", "triangle-up"),
     "tucker": ("Tucker-2", "#6d8f1f", "pentagon"),
+    "cp": ("CP", "#a8791a", "star"),
     "ddlr-style": ("DDLR-style", "#1f93a3", "triangle-down"),
     "net-trim": ("Net-Trim", "#b3563f", "hexagon"),
 }

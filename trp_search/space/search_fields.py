@@ -94,8 +94,8 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
     Attributes:
         method: how a network is made smaller; each reads the entries that concern it. `trp` trains
             with truncations, `nuclear` with the nuclear term alone, `decomposable` with a joint
-            loss of the full and a low-rank network (Decomposable-Net); `plain` and `tucker` cut the
-            baseline, `ddlr-style` (DDLR-style) and `net-trim` its linear layers.
+            loss of the full and a low-rank network (Decomposable-Net); `plain`, `tucker` and `cp`
+            cut the baseline, `ddlr-style` (DDLR-style) and `net-trim` its linear layers.
         scheme: how a kernel is unfolded into a matrix, and so which two layers replace it.
         start: `baseline` trains from the baseline's weights, `scratch` from new ones.
         period: iterations between truncations (the paper's m).
