@@ -6,8 +6,9 @@ import dataclasses
 import itertools
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
@@ -21,7 +22,17 @@ from trp_search.cli.tables import layer_table
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
-from trp_search.records import Cut, DataSpec, EpochReport, Keep, Point, TrialResult, Workload
+from trp_search.methods import METHODS
+from trp_search.records import (
+    Cut,
+    CutScheme,
+    DataSpec,
+    EpochReport,
+    Keep,
+    Point,
+    TrialResult,
+    Workload,
+)
 from trp_search.records.objectives import TIMES
 from trp_search.report.formatting import against_baseline, scored, sizes
 from trp_search.selection.snapshot import Snapshot
@@ -105,9 +116,7 @@ def _cut_run(folder: RunFolder, trial: str | None, keep: Keep, options: dict[str
         which = "--trial is missing" if trial is None else f"no trial {trial!r}"
         raise InputError(f"{here(folder.path)}: {which}; there are {known}")
     like = (*spec.cuts, *space.baseline_spec().cuts)[0]
-    own = (
-        {"scheme": like.scheme, "allocation": like.allocation} if spec.joint is not None else _USUAL
-    )
+    own = METHODS[spec.method or "plain"].again(like.scheme)
     wanted = _cut(space, keep, options, like=like, own=own)
     from trp_search.runs.compress import recut
 
@@ -154,9 +163,10 @@ def _cut_bundle(
         "seed": card.split_seed,
     }
     space = read_space(raw, bundle / CARD)
-    pooled = {"scheme": settings.get("scheme"), "allocation": "pooled"}
-    own = pooled if settings.get("method") == "decomposable" else _USUAL
-    wanted = _cut(space, keep, options, like=space.baseline_spec().cuts[0], own=own)
+    like = space.baseline_spec().cuts[0]
+    method = METHODS.get(str(settings.get("method")), METHODS["plain"])
+    own = method.again(cast("CutScheme", settings.get("scheme", like.scheme)))
+    wanted = _cut(space, keep, options, like=like, own=own)
     _compressed(space, RunFolder(path=Path(f"{out}-run").resolve()), wanted, vacant(out))
 
 
@@ -226,7 +236,7 @@ def _with_weights(space: SearchSpace, weights: Path) -> SearchSpace:
     return changed(space, workload=workload)
 
 
-_USUAL: dict[str, Any] = {"scheme": "per-layer", "allocation": "knapsack"}
+_USUAL = METHODS["plain"].again("per-layer")
 
 
 def _cut(
@@ -235,13 +245,13 @@ def _cut(
     options: dict[str, Any],
     *,
     like: Cut,
-    own: dict[str, Any],
+    own: Mapping[str, Any],
 ) -> Cut:
     """The cut that was asked for; other fields are those of `like`, `own` or the default."""
     shared = ("layers", "reestimate_batch_norm", "batch_norm_images")
     same = {name: getattr(like, name) for name in shared}
     chosen = {name: value for name, value in options.items() if value is not None}
-    chosen = (_USUAL if chosen.keys() & own.keys() else own) | chosen
+    chosen = {**(_USUAL if chosen.keys() & own.keys() else own), **chosen}
     images = 0 if chosen["allocation"] == "pooled" else space.extra_cuts.calibration_images
     try:
         return Cut(keep=keep, **(same | chosen), calibration_images=images)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import override
 
 from trp_search.methods.method import AMOUNT, EVERY, Fields, Method
-from trp_search.records import Cut, Joint, TrialSpec
+from trp_search.records import Cut, CutScheme, Joint, TrialSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,8 +30,21 @@ class Decomposable(Method):
     passes = 2
 
     @override
+    def problems(self, possible: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
+        if "decoupled" in possible["scheme"]:
+            yield "scheme", "method decomposable takes channel and spatial, not decoupled"
+        most = max(possible.get("joint_lowest", (Joint.lowest,)))
+        least = min(possible.get("joint_highest", (Joint.highest,)))
+        if most > least:
+            yield "joint_lowest", f"can be {most:g}, above joint_highest, which can be {least:g}"
+
+    @override
     def cut(self, fields: Fields) -> Cut:
         return Cut(**{**fields, "allocation": "pooled"})
+
+    @override
+    def again(self, scheme: CutScheme) -> Fields:
+        return {"scheme": scheme, "allocation": "pooled"}
 
     @override
     def joint(self, fields: Fields) -> Joint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trp_search import records
@@ -60,6 +60,19 @@ class Method(ABC):
         """Settings of its joint loss, if it trains by one."""
         del fields
         return None
+
+    def again(self, scheme: records.CutScheme) -> Fields:
+        """Scheme and allocation of further cuts of weights whose own cut is by `scheme`."""
+        del scheme
+        return {"scheme": "per-layer", "allocation": "knapsack"}
+
+    def problems(self, possible: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
+        """Each entry of a space that it cannot train or cut with, and why.
+
+        `possible` are the values that each given entry can have.
+        """
+        del possible
+        yield from ()
 
     def called(self, settings: Fields) -> str:
         """What a point of these settings is called."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Iterator, Mapping
+from typing import Any, final
 
 from typing_extensions import override
 
@@ -10,35 +11,37 @@ from trp_search.methods.method import EVERY, IMAGES, SOLVED, Fields, Method
 from trp_search.records import Cut, CutScheme
 
 
-def _by_error(fields: Fields, scheme: CutScheme) -> Cut:
-    images = fields.get("calibration_images") or IMAGES
-    own = {"scheme": scheme, "calibration_images": images, "layers": "all"}
-    return Cut(**{**fields, **own})
+class _Solved(Method):
+    """Solves for the linear layers of the baseline, within an error."""
+
+    scheme: CutScheme
+    reads = EVERY | SOLVED
+
+    @override
+    def problems(self, possible: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
+        if "error" not in possible:
+            yield "error", f"is missing, and method {self.name} needs it"
+
+    @override
+    def cut(self, fields: Fields) -> Cut:
+        images = fields.get("calibration_images") or IMAGES
+        own = {"scheme": self.scheme, "calibration_images": images, "layers": "all"}
+        return Cut(**{**fields, **own})
 
 
 @final
-class DdlrStyle(Method):
+class DdlrStyle(_Solved):
     """Pairs of linear layers (after Papadimitriou and Jain, arXiv 2107.05787)."""
 
-    name = "ddlr-style"
+    name = scheme = "ddlr-style"
     label = "DDLR-style"
     colour = "#1f93a3"
-    reads = EVERY | SOLVED
-
-    @override
-    def cut(self, fields: Fields) -> Cut:
-        return _by_error(fields, "ddlr-style")
 
 
 @final
-class NetTrim(Method):
+class NetTrim(_Solved):
     """Linear layers with zeros (Aghasi et al., arXiv 1806.06457)."""
 
-    name = "net-trim"
+    name = scheme = "net-trim"
     label = "Net-Trim"
     colour = "#b3563f"
-    reads = EVERY | SOLVED
-
-    @override
-    def cut(self, fields: Fields) -> Cut:
-        return _by_error(fields, "net-trim")

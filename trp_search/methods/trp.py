@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import override
 
@@ -61,6 +62,13 @@ class Nuclear(_Pruned):
     name = "nuclear"
     label = "nuclear"
     colour = "#5f83a8"
+
+    @override
+    def problems(self, possible: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
+        if not any(possible.get("nuclear_weight", ())):
+            yield "nuclear_weight", "is missing or 0, and method nuclear needs it"
+        if set(possible["period"]) == {"never"} and not all(possible["nuclear_every_step"]):
+            yield "period", "is never, when the term of method nuclear would not act"
 
     @override
     def pruning(self, fields: Fields) -> Pruning:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trp_search.methods import METHODS
-from trp_search.records import Joint
 from trp_search.records.objectives import OBJECTIVES
 from trp_search.space import entries, warm_start
 from trp_search.space.model import SearchSpace
@@ -66,44 +65,14 @@ def _pairs(space: SearchSpace) -> Iterator[Breach]:
 
 def _methods(space: SearchSpace) -> Iterator[Breach]:
     own = space.space
+    possible = {name: entries.values(entry) for name, entry in own.named().items()}
     for method in own.methods:
-        if method in ("ddlr-style", "net-trim") and own.error is None:
-            yield "space.error", f"is missing, and method {method} needs it"
-    if "decomposable" in own.methods and "decoupled" in own.schemes:
-        yield "space.scheme", "method decomposable takes channel and spatial, not decoupled"
-    lowest = _all(space, "joint_lowest", default=Joint.lowest)
-    highest = _all(space, "joint_highest", default=Joint.highest)
-    if (most := max(map(_number, lowest))) > (least := min(map(_number, highest))):
-        yield "space.joint_lowest", f"can be {most:g}, above joint_highest, which can be {least:g}"
-    if "nuclear" in own.methods:
-        yield from _nuclear(space)
-    tuning, spent = (
-        max(map(_number, _all(space, "fine_tuning_epochs", default=0.0))),
-        space.least_epochs,
-    )
+        for name, sentence in METHODS[method].problems(possible):
+            yield f"space.{name}", sentence
+    tuning = max(float(epochs) for epochs in possible.get("fine_tuning_epochs", (0,)))  # type: ignore[arg-type]
+    spent = space.least_epochs
     if any(METHODS[method].trains for method in own.methods) and tuning >= spent:
         yield "space.fine_tuning_epochs", f"{tuning:g} leaves nothing of a trial's {spent} epochs"
-
-
-def _all(space: SearchSpace, name: str, *, default: float) -> tuple[entries.Plain, ...]:
-    entry = space.space.named().get(name)
-    return (default,) if entry is None else entries.values(entry)
-
-
-def _nuclear(space: SearchSpace) -> Iterator[Breach]:
-    """The term of method `nuclear` must act, or it would be a training without pruning."""
-    named = space.space.named()
-    weights = entries.values(named["nuclear_weight"]) if "nuclear_weight" in named else ()
-    if not any(weights):
-        yield "space.nuclear_weight", "is missing or 0, and method nuclear needs it"
-    every = all(entries.values(named["nuclear_every_step"]))
-    if not every and set(entries.values(named["period"])) == {"never"}:
-        yield "space.period", "is never, when the term of method nuclear would not act"
-
-
-def _number(value: entries.Plain) -> float:
-    assert isinstance(value, int | float)
-    return float(value)
 
 
 def _precision(space: SearchSpace) -> Iterator[Breach]:
