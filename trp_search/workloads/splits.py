@@ -60,10 +60,9 @@ class Train:
             yield images
 
 
-@final
 @dataclass(frozen=True, kw_only=True)
-class Validation:
-    """Images on which every choice is made."""
+class _Scored:
+    """Images that networks are scored on."""
 
     images: Images
     rows: Tensor
@@ -74,6 +73,12 @@ class Validation:
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """All of them, in order."""
         return self.images.plain(self.rows, batch_size)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Validation(_Scored):
+    """Images on which every choice is made."""
 
     def sample(self, count: int) -> Validation:
         """`count` of them (all, if fewer), always the same."""
@@ -83,20 +88,10 @@ class Validation:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Test:
+class Test(_Scored):
     """Images that are scored only after every choice is made."""
 
     __test__ = False  # not a pytest class
-
-    images: Images
-    rows: Tensor
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """All of them, in order."""
-        return self.images.plain(self.rows, batch_size)
 
 
 @final
