@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trp_search import records
+from trp_search.errors import InputError
 from trp_search.records import KEEPS, Cut, Energy, Error, Keep, Point, Pruning, Speedup, keep_of
 
 AMOUNTS = {
@@ -91,3 +92,17 @@ def test_a_rule_that_is_not_used_is_no_setting_to_tell_of(make_point: Callable[.
         "projection": False,
     }
     assert Energy(0.9).amount == 0.9
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Energy(1.2), "Energy: 1.2: input should be less than or equal to 1"),
+        (lambda: Speedup(0.5), "Speedup: 0.5: input should be greater than or equal to 1"),
+        (lambda: Energy(energy=0), "Energy: energy: 0: input should be greater than 0"),
+    ],
+)
+def test_an_amount_out_of_range_is_refused_in_one_line(make, sentence):
+    with pytest.raises(InputError) as caught:
+        make()
+    assert str(caught.value) == sentence

@@ -7,20 +7,34 @@ A further one is its class and its line in `KEEPS`. What it does to singular val
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from typing import Any, ClassVar, Literal, TypeAlias, final, get_type_hints
 
-from pydantic import GetCoreSchemaHandler, TypeAdapter
+from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import override
 
+from trp_search.errors import InputError
+from trp_search.records.json import problem
 from trp_search.records.kinds import STRICT, Factor, Positive, PositiveInt, Share
 
 Amount: TypeAlias = bool | int | float
 
 
-class Keep(ABC):
+class _OneLine(ABCMeta):
+    """Refuses an amount in one line."""
+
+    @override
+    def __call__(cls, *given: Any, **named: Any) -> Any:
+        try:
+            return super().__call__(*given, **named)
+        except ValidationError as error:
+            why = problem(error).removeprefix("0: ")
+            raise InputError(f"{cls.__name__}: {why}") from None
+
+
+class Keep(metaclass=_OneLine):
     """How much a cut or a truncation keeps; a subclass has one field, the amount.
 
     Attributes:
@@ -78,11 +92,11 @@ class Keep(ABC):
         return raw
 
 
-class PerLayer(Keep, ABC):
+class PerLayer(Keep):
     """Asked of each layer by itself: a rule that makes ranks of singular values."""
 
 
-class Budget(Keep, ABC):
+class Budget(Keep):
     """For all layers together, spread over them by an allocation."""
 
     @abstractmethod
