@@ -185,10 +185,10 @@ FILES = {
     "[1, 2]": "holds no mapping with keys such as workload:",
     "&a {x: *a}": "line 1: *a stands in itself",
     "workload: 3\ntraining: {epochs: 3}": (
-        "workload: 3 is not a mapping with keys among network, data, weights, task"
+        "workload: 3 is not a mapping with keys among network, data, task, weights"
     ),
     "training: {epochs: 3}": (
-        "workload: is missing; it takes a mapping with keys among network, data, weights, task"
+        "workload: is missing; it takes a mapping with keys among network, data, task, weights"
     ),
     PLAIN.replace("3", "'3'"): "training.epochs: '3' is not a whole number above 0",
     PLAIN.replace("3", "true"): "training.epochs: true is not a whole number above 0",
