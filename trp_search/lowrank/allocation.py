@@ -1,7 +1,7 @@
-"""Budget rules: which option each layer takes so that all together fit a budget.
+"""Budget rules: one option per layer, with a total cost within a budget.
 
-An option is a rank under a scheme, with its cost and what it loses; option 0 is to stay dense.
-Nothing here knows of networks or kernels.
+An option is a rank under a scheme, with its cost and its losses; option 0 is the dense layer. This
+module knows nothing of networks or kernels.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from trp_search.records import Energy, PerLayer, Value
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """(L, K) float64 tables, one row a layer; what a row has no use for costs infinity.
+    """(L, K) float64 tables, one row per layer; unused entries of a row cost infinity.
 
     Attributes:
         cost: multiply-adds or parameters.
@@ -51,11 +51,11 @@ class Options:
         return self.cost.argmin(1)
 
     def costs(self, chosen: Tensor) -> list[float]:
-        """What each layer's option of `chosen` costs."""
+        """The cost of each layer's option in `chosen`."""
         return list(at(self.cost, chosen).tolist())
 
     def spent(self, chosen: Tensor) -> Tensor:
-        """The cost of the (L,) options `chosen`, all together."""
+        """The total cost of the (L,) options `chosen`."""
         return at(self.cost, chosen).sum()
 
 
@@ -65,14 +65,14 @@ def at(table: Tensor, chosen: Tensor) -> Tensor:
 
 
 class BudgetRule(ABC):
-    """A value that spreads a budget over layers."""
+    """A rule that spreads a budget over layers."""
 
     @abstractmethod
     def choose(self, options: Options, budget: float) -> Tensor:
-        """(L,) options that cost `budget` at most; a budget below the least cost is a bug."""
+        """(L,) options of total cost at most `budget`; a budget below the least cost is a bug."""
 
     def rule(self, keep: PerLayer, values: Sequence[Tensor]) -> PerLayer:
-        """What `keep`, asked of layers with these singular values, asks of each of them."""
+        """The rule for each single layer, from `keep` and the singular values of all layers."""
         del values
         return keep
 
@@ -82,8 +82,8 @@ class BudgetRule(ABC):
 class Knapsack(BudgetRule):
     """Least sum of errors: Lagrangian relaxation (BALF, arXiv 2509.25136), then a local search.
 
-    What the relaxation leaves is spent by dynamic programming over options nearby. Greedy dropping
-    is another start: where few layers are wide, the relaxation can be far from the best.
+    Dynamic programming over nearby options spends the rest of the budget. Greedy dropping is a
+    second start: with few wide layers, the relaxation can be far from the optimum.
     """
 
     @override
@@ -98,10 +98,10 @@ class Knapsack(BudgetRule):
 @final
 @dataclass(frozen=True)
 class Greedy(BudgetRule):
-    """Largest product of retained energies, by dropping what costs least energy per cost saved.
+    """Largest product of retained energies: each drop loses the least energy per cost saved.
 
-    Zhang et al., arXiv 1505.06798, section 3.3. A dense layer's first drop is to the option
-    where that ratio is best.
+    Zhang et al., arXiv 1505.06798, section 3.3. A dense layer's first drop is to the option with
+    the best ratio.
     """
 
     @override
@@ -116,8 +116,8 @@ class Level(BudgetRule):
     """The same level in every layer, as low as the budget allows, by binary search.
 
     With `worst` this is ALDS's criterion (arXiv 2107.11442) without its channel groups: the least
-    worst layer. With `beyond` the largest singular values of all layers are kept. With `error`
-    every layer keeps one share of energy, with `removed` one of its rank.
+    worst layer. With `beyond` the largest singular values of all layers are kept. With `error` all
+    layers keep the same share of energy, with `removed` the same share of rank.
     """
 
     of: Literal["worst", "beyond", "error", "removed"]
@@ -149,7 +149,7 @@ class Pooled(BudgetRule):
 
     @override
     def rule(self, keep: PerLayer, values: Sequence[Tensor]) -> PerLayer:
-        """For an energy, all singular values from where all layers keep it together."""
+        """For an energy, the singular-value threshold by which all layers together keep it."""
         if not isinstance(keep, Energy) or not values:
             return keep
         pooled = torch.cat([tensor.flatten() for tensor in values]).sort(descending=True).values
@@ -172,11 +172,11 @@ _GAINS = 16
 
 
 def relaxed(cost: Tensor, error: Tensor, budget: float | Tensor) -> Tensor:
-    """(L,) options of (L, K) tables whose costs add up to `budget` at most, option 0 being dense.
+    """(L,) options of (L, K) tables with total cost at most `budget`; option 0 is dense.
 
-    The least error + price * cost at the lowest price that fits. Going dense is a jump that no
-    price is right for, so what is not dense then is bought once more without that option, and the
-    rest is spent on the largest gains. Nothing leaves the device.
+    Minimises error + price * cost at the lowest price that fits. No price suits the jump to dense,
+    so layers not dense at that price choose again without the dense option. The largest gains take
+    the rest of the budget. Nothing leaves the device.
     """
     chosen = priced(cost, error, budget)
     dense = (chosen == 0).unsqueeze(1)
@@ -189,7 +189,7 @@ def relaxed(cost: Tensor, error: Tensor, budget: float | Tensor) -> Tensor:
 
 
 def priced(cost: Tensor, error: Tensor, budget: float | Tensor) -> Tensor:
-    """(L,) the least error + price * cost, the price bisected a fixed number of times."""
+    """(L,) options of least error + price * cost; the price is bisected a fixed number of times."""
     unit = at(cost, cost.argmin(1)).sum()
     scaled = cost / unit
     low, high = cost.new_tensor(-15.0), cost.new_tensor(9.0)
@@ -202,7 +202,7 @@ def priced(cost: Tensor, error: Tensor, budget: float | Tensor) -> Tensor:
 
 
 def _topped(cost: Tensor, error: Tensor, chosen: Tensor, budget: float | Tensor) -> Tensor:
-    """`chosen`, one layer changed for the largest gain that what is left of the budget allows."""
+    """`chosen` with one layer changed: the largest gain within the rest of the budget."""
     now = at(cost, chosen)
     gains = at(error, chosen).unsqueeze(1) - error
     gains = gains.where(cost - now.unsqueeze(1) <= budget - now.sum(), -torch.inf)

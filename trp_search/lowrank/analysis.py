@@ -1,6 +1,6 @@
-"""What is known of a network before it is cut: what each layer can become, and what that loses.
+"""Analysis of a network before a cut: the options of each layer and their losses.
 
-Made once, it serves any number of cuts.
+One analysis serves any number of cuts.
 """
 
 from __future__ import annotations
@@ -23,40 +23,40 @@ from trp_search.lowrank.placing import fill_, replace
 from trp_search.lowrank.select import check_finite
 from trp_search.lowrank.truncation import sketch
 
-# What `Options` has beside costs.
+# Tables of `Options` besides costs.
 LOSSES = ("error", "worst", "beyond", "removed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate(ABC):
-    """What one layer can become by one factoring."""
+    """Options of one layer under one factoring."""
 
     layer: MeasuredLayer
 
     @property
     @abstractmethod
     def values(self) -> Tensor:
-        """All its singular values, which allocations may pool with those of other layers."""
+        """All singular values of the layer; allocations may pool them across layers."""
 
     @property
     @abstractmethod
     def spectrum(self) -> Tensor:
-        """(q,) singular values along its last rank, the largest first."""
+        """(q,) singular values along the last rank, the largest first."""
 
     @abstractmethod
     def wanted(self, keep: records.Keep) -> Ranks:
-        """The least ranks that keep as much, at least 1; `keep` is no budget."""
+        """The least ranks that satisfy `keep`, at least 1; `keep` is not a budget."""
 
     @abstractmethod
     def losses(self, ranks: Tensor) -> Mapping[str, Tensor]:
-        """For (K, n) `ranks`, a (K,) table of each of `LOSSES`."""
+        """A (K,) table of each of `LOSSES` at (K, n) `ranks`."""
 
     @abstractmethod
     def factors(self, ranks: Ranks) -> tuple[Tensor, ...]:
-        """Weights of the layers that stand in for this one at `ranks`."""
+        """Weights of the layers that replace this one at `ranks`."""
 
     def offered(self, count: Count, multiple: int) -> tuple[Tensor, Tensor]:
-        """(K, n) ranks that are multiples of `multiple` and save, by `count`, and their costs."""
+        """(K, n) ranks, multiples of `multiple`, that save cost by `count`; and their costs."""
         axes = [torch.arange(1, q // multiple + 1) * multiple for q in self.layer.full_ranks]
         ranks = self.layer.scheme.useful(
             shape_of(self.layer.module), torch.cartesian_prod(*axes).reshape(-1, len(axes))
@@ -66,14 +66,14 @@ class Candidate(ABC):
         return ranks[cheaper], cost[cheaper]
 
     def kept(self, parts: Sequence[Tensor], at_cost: Mapping[str, float]) -> Mapping[str, float]:
-        """Shares of energy that `parts` keep; `at_cost` is what the tables say, by scheme."""
+        """Shares of energy that `parts` keep; `at_cost` has the tables' shares by scheme."""
         del parts
         return at_cost
 
     def place_(
         self, network: nn.Module, ranks: Ranks, at_cost: Mapping[str, float]
     ) -> records.Layer:
-        """Puts what it is at `ranks` into `network`, and tells what that is."""
+        """Puts the layer's factors at `ranks` into `network`; returns the record."""
         module = self.layer.module
         parts, factors = self.layer.scheme.layers(module, ranks), self.factors(ranks)
         fill_(module, parts, factors)
@@ -84,7 +84,7 @@ class Candidate(ABC):
 
 
 def losses_at(ranks: Tensor, *, lost: Tensor, values: Tensor) -> Mapping[str, Tensor]:
-    """What (K, 1) `ranks` lose, by what each rank from 0 does and by the (q,) singular values."""
+    """Losses at (K, 1) `ranks`, from the loss at each rank from 0 and the (q,) singular values."""
     (rank,) = ranks.unbind(1)
     ends = torch.cat([values, values.new_zeros(1)])
     worst = (ends / ends.max() if ends.any() else ends).cpu()[rank]
@@ -98,7 +98,7 @@ def losses_at(ranks: Tensor, *, lost: Tensor, values: Tensor) -> Mapping[str, Te
 
 @dataclass(frozen=True, kw_only=True)
 class AnalysedLayer:
-    """A layer and what can become of it; without candidates it stays dense for `reason`."""
+    """A layer and its candidates; without candidates it stays dense for `reason`."""
 
     layer: MeasuredLayer
     candidates: tuple[Candidate, ...]
@@ -107,7 +107,7 @@ class AnalysedLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """A network, what it takes, and its layers in order."""
+    """A network, its example input, and its layers in order."""
 
     network: nn.Module
     example_input: Tensor | Sequence[Any]
@@ -115,11 +115,11 @@ class Analysis:
 
 
 class Decomposition(ABC):
-    """How a cut makes layers small: which candidates each layer has.
+    """How a cut shrinks layers: the candidates of each layer.
 
     Attributes:
-        factorings: what layers can become.
-        replaces: whether other layers stand in their places; else they are changed as they are.
+        factorings: the ways to factor a layer.
+        replaces: whether new layers replace the old ones; else the old layers change in place.
     """
 
     factorings: tuple[Factoring, ...]
@@ -128,10 +128,10 @@ class Decomposition(ABC):
     def measured(
         self, network: nn.Module, example_input: Tensor | Sequence[Any], layers: records.Layers
     ) -> list[list[MeasuredLayer]]:
-        """Every layer of `network`, under each factoring that differs on it.
+        """Every layer of `network` under each factoring that is distinct on the layer.
 
         Raises:
-            InputError: no weights of the network could be decomposed so.
+            InputError: no weights of the network could be decomposed in this way.
         """
         found = [
             measure(network, example_input, one, layers=layers, replaced=self.replaces)
@@ -147,15 +147,15 @@ class Decomposition(ABC):
         keep: records.Keep,
         batches: Iterable[Tensor] | None,
     ) -> Iterable[AnalysedLayer]:
-        """What can become of each row, by what layers do on `batches` of calibration images."""
+        """Candidates for each row, from activations on `batches` of calibration images."""
 
 
 class ByWeights(Decomposition):
-    """Ranks come from weights alone: calibration images play no part in them."""
+    """Ranks from weights alone; calibration images play no part."""
 
     @abstractmethod
     def candidate(self, layer: MeasuredLayer) -> Candidate:
-        """What the layer can become."""
+        """Options of the layer."""
 
     @override
     def analysed(
@@ -177,17 +177,17 @@ def analyse(
     wanted: records.Cut,
     batches: Iterable[Tensor] | None = None,
 ) -> Analysis:
-    """What can become of every layer of `network`, which is not changed.
+    """Options of every layer of `network`, which is not changed.
 
     Args:
         network: any module.
-        example_input: what its forward pass takes.
-        decomposition: how layers are made small.
-        wanted: the cut that is to follow; of a keep that is no `Error` nothing matters.
-        batches: of images whose activations weigh errors; None weighs all alike.
+        example_input: input of its forward pass.
+        decomposition: how layers shrink.
+        wanted: the cut to follow; its keep matters only if it is an `Error`.
+        batches: images whose activations weight errors; None weights all errors equally.
 
     Raises:
-        InputError: a weight, or a value met in calibration, is not finite; there is nothing to do.
+        InputError: a weight or a calibration value is not finite; there is nothing to cut.
     """
     rows = decomposition.measured(network, example_input, wanted.layers)
     for row in rows:
@@ -199,13 +199,13 @@ def analyse(
 
 
 def analysed_by(row: Sequence[MeasuredLayer], candidates: Iterable[Candidate]) -> AnalysedLayer:
-    """The layer of a row with these candidates, of those that can be factored."""
+    """The layer of `row` with `candidates`; without candidates, with its reason."""
     found = tuple(candidates)
     return AnalysedLayer(layer=row[0], candidates=found, reason=None if found else row[0].reason)
 
 
 def _distinct(row: Sequence[MeasuredLayer]) -> list[MeasuredLayer]:
-    """Without schemes that are the same thing on this layer: on 1x1, spatial is channel."""
+    """`row` without schemes that coincide on this layer: on 1x1, spatial equals channel."""
     pointwise = shape_of(row[0].module)[2:] == (1, 1)
     return [
         layer for layer in row if len(row) == 1 or layer.scheme.name != "spatial" or not pointwise

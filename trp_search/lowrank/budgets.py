@@ -1,4 +1,4 @@
-"""Budgets: what one counts of each layer, and what it leaves for all of them together."""
+"""Budgets: the counted cost of each layer, and the cost allowed to all layers together."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from trp_search.records import Budget, Keep, Layers, Parameters
 
 
 class Count(ABC):
-    """What is counted of a network."""
+    """A cost that a budget counts."""
 
     noun: ClassVar[str]
 
     @abstractmethod
     def dense(self, layer: MeasuredLayer) -> int:
-        """What a layer costs as it is."""
+        """The cost of a dense layer."""
 
     @abstractmethod
     def at(self, layer: MeasuredLayer, ranks: Sequence[Number]) -> Number:
-        """What it costs at `ranks`."""
+        """The cost of a layer at `ranks`."""
 
     @abstractmethod
     def other(self, network: nn.Module, dense: int, *, other_macs: int) -> int:
-        """What no layer accounts for, where all of them cost `dense`."""
+        """The network's cost outside its layers, which cost `dense` together."""
 
 
 @final
 class MultiplyAdds(Count):
-    """Multiply-adds of one image."""
+    """Multiply-adds for one image."""
 
     noun = "multiply-adds"
 
@@ -55,7 +55,7 @@ class MultiplyAdds(Count):
 
 @final
 class Weights(Count):
-    """Parameters, biases among them."""
+    """Parameters, biases included."""
 
     noun = "parameters"
 
@@ -78,15 +78,15 @@ _USUAL = MultiplyAdds()
 
 
 def counted(keep: Keep) -> Count:
-    """What a layer has to save under `keep` to be factored."""
+    """The cost that factoring a layer must lower under `keep`."""
     return _OWN.get(type(keep), _USUAL)
 
 
 def room(keep: Budget, *, dense: int, least: float, other: int, layers: Layers) -> float:
-    """What layers may cost together that cost `dense` uncut, beside `other` of the network.
+    """The cost allowed to layers that cost `dense` uncut; the rest of the network costs `other`.
 
     Raises:
-        InputError: their `least` is more; says the best that is not out of reach.
+        InputError: the layers' `least` cost is more; the message names the best reachable budget.
     """
     total = dense + other
     found = keep.within(total) - other

@@ -1,4 +1,4 @@
-"""From an analysed network and a cut to ranks, or a reason to stay dense, for every layer."""
+"""Ranks, or a reason to stay dense, for every layer, from an analysed network and a cut."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from trp_search.records import Budget, PerLayer
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What becomes of one layer: a candidate at its ranks, or a reason to stay dense.
+    """The decision for one layer: a candidate at its ranks, or a reason to stay dense.
 
-    `kept` is the share of energy that each scheme would keep for the same cost.
+    `kept` is the share of energy that each scheme would keep at the same cost.
     """
 
     candidate: Candidate | None = None
@@ -32,12 +32,12 @@ class Choice:
 
 
 def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list[Choice]:
-    """One choice for each layer of `analysis`, which was made for the cut's scheme and layers.
+    """One choice per layer of `analysis`, which was made for the cut's scheme and layers.
 
     `other_macs` are multiply-adds of the network that no layer accounts for.
 
     Raises:
-        InputError: the budget is out of reach; says the best that is not.
+        InputError: the budget is out of reach; the message names the best reachable one.
     """
     count = counted(cut.keep)
     menus = [_menu(layer, count, cut.multiple) for layer in analysis.layers]
@@ -56,7 +56,7 @@ def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list
 
 @dataclass(frozen=True, kw_only=True)
 class _Offer:
-    """A candidate at the (K, n) ranks that make its layer cheaper, their costs and losses."""
+    """A candidate at the (K, n) ranks that make its layer cheaper, with costs and losses."""
 
     candidate: Candidate
     ranks: Tensor
@@ -64,12 +64,12 @@ class _Offer:
     losses: Mapping[str, Tensor]
 
     def place(self, ranks: Ranks) -> int | None:
-        """Where `ranks` are, if they are on offer."""
+        """The index of `ranks`, if they are on offer."""
         places = (self.ranks == torch.tensor(ranks)).all(1).nonzero().flatten().tolist()
         return places[0] if places else None
 
     def unbeaten(self) -> Tensor:
-        """(k,) places where, by one of the losses, none that costs no more loses as little."""
+        """(k,) indices that are Pareto-optimal in the cost and at least one of the losses."""
         if not len(self.cost):
             return torch.empty(0, dtype=torch.long)
         found = [frontiers(self.cost[None], loss[None])[0] for loss in self.losses.values()]
@@ -79,14 +79,14 @@ class _Offer:
 
 @dataclass(frozen=True, kw_only=True)
 class _Menu:
-    """What one layer can become, at which cost; `reason` is why it can become nothing."""
+    """One layer's dense cost and its offers; `reason` says why no rank is on offer."""
 
     dense: int
     offers: tuple[_Offer, ...]
     reason: str | None
 
     def choice(self, offer: _Offer, place: int) -> Choice:
-        """The choice of one of the ranks on offer, and the most that each scheme keeps for less."""
+        """The choice of one offered rank, and the most that each scheme keeps at no higher cost."""
         cost = offer.cost[place]
         shares = ((one, one.losses["error"][one.cost <= cost]) for one in self.offers)
         kept: dict[str, float] = {
@@ -111,7 +111,7 @@ def _menu(layer: AnalysedLayer, count: Count, multiple: int) -> _Menu:
 
 
 def _by_rule(menu: _Menu, keep: records.Keep, multiple: int) -> Choice:
-    """The cheapest candidate at the ranks that `keep` wants of it."""
+    """The cheapest candidate at the ranks that `keep` asks for."""
     if menu.reason is not None:
         return Choice(reason=menu.reason)
     wanted = [(one, _rounded(one.candidate.wanted(keep), multiple)) for one in menu.offers]
@@ -132,9 +132,9 @@ def _rounded(ranks: Ranks, multiple: int) -> Ranks:
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """A layer's options, 0 being dense: (K,) tables by the names of `Options`.
+    """A layer's options as (K,) tables by the names of `Options`; option 0 is dense.
 
-    `places` has the places of the others, offer by offer.
+    `places` has the indices of the other options, offer by offer.
     """
 
     tables: Mapping[str, Tensor]
@@ -163,10 +163,10 @@ def _table(rows: Sequence[_Row]) -> Options:
 
 
 def budget_of(network: nn.Module, options: Options, cut: records.Cut, *, other_macs: int) -> float:
-    """What the layers, dense at option 0, may cost together for `network` to be cut as wanted.
+    """The cost allowed to all layers of `network`, dense at option 0, under the budget of `cut`.
 
     Raises:
-        InputError: their least is more; says the best that is not out of reach.
+        InputError: the layers' least cost is more; the message names the best reachable budget.
     """
     assert isinstance(cut.keep, Budget), cut.keep
     dense = int(options.cost[:, 0].sum())

@@ -4,8 +4,8 @@
 
 g is the sum of absolute entries (Net-Trim: Aghasi et al., arXiv 1806.06457) or the nuclear norm
 (DDLR-style: a stand-in, since the equations of Papadimitriou and Jain, arXiv 2107.05787, could not
-be read; the paper's own relaxation may differ). One ADMM solves both; what differs is the proximal
-step of g that it is given. Everything is float64 and deterministic.
+be read; the paper's own relaxation may differ). One ADMM solves both; only the proximal step of g
+differs. Everything is float64 and deterministic.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from trp_search.lowrank.truncation import spectra, wide
 
 Shrink = Callable[[Tensor, float], Tensor]
 
-# By how much of the radius a solution's outputs may lie outside of what is allowed.
+# Share of the radius by which a solution's outputs may lie outside the allowed set.
 TOLERANCE = 1e-3
 
-_ACTIVE = 1e-6  # Net-Trim's: what a ReLU leaves above this counts as active
+_ACTIVE = 1e-6  # Net-Trim's: a ReLU output above this counts as active
 _SPREAD = 0.3  # Net-Trim's: inputs are divided by this times the root of their largest moment
 _RELAXED = 1.6  # over-relaxation: Boyd et al., Foundations and Trends in ML 3(1), 2011, 3.4.3
-_CHECKED = 10  # iterations between looks at the residuals
+_CHECKED = 10  # iterations between checks of the residuals
 _TINY = 1e-300
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guarantee:
-    """What a layer's outputs on known inputs may be; biases stay and are taken off beforehand.
+    """The allowed outputs of a layer on known inputs; biases stay and are subtracted beforehand.
 
     Attributes:
         inputs: X, (n, p) float64.
-        targets: T, (m, p): the outputs to keep; ceilings where not active.
-        radius: how far the active outputs, all together, may be from theirs (Frobenius norm).
-        active: (m, p) mask, or None where all are.
+        targets: T, (m, p): the outputs to keep; upper bounds where not active.
+        radius: allowed distance of all active outputs from their targets (Frobenius norm).
+        active: (m, p) mask, or None if all outputs are active.
     """
 
     inputs: Tensor
@@ -48,7 +48,7 @@ class Guarantee:
     active: Tensor | None
 
     def nearest(self, outputs: Tensor) -> Tensor:
-        """The (m, p) allowed outputs that are nearest to `outputs`."""
+        """The (m, p) allowed outputs nearest to `outputs`."""
         away = outputs - self.targets
         if self.active is None:
             return self.targets + _within(away, self.radius)
@@ -56,9 +56,9 @@ class Guarantee:
         return self.targets + torch.where(self.active, ball, away.clamp_max(0))
 
     def excess(self, weight: Tensor) -> float:
-        """How far the outputs of an (m, n) weight are from allowed ones, over the radius.
+        """Distance of an (m, n) weight's outputs from the allowed ones, over the radius.
 
-        A radius of zero leaves the targets' norm to compare with; 0 is allowed.
+        With a radius of zero the unit is the targets' norm. 0 means that the outputs are allowed.
         """
         outputs = weight @ self.inputs
         distance = float(torch.linalg.vector_norm(outputs - self.nearest(outputs)))
@@ -66,7 +66,7 @@ class Guarantee:
         return distance / unit if distance else 0.0
 
     def scaled(self, factor: float) -> Guarantee:
-        """The same demand on weights, with inputs and outputs times `factor`."""
+        """The same constraint on weights, with inputs and outputs times `factor`."""
         return replace(
             self,
             inputs=self.inputs * factor,
@@ -82,14 +82,14 @@ def _within(away: Tensor, radius: float) -> Tensor:
 def guarantee(
     weight: Tensor, bias: Tensor | None, inputs: Tensor, *, error: float, rectified: bool
 ) -> Guarantee:
-    """What keeps a layer's outputs to within `error` of their norm.
+    """The guarantee that keeps a layer's outputs to within `error` of their norm.
 
     Args:
-        weight: (m, n), as `nn.Linear` has it.
-        bias: (m,), kept as it is.
+        weight: (m, n), as in `nn.Linear`.
+        bias: (m,), not changed.
         inputs: (n, p), one column for each image or position.
         error: share of the Frobenius norm of the outputs, biases and ReLU included.
-        rectified: whether a ReLU follows: outputs that it sets to zero need only stay below zero.
+        rectified: whether a ReLU follows; outputs that the ReLU zeroes need only stay below zero.
     """
     weight, inputs = weight.double(), inputs.double()
     offset = torch.zeros_like(weight[:, :1]) if bias is None else bias.double().unsqueeze(1)
@@ -104,7 +104,7 @@ def guarantee(
             active=active,
         )
     if inputs.shape[1] > inputs.shape[0]:
-        # Without ceilings only second moments of the inputs count, and n columns can have them.
+        # Without upper bounds only second moments of the inputs matter; n columns suffice for them.
         inputs = torch.linalg.qr(inputs.mT).R.mT
     return Guarantee(
         inputs=inputs,
@@ -115,12 +115,12 @@ def guarantee(
 
 
 def soft_threshold(weight: Tensor, step: float) -> Tensor:
-    """The proximal step of the sum of absolute entries: all of them `step` nearer to zero."""
+    """The proximal step of the sum of absolute entries: each entry moves `step` towards zero."""
     return weight.sign() * (weight.abs() - step).clamp_min(0)
 
 
 def singular_value_threshold(weight: Tensor, step: float) -> Tensor:
-    """The proximal step of the nuclear norm: singular values `step` nearer to zero.
+    """The proximal step of the nuclear norm: singular values move `step` towards zero.
 
     Cai, Candes and Shen, arXiv 0810.3286, through the Gram matrix of the smaller side.
     """
@@ -132,7 +132,7 @@ def singular_value_threshold(weight: Tensor, step: float) -> Tensor:
 
 
 def magnitude_pruned(weight: Tensor, nonzeros: int) -> Tensor:
-    """`weight` with all but its `nonzeros` largest entries set to zero; looks at no data."""
+    """`weight` with all but its `nonzeros` largest entries set to zero; uses no data."""
     kept = weight.abs().flatten().topk(nonzeros).indices
     pruned = torch.zeros_like(weight).flatten()
     pruned[kept] = weight.flatten()[kept]
@@ -141,12 +141,12 @@ def magnitude_pruned(weight: Tensor, nonzeros: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """A weight that the proximal step made, so that zeros, or a rank, are exact.
+    """A weight from the proximal step, so its zeros, or its rank, are exact.
 
     Attributes:
         weight: (m, n) float64.
-        excess: see `Guarantee.excess`; more than `TOLERANCE` is no solution.
-        iterations: how many it took.
+        excess: see `Guarantee.excess`; above `TOLERANCE` the weight is not a solution.
+        iterations: number of ADMM iterations.
     """
 
     weight: Tensor
@@ -155,12 +155,11 @@ class Solution:
 
 
 def solve(wanted: Guarantee, shrink: Shrink, *, most: int = 5000) -> Solution:
-    """The weight that `shrink` is the proximal step for, by ADMM.
+    """Solves by ADMM the problem whose proximal step is `shrink`.
 
-    It ends when both relative residuals (Boyd et al., section 3.3.1) and the excess of the shrunk
-    weight itself are below `TOLERANCE`, or after `most` iterations. One costs about
-    m n (n + 2 p) multiply-adds, and m x p numbers are held a dozen times: meant for a few thousand
-    columns.
+    ADMM ends when both relative residuals (Boyd et al., section 3.3.1) and the excess of the shrunk
+    weight itself are below `TOLERANCE`, or after `most` iterations. One iteration takes about m n
+    (n + 2 p) multiply-adds, and a dozen m x p matrices are held: meant for a few thousand columns.
     """
     nothing = wanted.targets.new_zeros(len(wanted.targets), len(wanted.inputs))
     excess = wanted.excess(nothing)
@@ -169,7 +168,7 @@ def solve(wanted: Guarantee, shrink: Shrink, *, most: int = 5000) -> Solution:
     moments = wanted.inputs @ wanted.inputs.mT
     scale = _SPREAD * math.sqrt(float(moments.max()))
     scaled = wanted.scaled(1 / scale)
-    # No step size is in this matrix, so that it serves whatever the step becomes.
+    # The step size is not in this matrix, so one inverse serves every step.
     matrix = moments / scale**2 + torch.eye(len(moments), dtype=moments.dtype).to(moments)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
     state, balanced = _start(scaled, inverse), 2 * _CHECKED
@@ -178,28 +177,28 @@ def solve(wanted: Guarantee, shrink: Shrink, *, most: int = 5000) -> Solution:
         if iteration % _CHECKED and iteration < most:
             continue
         excess, dual = scaled.excess(state.shrunk), state.dual(before)
-        # Next to all outputs the radius is small, and to miss by a share of it is what counts.
+        # The radius is small next to all outputs, and the excess is relative to the radius.
         primal = max(state.primal(), excess)
         if iteration == most or max(primal, dual) < TOLERANCE:
             break
         if iteration >= balanced:
-            # At twice the iteration each time: steps that never settle need not converge.
+            # At doubling intervals: ADMM need not converge if the step never settles.
             state, balanced = state.balanced(primal, dual), 2 * balanced
     return Solution(weight=state.shrunk, excess=excess, iterations=iteration)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _State:
-    """Where the ADMM is: W1, W2, W3, W3 X and the scaled duals U1, U2 of Net-Trim's solver.
+    """State of the ADMM: W1, W2, W3, W3 X and the scaled duals U1, U2 of Net-Trim's solver.
 
     Attributes:
         allowed: (m, p) outputs that the guarantee allows.
         shrunk: (m, n) weight from the proximal step.
-        weight: (m, n) weight that is to agree with both.
-        outputs: (m, p) what `weight` makes of the inputs.
+        weight: (m, n) weight that must agree with both.
+        outputs: (m, p) outputs of `weight` on the inputs.
         pull: (m, p) dual of outputs = allowed.
         pull_weight: (m, n) dual of weight = shrunk.
-        step: of the proximal step, 1 / rho.
+        step: size of the proximal step, 1 / rho.
     """
 
     allowed: Tensor
@@ -211,18 +210,18 @@ class _State:
     step: float
 
     def primal(self) -> float:
-        """How far the three are from agreement, relative to their norm."""
+        """Disagreement of the three, relative to their norm."""
         apart = _norm(self.allowed - self.outputs, self.shrunk - self.weight)
         size = max(_norm(self.allowed, self.shrunk), _norm(self.outputs, self.weight))
         return apart / max(size, _TINY)
 
     def dual(self, before: _State) -> float:
-        """How far the weight moved, relative to the duals' norm."""
+        """Change of the weight, relative to the duals' norm."""
         moved = _norm(self.outputs - before.outputs, self.weight - before.weight)
         return moved / max(_norm(self.pull, self.pull_weight), _TINY)
 
     def balanced(self, primal: float, dual: float) -> _State:
-        """With a step that brings the residuals nearer to each other (Boyd et al., 3.4.1)."""
+        """The state with a step that brings the residuals closer together (Boyd et al., 3.4.1)."""
         factor = min(10.0, max(0.1, math.sqrt(dual / max(primal, _TINY))))
         return replace(
             self,
@@ -233,7 +232,7 @@ class _State:
 
 
 def _start(wanted: Guarantee, inverse: Tensor) -> _State:
-    """Ridge regression, and a step of the size of its entries."""
+    """The ridge regression, with a step of the size of its entries."""
     weight = wanted.targets @ wanted.inputs.mT @ inverse
     outputs = weight @ wanted.inputs
     return _State(

@@ -1,4 +1,4 @@
-"""What each layer of a network costs, dense and per rank, before anything is cut."""
+"""Costs of each layer of a network, dense and per rank, before a cut."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def measure(
 
     Args:
         network: any module.
-        example_input: what its forward pass takes.
-        scheme: how layers are to be unfolded.
+        example_input: input of its forward pass.
+        scheme: how layers are unfolded.
         layers: which layers may be cut.
-        replaced: whether others are to stand in their places; a layer of which the network asks
-            more than to be called then stays.
+        replaced: whether new layers replace the old ones; a layer that the network uses other than
+            by calls then stays.
 
     Raises:
         InputError: the network is itself a single layer, `check_eager` refuses it, or it does not
@@ -60,7 +60,7 @@ def measure(
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredLayer:
-    """A layer, what it costs, and why it cannot be factored, if so."""
+    """A layer, its costs, and why it cannot be factored, if so."""
 
     name: str
     module: nn.Module
@@ -91,7 +91,7 @@ class MeasuredLayer:
         return self.scheme.parameters(shape_of(self.module), ranks)
 
     def dense(self, reason: str) -> records.Layer:
-        """The record of leaving it as it is."""
+        """The record of the dense layer."""
         parameters = sum(p.numel() for p in self.module.parameters())
         return records.Layer(
             name=self.name,
@@ -106,7 +106,7 @@ class MeasuredLayer:
         )
 
     def factored(self, ranks: Ranks) -> records.Layer:
-        """The record of factoring it at `ranks`."""
+        """The record of the layer factored at `ranks`."""
         bias = self.module.bias
         extra = bias.numel() if isinstance(bias, Tensor) else 0
         return records.Layer(

@@ -1,11 +1,11 @@
 """CP: a kernel as a sum of R outer products of one vector along each of its four axes.
 
-W[n, c, i, j] is about sum_r A[n, r] B[c, r] H[i, r] V[j, r], so that four layers stand for one:
-1 x 1 to R channels, kh x 1 and 1 x kw on each of these by itself, then 1 x 1 (Lebedev et al., arXiv
-1412.6553). Fits may be degenerate: products that grow without bound and cancel, which nothing that
-follows survives. So what is minimised is the error among sums whose products' squared norms add up
-to a bound at most (Phan et al., ECCV 2020, arXiv 2008.05441), one axis after the other: each step
-is a ridge regression whose multiplier meets the bound.
+W[n, c, i, j] is about sum_r A[n, r] B[c, r] H[i, r] V[j, r], so four layers replace one: 1 x 1 to R
+channels, depthwise kh x 1 and 1 x kw, then 1 x 1 (Lebedev et al., arXiv 1412.6553). Fits may be
+degenerate: products grow without bound and cancel, which no later stage survives. So the error is
+minimised among sums whose products' squared norms add up to a bound at most (Phan et al., ECCV
+2020, arXiv 2008.05441), one axis after the other. Each step is a ridge regression whose multiplier
+meets the bound.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from trp_search.lowrank.factoring import (
     pointwise,
 )
 
-_BOUND = 10.0  # of the squared norm of the kernel, which orthogonal products have
+_BOUND = 10.0  # times the squared norm of the kernel, the value for orthogonal products
 _SWEEPS = 30
 _HALVINGS = 60
-_FITS = 6  # ranks at which a layer's loss is measured; between them it is interpolated
+_FITS = 6  # ranks at which a layer's loss is measured; interpolated between them
 
 
 @torch.no_grad()
@@ -47,8 +47,8 @@ def fit(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Factors (N, R), (C, R), (kh, R), (kw, R) of a (N, C, kh, kw) weight, by alternation, float64.
 
-    The last three have unit columns, and the squared norm of the first one is at most `bound` times
-    the weight's. No sweep over the four loses more than the one before it.
+    The last three have unit columns, and the squared norm of the first factor is at most `bound`
+    times the weight's. No sweep over the four loses more than the sweep before.
     """
     slices = weight.double().flatten(2).permute(2, 0, 1)  # (kh kw, N, C)
     most = bound * slices.square().sum() + 1e-300
@@ -57,7 +57,7 @@ def fit(
     a, b, h, v = (factor / torch.linalg.vector_norm(factor, dim=0) for factor in first)
 
     def step(products: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
-        """The best factor beside `others`, and its unit columns."""
+        """The best factor given `others`, and its unit columns."""
         gram = torch.stack([other.mT @ other for other in others]).prod(0)
         factor = _ridge(products, gram, most=most)
         length = torch.linalg.vector_norm(factor, dim=0)
@@ -73,7 +73,7 @@ def fit(
 
 
 def lost_by(weight: Tensor, factors: Sequence[Tensor]) -> float:
-    """The share of a weight's squared norm that the sum of products leaves."""
+    """The share of a weight's squared norm that the sum of products misses."""
     a, b, h, v = (factor.double() for factor in factors)
     made = torch.einsum("nr,cr,tr->nct", a, b, _taps(h, v).squeeze(1)).reshape(weight.shape)
     total = weight.double().square().sum().clamp_min(torch.finfo(torch.float64).tiny)
@@ -81,14 +81,14 @@ def lost_by(weight: Tensor, factors: Sequence[Tensor]) -> float:
 
 
 def _taps(h: Tensor, v: Tensor) -> Tensor:
-    """(kh kw, 1, R) what the products are at each tap."""
+    """(kh kw, 1, R) values of the products at each tap."""
     return (h.unsqueeze(1) * v).flatten(0, 1).unsqueeze(1)
 
 
 def _ridge(products: Tensor, gram: Tensor, *, most: Tensor) -> Tensor:
     """The (m, R) factor X with the least squared error whose squared norm is at most `most`.
 
-    X (G + t) = P for the least t from 0: with G = Q diag(g) Q^T its squared norm is the sum of
+    X (G + t) = P for the least t from 0. With G = Q diag(g) Q^T the squared norm of X is the sum of
     |(P Q)_k|^2 / (g_k + t)^2, which falls with t.
     """
     low = gram.trace() * torch.finfo(gram.dtype).eps + 1e-300
@@ -111,13 +111,13 @@ def _ridge(products: Tensor, gram: Tensor, *, most: Tensor) -> Tensor:
 
 @final
 class Cp(Factoring):
-    """1 x 1 to R channels, kh x 1 and 1 x kw on each of them by itself, then 1 x 1."""
+    """1 x 1 to R channels, depthwise kh x 1 and 1 x kw, then 1 x 1."""
 
     name = "cp"
 
     @override
     def full_ranks(self, shape: Shape) -> Ranks:
-        """One product for each place off the longest axis is enough for every kernel."""
+        """One product per index over all axes but the longest is exact for every kernel."""
         return (math.prod(shape) // max(shape),)
 
     @override
@@ -148,14 +148,14 @@ class Cp(Factoring):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Products(Candidate):
-    """One layer as four; `lost` is the (q + 1,) share of its squared norm lost at each rank."""
+    """One layer as four; `lost` is the (q + 1,) share of squared norm lost at each rank."""
 
     lost: Tensor
 
     @property
     @override
     def values(self) -> Tensor:
-        """What each rank adds, as if it was a singular value."""
+        """The gain of each rank, in the role of a singular value."""
         energy = kernel(self.layer.module).double().square().sum().cpu()
         return (-self.lost.diff() * energy).sqrt()
 
@@ -202,7 +202,7 @@ class CpDecomposition(ByWeights):
 
 
 def _curve(layer: MeasuredLayer) -> Tensor:
-    """(q + 1,) what is lost at each rank: measured at a few that could save, else interpolated."""
+    """(q + 1,) loss at each rank: measured at a few ranks that could save, else interpolated."""
     (full,), weight = layer.full_ranks, kernel(layer.module)
     most = max(1, min(full - 1, layer.dense_macs // layer.macs((1,))))
     ranks = sorted({round(rank) for rank in np.geomspace(1, most, _FITS)})

@@ -1,4 +1,4 @@
-"""A trained network and every cut of it: what they have in common, worked out once."""
+"""Cuts of a trained network, with their common work done once."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Cutter:
 
     Args:
         network: any module.
-        example_input: what its forward pass takes.
-        macs: of the whole network, for one image.
-        samples: so many images in batches, always the same; None where a cut looks at none.
+        example_input: input of its forward pass.
+        macs: multiply-adds of the whole network for one image.
+        samples: a number of images in batches, always the same; None if no cut needs images.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Cutter:
         self._analyses: dict[tuple[object, ...], Analysis] = {}
 
     def cut(self, wanted: records.Cut) -> Decomposed:
-        """The network cut, and refitted where that is asked for.
+        """The cut network, refitted if the cut asks for a refit.
 
         Raises:
-            InputError: the budget is out of reach, there is nothing to cut in that way, or a value
+            InputError: the budget is out of reach, this kind of cut has nothing to do, or a value
                 is not finite.
         """
         solved = wanted.keep if isinstance(wanted.keep, records.Error) else None
@@ -67,10 +67,10 @@ class Cutter:
         return found
 
     def _images(self, count: int) -> Iterable[Tensor] | None:
-        """Calibration images; None for none."""
+        """`count` calibration images; None for a count of zero or without samples."""
         return self._samples(count) if count and self._samples is not None else None
 
 
 def check(network: nn.Module, example_input: Tensor | Sequence[Any], wanted: records.Cut) -> None:
-    """Raises InputError where the kind of the cut finds nothing to do on any weights."""
+    """Raises InputError if this kind of cut has nothing to do, whatever the weights."""
     DECOMPOSITIONS[wanted.scheme].measured(network, example_input, wanted.layers)

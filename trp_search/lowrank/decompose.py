@@ -1,4 +1,4 @@
-"""From trained weights to a smaller network: choose ranks, factor, leave what saves nothing."""
+"""From trained weights to a smaller network: choose ranks, factor layers that save cost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trp_search.lowrank.tracing import extents, images_in, multiply_adds
 
 @dataclass(frozen=True, kw_only=True)
 class Decomposed:
-    """A decomposed copy of a network and, layer by layer, what was done and why."""
+    """A decomposed copy of a network, and the outcome of each layer with its reason."""
 
     network: nn.Module
     layers: tuple[records.Layer, ...]
@@ -40,7 +40,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     calibration: Iterable[Tensor] | None = None,
     layers: records.Layers = "all",
 ) -> Decomposed:
-    """A copy of `network` with low-rank layers in place of the layers that become cheaper by them.
+    """A copy of `network` with low-rank layers wherever they are cheaper.
 
     >>> import torch
     >>> from torch import nn
@@ -57,18 +57,18 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     Args:
         network: any module of plain PyTorch, as it is before `torch.compile`, `torch.jit` and
             `torch.export`; it is not changed.
-        example_input: what its forward pass takes: a tensor whose first axis is the batch, or the
-            arguments, the first tensor among which is so.
+        example_input: input of its forward pass: a tensor whose first axis is the batch, or the
+            arguments, whose first tensor has that axis.
         keep: `Energy`, `Value`, `Ratio` or `Evbmf` of each layer; `Speedup` (of all convolutions,
-            linear layers and matrix products; the network that comes back is measured, and reaches
-            it) or `Parameters` of the network; or ranks by layer name, taken even where they do not
-            save multiply-adds, while layers that are not named stay dense.
+            linear layers and matrix products; the returned network is measured and reaches it) or
+            `Parameters` of the network; or ranks by layer name, used even where they save no
+            multiply-adds; layers not named stay dense.
         scheme: pairs by `channel`, `spatial` or `decoupled`, `per-layer` for the best pair in each
             layer, or another of `records.Cut`; ranks by layer need one of the first three.
         allocation: how a budget is spread over layers.
         multiple: ranks are multiples of this.
-        calibration: batches of images whose activations weigh errors, a few hundred in all; batch
-            norm statistics are to be measured again afterwards.
+        calibration: batches of images whose activations weight errors, a few hundred in all;
+            measure batch norm statistics again afterwards.
         layers: `all`, or `kxk`: convolutions wider than 1x1 but the first.
 
     Raises:
@@ -101,7 +101,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
 
 
 def _faster(analysis: Analysis, wanted: records.Cut, speedup: float) -> Decomposed:
-    """The cut to a speedup of the whole network, measured once it is cut."""
+    """The cut to a speedup of the whole network, measured after the cut."""
     example, layers = analysis.example_input, [layer.layer for layer in analysis.layers]
     before = multiply_adds(analysis.network, example)
     other = before // images_in(example) - sum(layer.dense_macs for layer in layers)
@@ -118,7 +118,7 @@ def _faster(analysis: Analysis, wanted: records.Cut, speedup: float) -> Decompos
 def _unlike(
     layers: Sequence[MeasuredLayer], result: Decomposed, example_input: Tensor | Sequence[Any]
 ) -> str:
-    """What makes a cut network cost more than its layers say."""
+    """Why a cut network costs more than the sum of its layers."""
     names = [layer.name for layer in result.layers if layer.rank is not None]
     firsts = {name: next(result.network.get_submodule(name).children()) for name in names}
     calls = extents(result.network, example_input, firsts)
@@ -128,22 +128,22 @@ def _unlike(
     return "it uses weights otherwise than by calling its layers"
 
 
-# Of a budget in whole multiply-adds.
+# Relative rounding of a budget to whole multiply-adds.
 _ROUNDING = 1e-6
 
 
 def cut(analysis: Analysis, wanted: records.Cut, *, other_macs: int = 0) -> Decomposed:
-    """The network of `analysis` cut as `wanted`; see `choose` for what is raised."""
+    """The network of `analysis` cut as `wanted`; see `choose` for errors."""
     return build(analysis, choose(analysis, wanted, other_macs=other_macs))
 
 
 @torch.no_grad()
 def build(analysis: Analysis, choices: Sequence[Choice]) -> Decomposed:
-    """A copy of the analysed network with what was chosen in the places of its layers."""
+    """A copy of the analysed network with the chosen layers in place."""
     result = copied(analysis.network)
     device = next((parameter.device.type for parameter in result.parameters()), "cpu")
     found = []
-    # Making layers draws their first weights, which must not move the caller's random numbers.
+    # New layers draw initial weights, which must not advance the caller's random state.
     with torch.random.fork_rng(devices=[]), torch.autocast(device, enabled=False):
         for layer, choice in zip(analysis.layers, choices, strict=True):
             if choice.candidate is None:

@@ -1,4 +1,4 @@
-"""The tables: what cuts make of layers, and how a record's layers are built. One line each."""
+"""Tables: decompositions for cuts, and factorings to rebuild records by. One line each."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How one layer becomes several smaller ones: sizes and costs, whatever the weights.
+"""Factoring of one layer into several smaller ones: sizes and costs, whatever the weights.
 
-Weights are (N, C, kh, kw); a linear layer's is seen as (N, C, 1, 1). Ranks are a tuple, the last of
-which is the one that a layer is said to have.
+Weights are (N, C, kh, kw); a linear layer's weight counts as (N, C, 1, 1). Ranks are a tuple; the
+last entry is the rank reported for a layer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Number = TypeVar("Number", int, Tensor)
 
 
 class Factoring(ABC):
-    """One way to put smaller layers in the place of one. Stateless."""
+    """One way to replace a layer by smaller layers. Stateless."""
 
     name: records.LayerScheme
 
@@ -46,14 +46,14 @@ class Factoring(ABC):
 
     @abstractmethod
     def parameters(self, shape: Shape, ranks: Sequence[Number]) -> Number:
-        """Weights, biases not among them."""
+        """Weights, without biases."""
 
     @abstractmethod
     def layers(self, module: nn.Module, ranks: Ranks) -> tuple[nn.Module, ...]:
-        """The layers, untrained, that stand in for `module`; the last one has its bias."""
+        """The untrained layers that replace `module`; the last layer has its bias."""
 
     def useful(self, shape: Shape, ranks: Tensor) -> Tensor:
-        """Those of (K, n) `ranks` that pay for nothing that a kernel of this shape has not."""
+        """The (K, n) `ranks` without those larger than any kernel of this shape can use."""
         del shape
         return ranks
 
@@ -93,7 +93,7 @@ def along(  # noqa: PLR0913  what of a convolution differs
     groups: int = 1,
     bias: bool = False,
 ) -> nn.Conv2d:
-    """A convolution that is as `module` along the chosen axes, and 1 wide along another one."""
+    """A convolution like `module` along the chosen axes, and 1 wide along any other axis."""
 
     def of(values: Sequence[int], other: int) -> tuple[int, int]:
         first, second = values

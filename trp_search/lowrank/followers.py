@@ -1,4 +1,4 @@
-"""What directly follows each layer of a network: a batch norm, a ReLU, as far as torch.fx sees."""
+"""Operations directly after each layer of a network: batch norm, ReLU, as far as torch.fx sees."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from trp_search.tasks.modes import evaluating
 
 @dataclass(frozen=True, kw_only=True)
 class Follower:
-    """What alone reads a layer: a batch norm, by name, and whether a ReLU alone reads that."""
+    """The sole reader of a layer: a batch norm, by name, and whether its sole reader is a ReLU."""
 
     norm: str | None = None
     relu: bool = False
 
 
 def followers(network: nn.Module) -> dict[str, Follower]:
-    """Of each module that is called once in evaluation mode; empty if there is no trace of it."""
+    """Followers of each module called once in evaluation mode; empty if tracing fails."""
     with evaluating(network):
         try:
             graph = fx.Tracer().trace(network)
-        except Exception:  # noqa: BLE001  a network that cannot be traced raises anything
+        except Exception:  # noqa: BLE001  tracing may raise anything
             return {}
     modules = dict(network.named_modules())
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
@@ -44,7 +44,7 @@ def followers(network: nn.Module) -> dict[str, Follower]:
 
 
 def _reader(node: fx.Node) -> fx.Node | None:
-    """What reads a value, if one operation alone does."""
+    """The operation that reads a value, if it is the only one."""
     readers = list(node.users)
     return readers[0] if len(readers) == 1 else None
 

@@ -1,4 +1,4 @@
-"""Search among each layer's options that no other beats: what fits a budget and loses least."""
+"""Search over each layer's non-dominated options for the least loss within a budget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Frontier:
-    """One layer's options that no other beats: costs rise, errors fall strictly."""
+    """One layer's non-dominated options: costs rise, errors fall strictly."""
 
     option: NDArray[np.int64]
     cost: NDArray[np.float64]
@@ -22,7 +22,7 @@ class Frontier:
 
 
 def frontiers(cost: Tensor, error: Tensor) -> list[Frontier]:
-    """One for each row of the (L, K) tables; infinite costs are no options."""
+    """One frontier for each row of the (L, K) tables; infinite costs are no options."""
     rows = []
     for costs, errors in zip(cost.cpu().numpy(), error.cpu().numpy(), strict=True):
         order = _unbeaten(costs, errors, most=np.finfo(float).max)
@@ -33,7 +33,7 @@ def frontiers(cost: Tensor, error: Tensor) -> list[Frontier]:
 def _unbeaten(
     cost: NDArray[np.float64], error: NDArray[np.float64], *, most: float
 ) -> NDArray[np.int64]:
-    """Where costs up to `most` are that no cheaper one's error reaches, the cheapest first."""
+    """Indices of non-dominated options with costs up to `most`, the cheapest first."""
     order = np.lexsort((error, cost))
     order = order[cost[order] <= most]
     best = np.minimum.accumulate(error[order])
@@ -41,7 +41,7 @@ def _unbeaten(
 
 
 def places_of(rows: list[Frontier], costs: Sequence[float]) -> list[int]:
-    """Where on its frontier each layer of these costs is, or what beats it."""
+    """Each layer's place on its frontier at these costs, or the place that dominates it."""
     return [_within(row, cost) for row, cost in zip(rows, costs, strict=True)]
 
 
@@ -56,7 +56,7 @@ def options_at(rows: list[Frontier], places: list[int]) -> Tensor:
 
 
 def lost(rows: list[Frontier], places: list[int]) -> float:
-    """The errors at `places`, all together."""
+    """The sum of the errors at `places`."""
     return sum(float(row.error[place]) for row, place in zip(rows, places, strict=True))
 
 
@@ -75,7 +75,7 @@ def _best_drop(row: Frontier, place: int) -> tuple[float, int]:
 
 
 def dropped(rows: list[Frontier], budget: float) -> list[int]:
-    """From dense, the drop that costs least energy per cost saved, until the budget is met."""
+    """From dense, repeats the drop of least energy per cost saved until the budget is met."""
     places = [len(row.cost) - 1 for row in rows]
     spent = sum(row.cost[-1] for row in rows)
     queue = [(*_best_drop(row, len(row.cost) - 1), layer) for layer, row in enumerate(rows)]
@@ -90,7 +90,7 @@ def dropped(rows: list[Frontier], budget: float) -> list[int]:
 
 
 def filled(rows: list[Frontier], places: list[int], budget: float) -> list[int]:
-    """Spends what is left where it removes most error per cost, then by pairs of moves."""
+    """Spends the rest of the budget on the most error removed per cost, then on pairs of moves."""
     places = list(places)
     while True:
         left = _left(rows, places, budget)
@@ -109,9 +109,9 @@ def filled(rows: list[Frontier], places: list[int], budget: float) -> list[int]:
 
 
 def refined(rows: list[Frontier], places: list[int], budget: float) -> list[int]:
-    """The least sum of errors near `places`: dynamic programming over what no other state beats.
+    """The least sum of errors near `places`: dynamic programming over non-dominated states.
 
-    States that cost nearly the same are thinned out, so that their number stays bounded.
+    States of nearly equal cost are thinned out, which bounds their number.
     """
     windows = [
         np.arange(max(0, place - _NEAR), min(len(row.cost), place + _NEAR + 1))
@@ -136,7 +136,7 @@ def refined(rows: list[Frontier], places: list[int], budget: float) -> list[int]
 
 
 def _exchange(rows: list[Frontier], places: list[int], left: float) -> bool:
-    """Makes the best move of one layer, or of two, that `left` allows; False when none helps."""
+    """Makes the best move of one layer, or of two, within `left`; False when no move helps."""
     best = (_LEAST_GAIN, 0, 0, 0, 0)
     for one, row in enumerate(rows):
         freed = left + row.cost[places[one]] - row.cost
@@ -159,9 +159,9 @@ def _exchange(rows: list[Frontier], places: list[int], left: float) -> bool:
     return True
 
 
-# Options on either side of the relaxed one, and states, that the refinement looks at.
+# Options on either side of the relaxed one, and number of states, in the refinement.
 _NEAR = 24
 _STATES = 2048
 _LEAST_GAIN = 1e-9
-# What may be left before pairs of moves are tried, so that a budget is met within two hundredths.
+# Share of the budget left below which pairs of moves stop: budgets are met within two hundredths.
 _SLACK = 0.018

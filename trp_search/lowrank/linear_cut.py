@@ -1,4 +1,4 @@
-"""Linear layers made simpler after training, by what they do on calibration images.
+"""Simpler linear layers after training, from their outputs on calibration images.
 
 Layers are independent: each keeps its outputs on the inputs that the uncut network gives it
 (Net-Trim's parallel mode; its cascade mode, where inputs come from layers already cut, is not
@@ -43,12 +43,12 @@ from trp_search.lowrank.truncation import Spectra, spectra, wide
 class Solved(Decomposition):
     """Linear layers alone, each by a convex problem.
 
-    Each loses at most the share `Error` of its outputs' norm on all calibration images together,
-    to within a thousandth of that (`convex.TOLERANCE`) and the rounding to the network's precision.
-    A layer for which no such weight is found stays dense. What a ReLU follows is kept as the ReLU
-    leaves it. That is seen where torch.fx can trace the network and the ReLU alone reads the layer;
-    anywhere else, as inside torch's own transformer blocks, none is assumed. Inputs of all layers
-    are held at once, in double precision.
+    Each loses at most the share `Error` of its outputs' norm on all calibration images together, to
+    within a thousandth of that (`convex.TOLERANCE`) and the rounding to the network's precision. A
+    layer for which no such weight is found stays dense. Where a ReLU follows, the guarantee is on
+    the ReLU's outputs. The ReLU is found where torch.fx can trace the network and the ReLU alone
+    reads the layer; elsewhere, as inside torch's own transformer blocks, no ReLU is assumed. Inputs
+    of all layers are held at once, in double precision.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Solved(Decomposition):
 
     @abstractmethod
     def made(self, layer: MeasuredLayer, asked: Guarantee, solution: Solution) -> Candidate:
-        """What a layer becomes by the weight that solves its problem."""
+        """The candidate from the weight that solves the layer's problem."""
 
 
 @final
@@ -145,7 +145,7 @@ class LowRank(Solved):
 
 
 def _smallest_rank(found: Spectra, asked: Guarantee, *, transposed: bool) -> int:
-    """By bisection: a rank that is within the guarantee while the one below is not."""
+    """By bisection: a rank within the guarantee whose next lower rank is not."""
     below, within = -1, found.squares.shape[-1]
     while within - below > 1:
         rank = (below + within) // 2
@@ -161,7 +161,7 @@ def _smallest_rank(found: Spectra, asked: Guarantee, *, transposed: bool) -> int
 @final
 @dataclass(frozen=True, kw_only=True)
 class Sparse(Candidate):
-    """A layer that stays one, with zeros among its weights."""
+    """A layer that is not factored, with zeros among its weights."""
 
     weight: Tensor
 
@@ -214,7 +214,7 @@ class NetTrim(Solved):
 def sparse_layers(
     network: nn.Module, example_input: Tensor, names: Container[str]
 ) -> tuple[records.Layer, ...]:
-    """What those of `names` cost by the zeros that their weights have."""
+    """Records of the layers `names`, with costs from the zeros in their weights."""
     return tuple(
         _sparse_record(layer, nonzeros=int(kernel(layer.module).count_nonzero()))
         for layer in measure(network, example_input, Channel(), layers="all", replaced=False)
@@ -241,7 +241,7 @@ def _sparse_record(layer: MeasuredLayer, *, nonzeros: int) -> records.Layer:
 def _inputs(
     network: nn.Module, batches: Iterable[Tensor], modules: Mapping[str, nn.Module]
 ) -> dict[str, Tensor]:
-    """(n, p) float64 all that each of `modules` reads while the network sees `batches`."""
+    """(n, p) float64 inputs of each of `modules` in forward passes over `batches`."""
     read: dict[str, list[Tensor]] = {name: [] for name in modules}
 
     def note(name: str, module: nn.Module, given: Tensor, output: Tensor) -> None:
@@ -249,7 +249,7 @@ def _inputs(
         assert isinstance(weight, Tensor)
         if not (output.isfinite().all() and given.isfinite().all() and weight.isfinite().all()):
             raise InputError(f"calibration: layer {name!r} meets a value that is not finite")
-        # A copy, since what follows may work in place.
+        # A copy, since later operations may work in place.
         read[name].append(given.movedim(-1, 0).flatten(1).to(torch.float64, copy=True))
 
     empty = True

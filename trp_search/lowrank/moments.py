@@ -1,4 +1,4 @@
-"""What layers read, as second moments, from one pass over images."""
+"""Second moments of layers' inputs, from one pass over images."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def collect(
 ) -> dict[tuple[str, str], Moments]:
     """Second moments by layer and scheme, from forward passes of `network` over `batches`.
 
-    Products are single precision within a few images and summed in double. Held are one square
-    matrix for each layer and scheme and, while a layer is called, the patches of a few images. A
-    layer that is not called has no entry. The network is left as it was.
+    Products are single precision within a few images and summed in double. Memory holds one square
+    matrix per layer and scheme and, during a layer's call, the patches of a few images. A layer
+    that is not called has no entry. The network is left as it was.
 
     Raises:
         InputError: there are no images, or a layer meets a value that is not finite.
@@ -65,12 +65,12 @@ def collect(
     }
 
 
-# Numbers in the patches that are made at once, unless one image has more: 64 MB.
+# Patch entries made at once, unless one image has more: 64 MB.
 _PATCHES = 2**24
 
 
 def _writes(module: nn.Module, scheme: Scheme) -> bool:
-    """Whether outputs stand for inputs: the kernel is read at once, and they are fewer."""
+    """Whether outputs replace inputs: the kernel is read at once, and outputs are fewer."""
     n, _, *taps = shape_of(module)
     at_once = all(together or size == 1 for together, size in zip(scheme.reads, taps, strict=True))
     return at_once and n <= kernel(module)[0].numel()
@@ -92,7 +92,7 @@ def _rows(module: nn.Module, scheme: Scheme, given: Tensor, output: Tensor) -> T
 def _patches(module: nn.Conv2d, given: Tensor, *, reads: tuple[bool, bool]) -> Tensor:
     """(C * taps, s) patches over the axes that are read at once.
 
-    Along another axis the kernel's taps land on pixels one by one; a pixel weighs as often as that.
+    Along any other axis the kernel's taps land on single pixels; a pixel's weight is its landings.
     """
     mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
     given = functional.pad(given, module._reversed_padding_repeated_twice, mode=mode)

@@ -1,4 +1,4 @@
-"""Puts layers where others were, and sees that the network still runs."""
+"""Replaces layers, and checks that the network still runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def replace(network: nn.Module, name: str, module: nn.Module) -> None:
 
 @torch.no_grad()
 def fill_(module: nn.Module, parts: Sequence[nn.Module], weights: Sequence[Tensor]) -> None:
-    """Gives `parts`, which stand in for `module`, their weights, its bias and what else it is."""
+    """Gives `parts`, which replace `module`, their weights, its bias and its other settings."""
     original, bias = module.weight, module.bias
     assert isinstance(original, Tensor)
     for part, weight in zip(parts, weights, strict=True):
@@ -40,11 +40,11 @@ def fill_(module: nn.Module, parts: Sequence[nn.Module], weights: Sequence[Tenso
 
 
 def check_runs(network: nn.Module, example_input: Tensor | Sequence[Any]) -> None:
-    """Raises InputError where a network cannot do without a layer that was factored."""
+    """Raises InputError if a network cannot run without a layer that was factored."""
     with evaluating(network):
         try:
             run(network, example_input)
-        except Exception as error:  # noqa: BLE001  a network raises anything
+        except Exception as error:  # noqa: BLE001  a network may raise anything
             raise InputError(
                 f"the network does not run once layers are factored ({one_line(error)}); "
                 "name ranks for other layers"

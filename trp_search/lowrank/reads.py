@@ -1,4 +1,4 @@
-"""What a network asks of its layers besides calling them, which a pair in their place has not."""
+"""Uses of layers by a network besides calls, which a pair in their place cannot serve."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing_extensions import override
 
 @final
 class Probe(nn.Sequential):
-    """Stands in for a layer as a pair would, and answers what is asked of the layer all the same.
+    """Replaces a layer as a pair would, but still answers reads of the layer's attributes.
 
     Attributes:
-        calls: how often it was called.
+        calls: number of calls.
         reads: attributes of the layer that were read.
     """
 
@@ -32,7 +32,7 @@ class Probe(nn.Sequential):
         return found
 
     def missed(self, calls: int) -> str | None:
-        """What a pair in the layer's place would not answer, if it is called so often, or None."""
+        """The use that a pair in the layer's place would miss at so many `calls`, or None."""
         if self.reads:
             return f"the network reads its {' and '.join(sorted(self.reads))} directly"
         if self.calls < calls:
@@ -51,7 +51,7 @@ class Probe(nn.Sequential):
 
 @contextmanager
 def probed(network: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Probe]]:
-    """Probes by the names of `layers`, in their places inside the block and gone afterwards."""
+    """Probes by the names of `layers`, in place inside the block and removed afterwards."""
     probes = {name: Probe(layer) for name, layer in layers.items()}
     by_layer = {id(layer): probes[name] for name, layer in layers.items()}
     places = [

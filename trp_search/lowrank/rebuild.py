@@ -1,4 +1,4 @@
-"""Layers as records describe them, in the places of dense ones, so that weights can be loaded."""
+"""Layers from their records, in place of the dense ones, so that weights can be loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trp_search.lowrank.placing import replace
 
 
 def rebuild(network: nn.Module, layers: Sequence[records.Layer]) -> None:
-    """Gives `network`, in place, the (untrained) layers that `layers` describe.
+    """Puts the (untrained) layers that `layers` describe into `network`, in place.
 
     Raises:
         InputError: a layer that the network does not have or that has no such factors.
@@ -30,7 +30,7 @@ def rebuild(network: nn.Module, layers: Sequence[records.Layer]) -> None:
 
 
 def _parts(layer: records.Layer, module: nn.Module) -> tuple[nn.Module, ...]:
-    """The layers, untrained, that stand in for `module`."""
+    """The untrained layers that replace `module`."""
     where = f"layer {layer.name!r}"
     if not isinstance(module, nn.Conv2d | nn.Linear):
         raise InputError(f"{where}: {type(module).__name__} cannot be factored")

@@ -1,4 +1,4 @@
-"""Factors fitted to what layers answered before anything was compressed, layer by layer.
+"""Factors fitted, layer by layer, to the layers' responses before compression.
 
 Source: Zhang et al., arXiv 1505.06798, section 3: the asymmetric reconstruction of many layers.
 """
@@ -21,7 +21,7 @@ from trp_search.lowrank.tracing import watching
 _COLUMNS = 8000
 _PER_IMAGE = 10
 
-# Of the largest scale in its batch norm: a channel below it is as good as constant after it.
+# Share of the largest scale in a batch norm; a channel with a lower scale is as good as constant.
 _CONSTANT = 1e-6
 
 
@@ -36,28 +36,28 @@ def reconstruct_(
 ) -> None:
     """Refits every pair of layers of the scheme `channel`, in place, to `original`'s responses.
 
-    In the order of a forward pass, each pair is fitted from what it is given once those before it
+    Pairs are fitted in the order of a forward pass, each on its inputs after the pairs before it
     are refitted. Errors are measured after a batch norm that directly follows. A constant goes into
-    the bias, else into the running mean of that batch norm; where there is neither, the fit has
-    none. Other layers, and pairs that the first batch does not reach, stay as they are.
+    the bias, else into the running mean of that batch norm; with neither, the fit has no constant.
+    Other layers, and pairs that the first batch does not reach, stay as they are.
 
-    Batch norm is not to be measured again, before or after: scales are fitted too. (Residual
-    networks of 8 layers on digits cut 4x, three seeds: 83 % on 797 images so, 63 % measured again.)
+    Do not measure batch norm again, before or after: scales are fitted too. (Residual networks of 8
+    layers on digits cut 4x, three seeds: 83 % on 797 images, 63 % if measured again.)
 
     L pairs take L forward passes of the images through both networks; up to 10 positions of an
-    image are looked at, about 8,000 in all and at least one for each image.
+    image are used, about 8,000 in all and at least one per image.
 
     Args:
-        decomposed: as cut from `original`, not changed since.
-        original: is not changed.
+        decomposed: a cut of `original`, not changed since.
+        original: the uncut network, not changed.
         batches: of calibration images; all are held.
-        relu: whether errors are measured after the ReLU where one directly follows the layer, or
-            its batch norm. Only a network that torch.fx can trace shows what follows.
-        seed: of the positions.
+        relu: whether errors are measured after a ReLU that directly follows the layer, or its batch
+            norm. Followers are found only in networks that torch.fx can trace.
+        seed: seed of the positions.
 
     Raises:
-        InputError: there are no images, a layer meets a value that is not finite, or what calls it
-            depends on the cut.
+        InputError: there are no images, a layer meets a value that is not finite, or a layer's
+            calls depend on the cut.
     """
     images = list(batches)
     if not sum(len(batch) for batch in images):
@@ -115,9 +115,9 @@ def _columns(
     *,
     seed: int,
 ) -> Tensor:
-    """(d, n) float64 `layer`'s responses to what module `name` of `network` is given.
+    """(d, n) float64 responses of `layer` to the inputs of module `name` of `network`.
 
-    At the same positions for the same seed.
+    The same seed gives the same positions.
     """
     generator = torch.Generator().manual_seed(seed)
     per_image = max(1, min(_PER_IMAGE, _COLUMNS // sum(len(batch) for batch in images)))
@@ -154,7 +154,7 @@ def _affine(network: nn.Module, norm: str | None, like: Tensor) -> tuple[Tensor,
 
 
 def _undone(fit: Fit, scale: Tensor, shift: Tensor, *, constant: Tensor) -> Fit:
-    """The fit of scale * y + shift as one of y; channels that are hardly scaled are constant."""
+    """The fit of scale * y + shift as a fit of y; channels of tiny scale are constant."""
     alive = scale.abs() > _CONSTANT * scale.abs().max()
     inverse = torch.where(alive, 1 / scale, 0.0)
     bias = inverse * (fit.answers(shift) - shift)
@@ -182,7 +182,7 @@ def _write_(pair: nn.Sequential, fit: Fit, layer: nn.Conv2d | nn.Linear) -> None
 
 
 def _in_order(network: nn.Module, names: Sequence[str], images: Iterable[Tensor]) -> list[str]:
-    """Those of the named modules that are called, by their first call."""
+    """The named modules that are called, in the order of first calls."""
     called: dict[str, None] = {}
 
     def note(name: str, _module: nn.Module, _given: Tensor, _output: Tensor) -> None:

@@ -1,8 +1,8 @@
-"""Low-rank maps from the responses a layer still gives to the ones it should give.
+"""Low-rank maps from a layer's responses after compression to its original responses.
 
-Columns are positions: Z (d x n) is what a layer's weights answer to the inputs that a compressed
-network hands them, Y (d x n) what they answered in the original network. A map of rank r turns the
-layer into two; being fitted to Y from Z, it also makes up for the errors of the layers before it.
+Columns are positions. Z (d x n) has the responses of a layer's weights to their inputs in the
+compressed network, Y (d x n) the responses in the original network. A map of rank r turns the layer
+into two; fitted to Y from Z, the map also corrects the errors of the layers before.
 
 Source: Zhang et al., arXiv 1505.06798, section 3.
 """
@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Penalty of the auxiliary responses, and iterations with it, one after the other: those of
-# He et al.'s code (yihui-he/channel-pruning, ITQ_decompose).
+# Penalty of the auxiliary responses at each iteration, as in He et al.'s code
+# (yihui-he/channel-pruning, ITQ_decompose).
 _PENALTIES = (0.1,) * 30 + (1.0,) * 20
 
-# Share of white inputs in the moments. Directions that no input takes are kept as the weight has
-# them, and no more follows the sample than it can tell.
+# Share of white inputs in the moments. Directions that no input takes stay as in the weight, and
+# the fit follows the sample less closely.
 _WHITE = 1e-2
 
-# Rounding to single precision leaves 1e-14 of the squares where there is nothing.
+# Rounding to single precision leaves 1e-14 of the squares in empty directions.
 _NOTHING = 1e-12
 
 
@@ -42,17 +42,17 @@ class Fit:
     bias: Tensor
 
     def answers(self, given: Tensor) -> Tensor:
-        """(d, n) what is made of the (d, n) responses `given`."""
+        """(d, n) the fit of the (d, n) responses `given`."""
         return self.left @ (self.right @ given) + self.bias.unsqueeze(1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Regression:
-    """What a fit needs to know of Z, whatever Y is; see `regression`.
+    """Statistics of Z for fits to any Y; see `regression`.
 
     Attributes:
-        mean: (d,) of Z; zero where fits have no constant.
-        white: (d, d) what is mixed into the moments of Y with Z.
+        mean: (d,) mean of Z; zero for fits without a constant.
+        white: (d, d) matrix mixed into the moments of Y with Z.
         root: (d, d) inverse square root of the moments of Z, zero where there are none.
     """
 
@@ -63,13 +63,13 @@ class Regression:
     def fit(self, cross: Tensor, mean: Tensor, rank: int) -> Fit:
         """The affine map of `rank` with the least squared error, in closed form.
 
-        The unconstrained one is M = C_yz C_zz^-1. The best of rank r is U U^T M, U the first
-        eigenvectors of what M explains of Y, C_yz C_zz^-1 C_zy (reduced-rank regression; the paper
-        goes by way of a generalised SVD).
+        The unconstrained map is M = C_yz C_zz^-1. The best map of rank r is U U^T M, with U the
+        first eigenvectors of the moments of Y that M explains, C_yz C_zz^-1 C_zy (reduced-rank
+        regression; the paper uses a generalised SVD).
 
         Args:
             cross: (d, d) moments of Y with Z, C_yz.
-            mean: (d,) of Y; zero where there is no constant.
+            mean: (d,) mean of Y; zero without a constant.
             rank: r, from 1 to d.
         """
         explained = (cross + self.white) @ self.root
@@ -84,7 +84,7 @@ def regression(moments: Tensor, mean: Tensor, *, white: Tensor) -> Regression:
 
     Args:
         moments: (d, d) second moments of Z about `mean`, C_zz.
-        mean: (d,) of Z, or zero for fits without a constant.
+        mean: (d,) mean of Z, or zero for fits without a constant.
         white: (d, d) second moments of the responses to white inputs, any scale. A small share is
             mixed into Y and Z alike, which draws M towards the identity.
     """
@@ -107,7 +107,7 @@ def fit_linear(
         given: (d, n) Z, float64.
         rank: of M.
         white: see `regression`.
-        constant: whether there is a b; zero otherwise.
+        constant: whether b is fitted; zero otherwise.
     """
     mean, centred = _centred(given, constant=constant)
     known = regression(centred @ centred.mT / centred.shape[1], mean, white=white)
@@ -119,8 +119,8 @@ def fit_relu(
 ) -> Fit:
     """The same after a ReLU: min ||relu(Y) - relu(M Z + b)||_F, never worse than `fit_linear`.
 
-    Alternates between auxiliary responses in place of M Z + b, penalised for being others, and a
-    linear fit to them, 50 times; the best fit on the way is returned.
+    Alternates 50 times between auxiliary responses, penalised for their distance from M Z + b, and
+    a linear fit to them; returns the best fit on the way.
     """
     mean, centred = _centred(given, constant=constant)
     known = regression(centred @ centred.mT / centred.shape[1], mean, white=white)
@@ -138,7 +138,7 @@ def fit_relu(
 
 
 def relu_error(target: Tensor, answers: Tensor) -> Tensor:
-    """Squared distance after a ReLU, summed over everything."""
+    """Squared distance after a ReLU, summed over all entries."""
     return (functional.relu(target) - functional.relu(answers)).square().sum()
 
 
@@ -149,7 +149,7 @@ def _fit(known: Regression, target: Tensor, given: Tensor, rank: int, *, constan
 
 
 def _centred(responses: Tensor, *, constant: bool) -> tuple[Tensor, Tensor]:
-    """(d,) mean, zero without a constant, and the responses about it."""
+    """(d,) mean, zero without a constant, and the responses about that mean."""
     mean = responses.mean(1) if constant else responses.new_zeros(len(responses))
     return mean, responses - mean.unsqueeze(1)
 
@@ -157,7 +157,7 @@ def _centred(responses: Tensor, *, constant: bool) -> tuple[Tensor, Tensor]:
 def _auxiliary(wanted: Tensor, answers: Tensor, penalty: float) -> Tensor:
     """Elementwise z with the least (wanted - relu(z))^2 + penalty * (z - answers)^2.
 
-    `wanted` is not negative. Below zero and above it the least is known; the lesser one is taken.
+    `wanted` is not negative. The minima below and above zero are known; the lesser one is taken.
     """
     below = answers.clamp_max(0)
     above = ((wanted + penalty * answers) / (1 + penalty)).clamp_min(0)

@@ -1,4 +1,4 @@
-"""Rank rules: from a layer's singular values to the rank it keeps. They look at one layer."""
+"""Rank rules: a layer's rank from its singular values, one layer at a time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ranks(keep: PerLayer, values: Tensor, *, longer: int) -> Tensor:
 def _energy(keep: Energy, values: Tensor, _: int) -> Tensor:
     """The smallest rank that keeps the share.
 
-    Summing from the smallest keeps what is left out exact, and needs no host round-trip.
+    Summing from the smallest value keeps the lost share exact and needs no host round-trip.
     """
     squares = values.square()
     tail = squares.flip(-1).cumsum(-1)
@@ -49,7 +49,7 @@ def _ratio(keep: Ratio, values: Tensor, _: int) -> Tensor:
 
 
 def _evbmf(_: Evbmf, values: Tensor, longer: int) -> Tensor:
-    """The number of singular values that stand out of noise, whose variance is estimated as well.
+    """The number of singular values above the noise, whose variance is estimated as well.
 
     Empirical variational Bayesian matrix factorisation, the global analytic solution: Nakajima et
     al., JMLR 14 (2013), theorems 2 and 3; as a rank rule, Kim et al., arXiv 1511.06530.
@@ -101,7 +101,7 @@ def _evbmf_rank(values: NDArray[np.float64], longer: int) -> int:
     high = math.log(max(float(squares.mean()), np.finfo(float).tiny))
     low = max(squares[most] / edge, float(squares[most:].mean()), np.finfo(float).tiny)
     low = min(max(math.log(low), high + _LEAST_NOISE), high)
-    # It has several minima, and the noise may be small: looked for all over a logarithmic scale.
+    # The free energy has several minima, and the noise may be small: search a logarithmic grid.
     grid = np.linspace(low, high, _GRID)
     best = int(np.argmin([free_energy(math.exp(noise)) for noise in grid]))
     bounds = (grid[max(best - 1, 0)], grid[min(best + 1, _GRID - 1)])

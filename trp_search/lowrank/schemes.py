@@ -41,11 +41,11 @@ class Scheme(Factoring):
 
     @abstractmethod
     def matrices(self, weight: Tensor) -> Tensor:
-        """(b, m, n) matrices of a (N, C, kh, kw) weight; `weight` undoes it."""
+        """(b, m, n) matrices of a (N, C, kh, kw) weight; `weight` is the inverse."""
 
     @abstractmethod
     def weight(self, matrices: Tensor, shape: Shape) -> Tensor:
-        """The (N, C, kh, kw) weight that `matrices` unfolds into these."""
+        """The (N, C, kh, kw) weight that unfolds into `matrices`."""
 
     @abstractmethod
     def full_rank(self, shape: Shape) -> int:
@@ -65,7 +65,7 @@ class Scheme(Factoring):
 
     @abstractmethod
     def pair(self, module: nn.Conv2d, rank: int) -> tuple[nn.Module, nn.Module]:
-        """The two convolutions, untrained, that stand in for `module` at `rank`."""
+        """The two untrained convolutions that replace `module` at `rank`."""
 
     @override
     def full_ranks(self, shape: Shape) -> Ranks:
@@ -184,7 +184,7 @@ class Decoupled(Scheme):
     """Each output filter as C x (kh kw): T sums of a pointwise, then a depthwise convolution.
 
     The T paths are one pair of layers: a 1 x 1 convolution to N T channels, then a convolution in N
-    groups of T channels, which adds the paths up. T is the largest rank over the filters.
+    groups of T channels, which sums the paths. T is the largest rank over the filters.
     """
 
     name = "decoupled"

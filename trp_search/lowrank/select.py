@@ -1,4 +1,4 @@
-"""Which layers of a network low-rank methods may touch, and why not the others."""
+"""Selection of the layers that low-rank methods may change, with reasons for all others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trp_search.workloads.eager import check_eager
 def select(
     network: nn.Module, scheme: Factoring, *, layers: records.Layers
 ) -> tuple[dict[str, nn.Module], dict[str, str]]:
-    """Layers to work on by name, and for every other convolution or linear layer the reason.
+    """Selected layers by name, and the reason for every other convolution or linear layer.
 
     `kxk` is the TRP authors' choice: each convolution wider than 1x1 but the first.
 
@@ -66,7 +66,7 @@ def _unfit(module: nn.Module, uses: Counter[int]) -> str | None:
 
 
 def check_finite(name: str, module: nn.Module) -> None:
-    """Raises InputError where a weight of real numbers has one that is not finite."""
+    """Raises InputError if a real weight has an entry that is not finite."""
     weight = module.weight
     assert isinstance(weight, Tensor)
     if _unusual(weight) is None and not weight.isfinite().all():
@@ -74,7 +74,7 @@ def check_finite(name: str, module: nn.Module) -> None:
 
 
 def _unusual(weight: Tensor) -> str | None:
-    """Why a weight is not plain real numbers, which are all that is decomposed here, or None."""
+    """Why a weight is not plain real numbers, the only kind decomposed here, or None."""
     if type(weight) not in (Tensor, nn.Parameter):
         return f"its weight is a {type(weight).__name__}"
     if weight.layout is not torch.strided:

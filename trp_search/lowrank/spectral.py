@@ -65,11 +65,11 @@ class Unfolded(Candidate):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Pair(Unfolded):
-    """What singular values say of it."""
+    """A pair with ranks from its singular values."""
 
     @override
     def wanted(self, keep: records.Keep) -> Ranks:
-        """Matrices of one layer share the largest rank."""
+        """The largest rank over the layer's matrices."""
         assert isinstance(keep, records.PerLayer), keep
         longer = max(self.spectra.matrices.shape[-2:])
         return (max(1, int(rules.ranks(keep, self.spectra.values(), longer=longer).max())),)

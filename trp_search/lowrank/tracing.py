@@ -1,4 +1,4 @@
-"""What layers read and write: forward passes with hooks that are taken off again."""
+"""Inputs and outputs of layers, from forward passes with temporary hooks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Note = Callable[[str, nn.Module, Tensor, Tensor], None]
 def watching(network: nn.Module, modules: Mapping[str, nn.Module], note: Note) -> Iterator[None]:
     """Calls `note(name, module, given, output)` at every call of `modules` inside the block.
 
-    The network is in evaluation mode meanwhile, and afterwards as it was.
+    The network is in evaluation mode inside the block, and restored afterwards.
     """
 
     def hook_of(name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
@@ -50,8 +50,8 @@ def extents(
 ) -> dict[str, list[Extent]]:
     """The extent of every call of each of `modules`, per image, in evaluation mode.
 
-    Positions count on whichever axis they lie. A module that the forward pass does not call has an
-    empty list. The network is left as it was.
+    Positions on any axis count. A module that the forward pass does not call has an empty list. The
+    network is left as it was.
     """
     seen: dict[str, list[Extent]] = {name: [] for name in modules}
     images = images_in(example_input)
@@ -70,9 +70,9 @@ def extents(
 
 
 def multiply_adds(network: nn.Module, example_input: Tensor | Sequence[Any]) -> int:
-    """Those of convolutions, linear layers and matrix products, for the whole batch.
+    """Multiply-adds of convolutions, linear layers and matrix products, for the whole batch.
 
-    Whatever calls them: modules or functions.
+    Calls by modules and by functions both count.
     """
     with (
         evaluating(network),
@@ -89,21 +89,21 @@ def needed(
     layers: Mapping[str, nn.Module],
     calls: Mapping[str, int],
 ) -> dict[str, str]:
-    """Those of `layers` that the network needs itself, not what stands in for them, and why.
+    """The `layers` that the network needs and nothing can replace, with the reason.
 
     Args:
-        network: is left as it was.
-        example_input: what its forward pass takes.
+        network: not changed.
+        example_input: input of its forward pass.
         layers: by name.
-        calls: how often each is called.
+        calls: number of calls of each layer.
     """
     with evaluating(network), probed(network, layers) as probes:
         try:
             run(network, example_input)
-        except Exception as error:  # noqa: BLE001  a network raises anything
+        except Exception as error:  # noqa: BLE001  a network may raise anything
             if len(layers) == 1:
                 return {name: f"the network needs it: {one_line(error)}" for name in layers}
-            # One layer or another cannot be replaced: each is tried by itself.
+            # Some layer cannot be replaced: each is tried alone.
             failed = True
         else:
             failed = False
@@ -121,10 +121,10 @@ def run(network: nn.Module, example_input: Tensor | Sequence[Any]) -> None:
 
 
 def images_in(example_input: Tensor | Sequence[Any]) -> int:
-    """The length of the batch axis, which is the first tensor's first.
+    """The length of the batch axis: the first axis of the first tensor.
 
     Raises:
-        InputError: there are none.
+        InputError: the batch is empty.
     """
     first = next((given for given in _arguments(example_input) if isinstance(given, Tensor)), None)
     batch = first.shape[0] if first is not None and first.dim() > 1 else 1
@@ -135,7 +135,7 @@ def images_in(example_input: Tensor | Sequence[Any]) -> int:
 
 @contextmanager
 def layer_by_layer() -> Iterator[None]:
-    """Inside the block, torch's transformer layers call what they are made of: no fused path."""
+    """Inside the block, torch's transformer layers call their submodules: no fused path."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -149,13 +149,13 @@ def _arguments(example_input: Tensor | Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _extent(module: nn.Module, given: Tensor, output: Tensor, *, images: int) -> Extent:
-    """What a network folds into the batch axis lies on top of each other."""
+    """Positions per image; axes folded into the batch are stacked along the height."""
     if isinstance(module, nn.Linear):
         before, after = given.numel() // module.in_features, output.numel() // module.out_features
     else:
         assert isinstance(module, _ConvNd)
         before, after = given.numel() // module.in_channels, output.numel() // module.out_channels
-    # Positions of anything else lie on one line: tokens, or the pixels of a 1-d or 3-d convolution.
+    # Positions of other layers lie on one line: tokens, or the pixels of a 1-d or 3-d convolution.
     planes = isinstance(module, nn.Conv2d)
     width_in, width_out = (given.shape[-1], output.shape[-1]) if planes else (1, 1)
     return Extent(

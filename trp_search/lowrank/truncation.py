@@ -2,8 +2,8 @@
 
 For M (m x n, m <= n) with M M^T = Q diag(s^2) Q^T, Q_k Q_k^T M is the truncated SVD and, with the
 rows of Q_k^T M scaled to length one, Q_k times them is U_k V_k^T. This needs neither V nor an SVD:
-its price is an eigendecomposition of the smaller side. The squares are enough for energies; what
-needs s itself reads it from the rows, whose lengths do not suffer from the squaring.
+its price is an eigendecomposition of the smaller side. The squares suffice for energies; s itself
+is the length of the rows, which do not suffer from the squaring.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Spectra:
     Attributes:
         squares: (b, q) squared singular values, ascending.
         vectors: (b, m, q) columns are the left singular vectors.
-        matrices: (b, m, n) what they are of.
+        matrices: (b, m, n) the matrices themselves.
     """
 
     squares: Tensor
@@ -47,7 +47,7 @@ class Spectra:
     def lost(self, *, layers: int) -> Tensor:
         """(layers, q + 1) share of the squared values beyond each rank from 0.
 
-        The matrices belong to `layers` layers, equally many each, that have one rank each.
+        Each of the `layers` layers has one rank and the same number of matrices.
         """
         squares = self.squares.reshape(layers, -1, self.squares.shape[-1]).sum(1)
         tails = functional.pad(squares.cumsum(-1), (1, 0)).flip(-1)
@@ -68,7 +68,7 @@ class Spectra:
     def polar(self, kept: Tensor) -> Tensor:
         """(b, m, n) sum of u_i v_i^T over the mask `kept`, without numerically zero values.
 
-        Zero is where `torch.linalg.matrix_rank` has it: largest value * max(m, n) * epsilon.
+        The threshold is that of `torch.linalg.matrix_rank`: largest value * max(m, n) * epsilon.
         """
         rows = self.rows()
         values = torch.linalg.vector_norm(rows, dim=-1)
@@ -86,7 +86,7 @@ def spectra(matrices: Tensor) -> Spectra:
 
 
 def sketch(values: Tensor) -> tuple[float, ...]:
-    """At most 32 of the values, the largest first, over the first: evenly from it to the last."""
+    """At most 32 values, the largest first, evenly spaced from first to last, over the first."""
     shares = values / values[0].clamp_min(torch.finfo(values.dtype).tiny)
     places = torch.linspace(0, len(values) - 1, min(_SKETCHED, len(values))).round().long()
     return tuple(float(f"{share:.3g}") for share in shares[places.to(shares.device)].tolist())
@@ -103,11 +103,11 @@ def wide(matrices: Tensor) -> tuple[Tensor, bool]:
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
-    """Second moments of what a layer reads, or of what it writes for that, without its bias.
+    """Second moments of a layer's inputs, or of its outputs for them, without the bias.
 
     Attributes:
         matrix: (d, d), any scale.
-        of_outputs: whether they are of outputs. These are smaller, and enough for one matrix.
+        of_outputs: whether the moments are of outputs, which are smaller and enough for one matrix.
     """
 
     matrix: Tensor
@@ -115,15 +115,15 @@ class Moments:
 
 
 def weighted_spectra(matrices: Tensor, moments: Moments) -> Spectra:
-    """The spectra of (b, m, n) `matrices` in the norm of what they make of their inputs.
+    """The spectra of (b, m, n) `matrices` in the norm of their outputs.
 
     With second moments A (n x n) of the inputs, ||(M - M') A^(1/2)||_F is the error of the outputs.
     The best M' of rank k is U_k U_k^T M, U_k the first eigenvectors of M A M^T, which are the
     second moments of the outputs (PCA of responses: Zhang et al., arXiv 1505.06798, section 3.1).
 
-    `squares` add up to the plain ones, so that white inputs give plain spectra. White inputs of the
-    same weight are mixed in (shrinkage): directions that no input takes are ranked by the weights,
-    and a few hundred images do not decide alone (results/cuts has the measurement).
+    `squares` sum to the plain ones, so white inputs give plain spectra. White inputs of the same
+    weight are mixed in (shrinkage): directions that no input takes are ranked by the weights, and a
+    few hundred images do not decide alone (results/cuts has the measurement).
     """
     plain = matrices @ matrices.mT
     known = moments.matrix.to(matrices)
@@ -148,7 +148,7 @@ _WHITE = 1.0
 
 
 def _tall(matrices: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """What `eigh` of M A M^T would give, without its zeros, by way of the smaller side."""
+    """`eigh` of M A M^T, without the zero values, through the smaller side."""
     values, axes = torch.linalg.eigh(inputs)
     root = axes * values.clamp_min(_WHITE).sqrt()
     squares, right = torch.linalg.eigh(root.mT @ matrices.mT @ matrices @ root)

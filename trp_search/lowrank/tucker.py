@@ -1,9 +1,9 @@
-"""Tucker-2: a kernel as a small one between two 1 x 1, each of which truncates a channel axis.
+"""Tucker-2: a kernel as a small core between two 1 x 1, each of which truncates a channel axis.
 
 W (N, C, kh, kw) becomes a core (rank_out, rank_in, kh, kw) between orthonormal bases of its output
 channels (N, rank_out) and of its input channels (C, rank_in). As layers: Kim et al., arXiv
-1511.06530. The bases: De Lathauwer et al., SIAM J. Matrix Anal. Appl. 21 (2000), for each axis by
-itself (HOSVD, pp. 1253-1278), then each for the other in turn (HOOI, pp. 1324-1342).
+1511.06530. The bases: De Lathauwer et al., SIAM J. Matrix Anal. Appl. 21 (2000), for each axis
+alone (HOSVD, pp. 1253-1278), then alternately given the other (HOOI, pp. 1324-1342).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from trp_search.records import PerLayer
 
 @dataclass(frozen=True, kw_only=True)
 class Modes:
-    """What a (N, C, kh, kw) kernel holds along its two channel axes, float64.
+    """Spectra of a (N, C, kh, kw) kernel along its two channel axes, float64.
 
     Attributes:
         shape: the kernel's.
         values_in: (q_in,) singular values of the C x (N kh kw) unfolding, the largest first.
-        values_out: (q_out,) those of the N x (C kh kw) one.
+        values_out: (q_out,) singular values of the N x (C kh kw) unfolding.
         lost: (q_in + 1, q_out + 1) share of the squared norm that HOSVD loses at each rank_in and
             rank_out from 0; `factorise` loses no more.
     """
@@ -48,14 +48,14 @@ class Modes:
     lost: Tensor
 
     def ranks(self, keep: PerLayer) -> tuple[int, int]:
-        """The rank_in and rank_out that `keep` wants of the two unfoldings, at least 1."""
+        """The rank_in and rank_out that `keep` gives for the two unfoldings, at least 1."""
         n, c, kh, kw = self.shape
         found = (
             ranks(keep, self.values_in.unsqueeze(0), longer=max(c, n * kh * kw)),
             ranks(keep, self.values_out.unsqueeze(0), longer=max(n, c * kh * kw)),
         )
         rank_in, rank_out = (max(1, int(rank)) for rank in found)
-        # What is beyond is nothing: see `useful`.
+        # Ranks beyond these add nothing: see `useful`.
         return min(rank_in, rank_out * kh * kw), min(rank_out, rank_in * kh * kw)
 
 
@@ -63,7 +63,7 @@ class Modes:
 class Tucker(Factoring):
     """1 x 1 to rank_in channels, the kernel's own convolution to rank_out, then 1 x 1.
 
-    Three layers do not cost in proportion to one rank, as two do.
+    The cost of three layers is not proportional to one rank, unlike that of two.
     """
 
     name = "tucker"
@@ -87,7 +87,7 @@ class Tucker(Factoring):
 
     @override
     def layers(self, module: nn.Module, ranks: Ranks) -> tuple[nn.Module, ...]:
-        """The first has no bias, so that what the second pads with is what `module` pads with."""
+        """The first layer has no bias, so the second pads with the same values as `module`."""
         assert isinstance(module, nn.Conv2d)
         rank_in, rank_out = ranks
         last = pointwise(rank_out, module.out_channels, bias=module.bias is not None)
@@ -95,7 +95,7 @@ class Tucker(Factoring):
 
     @override
     def useful(self, shape: Shape, ranks: Tensor) -> Tensor:
-        """Neither exceeds what the other and the kernel's area leave of its axis."""
+        """The ranks where neither exceeds the other times the kernel's area."""
         (rank_in, rank_out), area = ranks.unbind(1), shape[2] * shape[3]
         return ranks[(rank_out <= rank_in * area) & (rank_in <= rank_out * area)]
 
@@ -112,7 +112,7 @@ def full_ranks(shape: Shape) -> tuple[int, int]:
 
 @torch.no_grad()
 def modes(weight: Tensor) -> Modes:
-    """The spectra of a (N, C, kh, kw) weight's channel axes, and what each pair of ranks loses."""
+    """The spectra of a (N, C, kh, kw) weight's channel axes, and the loss of each pair of ranks."""
     n, c, kh, kw = weight.shape
     shape = n, c, kh, kw
     full_in, full_out = full_ranks(shape)
@@ -137,13 +137,13 @@ def factorise(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Weights of the three layers: HOSVD, then sweeps of HOOI, none of which keeps less.
 
-    Computed in float64; returned as `weight` is.
+    Computed in float64; returned in the dtype of `weight`.
 
     Args:
         weight: (N, C, kh, kw).
         rank_in: 1 to C.
         rank_out: 1 to N.
-        sweeps: at most as many. On Gaussian kernels, the hardest, 5 gain 96 % of what 60 do.
+        sweeps: the most sweeps. On Gaussian kernels, the hardest, 5 gain 96 % of what 60 do.
 
     Returns:
         (rank_in, C, 1, 1) with orthonormal rows, the (rank_out, rank_in, kh, kw) core, and
@@ -169,7 +169,7 @@ def factorise(
 
 
 def retained(weight: Tensor, core: Tensor) -> float:
-    """The share of a weight's squared norm that its `core` has; 1 of nothing."""
+    """The share of a weight's squared norm in its `core`; 1 for a zero weight."""
     total = float(weight.double().square().sum())
     return float(core.double().square().sum()) / total if total > 0 else 1.0
 

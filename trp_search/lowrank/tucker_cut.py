@@ -1,4 +1,4 @@
-"""Layers as three, by Tucker-2: a pair of ranks for each."""
+"""Layers as triples, by Tucker-2: a pair of ranks per layer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trp_search.lowrank.factoring import Ranks, kernel
 @final
 @dataclass(frozen=True, kw_only=True)
 class Triple(Candidate):
-    """One layer as a core between two 1 x 1; what is asked of it is asked of both its axes."""
+    """One layer as a core between two 1 x 1; `keep` applies to both its channel axes."""
 
     modes: tucker.Modes
 
@@ -42,7 +42,7 @@ class Triple(Candidate):
 
     @override
     def losses(self, ranks: Tensor) -> Mapping[str, Tensor]:
-        """All but the energy is lost by each axis: of the two, it is the one that fares worse."""
+        """The energy loss is joint; each other loss is that of the worse axis."""
         modes, (into, out) = self.modes, ranks.unbind(1)
         ends = [functional.pad(values, (0, 1)) for values in (modes.values_in, modes.values_out)]
         tiny = torch.finfo(modes.lost.dtype).tiny
