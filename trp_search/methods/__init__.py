@@ -1,7 +1,7 @@
-"""How a network is made small: one file for each method, and the table of them. No torch.
+"""Compression methods: one file for each method, and the table of all. No torch.
 
-A further method is a file here, a line in `METHODS` and its name in `records.kinds`; a
-decomposition of its own is a file in `lowrank` and a line in `lowrank.decompositions`.
+A new method is a file here, a line in `METHODS` and its name in `records.kinds`; a new
+decomposition is a file in `lowrank` and a line in `lowrank.decompositions`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,6 @@ METHODS: dict[str, Method] = {
 
 
 def uses(method: str, name: str) -> bool:
-    """Whether a method reads the entry `name`; those of a training are for methods that train."""
+    """Whether a method reads the entry `name`; training entries are for methods that train."""
     known = any(name in other.reads for other in METHODS.values())
     return name in METHODS[method].reads if known else METHODS[method].trains

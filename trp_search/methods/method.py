@@ -1,4 +1,4 @@
-"""What a method is to the rest: entries that it reads, what these come to, how it trains."""
+"""The interface of a method: the entries it reads, its settings from them, its training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Fields: TypeAlias = Mapping[str, Any]
 
-# Where an entry asks for calibration and does not say how many images.
+# Calibration images where an entry asks for calibration without a number.
 IMAGES = 1000
 
 EVERY = frozenset({"method", "layers", "reestimate_batch_norm", "batch_norm_images"})
@@ -29,15 +29,15 @@ SOLVED = frozenset({*_SOLVED, "calibration_images"})
 
 
 class Method(ABC):
-    """One way to make a network small. Stateless; `METHODS` holds one of each.
+    """One way to compress a network. Stateless; `METHODS` holds one of each.
 
     Attributes:
         name: in YAML, points and specifications.
         label: on the page.
         colour: on the page; None is the scheme's.
-        reads: the entries of a space, other than a training's, that matter to it.
-        trains: whether it trains before the cut; else it cuts the baseline.
-        passes: of a batch through the network in one step of its training.
+        reads: the entries of a space that the method reads, other than a training's.
+        trains: whether the method trains before the cut; else it cuts the baseline.
+        passes: passes of a batch through the network per training step.
     """
 
     name: records.Method
@@ -49,15 +49,15 @@ class Method(ABC):
 
     @abstractmethod
     def cut(self, fields: Fields) -> records.Cut:
-        """What the trained network is cut by; `fields` of a cut are what entries say."""
+        """The cut of the trained network; `fields` of the cut come from the entries."""
 
     def pruning(self, fields: Fields) -> records.Pruning | None:
-        """Settings of its truncations, if it trains with such."""
+        """Settings of the truncations, if the method trains with truncations."""
         del fields
         return None
 
     def joint(self, fields: Fields) -> records.Joint | None:
-        """Settings of its joint loss, if it trains by one."""
+        """Settings of the joint loss, if the method trains by one."""
         del fields
         return None
 
@@ -67,7 +67,7 @@ class Method(ABC):
         return {"scheme": "per-layer", "allocation": "knapsack"}
 
     def problems(self, possible: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
-        """Each entry of a space that it cannot train or cut with, and why.
+        """Each entry of a space that the method cannot train or cut with, and the reason.
 
         `possible` are the values that each given entry can have.
         """
@@ -75,24 +75,24 @@ class Method(ABC):
         yield from ()
 
     def called(self, settings: Fields) -> str:
-        """What a point of these settings is called."""
+        """The display name of a point with these settings."""
         del settings
         return self.label
 
     def hook(
         self, network: nn.Module, spec: records.TrialSpec, example_input: Tensor
     ) -> Hook | None:
-        """What it does in the training of `network`, if anything.
+        """The method's hook in the training of `network`, if any.
 
         Raises:
-            InputError: the network has nothing for it to do.
+            InputError: the method has nothing to do on the network.
         """
         del network, spec, example_input
         return None
 
 
 def pairs(fields: Fields) -> records.Cut:
-    """A cut into pairs; factors of channels alone are fitted to responses."""
+    """A cut into pairs; only channel factors are fitted to responses."""
     fields = dict(fields)
     if fields["scheme"] != "channel":
         fields.pop("reconstruct", None)

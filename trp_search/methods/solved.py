@@ -1,4 +1,4 @@
-"""The baseline's linear layers, solved for what they answer: DDLR-style pairs, Net-Trim's zeros."""
+"""The baseline's linear layers, solved for their outputs: DDLR-style pairs, Net-Trim's zeros."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What serves a network: PyTorch itself, its compiler, ONNX Runtime; and how long each takes."""
+"""Runtimes that serve a network, with timings: PyTorch itself, its compiler, ONNX Runtime."""

@@ -21,13 +21,13 @@ class Compile(Runtime):
 
     @override
     def prepare(self, network: nn.Module, images: Tensor, target: Target) -> Call:
-        torch.compiler.reset()  # or the eighth network of one class would run as it is, silently
+        torch.compiler.reset()  # else the eighth network of one class runs uncompiled, silently
         network.compile()
         call = eager.RUNTIME.prepare(network, images, target)
         try:
             with quiet():
                 call()
-        except Exception as error:  # noqa: BLE001  compilers raise anything
+        except Exception as error:  # noqa: BLE001  compilers may raise anything
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(f"torch.compile cannot serve this network: {lines[0][:200]}") from None
         return call

@@ -1,4 +1,4 @@
-"""The Python that makes one of PyTorch's layers, or a tensor, again; never a `repr` of either."""
+"""Python source that rebuilds one of PyTorch's layers, or a tensor; never a `repr` of either."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-# A tensor that no weights file holds is written out, up to as many numbers.
+# Most numbers of a tensor that is written out because no weights file holds it.
 _NUMBERS = 4096
 
 
@@ -17,13 +17,13 @@ class NoSourceError(Exception):
 
 
 def layer_call(name: str, layer: nn.Module) -> str:
-    """The call that makes `layer`, without its weights, proven by making it.
+    """The call that builds `layer`, without its weights, verified by building it.
 
-    Arguments are the layer's attributes by the names of its constructor's parameters, which holds
-    of PyTorch's layers.
+    Arguments are the layer's attributes named like its constructor's parameters, a convention of
+    PyTorch's layers.
 
     Raises:
-        NoSourceError: it is none of PyTorch's own layers, or its attributes do not make it again.
+        NoSourceError: the layer is not one of PyTorch's own, or its attributes do not rebuild it.
     """
     kind = type(layer)
     if getattr(nn, kind.__name__, None) is not kind or next(layer.children(), None) is not None:
@@ -32,7 +32,7 @@ def layer_call(name: str, layer: nn.Module) -> str:
     try:
         with torch.device("meta"):  # no memory, no numbers drawn
             again = kind(*positional, **named)
-    except Exception:  # noqa: BLE001  a constructor raises anything
+    except Exception:  # noqa: BLE001  a constructor may raise anything
         raise NoSourceError(f"{name}: its {kind.__name__} cannot be made again") from None
     if not _alike(layer, again):
         raise NoSourceError(f"{name}: its {kind.__name__} is not as its constructor makes it")
@@ -42,10 +42,10 @@ def layer_call(name: str, layer: nn.Module) -> str:
 
 
 def tensor_call(name: str, tensor: Tensor, *, stored: bool) -> str:
-    """The call that makes a tensor that is read by itself: empty if its numbers are `stored`.
+    """The call that builds a tensor used outside layers: empty if its numbers are `stored`.
 
     Raises:
-        NoSourceError: it has too many numbers to be written out, or one that is not finite.
+        NoSourceError: the tensor has too many numbers to write out, or one that is not finite.
     """
     kind = f"dtype={tensor.dtype}"
     if stored:
@@ -63,10 +63,10 @@ def tensor_call(name: str, tensor: Tensor, *, stored: bool) -> str:
 
 
 def written(value: object) -> str:
-    """Python that is `value`, which is made of plain values.
+    """Python source of `value`, which consists of plain values.
 
     Raises:
-        NoSourceError: it is not.
+        NoSourceError: some part is not a plain value.
     """
     if value is None or isinstance(value, bool):
         return repr(value)
@@ -86,7 +86,7 @@ def written(value: object) -> str:
 
 
 def _arguments(layer: nn.Module) -> tuple[list[object], dict[str, object]]:
-    """What its constructor must be given, and what else differs from what it would take."""
+    """Required constructor arguments, and keyword arguments that differ from the defaults."""
     positional: list[object] = []
     named: dict[str, object] = {}
     for key, parameter in inspect.signature(type(layer)).parameters.items():
@@ -105,13 +105,13 @@ def _arguments(layer: nn.Module) -> tuple[list[object], dict[str, object]]:
 def _value(layer: nn.Module, key: str) -> object:
     value = getattr(layer, key)
     if key == "bias":
-        # Where there is no weight either, `affine` says so, and older constructors have no `bias`.
+        # Without bias and weight, `affine` says so, and older constructors have no `bias`.
         return value is not None or getattr(layer, "weight", value) is None
     return value
 
 
 def _same(value: object, default: object) -> bool:
-    """Whether a constructor makes `value`, or a pair of it, of its default."""
+    """Whether `value` equals the default, or is a tuple that repeats it."""
     if not isinstance(value, tuple) or isinstance(default, tuple) or not value:
         return value == default
     return value == (default,) * len(value)

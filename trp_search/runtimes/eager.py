@@ -14,7 +14,7 @@ from trp_search.runtimes.serving import Call, Runtime
 
 @final
 class Eager(Runtime):
-    """The network as it is."""
+    """The network, unchanged."""
 
     @override
     def prepare(self, network: nn.Module, images: Tensor, target: Target) -> Call:

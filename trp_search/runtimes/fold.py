@@ -1,4 +1,4 @@
-"""Batch norm folded into the layers before it, as whatever serves a network does."""
+"""Batch norm folded into the layers before it, as in serving."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def fold_batch_norm(network: nn.Module, images: Tensor) -> tuple[nn.Module, str]
     """A copy of `network`, in evaluation mode, without the batch norms that could be folded.
 
     Args:
-        network: left as it is.
-        images: (n, c, h, w), what the copy is tried on: one that answers otherwise is not taken.
+        network: not changed.
+        images: (n, c, h, w), to check the copy; a copy with other outputs is rejected.
 
     Returns:
-        The copy, and what came of it in words.
+        The copy, and the outcome in words.
     """
     plain = copy.deepcopy(network).eval()
     number = _batch_norms(plain)
@@ -28,7 +28,7 @@ def fold_batch_norm(network: nn.Module, images: Tensor) -> tuple[nn.Module, str]
         return plain, "none in the network"
     try:
         folded = fuse(plain)
-    except Exception as error:  # noqa: BLE001  a network that cannot be traced raises anything
+    except Exception as error:  # noqa: BLE001  tracing may raise anything
         return plain, f"not folded: {type(error).__name__}"
     if not _same(plain, folded, images):
         return plain, "not folded: the answers would change"

@@ -1,4 +1,4 @@
-"""What this machine is called."""
+"""Names of this machine's processor and GPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def processor() -> str:
-    """The CPU's model where the system tells it."""
+    """The CPU's model, where the system reports it."""
     table = Path("/proc/cpuinfo")
     lines = table.read_text().splitlines() if table.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

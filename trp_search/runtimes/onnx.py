@@ -1,4 +1,4 @@
-"""The only door to ONNX: a network as a file, and that file at work in ONNX Runtime."""
+"""The only use of ONNX: a network as a file, and the file in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def write_onnx(network: nn.Module, images: Tensor, path: Path) -> None:
 
     Args:
         network: in evaluation mode.
-        images: at least two images, as the exporter takes one for a constant.
-        path: the file; a second one with the weights stands beside it from 2 GB on.
+        images: at least two images, as the exporter treats a batch of one as constant.
+        path: the file; from 2 GB on, a second file beside it has the weights.
     """
     check_installed()
     batch = torch.export.Dim("batch")
@@ -50,7 +50,7 @@ def write_onnx(network: nn.Module, images: Tensor, path: Path) -> None:
 
 
 def onnx_session(path: Path, *, device: str, threads: int) -> Callable[[Tensor], Tensor]:
-    """ONNX Runtime with the network of a file, as a function from images to logits."""
+    """A function from images to logits: ONNX Runtime on the network of a file."""
     check_installed()
     import onnxruntime  # noqa: PLC0415  optional
 
@@ -60,7 +60,7 @@ def onnx_session(path: Path, *, device: str, threads: int) -> Callable[[Tensor],
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Idle threads that spin would take time from whatever is timed in turn.
+    # Idle threads that spin would slow the other runtime timed in turn.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=[provider])

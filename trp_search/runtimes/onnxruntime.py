@@ -16,7 +16,7 @@ from trp_search.runtimes.serving import Call, Runtime
 
 @final
 class OnnxRuntime(Runtime):
-    """The network written as ONNX and read again."""
+    """The network, written as ONNX and read back."""
 
     packages = ("torch", "onnxruntime")
 

@@ -15,7 +15,7 @@ def write_program(network: nn.Module, images: Tensor, path: Path) -> None:
 
     Args:
         network: in evaluation mode.
-        images: at least two images, as the exporter takes one for a constant.
+        images: at least two images, as the exporter treats a batch of one as constant.
         path: the file.
     """
     with quiet():

@@ -1,4 +1,4 @@
-"""Exporters and compilers that talk while they work, kept silent."""
+"""Silences exporters and compilers that print while they work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOGGERS = ("torch.onnx", "torch.export", "torch._dynamo", "torch._inductor", "o
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Runs the block without a word on the terminal; what it raises is raised."""
+    """Runs the block without terminal output; exceptions propagate."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     with (

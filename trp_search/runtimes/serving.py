@@ -1,4 +1,4 @@
-"""What serves a network: the interface of a runtime, and networks made ready for a target."""
+"""Serving of networks: the interface of a runtime, and networks prepared for a target."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Call = Callable[[], Tensor]
 class Runtime(ABC):
     """One way to serve a network.
 
-    Each is a file of this folder, called as it is in `records.RuntimeName`, with an instance of a
+    Each runtime is a file of this folder, named as in `records.RuntimeName`, with an instance of a
     final class as its `RUNTIME`.
 
     Attributes:
-        packages: whose versions are kept with what was measured.
-        devices: where it can run.
+        packages: packages whose versions are recorded with measurements.
+        devices: devices that it can run on.
     """
 
     packages: ClassVar[tuple[str, ...]] = ("torch",)
@@ -34,19 +34,19 @@ class Runtime(ABC):
 
     @abstractmethod
     def prepare(self, network: nn.Module, images: Tensor, target: Target) -> Call:
-        """A function of no arguments that returns the logits of `images` once they are there.
+        """A function of no arguments that returns the logits of `images` once computed.
 
         Args:
             network: in evaluation mode, on the CPU; may be changed.
             images: one batch, (n, c, h, w).
-            target: where; the CPU's threads are set already for what runs in PyTorch.
+            target: runtime and device; PyTorch's CPU threads are set already.
 
         Raises:
             InputError: the runtime refuses the network.
         """
 
     def check(self, device: Device) -> None:
-        """Raises InputError where this machine lacks the device, or what has to be installed."""
+        """Raises InputError where this machine lacks the device or a required package."""
         if device not in self.devices:
             raise InputError(
                 f"device: {device} is none of this runtime's {', '.join(self.devices)}"
@@ -55,7 +55,7 @@ class Runtime(ABC):
             raise InputError("device: cuda: this machine has no GPU that PyTorch can use")
 
     def versions(self) -> dict[str, str]:
-        """Of the software that serves."""
+        """Versions of the serving software."""
         return {name: version(name) for name in self.packages}
 
 
@@ -68,7 +68,7 @@ def runtime(name: RuntimeName) -> Runtime:
 def serve(
     network: nn.Module, target: Target, *, channels: int, fold: bool = True
 ) -> tuple[Call, str]:
-    """`network`, its batch norms folded, at work on a batch of noise; and what was folded.
+    """`network`, its batch norms folded, as a call on a batch of noise; and the folding outcome.
 
     The noise is the same in every process. Raises InputError as the target's runtime does.
     """
@@ -79,7 +79,7 @@ def serve(
 
 
 def ready(network: nn.Module, images: Tensor, target: Target) -> Call:
-    """`network` at work on `images` under the target's runtime, which is checked first."""
+    """`network` as a call on `images` under the target's runtime, which is checked first."""
     serving = runtime(target.runtime)
     serving.check(target.device)
     return serving.prepare(network.eval(), images, target)

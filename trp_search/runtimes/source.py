@@ -1,4 +1,4 @@
-"""A network as Python source that needs PyTorch and safetensors alone."""
+"""A network as Python source that needs only PyTorch and safetensors."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def as_source(network: nn.Module, *, weights: str) -> str:
     """The source of a module with `load()`, which builds `network` from the file `weights`.
 
     Raises:
-        NoSourceError: what the network does depends on its images, or it is made of other parts
-            than PyTorch's own.
+        NoSourceError: the network's operations depend on its images, or some parts are not
+            PyTorch's own.
     """
     for name, _ in network.named_modules():
         if '"' in name or "\\" in name or not name.isprintable():  # tracing puts it between quotes
@@ -69,7 +69,7 @@ def as_source(network: nn.Module, *, weights: str) -> str:
     stored = network.state_dict()
     traced = _traced(network, stored)
     for node in traced.graph.nodes:
-        node.type = None  # an annotation may be of anybody's
+        node.type = None  # an annotation may name any type
     code = traced.graph.python_code("self")
     layers = [_part(name, part, stored) for name, part in _parts(traced)]
     called = {name: value for name, value in code.globals.items() if _stands_in(code.src, name)}
@@ -82,10 +82,10 @@ def as_source(network: nn.Module, *, weights: str) -> str:
 
 
 def _traced(network: nn.Module, stored: Mapping[str, Tensor]) -> GraphModule:
-    """What the network does to its images, with as little worked out in advance as can be.
+    """The network's operations on its images, with as few precomputed constants as possible.
 
-    What a forward pass makes of a buffer alone is a constant to a tracer that does not follow
-    buffers; one that does cannot follow every network.
+    A tracer that does not follow buffers turns values computed from buffers alone into constants; a
+    tracer that follows buffers cannot trace every network.
     """
     traced = _trace(network, Tracer())
     if all(name in stored for name, part in _parts(traced) if isinstance(part, Tensor)):
@@ -102,13 +102,13 @@ def _trace(network: nn.Module, tracer: Tracer) -> GraphModule:
     copied = copy.deepcopy(network)  # a tracer leaves the constants it meets in the module
     try:
         return GraphModule(copied, tracer.trace(copied))
-    except Exception as error:  # noqa: BLE001  a network that cannot be traced raises anything
+    except Exception as error:  # noqa: BLE001  tracing may raise anything
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise NoSourceError(f"it cannot be traced: {reason[:160]}") from None
 
 
 def _parts(traced: GraphModule) -> list[tuple[str, nn.Module | Tensor]]:
-    """Every layer that is called, and every tensor that is used by itself."""
+    """Every layer that is called, and every tensor used outside layers."""
     found: dict[str, nn.Module | Tensor] = {}
     for node in traced.graph.nodes:
         if node.op == "call_module":
@@ -128,7 +128,7 @@ def _part(name: str, part: nn.Module | Tensor, stored: Mapping[str, Tensor]) -> 
 
 
 def _imports(names: dict[str, object]) -> list[str]:
-    """What the traced code calls by name; only PyTorch and the standard library may be."""
+    """Imports for names in the traced code; only PyTorch and the standard library are allowed."""
     lines = {"import torch"}
     for name, value in names.items():
         module = value.__name__ if isinstance(value, types.ModuleType) else _home(value)

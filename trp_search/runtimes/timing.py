@@ -1,4 +1,4 @@
-"""Two callables timed in turn: how many times faster one is, and how surely."""
+"""Two callables timed in turn: the speedup and its confidence interval."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Timing:
 def compare(
     dense: Call, other: Call, *, seconds: float, clock: Callable[[], float] = time.perf_counter
 ) -> Timing:
-    """Times both in turn, the first one alternately, for about `seconds` and at least 20 rounds.
+    """Times both in turn, in alternating order, for about `seconds` and at least 20 rounds.
 
-    Both have the same moments of a machine that others use too, so the ratio of a round hardly
-    knows of them. The interval is the median's by order statistics, whatever the distribution, as
-    if rounds were independent: long bursts of other work make it too narrow.
+    Background load affects both equally, so it hardly changes the ratio of a round. The interval of
+    the median is from order statistics, for any distribution, as if rounds were independent: long
+    bursts of other work make the interval too narrow.
     """
     began = clock()
     calls = [_calls(call, clock) for call in (dense, other)]
@@ -61,7 +61,7 @@ def compare(
 
 
 def _calls(call: Call, clock: Callable[[], float]) -> int:
-    """How many calls one sample takes, so that the clock's steps do not show; warms up."""
+    """Number of calls per sample that hides the clock's resolution; warms up."""
     for _ in range(3):
         call()
     return max(1, math.ceil(_SAMPLE_SECONDS / max(1e-9, _sample(call, 3, clock))))

@@ -1,1 +1,1 @@
-"""Scores candidates: multiply-adds, the task's metric, and the points made of them."""
+"""Scores candidates: multiply-adds, the task's metric, and the resulting points."""

@@ -16,7 +16,7 @@ def reestimate(network: nn.Module, batches: Iterable[Tensor]) -> int:
     """Replaces running means and variances, in place, by their averages over `batches` of images.
 
     Forward passes only; modes and momenta are restored. Returns the number of images used, 0 if the
-    network has no such statistics.
+    network has no running statistics.
     """
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms:

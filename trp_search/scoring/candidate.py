@@ -1,4 +1,4 @@
-"""From trained weights and a cut to a scored network, or the reason why there is no score."""
+"""From trained weights and a cut to a scored network, or the reason for no score."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one image costs, and what is stored."""
+    """Costs of one image, and sizes of the stored network."""
 
     macs: int
     parameters: int
@@ -39,7 +39,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class CompressedNetwork:
-    """A network as it would be shipped."""
+    """A network as shipped."""
 
     network: nn.Module
     layers: tuple[Layer, ...]
@@ -49,14 +49,14 @@ class CompressedNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """A network and what it does on validation."""
+    """A network and its result on validation."""
 
     made: CompressedNetwork
     validation: Evaluation
 
 
 class Cuts:
-    """A trained network's cuts, scored; what they have in common is worked out once."""
+    """Scores the cuts of a trained network; work common to all cuts is done once."""
 
     def __init__(self, network: nn.Module, splits: Splits, task: Task) -> None:
         self._splits, self._task = splits, task
@@ -69,11 +69,11 @@ class Cuts:
         self._ranks: dict[tuple[object, ...], str] = {}
 
     def score(self, wanted: Cut, *, images: int | None = None) -> Scored:
-        """The network cut, batch norm measured again if the cut says so, scored on validation.
+        """The cut network, batch norm measured again if the cut says so, scored on validation.
 
         Args:
             wanted: how to cut.
-            images: how many validation images to look at; all by default.
+            images: number of validation images; all by default.
 
         Raises:
             InputError: the budget is out of reach.
@@ -87,10 +87,10 @@ class Cuts:
         return _scored(self._settled(decomposed, wanted), seen, self._task)
 
     def screen(self, wanted: Sequence[Cut], *, images: int) -> Screening:
-        """All cuts scored on a sample of `images` validation images, the better ones on all.
+        """Scores all cuts on a sample of `images` validation images, survivors on the full set.
 
-        A cut falls back when one that is at least as fast is better on the sample by more
-        than a standard error of the difference. One with the ranks of an earlier one is left out.
+        A cut falls back when one that is at least as fast is better on the sample by more than a
+        standard error of the difference. A cut with the ranks of an earlier one is skipped.
         """
         sample = self._splits.validation.sample(images)
         ran: list[tuple[Cut, Scored]] = []
@@ -118,7 +118,7 @@ class Cuts:
         return Screening(survivors=survivors, behind=behind, refused=refused)
 
     def _seen(self, wanted: Cut, decomposed: Decomposed) -> str | None:
-        """The name of an earlier cut that gave these ranks by the same weighting, if any."""
+        """The name of an earlier cut with these ranks and the same weighting, if any."""
         ranks = tuple((layer.scheme, layer.rank_in, layer.rank) for layer in decomposed.layers)
         images = wanted.calibration_images
         solved = wanted.keep if isinstance(wanted.keep, Error) else None
@@ -137,12 +137,12 @@ class Cuts:
 
 @dataclass(frozen=True, kw_only=True)
 class Screening:
-    """What came of cuts that ran against each other.
+    """The outcome of cuts compared with each other.
 
     Attributes:
         survivors: scored on every validation image.
-        behind: scored on the sample alone.
-        refused: by the cut's name, why it is not a network.
+        behind: scored on the sample only.
+        refused: by the cut's name, why it gave no network.
     """
 
     survivors: Sequence[tuple[Cut, Scored]]
@@ -177,7 +177,7 @@ def cost(network: nn.Module, image: Tensor, *, layers: Sequence[Layer] = ()) -> 
     if found.unknown:
         raise RefusedError(f"multiply-adds of {', '.join(found.unknown)} are unknown")
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    sparse = [layer for layer in layers if layer.is_sparse]  # fvcore takes them for dense
+    sparse = [layer for layer in layers if layer.is_sparse]  # fvcore counts them as dense
     return Cost(
         macs=found.macs - sum(layer.dense_macs - layer.macs for layer in sparse),
         parameters=parameters - sum(x.dense_parameters - x.parameters for x in sparse),
@@ -196,7 +196,7 @@ def _example(splits: Splits, network: nn.Module) -> Tensor:
 
 def _settle_batch_norm(decomposed: Decomposed, cut: Cut, train: Train) -> str:
     if cut.reconstruct != "none":
-        return "fitted with the factors"  # measured again, it would take back part of the fit
+        return "fitted with the factors"  # measuring again would undo part of the fit
     if not cut.reestimate_batch_norm or not any(_took(layer) for layer in decomposed.layers):
         return "as trained"
     images = reestimate(decomposed.network, train.samples(cut.batch_norm_images, batch_size=_BATCH))
@@ -204,7 +204,7 @@ def _settle_batch_norm(decomposed: Decomposed, cut: Cut, train: Train) -> str:
 
 
 def _took(layer: Layer) -> bool:
-    """Whether the cut took anything away from a layer that training had not."""
+    """Whether the cut removed anything from a layer that training had not removed."""
     if layer.scheme is None:
         return False
     return layer.kept.get(layer.scheme, 0.0) < 1 - _NOTHING

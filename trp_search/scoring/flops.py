@@ -16,14 +16,14 @@ from trp_search.lowrank.tracing import layer_by_layer
 from trp_search.tasks.modes import evaluating
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # its import scripts functions, which torch deprecates
+    warnings.simplefilter("ignore")  # importing it scripts functions, which torch deprecates
     from fvcore.nn import FlopCountAnalysis, jit_handles
 
 Handle = Callable[[list[Any], list[Any]], Any]
 
 
 def _attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """Two products per head: queries with keys (..., L, S), and those weights with values."""
+    """Two products per head: queries with keys (..., L, S), and attention weights with values."""
     query, key = jit_handles.get_shape(inputs[0]), jit_handles.get_shape(inputs[1])
     result = jit_handles.get_shape(outputs[0])
     return Counter({"attention": prod(query) * key[-2] + prod(result) * key[-2]})
@@ -41,8 +41,8 @@ COUNTED: dict[str, Handle] = {
 }
 
 # Free by convention: batch norm folds into its convolution; the rest is normalisation, pooling,
-# activation or a change of shape, which the literature's counts leave out. What torch itself calls
-# element-wise, or a view, is not listed: see `_is_free`.
+# activation or a change of shape, which the literature's counts leave out. Operators that torch
+# itself calls element-wise, or views, are not listed: see `_is_free`.
 FREE = (  # noqa: SIM905  read as words
     "batch_norm layer_norm group_norm instance_norm rms_norm _weight_norm "
     "hardswish hardswish_ prelu glu log_sigmoid softmax log_softmax norm linalg_vector_norm "
@@ -68,10 +68,10 @@ _TABLE: dict[str, Handle | None] = {
 
 
 def _is_free(operator: str) -> bool:
-    """Whether torch calls the operator element-wise, or its result a view of what it is given."""
-    if operator == "prim::PythonOp.CrossMapLRN2d":  # a normalisation, the one of them in Python
+    """Whether torch calls the operator element-wise, or its result a view of its input."""
+    if operator == "prim::PythonOp.CrossMapLRN2d":  # the only normalisation in Python
         return True
-    name = operator.removeprefix("aten::").removesuffix("_")  # in-place ones lack tags
+    name = operator.removeprefix("aten::").removesuffix("_")  # in-place operators lack tags
     packet = getattr(torch.ops.aten, name, None)
     overloads = [getattr(packet, one) for one in packet.overloads()] if packet else []
     return any(torch.Tag.pointwise in one.tags or _views(one) for one in overloads)
@@ -93,7 +93,7 @@ class Count:
 def count(network: nn.Module, example_input: Tensor) -> Count:
     """Counts one forward pass of `network` in evaluation mode on a (1, C, H, W) `example_input`.
 
-    Do not publish a count with `unknown` operators: they were counted as zero.
+    Do not publish a count with `unknown` operators, which count as zero.
     """
     # The fused path hides attention's products in one operator.
     with evaluating(network), layer_by_layer(), warnings.catch_warnings(), torch.no_grad():

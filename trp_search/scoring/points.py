@@ -1,4 +1,4 @@
-"""From a scored network to the point that stands for it."""
+"""From a scored network to its point."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trp_search.space.settings import flat, parts_of
 
 @dataclass(frozen=True, kw_only=True)
 class PointFactory:
-    """What the points of one training share: its settings, the dense cost, its time."""
+    """Data shared by the points of one training: its settings, the dense cost, its time."""
 
     spec: TrialSpec
     dense: Cost
@@ -25,8 +25,8 @@ class PointFactory:
     ) -> Point:
         """The point of `scored`, cut by `cut`.
 
-        `screened_out` says that it was scored on a sample alone, `untuned` that its fine-tuning is
-        another point.
+        `screened_out` says that `scored` was scored on a sample only, `untuned` that its
+        fine-tuning is another point.
         """
         found = scored.validation
         name, role = self._identity(cut)
@@ -57,7 +57,7 @@ class PointFactory:
         return self._identity(cut)[0]
 
     def _identity(self, cut: Cut | None) -> tuple[str, Role]:
-        """A point's id and role: a trial's first cut goes by its name, a further one by both."""
+        """A point's id and role: the first cut has the trial's name, a further cut both names."""
         spec = self.spec
         own, further = cut in spec.cuts[:1], "uncut" if cut is None else cut.name
         if spec.fit_on_validation:
@@ -68,7 +68,7 @@ class PointFactory:
 
 
 def contradiction(point: Point, spec: TrialSpec) -> str | None:
-    """The first setting that a trial's own point has otherwise than its specification, or None."""
+    """The first setting in which a trial's own point differs from its specification, or None."""
     if point.cut != spec.cuts[0]:
         return "cut"
     asked = settings_of(spec, point.cut, tuned=True)
@@ -76,6 +76,6 @@ def contradiction(point: Point, spec: TrialSpec) -> str | None:
 
 
 def settings_of(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> dict[str, Value | None]:
-    """What the trial was set to, flat, for people."""
+    """The trial's settings, flat, for readers."""
     own = partial(uses, spec.method) if spec.method else (lambda _: True)
     return {**flat(parts_of(spec, cut, tuned=tuned), own), "seed": spec.seed}

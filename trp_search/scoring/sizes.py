@@ -1,4 +1,4 @@
-"""How many bytes the weights of a network take."""
+"""Sizes in bytes of a network's weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trp_search.records import Layer
 
 
 def weight_bytes(network: nn.Module, layers: Sequence[Layer] = ()) -> int:
-    """Bytes of the weights' file, with sparse `layers` as compressed rows."""
+    """Bytes of the weights file, with sparse `layers` as compressed rows."""
     state = {
         name: t.detach().cpu().clone().contiguous() for name, t in network.state_dict().items()
     }

@@ -1,4 +1,4 @@
-"""What each scheme could reach on a network at best: every layer at rank 1, without training."""
+"""The best reachable speedup of each scheme on a network: all layers at rank 1, no training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Reach:
 
 @dataclass(frozen=True, kw_only=True)
 class SurveyedLayer:
-    """One layer and what each scheme makes of it."""
+    """One layer and its reach under each scheme."""
 
     name: str
     macs: int
@@ -42,9 +42,9 @@ class Survey:
 
     Attributes:
         macs: multiply-adds of the dense network for one image.
-        unknown: operators without a known cost; with any, no point could be scored.
-        best: the highest speedup each scheme could reach, every layer at rank 1; `per-layer` with
-            the cheapest scheme in each.
+        unknown: operators without a known cost; if any, no point can be scored.
+        best: the highest speedup each scheme could reach, every layer at rank 1; `per-layer` uses
+            the cheapest scheme in each layer.
     """
 
     macs: int
@@ -59,7 +59,7 @@ class Survey:
 
 
 def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers = "all") -> Survey:
-    """Looks at every convolution and linear layer under every scheme."""
+    """Surveys every convolution and linear layer under every scheme."""
     dense = count(network, example_input)
     found: dict[str, dict[str, records.Layer]] = {}
     for name, scheme in SCHEMES.items():
@@ -88,7 +88,7 @@ def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers 
 def at_best(
     network: nn.Module, example_input: Tensor, scheme: Scheme, *, layers: records.Layers
 ) -> list[records.Layer]:
-    """Every convolution and linear layer at rank 1, or dense where it cannot be or saves nothing.
+    """Every convolution and linear layer at rank 1; dense if impossible, or if nothing is saved.
 
     Raises:
         InputError: the network is itself a single layer.
@@ -105,7 +105,7 @@ def widest_layers(space: SearchSpace) -> records.Layers:
 
 
 def check_reach(network: nn.Module, example_input: Tensor, cut: records.Cut) -> None:
-    """Raises InputError when `cut` asks for more than any weights of `network` could give."""
+    """Raises InputError when no weights of `network` could meet `cut`."""
     if isinstance(cut.keep, records.Error):
         cutting.check(network, example_input, cut)
         return  # the rest depends on images

@@ -1,4 +1,4 @@
-"""What a network is for: its loss, its metric and what it learns from another network."""
+"""Tasks of networks: loss, metric and distillation from another network."""
 
 from trp_search.records import Workload
 from trp_search.tasks.classification import Classification

@@ -1,4 +1,4 @@
-"""Which of several classes an image is of: cross-entropy, and the share that is right."""
+"""Classification of images: cross-entropy and accuracy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trp_search.tasks.task import Task
 
 @final
 class Classification(Task):
-    """Answers are (n, classes) logits, wanted are (n,) labels."""
+    """`answers` are (n, classes) logits, `wanted` are (n,) labels."""
 
     @override
     def loss(self, answers: Tensor, wanted: Tensor, settings: Training) -> Tensor:
@@ -26,9 +26,10 @@ class Classification(Task):
 
     @override
     def distance(self, answers: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        """Kullback and Leibler's, times the temperature squared.
+        """The Kullback-Leibler divergence, times the temperature squared.
 
-        So gradients are as large at any temperature (Hinton et al., arXiv 1503.02531, section 2).
+        The factor keeps gradients as large at any temperature (Hinton et al., arXiv 1503.02531,
+        section 2).
         """
         wanted = functional.log_softmax(teacher / temperature, dim=1)
         found = functional.log_softmax(answers / temperature, dim=1)

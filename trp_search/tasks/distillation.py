@@ -1,4 +1,4 @@
-"""What a network learns from the baseline's answers beside what the data ask for."""
+"""Distillation: a network learns from the baseline's answers as well as from the data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trp_search.tasks.task import Task, answers
 
 
 class Teacher:
-    """A network that is trained no further, and the share of a loss that is the distance to it."""
+    """A fixed network, and the share of the loss that is the distance to its answers."""
 
     def __init__(self, network: nn.Module, settings: Distillation, task: Task) -> None:
         self._network = network.eval()
@@ -18,12 +18,12 @@ class Teacher:
         self._task = task
 
     def mixed(self, loss: Tensor, images: Tensor, found: Tensor) -> Tensor:
-        """The loss by the data and the distance of answers in the settings' proportion.
+        """The data loss and the distance to the teacher's answers, in the settings' proportion.
 
         Args:
-            loss: the mean loss by the data.
-            images: (n, c, h, w), what both networks see.
-            found: what the network that is trained answers.
+            loss: the mean loss on the data.
+            images: (n, c, h, w), input of both networks.
+            found: answers of the network that is trained.
         """
         with torch.no_grad():
             teacher = answers(self._network, images)

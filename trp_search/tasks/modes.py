@@ -1,4 +1,4 @@
-"""Networks in evaluation mode for a while."""
+"""Temporary evaluation mode of networks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards every module's mode is as it was."""
+    """Evaluation mode inside the block; every module's mode is restored afterwards."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:

@@ -1,4 +1,4 @@
-"""What a network is trained for, as one value: loss, score, agreement and distillation."""
+"""A training task as one value: loss, score, agreement and distillation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Evaluation:
 class Task(ABC):
     """A task; the direction, the bounds and the format of its metric are in `records.objectives`.
 
-    `answers` are what a network returns for (n, c, h, w) images, `wanted` what the data ask for.
+    `answers` are a network's outputs for (n, c, h, w) images, `wanted` the targets in the data.
     """
 
     @abstractmethod
@@ -39,30 +39,30 @@ class Task(ABC):
 
     @abstractmethod
     def distance(self, answers: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        """How far answers are from a teacher's, on a scale with the loss."""
+        """Distance of answers from a teacher's, on the scale of the loss."""
 
     @abstractmethod
     def sums(self, answers: Tensor, wanted: Tensor) -> Tensor:
-        """(k,) double: what adds up from batch to batch; its last item is the sum of the losses."""
+        """(k,) double: sums that add up over batches; the last item is the sum of the losses."""
 
     @abstractmethod
     def score(self, sums: Sequence[float], images: int) -> Score:
-        """The metric, from the sums of `images` but for that of the losses."""
+        """The metric, from the sums over `images` without the sum of the losses."""
 
     @abstractmethod
     def overtakes(self, one: Score, other: Score) -> bool:
         """Whether `one` is better by more than a standard error of the difference.
 
-        Both are of the same images; so that candidates fall back that are behind on a sample.
+        Both scores are on the same images; candidates behind on a sample fall back by this test.
         """
 
     @abstractmethod
     def differs(self, expected: Tensor, found: Tensor, *, by: float) -> str | None:
-        """How answers within `by` of those expected mean something else; None where they do not."""
+        """How answers within `by` of the expected ones differ in meaning; None where they agree."""
 
     @abstractmethod
     def misfit(self, answers: Tensor, *, images: int, classes: int) -> str | None:
-        """Why answers to so many images are of no use here, or None."""
+        """Why answers to this number of `images` do not fit the task, or None."""
 
     @torch.no_grad()
     def evaluate(self, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Evaluation:
@@ -80,7 +80,7 @@ class Task(ABC):
 
 
 def answers(network: Callable[[Tensor], Any], images: Tensor) -> Tensor:
-    """What `network` answers; the first item where it answers several."""
+    """The answers of `network`; the first item where it returns several."""
     output = network(images)
     # GoogLeNet and Inception return named tuples while training.
     found: Tensor = output if isinstance(output, Tensor) else output[0]
@@ -91,7 +91,7 @@ def answers(network: Callable[[Tensor], Any], images: Tensor) -> Tensor:
 def threads(number: int) -> Iterator[None]:
     """Runs the block on `number` CPU threads.
 
-    Sums over threads round by their number: only the same one gives the same score.
+    Rounding of sums depends on the number of threads: only an equal number gives an equal score.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(number)

@@ -18,7 +18,7 @@ from trp_search.store import replacing
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a training is: epochs done, optimiser steps done, time spent."""
+    """Progress of a training: epochs done, optimiser steps done, time spent."""
 
     epoch: int = 0
     iteration: int = 0
@@ -59,7 +59,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Puts a checkpoint's weights and momentum in place and returns its progress."""
+    """Puts a checkpoint's weights and momentum in place; returns its progress."""
     tensors, metadata = _read(path)
     prefix = "network."
     network.load_state_dict(

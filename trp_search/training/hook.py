@@ -1,4 +1,4 @@
-"""What a method does in a training, as the loop knows it."""
+"""The interface of a method to the training loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Hook:
-    """Is called at every optimiser step, and does nothing by itself."""
+    """Hooks into every optimiser step; this base class does nothing."""
 
     _iteration = 0
 
@@ -30,9 +30,9 @@ class Hook:
         return
 
     def state_dict(self) -> dict[str, int]:
-        """What a resumed training needs: the iteration."""
+        """State for a resumed training: the iteration."""
         return {"iteration": self._iteration}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Takes up the count of an earlier `state_dict`."""
+        """Restores the iteration of an earlier `state_dict`."""
         self._iteration = state["iteration"]

@@ -39,25 +39,25 @@ class JointTraining(Hook):
 
     At each iteration a ratio z is drawn from U(lowest, highest). The singular values of all
     selected weights are pooled and the largest round(z * their number) marked; a weight's rank is
-    how many of its own are, `rank_min` at least. The batch goes through the network in full, and
-    through the network with truncated weights, which shares everything else. What remains as the
-    gradient is (1 - alpha) g_full + alpha g_low. For a selected weight g_low went through the
-    truncation (`pulled_back`) and was scaled to the norm of g_full. Whether that of other
-    parameters is scaled as well, our sources leave open; here it is not.
+    the number of its own marked values, `rank_min` at least. The batch goes through the network in
+    full, and through the network with truncated weights, which shares everything else. The joint
+    gradient is (1 - alpha) g_full + alpha g_low. For a selected weight, g_low is pulled back
+    through the truncation (`pulled_back`) and scaled to the norm of g_full. For other parameters
+    our sources leave the scaling open; here g_low is not scaled.
 
     Batch norm uses the batch's statistics in both passes if the network is in training mode. All
-    buffers, so its running averages too, are left as the full pass made them: a truncated network
-    needs its own, measured once it is cut. Dropout is drawn anew in the second pass.
+    buffers, running averages included, stay as the full pass left them: a truncated network needs
+    its own averages, measured after the cut. Dropout is drawn anew in the second pass.
 
     Args:
-        network: the module that is trained, as it is before `torch.compile`; `scheme` and `layers`
-            choose among its weights that train, which are looked up by name each time.
+        network: the module to train, before `torch.compile`; `scheme` and `layers` choose among its
+            trainable weights, which are looked up by name each time.
         scheme: `channel` or `spatial`.
         alpha: weight of the low-rank loss, in [0, 1].
         lowest: the smallest ratio, in (0, 1].
         highest: the largest ratio, in (0, 1].
         rank_min: the smallest rank, or a layer's full rank if that is less.
-        seed: with the iteration, what the ratio depends on.
+        seed: determines the ratio, together with the iteration.
         layers: `all`, or `kxk`: convolutions wider than 1x1 but the first.
 
     Raises:
@@ -100,10 +100,10 @@ class JointTraining(Hook):
         """The full network's loss on a batch, detached; leaves the joint gradient in `.grad`.
 
         Args:
-            passes: runs one batch forward and backward: puts its gradients in the place of earlier
-                ones and returns its loss. Called twice, with the weights of the full network and
-                with truncated ones. It may replay a CUDA graph: weights and buffers keep their
-                memory, and gradients are written in place.
+            passes: runs one batch forward and backward: replaces earlier gradients and returns the
+                loss. Called twice, with the weights of the full network and with truncated ones. A
+                replay of a CUDA graph is allowed: weights and buffers keep their memory, and
+                gradients are written in place.
         """
         loss = passes().detach().clone()
         full = {p: p.grad.clone() for p in self._network.parameters() if p.grad is not None}
@@ -118,7 +118,7 @@ class JointTraining(Hook):
     def _cuts(self) -> list[_Cut]:
         """The truncations of this iteration, one for each group."""
         groups = self._weights.found()
-        # Half precision would take every singular value for zero.
+        # Half precision would round every singular value to zero.
         with torch.autocast(device_type(groups), enabled=False):
             found = [spectra(group.stacked(group.weights)) for group in groups]
             ranks = _ranks(found, self._ratio(), least=self._settings.rank_min)
@@ -133,7 +133,7 @@ class JointTraining(Hook):
 
     @contextmanager
     def _replaced(self, cuts: Sequence[_Cut]) -> Iterator[None]:
-        """Truncations in the place of weights; at the end these and all buffers are as before."""
+        """Truncations in place of weights; at the end, weights and all buffers are restored."""
         weights = [weight.detach() for cut in cuts for weight in cut.group.weights]
         held = [*weights, *self._network.buffers()]
         before = [tensor.clone() for tensor in held]
@@ -149,7 +149,7 @@ class JointTraining(Hook):
 
     @torch.no_grad()
     def _mix_(self, full: dict[nn.Parameter, Tensor], cuts: Sequence[_Cut]) -> None:
-        """Makes the joint gradient of `full` and of what the low-rank network's pass left."""
+        """Mixes `full` and the gradients of the low-rank pass into the joint gradient."""
         parameters = [p for p in self._network.parameters() if p in full or p.grad is not None]
         for parameter in parameters:  # a network may skip a layer at random
             full.setdefault(parameter, torch.zeros_like(parameter))
@@ -165,7 +165,7 @@ class JointTraining(Hook):
 
 @dataclass(frozen=True, kw_only=True)
 class _Cut:
-    """A group's weights, decomposed, and the (b, m) mask of what a truncation keeps of them."""
+    """A group's decomposed weights, and the (b, m) mask of the values that a truncation keeps."""
 
     group: Group
     spectra: Spectra
@@ -176,7 +176,7 @@ class _Cut:
         return self.group.folded(self.spectra.truncated(self.kept))
 
     def pull_back_(self, full: dict[nn.Parameter, Tensor]) -> None:
-        """Takes gradients by truncations to ones by weights, of the same norms as in `full`."""
+        """Pulls gradients by truncations back to the weights, scaled to the norms in `full`."""
         zero = torch.zeros_like(self.group.weights[0])
         gradients = [zero if w.grad is None else w.grad for w in self.group.weights]
         stacked = self.group.stacked(gradients)
@@ -188,7 +188,7 @@ class _Cut:
 
 
 def _ranks(found: Sequence[Spectra], ratio: float, *, least: int) -> list[Tensor]:
-    """(b,) ranks of each batch: how many are among the largest of all, a share `ratio` of them."""
+    """(b,) ranks of each batch: counts of values among the largest share `ratio` of all values."""
     pooled = torch.cat([one.squares.flatten() for one in found])
     count = max(1, round(ratio * len(pooled)))
     smallest = pooled.sort(descending=True).values[count - 1]

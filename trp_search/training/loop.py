@@ -23,9 +23,9 @@ from trp_search.workloads.data import Train, Validation
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What one training reads: task, images, settings, where its checkpoint is, and its seed.
+    """Inputs of one training: task, images, settings, checkpoint path and seed.
 
-    `hook` makes what its method does of the network that trains; `teacher` is on the device.
+    `hook` makes the method's hook for the network that trains; `teacher` is on the device.
     """
 
     name: str
@@ -48,11 +48,11 @@ def train(
 ) -> Iterator[EpochReport]:
     """Trains `network` in place, from its checkpoint when there is one.
 
-    Each report is what `note` makes of it. The checkpoint is written after that: an epoch that the
-    checkpoint holds was noted, whenever the training is killed.
+    Each report goes through `note` before the checkpoint is written, so every epoch in the
+    checkpoint was noted, whenever the training is killed.
 
-    Every random draw is a function of (seed, epoch), so a training that was killed and resumed
-    gives the weights of one that was not, bit for bit on a CPU.
+    Every random draw is a function of (seed, epoch), so a killed and resumed training gives the
+    weights of an uninterrupted one, bit for bit on a CPU.
 
     Raises:
         DivergedError: the loss or a weight is not finite.
@@ -86,7 +86,7 @@ class _Loop:
         self.hook.load_state_dict({"iteration": self.progress.iteration})
 
     def epoch(self) -> EpochReport:
-        """One pass over the training images, scored on validation and written down."""
+        """One pass over the training images, scored on validation and saved."""
         job, done = self.job, self.progress
         started = time.perf_counter()
         loss, steps = self._pass(done)
@@ -116,7 +116,7 @@ class _Loop:
     def _pass(self, done: Progress) -> tuple[float | None, int]:
         """Mean loss, None when not finite, and the number of steps."""
         job, settings = self.job, self.job.training
-        # Seeded per epoch for what the network itself draws (dropout); data has its own generator.
+        # Seeded per epoch for the network's own draws (dropout); data has its own generator.
         torch.manual_seed(job.seed * 100_003 + done.epoch)
         self.network.train()
         per_epoch = max(1, len(job.train) // settings.batch_size)

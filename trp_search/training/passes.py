@@ -1,4 +1,4 @@
-"""The forward and backward pass of a batch; on CUDA they are recorded once and replayed."""
+"""The forward and backward pass of a batch; on CUDA the passes are recorded once and replayed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Passes(ABC):
-    """A value that takes images (n, c, h, w) and labels (n,) to gradients."""
+    """A callable from images (n, c, h, w) and labels (n,) to gradients."""
 
     @abstractmethod
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Puts the batch's gradients in place of earlier ones; its loss stays on the device."""
+        """Replaces earlier gradients by the batch's; the returned loss stays on the device."""
 
 
 @final
@@ -40,12 +40,12 @@ class Eager(Passes):
 
 @final
 class Recorded(Passes):
-    """One CUDA graph for every batch, which must all have one shape.
+    """One CUDA graph for every batch; all batches must have one shape.
 
-    A small network's step is hundreds of launches of a few microseconds each, which the host takes
-    longer to ask for than the device to do. The first batches run as they are: cuDNN and the
-    allocator settle, and a recording does nothing itself. A network that cannot be recorded, for
-    instance because it looks at a value on the host, trains on as it is, with a warning.
+    A small network's step is hundreds of kernels of a few microseconds each, which the host takes
+    longer to launch than the device to run. The first batches run eagerly, while cuDNN and the
+    allocator settle; a recording itself computes nothing. A network that cannot be recorded, for
+    instance because it reads a value on the host, trains on eagerly, with a warning.
     """
 
     def __init__(self, network: nn.Module, loss: Loss) -> None:
@@ -74,7 +74,7 @@ class Recorded(Passes):
         return self._loss.clone()  # the next replay writes it anew
 
     def _aside(self, images: Tensor, labels: Tensor) -> Tensor:
-        """On another stream, as a graph is recorded: what backward keeps is tied to its stream."""
+        """Runs on another stream, like a recording: backward's state is tied to its stream."""
         here = torch.cuda.current_stream()
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(here)
@@ -87,7 +87,7 @@ class Recorded(Passes):
         own = images.clone(memory_format=torch.preserve_format), labels.clone()
         graph = torch.cuda.CUDAGraph()
         try:
-            # Another thread of the process may allocate meanwhile.
+            # Another thread of the process may allocate during the capture.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 loss = self._eager(*own)
         except RuntimeError as error:
@@ -101,7 +101,7 @@ class Recorded(Passes):
 
 
 def _leave_capture(device: torch.device) -> None:
-    """A recording that broke off leaves the device's generator waiting for its end."""
+    """Resets the device's generator, which a failed recording leaves in capture."""
     used = torch.cuda.default_generators[device.index or 0]
     fresh = torch.Generator(device).manual_seed(used.initial_seed())
     used.graphsafe_set_state(fresh.graphsafe_get_state())

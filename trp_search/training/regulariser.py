@@ -44,23 +44,24 @@ class TrainedRankPruning(Hook):
     >>> pruning.iteration
     3
 
-    At every iteration t with t % period == 0, counted over the whole run from 0, each selected
-    weight gets its truncated SVD, which keeps what `keep` says. With `projection` the weight
-    becomes it; with a nuclear weight w, w * period * U_k V_k^T of the same SVD is added to the
-    gradient. With gradient scaling, unscale before `before_step`; with gradient accumulation, call
-    each once per optimiser step.
+    At every iteration t with t % period == 0, counted over the whole run from 0, the truncated SVD
+    of each selected weight is computed at the rank that `keep` gives. With `projection` the
+    truncation replaces the weight; with a nuclear weight w, w * period * U_k V_k^T of the same SVD
+    is added to the gradient. With gradient scaling, unscale before `before_step`; with gradient
+    accumulation, call each once per optimiser step.
 
     Args:
-        network: the module that is trained, as it is before `torch.compile`; `scheme` and `layers`
-            choose among its weights that train, which are looked up by name each time.
-        keep: what a truncation keeps: `Energy`, `Value`, `Ratio` or `Evbmf` of each weight, or
-            `Speedup` or `Parameters`, for which the ranks that lose least and fit are chosen anew
-            over all layers each time.
+        network: the module to train, before `torch.compile`; `scheme` and `layers` choose among its
+            trainable weights, which are looked up by name each time.
+        keep: the rank rule: `Energy`, `Value`, `Ratio` or `Evbmf` of each weight, or `Speedup` or
+            `Parameters`, for which each truncation chooses anew the ranks over all layers that lose
+            least within the budget.
         scheme: `channel`, `spatial` or `decoupled`.
-        example_input: what the network takes, to count what a budget is of, which needs it.
-        period: iterations between truncations (the paper's m); None is never.
+        example_input: input of the network, needed to count costs for a budget.
+        period: iterations between truncations (the paper's m); None for never.
         projection: whether weights are replaced, or only pulled by the nuclear term.
-        nuclear_weight: of the nuclear term per iteration: the paper's lambda over its period.
+        nuclear_weight: weight of the nuclear term per iteration: the paper's lambda over its
+            period.
         nuclear_every_step: add w * U_k V_k^T at every iteration instead.
         layers: `all`, or `kxk`: convolutions wider than 1x1 but the first (the paper's choice).
 
@@ -113,10 +114,10 @@ class TrainedRankPruning(Hook):
     @override
     @torch.no_grad()
     def before_forward(self) -> None:
-        """Truncates the weights when it is their turn.
+        """Truncates the weights when the iteration is due.
 
         Raises:
-            InputError: the network has lost one of them, or is not the one that is trained.
+            InputError: the network has lost a weight, or is not the network that is trained.
         """
         settings = self._settings
         due = settings.period is not None and self._iteration % settings.period == 0
@@ -130,7 +131,7 @@ class TrainedRankPruning(Hook):
                     "TrainedRankPruning: the network was given no gradient and its weights are as "
                     "they were: a copy that is trained in its place needs a TrainedRankPruning too"
                 )
-            # Half precision would take every singular value for zero.
+            # Half precision would round every singular value to zero.
             with torch.autocast(device_type(groups), enabled=False):
                 self._truncate(groups, pulling=pulling, projecting=projecting)
             self._left = _states(groups)
@@ -145,7 +146,7 @@ class TrainedRankPruning(Hook):
                 torch._foreach_copy_(list[Tensor](group.weights), low)
 
     def _kept(self, groups: list[Group], found: list[Spectra]) -> list[Tensor]:
-        """What a truncation keeps, one mask for each group."""
+        """Masks of the values that a truncation keeps, one for each group."""
         keep = self._settings.keep
         if isinstance(keep, records.PerLayer):
             sides = [one.matrices.shape[-1] for one in found]
@@ -179,7 +180,7 @@ class TrainedRankPruning(Hook):
         self._iteration += 1
 
     def _pull(self) -> float:
-        """What the term is multiplied by where it acts, which may be for a period."""
+        """The factor of the nuclear term where the term acts, which may be once per period."""
         settings = self._settings
         if settings.nuclear_every_step or settings.period is None:
             return settings.nuclear_weight
@@ -187,13 +188,13 @@ class TrainedRankPruning(Hook):
 
 
 def _states(groups: list[Group]) -> list[tuple[int, int]]:
-    """What differs once a weight was replaced or written to."""
+    """State that changes when a weight is replaced or written to."""
     return [(id(weight), weight._version) for group in groups for weight in group.weights]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """What ranks cost, one row a weight, and what they may cost together.
+    """The cost of each rank, one row per weight, and the budget for all weights.
 
     Attributes:
         cost: (L, K) multiply-adds or parameters of each rank; rank 0 stands for dense.
@@ -223,7 +224,7 @@ def _plan(
     order: Sequence[int],
     settings: records.Pruning,
 ) -> _Plan:
-    """The plan for the weights with the ids `order`; the rest costs what it costs."""
+    """The plan for the weights with the ids `order`; the cost of all other parts is fixed."""
     keep = settings.keep
     assert isinstance(keep, records.Budget), keep
     count = counted(keep)

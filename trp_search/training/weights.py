@@ -1,4 +1,4 @@
-"""Weights that train and can be cut, found by name each time: a network may be given new ones."""
+"""Trainable weights that can be cut, found by name each time: a network may get new weights."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from trp_search.lowrank.truncation import wide
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Weights of one shape, which are unfolded and decomposed together."""
+    """Weights of one shape, unfolded and decomposed together."""
 
     scheme: Scheme
     shape: Shape
     weights: tuple[nn.Parameter, ...]
 
     def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
-        """(b, m, n) with m <= n, one matrix of each tensor, which are shaped as the weights."""
+        """(b, m, n) with m <= n, one matrix of each tensor; tensors have the weights' shape."""
         unfolded = [self.scheme.matrices(tensor.detach().reshape(self.shape)) for tensor in tensors]
         return wide(torch.cat(unfolded).float())[0]
 
     def folded(self, matrices: Tensor) -> list[Tensor]:
-        """What `stacked` made them of."""
+        """The tensors that `stacked` made `matrices` from."""
         _, transposed = wide(self.scheme.matrices(self.weights[0].detach().reshape(self.shape)))
         matrices = matrices.mT if transposed else matrices
         return [
@@ -42,22 +42,22 @@ class Group:
 
 
 def device_type(groups: Sequence[Group]) -> str:
-    """Of the device that their weights are on."""
+    """The type of the device that holds the weights of `groups`."""
     return next((group.weights[0].device.type for group in groups), "cpu")
 
 
 @final
 class Weights:
-    """The weights of `network` that `scheme` and `layers` choose and that train, by their shape.
+    """The trainable weights of `network` that `scheme` and `layers` choose, grouped by shape.
 
-    Loading with `assign=True`, moving a network or setting a layer's weight may put another tensor
-    in a weight's place; what is found is the one that is there.
+    Loading with `assign=True`, moving a network or setting a layer's weight may replace a weight's
+    tensor; `found` returns the current tensors.
 
     Args:
         network: any module.
-        scheme: how they are to be unfolded.
+        scheme: how weights are unfolded.
         layers: which layers may be cut.
-        where: what messages begin with.
+        where: prefix of error messages.
 
     Raises:
         InputError: `select` refuses the network, or its weights are complex.
@@ -82,7 +82,7 @@ class Weights:
             raise InputError(f"{self._where}: no layer can be truncated: their weights are complex")
 
     def found(self) -> list[Group]:
-        """Those that the network has now.
+        """The weights that the network has now.
 
         Raises:
             InputError: a layer is gone, of another shape, or its weight is no parameter any more.
