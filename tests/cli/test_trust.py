@@ -83,10 +83,10 @@ def _naming(run: RunFolder, **names: str) -> RunFolder:
     if "data" in names:
         workload = dataclasses.replace(workload, data=DataSpec(name=names["data"]))
     write_whole(run.search, space.model_copy(update={"workload": workload}).dump())
-    spec = load_space(run.search).baseline_spec()
     for name in run.trial_names():
-        own = dataclasses.replace(spec, name=name, start="scratch", training=space.training)
-        write_whole(run.trial(name).spec, to_json(own))
+        spec = run.trial(name).read_spec()
+        change = {"workload": workload, "start": "scratch", "training": space.training}
+        write_whole(run.trial(name).spec, to_json(dataclasses.replace(spec, **change)))
         run.trial(name).weights.touch()
     for point in run.read_points():
         run.weights(point).touch()

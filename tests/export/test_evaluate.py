@@ -17,6 +17,7 @@ from trp_search.errors import InputError
 from trp_search.export.evaluate import check_runs, evaluate_bundle
 from trp_search.export.opened import opened
 from trp_search.records import DataSpec
+from trp_search.store import FORMAT
 
 
 def changed(bundle: Path, out: Path, name: str, values: dict[str, Any]) -> Path:
@@ -138,6 +139,7 @@ def test_a_run_folder_s_images_are_called_from_where_they_are_one_s_own_code(
 ):
     (place / "run").mkdir()
     (place / "run" / "search.yaml").write_text(SPACE)
+    (place / "run" / "environment.json").write_text(json.dumps({"format": FORMAT}))
     (place / "elsewhere").mkdir()
     monkeypatch.chdir(place / "elsewhere")
     command = ["evaluate", str(bundle), "--data", str(place / run)]

@@ -117,13 +117,13 @@ def _begun(search: object, workplace: object) -> None:
 def _without_ray() -> Iterator[None]:
     """A search is all that it is until its first trial would be handed to a worker."""
     nobody = {
-        "connected": lambda *_, **__: contextlib.nullcontext(),
         "slots": lambda _: 1,
         "cores": lambda _: 1,
         "devices": list,
     }
     with (
         mock.patch.multiple("trp_search.search.cluster", **nobody),
+        mock.patch("trp_search.search.joining.connected", return_value=contextlib.nullcontext()),
         mock.patch("trp_search.search.driver.watched", return_value=contextlib.nullcontext()),
         mock.patch("trp_search.search.driver._Search.run", _begun),
     ):

@@ -20,7 +20,7 @@ seeds = st.integers(0, 10_000)
 shares = st.floats(0.0, 1.0)
 rules = st.sampled_from(list(BUDGET_RULES))
 TABLES = dataclasses.fields(Options)
-LEVELS = {rule: BUDGET_RULES[rule].of for rule in ("alds-style", "pooled", "uniform")}
+LEVELS = {"alds-style": "worst", "pooled": "beyond", "uniform": "removed"}
 
 
 def options_of(seed, *, layers=4, schemes=1, ranks=12):

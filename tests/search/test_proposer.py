@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from trp_search.errors import InputError
 from trp_search.records import EpochReport, Point, TrialResult, TrialSpec, to_json
+from trp_search.scoring.points import settings_of
 from trp_search.search.proposer import Proposer
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, append_record, write_whole
@@ -668,8 +669,13 @@ def trained(
 
 def as_told(found: TrialResult, spec: TrialSpec) -> TrialResult:
     """Points are cut as their trial was told to be."""
-    points = (dataclasses.replace(p, cut=spec.cuts[0], settings={}) for p in found.points)
-    return dataclasses.replace(found, points=tuple(points) if spec.cuts else found.points)
+    if not spec.cuts:
+        return found
+    settings = settings_of(spec, spec.cuts[0], tuned=True)
+    told = {"cut": spec.cuts[0], "settings": settings}
+    return dataclasses.replace(
+        found, points=tuple(dataclasses.replace(point, **told) for point in found.points)
+    )
 
 
 @pytest.mark.parametrize(
@@ -691,7 +697,10 @@ def test_a_result_that_is_no_answer_to_its_specification_is_refused(
     place = folder.trial("0")
     found = place.read_result()
     assert found is not None
-    points = tuple(dataclasses.replace(point, **change) for point in found.points)
+    (point,) = found.points
+    if "settings" in change:
+        change = {"settings": point.settings | change["settings"]}
+    points = (dataclasses.replace(point, **change),)
     write_whole(place.result, to_json(dataclasses.replace(found, points=points)))
     before = on_disk(folder)
     with pytest.raises(InputError, match=said), opened(make_space(), folder, trials=3):

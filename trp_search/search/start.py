@@ -79,8 +79,8 @@ def resume_search(  # noqa: PLR0913  as above
     called, images are downloaded and a cluster elsewhere is joined. The rest is as in `new_search`.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
-    check_there(folder)
     space = load_space(folder.search)
+    check_there(folder)
     check_run(folder, space.workload, trust=trust)
     if not (trust or address or _is_near(space.address)):
         raise InputError(

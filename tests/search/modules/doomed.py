@@ -18,6 +18,7 @@ import optuna
 from torch import nn
 
 from trp_search.records import NetworkSpec
+from trp_search.runs import networks as stored
 from trp_search.runs import trial
 from trp_search.search.driver import run_search
 from trp_search.space import load_space
@@ -65,13 +66,13 @@ def _after_result(plan: dict[str, Any]) -> None:
 
 
 def _after_score(plan: dict[str, Any]) -> None:
-    append = networks.append_record
+    append = stored.append_record
 
     def append_and_kill(path: Path, record: Any) -> None:
         append(path, record)
         _kill_driver(plan)
 
-    networks.append_record = append_and_kill
+    stored.append_record = append_and_kill
 
 
 def _kill_driver(plan: dict[str, Any]) -> None:
