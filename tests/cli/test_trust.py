@@ -13,7 +13,7 @@ import pytest
 import trp_search
 from trp_search.errors import InputError
 from trp_search.records import DataSpec, NetworkSpec, to_json
-from trp_search.space import load_space
+from trp_search.space import any_trial, load_space
 from trp_search.store import RunFolder, append_record, write_whole
 
 CALLED = """\
@@ -83,10 +83,13 @@ def _naming(run: RunFolder, **names: str) -> RunFolder:
     if "data" in names:
         workload = dataclasses.replace(workload, data=DataSpec(name=names["data"]))
     write_whole(run.search, space.model_copy(update={"workload": workload}).dump())
+    space = load_space(run.search)
     for name in run.trial_names():
-        spec = run.trial(name).read_spec()
-        change = {"workload": workload, "start": "scratch", "training": space.training}
-        write_whole(run.trial(name).spec, to_json(dataclasses.replace(spec, **change)))
+        spec = space.baseline_spec()
+        if name != spec.name:
+            drawn = dataclasses.replace(any_trial(space, {}), name=name, number=int(name))
+            spec = dataclasses.replace(drawn, start="scratch", training=space.training)
+        write_whole(run.trial(name).spec, to_json(spec))
         run.trial(name).weights.touch()
     for point in run.read_points():
         run.weights(point).touch()

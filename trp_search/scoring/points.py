@@ -72,7 +72,8 @@ def contradiction(point: Point, spec: TrialSpec) -> str | None:
     if point.cut != spec.cuts[0]:
         return "cut"
     asked = settings_of(spec, point.cut, tuned=True)
-    return next((name for name in asked if asked[name] != point.settings.get(name)), None)
+    told = point.settings
+    return next((name for name in asked if name in told and asked[name] != told[name]), None)
 
 
 def settings_of(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> dict[str, Value | None]:
