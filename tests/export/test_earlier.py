@@ -19,6 +19,7 @@ from trp_search.export.evaluate import evaluate_bundle
 from trp_search.export.load import load
 from trp_search.export.opened import opened
 from trp_search.records.scores import share
+from trp_search.space.settings import ENTRIES
 from trp_search.workloads.residual import ResidualNetwork
 
 BUNDLES = sorted((Path(__file__).parent / "bundles-0.1.0").iterdir())
@@ -100,3 +101,8 @@ def test_what_only_says_that_it_is_a_card_of_then_is_refused(tmp_path: Path):
         (bundle / "card.json").write_text(json.dumps(old | damage if damage else {"format": 1}))
         with pytest.raises(InputError, match="not a card of version"):
             opened(bundle)
+
+
+@every_bundle
+def test_its_settings_have_the_names_of_today(bundle: Path):
+    assert read_card(bundle).point.settings.keys() <= ENTRIES.keys() | {"seed"}

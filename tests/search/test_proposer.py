@@ -596,24 +596,24 @@ def test_a_search_whose_front_stands_still_asks_for_no_more(
     with opened(space, folder, trials=30) as proposer:
         proposer.finish(result(proposer.next()))
         for number, speedup in enumerate([1.5, 2.0, 3.0, 4.0, 4.0, 4.01]):
-            assert not proposer.growth.settled
+            assert not proposer.front_history.settled
             assert not proposer.exhausted, number
             proposer.finish(scored(proposer.next(), speedup))
         # From 3x to 4.01x in the last three: a third of what is covered.
-        assert not proposer.growth.settled
+        assert not proposer.front_history.settled
         running = proposer.next()
         proposer.finish(stopped(proposer.next()))
-        assert proposer.growth.settled
+        assert proposer.front_history.settled
         assert proposer.exhausted
         assert proposer.next() is None
         assert proposer.running == 1
         before = proposer.done
     with opened(space, folder, trials=30) as proposer:
         assert proposer.done == before
-        assert proposer.growth.settled
+        assert proposer.front_history.settled
         assert proposer.next() == running, "what was under way is still brought to its end"
         proposer.finish(scored(running, 6.0))
-        assert not proposer.growth.settled
+        assert not proposer.front_history.settled
         assert proposer.next().name == "8"
 
 
@@ -624,11 +624,11 @@ def test_points_of_a_trial_that_has_not_ended_are_on_the_front_too(
     with opened(space, folder) as proposer:
         proposer.finish(result(proposer.next()))
         proposer.finish(result(proposer.next()))
-        front = proposer.growth.front
+        front = proposer.front_history.front
         assert [point.trial for point in front] == ["0"]
     with opened(space, folder) as proposer:
-        assert proposer.growth.front == front
-        assert proposer.growth.hypervolume is not None
+        assert proposer.front_history.front == front
+        assert proposer.front_history.hypervolume is not None
 
 
 def test_the_database_is_let_go(make_space: Space, folder: RunFolder):

@@ -14,7 +14,12 @@ from trp_search.scoring.sizes import csr_bytes
 Values = dict[str, Any]
 
 _RENAMED = {"spread": "allocation"}
-_SETTINGS = {"joint_scheme": "scheme", "joint_layers": "layers"}
+_SETTINGS = {
+    "joint_scheme": "scheme",
+    "joint_layers": "layers",
+    "tuning_epochs": "fine_tuning_epochs",
+    "tuning_learning_rate": "fine_tuning_learning_rate",
+}
 _KEPT = ("energy", "value", "ratio", "evbmf", "speedup", "parameters", "error")
 _ROLES = {"raced": "screened_out"}
 _WIDE = 4  # bytes of a weight: 0.1.0 wrote float32 alone
@@ -39,7 +44,7 @@ def card(old: Values, weights: Path) -> Values:
     smaller = _WIDE * (point["dense_parameters"] - point["parameters"])
     zeros = [_zeros(layer, weights) for layer in point["layers"] if layer["scheme"] == "sparse"]
     point |= {
-        "settings": {_SETTINGS.get(k, k): value for k, value in point["settings"].items()},
+        "settings": _settings(point["settings"]),
         "role": _ROLES.get(point["role"], point["role"]),
         "cut": None if point["cut"] is None else _cut(point["cut"]),
         "bytes": size - sum(zeros),
@@ -53,6 +58,17 @@ def _scored(old: Values) -> Values:
     score = to_dict(share(old["correct"], old["images"]))
     rest = {k: v for k, v in old.items() if k not in ("accuracy", "correct", "images")}
     return rest | {"score": score}
+
+
+def _settings(old: Values) -> Values:
+    """A point's settings; the nuclear weight, which was of one truncation, per iteration."""
+    found = {_SETTINGS.get(name, name): value for name, value in old.items()}
+    if found.get("method") == "ddlr":
+        found["method"] = "ddlr-style"
+    period = found.get("period")
+    if found.get("nuclear_weight") and not found.get("nuclear_every_step"):
+        found["nuclear_weight"] = found["nuclear_weight"] / period if isinstance(period, int) else 0
+    return found
 
 
 def _cut(old: Values) -> Values:

@@ -59,9 +59,10 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
             `torch.export`; it is not changed.
         example_input: input of its forward pass: a tensor whose first axis is the batch, or the
             arguments, whose first tensor has that axis.
-        keep: `Energy`, `Value`, `Ratio` or `Evbmf` of each layer; `Speedup` (of all convolutions,
-            linear layers and matrix products; the returned network is measured and reaches it) or
-            `Parameters` of the network; or ranks by layer name, used even where they save no
+        keep: `Energy`, `Value`, `Ratio`, `Evbmf` or `GavishDonoho` of each layer; `Speedup` (of all
+            convolutions, linear layers and matrix products; the returned network is measured and
+            reaches it) or `Parameters` of the network; `Error` of linear layers, under the schemes
+            `ddlr-style` and `net-trim`; or ranks by layer name, used even where they save no
             multiply-adds; layers not named stay dense.
         scheme: pairs by `channel`, `spatial` or `decoupled`, `per-layer` for the best pair in each
             layer, or another of `records.Cut`; ranks by layer need one of the first three.
@@ -85,6 +86,11 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     options: dict[str, Any] = {"scheme": scheme, "allocation": allocation, "multiple": multiple}
     options |= {"layers": layers, "calibration_images": 0 if calibration is None else 1}
     given = keep if isinstance(keep, Mapping) else None
+    if not isinstance(keep, records.Keep) and not given:
+        raise InputError(
+            f"decompose: keep: {keep!r:.80} is neither a value, such as Speedup(2) or "
+            "Energy(0.95), nor ranks by layer"
+        )
     if given is not None and scheme not in SCHEMES:
         raise InputError(f"decompose: ranks need one scheme of pairs, not {scheme}")
     wanted_keep = records.Energy(1.0) if given is not None else keep

@@ -21,7 +21,7 @@ from trp_search.search.proposer import Proposer
 from trp_search.search.retention import Keeper
 from trp_search.search.searcher import Listener, StudySearcher
 from trp_search.search.trainable import Workplace, sweep
-from trp_search.search.tuning import run_trials
+from trp_search.search.tune_run import run_trials
 from trp_search.search.watch import watched
 from trp_search.space import SearchSpace, changed
 from trp_search.store import RunFolder, append_record, exclusive, write_whole
@@ -190,7 +190,11 @@ class _Search:
 
     def _tell_patience(self) -> None:
         patience, proposer = self._space.patience, self._proposer
-        if patience is not None and proposer.growth.settled and proposer.done < self._space.trials:
+        if (
+            patience is not None
+            and proposer.front_history.settled
+            and proposer.done < self._space.trials
+        ):
             last = f"the last {patience.trials} trials added less than {patience.gain:.2%} each"
             self._tell(Stage(text=f"ended after {proposer.done} trials: {last} (patience)"))
 
@@ -199,8 +203,8 @@ class _Search:
         return [point.id for point in self._front() if point.id not in known]
 
     def _front(self) -> list[Point]:
-        growth = self._proposer.growth
-        return [*([growth.baseline] if growth.baseline else []), *growth.front]
+        history = self._proposer.front_history
+        return [*([history.baseline] if history.baseline else []), *history.front]
 
     def _page_failed(self, reason: str) -> None:
         self._tell(Stage(text=f"the report was not written: {reason}"))
@@ -236,9 +240,9 @@ class _Search:
                 result=item,
                 done=proposer.done,
                 running=proposer.running,
-                baseline=proposer.growth.baseline,
-                front=tuple(proposer.growth.front),
-                hypervolume=proposer.growth.hypervolume,
+                baseline=proposer.front_history.baseline,
+                front=tuple(proposer.front_history.front),
+                hypervolume=proposer.front_history.hypervolume,
             )
         )
         if proposer.stop_reason is not None:

@@ -10,7 +10,7 @@ from trp_search.selection import pareto
 from trp_search.space import SearchSpace
 
 
-class Growth:
+class FrontHistory:
     """The front so far, and the front some trials ago.
 
     Only fronts are kept: a dominated point is never needed again.

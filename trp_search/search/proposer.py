@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from trp_search.records import BASELINE, Point, TrialResult, TrialSpec, to_json, trial_name
-from trp_search.search.front_history import Growth
+from trp_search.search.front_history import FrontHistory
 from trp_search.search.importance import write_importance
 from trp_search.search.streak import Streak
 from trp_search.search.study import draw, opened
@@ -48,7 +48,7 @@ class Proposer:
         cores: those that the baseline may use meanwhile.
 
     Attributes:
-        growth: the front so far; once it stands still no more trials are asked for.
+        front_history: the front so far; once it stands still no more trials are asked for.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Proposer:
         self._cores = cores
         known = folder.read_points()
         self._known = {point.id for point in known}
-        self.growth = Growth(space)
+        self.front_history = FrontHistory(space)
         self._ready: deque[TrialSpec] = deque()
         self._held: deque[TrialSpec] = deque()
         self._asked: dict[int, _Asked] = {}
@@ -81,7 +81,7 @@ class Proposer:
         stopped = [t for t in told if t.state == TrialState.PRUNED]
         self._ended = _in_order([*complete, *stopped, *self._teller.failed(told)])
         self._has_baseline = self._take_up_baseline()
-        self._take_up_growth(known)
+        self._take_up_history(known)
         for trial in told:
             if trial.state == TrialState.RUNNING:
                 self._take_up(Trial(self._study, trial._trial_id))
@@ -148,7 +148,7 @@ class Proposer:
         self._storage.engine.dispose()
 
     def _wanting(self) -> bool:
-        return self.done + len(self._asked) < self._trials and not self.growth.settled
+        return self.done + len(self._asked) < self._trials and not self.front_history.settled
 
     def _take_up_baseline(self) -> bool:
         place = self._folder.trial(BASELINE)
@@ -172,17 +172,17 @@ class Proposer:
             threads = self._cores if all_wait else spec.threads
         return dataclasses.replace(spec, threads=max(spec.threads, threads))
 
-    def _take_up_growth(self, known: Sequence[Point]) -> None:
+    def _take_up_history(self, known: Sequence[Point]) -> None:
         points: dict[str, list[Point]] = defaultdict(list)
         for point in known:
             if point.searched:
                 points[point.trial].append(point)
         for number in self._ended:
             for repeat in range(self._space.repeats):
-                self.growth.add(points.pop(trial_name(number, repeat), ()))
-            self.growth.end_trial()
+                self.front_history.add(points.pop(trial_name(number, repeat), ()))
+            self.front_history.end_trial()
         for left in points.values():
-            self.growth.add(left)
+            self.front_history.add(left)
 
     def _take_up(self, trial: Trial) -> None:
         drawn = draw(trial, self._space, self._folder)
@@ -216,9 +216,11 @@ class Proposer:
         for point in new:
             append_record(self._folder.points, point)
         self._known.update(point.id for point in new)
-        self.growth.add(new)
+        self.front_history.add(new)
         if result.trial == BASELINE:
-            self.growth.baseline = next((p for p in result.points if p.role == BASELINE), None)
+            self.front_history.baseline = next(
+                (p for p in result.points if p.role == BASELINE), None
+            )
 
     def _baseline_came(self, result: TrialResult) -> None:
         reason = _reason(result)
@@ -234,7 +236,7 @@ class Proposer:
             return
         self._ended.append(asked.trial.number)
         results = [asked.results[spec.name] for spec in asked.specs]
-        self.growth.end_trial()
+        self.front_history.end_trial()
         diverged = [result.diverged for result in results if result.diverged]
         failed = [reason for r in results if not r.diverged and (reason := _reason(r))]
         stopped = [result.stopped for result in results if result.stopped]

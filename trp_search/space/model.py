@@ -131,7 +131,7 @@ class SearchSpace(Strict):
             repeat=repeat,
             seed=_seed(self.seed, repeat),
             method=setting["method"],
-            start=setting["start"] if way.trains else "baseline",
+            start=setting.get("start", "baseline"),
             training=training,
             pruning=pruning,
             joint=joint,
@@ -194,7 +194,7 @@ class SearchSpace(Strict):
 
     def _training(self, setting: Mapping[str, Any]) -> Training:
         training = self.training
-        if setting["start"] == "baseline" and self.workload.weights is None:
+        if setting.get("start", "baseline") == "baseline" and self.workload.weights is None:
             training = _short(training)
         training = dataclasses.replace(training, **written("training", setting))
         left = training.epochs - (setting.get("fine_tuning_epochs") or 0)
@@ -237,7 +237,7 @@ class SearchSpace(Strict):
             found = [Cut(keep=Energy(energy), **kind) for energy in energies]
             found += [Cut(keep=Speedup(speedup), **kind) for speedup in speedups]
         else:
-            own_scheme = setting["scheme"]
+            own_scheme = setting.get("scheme", own.scheme)
             found = [Cut(scheme=own_scheme, keep=Energy(energy), **same) for energy in energies]
             found += self._budgets(speedups, same)
         return tuple(cut for cut in found if cut != own)
