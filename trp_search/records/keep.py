@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import math
 from abc import ABCMeta, abstractmethod
-from typing import Any, ClassVar, Literal, TypeAlias, final, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, final, get_type_hints
 
-from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic import (
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass as checked
-from pydantic_core import CoreSchema, core_schema
 from typing_extensions import override
 
 from trp_search.errors import InputError
@@ -70,17 +75,11 @@ class Keep(metaclass=_OneLine):
         return self.written.format(self.amount)
 
     @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: type[Any], handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> Any:  # noqa: ANN401  pydantic's own
         if cls not in (Keep, PerLayer, Budget):
             return handler(source)
-        return core_schema.no_info_plain_validator_function(
-            cls._checked,
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda keep: {keep.key(): keep.amount}
-            ),
-        )
+        written = PlainSerializer(lambda keep: {keep.key(): keep.amount})
+        return handler.generate_schema(Annotated[Any, PlainValidator(cls._checked), written])
 
     @classmethod
     def _checked(cls, raw: object) -> Keep:
