@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from typing import final
 
-from typing_extensions import override
-
-from trp_search.methods.method import AMOUNT, EVERY, Fields, Method
-from trp_search.records import Cut
+from trp_search.methods.method import Factored
 
 
 @final
-class Cp(Method):
+class Cp(Factored):
     """Four layers for each convolution wider than 1 x 1, two of them depthwise."""
 
     name = "cp"
     label = "CP"
     colour = "#a8791a"
-    reads = EVERY | AMOUNT | {"allocation"}
-
-    @override
-    def cut(self, fields: Fields) -> Cut:
-        return Cut(**{**fields, "scheme": "cp"})
+    symbol = "star"

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from typing_extensions import override
+
 from trp_search import records
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Method(ABC):
         name: in YAML, points and specifications.
         label: on the page.
         colour: on the page; None is the scheme's.
+        symbol: plotly's, of what is cut by the decomposition of the method's name.
         reads: the entries of a space that the method reads, other than a training's.
         trains: whether the method trains before the cut; else it cuts the baseline.
         passes: passes of a batch through the network per training step.
@@ -43,6 +46,7 @@ class Method(ABC):
     name: records.Method
     label: str
     colour: str | None = None
+    symbol: str = "star-diamond"
     reads: frozenset[str]
     trains: bool = False
     passes: int = 1
@@ -89,6 +93,16 @@ class Method(ABC):
         """
         del network, spec, example_input
         return None
+
+
+class Factored(Method):
+    """Cuts the baseline, from weights alone, by the decomposition that has the method's name."""
+
+    reads = EVERY | AMOUNT | {"allocation"}
+
+    @override
+    def cut(self, fields: Fields) -> records.Cut:
+        return records.Cut(**{**fields, "scheme": self.name})
 
 
 def pairs(fields: Fields) -> records.Cut:

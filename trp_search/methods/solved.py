@@ -36,6 +36,7 @@ class DdlrStyle(_Solved):
     name = scheme = "ddlr-style"
     label = "DDLR-style"
     colour = "#1f93a3"
+    symbol = "triangle-down"
 
 
 @final
@@ -45,3 +46,4 @@ class NetTrim(_Solved):
     name = scheme = "net-trim"
     label = "Net-Trim"
     colour = "#b3563f"
+    symbol = "hexagon"

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from typing import final
 
-from typing_extensions import override
-
-from trp_search.methods.method import AMOUNT, EVERY, Fields, Method
-from trp_search.records import Cut
+from trp_search.methods.method import Factored
 
 
 @final
-class Tucker(Method):
+class Tucker(Factored):
     """Three layers for each convolution wider than 1 x 1."""
 
     name = "tucker"
     label = "Tucker-2"
     colour = "#6d8f1f"
-    reads = EVERY | AMOUNT | {"allocation"}
-
-    @override
-    def cut(self, fields: Fields) -> Cut:
-        return Cut(**{**fields, "scheme": "tucker"})
+    symbol = "pentagon"

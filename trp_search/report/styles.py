@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trp_search.methods import METHODS
+from trp_search.methods import METHODS, Method
 from trp_search.records import Point
 
 
@@ -36,13 +36,17 @@ _SCHEMES = {
     "spatial": ("spatial", "#c96a1b", "square"),
     "decoupled": ("decoupled", "#2a9272", "diamond"),
     "per-layer": ("per-layer", "#9a5bb5", "triangle-up"),
-    "tucker": ("Tucker-2", "#6d8f1f", "pentagon"),
-    "cp": ("CP", "#a8791a", "star"),
-    "ddlr-style": ("DDLR-style", "#1f93a3", "triangle-down"),
-    "net-trim": ("Net-Trim", "#b3563f", "hexagon"),
 }
 
 UNCUT = Style(label="uncut", colour="#83868c", symbol="cross")
+
+
+def _own(scheme: str) -> tuple[str, str, str]:
+    """Label, colour and symbol of a scheme that only the method of its name cuts by."""
+    method = METHODS.get(scheme)
+    if method is None:
+        return scheme, _OTHER, Method.symbol
+    return method.label, method.colour or _OTHER, method.symbol
 
 
 def style_of(point: Point) -> Style:
@@ -50,7 +54,7 @@ def style_of(point: Point) -> Style:
     settings = point.settings
     method, tuned = settings.get("method"), bool(settings.get("fine_tuning_epochs"))
     scheme = point.scheme or "uncut"
-    as_scheme, colour, symbol = _SCHEMES.get(scheme, (scheme, _OTHER, "star-diamond"))
+    as_scheme, colour, symbol = _SCHEMES.get(scheme) or _own(scheme)
     parts = [as_scheme]
     if method is not None:
         known = METHODS.get(str(method))

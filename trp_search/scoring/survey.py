@@ -99,7 +99,7 @@ def at_best(
 
 def widest_layers(space: SearchSpace) -> records.Layers:
     """`all` if any trial can touch all layers."""
-    drawn = [p.choices or () for p in space.parameters() if p.name.partition("_")[0] == "layers"]
+    drawn = [p.choices or () for p in space.parameters() if p.entry == "layers"]
     own = any_trial(space, {}).cuts[0].layers
     return "all" if any("all" in choices for choices in drawn) else own
 

@@ -114,7 +114,7 @@ def draw(trial: Trial, space: SearchSpace, folder: RunFolder) -> dict[str, Value
 
 
 def _changed(parameter: Parameter, space: SearchSpace, folder: RunFolder) -> str:
-    name = parameter.name.removesuffix(f"_{parameter.scheme}")
+    name = parameter.entry
     part = "space.training" if name in space.space.named_training() else "space"
     return (
         f"{folder.search}: {part}.{name}: its allowed values changed since the study "

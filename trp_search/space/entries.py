@@ -139,6 +139,11 @@ class Parameter:
     scheme: Scheme | None = None
     methods: frozenset[Method] | None = None
 
+    @property
+    def entry(self) -> str:
+        """The entry that it is a value of; one for each scheme has several parameters."""
+        return self.name.removesuffix(f"_{self.scheme}")
+
     def is_for(self, *, method: object, scheme: object) -> bool:
         """Whether the parameter exists for these draws."""
         fits = self.methods is None or method in self.methods

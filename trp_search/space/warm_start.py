@@ -92,7 +92,7 @@ def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
     """The setting of this space that makes `spec`, a trial of any space."""
     assert spec.method is not None, "of a trial that a search proposed"
     parts, method = parts_of(spec, spec.cuts[0]), spec.method
-    varying = {p.name.removesuffix(f"_{p.scheme}") for p in space.parameters()} | {"scheme"}
+    varying = {parameter.entry for parameter in space.parameters()} | {"scheme"}
     if spec.pruning is None and _cut_apart(space, spec.cuts[0].keep):
         varying -= TRAINED.keys()
     found = flat(parts, lambda name: name in varying and uses(method, name))
