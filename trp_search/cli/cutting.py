@@ -37,6 +37,7 @@ from trp_search.records.objectives import TIMES
 from trp_search.report.formatting import against_baseline, scored, sizes
 from trp_search.selection.snapshot import Snapshot
 from trp_search.space import SearchSpace, changed, load_space, read_space
+from trp_search.space.model import SHARED
 from trp_search.store import RunFolder
 
 Scheme = Annotated[
@@ -248,8 +249,7 @@ def _cut(
     own: Mapping[str, Any],
 ) -> Cut:
     """The cut that was asked for; other fields are those of `like`, `own` or the default."""
-    shared = ("layers", "reestimate_batch_norm", "batch_norm_images")
-    same = {name: getattr(like, name) for name in shared}
+    same = {name: getattr(like, name) for name in SHARED}
     chosen = {name: value for name, value in options.items() if value is not None}
     chosen = {**(_USUAL if chosen.keys() & own.keys() else own), **chosen}
     images = 0 if chosen["allocation"] == "pooled" else space.extra_cuts.calibration_images

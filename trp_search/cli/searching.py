@@ -117,7 +117,7 @@ def _stoppable(run: Path) -> Iterator[None]:
 def _conclude(run: RunFolder, space: SearchSpace) -> None:
     """Prints where everything is, the front, and the commands to type next."""
     points = run.read_points()
-    front = pareto.front([p for p in points if space.admits(p)], space.objective_list)
+    front = pareto.search_front(points, space)
     baseline = next((point for point in points if point.role == "baseline"), None)
     trials = count(len({p.trial for p in points if p.role == "trial"}), "scored trial")
     results = {name: run.trial(name).read_result() for name in run.trial_names()}

@@ -21,6 +21,7 @@ from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.factoring import Factoring, Ranks, shape_of
 from trp_search.lowrank.placing import fill_, replace
 from trp_search.lowrank.select import check_finite
+from trp_search.lowrank.tracing import full_precision
 from trp_search.lowrank.truncation import sketch
 
 # Tables of `Options` besides costs.
@@ -192,8 +193,7 @@ def analyse(
     rows = decomposition.measured(network, example_input, wanted.layers)
     for row in rows:
         check_finite(row[0].name, row[0].module)
-    device = next((parameter.device.type for parameter in network.parameters()), "cpu")
-    with torch.autocast(device, enabled=False):
+    with full_precision(network):
         layers = tuple(decomposition.analysed(network, rows, wanted.keep, batches))
     return Analysis(network=network, example_input=example_input, layers=layers)
 

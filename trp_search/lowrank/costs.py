@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,3 +121,8 @@ class MeasuredLayer:
             dense_parameters=math.prod(shape_of(self.module)) + extra,
             reason=None,
         )
+
+
+def outside(layers: Iterable[MeasuredLayer], *, macs: int) -> int:
+    """Multiply-adds for one image, of a network's `macs`, that no layer accounts for."""
+    return max(0, macs - sum(layer.dense_macs for layer in layers))

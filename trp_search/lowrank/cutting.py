@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.lowrank.analysis import Analysis, analyse
-from trp_search.lowrank.costs import measure
+from trp_search.lowrank.costs import measure, outside
 from trp_search.lowrank.decompose import Decomposed, cut
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.reconstruct import reconstruct_
@@ -40,7 +40,7 @@ class Cutter:
         self._example = example_input
         self._samples = samples
         layers = measure(network, example_input, SCHEMES["channel"], layers="all")
-        self._other = max(0, macs - sum(layer.dense_macs for layer in layers))
+        self._other = outside(layers, macs=macs)
         self._analyses: dict[tuple[object, ...], Analysis] = {}
 
     def cut(self, wanted: records.Cut) -> Decomposed:

@@ -14,11 +14,11 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.analysis import AnalysedLayer, Analysis, analyse
 from trp_search.lowrank.choice import Choice, choose
-from trp_search.lowrank.costs import MeasuredLayer
+from trp_search.lowrank.costs import MeasuredLayer, outside
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.placing import check_runs, copied
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.lowrank.tracing import extents, images_in, multiply_adds
+from trp_search.lowrank.tracing import extents, full_precision, images_in, multiply_adds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +110,8 @@ def _faster(analysis: Analysis, wanted: records.Cut, speedup: float) -> Decompos
     """The cut to a speedup of the whole network, measured after the cut."""
     example, layers = analysis.example_input, [layer.layer for layer in analysis.layers]
     before = multiply_adds(analysis.network, example)
-    other = before // images_in(example) - sum(layer.dense_macs for layer in layers)
-    result = cut(analysis, wanted, other_macs=max(0, other))
+    other = outside(layers, macs=before // images_in(example))
+    result = cut(analysis, wanted, other_macs=other)
     after = multiply_adds(result.network, example)
     if before < after * speedup * (1 - _ROUNDING):
         raise InputError(
@@ -147,10 +147,9 @@ def cut(analysis: Analysis, wanted: records.Cut, *, other_macs: int = 0) -> Deco
 def build(analysis: Analysis, choices: Sequence[Choice]) -> Decomposed:
     """A copy of the analysed network with the chosen layers in place."""
     result = copied(analysis.network)
-    device = next((parameter.device.type for parameter in result.parameters()), "cpu")
     found = []
     # New layers draw initial weights, which must not advance the caller's random state.
-    with torch.random.fork_rng(devices=[]), torch.autocast(device, enabled=False):
+    with torch.random.fork_rng(devices=[]), full_precision(result):
         for layer, choice in zip(analysis.layers, choices, strict=True):
             if choice.candidate is None:
                 assert choice.reason is not None

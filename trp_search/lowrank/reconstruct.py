@@ -16,7 +16,7 @@ from trp_search.lowrank.decompose import Decomposed
 from trp_search.lowrank.factoring import kernel
 from trp_search.lowrank.followers import Follower, followers
 from trp_search.lowrank.responses import Fit, fit_linear, fit_relu
-from trp_search.lowrank.tracing import watching
+from trp_search.lowrank.tracing import full_precision, watching
 
 _COLUMNS = 8000
 _PER_IMAGE = 10
@@ -64,8 +64,7 @@ def reconstruct_(
         raise InputError("calibration: there are no images")
     names = [layer.name for layer in decomposed.layers if layer.scheme == "channel" and layer.rank]
     following = followers(original)
-    device = next((parameter.device.type for parameter in original.parameters()), "cpu")
-    with torch.autocast(device, enabled=False):
+    with full_precision(original):
         for name in _in_order(original, names, images[:1]):
             follower = following.get(name, Follower())
             if not relu:

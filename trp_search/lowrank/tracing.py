@@ -134,6 +134,14 @@ def images_in(example_input: Tensor | Sequence[Any]) -> int:
 
 
 @contextmanager
+def full_precision(network: nn.Module) -> Iterator[None]:
+    """Turns autocast off, on the device of `network`, inside the block."""
+    device = next((parameter.device.type for parameter in network.parameters()), "cpu")
+    with torch.autocast(device, enabled=False):
+        yield
+
+
+@contextmanager
 def layer_by_layer() -> Iterator[None]:
     """Inside the block, torch's transformer layers call their submodules: no fused path."""
     before = torch.backends.mha.get_fastpath_enabled()

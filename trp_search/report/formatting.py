@@ -6,7 +6,7 @@ import shlex
 import statistics
 from collections.abc import Callable, Sequence
 
-from trp_search.records import Latency, Layer, Point, Repeat, Score
+from trp_search.records import BASELINE, Latency, Layer, Point, Repeat, Score
 from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES, Objective
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
@@ -197,7 +197,7 @@ def title(row: Row) -> str:
     """The title of a point: `Point 7`, `Baseline`."""
     if row.point.role == "baseline":
         return "Baseline"
-    if row.point.trial == "baseline":
+    if row.point.trial == BASELINE:
         return f"Baseline, cut ({row.style.label})"
     return f"Point {row.point.id}"
 

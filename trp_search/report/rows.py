@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from trp_search.records import Point, Repeat, Role, TestScore
+from trp_search.records import BASELINE, Point, Repeat, Role, TestScore
 from trp_search.records.objectives import SPEEDUP, Objective
 from trp_search.report.contents import Contents
 from trp_search.report.styles import Style, style_of
@@ -92,7 +92,7 @@ def build(contents: Contents) -> Rows:
             violations=contents.violations.get(point.id, {}),
             repeats=contents.repeats.get(point.id, ()),
         )
-        of_baseline = point.role == "screened_out" and point.trial == "baseline"
+        of_baseline = point.role == "screened_out" and point.trial == BASELINE
         roles["control" if of_baseline else point.role].append(row)
     return Rows(
         metric=contents.metric,

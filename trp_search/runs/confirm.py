@@ -29,9 +29,8 @@ def plan(folder: RunFolder, *, seeds: int) -> list[tuple[TrialSpec, list[Point]]
     if seeds < 1:
         raise InputError(f"seeds: {seeds} is below 1")
     space = load_space(folder.search)
-    admitted = [point for point in folder.read_points() if space.admits(point)]
     behind: dict[str, list[Point]] = defaultdict(list)
-    for point in pareto.front(admitted, space.objective_list):
+    for point in pareto.search_front(folder.read_points(), space):
         behind[point.trial].append(point)
     if not behind:
         raise NothingFoundError(f"{folder.path}: has no front to confirm")

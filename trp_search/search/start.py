@@ -136,8 +136,7 @@ def begun_with(space: SearchSpace, run: RunFolder) -> SearchSpace:
     Raises:
         InputError: one of them is outside the space; the message names it.
     """
-    points = [point for point in run.read_points() if space.admits(point)]
-    trials = dict.fromkeys(p.trial for p in pareto.front(points, space.objective_list))
+    trials = dict.fromkeys(p.trial for p in pareto.search_front(run.read_points(), space))
     if not trials:
         raise InputError(f"{run.path}: its front is empty")
     settings = []

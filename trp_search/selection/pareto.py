@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import moocore
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trp_search.records import Point
 from trp_search.records.objectives import Objective
+from trp_search.space import SearchSpace
 
 Values = NDArray[np.float64]
 
@@ -78,6 +79,11 @@ def front(points: Sequence[Point], objectives: Sequence[Objective]) -> list[Poin
         (point for point, kept in zip(points, mask, strict=True) if kept),
         key=lambda point: (point.speedup, -point.score.gain),
     )
+
+
+def search_front(points: Iterable[Point], space: SearchSpace) -> list[Point]:
+    """The front of a search: of trials' points that meet every constraint, fastest last."""
+    return front([point for point in points if space.admits(point)], space.objective_list)
 
 
 def covered(points: Sequence[Point], objectives: Sequence[Objective], *, baseline: Point) -> float:

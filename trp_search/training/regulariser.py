@@ -14,7 +14,7 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.allocation import relaxed
 from trp_search.lowrank.budgets import counted, room
-from trp_search.lowrank.costs import MeasuredLayer, measure
+from trp_search.lowrank.costs import MeasuredLayer, measure, outside
 from trp_search.lowrank.factoring import Shape
 from trp_search.lowrank.rules import ranks
 from trp_search.lowrank.schemes import SCHEMES
@@ -241,7 +241,7 @@ def _plan(
             row[1 : len(cheaper) + 1] = cheaper
     every, dense = (sum(count.dense(layer) for layer in those) for those in (measured, layers))
     macs = multiply_adds(network, example_input) // images_in(example_input)
-    other = count.other(network, every, other_macs=max(0, macs - every))
+    other = count.other(network, every, other_macs=outside(measured, macs=macs))
     budget = room(
         keep,
         dense=dense,
