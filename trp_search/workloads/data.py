@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trp_search.errors import InputError
+from trp_search.progress import tell
 from trp_search.records import DataSpec, from_json, to_json
 from trp_search.workloads import folder, pixels
 from trp_search.workloads.callables import is_callable_name
@@ -120,6 +121,7 @@ def census(spec: DataSpec, *, outside_weights: bool) -> Census:
     Raises:
         InputError: as `load`, as far as these images show.
     """
+    tell("counting images")
     collection = _collection(spec)
     parts = _divided(collection, spec, seed=0, outside_weights=outside_weights)
     classes = describe(spec).classes
@@ -157,6 +159,7 @@ def _described(text: str) -> Shape:
 
 @lru_cache(maxsize=2)
 def _loaded(text: str, split_seed: int, outside_weights: bool, device: str) -> Splits:  # noqa: FBT001  a cache's key
+    tell("reading images")
     spec = from_json(DataSpec, text)
     shape = describe(spec)
     collection = _collection(spec)
