@@ -14,7 +14,6 @@ from trp_search.space import Resources, changed, load_space
 from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.tasks import TASKS
 from trp_search.tasks.task import threads
-from trp_search.workloads import networks
 
 TASK = TASKS["classification"]
 
