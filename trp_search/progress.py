@@ -60,6 +60,16 @@ def tell(what: str, *, done: int = 0, total: int | None = None, unit: str = "") 
         listener(Step(what=what, done=done, total=total, unit=unit, epoch=_epoch.get()))
 
 
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Tells that a step of unknown length begins with the block and is over with it."""
+    tell(what)
+    try:
+        yield
+    finally:
+        tell(what, done=1, total=1)
+
+
 def tracked(
     items: Iterable[T],
     what: str,

@@ -127,7 +127,11 @@ class Log:
     def tick(self) -> None:
         """Writes a line if one is due."""
         now = self._clock()
-        if self._last is not None and is_due(now - self._began, self._written - self._began):
+        if (
+            self._last is not None
+            and not self._last.is_over
+            and is_due(now - self._began, self._written - self._began)
+        ):
             self._written = now
             self._write(f"{clock(now - self._began)}  {shown(sentence(self._last))}\n")
 
