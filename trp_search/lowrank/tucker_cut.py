@@ -37,7 +37,6 @@ class Triple(Candidate):
 
     @override
     def wanted(self, keep: records.Keep) -> Ranks:
-        assert isinstance(keep, records.PerLayer), keep
         return self.modes.ranks(keep)
 
     @override
