@@ -96,7 +96,7 @@ def _ridge(products: Tensor, gram: Tensor, *, most: Tensor) -> Tensor:
 
 
 @final
-class Cp(Bottleneck):
+class CpFactoring(Bottleneck):
     """Two depthwise layers between two 1 x 1."""
 
     name = "cp"
@@ -165,7 +165,7 @@ class Products(Candidate):
 class CpDecomposition(ByWeights):
     """Four layers for each convolution wider than 1 x 1."""
 
-    factorings = (Cp(),)
+    factorings = (CpFactoring(),)
 
     @override
     def candidate(self, layer: MeasuredLayer) -> Products:

@@ -49,7 +49,7 @@ class Modes:
 
 
 @final
-class Tucker(Bottleneck):
+class TuckerFactoring(Bottleneck):
     """1 x 1 to rank_in channels, the kernel's own convolution to rank_out, then 1 x 1.
 
     The cost of three layers is not proportional to one rank, unlike that of two.
