@@ -23,6 +23,7 @@ from trp_search.lowrank.placing import fill_, replace
 from trp_search.lowrank.select import check_finite
 from trp_search.lowrank.tracing import full_precision
 from trp_search.lowrank.truncation import sketch
+from trp_search.progress import tracked
 
 # Tables of `Options` besides costs.
 LOSSES = ("error", "worst", "beyond", "removed")
@@ -199,7 +200,8 @@ def analyse(
         check_finite(row[0].name, row[0].module)
     with full_precision(network):
         given = Measured(network=network, rows=rows, keep=wanted.keep, batches=batches)
-        layers = tuple(decomposition.analysed(given))
+        found = decomposition.analysed(given)
+        layers = tuple(tracked(found, "decomposition", total=len(rows), unit="layers"))
     return Analysis(network=network, example_input=example_input, layers=layers)
 
 
