@@ -14,7 +14,6 @@ from trp_search.space import Resources, changed, load_space
 from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.tasks import TASKS
 from trp_search.tasks.task import threads
-from trp_search.workloads import networks
 
 TASK = TASKS["classification"]
 
@@ -238,14 +237,19 @@ def test_weights_that_changed_since_are_refused(space, folder, tmp_path):
     )
 
 
-def test_a_baseline_that_failed_is_tried_again(space, tmp_path):
-    lost = tmp_path / "plain.safetensors"
-    folder, without = RunFolder(path=tmp_path / "run"), brings(space, lost)
-    (result,) = compress(without, folder, budget(2.0))
-    assert "is no file" in result.failed
-    assert folder.read_points() == []
-    state = networks.build(space.workload.network, channels=1, classes=10).state_dict()
-    safetensors.torch.save_file(state, lost)
-    result, *_ = compress(without, folder, budget(2.0))
-    assert result.failed is None
-    assert [point.id for point in folder.read_points()] == ["baseline", "plain-2x"]
+def test_weights_that_are_missing_are_refused_before_anything_is_written(space, tmp_path):
+    folder, without = RunFolder(path=tmp_path / "run"), brings(space, tmp_path / "none")
+    with pytest.raises(InputError, match="is no file, and not torchvision or timm"):
+        list(compress(without, folder, budget(2.0)))
+    assert not folder.path.exists()
+
+
+def test_a_baseline_that_diverged_is_tried_again(space, tmp_path):
+    folder = RunFolder(path=tmp_path / "run")
+    steep = dataclasses.replace(space.training, learning_rate=1e9)
+    diverging = space.model_copy(update={"training": steep})
+    for _ in range(2):
+        *_, result = compress(diverging, folder, budget(2.0))
+        assert result.ending == "diverged"
+        assert folder.read_points() == []
+        assert not folder.trial("baseline").result.exists()

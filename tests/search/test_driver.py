@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -197,6 +198,12 @@ def test_the_run_folder_tells_the_whole_story(search: Search):
     assert len(scored) == len(front)
     left = {path.name for path in folder.path.iterdir()}
     assert not {name for name in left if name.endswith(".tmp") or name == ".ray"}
+
+
+@pytest.mark.slow
+def test_workers_are_as_nice_as_the_search():
+    niceness = ray.remote(num_cpus=0)(lambda: os.nice(0))
+    assert ray.get(niceness.remote()) == os.nice(0)
 
 
 def test_a_training_alone_may_have_the_machines_cores_and_no_more():

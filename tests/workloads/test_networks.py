@@ -77,7 +77,7 @@ def test_a_callable_gets_its_options_and_nothing_else():
             "resnet21",
             "workload.network: 'resnet21' is not known; did you mean resnet32? There are "
             "resnet20, resnet32, resnet56, small_resnet, every torchvision.models classifier, "
-            "and package.module:callable",
+            "timm:NAME and package.module:callable",
         ),
         ("nowhere.nets:make", "workload.network: 'nowhere.nets:make': there is no module nowhere"),
         ("torch.nn:Convv", "workload.network: 'torch.nn:Convv': torch.nn has no Convv"),
@@ -130,7 +130,7 @@ def test_an_option_that_a_torchvision_network_does_not_take_is_named():
 def loaded(weights: Path | str) -> nn.Module:
     spec = NetworkSpec(name="small_resnet")
     network = networks.build(spec, channels=1, classes=10)
-    networks.load_weights(network, str(weights), spec=spec)
+    networks.load_weights(network, str(weights), spec=spec, channels=1)
     return network
 
 
@@ -151,7 +151,7 @@ def test_weights_that_are_not_there_are_told_of_in_one_line(tmp_path):
     with pytest.raises(InputError) as caught:
         loaded(tmp_path / "none")
     assert str(caught.value) == (
-        f"workload.weights: '{tmp_path / 'none'}' is no file, and not torchvision"
+        f"workload.weights: '{tmp_path / 'none'}' is no file, and not torchvision or timm"
     )
 
 
@@ -160,7 +160,9 @@ def test_half_a_file_of_weights_is_told_of_in_one_line(weights):
     with pytest.raises(InputError) as caught:
         loaded(weights)
     message = str(caught.value)
-    assert message.startswith(f"workload.weights: '{weights}' is not a whole safetensors file: ")
+    assert message.startswith(
+        f"workload.weights: '{weights}' is no whole file of safetensors or torch.save: "
+    )
     assert "\n" not in message
 
 
@@ -173,8 +175,8 @@ def test_half_a_file_of_weights_is_told_of_in_one_line(weights):
             "it has a foreign a and 1 more",
         ),
         (
-            lambda state: state.update({"fc.bias": torch.ones(3)}),
-            "fc.bias is (3,) there and (10,) here",
+            lambda state: state.update({"bn1.bias": torch.ones(3)}),
+            "bn1.bias is (3,) there and (32,) here",
         ),
     ],
 )
@@ -193,5 +195,5 @@ def test_torchvision_has_no_weights_for_a_built_in_network():
     with pytest.raises(InputError) as caught:
         loaded("torchvision")
     assert str(caught.value) == (
-        "workload.weights: 'torchvision' has none for small_resnet; give null or a safetensors file"
+        "workload.weights: 'torchvision' has none for small_resnet; give null or a file of weights"
     )

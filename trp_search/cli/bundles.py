@@ -79,6 +79,7 @@ def export_bundle(
     from trp_search.export.evaluate import come_along
     from trp_search.export.formats import FORMATS, check_formats
     from trp_search.export.write import export_point
+    from trp_search.workloads.callables import is_callable_name
 
     check_formats(formats)
     line(f"Writing point {point.id} and scoring it again in a fresh process ...")
@@ -96,7 +97,8 @@ def export_bundle(
         ]
     )
     name = card.workload.network.name
-    given, options = (", network=...", ["--network", name]) if ":" in name else ("", [])
+    own = is_callable_name(name)
+    given, options = (", network=...", ["--network", name]) if own else ("", [])
     if not come_along(card.workload.data):
         options += ["--data", str(here(run.folder.path))]
     again = command("evaluate", bundle, *options)
@@ -161,7 +163,9 @@ def images(given: str | None, *, trust: bool) -> DataSpec | None:
     if not path.exists():
         return DataSpec(name=given)
     space = RunFolder.open(path).search if path.is_dir() else path
-    found = load_space(space).workload.data
+    from trp_search.workloads.configured import configured
+
+    found = configured(load_space(space).workload).data
     if space == RunFolder(path=space.parent).search:
         from trp_search.workloads.trust import check_images
 

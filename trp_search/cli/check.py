@@ -12,10 +12,11 @@ from rich.text import Text
 from trp_search.cli.arguments import Space, Timeout, number, positive
 from trp_search.cli.console import OUT, line, pairs, shown, warn
 from trp_search.cli.formatting import amount, command, duration
+from trp_search.cli.spaces import with_configured
 from trp_search.cli.tables import mark
 from trp_search.errors import InputError
 from trp_search.records.objectives import PERCENT, TIMES
-from trp_search.space import SearchSpace, load_space
+from trp_search.space import SearchSpace
 from trp_search.space.entries import values
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def check(
     rate = _A100 if tflops is None else tflops
     if not 0 < rate < math.inf:
         raise InputError(f"--tflops: {rate:g} is not a number above 0")
-    loaded = load_space(space)
+    loaded = with_configured(space)
     network, shape = baseline_network(loaded.workload, seconds=timeout)
     probe_(loaded, network, shape, seconds=timeout)
     image = example(shape, "cpu")

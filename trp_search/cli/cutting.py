@@ -18,6 +18,7 @@ from trp_search.cli.bundles import epoch, export_bundle, images, stoppable
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.formatting import command, here
 from trp_search.cli.keeping import with_keep
+from trp_search.cli.spaces import with_configured
 from trp_search.cli.tables import layer_table
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
@@ -197,7 +198,7 @@ def compress(  # noqa: PLR0913  options of a command
     ] = None,
 ) -> None:
     """Cut the baseline to a budget and export it, without a search."""
-    loaded = load_space(space)
+    loaded = with_configured(space)
     if weights is not None:
         loaded = _with_weights(loaded, weights)
     options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}

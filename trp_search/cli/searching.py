@@ -23,6 +23,7 @@ from trp_search.cli.arguments import (
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.formatting import command, here
 from trp_search.cli.signals import StoppedError
+from trp_search.cli.spaces import with_configured
 from trp_search.cli.supervised import tell_parent
 from trp_search.cli.tables import point_table
 from trp_search.errors import NothingFoundError, SearchError
@@ -53,7 +54,7 @@ def search(  # noqa: PLR0913  options of a command
     from trp_search.cli.live import watching
     from trp_search.search.start import begun_with, new_search
 
-    loaded = changed(load_space(space), seed=seed)
+    loaded = changed(with_configured(space), seed=seed)
     if begin is not None:
         loaded = begun_with(loaded, RunFolder.open(begin))
     target = out or Path("results") / time.strftime(f"{space.stem}-%Y%m%d-%H%M%S")

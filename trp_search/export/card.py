@@ -6,15 +6,16 @@ import dataclasses
 import html
 import platform
 import re
-from importlib.metadata import PackageNotFoundError, version
 
 from trp_search.export.bundle import FORMAT, SOURCE, Card, Input
 from trp_search.records import Latency, Score, TestScore, TrialSpec
 from trp_search.records.objectives import Format, Objective
 from trp_search.report.formatting import count, milliseconds, sizes
+from trp_search.runs.environment import installed
 from trp_search.selection.snapshot import Snapshot
+from trp_search.workloads.callables import is_callable_name
 
-_SOFTWARE = ("trp_search", "torch", "torchvision", "safetensors", "onnx", "onnxruntime")
+_SOFTWARE = ("trp_search", "torch", "torchvision", "timm", "safetensors", "onnx", "onnxruntime")
 _SHOWN = 20
 
 
@@ -39,15 +40,8 @@ def make_card(
         threads=spec.threads,
         device=spec.device,
         versions={"python": platform.python_version()}
-        | {name: found for name in _SOFTWARE if (found := _version(name))},
+        | {name: found for name in _SOFTWARE if (found := installed(name))},
     )
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def with_formats(
@@ -111,7 +105,7 @@ def file_rows(card: Card) -> list[tuple[str, str]]:
 
 
 def _load(network: str, *, source: bool) -> dict[str, tuple[str, ...]]:
-    own = ", network=baseline" if ":" in network else ""
+    own = ", network=baseline" if is_callable_name(network) else ""
     found: dict[str, tuple[str, ...]] = {
         "trp_search": ("import trp_search", f'network = trp_search.load("THIS FOLDER"{own})')
     }

@@ -16,7 +16,7 @@ from trp_search.export.weightless import Weightless, give_memory_
 from trp_search.lowrank.rebuild import rebuild
 from trp_search.records import NetworkSpec
 from trp_search.training.checkpoint import load_tensors
-from trp_search.workloads import networks
+from trp_search.workloads import networks, state
 from trp_search.workloads.callables import is_callable_name
 
 
@@ -94,7 +94,7 @@ def _weightless(bundle: Bundle) -> Weightless:
 
 def _check_shapes(bundle: Bundle, network: nn.Module) -> None:
     tensors = {key: t for key, t in network.state_dict().items() if isinstance(t, Tensor)}
-    problem = networks.mismatch(networks.shapes(tensors), bundle.shapes)
+    problem = state.mismatch(state.shapes(tensors), bundle.shapes)
     if problem is not None:
         reason = textwrap.shorten(problem, 160, placeholder=" ...")
         raise InputError(f"{bundle.weights}: not this network's weights: {reason}")

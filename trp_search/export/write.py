@@ -36,6 +36,7 @@ from trp_search.store import RunFolder
 from trp_search.tasks import task_of
 from trp_search.training.checkpoint import save_weights
 from trp_search.workloads import data
+from trp_search.workloads.callables import is_callable_name
 from trp_search.workloads.trust import check_run
 
 _IMAGES = 256
@@ -165,7 +166,7 @@ def _verify(bundle: Path, card: Card, spec: TrialSpec) -> None:
     command = [sys.executable, "-m", "trp_search", "evaluate", str(bundle), "--json"]
     command += ["--data", to_json(spec.workload.data)]
     name = spec.workload.network.name
-    command += ["--network", name] if ":" in name else []
+    command += ["--network", name] if is_callable_name(name) else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  own words
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

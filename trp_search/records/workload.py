@@ -21,9 +21,9 @@ class NetworkSpec:
     """The network.
 
     Attributes:
-        name: `resnet20`, `resnet32`, `resnet56`, `small_resnet`, a `torchvision.models` name or
-            `package.module:callable`; a name alone may stand for the whole section.
-        options: passed to the callable that builds it.
+        name: `resnet20`, `resnet32`, `resnet56`, `small_resnet`, a `torchvision.models` name,
+            `timm:NAME` or `package.module:callable`; a name alone may stand for the section.
+        options: passed to the constructor or callable that builds it.
     """
 
     name: str
@@ -40,13 +40,15 @@ class DataSpec:
         root: folder of the files, if the source has any; `~` and `$VARIABLES` are expanded.
         download: whether torchvision may download the set into `root`.
         classes: number of classes; needed only by `images` of a missing folder and by callables.
-        image_size: side in pixels that images are resized to; None keeps the source's own.
+        image_size: side in pixels that images are resized to; None keeps the source's own (for
+            `images` and a timm network: that network's).
         channels: 1 (grey) or 3 (colour); None is 3 for `images` and a callable's own.
         subset: how many training images to use (a seeded, class-balanced choice); None uses all.
         heldout_subset: the same for the held-out images.
         validation: share of the training images set aside for validation.
         mean: subtracted from pixels in [0, 1], per channel; None takes the training images' own
-            (ImageNet's when streaming). Weights from outside need what they were trained with.
+            (ImageNet's when streaming; for `images` and a timm network that network's). Weights
+            from outside need what they were trained with.
         std: divides what is left; given together with `mean`.
         augment: whether training images are shifted and mirrored.
         stream: read files through workers instead of holding every image in memory.
@@ -87,8 +89,9 @@ class Workload:
         network: the network.
         data: the images.
         task: what the network is for: `classification`.
-        weights: None trains the baseline once; `torchvision` (that library's default weights)
-            or the path of a safetensors file loads them.
+        weights: None trains the baseline once; `torchvision` or `timm` (what that library
+            publishes) or the path of a file (safetensors, or torch.save's, read without running
+            its code) loads them.
     """
 
     network: NetworkSpec

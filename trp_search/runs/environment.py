@@ -7,13 +7,13 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from trp_search.runtimes.machine import processor
 from trp_search.store import FORMAT, RunFolder, write_whole
 
-_PACKAGES = ("trp_search", "torch", "torchvision", "ray", "optuna", "fvcore")
+_PACKAGES = ("trp_search", "torch", "torchvision", "timm", "ray", "optuna", "fvcore")
 
 
 def write_environment(run: RunFolder, *, seed: int, accelerators: Sequence[str] = ()) -> None:
@@ -22,13 +22,21 @@ def write_environment(run: RunFolder, *, seed: int, accelerators: Sequence[str] 
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": {name: found for name in _PACKAGES if (found := installed(name))},
         "commit": _commit(),
         "platform": platform.platform(),
         "devices": [processor(), *accelerators],
         "seed": seed,
     }
     write_whole(run.environment, json.dumps(found, indent=2) + "\n")
+
+
+def installed(package: str) -> str | None:
+    """The version of a package; None without it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _commit() -> str | None:

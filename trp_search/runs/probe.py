@@ -43,19 +43,21 @@ _SAME = 1e-3  # relative, of answers in single precision
 
 
 def baseline_network(workload: Workload, *, seconds: float = SECONDS) -> tuple[nn.Module, Shape]:
-    """The network with any weights, and the shape of the data.
+    """The network with its weights from a file, or any, and the shape of the data.
 
     Args:
         workload: the names of both.
         seconds: time limit of each of the user's callables.
 
     Raises:
-        InputError: one of them cannot be made.
+        InputError: one of them cannot be made, or the workload's weights are not the network's.
     """
     with theirs(workload.data.name, where="workload.data", seconds=seconds):
         shape = data.describe(workload.data)
     with _theirs(workload, seconds), torch.random.fork_rng(devices=[]):
-        return _built(workload, shape), shape
+        network = _built(workload, shape)
+        networks.check_weights(network, workload, shape)
+        return network, shape
 
 
 def probe_(

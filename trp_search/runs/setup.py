@@ -148,9 +148,10 @@ def start(spec: TrialSpec, folder: RunFolder) -> nn.Module:
     """The network that the trial starts from, on its device."""
     if spec.start == "baseline":
         return copy.deepcopy(baseline(spec, folder))
-    network = untrained(spec)
-    if spec.workload.weights is not None and spec.training is None:
-        networks.load_weights(network, spec.workload.weights, spec=spec.workload.network)
+    network, workload = untrained(spec), spec.workload
+    if workload.weights is not None and spec.training is None:
+        channels = data.describe(workload.data).channels
+        networks.load_weights(network, workload.weights, spec=workload.network, channels=channels)
     return network.to(spec.device)
 
 

@@ -37,6 +37,7 @@ from trp_search.tasks.task import DivergedError, threads
 from trp_search.training.checkpoint import load_tensors, save_weights
 from trp_search.training.loop import train
 from trp_search.workloads import data
+from trp_search.workloads.networks import PUBLISHERS
 
 
 def run(spec: TrialSpec, folder: RunFolder) -> Iterator[EpochReport | TrialResult]:
@@ -198,7 +199,7 @@ def check_reach(spec: TrialSpec, cut: Cut) -> None:
 def weights_are_as_given(spec: TrialSpec, folder: RunFolder) -> bool:
     """Whether the stored weights of a given network are still those of the file."""
     kept = folder.trial(spec.name).weights
-    if spec.workload.weights in (None, "torchvision") or not kept.exists():
+    if spec.workload.weights in (None, *PUBLISHERS) or not kept.exists():
         return True
     now, then = setup.start(spec, folder), setup.untrained(spec)
     load_tensors(then, kept)

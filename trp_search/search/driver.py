@@ -82,7 +82,7 @@ def _search(
     sweep(folder.path)
     modules = joining.user_modules(space.workload)
     with (
-        joining.connected(address, modules=modules),
+        joining.connected(address, modules=modules, tell=lambda text: on_event(Stage(text=text))),
         watched(lambda reason: on_event(Lost(reason=reason))),
     ):
         fitting = cluster.slots(space.resources)

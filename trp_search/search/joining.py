@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -32,21 +32,28 @@ _REFUSALS = {
 
 
 @contextmanager
-def connected(address: str | None, *, modules: tuple[Path, ...]) -> Iterator[None]:
+def connected(
+    address: str | None,
+    *,
+    modules: tuple[Path, ...],
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[None]:
     """Runs Ray for the block, unless the calling program already runs it.
 
     Args:
         address: None starts one on this machine, `auto` or `host:port` joins a cluster.
         modules: the user's modules, sent to the workers of a cluster.
+        tell: hears what a start on this machine waits for.
 
     Raises:
         InputError: the cluster cannot be joined.
+        SearchError: Ray does not start on this machine.
     """
     if ray.is_initialized():
         yield
         return
     if address is None:
-        with local_ray():
+        with local_ray(tell):
             yield
         return
     if address != "auto":

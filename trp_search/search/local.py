@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ray._private import services
 from ray._private import utils as ray_utils
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
-from trp_search.errors import SearchError, in_words
+from trp_search.search.patience import patient, tried
 from trp_search.store import scratch
 
 # The token is in the environment, so that no file holds it.
@@ -23,14 +23,16 @@ _TOKEN = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 @contextmanager
-def local_ray() -> Iterator[None]:
-    """Runs a Ray of this machine for the block."""
+def local_ray(tell: Callable[[str], None]) -> Iterator[None]:
+    """Runs a Ray of this machine for the block; `tell` hears what a start waits for.
+
+    Raises:
+        SearchError: it did not start, however often that was tried.
+    """
     with scratch() as folder, _own_token(), unmoved_handlers():
         try:
-            try:
-                _start(folder / "ray")  # Ray opens it to everybody
-            except Exception as error:
-                raise SearchError(f"Ray did not start: {in_words(error)}") from error
+            with patient(tell):
+                tried(lambda: _start(folder / "ray"), tell=tell)  # Ray opens it to everybody
             yield
         finally:
             ray.shutdown()

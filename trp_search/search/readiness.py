@@ -8,16 +8,15 @@ from trp_search.runtimes.serving import runtime
 from trp_search.scoring.candidate import example
 from trp_search.scoring.survey import check_methods
 from trp_search.space import SearchSpace, entries
-from trp_search.workloads import data, networks
-from trp_search.workloads.callables import is_callable_name, theirs
+from trp_search.workloads import data
+from trp_search.workloads.callables import theirs
 from trp_search.workloads.guard import SECONDS
-from trp_search.workloads.residual import ResidualNetwork
 
 
 def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool = False) -> None:
     """Tries the network and looks for the images, so that errors show before the start.
 
-    Nothing is downloaded that only a trial needs: torchvision's weights are downloaded later.
+    Nothing is downloaded that only a trial needs: published weights are downloaded later.
 
     Args:
         space: the search space.
@@ -31,9 +30,6 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool =
     """
     workload = space.workload
     network, shape = baseline_network(workload, seconds=seconds)
-    own = is_callable_name(workload.network.name) or isinstance(network, ResidualNetwork)
-    if workload.weights is not None and (own or workload.weights != "torchvision"):
-        networks.load_weights(network, workload.weights, spec=workload.network)
     if not trained:
         probe_(space, network, shape, seconds=seconds)
     check_methods(space, network, example(shape, "cpu"))

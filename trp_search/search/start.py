@@ -18,6 +18,7 @@ from trp_search.search.readiness import check_ready
 from trp_search.selection import pareto
 from trp_search.space import SearchSpace, changed, load_space, warm_start
 from trp_search.store import RunFolder
+from trp_search.workloads.configured import added, configured
 from trp_search.workloads.guard import SECONDS
 from trp_search.workloads.trust import check_run
 
@@ -48,8 +49,11 @@ def new_search(  # noqa: PLR0913  options of a public call, each with a default
         SearchError: the baseline or a few trials in a row failed for one reason.
     """
     space = space if isinstance(space, SearchSpace) else load_space(Path(space))
-    space = changed(space, trials=trials)
+    given = space.workload
+    space = changed(space, trials=trials, workload=configured(given))
     changed(space, concurrency=concurrency)
+    if told := added(given, space.workload):
+        (on_event or _ignore)(Stage(text=told))
     check_ready(space, seconds=timeout)
     with _created(Path(out)) as run:
         run_search(

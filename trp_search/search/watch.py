@@ -32,8 +32,13 @@ def watched(tell: Callable[[str], None]) -> Iterator[None]:
 
 def _watch(node: Node, over: threading.Event, tell: Callable[[str], None]) -> None:
     while not over.wait(_EVERY_SECONDS):
-        died = node.dead_processes()  # type: ignore[no-untyped-call]
-        dead = [_VITAL[kind] for kind, _ in died if kind in _VITAL]
+        dead = died(node)
         if dead:
             tell(f"a process of Ray died ({', '.join(dead)})")
             return
+
+
+def died(node: Node) -> list[str]:
+    """The names of the node's processes that have died and without which it cannot work."""
+    dead = node.dead_processes()  # type: ignore[no-untyped-call]
+    return [_VITAL[kind] for kind, _ in dead if kind in _VITAL]

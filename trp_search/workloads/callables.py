@@ -12,10 +12,12 @@ from typing import Any
 from trp_search.errors import InputError, one_line
 from trp_search.workloads.guard import guarded
 
+TIMM = "timm:"  # before the name of one of timm's networks
+
 
 def is_callable_name(name: str) -> bool:
-    """Whether `name` is of the form `package.module:callable`."""
-    return ":" in name
+    """Whether `name` is of the form `package.module:callable`; `timm:NAME` is none."""
+    return ":" in name and not name.startswith(TIMM)
 
 
 def called(name: str, options: dict[str, Any], *, where: str) -> object:
