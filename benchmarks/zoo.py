@@ -1,4 +1,4 @@
-"""Cuts of every torchvision classifier and of all timm families: what is promised, and what is true.
+"""Cuts of every torchvision classifier and every timm family: what is told, and what is true.
 
     python -m benchmarks.zoo TABLE [--only REGEX] [--jobs 1] [--seconds 600] [--gigabytes 8]
     python -m benchmarks.zoo TABLE --show
@@ -7,12 +7,12 @@ From the repository's folder, with timm and ONNX. Weights are random, nothing is
 network is cut in a process of its own, by each scheme to 1.5x and 2x; TABLE/table.csv has a row for
 each cut:
 
-- `reported`, the speedup by the project's count, and `counted`, by torch's, which must agree within 1 %
-  and reach what is `asked`;
+- `reported`, the speedup by the project's count, and `counted`, by torch's, which must agree
+  within 1 % and reach what is `asked`;
 - `exact`, the largest difference of the outputs with all ranks kept, as a share of the largest;
 - `onnx`, the same between ONNX Runtime and the 2x channel cut.
 
-`outcome` is `reached`, `refused` (the budget is out of reach, for `reason`), `failed` or `too large`.
+`outcome` is `reached`, `refused` (out of reach), `failed` or `too large`; `reason` says why.
 Rows that TABLE has are kept: delete a network's rows to measure it again.
 """
 
@@ -61,11 +61,13 @@ def main() -> None:
     print(table.groupby(["scheme", "asked", "outcome"]).size().unstack(fill_value=0).to_string())
 
 
-def measured(name: str, given: Any) -> list[Row]:
+def measured(name: str, given: argparse.Namespace) -> list[Row]:
     """A row per scheme and speedup, whatever becomes of the process."""
     command = [sys.executable, "-m", "benchmarks.zoo_network", name, "--schemes", given.schemes]
     command += ["--gigabytes", str(given.gigabytes)] + ([] if given.no_onnx else ["--onnx"])
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(  # noqa: S603  this Python, and a name of the list
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         told, trouble = process.communicate(timeout=given.seconds)
         ended = f"ended with {process.returncode}: {trouble.strip()[-200:]}"
@@ -86,7 +88,7 @@ def measured(name: str, given: Any) -> list[Row]:
     return [{**row, "commit": _commit()} for row in rows]
 
 
-def _keys(given: Any) -> Iterator[dict[str, Any]]:
+def _keys(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for scheme in given.schemes.split(","):
         for asked in SPEEDUPS:
             yield {"scheme": scheme, "asked": asked}
@@ -94,7 +96,8 @@ def _keys(given: Any) -> Iterator[dict[str, Any]]:
 
 def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    return found.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import argparse
 import copy
 import json
 import resource
-import subprocess
 import tempfile
 import time
 import warnings
@@ -87,13 +86,14 @@ class Subject:
     def of(name: str) -> Subject:
         """The network of this name."""
         network, sides = _built(name)
-        network.requires_grad_(False)  # torch's counter fails on a parameter that is an argument
+        # Torch's counter fails where a parameter that learns is a layer's argument.
+        network.requires_grad_(requires_grad=False)
         for side in sides:
             images = torch.randn(2, 3, side, side)
             try:
                 _settle_(network, images)
                 outputs = _answers(network, images)
-            except Exception:  # noqa: BLE001  too small for it
+            except Exception:  # too small for it
                 if side == sides[-1]:
                     raise
             else:
@@ -101,7 +101,7 @@ class Subject:
                 return Subject(network=network, images=images, outputs=outputs, macs=macs)
         raise AssertionError("no side")
 
-    def rows(self, scheme: Any, *, onnx: bool) -> Iterator[Row]:
+    def rows(self, scheme: Scheme, *, onnx: bool) -> Iterator[Row]:
         """A row per speedup."""
         common = {
             "scheme": scheme,
@@ -135,7 +135,7 @@ class Subject:
             yield row | {"seconds": round(time.perf_counter() - began, 1)}
             began = time.perf_counter()
 
-    def exact(self, scheme: Any) -> float:
+    def exact(self, scheme: Scheme) -> float:
         """The difference of the outputs when every layer has all of its ranks."""
         wanted = Cut(keep=Energy(1.0), scheme=scheme)
         analysis = analyse(self.network, self.images[:1], DECOMPOSITIONS[scheme], wanted)
@@ -196,8 +196,8 @@ def _built(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     import timm  # noqa: PLC0415  seconds
 
     network = timm.create_model(own, pretrained=False).eval()
-    usual = network.pretrained_cfg["input_size"][-1]
-    fixed = network.pretrained_cfg.get("fixed_input_size", False)
+    known: Any = network.pretrained_cfg
+    usual, fixed = known["input_size"][-1], known.get("fixed_input_size", False)
     return network, (usual,) if fixed else (*(side for side in SIDES if side < usual), usual)
 
 
@@ -212,7 +212,9 @@ def _settle_(network: nn.Module, images: Tensor) -> None:
             if parameter.dim() == 1 and parameter.max() == 0:
                 parameter.normal_(std=0.1)
             else:
-                parameter.uniform_(0.5, 1.0).div_(max(1, parameter.numel() // len(parameter)) ** 0.5)
+                parameter.uniform_(0.5, 1.0).div_(
+                    max(1, parameter.numel() // len(parameter)) ** 0.5
+                )
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.reset_running_stats()
