@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from trp_search.errors import InputError
+from trp_search.progress import heard
 from trp_search.records import (
     Cut,
     DataSpec,
@@ -78,6 +79,20 @@ def finished(tmp_path_factory):
 def without_time(result):
     points = tuple(dataclasses.replace(point, seconds=0.0) for point in result.points)
     return dataclasses.replace(result, points=points, seconds=0.0)
+
+
+def test_every_image_of_every_epoch_is_told_and_changes_nothing(folder, tmp_path):
+    unheard = RunFolder.create(tmp_path / "unheard")
+    _, expected = run(unheard, spec())
+    told = []
+    with heard(told.append):
+        _, found = run(folder, spec())
+    assert without_time(found) == without_time(expected)
+    saved, again = (place.trial("0").weights.read_bytes() for place in (folder, unheard))
+    assert saved == again
+    images = [(s.epoch, s.done, s.total) for s in told if s.what == "training"]
+    assert images == [((e, 3), 50 * n, 300) for e in (1, 2, 3) for n in range(7)]
+    assert {"validation", "calibration", "decomposition"} <= {step.what for step in told}
 
 
 def test_a_standing_is_the_point_that_a_training_ended_there_would_be(folder):

@@ -197,7 +197,7 @@ def test_the_run_folder_tells_the_whole_story(search: Search):
     assert {name.partition("-")[0] for name in scored} <= {"0", "4", "5"}
     assert len(scored) == len(front)
     left = {path.name for path in folder.path.iterdir()}
-    assert not {name for name in left if name.endswith(".tmp") or name == ".ray"}
+    assert not {name for name in left if name.endswith(".tmp") or name in (".ray", "progress.json")}
 
 
 @pytest.mark.slow

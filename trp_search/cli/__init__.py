@@ -15,6 +15,7 @@ from typer.main import get_command
 from trp_search.cli.app import app
 from trp_search.cli.console import shown
 from trp_search.cli.formatting import PROGRAM
+from trp_search.cli.progress import progress_shown
 from trp_search.cli.signals import INTERRUPTED, exit_code, last_stop, stopped, stops_raised
 from trp_search.cli.supervised import supervised
 from trp_search.errors import InputError, TrpSearchError
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str], *, debug: bool) -> int:
     try:
-        with stops_raised():
+        with stops_raised(), progress_shown():
             code = get_command(app)(args=words, prog_name=PROGRAM, standalone_mode=False)
     except TrpSearchError as error:
         if debug and error.__cause__ is not None:  # of the user's own code

@@ -46,7 +46,7 @@ def warn(text: str) -> None:
 
 def raw(text: str) -> None:
     """Text for programs, exactly as it is."""
-    OUT.file.write(text + "\n")
+    OUT.out(text, highlight=False)
 
 
 def pairs(rows: Sequence[tuple[str, str | Path]]) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.methods import METHODS
+from trp_search.progress import tell
 from trp_search.scoring.candidate import example
 from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, any_trial
@@ -59,6 +60,7 @@ def estimate(
         images: training images of a trial, None if unknown.
         tflops: 10^12 operations a second that an absent GPU sustains in training.
     """
+    tell("timing a training step")
     cores, gpus = os.cpu_count() or 1, space.resources.gpus
     macs = count(network, example(shape, "cpu")).macs
     if gpus and not torch.cuda.is_available():

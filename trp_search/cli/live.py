@@ -14,32 +14,42 @@ from rich.text import Text
 
 from trp_search.cli.console import OUT, line, shown
 from trp_search.cli.formatting import clock
+from trp_search.cli.progress import is_due, measures, sentence
 from trp_search.cli.supervised import lost
 from trp_search.cli.tables import point_table
 from trp_search.cli.watch import Watch
-from trp_search.records import BASELINE, EpochReport, TrialResult
-from trp_search.records.objectives import OBJECTIVES, TIMES, Objective
+from trp_search.progress import Pace, Step, heard
+from trp_search.records import BASELINE, TrialResult
+from trp_search.records.objectives import OBJECTIVES, TIMES
 from trp_search.report.formatting import count
 from trp_search.search.driver import OnEvent
-from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started
+from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started, Working
 
 _ROWS = 8
 _BARS = 8
-_BAR_WIDTH = 30
+_BAR_WIDTH, _TRIALS_WIDTH = 12, 30
+_TOLD = 4
 
 
 @contextmanager
 def watching() -> Iterator[OnEvent]:
     """Yields a listener that shows a search while the block runs."""
-    watch = Watch(started=time.monotonic())
+    watch, pace = Watch(started=time.monotonic()), Pace()
     if not OUT.is_terminal:
         yield lambda event: _tell(watch, event)
         return
-    with Live(
-        get_renderable=lambda: picture(watch, now=time.monotonic()),
-        console=OUT,
-        refresh_per_second=4,
-        transient=True,
+
+    def hear(step: Step) -> None:
+        watch.step = pace.hear(step, now=time.time())
+
+    with (
+        heard(hear),
+        Live(
+            get_renderable=lambda: picture(watch, now=time.monotonic()),
+            console=OUT,
+            refresh_per_second=4,
+            transient=True,
+        ),
     ):
         yield lambda event: _update(watch, event)
 
@@ -55,6 +65,8 @@ def _update(watch: Watch, event: Event) -> None:
             )
         case Epoch():
             watch.epoch(event.report, now=time.monotonic())
+        case Working():
+            watch.within[event.trial] = event.progress
         case Finished():
             watch.finish(
                 event.result,
@@ -72,8 +84,14 @@ def _update(watch: Watch, event: Event) -> None:
 
 
 def _tell(watch: Watch, event: Event) -> None:
-    stamp = clock(time.monotonic() - watch.started)
+    now = time.monotonic() - watch.started
+    stamp = clock(now)
     _update(watch, event)
+    if isinstance(event, Working):
+        if is_due(now, watch.told):
+            watch.told = now
+            line(f"{stamp}  {_under_way(watch)}")
+        return
     if isinstance(event, Started):
         earlier = f", {event.done} of them done earlier" if event.done else ""
         line(f"{stamp}  {event.trials} trials{earlier}, {event.concurrency} at a time")
@@ -83,9 +101,20 @@ def _tell(watch: Watch, event: Event) -> None:
         line(f"{stamp}  {event.text}")
 
 
+def _under_way(watch: Watch) -> str:
+    """The trials under way in a line."""
+    known = [(name, watch.within[name]) for name in watch.names if name in watch.within]
+    more = f"; and {len(known) - _TOLD} more" if len(known) > _TOLD else ""
+    return "; ".join(f"{_called(name)}: {sentence(p)}" for name, p in known[:_TOLD]) + more
+
+
+def _called(trial: str) -> str:
+    return "baseline" if trial == BASELINE else f"trial {trial}"
+
+
 def ending(result: TrialResult) -> str:
     """How one training ended, in a line."""
-    name = "baseline" if result.trial == BASELINE else f"trial {result.trial}"
+    name = _called(result.trial)
     if result.why_not:
         return f"{name} {result.ending}: {result.why_not}"
     point = result.own or result.points[0]
@@ -107,17 +136,20 @@ def picture(watch: Watch, *, now: float) -> RenderableType:
 
 
 def _headline(watch: Watch, now: float) -> RenderableType:
+    head: RenderableType
     left = watch.seconds_left(now)
     rest = "" if left is None else f", about {clock(left)} to go"
     head = Text.assemble(
         (shown(watch.stage), "bold"), (f"   {clock(now - watch.started)} so far{rest}", "dim")
     )
+    if watch.step is not None and not watch.step.is_over:
+        head = Group(head, Text(f"  {shown(sentence(watch.step))}", style="dim"))
     if not watch.trials:
         return head
     bad = f", {watch.stopped} stopped" if watch.stopped else ""
     bad += f", {watch.unsuccessful} failed or diverged" if watch.unsuccessful else ""
     running = f", {len(watch.running)} running" if watch.running else ""
-    bar = ProgressBar(total=watch.trials, completed=watch.done, width=_BAR_WIDTH)
+    bar = ProgressBar(total=watch.trials, completed=watch.done, width=_TRIALS_WIDTH)
     progress = Table.grid(padding=(0, 2))
     progress.add_row(bar, Text(f"{watch.done} of {watch.trials} trials{bad}{running}"))
     return Group(head, progress)
@@ -139,19 +171,28 @@ def _front(watch: Watch) -> list[RenderableType]:
 
 def _bars(watch: Watch) -> RenderableType:
     table = Table.grid(padding=(0, 2))
-    reports = sorted(watch.running.values(), key=lambda report: report.trial != BASELINE)
-    for report in reports[:_BARS]:
-        table.add_row(*_bar(report, OBJECTIVES[watch.metric]))
-    if len(reports) > _BARS:
-        table.add_row(Text(f"and {len(reports) - _BARS} more", style="dim"))
+    names = watch.names
+    for name in names[:_BARS]:
+        table.add_row(*_bar(watch, name))
+    if len(names) > _BARS:
+        table.add_row(Text(f"and {len(names) - _BARS} more", style="dim"))
     return table
 
 
-def _bar(report: EpochReport, metric: Objective) -> tuple[RenderableType, ...]:
-    name = "baseline" if report.trial == BASELINE else f"trial {report.trial}"
+def _bar(watch: Watch, name: str) -> tuple[RenderableType, ...]:
+    """A trial's name, its share done, its epoch and the speed of it, or its last score."""
+    report, within = watch.running.get(name), watch.within.get(name)
+    epoch, told = "", ""
+    if report is not None:
+        metric = OBJECTIVES[watch.metric]
+        epoch = f"epoch {report.epoch} of {report.epochs}"
+        told = f"{metric.show(report.metric)} validation"
+    if within is not None and not within.is_over:
+        epoch = f"epoch {within.epoch} of {within.epochs}" if within.epoch else within.what
+        told = measures(within)
     return (
-        Text(f"{shown(name):<13}"),
-        ProgressBar(total=report.epochs, completed=report.epoch, width=_BAR_WIDTH),
-        Text(f"epoch {report.epoch} of {report.epochs}"),
-        Text(f"{metric.show(report.metric)} validation", style="dim"),
+        Text(shown(_called(name))),
+        ProgressBar(total=1.0, completed=watch.share(name), width=_BAR_WIDTH),
+        Text(shown(epoch)),
+        Text(shown(told), style="dim"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -10,15 +11,18 @@ import typer
 from trp_search import report as page
 from trp_search.cli.arguments import Run
 from trp_search.cli.console import OUT, line, pairs
-from trp_search.cli.formatting import command, here
+from trp_search.cli.formatting import command, duration, here
+from trp_search.cli.progress import sentence
 from trp_search.cli.tables import point_table
 from trp_search.errors import InputError
-from trp_search.records import EpochReport, TrialResult
+from trp_search.records import EpochReport, Progress, TrialResult
 from trp_search.records.objectives import TIMES
 from trp_search.records.published import rows as rows_of
 from trp_search.report import contents, history, rows
 from trp_search.report.formatting import count
 from trp_search.store import RunFolder
+
+_SILENT_SECONDS = 30.0
 
 
 def status(run: Run) -> None:
@@ -35,7 +39,8 @@ def status(run: Run) -> None:
             ("report", here(folder.report) if folder.report.exists() else "not written yet"),
         ]
     )
-    _unscored(read.results, read.epochs)
+    running = {name: folder.trial(name).read_progress() for name in read.results}
+    _unscored(read.results, read.epochs, running)
     front = [row.point for row in built.front]
     line()
     line(f"Front: {count(len(front), 'point')}", style="bold")
@@ -90,14 +95,26 @@ def _counts(ends: history.Ends) -> str:
 
 
 def _unscored(
-    results: Mapping[str, TrialResult | None], epochs: Mapping[str, tuple[EpochReport, ...]]
+    results: Mapping[str, TrialResult | None],
+    epochs: Mapping[str, tuple[EpochReport, ...]],
+    running: Mapping[str, Progress | None],
 ) -> None:
     """Every training without a score, with its reason or its progress."""
     for name, result in results.items():
-        if result is None:
+        progress = running[name]
+        if result is None and progress is not None:
+            line(f"  {name}: {_at_work(progress)}", style="dim")
+        elif result is None:
             reports = epochs.get(name) or ()
             far = f"epoch {reports[-1].epoch} of {reports[-1].epochs}" if reports else "just begun"
             line(f"  {name}: unfinished, {far}", style="dim")
         elif result.why_not:
             style = "dim" if result.stopped else "yellow"
             line(f"  {name}: {result.ending}: {result.why_not}", style=style)
+
+
+def _at_work(progress: Progress) -> str:
+    """How far a worker has come; of one that has been silent, since when."""
+    silent = time.time() - progress.at
+    since = f" (last heard of {duration(silent)} ago)" if silent > _SILENT_SECONDS else ""
+    return f"{sentence(progress)}{since}"

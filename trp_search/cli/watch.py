@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trp_search.records import BASELINE, EpochReport, Point, TrialResult
+from trp_search.records import BASELINE, EpochReport, Point, Progress, TrialResult
 
 
 @dataclass(kw_only=True)
@@ -17,10 +17,13 @@ class Watch:
         done: how many are finished, in this run of the command or an earlier one.
         done_before: how many of them an earlier one had finished.
         running: the latest report of each training under way, by trial.
+        within: by trial, how far it has come since, or before its first report.
+        step: what is done beside the trials, such as a check before they begin.
         baseline: the baseline, once it is scored.
         front: the non-dominated points that meet the constraints; fastest last.
         metric: the name of what networks are scored by.
         began: when trials began to run; the rate is measured from there.
+        told: seconds after `started` when a log had its last line of progress.
     """
 
     started: float
@@ -30,6 +33,8 @@ class Watch:
     done_before: int = 0
     concurrency: int = 0
     running: dict[str, EpochReport] = field(default_factory=dict)
+    within: dict[str, Progress] = field(default_factory=dict)
+    step: Progress | None = None
     baseline: Point | None = None
     front: Sequence[Point] = ()
     hypervolume: float | None = None
@@ -37,12 +42,14 @@ class Watch:
     stopped: int = 0
     metric: str = ""
     began: float | None = None
+    told: float = 0.0
 
     def start(self, *, trials: int, done: int, concurrency: int, metric: str) -> None:
         """The workers are there."""
         self.trials, self.done, self.done_before = trials, done, done
         self.concurrency, self.metric = concurrency, metric
         self.stage = "searching"
+        self.step = None
 
     def epoch(self, report: EpochReport, *, now: float) -> None:
         """One epoch of one trial is over."""
@@ -61,13 +68,28 @@ class Watch:
     ) -> None:
         """One training ended, well or not."""
         self.running.pop(result.trial, None)
+        self.within.pop(result.trial, None)
         self.done, self.baseline, self.front, self.hypervolume = done, baseline, front, hypervolume
         self.unsuccessful += result.ending in ("failed", "diverged")
         self.stopped += result.ending == "stopped"
 
+    @property
+    def names(self) -> list[str]:
+        """The trials under way, the baseline first."""
+        return sorted({**self.running, **self.within}, key=lambda name: name != BASELINE)
+
+    def share(self, name: str) -> float:
+        """The done share of a trial's epochs."""
+        report, within = self.running.get(name), self.within.get(name)
+        share = report.epoch / report.epochs if report else 0.0
+        if within is None or within.epoch is None or within.epochs is None:
+            return share
+        begun = within.epoch - 1 + (within.share or 0.0)
+        return max(share, begun / (report.epochs if report else within.epochs))
+
     def seconds_left(self, now: float) -> float | None:
         """Expected seconds to the last trial's end; None if unknown."""
-        under_way = sum(r.epoch / r.epochs for name, r in self.running.items() if name != BASELINE)
+        under_way = sum(self.share(name) for name in self.names if name != BASELINE)
         made = self.done - self.done_before + under_way
         if self.began is None or made <= 0 or now <= self.began:
             return None

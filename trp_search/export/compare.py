@@ -15,6 +15,7 @@ from trp_search.export.bundle import Architecture, Card
 from trp_search.export.evaluate import check_runs
 from trp_search.export.load import network_in
 from trp_search.export.opened import Bundle, opened
+from trp_search.progress import tracked
 from trp_search.records import Target, problem
 from trp_search.runtimes.serving import Call, runtime, serve
 from trp_search.runtimes.timing import Timing
@@ -86,7 +87,9 @@ def compare(
         if len({batch_norm for _, batch_norm in served}) > 1:
             served = [_serve(bundle, target, network, fold=False) for bundle in found]
         first, _ = served[0]
-        for bundle, (call, batch_norm) in zip(found, served, strict=True):
+        pairs = zip(found, served, strict=True)
+        timed = tracked(pairs, "timing", total=len(found), unit="networks")
+        for bundle, (call, batch_norm) in timed:
             yield Compared(
                 bundle=bundle.folder,
                 card=bundle.card,

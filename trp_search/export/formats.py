@@ -92,7 +92,8 @@ FORMATS = {
     "onnx": Format(file="network.onnx", write=write_onnx, run=_run_onnx, check=check_installed),
     "pt2": Format(file="network.pt2", write=write_program, run=_run_alone(_LOAD_PT2)),
 }
-SOURCE = Format(file=SOURCE_FILE, write=_write_source, run=_run_alone(_LOAD_SOURCE, "torchvision"))
+_WITHOUT = ("torchvision", "timm")
+SOURCE = Format(file=SOURCE_FILE, write=_write_source, run=_run_alone(_LOAD_SOURCE, *_WITHOUT))
 
 
 def check_formats(names: Sequence[str]) -> None:

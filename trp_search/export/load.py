@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from trp_search.errors import InputError
 from trp_search.export.bundle import ARCHITECTURE
 from trp_search.export.opened import Bundle, opened
-from trp_search.export.weightless import Weightless, give_memory_
+from trp_search.export.weightless import Weightless, compute_buffers_, give_memory_
 from trp_search.lowrank.rebuild import rebuild
 from trp_search.records import NetworkSpec
 from trp_search.training.checkpoint import load_tensors
 from trp_search.workloads import networks, state
 from trp_search.workloads.callables import is_callable_name
+
+_BUFFERS = 2**24  # bytes of what no file holds, beside a multiple of the weights
 
 
 def load(bundle: Path | str, *, network: nn.Module | None = None) -> nn.Module:
@@ -81,10 +83,12 @@ def _baseline(bundle: Bundle, name: str | None) -> nn.Module:
         return networks.build(spec, **size)
     try:
         with _weightless(bundle):
-            return networks.build(spec, **size)
+            network = networks.build(spec, **size)
+        compute_buffers_(network, most=4 * bundle.weights.stat().st_size + _BUFFERS)
     except InputError as error:
         reason = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise InputError(f"{bundle.folder / ARCHITECTURE}: {reason}") from None
+    return network
 
 
 def _weightless(bundle: Bundle) -> Weightless:

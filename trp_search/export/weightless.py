@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, final
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from typing_extensions import override
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, one_line
 
 # What layers make their parameters and buffers with. Others, arange for one, keep their values:
 # some networks work out their widths with tensors.
@@ -44,6 +45,59 @@ class Weightless(TorchFunctionMode):
                 raise InputError("the network has far more layers than there are weights")
             given["device"] = "meta"
         return func(*args, **given)
+
+
+def compute_buffers_(network: nn.Module, *, most: int) -> None:
+    """Computes the buffers that no file of weights holds, in place; weights get no memory.
+
+    It is each module's own `init_non_persistent_buffers` that does so, as timm calls it.
+
+    Args:
+        network: built inside `Weightless`.
+        most: bytes of these buffers.
+
+    Raises:
+        InputError: they are larger, or a module does not compute its own.
+    """
+    stored = network.state_dict()
+    missing = {k: b for k, b in network.named_buffers() if b.is_meta and k not in stored}
+    if not missing:
+        return
+    if sum(buffer.nbytes for buffer in missing.values()) > most:
+        raise InputError(f"{next(iter(missing))} and its like are far larger than the weights")
+    made = {name: torch.empty_like(buffer, device="cpu") for name, buffer in missing.items()}
+    for name, buffer in made.items():
+        owner, _, last = name.rpartition(".")
+        setattr(network.get_submodule(owner), last, buffer)
+    with _seen_on_cpu(network):
+        for module in network.modules():
+            try:
+                getattr(module, "init_non_persistent_buffers", _nothing)()
+            except Exception as error:
+                raise InputError(f"{type(module).__name__} raised {one_line(error)}") from error
+    for name, buffer in made.items():
+        if network.get_buffer(name) is buffer and buffer._version == 0:
+            raise InputError(f"{name} is in no file of weights, and its module does not compute it")
+
+
+@contextmanager
+def _seen_on_cpu(network: nn.Module) -> Iterator[None]:
+    """Inside the block weights without memory are one number each, which has their shape."""
+    kept = [(module, dict(module._parameters)) for module in network.modules()]
+    for module, weights in kept:
+        for name, weight in weights.items():
+            if weight is not None and weight.is_meta:
+                seen = torch.zeros(1, dtype=weight.dtype).expand(weight.shape)
+                module._parameters[name] = nn.Parameter(seen, requires_grad=False)
+    try:
+        yield
+    finally:
+        for module, weights in kept:
+            module._parameters.update(weights)
+
+
+def _nothing() -> None:
+    """What a module does that has no such buffers."""
 
 
 def give_memory_(network: nn.Module) -> None:

@@ -23,6 +23,7 @@ from trp_search.lowrank.placing import fill_, replace
 from trp_search.lowrank.select import check_finite
 from trp_search.lowrank.tracing import full_precision
 from trp_search.lowrank.truncation import sketch
+from trp_search.progress import tracked
 
 # Tables of `Options` besides costs.
 LOSSES = ("error", "worst", "beyond", "removed")
@@ -194,7 +195,8 @@ def analyse(
     for row in rows:
         check_finite(row[0].name, row[0].module)
     with full_precision(network):
-        layers = tuple(decomposition.analysed(network, rows, wanted.keep, batches))
+        found = decomposition.analysed(network, rows, wanted.keep, batches)
+        layers = tuple(tracked(found, "decomposition", total=len(rows), unit="layers"))
     return Analysis(network=network, example_input=example_input, layers=layers)
 
 

@@ -14,6 +14,7 @@ from trp_search.lowrank.decompose import Decomposed, cut
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.reconstruct import reconstruct_
 from trp_search.lowrank.schemes import SCHEMES
+from trp_search.progress import tell
 
 Samples = Callable[[int], Iterable[Tensor]]
 
@@ -60,9 +61,11 @@ class Cutter:
                 wanted,
                 self._images(wanted.calibration_images),
             )
+        tell("choosing ranks")
         found = cut(self._analyses[key], wanted, other_macs=self._other)
         images = self._images(wanted.calibration_images)
         if wanted.reconstruct != "none" and images is not None:
+            tell("fitting the factors to activations")
             reconstruct_(found, self._network, images, relu=wanted.reconstruct == "relu")
         return found
 

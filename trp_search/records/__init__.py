@@ -43,6 +43,7 @@ from trp_search.records.kinds import (
     is_name,
 )
 from trp_search.records.latency import Latency, RuntimeName, Target
+from trp_search.records.progress import Progress
 from trp_search.records.results import (
     EpochReport,
     Layer,
@@ -102,6 +103,7 @@ __all__ = [
     "Point",
     "Positive",
     "PositiveInt",
+    "Progress",
     "Pruning",
     "Ratio",
     "Reconstruct",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from trp_search.progress import doing
 from trp_search.report import contents, page, rows
 from trp_search.report.frame import frame, points
 from trp_search.store import RunFolder, write_whole
@@ -18,10 +19,11 @@ def write(run: RunFolder, *, running: bool = False) -> Path:
     The page is one file that opens offline; while a search is `running` it reloads itself.
     Raises InputError for a folder that cannot be read.
     """
-    read = contents.read(run)
-    table = frame(rows.build(read).front, read.latencies, read.metric)
-    write_whole(run.front, table.to_csv(index=False))
-    write_whole(run.report, page.render(read, running=running))
+    with doing("writing the report"):
+        read = contents.read(run)
+        table = frame(rows.build(read).front, read.latencies, read.metric)
+        write_whole(run.front, table.to_csv(index=False))
+        write_whole(run.report, page.render(read, running=running))
     return run.report
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trp_search.errors import InputError, NothingFoundError
+from trp_search.progress import tracked
 from trp_search.records import BASELINE, Latency, Point, Target, problem
 from trp_search.runs import networks
 from trp_search.runtimes.machine import device_name
@@ -96,7 +97,7 @@ def measure(
 
         baseline = folder.point(BASELINE)
         dense, folded = served(baseline)
-        for point in points:
+        for point in tracked(points, "timing", total=len(points), unit="networks"):
             cut, batch_norm = served(point)
             if batch_norm == folded:
                 reference = dense

@@ -20,6 +20,7 @@ from trp_search.lowrank.placing import check_runs
 from trp_search.lowrank.rebuild import rebuild
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.methods import METHODS
+from trp_search.progress import doing, heard
 from trp_search.records import Cut, Error, Layer, Workload
 from trp_search.runs.answers import check_answers
 from trp_search.scoring.flops import count
@@ -52,9 +53,14 @@ def baseline_network(workload: Workload, *, seconds: float = SECONDS) -> tuple[n
     Raises:
         InputError: one of them cannot be made, or the workload's weights are not the network's.
     """
-    with theirs(workload.data.name, where="workload.data", seconds=seconds):
+    looking = doing("looking at the data")
+    with looking, theirs(workload.data.name, where="workload.data", seconds=seconds):
         shape = data.describe(workload.data)
-    with _theirs(workload, seconds), torch.random.fork_rng(devices=[]):
+    with (
+        doing("building the network"),
+        _theirs(workload, seconds),
+        torch.random.fork_rng(devices=[]),
+    ):
         network = _built(workload, shape)
         networks.check_weights(network, workload, shape)
         return network, shape
@@ -84,6 +90,8 @@ def probe_(
     """
     where = _where(space.workload)
     with (
+        doing("trying the network with a training step and a cut"),
+        heard(None),
         _theirs(space.workload, seconds),
         evaluating(network),
         torch.random.fork_rng(devices=[]),

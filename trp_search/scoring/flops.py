@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.lowrank.tracing import layer_by_layer
+from trp_search.progress import tell
 from trp_search.tasks.modes import evaluating
 
 with warnings.catch_warnings():
@@ -95,6 +96,7 @@ def count(network: nn.Module, example_input: Tensor) -> Count:
 
     Do not publish a count with `unknown` operators, which count as zero.
     """
+    tell("counting multiply-adds")
     # The fused path hides attention's products in one operator.
     with evaluating(network), layer_by_layer(), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from trp_search.records import EpochReport, Point, TrialResult
 from trp_search.runs.environment import write_environment
 from trp_search.search import cluster, joining
 from trp_search.search.endings import check_not_removed, nothing_half_written, storage_named
-from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started
+from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started, Working
 from trp_search.search.halving import halving_of
+from trp_search.search.heartbeat import Heartbeats
 from trp_search.search.names import TEST
 from trp_search.search.page import RunningPage
 from trp_search.search.proposer import Proposer
@@ -121,6 +122,7 @@ class _Search:
         self._tell = on_event
         self._page = RunningPage(folder, on_error=self._page_failed)
         self._halving = halving_of(space, folder)
+        self._heartbeats = Heartbeats(folder)
         self._stopped: dict[str, str] = {}
         self._ended = False
         self._proposer = Proposer(
@@ -165,7 +167,7 @@ class _Search:
             try:
                 run_trials(
                     StudySearcher(proposer, concurrency=self._concurrency, chosen=self._chosen),
-                    Listener(self._receive),
+                    Listener(self._receive, self._look),
                     workplace,
                     resources=self._space.resources,
                     concurrency=self._concurrency,
@@ -217,6 +219,12 @@ class _Search:
         if reason is not None:
             self._stopped[report.trial] = reason
         return reason is None
+
+    def _look(self, running: Sequence[str]) -> None:
+        """Passes on how far the running trials have come."""
+        news = self._heartbeats.news(name for name in running if name != TEST)
+        for trial, progress in news.items():
+            self._tell(Working(trial=trial, progress=progress))
 
     def _receive(self, item: EpochReport | TrialResult) -> None:
         check_not_removed(self._folder)

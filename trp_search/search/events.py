@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trp_search.records import EpochReport, Point, TrialResult
+from trp_search.records import EpochReport, Point, Progress, TrialResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,14 @@ class Epoch:
     """One epoch of one trial is over."""
 
     report: EpochReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Working:
+    """One trial has come further, within an epoch or while it is cut and scored."""
+
+    trial: str
+    progress: Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,4 +73,4 @@ class Lost:
     reason: str
 
 
-Event = Started | Epoch | Finished | Stage | Lost
+Event = Started | Epoch | Working | Finished | Stage | Lost

@@ -94,19 +94,28 @@ class StudySearcher(Searcher):
 
 
 class Listener(Callback):
-    """Passes on the reports of workers.
+    """Passes on the reports of workers; in between asks for a look at the trials that run.
 
     Attributes:
         error: what the receiver raised; Tune itself only passes on its text.
     """
 
-    def __init__(self, receive: Callable[[EpochReport | TrialResult], None]) -> None:
+    def __init__(
+        self,
+        receive: Callable[[EpochReport | TrialResult], None],
+        look: Callable[[Sequence[str]], None],
+    ) -> None:
         self._receive = receive
+        self._look = look
         self.error: Exception | None = None
 
     @override
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+    @override
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self._look([trial.config[NAME] for trial in trials if trial.status == Trial.RUNNING])
 
     @override
     def on_trial_result(

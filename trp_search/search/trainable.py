@@ -13,9 +13,11 @@ from ray.tune import Trainable
 from ray.tune.result import DONE
 from typing_extensions import override
 
+from trp_search import progress
 from trp_search.errors import InputError, in_words
 from trp_search.records import EpochReport, TrialResult, to_json
 from trp_search.runs import networks, trial
+from trp_search.search.heartbeat import writing
 from trp_search.store import RunFolder, exclusive, unwritable
 
 NAME = "name"
@@ -62,7 +64,8 @@ class TrialTrainable(Trainable):
     @override
     def step(self) -> dict[str, Any]:
         try:
-            item = next(self._items)
+            with progress.heard(self._hear):
+                item = next(self._items)
         except Exception as error:
             # The disk's fault is no trial's: it is left as it is, to go on from.
             said = unwritable(error)
@@ -82,7 +85,9 @@ class TrialTrainable(Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         name, run = config[NAME], self._workplace.run
         self._name = name
-        self._items = _tested(name, config[POINTS], run) if POINTS in config else _items(name, run)
+        tests = POINTS in config
+        self._hear = None if tests else writing(run.trial(name))
+        self._items = _tested(name, config[POINTS], run) if tests else _items(name, run)
 
 
 def _items(name: str, run: RunFolder) -> Generator[EpochReport | TrialResult, None, None]:
@@ -95,7 +100,10 @@ def _items(name: str, run: RunFolder) -> Generator[EpochReport | TrialResult, No
         place = run.trial(name)
         with exclusive(place.lock, wait_seconds=_LOCK_SECONDS, holder=holder):
             sweep(place.path)
-            yield from trial.run(place.read_spec(), run)
+            try:
+                yield from trial.run(place.read_spec(), run)
+            finally:
+                place.progress.unlink(missing_ok=True)
     except (InputError, OSError) as error:
         if unwritable(error):
             raise

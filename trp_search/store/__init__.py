@@ -6,6 +6,7 @@ from trp_search.store.files import (
     exclusive,
     read_record,
     read_records,
+    replace_record,
     replacing,
     write_whole,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "exclusive",
     "read_record",
     "read_records",
+    "replace_record",
     "replacing",
     "scratch",
     "sweep_scratch",

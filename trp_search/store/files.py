@@ -49,6 +49,16 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def replace_record(path: Path, record: object) -> None:
+    """As `write_whole`, without waiting for the disk: a crash of the machine may lose it."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.write_text(to_json(record))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def append_record(path: Path, record: object) -> None:
     """Adds one line; an unfinished line of an earlier crash is removed first."""
     _make_room(path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trp_search.errors import InputError
-from trp_search.records import EpochReport, TrialResult, TrialSpec
+from trp_search.records import EpochReport, Progress, TrialResult, TrialSpec
 from trp_search.store.files import read_record, read_records
 from trp_search.store.inside import inside, named
 
@@ -45,6 +45,11 @@ class TrialFolder:
     def result(self) -> Path:
         return inside(self.path, "result.json")
 
+    @property
+    def progress(self) -> Path:
+        """How far its worker has come, while one is at work."""
+        return inside(self.path, "progress.json")
+
     def point_weights(self, point_id: str) -> Path:
         """The weights of one cut network."""
         name = named("point", point_id, of=self.path)
@@ -68,6 +73,10 @@ class TrialFolder:
         if result is not None:
             self._own(self.result, result.trial, *(point.trial for point in result.points))
         return result
+
+    def read_progress(self) -> Progress | None:
+        """How far its worker had come; of one that was killed the last that it told."""
+        return read_record(self.progress, Progress, what="is not a trial's progress")
 
     def read_epochs(self) -> list[EpochReport]:
         """One report per epoch; of an epoch that ran again after a resume, the later one."""

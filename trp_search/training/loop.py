@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
+from trp_search import progress
 from trp_search.records import EpochReport, Training
 from trp_search.tasks.distillation import Teacher
 from trp_search.tasks.task import DivergedError, Task, answers
@@ -87,6 +89,10 @@ class _Loop:
 
     def epoch(self) -> EpochReport:
         """One pass over the training images, scored on validation and saved."""
+        with progress.in_epoch(self.progress.epoch + 1, of=self.job.training.epochs):
+            return self._epoch()
+
+    def _epoch(self) -> EpochReport:
         job, done = self.job, self.progress
         started = time.perf_counter()
         loss, steps = self._pass(done)
@@ -122,6 +128,8 @@ class _Loop:
         per_epoch = max(1, len(job.train) // settings.batch_size)
         total: Tensor | None = None
         steps = 0
+        over = _Over(job.device)
+        progress.tell(progress.TRAINING, total=per_epoch * settings.batch_size, unit="images")
         for images, labels in job.train.batches(
             settings.batch_size, seed=job.seed, epoch=done.epoch
         ):
@@ -131,6 +139,12 @@ class _Loop:
             loss = self._step(images, labels)
             total = loss if total is None else total + loss
             steps += 1
+            progress.tell(
+                progress.TRAINING,
+                done=over.of(steps) * settings.batch_size,
+                total=per_epoch * settings.batch_size,
+                unit="images",
+            )
         assert total is not None, "no batch of training images"
         mean = total.item() / steps
         return (mean if torch.isfinite(total) else None), steps
@@ -161,3 +175,26 @@ class _Loop:
 
 
 _EVALUATION_BATCH = 256
+
+
+class _Over:
+    """How many of the steps begun are over: a GPU is behind the host, which does not wait for it.
+
+    The host records an event after each step and asks which ones the device has reached.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._asynchronous = device == "cuda"
+        self._marks: deque[tuple[int, torch.cuda.Event]] = deque()
+        self._steps = 0
+
+    def of(self, steps: int) -> int:
+        """The number of `steps` that are over."""
+        if not self._asynchronous:
+            return steps
+        mark = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        mark.record()
+        self._marks.append((steps, mark))
+        while self._marks and self._marks[0][1].query():  # type: ignore[no-untyped-call]
+            self._steps, _ = self._marks.popleft()
+        return self._steps

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trp_search.errors import InputError
+from trp_search.progress import doing
 from trp_search.records import DataSpec, from_json, to_json
 from trp_search.workloads import folder, pixels
 from trp_search.workloads.callables import is_callable_name
@@ -124,7 +125,8 @@ def census(spec: DataSpec, *, outside_weights: bool) -> Census:
     parts = _divided(collection, spec, seed=0, outside_weights=outside_weights)
     classes = describe(spec).classes
     ids = torch.cat(parts)
-    collection.read(ids[:: max(1, len(ids) // _LOOKED_AT)])
+    with doing("looking at some images"):
+        collection.read(ids[:: max(1, len(ids) // _LOOKED_AT)])
     counts = [collection.labels[part].bincount(minlength=classes).tolist() for part in parts]
     return Census(
         counts=dict(zip(("train", "validation", "test"), map(tuple, counts), strict=True)),
@@ -164,7 +166,8 @@ def _loaded(text: str, split_seed: int, outside_weights: bool, device: str) -> S
     ids = torch.cat(parts).sort().values
     train, validation, test = (torch.searchsorted(ids, part) for part in parts)
     make = _streamed if spec.stream else _held
-    images = make(collection, spec, ids, train=train, device=device)
+    with doing("reading images"):
+        images = make(collection, spec, ids, train=train, device=device)
     return Splits(
         train=Train(images=images, rows=train, augment=spec.augment),
         validation=Validation(images=images, rows=validation),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trp_search.errors import InputError
+from trp_search.progress import tracked
 from trp_search.workloads.images import Batch, Images, Shape
 from trp_search.workloads.seeds import seeded
 
@@ -56,8 +57,13 @@ class Train:
             batches = self.images.augmented(chosen, size, generator=generator)
         else:
             batches = self.images.plain(chosen, size)
-        for images, _ in batches:
+        total = len(chosen)
+        for images, _ in tracked(batches, "calibration", total=total, unit="images", size=_images):
             yield images
+
+
+def _images(batch: Batch) -> int:
+    return len(batch[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +78,9 @@ class _Scored:
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """All of them, in order."""
-        return self.images.plain(self.rows, batch_size)
+        batches = self.images.plain(self.rows, batch_size)
+        what = type(self).__name__.lower()
+        return tracked(batches, what, total=len(self), unit="images", size=_images)
 
 
 @final
