@@ -177,7 +177,8 @@ def compress(  # noqa: PLR0913  options of a command
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="weights of the baseline (safetensors) [default: the space's, or train]",
+            help="weights of the baseline (safetensors or torch.save's) "
+            "[default: the space's, or train]",
         ),
     ] = None,
     scheme: Scheme = None,

@@ -40,7 +40,7 @@ SHARED = ("layers", "reestimate_batch_norm", "batch_norm_images")
 
 _Given = Annotated[
     Annotated[Literal["paper"], Tag("<value>")]
-    | Annotated[dict[str, entries.Value], Tag("<setting>")],
+    | Annotated[dict[str, entries.Scalar], Tag("<setting>")],
     Discriminator(lambda raw: "<setting>" if isinstance(raw, dict) else "<value>"),
 ]
 
@@ -111,7 +111,7 @@ class SearchSpace(Strict):
         return tuple(found)
 
     def trial_spec(
-        self, drawn: Mapping[str, entries.Value], *, number: int, repeat: int = 0
+        self, drawn: Mapping[str, entries.Scalar], *, number: int, repeat: int = 0
     ) -> TrialSpec:
         """The trial of the setting `drawn`; repeats differ in their seed alone."""
         setting = self._resolved(drawn)
@@ -182,7 +182,7 @@ class SearchSpace(Strict):
         """The whole space, defaults included, as YAML that loads as an equal one."""
         return text.write_mapping(self.model_dump(mode="json", exclude_none=True))
 
-    def _resolved(self, drawn: Mapping[str, entries.Value]) -> dict[str, Any]:
+    def _resolved(self, drawn: Mapping[str, entries.Scalar]) -> dict[str, Any]:
         """The value of every entry that the method uses."""
         named = self.space.named()
         first = self.space.schemes[0]
