@@ -157,7 +157,7 @@ def _cut_bundle(
         "workload": json.loads(records.to_json(workload)),
         "training": {"epochs": 1},  # the weights are here: nothing is trained by it
         "trials": 1,
-        "space": {"layers": settings.get("layers", "all")},
+        "space": {"layers": settings.get("layers", records.AUTO)},
         "resources": {"cpus": card.threads},
         "seed": card.split_seed,
     }
@@ -184,7 +184,7 @@ def compress(  # noqa: PLR0913  options of a command
     scheme: Scheme = None,
     allocation: Allocation = None,
     multiple: Multiple = 1,
-    layers: Layers = "all",
+    layers: Layers = None,
     run: Annotated[
         Path | None,
         typer.Option(
@@ -275,12 +275,14 @@ def _show(folder: RunFolder, point: Point) -> None:
     score = point.score
     lost = baseline and against_baseline(score.behind(baseline.score), score.metric)
     schemes = Counter(layer.scheme or "dense" for layer in point.layers)
+    kinds = ", ".join(f"{count} {name}" for name, count in schemes.most_common())
+    asked = "" if point.cut is None else f" (layers: {point.cut.layers})"
     pairs(
         [
             ("validation", scored(point.score)),
             *([lost] if lost else []),
             *sizes(point),
-            ("layers", ", ".join(f"{count} {name}" for name, count in schemes.most_common())),
+            ("layers", kinds + asked),
             ("batch norm", point.batch_norm),
             ("report", here(folder.report)),
         ]

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from trp_search import records
 from trp_search.lowrank.budgets import Count
-from trp_search.lowrank.costs import MeasuredLayer, measure
+from trp_search.lowrank.costs import MeasuredLayer, measure, settled
 from trp_search.lowrank.factoring import Factoring, Ranks, shape_of
 from trp_search.lowrank.placing import fill_, replace
 from trp_search.lowrank.select import check_finite
@@ -109,11 +109,16 @@ class AnalysedLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """A network, its example input, and its layers in order."""
+    """A network, its example input, and its layers in order.
+
+    Attributes:
+        selection: which layers could be cut; not `auto`.
+    """
 
     network: nn.Module
     example_input: Tensor | Sequence[Any]
     layers: tuple[AnalysedLayer, ...]
+    selection: records.Layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +147,12 @@ class Decomposition(ABC):
 
     factorings: tuple[Factoring, ...]
     replaces: bool = True
+
+    def settled(
+        self, network: nn.Module, example_input: Tensor | Sequence[Any], layers: records.Layers
+    ) -> records.Layers:
+        """`layers` with `auto` replaced by what suits the network."""
+        return settled(network, example_input, layers)
 
     def measured(
         self, network: nn.Module, example_input: Tensor | Sequence[Any], layers: records.Layers
@@ -195,14 +206,17 @@ def analyse(
     Raises:
         InputError: a weight or a calibration value is not finite; there is nothing to cut.
     """
-    rows = decomposition.measured(network, example_input, wanted.layers)
+    selection = decomposition.settled(network, example_input, wanted.layers)
+    rows = decomposition.measured(network, example_input, selection)
     for row in rows:
         check_finite(row[0].name, row[0].module)
     with full_precision(network):
         given = Measured(network=network, rows=rows, keep=wanted.keep, batches=batches)
         found = decomposition.analysed(given)
         layers = tuple(tracked(found, "decomposition", total=len(rows), unit="layers"))
-    return Analysis(network=network, example_input=example_input, layers=layers)
+    return Analysis(
+        network=network, example_input=example_input, layers=layers, selection=selection
+    )
 
 
 def analysed_by(row: Sequence[MeasuredLayer], candidates: Iterable[Candidate]) -> AnalysedLayer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.factoring import Extent, Factoring, Number, Ranks, shape_of
+from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.select import select
 from trp_search.lowrank.tracing import extents, needed
 
@@ -38,6 +40,7 @@ def measure(
         InputError: the network is itself a single layer, `check_eager` refuses it, or it does not
             run on its example input.
     """
+    layers = settled(network, example_input, layers)
     chosen, refused = select(network, scheme, layers=layers)
     if "" in chosen or "" in refused:
         raise InputError("the network is a single layer: wrap it in torch.nn.Sequential")
@@ -56,6 +59,33 @@ def measure(
         )
         for name, module in found.items()
     ]
+
+
+def settled(
+    network: nn.Module, example_input: Tensor | Sequence[Any], layers: records.Layers
+) -> records.Layers:
+    """`layers` with `auto` replaced by what suits the network: `kxk`, or `all`.
+
+    `kxk` is the TRP authors' choice: each convolution wider than 1x1 but the first. It suits where
+    these hold nearly all multiply-adds of the layers that can be cut.
+    """
+    every, _ = select(network, _CHANNEL, layers=layers)
+    selection = records.Selection.of(layers)
+    if selection.word != records.AUTO:
+        return layers
+    wide, _ = select(network, _CHANNEL, layers="kxk")
+    sizes = extents(network, example_input, every)
+    macs = {
+        name: sum(math.prod(shape_of(module)) * e.height_out * e.width_out for e in sizes[name])
+        for name, module in every.items()
+    }
+    held = sum(macs[name] for name in every.keys() & wide.keys())
+    suits = held > 0 and held >= _NEARLY_ALL * sum(macs.values())
+    return str(dataclasses.replace(selection, word="kxk" if suits else "all"))
+
+
+_CHANNEL = SCHEMES["channel"]
+_NEARLY_ALL = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,6 @@ from trp_search.records.kinds import (
     Device,
     Fraction,
     Kind,
-    Layers,
     MethodName,
     Name,
     NonNegative,
@@ -30,6 +29,7 @@ from trp_search.records.kinds import (
     Start,
     Threads,
 )
+from trp_search.records.layers import AUTO, Layers
 from trp_search.records.workload import Workload
 
 
@@ -90,7 +90,8 @@ class Pruning:
             period); 0 is off.
         nuclear_every_step: add U V^T at every iteration, not `period` times as much of it at every
             `period`-th.
-        layers: `kxk` (the paper's: every convolution wider than 1x1 but the first) or `all`.
+        layers: which may be cut: `kxk` (the paper's: convolutions wider than 1x1 but the first),
+            `all`, `auto` for what suits the network, or patterns: see `records.layers`.
     """
 
     scheme: Scheme = "channel"
@@ -99,7 +100,7 @@ class Pruning:
     projection: bool = True
     nuclear_weight: NonNegative = 0.0
     nuclear_every_step: bool = False
-    layers: Layers = "all"
+    layers: Layers = AUTO
 
     @model_validator(mode="after")
     def _of_weights(self) -> Pruning:
@@ -128,7 +129,7 @@ class Joint:
         lowest: the smallest share of all singular values that is drawn.
         highest: the largest.
         rank_min: the smallest rank of a layer.
-        layers: `kxk` or `all`.
+        layers: which may be cut, as in `Pruning`.
     """
 
     scheme: Literal["channel", "spatial"] = "channel"
@@ -136,7 +137,7 @@ class Joint:
     lowest: Share = 0.01
     highest: Share = 0.25
     rank_min: PositiveInt = 5
-    layers: Layers = "all"
+    layers: Layers = AUTO
 
     @model_validator(mode="after")
     def _in_order(self) -> Joint:
@@ -175,7 +176,7 @@ class Cut:
         calibration_images: training images whose activations weigh errors; 0 uses weights alone.
         reconstruct: whether factors are fitted to the layers' responses to calibration images:
             `linear`, or `relu`, which includes the activation that follows.
-        layers: `kxk` or `all`.
+        layers: which may be cut, as in `Pruning`.
         reestimate_batch_norm: whether statistics are estimated again, unless the cut discards
             nothing.
         batch_norm_images: how many training images for that.
@@ -187,7 +188,7 @@ class Cut:
     multiple: PositiveInt = 1
     calibration_images: Annotated[int, Field(ge=0)] = 0
     reconstruct: Reconstruct = "none"
-    layers: Layers = "all"
+    layers: Layers = AUTO
     reestimate_batch_norm: bool = True
     batch_norm_images: PositiveInt = 2048
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
+from trp_search.lowrank.costs import measure, settled
 from trp_search.lowrank.factoring import Shape, shape_of
 from trp_search.lowrank.schemes import Scheme
-from trp_search.lowrank.select import select
 from trp_search.lowrank.truncation import wide
 
 
@@ -53,33 +53,57 @@ class Weights:
     Loading with `assign=True`, moving a network or setting a layer's weight may replace a weight's
     tensor; `found` returns the current tensors.
 
+    Attributes:
+        selection: `layers`, with `auto` replaced by what suits the network.
+        measured: every convolution and linear layer with its costs.
+        left_out: the layers that are not chosen, with the reason.
+
     Args:
         network: any module.
+        example_input: input of its forward pass.
         scheme: how weights are unfolded.
         layers: which layers may be cut.
         where: prefix of error messages.
 
     Raises:
-        InputError: `select` refuses the network, or its weights are complex.
+        InputError: `measure` refuses the network, or its weights are complex.
     """
 
     def __init__(
-        self, network: nn.Module, scheme: Scheme, *, layers: records.Layers, where: str
+        self,
+        network: nn.Module,
+        example_input: Tensor | Sequence[Any],
+        scheme: Scheme,
+        *,
+        layers: records.Layers,
+        where: str,
     ) -> None:
         self._network = network
         self._scheme = scheme
         self._where = where
         self._names: dict[Shape, list[str]] = defaultdict(list)
-        for name, module in select(network, scheme, layers=layers)[0].items():
-            weight = module.weight
-            if isinstance(weight, nn.Parameter) and weight.requires_grad:
-                self._names[shape_of(module)].append(name)
+        self.left_out: dict[str, str] = {}
+        self.selection = settled(network, example_input, layers)
+        self.measured = measure(network, example_input, scheme, layers=self.selection)
+        for layer in self.measured:
+            weight, reason = layer.module.weight, layer.reason
+            if reason is None and not (isinstance(weight, nn.Parameter) and weight.requires_grad):
+                reason = "its weight is not trained"
+            if reason is None:
+                self._names[shape_of(layer.module)].append(layer.name)
+            else:
+                self.left_out[layer.name] = reason
         if not self._names:
             self._check_real()
 
     def _check_real(self) -> None:
         if any(weight.is_complex() for weight in self._network.parameters()):
             raise InputError(f"{self._where}: no layer can be truncated: their weights are complex")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The layers whose weights are chosen, in the network's order."""
+        return tuple(x.name for x in self.measured if x.name not in self.left_out)
 
     def found(self) -> list[Group]:
         """The weights that the network has now.
