@@ -357,6 +357,6 @@ def test_untrained_layers_made_from_the_record_take_the_cut_weights():
     result = by_tucker(network, keep=Ratio(0.5))
     images = torch.randn(2, 16, 8, 8)
     layer = {layer.name: layer for layer in result.layers}["4"]
-    parts = nn.Sequential(*tucker.Tucker().layers(network[4], layer.ranks))
+    parts = nn.Sequential(*tucker.TuckerFactoring().layers(network[4], layer.ranks))
     parts.load_state_dict(result.network[4].state_dict())
     assert torch.equal(parts(images), result.network[4](images))
