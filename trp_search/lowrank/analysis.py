@@ -18,7 +18,8 @@ from typing_extensions import override
 from trp_search import records
 from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.costs import MeasuredLayer, measure
-from trp_search.lowrank.factoring import Factoring, Ranks, shape_of
+from trp_search.lowrank.factoring import Factoring, Ranks
+from trp_search.lowrank.kernels import shape_of
 from trp_search.lowrank.placing import fill_, replace
 from trp_search.lowrank.select import check_finite
 from trp_search.lowrank.tracing import full_precision
