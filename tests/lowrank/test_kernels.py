@@ -168,3 +168,14 @@ def test_a_group_rank_above_the_full_one_is_refused_at_rebuilding():
     too_much = [type(record)(**{**vars(record), "rank": 4, "full_rank": 4})]
     with pytest.raises(InputError, match=r"rank 4 is not in 1\.\.3"):
         rebuild(network_of("grouped")[0], too_much)
+
+
+@pytest.mark.parametrize("kind", list(LAYERS))
+def test_the_best_pair_of_each_layer_is_one_of_its_kind_and_counted(kind):
+    network, inputs = network_of(kind)
+    cut = decompose(network, inputs, Energy(0.2), scheme="per-layer")
+    (record,) = cut.layers
+    assert record.scheme in SCHEMES
+    if kind == "linear" or "1d" in kind:
+        assert "spatial" not in record.kept
+    assert record.macs * 2 * len(inputs) == flops(cut.network, inputs)

@@ -213,8 +213,7 @@ def analysed_by(row: Sequence[MeasuredLayer], candidates: Iterable[Candidate]) -
 
 
 def _distinct(row: Sequence[MeasuredLayer]) -> list[MeasuredLayer]:
-    """`row` without schemes that coincide on this layer: on 1x1, spatial equals channel."""
-    pointwise = shape_of(row[0].module)[2:] == (1, 1)
-    return [
-        layer for layer in row if len(row) == 1 or layer.scheme.name != "spatial" or not pointwise
-    ]
+    """`row` without schemes that coincide on this layer: on 1x1 and 1-d, spatial equals channel."""
+    on_a_line = isinstance(row[0].module, nn.Conv1d | nn.ConvTranspose1d)
+    planes = not on_a_line and shape_of(row[0].module)[2:] != (1, 1)
+    return [layer for layer in row if len(row) == 1 or layer.scheme.name != "spatial" or planes]
