@@ -60,12 +60,12 @@ class Scheme(Factoring):
 
     def unfolded(self, weight: Tensor, shape: Shape) -> Tensor:
         """The matrices of every kernel of this shape in a layer's weight; `folded` reverses it."""
-        return torch.cat([self.matrices(one) for one in weight.reshape(-1, *shape)])
+        return _joined([self.matrices(one) for one in weight.reshape(-1, *shape)])
 
     def folded(self, matrices: Tensor, weight: Tensor, shape: Shape) -> Tensor:
         """The weight, shaped like `weight`, that unfolds into `matrices`."""
         kernels = matrices.chunk(weight.numel() // math.prod(shape))
-        return torch.cat([self.weight(one, shape) for one in kernels]).reshape(weight.shape)
+        return _joined([self.weight(one, shape) for one in kernels]).reshape(weight.shape)
 
     @override
     def full_ranks(self, shape: Shape) -> Ranks:
@@ -78,6 +78,11 @@ class Scheme(Factoring):
     @override
     def parameters(self, shape: Shape, ranks: Sequence[Number]) -> Number:
         return ranks[-1] * self.parameters_per_rank(shape)
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors along their first axis; a single one as it is, which rounding depends on."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
 
 
 @final
