@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,8 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.factoring import Extent, Factoring, Number, Ranks, shape_of
+from trp_search.lowrank.factoring import Factoring, Number, Ranks
+from trp_search.lowrank.kernels import Extent, groups_of, kernel, seen, shape_of
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.select import select
 from trp_search.lowrank.tracing import extents, needed
@@ -76,7 +76,9 @@ def settled(
     wide, _ = select(network, _CHANNEL, layers="kxk")
     sizes = extents(network, example_input, every)
     macs = {
-        name: sum(math.prod(shape_of(module)) * e.height_out * e.width_out for e in sizes[name])
+        name: MeasuredLayer(
+            name=name, module=module, scheme=_CHANNEL, extents=sizes[name], reason=None
+        ).dense_macs
         for name, module in every.items()
     }
     held = sum(macs[name] for name in every.keys() & wide.keys())
@@ -101,11 +103,8 @@ class MeasuredLayer:
     @property
     def dense_macs(self) -> int:
         """Multiply-adds for one image."""
-        # A grouped kernel's C is already its share of the input channels.
-        weights = math.prod(shape_of(self.module))
-        if getattr(self.module, "transposed", False):
-            return sum(weights * e.height_in * e.width_in for e in self.extents)
-        return sum(weights * e.height_out * e.width_out for e in self.extents)
+        extents = seen(self.module, self.extents)
+        return kernel(self.module).numel() * sum(e.height_out * e.width_out for e in extents)
 
     @property
     def full_ranks(self) -> Ranks:
@@ -114,11 +113,12 @@ class MeasuredLayer:
 
     def macs(self, ranks: Sequence[Number]) -> Number:
         """Multiply-adds for one image at `ranks`."""
-        return self.scheme.macs(shape_of(self.module), self.extents, ranks)
+        extents = seen(self.module, self.extents)
+        return groups_of(self.module) * self.scheme.macs(shape_of(self.module), extents, ranks)
 
     def parameters(self, ranks: Sequence[Number]) -> Number:
         """Weights at `ranks`, without the bias."""
-        return self.scheme.parameters(shape_of(self.module), ranks)
+        return groups_of(self.module) * self.scheme.parameters(shape_of(self.module), ranks)
 
     def dense(self, reason: str) -> records.Layer:
         """The record of the dense layer."""
@@ -148,7 +148,7 @@ class MeasuredLayer:
             macs=self.macs(ranks),
             dense_macs=self.dense_macs,
             parameters=self.parameters(ranks) + extra,
-            dense_parameters=math.prod(shape_of(self.module)) + extra,
+            dense_parameters=kernel(self.module).numel() + extra,
             reason=None,
         )
 

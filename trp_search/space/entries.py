@@ -77,10 +77,10 @@ def _distinct(values: tuple[T, ...]) -> OneOf[T]:
 def _form(raw: object) -> str:
     if isinstance(raw, dict | Range | ByScheme):
         return "<range>"
-    return _form_of_choice(raw)
+    return _form_of_mappings(raw)
 
 
-def _form_of_choice(raw: object) -> str:
+def _form_of_mappings(raw: object) -> str:
     return "<list>" if isinstance(raw, list | OneOf) else "<value>"
 
 
@@ -110,8 +110,11 @@ NumberOr = Annotated[
     Discriminator(_form),
 ]
 Choice = Annotated[
+    Annotated[T, Tag("<value>")] | Annotated[_List[T], Tag("<list>")], Discriminator(_form)
+]
+ChoiceOfMappings = Annotated[
     Annotated[T, Tag("<value>")] | Annotated[_List[T], Tag("<list>")],
-    Discriminator(_form_of_choice),
+    Discriminator(_form_of_mappings),
 ]
 ChoiceOfLists = Annotated[
     Annotated[tuple[T, ...], Tag("<value>")] | Annotated[_List[tuple[T, ...]], Tag("<list>")],

@@ -25,7 +25,7 @@ from trp_search.records import (
     Start,
 )
 from trp_search.space import entries
-from trp_search.space.entries import Choice, ChoiceOfLists, Entry, Number, NumberOr, PerScheme
+from trp_search.space.entries import Choice, ChoiceOfLists, ChoiceOfMappings, Entry, Number, NumberOr, PerScheme
 from trp_search.space.settings import ENTRIES, SOLVED, TRAINED
 
 Images = Annotated[int, Field(ge=0)]
@@ -83,7 +83,7 @@ class _Truncations(create_model("_Keep", __base__=_Methods, **keep_entries(TRAIN
     projection: PerScheme[Choice[bool]] = True
     nuclear_weight: PerScheme[Number[NonNegative]] | None = None
     nuclear_every_step: PerScheme[Choice[bool]] = False
-    layers: PerScheme[Choice[Layers]] = AUTO
+    layers: PerScheme[ChoiceOfMappings[Layers]] = AUTO
 
 
 _CUTS = keep_entries(TRAINED, "cut_") | keep_entries(SOLVED)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.costs import measure, settled
-from trp_search.lowrank.factoring import Shape, shape_of
+from trp_search.lowrank.kernels import Shape, groups_of, shape_of
 from trp_search.lowrank.schemes import Scheme
 from trp_search.lowrank.truncation import wide
 
@@ -28,15 +28,15 @@ class Group:
 
     def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
         """(b, m, n) with m <= n, one matrix of each tensor; tensors have the weights' shape."""
-        unfolded = [self.scheme.matrices(tensor.detach().reshape(self.shape)) for tensor in tensors]
+        unfolded = [self.scheme.unfolded(tensor.detach(), self.shape) for tensor in tensors]
         return wide(torch.cat(unfolded).float())[0]
 
     def folded(self, matrices: Tensor) -> list[Tensor]:
         """The tensors that `stacked` made `matrices` from."""
-        _, transposed = wide(self.scheme.matrices(self.weights[0].detach().reshape(self.shape)))
+        _, transposed = wide(self.scheme.unfolded(self.weights[0].detach(), self.shape))
         matrices = matrices.mT if transposed else matrices
         return [
-            self.scheme.weight(part, self.shape).reshape(weight.shape)
+            self.scheme.folded(part, weight, self.shape)
             for part, weight in zip(matrices.chunk(len(self.weights)), self.weights, strict=True)
         ]
 
@@ -81,7 +81,7 @@ class Weights:
         self._network = network
         self._scheme = scheme
         self._where = where
-        self._names: dict[Shape, list[str]] = defaultdict(list)
+        self._names: dict[tuple[int, Shape], list[str]] = defaultdict(list)
         self.left_out: dict[str, str] = {}
         self.selection = settled(network, example_input, layers)
         self.measured = measure(network, example_input, scheme, layers=self.selection)
@@ -90,7 +90,7 @@ class Weights:
             if reason is None and not (isinstance(weight, nn.Parameter) and weight.requires_grad):
                 reason = "its weight is not trained"
             if reason is None:
-                self._names[shape_of(layer.module)].append(layer.name)
+                self._names[groups_of(layer.module), shape_of(layer.module)].append(layer.name)
             else:
                 self.left_out[layer.name] = reason
         if not self._names:
@@ -117,7 +117,7 @@ class Weights:
                 shape=shape,
                 weights=tuple(self._weight(name, shape) for name in names),
             )
-            for shape, names in self._names.items()
+            for (_, shape), names in self._names.items()
         ]
 
     def _weight(self, name: str, shape: Shape) -> nn.Parameter:
