@@ -193,7 +193,7 @@ def test_torchs_encoder_takes_its_fused_path_with_its_own_layers():
     assert reasons(slow)["encoder.layers.0.linear1"] is None
 
 
-def test_a_cut_that_was_promised_too_much_is_refused_by_its_measure():
+def test_a_cut_that_costs_other_than_it_reports_is_refused_by_its_count():
     class Twice(Called):
         """Runs its second layer again wherever it was cut."""
 
@@ -203,12 +203,14 @@ def test_a_cut_that_was_promised_too_much_is_refused_by_its_measure():
                 found = self.second(x)
             return found.mean((2, 3))
 
-    with pytest.raises(
-        InputError,
-        match=r"^speedup: 1\.5x cannot be promised: the whole network was measured at "
-        r"0\.\d\dx once cut; it no longer calls second as often$",
-    ):
-        decompose(Twice(), IMAGES, keep=Speedup(1.5))
+    for keep in (Speedup(1.5), Energy(0.5), {"second": 2}):
+        with pytest.raises(
+            InputError,
+            match=r"^layer 'second': [\d,]+ multiply-adds for an image counted once cut, not "
+            r"[\d,]+; no speedup can be stated: [\d,]+ multiply-adds counted for an image of the "
+            r"cut network, not [\d,]+$",
+        ):
+            decompose(Twice(), IMAGES, keep=keep)
 
 
 def test_a_network_without_a_layer_has_no_speedup():

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from typing_extensions import override
 
 from trp_search import records
+from trp_search.tasks.modes import evaluating
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,17 +86,26 @@ class Bottleneck(Factoring):
         return "1x1: nothing between its two channel axes" if shape[2:] == (1, 1) else None
 
 
+def weight_of(module: nn.Module) -> Tensor:
+    """The weight of a layer; a parametrisation that moves whenever it is read in training rests."""
+    if not parametrize.is_parametrized(module, "weight"):
+        weight = module.weight
+    else:
+        with evaluating(module):
+            weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
 def kernel(module: nn.Module) -> Tensor:
     """The weight of a convolution or linear layer as (N, C, kh, kw)."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)
+    weight = weight_of(module)
     return weight.detach().reshape(*weight.shape, *[1] * (4 - weight.dim()))
 
 
 def shape_of(module: nn.Module) -> Shape:
     """(N, C, kh, kw) of a convolution or linear layer."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)
+    weight = weight_of(module)
     n, c, kh, kw = (*weight.shape, *[1] * (4 - weight.dim()))
     return n, c, kh, kw
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.utils.flop_counter import FlopCounterMode
 
 from trp_search.errors import InputError, one_line
 from trp_search.lowrank.factoring import Extent
@@ -24,12 +23,15 @@ Note = Callable[[str, nn.Module, Tensor, Tensor], None]
 def watching(network: nn.Module, modules: Mapping[str, nn.Module], note: Note) -> Iterator[None]:
     """Calls `note(name, module, given, output)` at every call of `modules` inside the block.
 
+    Calls that take or return no tensor are left out: a subclass may have its own signature.
     The network is in evaluation mode inside the block, and restored afterwards.
     """
 
     def hook_of(name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
         def hook(module: nn.Module, given: Any, named: Any, output: Any) -> None:  # noqa: ANN401
-            note(name, module, given[0] if given else named["input"], output)
+            first = next(iter((*given, *named.values())), None)
+            if isinstance(first, Tensor) and isinstance(output, Tensor):
+                note(name, module, first, output)
 
         return hook
 
@@ -67,20 +69,6 @@ def extents(
                 f"network: it does not run on the example input: {one_line(error)}"
             ) from error
     return seen
-
-
-def multiply_adds(network: nn.Module, example_input: Tensor | Sequence[Any]) -> int:
-    """Multiply-adds of convolutions, linear layers and matrix products, for the whole batch.
-
-    Calls by modules and by functions both count.
-    """
-    with (
-        evaluating(network),
-        layer_by_layer(),
-        FlopCounterMode(display=False) as counter,
-    ):
-        run(network, example_input)
-    return int(counter.get_total_flops()) // 2
 
 
 def needed(

@@ -15,10 +15,11 @@ from trp_search.errors import InputError
 from trp_search.lowrank.allocation import relaxed
 from trp_search.lowrank.budgets import counted, room
 from trp_search.lowrank.costs import MeasuredLayer, measure, outside
-from trp_search.lowrank.factoring import Shape
+from trp_search.lowrank.counter import multiply_adds
+from trp_search.lowrank.factoring import Shape, weight_of
 from trp_search.lowrank.rules import ranks
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.lowrank.tracing import images_in, multiply_adds
+from trp_search.lowrank.tracing import images_in
 from trp_search.lowrank.truncation import Spectra, spectra
 from trp_search.training.hook import Hook
 from trp_search.training.weights import Group, Weights, device_type
@@ -228,7 +229,7 @@ def _plan(
     keep = settings.keep
     assert isinstance(keep, records.WholeNetwork), keep
     count = counted(keep)
-    by_weight = {id(layer.module.weight): layer for layer in measured}
+    by_weight = {id(weight_of(layer.module)): layer for layer in measured}
     layers = [by_weight[weight] for weight in order]
     cost = torch.full(
         (len(layers), 1 + max((layer.full_ranks[-1] for layer in layers), default=0)), torch.inf
