@@ -206,7 +206,7 @@ def test_a_cut_that_costs_other_than_it_reports_is_refused_by_its_count():
     for keep in (Speedup(1.5), Energy(0.5), {"second": 2}):
         with pytest.raises(
             InputError,
-            match=r"^layer 'second': [\d,]+ multiply-adds for an image counted once cut, not "
+            match=r"^layer 'second': [\d,]+ multiply-adds for an image once cut, not "
             r"[\d,]+; no speedup can be stated: [\d,]+ multiply-adds counted for an image of the "
             r"cut network, not [\d,]+$",
         ):

@@ -29,17 +29,14 @@ def check_count(
     reported = dense - images * sum(x.dense_macs - _running(x) for x in layers)
     if agree(reported, counted[""]):
         return
-    apart = {x.name: counted.get(x.name, 0) - images * _running(x) for x in layers}
     # A dense layer that is never seen at work may be part of one that reads its weight.
-    known = {x.name for x in layers if x.rank is not None} | set(counted)
-    worst = max(known & set(apart), key=lambda name: abs(apart[name]), default=None)
-    where = "" if worst is None or not apart[worst] else f"layer {worst!r}: "
-    if where:
-        found, macs = counted.get(worst, 0) // images, counted.get(worst, 0) - apart[worst]
-        where += f"{found:,} multiply-adds for an image counted once cut, not {macs // images:,}; "
+    seen = [layer for layer in layers if layer.rank is not None or layer.name in counted]
+    pairs = [(x.name, counted.get(x.name, 0) // images, _running(x)) for x in seen]
+    name, found, told = max(pairs, key=lambda pair: abs(pair[1] - pair[2]), default=("", 0, 0))
+    where = f"layer {name!r}: {found:,} multiply-adds for an image once cut, not {told:,}; "
     raise InputError(
-        f"{where}no speedup can be stated: {counted[''] // images:,} multiply-adds counted for an "
-        f"image of the cut network, not {reported // images:,}"
+        f"{where if found != told else ''}no speedup can be stated: {counted[''] // images:,} "
+        f"multiply-adds counted for an image of the cut network, not {reported // images:,}"
     )
 
 

@@ -32,7 +32,7 @@ class Decomposed:
         layers: every convolution and linear layer.
         dense_macs: multiply-adds of the whole network for one image before the cut, by
             `torch.utils.flop_counter`.
-        macs: of the copy, counted in the same way.
+        macs: of the copy, counted in the same way, less the zeros of sparse layers.
     """
 
     network: nn.Module
@@ -166,7 +166,7 @@ def build(analysis: Analysis, choices: Sequence[Choice]) -> Decomposed:
         network=result,
         layers=layers,
         dense_macs=analysis.macs // images,
-        macs=counted[""] // images,
+        macs=counted[""] // images - sum(x.dense_macs - x.macs for x in layers if x.is_sparse),
     )
 
 
