@@ -14,7 +14,7 @@ from trp_search.errors import one_line
 from trp_search.lowrank.agreement import agree
 from trp_search.lowrank.counter import multiply_adds, without_gradients
 from trp_search.lowrank.tracing import layer_by_layer
-from trp_search.progress import tell
+from trp_search.progress import doing
 from trp_search.scoring.prices import HANDLES, is_free
 from trp_search.tasks.modes import evaluating
 
@@ -31,6 +31,7 @@ class Count:
     note: str | None = None
 
 
+@doing("counting multiply-adds")
 def count(network: nn.Module, example_input: Tensor) -> Count:
     """Counts one forward pass of `network` in evaluation mode on a (1, C, H, W) `example_input`.
 
@@ -38,7 +39,6 @@ def count(network: nn.Module, example_input: Tensor) -> Count:
     counts the whole network; what that does not count either is free. Where both count and differ
     by over 1 %, the note says so.
     """
-    tell("counting multiply-adds")
     try:
         macs, unknown = _traced(network, example_input)
     except Exception as error:  # noqa: BLE001  tracing a network may raise anything
