@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError
+from trp_search.lowrank.attention import opened
 from trp_search.lowrank.decompose import Decomposed
 from trp_search.lowrank.factoring import kernel
 from trp_search.lowrank.followers import Follower, followers
@@ -63,6 +64,7 @@ def reconstruct_(
     if not sum(len(batch) for batch in images):
         raise InputError("calibration: there are no images")
     names = [layer.name for layer in decomposed.layers if layer.scheme == "channel" and layer.rank]
+    original = opened(original)
     following = followers(original)
     with full_precision(original):
         for name in _in_order(original, names, images[:1]):

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.factoring import Factoring, shape_of
+from trp_search.lowrank.plain import is_plain
 from trp_search.workloads.eager import check_eager
 
 
@@ -53,12 +54,14 @@ def select(
 def _unfit(module: nn.Module, uses: Counter[int]) -> str | None:
     if isinstance(module, nn.Conv2d) and module.groups > 1:
         return "grouped convolution"
-    if type(module).forward not in (nn.Conv2d.forward, nn.Linear.forward):
-        return f"{type(module).__name__}: neither a plain 2-d convolution nor a linear layer"
+    if not isinstance(module, nn.Conv2d | nn.Linear):
+        return f"{type(module).__name__}: neither a 2-d convolution nor a linear layer"
     if parametrize.is_parametrized(module):
         return "its weight is parametrised"
     if module._forward_pre_hooks or module._forward_hooks:
         return "it has forward hooks"
+    if not is_plain(module):
+        return f"{type(module).__name__}: its forward does more than its one operation"
     if uses[id(module.weight)] > 1:
         return "its weight is used under several names"
     assert isinstance(module.weight, Tensor)
