@@ -110,16 +110,16 @@ def _added(mask: Tensor, like: Tensor) -> Tensor:
 
 
 def weight_at(network: nn.Module, name: str) -> tuple[Any, slice]:
-    """The parameter that holds the weight of the layer `name`, and the rows of it that do.
+    """The parameter that holds the weight of the layer `name`, or None; the rows of it that do.
 
     Raises:
-        AttributeError: there is no such layer, or it has no weight.
+        AttributeError: there is no such layer.
     """
     owner, _, child = name.rpartition(".")
     parent = network.get_submodule(owner)
     if isinstance(parent, nn.MultiheadAttention) and child in PROJECTIONS:
         return _place(parent, child)
-    return parent.get_submodule(child).weight, slice(None)
+    return getattr(parent.get_submodule(child), "weight", None), slice(None)
 
 
 def _place(given: nn.MultiheadAttention, name: str) -> tuple[nn.Parameter, slice]:
