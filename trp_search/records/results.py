@@ -123,6 +123,7 @@ class Point:
         bytes: of the file of its weights, sparse layers counted as compressed rows.
         settings: the trial's settings, flat, for people.
         batch_norm: the treatment of its statistics after the cut.
+        counted: how its multiply-adds were counted, if not by fvcore alone.
         seconds: training time of the trial.
     """
 
@@ -143,6 +144,7 @@ class Point:
     layers: tuple[Layer, ...]
     batch_norm: str
     seconds: Seconds
+    counted: str | None = None
 
     @property
     def metric(self) -> float:

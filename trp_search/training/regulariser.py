@@ -15,10 +15,11 @@ from trp_search.errors import InputError
 from trp_search.lowrank.allocation import relaxed
 from trp_search.lowrank.budgets import counted, room
 from trp_search.lowrank.costs import MeasuredLayer, measure, outside
+from trp_search.lowrank.counter import multiply_adds
 from trp_search.lowrank.factoring import Shape
 from trp_search.lowrank.rules import ranks
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.lowrank.tracing import images_in, multiply_adds
+from trp_search.lowrank.tracing import images_in
 from trp_search.lowrank.truncation import Spectra, spectra
 from trp_search.training.hook import Hook
 from trp_search.training.weights import Group, Weights, device_type
