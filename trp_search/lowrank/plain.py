@@ -12,9 +12,10 @@ from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from typing_extensions import override
 
+from trp_search.lowrank.kernels import kind_of
 from trp_search.tasks.modes import evaluating
 
-_OPERATORS: dict[type[nn.Module], Callable[..., Any]] = {
+_OPERATORS: dict[type[nn.Module] | None, Callable[..., Any]] = {
     nn.Linear: functional.linear,
     nn.Conv1d: functional.conv1d,
     nn.Conv2d: functional.conv2d,
@@ -26,15 +27,17 @@ def is_plain(module: nn.Module) -> bool:
     """Whether a layer, whatever its class, does no more than the one operation of its kind.
 
     A subclass is called on an input without its operation being computed: that has to be the only
-    operation, on the very input, weight and bias, and its result the very output.
+    operation, on the very input, weight and bias, and its result the very output. Subclasses of
+    transposed convolutions are not looked into.
     """
-    kind = next((kind for kind in _OPERATORS if isinstance(module, kind)), None)
-    if kind is None or type(module) is kind:
+    kind = kind_of(module)
+    if type(module) is kind:
         return "forward" not in vars(module)
+    operator = _OPERATORS.get(kind)
     own = dict(module.named_parameters()) | dict(module.named_buffers())
-    if own.keys() - {"weight", "bias"} or module._modules:
+    if operator is None or own.keys() - {"weight", "bias"} or module._modules:
         return False
-    return all(_adds_nothing(module, _OPERATORS[kind], training=mode) for mode in (True, False))
+    return all(_adds_nothing(module, operator, training=mode) for mode in (True, False))
 
 
 @torch.no_grad()

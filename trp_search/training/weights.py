@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.attention import opened, weight_at
-from trp_search.lowrank.factoring import Shape, shape_of
+from trp_search.lowrank.kernels import Shape, groups_of, shape_of
 from trp_search.lowrank.schemes import Scheme
 from trp_search.lowrank.select import select
 from trp_search.lowrank.truncation import wide
@@ -54,15 +54,15 @@ class Group:
 
     def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
         """(b, m, n) with m <= n, one matrix of each tensor; tensors have the weights' shape."""
-        unfolded = [self.scheme.matrices(tensor.detach().reshape(self.shape)) for tensor in tensors]
+        unfolded = [self.scheme.unfolded(tensor.detach(), self.shape) for tensor in tensors]
         return wide(torch.cat(unfolded).float())[0]
 
     def folded(self, matrices: Tensor) -> list[Tensor]:
         """The tensors that `stacked` made `matrices` from."""
-        _, transposed = wide(self.scheme.matrices(self.weights[0].values.reshape(self.shape)))
+        _, transposed = wide(self.scheme.unfolded(self.values[0], self.shape))
         matrices = matrices.mT if transposed else matrices
         return [
-            self.scheme.weight(part, self.shape).reshape(weight.values.shape)
+            self.scheme.folded(part, weight.values, self.shape)
             for part, weight in zip(matrices.chunk(len(self.weights)), self.weights, strict=True)
         ]
 
@@ -102,12 +102,12 @@ class Weights:
         self._network = network
         self._scheme = scheme
         self._where = where
-        self._names: dict[Shape, dict[str, torch.Size]] = defaultdict(dict)
+        self._names: dict[tuple[int, Shape], dict[str, torch.Size]] = defaultdict(dict)
         parts = opened(network, example_input)
         for name, module in select(parts, scheme, layers=layers)[0].items():
             weight = module.weight
             if isinstance(weight, nn.Parameter) and weight.requires_grad:
-                self._names[shape_of(module)][name] = weight.shape
+                self._names[groups_of(module), shape_of(module)][name] = weight.shape
         if not self._names:
             self._check_real()
 
@@ -127,7 +127,7 @@ class Weights:
                 shape=shape,
                 weights=tuple(self._weight(*one) for one in sizes.items()),
             )
-            for shape, sizes in self._names.items()
+            for (_, shape), sizes in self._names.items()
         ]
 
     def _weight(self, name: str, size: torch.Size) -> Weight:
