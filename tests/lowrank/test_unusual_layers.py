@@ -79,7 +79,7 @@ UNUSUAL = {
     "pruned": (lambda: prune.l1_unstructured(convolution(), "weight", 0.5), "it has forward hooks"),
     "weight norm": (lambda: parametrizations.weight_norm(convolution()), "its weight is parametr"),
     "spectral": (lambda: parametrizations.spectral_norm(convolution()), "its weight is parametr"),
-    "standardised": (lambda: Standardised(8, 8, 3), "Standardised: it computes more"),
+    "standardised": (lambda: Standardised(8, 8, 3), "Standardised: its forward does more"),
     "answers": (lambda: Calls(Answers(8, 8, 3), lambda layer, x: layer(x)[0]), "Answers: "),
     "named": (lambda: Calls(Named(8, 8, 3), lambda layer, x: layer(images=x)), "Named: "),
     "of parts": (OfParts, None),
