@@ -124,6 +124,7 @@ class Point:
         settings: the trial's settings, flat, for people.
         batch_norm: the treatment of its statistics after the cut.
         seconds: training time of the trial.
+        untuned: whether it is a cut before the fine-tuning that its trial asks for.
     """
 
     id: Name
@@ -143,6 +144,7 @@ class Point:
     layers: tuple[Layer, ...]
     batch_norm: str
     seconds: Seconds
+    untuned: bool = False
 
     @property
     def metric(self) -> float:

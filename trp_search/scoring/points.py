@@ -50,6 +50,7 @@ class PointFactory:
             layers=scored.made.layers,
             batch_norm=scored.made.batch_norm,
             seconds=self.seconds,
+            untuned=untuned,
         )
 
     def name(self, cut: Cut) -> str:
