@@ -22,9 +22,9 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_seven_spaces_are_shipped():
-    names = ["cifar10", "cifar10_images", "cifar10_methods", "digits", "imagenet_resnet18"]
-    names += ["imagenet_resnet50", "imagenet_resnet50_methods"]
+def test_eight_spaces_are_shipped():
+    names = ["cifar10", "cifar10_images", "cifar10_methods", "cifar10_vit", "digits"]
+    names += ["imagenet_resnet18", "imagenet_resnet50", "imagenet_resnet50_methods"]
     assert [path.stem for path in SHIPPED] == names
 
 

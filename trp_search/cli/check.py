@@ -87,6 +87,7 @@ def _overview(space: SearchSpace, found: Survey, size: tuple[int, ...], classes:
         [
             ("network", f"{workload.network.name}, {amount(found.parameters)} parameters"),
             ("input", f"{' x '.join(map(str, size))}, {classes} classes ({workload.data.name})"),
+            *([("weights", workload.weights)] if workload.weights else []),
             ("multiply-adds", f"{amount(found.macs)} per image"),
             ("varies", varying),
             ("trials", f"{space.trials}, proposed by {space.sampler.name}{repeats}"),

@@ -51,6 +51,15 @@ class Cutter:
             InputError: the budget is out of reach, this kind of cut has nothing to do, or a value
                 is not finite.
         """
+        found = cut(self.analysis(wanted), wanted, other_macs=self._other)
+        images = self._images(wanted.calibration_images)
+        if wanted.reconstruct != "none" and images is not None:
+            tell("fitting the factors to activations")
+            reconstruct_(found, self._network, images, relu=wanted.reconstruct == "relu")
+        return found
+
+    def analysis(self, wanted: records.Cut) -> Analysis:
+        """The analysis behind cuts of this kind, made once; raises as `cut`."""
         solved = wanted.keep if isinstance(wanted.keep, records.Error) else None
         key = (wanted.scheme, wanted.layers, wanted.calibration_images, solved)
         if key not in self._analyses:
@@ -62,12 +71,7 @@ class Cutter:
                 self._images(wanted.calibration_images),
             )
         tell("choosing ranks")
-        found = cut(self._analyses[key], wanted, other_macs=self._other)
-        images = self._images(wanted.calibration_images)
-        if wanted.reconstruct != "none" and images is not None:
-            tell("fitting the factors to activations")
-            reconstruct_(found, self._network, images, relu=wanted.reconstruct == "relu")
-        return found
+        return self._analyses[key]
 
     def _images(self, count: int) -> Iterable[Tensor] | None:
         """`count` calibration images; None for a count of zero or without samples."""

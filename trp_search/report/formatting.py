@@ -78,7 +78,7 @@ def on_test(rows: Rows) -> str:
 def against_control(rows: Rows) -> str:
     """The headline's point beside the baseline's own cut, as far as both reach."""
     best = leading(rows)
-    if best is None or not rows.controls:
+    if best is None or best in rows.controls or not rows.controls:
         return ""
     cuts = [row.point for row in rows.controls]
     rival = pareto.best_at(cuts, speedup=best.point.speedup)

@@ -178,8 +178,12 @@ class SearchSpace(Strict):
         }
 
     def admits(self, point: Point) -> bool:
-        """Whether `point` may be on the front: a trial's that meets every constraint."""
-        return point.searched and all(by <= 0 for by in self.violations(point).values())
+        """Whether `point` may be on the front of a search: a trial's that meets the constraints."""
+        return point.searched and self.allows(point)
+
+    def allows(self, point: Point) -> bool:
+        """Whether `point` meets every constraint."""
+        return all(by <= 0 for by in self.violations(point).values())
 
     def dump(self) -> str:
         """The whole space, defaults included, as YAML that loads as an equal one."""

@@ -1,0 +1,116 @@
+"""Cuts of every torchvision classifier and every timm family: what is told, and what is true.
+
+    python -m benchmarks.zoo TABLE [--only REGEX] [--seconds 300] [--gigabytes 8]
+    python -m benchmarks.zoo TABLE --onnx [--only REGEX]
+    python -m benchmarks.zoo TABLE --show
+
+From the repository's folder, with timm and ONNX. Weights are random, nothing is downloaded. Each
+network is cut in a process of its own. TABLE/table.csv has a row for each cut, by each scheme to
+1.5x and 2x:
+
+- `reported`, the speedup by the project's count, and `counted`, by torch's, which must agree
+  within 1 % and reach what is `asked`;
+- `exact`, the largest difference of the outputs with all ranks kept, as a share of the largest.
+
+With `--onnx`, TABLE/onnx.csv has a row for each network, with the same difference between ONNX
+Runtime and the network after one cut. An `outcome` is `reached`, `refused` (out of reach),
+`failed` or `too large`; `reason` says why. Rows that a table has are kept: delete those of a
+network to measure it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import multiprocessing
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.zoo_network import SCHEMES, SPEEDUPS, Row, work
+from benchmarks.zoo_networks import members
+
+FIELDS = {
+    "table": (
+        *("network", "scheme", "asked", "outcome", "reported", "counted", "exact", "pixels"),
+        *("parameters", "macs", "cut", "layers", "seconds", "commit", "reason"),
+    ),
+    "onnx": ("network", "outcome", "scheme", "asked", "unlike", "seconds", "commit", "reason"),
+}
+
+
+def main() -> None:
+    """Reads the command line, measures what is missing, prints the outcomes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", type=Path)
+    parser.add_argument("--only", default="", help="a regular expression")
+    parser.add_argument("--schemes", default=",".join(SCHEMES))
+    parser.add_argument("--onnx", action="store_true", help="export one cut of each network")
+    parser.add_argument("--seconds", type=float, default=300.0, help="for each network")
+    parser.add_argument("--gigabytes", type=float, default=8.0, help="for each network")
+    parser.add_argument("--show", action="store_true", help="print the outcomes alone")
+    given = parser.parse_args()
+    path = given.table / f"{'onnx' if given.onnx else 'table'}.csv"
+    fields = FIELDS[path.stem]
+    for library in ("timm", "torchvision.models"):
+        importlib.import_module(library)  # seconds, which each process would take
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        pd.DataFrame(columns=fields).to_csv(path, index=False)
+    for name in [] if given.show else members():
+        if re.search(given.only, name) and name not in set(pd.read_csv(path)["network"]):
+            rows = measured(name, given)
+            pd.DataFrame(rows, columns=fields).to_csv(path, mode="a", header=False, index=False)
+            print(name, *(row["outcome"] for row in rows), flush=True)
+    keys = ["outcome"] if given.onnx else ["scheme", "asked", "outcome"]
+    print(pd.read_csv(path).groupby(keys).size().to_string())
+
+
+def measured(name: str, given: argparse.Namespace) -> list[Row]:
+    """A row per cut, whatever becomes of the process."""
+    context = multiprocessing.get_context("fork")
+    receiving, sending = context.Pipe(duplex=False)
+    schemes = given.schemes.split(",")
+    arguments = (sending, name, schemes, given.gigabytes)
+    child = context.Process(target=work, args=arguments, kwargs={"onnx": given.onnx})
+    child.start()
+    sending.close()
+    rows: list[Row] = []
+    until = time.monotonic() + given.seconds
+    ended = f"not done in {given.seconds:g} s"
+    while receiving.poll(max(0.0, until - time.monotonic())):
+        try:
+            rows.append(receiving.recv())
+        except EOFError:
+            ended = f"its process ended: {given.gigabytes:g} GB are too little"
+            break
+    child.kill()
+    child.join()
+    have = {(row.get("scheme"), row.get("asked")) for row in rows}
+    for scheme, asked in [] if given.onnx and rows else _cuts(schemes, one=given.onnx):
+        if (scheme, asked) not in have:
+            sizes = {k: rows[0].get(k) for k in ("pixels", "parameters", "macs")} if rows else {}
+            lost = {"scheme": scheme, "asked": asked, "outcome": "too large", "reason": ended}
+            rows.append(sizes | lost)
+    return [{"network": name, **row, "commit": _commit()} for row in rows]
+
+
+def _cuts(schemes: list[str], *, one: bool) -> Iterator[tuple[str | None, float | None]]:
+    if one:
+        yield None, None
+        return
+    yield from ((scheme, asked) for scheme in schemes for asked in SPEEDUPS)
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    return found.stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
