@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from trp_search.cli.arguments import Speedup, number, positive
+from trp_search.cli.help import LIMIT
 from trp_search.errors import InputError
 from trp_search.selection.axes import By
 from trp_search.selection.budgets import LIMITS, Budget
@@ -28,25 +29,49 @@ _OPTIONS: dict[str, Any] = {
         typer.Option(
             parser=number,
             metavar="D",
-            help="or: the smallest that loses at most this accuracy: 0.01",
+            help="the smallest that loses at most this much accuracy, such as 0.01",
+            rich_help_panel=LIMIT,
         ),
     ],
     "milliseconds": Annotated[
         float | None,
-        typer.Option(parser=number, metavar="T", help="or: at most this time per batch"),
+        typer.Option(
+            parser=number,
+            metavar="T",
+            help="at most this time per batch",
+            rich_help_panel=LIMIT,
+        ),
     ],
     "parameters": Annotated[
         int | None,
-        typer.Option(parser=positive, metavar="N", help="or: at most this many parameters"),
+        typer.Option(
+            parser=positive,
+            metavar="N",
+            help="at most this many parameters",
+            rich_help_panel=LIMIT,
+        ),
     ],
     "bytes": Annotated[
         int | None,
-        typer.Option(parser=positive, metavar="N", help="or: at most this many bytes of weights"),
+        typer.Option(
+            parser=positive,
+            metavar="N",
+            help="at most this many bytes of weights",
+            rich_help_panel=LIMIT,
+        ),
     ],
     "by": Annotated[
-        str | None, typer.Option(help=f"what a speedup counts: {', '.join(get_args(By))}")
+        str | None,
+        typer.Option(
+            metavar="COUNT",
+            help=f"what a speedup counts: {', '.join(get_args(By))} [default: macs]",
+            rich_help_panel=LIMIT,
+        ),
     ],
-    "target": Annotated[str | None, typer.Option(metavar="NAME", help="target of --by latency")],
+    "target": Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="target of --by latency", rich_help_panel=LIMIT),
+    ],
 }
 
 

@@ -163,6 +163,8 @@ def _hours(hours: float) -> str:
 
 
 def _warnings(space: SearchSpace, found: Survey) -> None:
+    if found.counted is not None:
+        warn(f"multiply-adds: counted {found.counted}")
     wanted = space.constraints.get("speedup", 1.0)
     best = max(found.best[scheme] for scheme in space.space.schemes)
     if wanted > best:

@@ -32,8 +32,9 @@ from trp_search.lowrank.convex import (
     solve,
 )
 from trp_search.lowrank.costs import MeasuredLayer, measure
-from trp_search.lowrank.factoring import Ranks, kernel, shape_of
+from trp_search.lowrank.factoring import Ranks
 from trp_search.lowrank.followers import followers
+from trp_search.lowrank.kernels import kernel, shape_of
 from trp_search.lowrank.schemes import Channel
 from trp_search.lowrank.spectral import Unfolded
 from trp_search.lowrank.tracing import watching

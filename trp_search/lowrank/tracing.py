@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.utils.flop_counter import FlopCounterMode
 
 from trp_search.errors import InputError, one_line
-from trp_search.lowrank.factoring import Extent
+from trp_search.lowrank.kernels import Extent
 from trp_search.lowrank.reads import probed
 from trp_search.tasks.modes import evaluating
 
@@ -67,20 +66,6 @@ def extents(
                 f"network: it does not run on the example input: {one_line(error)}"
             ) from error
     return seen
-
-
-def multiply_adds(network: nn.Module, example_input: Tensor | Sequence[Any]) -> int:
-    """Multiply-adds of convolutions, linear layers and matrix products, for the whole batch.
-
-    Calls by modules and by functions both count.
-    """
-    with (
-        evaluating(network),
-        layer_by_layer(),
-        FlopCounterMode(display=False) as counter,
-    ):
-        run(network, example_input)
-    return int(counter.get_total_flops()) // 2
 
 
 def needed(
@@ -163,9 +148,11 @@ def _extent(module: nn.Module, given: Tensor, output: Tensor, *, images: int) ->
     else:
         assert isinstance(module, _ConvNd)
         before, after = given.numel() // module.in_channels, output.numel() // module.out_channels
-    # Positions of other layers lie on one line: tokens, or the pixels of a 1-d or 3-d convolution.
-    planes = isinstance(module, nn.Conv2d)
-    width_in, width_out = (given.shape[-1], output.shape[-1]) if planes else (1, 1)
+    # The width of a 3-d kernel is its plane; 1-d positions and tokens lie on one line.
+    axes = len(module.kernel_size) if isinstance(module, _ConvNd) else 1
+    width_in, width_out = (
+        math.prod(each.shape[each.dim() - axes + 1 :]) for each in (given, output)
+    )
     return Extent(
         height_in=math.ceil(before / (width_in * images)),
         width_in=width_in,

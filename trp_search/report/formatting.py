@@ -141,10 +141,11 @@ def facts(row: Row) -> list[tuple[str, str]]:
 
 def sizes(point: Point, show: Callable[[int], str] = "{:,}".format) -> list[tuple[str, str]]:
     """Everything that is counted of a network, each as a row: `134 k of 297 k`."""
-    return [
+    rows = [
         (axis.name, " of ".join(map(show, axis.counts(point).values())))
         for axis in COUNTED.values()
     ]
+    return [*rows, *([("counted", point.counted)] if point.counted else [])]
 
 
 def against_baseline(drop: float, metric: Objective) -> tuple[str, str]:

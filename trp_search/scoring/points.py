@@ -49,6 +49,7 @@ class PointFactory:
             settings=settings_of(self.spec, cut, tuned=cut in self.spec.cuts[:1] and not untuned),
             layers=scored.made.layers,
             batch_norm=scored.made.batch_norm,
+            counted=scored.made.cost.counted,
             seconds=self.seconds,
             untuned=untuned,
         )

@@ -13,7 +13,7 @@ from trp_search.lowrank import cutting
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.schemes import SCHEMES, Scheme
-from trp_search.progress import tell
+from trp_search.progress import doing
 from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, any_trial
 
@@ -43,14 +43,14 @@ class Survey:
 
     Attributes:
         macs: multiply-adds of the dense network for one image.
-        unknown: operators without a known cost; if any, no point can be scored.
+        counted: how multiply-adds were counted, if not by fvcore alone.
         best: the highest speedup each scheme could reach, every layer at rank 1; `per-layer` uses
             the cheapest scheme in each layer.
     """
 
     macs: int
     parameters: int
-    unknown: tuple[str, ...]
+    counted: str | None
     layers: tuple[SurveyedLayer, ...]
     best: Mapping[str, float]
 
@@ -59,9 +59,9 @@ class Survey:
         return sorted(self.layers, key=lambda layer: -layer.reach[scheme].macs)
 
 
+@doing("surveying layers")
 def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers = "all") -> Survey:
     """Surveys every convolution and linear layer under every scheme."""
-    tell("surveying layers")
     dense = count(network, example_input)
     found: dict[str, dict[str, records.Layer]] = {}
     for name, scheme in SCHEMES.items():
@@ -81,7 +81,7 @@ def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers 
     return Survey(
         macs=dense.macs,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        unknown=dense.unknown,
+        counted=dense.note,
         layers=surveyed,
         best={scheme: dense.macs / (dense.macs - saving) for scheme, saving in saved.items()},
     )

@@ -15,10 +15,10 @@ from trp_search.errors import InputError
 from trp_search.lowrank.allocation import relaxed
 from trp_search.lowrank.budgets import counted, room
 from trp_search.lowrank.costs import MeasuredLayer, measure, outside
-from trp_search.lowrank.factoring import Shape
+from trp_search.lowrank.counter import multiply_adds
 from trp_search.lowrank.rules import ranks
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.lowrank.tracing import images_in, multiply_adds
+from trp_search.lowrank.tracing import images_in
 from trp_search.lowrank.truncation import Spectra, spectra
 from trp_search.training.hook import Hook
 from trp_search.training.weights import Group, Weights, device_type
@@ -107,7 +107,7 @@ class TrainedRankPruning(Hook):
                 self._plan = _plan(network, example_input, measured, order, self._settings)
             except InputError as error:
                 raise InputError(f"TrainedRankPruning: {error}") from None
-        self._pulls: dict[Shape, list[Tensor]] = {}
+        self._pulls: list[list[Tensor]] = []
         self._left: list[tuple[int, int]] = []
         self._idle = False
 
@@ -123,7 +123,7 @@ class TrainedRankPruning(Hook):
         due = settings.period is not None and self._iteration % settings.period == 0
         pulling = settings.nuclear_weight > 0 and (due or settings.nuclear_every_step)
         projecting = settings.truncates and due
-        self._pulls = {}
+        self._pulls = []
         if pulling or projecting:
             groups = self._weights.found()
             if self._idle and self._left == _states(groups):
@@ -140,7 +140,7 @@ class TrainedRankPruning(Hook):
         found = [spectra(group.stacked(group.weights)) for group in groups]
         for group, one, kept in zip(groups, found, self._kept(groups, found), strict=True):
             if pulling:
-                self._pulls[group.shape] = group.folded(one.polar(kept))
+                self._pulls.append(group.folded(one.polar(kept)))
             if projecting:
                 low = group.folded(one.truncated(kept))
                 torch._foreach_copy_(list[Tensor](group.weights), low)
@@ -169,13 +169,14 @@ class TrainedRankPruning(Hook):
     @torch.no_grad()
     def before_step(self) -> None:
         """Adds the nuclear term to the gradients, if there is one, and ends the iteration."""
-        for group in self._weights.found() if self._pulls else ():
-            pairs = zip(group.weights, self._pulls[group.shape], strict=True)
+        groups = self._weights.found() if self._pulls else ()
+        for group, pulls in zip(groups, self._pulls, strict=True):
+            pairs = zip(group.weights, pulls, strict=True)
             found = [(weight.grad, term) for weight, term in pairs if weight.grad is not None]
             if found:
                 gradients, terms = zip(*found, strict=True)
                 torch._foreach_add_(list(gradients), list(terms), alpha=self._pull())
-        self._pulls = {}
+        self._pulls = []
         self._idle = all(parameter.grad is None for parameter in self._network.parameters())
         self._iteration += 1
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.factoring import Shape, shape_of
+from trp_search.lowrank.kernels import Shape, groups_of, shape_of
 from trp_search.lowrank.schemes import Scheme
 from trp_search.lowrank.select import select
 from trp_search.lowrank.truncation import wide
@@ -28,15 +28,15 @@ class Group:
 
     def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
         """(b, m, n) with m <= n, one matrix of each tensor; tensors have the weights' shape."""
-        unfolded = [self.scheme.matrices(tensor.detach().reshape(self.shape)) for tensor in tensors]
+        unfolded = [self.scheme.unfolded(tensor.detach(), self.shape) for tensor in tensors]
         return wide(torch.cat(unfolded).float())[0]
 
     def folded(self, matrices: Tensor) -> list[Tensor]:
         """The tensors that `stacked` made `matrices` from."""
-        _, transposed = wide(self.scheme.matrices(self.weights[0].detach().reshape(self.shape)))
+        _, transposed = wide(self.scheme.unfolded(self.weights[0].detach(), self.shape))
         matrices = matrices.mT if transposed else matrices
         return [
-            self.scheme.weight(part, self.shape).reshape(weight.shape)
+            self.scheme.folded(part, weight, self.shape)
             for part, weight in zip(matrices.chunk(len(self.weights)), self.weights, strict=True)
         ]
 
@@ -69,11 +69,11 @@ class Weights:
         self._network = network
         self._scheme = scheme
         self._where = where
-        self._names: dict[Shape, list[str]] = defaultdict(list)
+        self._names: dict[tuple[int, Shape], list[str]] = defaultdict(list)
         for name, module in select(network, scheme, layers=layers)[0].items():
             weight = module.weight
             if isinstance(weight, nn.Parameter) and weight.requires_grad:
-                self._names[shape_of(module)].append(name)
+                self._names[groups_of(module), shape_of(module)].append(name)
         if not self._names:
             self._check_real()
 
@@ -93,7 +93,7 @@ class Weights:
                 shape=shape,
                 weights=tuple(self._weight(name, shape) for name in names),
             )
-            for shape, names in self._names.items()
+            for (_, shape), names in self._names.items()
         ]
 
     def _weight(self, name: str, shape: Shape) -> nn.Parameter:
