@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trp_search import records
+from trp_search.lowrank.attention import opened
 from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.factoring import Factoring, Ranks
@@ -196,11 +197,12 @@ def analyse(
     Raises:
         InputError: a weight or a calibration value is not finite; there is nothing to cut.
     """
-    rows = decomposition.measured(network, example_input, wanted.layers)
+    parts = opened(network, example_input)
+    rows = decomposition.measured(parts, example_input, wanted.layers)
     for row in rows:
         check_finite(row[0].name, row[0].module)
     with full_precision(network):
-        given = Measured(network=network, rows=rows, keep=wanted.keep, batches=batches)
+        given = Measured(network=parts, rows=rows, keep=wanted.keep, batches=batches)
         found = decomposition.analysed(given)
         layers = tuple(tracked(found, "decomposition", total=len(rows), unit="layers"))
     return Analysis(network=network, example_input=example_input, layers=layers)

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError, one_line
+from trp_search.lowrank.attention import open_
 from trp_search.lowrank.kernels import ordered
 from trp_search.lowrank.tracing import run
 from trp_search.tasks.modes import evaluating
 
 
 def replace(network: nn.Module, name: str, module: nn.Module) -> None:
-    """Puts `module` where the submodule `name` is, in place."""
+    """Puts `module` where the layer `name` is, in place; opens the attention around it."""
+    open_(network, name)
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, module)
 

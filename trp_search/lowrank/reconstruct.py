@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from trp_search.errors import InputError
+from trp_search.lowrank.attention import opened
 from trp_search.lowrank.decompose import Decomposed
 from trp_search.lowrank.followers import Follower, followers
 from trp_search.lowrank.kernels import groups_of, is_adjoint, kernel
@@ -65,6 +66,7 @@ def reconstruct_(
     images = list(batches)
     if not sum(len(batch) for batch in images):
         raise InputError("calibration: there are no images")
+    original = opened(original)
     cut = [layer.name for layer in decomposed.layers if layer.scheme == "channel" and layer.rank]
     names = [name for name in cut if _is_one_matrix(original.get_submodule(name))]
     following = followers(original)

@@ -13,6 +13,7 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.factoring import Factoring
 from trp_search.lowrank.kernels import kind_of, shape_of
+from trp_search.lowrank.plain import is_plain
 from trp_search.workloads.eager import check_eager
 
 
@@ -51,14 +52,12 @@ def select(
 
 
 def _unfit(module: nn.Module, uses: Counter[int]) -> str | None:
-    kind, own = kind_of(module), type(module)
-    steps = ("forward", "_conv_forward")
-    if any(getattr(own, step, None) is not getattr(kind, step, None) for step in steps):
-        return f"{own.__name__}: it computes more than its weight does"
     if parametrize.is_parametrized(module):
         return "its weight is parametrised"
     if module._forward_pre_hooks or module._forward_hooks:
         return "it has forward hooks"
+    if not is_plain(module):
+        return f"{type(module).__name__}: its forward does more than its one operation"
     if uses[id(module.weight)] > 1:
         return "its weight is used under several names"
     assert isinstance(module.weight, Tensor)
