@@ -79,6 +79,12 @@ class MeasuredLayer:
         return kernel(self.module).numel() * sum(e.height_out * e.width_out for e in extents)
 
     @property
+    def biases(self) -> int:
+        """Parameters besides weights, which stay."""
+        bias = self.module.bias
+        return bias.numel() if isinstance(bias, Tensor) else 0
+
+    @property
     def full_ranks(self) -> Ranks:
         """The least ranks at which nothing is lost."""
         return self.scheme.full_ranks(shape_of(self.module))
@@ -109,8 +115,6 @@ class MeasuredLayer:
 
     def factored(self, ranks: Ranks) -> records.Layer:
         """The record of the layer factored at `ranks`."""
-        bias = self.module.bias
-        extra = bias.numel() if isinstance(bias, Tensor) else 0
         return records.Layer(
             name=self.name,
             scheme=self.scheme.name,
@@ -119,8 +123,8 @@ class MeasuredLayer:
             full_rank=self.full_ranks[-1],
             macs=self.macs(ranks),
             dense_macs=self.dense_macs,
-            parameters=self.parameters(ranks) + extra,
-            dense_parameters=kernel(self.module).numel() + extra,
+            parameters=self.parameters(ranks) + self.biases,
+            dense_parameters=sum(p.numel() for p in self.module.parameters()),
             reason=None,
         )
 
