@@ -270,11 +270,12 @@ def _cut(
     same = {name: getattr(like, name) for name in SHARED}
     chosen = {name: value for name, value in options.items() if value is not None}
     chosen = {**(_USUAL if chosen.keys() & own.keys() else own), **chosen}
-    images = 0 if chosen["allocation"] == "pooled" else space.extra_cuts.calibration_images
+    images = space.extra_cuts.calibration_images
     try:
-        return Cut(keep=keep, **(same | chosen), calibration_images=images)
+        found = Cut(keep=keep, **(same | chosen), calibration_images=images)
     except ValueError as error:
         raise InputError(f"--{records.problem(error)}") from None
+    return dataclasses.replace(found, calibration_images=0) if found.pools else found
 
 
 def _free(folder: RunFolder, point: Point) -> Path:
