@@ -16,9 +16,19 @@ from trp_search.tasks.modes import evaluating
 
 
 def replace(network: nn.Module, name: str, module: nn.Module) -> None:
-    """Puts `module` where the submodule `name` is, in place."""
+    """Puts `module` where the submodule `name` is, in place.
+
+    Encoders of torch around it call their layers from then on: the fused path reads weights.
+    """
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, module)
+    steps = name.split(".")[:-1]
+    for length in range(len(steps) + 1):
+        around = network.get_submodule(".".join(steps[:length]))
+        if isinstance(around, nn.TransformerEncoderLayer):
+            around.activation_relu_or_gelu = 0
+        elif isinstance(around, nn.TransformerEncoder):
+            around.use_nested_tensor = False
 
 
 @torch.no_grad()

@@ -82,7 +82,7 @@ def needed(
         layers: by name.
         calls: number of calls of each layer.
     """
-    with evaluating(network), probed(network, layers) as probes:
+    with evaluating(network), layer_by_layer(), probed(network, layers) as probes:
         try:
             run(network, example_input)
         except Exception as error:  # noqa: BLE001  a network may raise anything
