@@ -222,7 +222,16 @@ def test_the_fused_path_answers_as_the_layers_at_full_rank_do():
         torch.testing.assert_close(cut.network(IMAGES), network(IMAGES), atol=1e-5, rtol=1e-4)
 
 
-def test_a_cut_that_was_promised_too_much_is_refused_by_its_measure():
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_torchs_encoder_is_cut_whether_or_not_it_would_take_its_fused_path(batch_first):
+    network = Encoder(batch_first=batch_first).eval()
+    cut = decompose(network, IMAGES, keep=Energy(0.5))
+    assert {reason for reason in reasons(cut).values() if "save" not in str(reason)} == {None}
+    dense = {layer.name: layer.dense_macs for layer in cut.layers}
+    assert dense["encoder.layers.0.linear1"] == 16 * 64 * 16
+
+
+def test_a_cut_that_costs_other_than_it_reports_is_refused_by_its_count():
     class Twice(Called):
         """Runs its second layer again wherever it was cut."""
 
@@ -232,12 +241,14 @@ def test_a_cut_that_was_promised_too_much_is_refused_by_its_measure():
                 found = self.second(x)
             return found.mean((2, 3))
 
-    with pytest.raises(
-        InputError,
-        match=r"^speedup: 1\.5x cannot be promised: the whole network was measured at "
-        r"0\.\d\dx once cut; it no longer calls second as often$",
-    ):
-        decompose(Twice(), IMAGES, keep=Speedup(1.5))
+    for keep in (Speedup(1.5), Energy(0.5), {"second": 2}):
+        with pytest.raises(
+            InputError,
+            match=r"^layer 'second': [\d,]+ multiply-adds for an image once cut, not "
+            r"[\d,]+; no speedup can be stated: [\d,]+ multiply-adds counted for an image of the "
+            r"cut network, not [\d,]+$",
+        ):
+            decompose(Twice(), IMAGES, keep=keep)
 
 
 def test_a_network_without_a_layer_has_no_speedup():

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trp_search import records
+from trp_search.lowrank.attention import opened
 from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.costs import MeasuredLayer, measure
+from trp_search.lowrank.counter import multiply_adds
 from trp_search.lowrank.factoring import Factoring, Ranks
 from trp_search.lowrank.kernels import shape_of
 from trp_search.lowrank.placing import fill_, replace
@@ -110,11 +112,12 @@ class AnalysedLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """A network, its example input, and its layers in order."""
+    """A network, its example input, its layers in order, and its multiply-adds for all images."""
 
     network: nn.Module
     example_input: Tensor | Sequence[Any]
     layers: tuple[AnalysedLayer, ...]
+    macs: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,14 +199,16 @@ def analyse(
     Raises:
         InputError: a weight or a calibration value is not finite; there is nothing to cut.
     """
-    rows = decomposition.measured(network, example_input, wanted.layers)
+    parts = opened(network, example_input)
+    rows = decomposition.measured(parts, example_input, wanted.layers)
     for row in rows:
         check_finite(row[0].name, row[0].module)
     with full_precision(network):
-        given = Measured(network=network, rows=rows, keep=wanted.keep, batches=batches)
+        given = Measured(network=parts, rows=rows, keep=wanted.keep, batches=batches)
         found = decomposition.analysed(given)
         layers = tuple(tracked(found, "decomposition", total=len(rows), unit="layers"))
-    return Analysis(network=network, example_input=example_input, layers=layers)
+    macs = multiply_adds(network, example_input)
+    return Analysis(network=network, example_input=example_input, layers=layers, macs=macs)
 
 
 def analysed_by(row: Sequence[MeasuredLayer], candidates: Iterable[Candidate]) -> AnalysedLayer:

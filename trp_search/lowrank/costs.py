@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
+from trp_search.lowrank.attention import opened
 from trp_search.lowrank.factoring import Factoring, Number, Ranks
 from trp_search.lowrank.kernels import Extent, groups_of, kernel, seen, shape_of
 from trp_search.lowrank.select import select
@@ -26,6 +27,8 @@ def measure(
 ) -> list[MeasuredLayer]:
     """Every convolution and linear layer, in the network's order, by two forward passes.
 
+    Torch's attention counts as its four projections: see `attention.opened`.
+
     Args:
         network: any module.
         example_input: input of its forward pass.
@@ -38,6 +41,7 @@ def measure(
         InputError: the network is itself a single layer, `check_eager` refuses it, or it does not
             run on its example input.
     """
+    network = opened(network, example_input)
     chosen, refused = select(network, scheme, layers=layers)
     if "" in chosen or "" in refused:
         raise InputError("the network is a single layer: wrap it in torch.nn.Sequential")

@@ -126,6 +126,7 @@ class Point:
         batch_norm: the treatment of its statistics after the cut.
         counted: how its multiply-adds were counted, if not by fvcore alone.
         seconds: training time of the trial.
+        untuned: whether it is a cut before the fine-tuning that its trial asks for.
     """
 
     id: Name
@@ -146,6 +147,7 @@ class Point:
     batch_norm: str
     seconds: Seconds
     counted: str | None = None
+    untuned: bool = False
 
     @property
     def metric(self) -> float:
