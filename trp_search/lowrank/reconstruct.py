@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from trp_search.errors import InputError
@@ -153,7 +154,7 @@ def _affine(network: nn.Module, norm: str | None, like: Tensor) -> tuple[Tensor,
     if norm is None:
         return torch.ones_like(like[:, :1]), torch.zeros_like(like[:, :1])
     module = network.get_submodule(norm)
-    assert isinstance(module, nn.BatchNorm2d)
+    assert isinstance(module, _BatchNorm)
     assert module.running_mean is not None
     assert module.running_var is not None
     gain, offset = (module.weight.double(), module.bias.double()) if module.affine else (1.0, 0.0)
