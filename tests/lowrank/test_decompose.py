@@ -133,7 +133,7 @@ def test_a_rebuilt_network_takes_the_decomposed_weights(scheme):
         ),
         (
             {"keep": Energy(0.9), "multiple": 0},
-            "decompose: multiple: 0: input should be greater than 0",
+            "decompose: multiple: 0 is not above 0",
         ),
         ({"keep": Speedup(500.0)}, "speedup: 500x cannot be reached; the best is 8.03x"),
         ({"keep": Parameters(9)}, "parameters: 9 cannot be reached; the fewest are 575"),
