@@ -12,7 +12,9 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.decompose import decompose
+from trp_search.lowrank.rebuild import rebuild
 from trp_search.lowrank.schemes import SCHEMES
+from trp_search.lowrank.tracing import layer_by_layer
 from trp_search.records import Energy, Speedup
 from trp_search.training.regulariser import TrainedRankPruning
 
@@ -179,6 +181,45 @@ def test_every_scheme_leaves_it(scheme):
     cutter = Cutter(ReadsPrecision(), IMAGES[:1], macs=10**7, samples=None)
     cut = cutter.cut(records.Cut(scheme=scheme, keep=records.Energy(0.5)))
     assert reasons(cut)["second"] == "the network reads its weight directly"
+
+
+class Masked(Encoder):
+    """Tells its encoder that the last tokens are padding, which it may then leave out."""
+
+    def __init__(self):
+        super().__init__(batch_first=True)
+        layer = nn.TransformerEncoderLayer(16, 2, 64, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=True)
+
+    def forward(self, x):
+        tokens = self.patches(x).flatten(2).permute(0, 2, 1)
+        padding = torch.arange(16).expand(len(x), 16) >= 12
+        return self.encoder(tokens, src_key_padding_mask=padding)[:, :12].mean(1)
+
+
+@pytest.mark.parametrize("make", [lambda: Encoder(batch_first=True), Masked])
+def test_the_fused_path_of_torchs_encoder_refuses_no_layer(make):
+    assert torch.backends.mha.get_fastpath_enabled()
+    cut = decompose(make().eval(), IMAGES, keep=Energy(0.5))
+    assert reasons(cut)["encoder.layers.0.linear1"] is None
+    again = make().eval()
+    rebuild(again, cut.layers)
+    again.load_state_dict(cut.network.state_dict())
+    with torch.no_grad():
+        fused = [one(IMAGES) for one in (cut.network, again)]
+        with layer_by_layer():
+            plain = cut.network(IMAGES)
+    assert torch.equal(*fused)
+    torch.testing.assert_close(fused[0], plain)
+    assert cut.network.train()(IMAGES).requires_grad
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")  # of the dense network
+def test_the_fused_path_answers_as_the_layers_at_full_rank_do():
+    network = Masked().eval()
+    cut = decompose(network, IMAGES, keep={"encoder.layers.1.linear1": 16, "patches": 16})
+    with torch.no_grad():
+        torch.testing.assert_close(cut.network(IMAGES), network(IMAGES), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("batch_first", [True, False])

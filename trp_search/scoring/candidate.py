@@ -13,7 +13,7 @@ from trp_search.errors import InputError
 from trp_search.lowrank.agreement import agree
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.decompose import Decomposed
-from trp_search.records import Cut, Error, Layer
+from trp_search.records import Cut, Layer
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.scoring.flops import count
 from trp_search.scoring.sizes import weight_bytes
@@ -119,8 +119,7 @@ class Cuts:
         """The name of an earlier cut with these ranks and the same weighting, if any."""
         ranks = tuple((layer.scheme, layer.rank_in, layer.rank) for layer in decomposed.layers)
         images = wanted.calibration_images
-        solved = wanted.keep if isinstance(wanted.keep, Error) else None
-        key = (images, wanted.reconstruct, solved, wanted.reestimate_batch_norm, ranks)
+        key = (images, wanted.reconstruct, wanted.solved, wanted.reestimate_batch_norm, ranks)
         name = self._ranks.setdefault(key, wanted.name)
         return None if name == wanted.name else name
 
