@@ -7,11 +7,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from trp_search import Energy, TrainedRankPruning, decompose
+from trp_search import Energy, Speedup, TrainedRankPruning, decompose
 from trp_search.errors import InputError
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.kernels import kernel, shape_of
 from trp_search.lowrank.rebuild import rebuild
+from trp_search.lowrank.reconstruct import reconstruct_
 from trp_search.lowrank.schemes import SCHEMES
 
 # Strides, paddings and dilations differ by axis.
@@ -137,13 +138,23 @@ def test_a_transposed_convolution_is_1x1_at_the_resolution_of_its_input_and_then
     assert record.macs == (c + n * 3 * 4) * r * pixels
 
 
-def test_calibration_weights_what_it_can_and_cuts_every_kind():
+@pytest.mark.parametrize("scheme", ["channel", "spatial"])
+def test_at_full_rank_a_calibrated_layer_of_any_kind_is_itself(scheme):
     for kind in LAYERS:
         network, inputs = network_of(kind)
-        keep = {"0": full_rank(network, "channel")}
-        for scheme in ("channel", "spatial"):
-            cut = decompose(network, inputs, keep, scheme=scheme, calibration=[inputs])
-            assert cut.layers[0].rank is not None
+        ranks = {"0": full_rank(network, scheme)}
+        cut = decompose(network, inputs, ranks, scheme=scheme, calibration=[inputs])
+        torch.testing.assert_close(cut.network(inputs), network(inputs), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", list(LAYERS))
+def test_a_truncation_towards_a_speedup_keeps_what_a_cut_at_that_speedup_needs(kind):
+    network, inputs = network_of(kind)
+    TrainedRankPruning(network, Speedup(1.4), example_input=inputs).before_forward()
+    expected = network(inputs)
+    cut = decompose(network, inputs, Speedup(1.4))
+    assert flops(network, inputs) >= 1.4 * flops(cut.network, inputs)
+    torch.testing.assert_close(cut.network(inputs), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_output_sizes_that_are_asked_for_keep_a_layer_dense():
@@ -179,3 +190,50 @@ def test_the_best_pair_of_each_layer_is_one_of_its_kind_and_counted(kind):
     if kind == "linear" or "1d" in kind:
         assert "spatial" not in record.kept
     assert record.macs * 2 * len(inputs) == flops(cut.network, inputs)
+
+
+def flat_and_tall():
+    """A 1-d network and the 2-d network of width 1 that computes the same, with sequences."""
+    torch.manual_seed(5)
+    flat = nn.Sequential(nn.Conv1d(4, 9, 3, padding=2, dilation=2), nn.BatchNorm1d(9), nn.ReLU())
+    flat.append(nn.Conv1d(9, 7, 5, stride=2, padding=1, padding_mode="reflect"))
+    tall = nn.Sequential(
+        nn.Conv2d(4, 9, (3, 1), padding=(2, 0), dilation=(2, 1)), nn.BatchNorm2d(9), nn.ReLU()
+    )
+    tall.append(nn.Conv2d(9, 7, (5, 1), stride=(2, 1), padding=(1, 0), padding_mode="reflect"))
+    inputs = torch.randn(20, 4, 16) * torch.rand(4, 1)
+    flat(inputs)
+    weights = {
+        name: value if value.dim() < 3 else value.unsqueeze(-1)
+        for name, value in flat.state_dict().items()
+    }
+    tall.load_state_dict(weights)
+    return flat.eval(), tall.eval(), inputs
+
+
+@pytest.mark.parametrize("scheme", ["channel", "decoupled"])
+def test_calibration_and_responses_treat_a_line_as_an_image_one_pixel_wide(scheme):
+    flat, tall, inputs = flat_and_tall()
+    images = inputs.unsqueeze(-1)
+    ranks = {"0": 2, "3": 3}
+    short = decompose(flat, inputs, ranks, scheme=scheme, calibration=[inputs])
+    plain = decompose(flat, inputs, ranks, scheme=scheme)
+    long = decompose(tall, images, ranks, scheme=scheme, calibration=[images])
+    found, expected = short.network(inputs), long.network(images).squeeze(-1)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(found, plain.network(inputs), rtol=1e-2)
+    if scheme == "channel":
+        reconstruct_(short, flat, [inputs], relu=True)
+        reconstruct_(long, tall, [images], relu=True)
+        refitted, expected = short.network(inputs), long.network(images).squeeze(-1)
+        torch.testing.assert_close(refitted, expected, atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(found, refitted, rtol=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["grouped", "transposed"])
+def test_responses_leave_grouped_and_transposed_pairs_as_they_are(kind):
+    network, inputs = network_of(kind)
+    cut = decompose(network, inputs, {"0": 2})
+    before = cut.network(inputs)
+    reconstruct_(cut, network, [inputs], relu=False)
+    assert torch.equal(cut.network(inputs), before)

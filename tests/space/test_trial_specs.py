@@ -282,8 +282,7 @@ def test_the_curve_is_what_a_trial_and_the_baseline_race(tmp_path):
     space = loaded(tmp_path, f"{FIXED}space: {{scheme: spatial, energy: 0.8}}\n{CURVE}")
     energies = tuple(Cut(scheme="spatial", keep=Energy(e)) for e in (0.9, 0.7))
     budgets = tuple(
-        Cut(scheme="per-layer", keep=Speedup(s), calibration_images=64)
-        for s in (2.0, 3.5)
+        Cut(scheme="per-layer", keep=Speedup(s), calibration_images=64) for s in (2.0, 3.5)
     )
     spec = space.trial_spec({}, number=0)
     assert (spec.screening, spec.screening_images) == (energies + budgets, 300)

@@ -11,10 +11,16 @@ import typer
 
 from trp_search.cli.arguments import Speedup, number, positive
 from trp_search.cli.help import LIMIT
+from trp_search.errors import InputError
 from trp_search.selection.axes import By
 from trp_search.selection.budgets import LIMITS, Budget
 
-FLAGS = ", ".join(f"--{name.replace('_', '-')}" for name in LIMITS)
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+FLAGS = ", ".join(map(_flag, LIMITS))
 
 _OPTIONS: dict[str, Any] = {
     "speedup": Annotated[float | None, Speedup],
@@ -79,7 +85,7 @@ def budgeted(command: Callable[..., None]) -> Callable[..., None]:
     def with_budget(**given: Any) -> None:  # noqa: ANN401  what typer read
         asked = {name: given.pop(name) for name in _OPTIONS}
         wanted = any(value is not None for value in asked.values())
-        command(**given, budget=Budget(**asked) if wanted else None)
+        command(**given, budget=_budget(asked) if wanted else None)
 
     parameters: list[inspect.Parameter] = []
     for own in inspect.signature(command, eval_str=True).parameters.values():
@@ -93,3 +99,14 @@ def budgeted(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(own.replace(kind=kind))
     vars(with_budget).update(__signature__=inspect.Signature(parameters))  # what typer reads
     return with_budget
+
+
+def _budget(asked: dict[str, Any]) -> Budget:
+    limits = [_flag(name) for name in LIMITS if asked[name] is not None]
+    if len(limits) != 1:
+        raise InputError(f"{' and '.join(limits) or 'no limit'}: give one of {FLAGS}")
+    try:
+        return Budget(**asked)
+    except InputError as error:
+        name, _, why = str(error).partition(": ")
+        raise InputError(f"{_flag(name)}: {why}") from None

@@ -137,7 +137,7 @@ def _conclude(run: RunFolder, space: SearchSpace) -> None:
     early = f", {stopped} stopped at a rung" if stopped else ""
     line(f"Done: {trials}{early}, {len(front)} on the front", style="bold")
     if front:
-        OUT.print(point_table(front, baseline=baseline, tests=run.read_tests()))
+        OUT.print(point_table(front, space.objectives, baseline=baseline, tests=run.read_tests()))
     line()
     pairs([("run", here(run.path)), ("report", here(run.report))])
     if front:

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trp_search import records
+from trp_search.lowrank.attention import opened
 from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.costs import MeasuredLayer, measure, settled
+from trp_search.lowrank.counter import multiply_adds
 from trp_search.lowrank.factoring import Factoring, Ranks
 from trp_search.lowrank.kernels import shape_of
 from trp_search.lowrank.placing import fill_, replace
@@ -114,12 +116,14 @@ class Analysis:
 
     Attributes:
         selection: which layers could be cut; not `auto`.
+        macs: multiply-adds of the network for all images.
     """
 
     network: nn.Module
     example_input: Tensor | Sequence[Any]
     layers: tuple[AnalysedLayer, ...]
     selection: records.Layers
+    macs: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,16 +211,21 @@ def analyse(
     Raises:
         InputError: a weight or a calibration value is not finite; there is nothing to cut.
     """
-    selection = decomposition.settled(network, example_input, wanted.layers)
-    rows = decomposition.measured(network, example_input, selection)
+    parts = opened(network, example_input)
+    selection = decomposition.settled(parts, example_input, wanted.layers)
+    rows = decomposition.measured(parts, example_input, selection)
     for row in rows:
         check_finite(row[0].name, row[0].module)
     with full_precision(network):
-        given = Measured(network=network, rows=rows, keep=wanted.keep, batches=batches)
+        given = Measured(network=parts, rows=rows, keep=wanted.keep, batches=batches)
         found = decomposition.analysed(given)
         layers = tuple(tracked(found, "decomposition", total=len(rows), unit="layers"))
     return Analysis(
-        network=network, example_input=example_input, layers=layers, selection=selection
+        network=network,
+        example_input=example_input,
+        layers=layers,
+        selection=selection,
+        macs=multiply_adds(network, example_input),
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
+from trp_search.lowrank.attention import opened
 from trp_search.lowrank.factoring import Factoring, Number, Ranks
 from trp_search.lowrank.kernels import Extent, groups_of, kernel, seen, shape_of
 from trp_search.lowrank.schemes import SCHEMES
@@ -28,6 +29,8 @@ def measure(
 ) -> list[MeasuredLayer]:
     """Every convolution and linear layer, in the network's order, by two forward passes.
 
+    Torch's attention counts as its four projections: see `attention.opened`.
+
     Args:
         network: any module.
         example_input: input of its forward pass.
@@ -40,6 +43,7 @@ def measure(
         InputError: the network is itself a single layer, `check_eager` refuses it, or it does not
             run on its example input.
     """
+    network = opened(network, example_input)
     layers = settled(network, example_input, layers)
     chosen, refused = select(network, scheme, layers=layers)
     if "" in chosen or "" in refused:
@@ -69,6 +73,7 @@ def settled(
     `kxk` is the TRP authors' choice: each convolution wider than 1x1 but the first. It suits where
     these hold nearly all multiply-adds of the layers that can be cut.
     """
+    network = opened(network, example_input)
     every, _ = select(network, _CHANNEL, layers=layers)
     selection = records.Selection.of(layers)
     if selection.word != records.AUTO:
@@ -107,6 +112,12 @@ class MeasuredLayer:
         return kernel(self.module).numel() * sum(e.height_out * e.width_out for e in extents)
 
     @property
+    def biases(self) -> int:
+        """Parameters besides weights, which stay."""
+        bias = self.module.bias
+        return bias.numel() if isinstance(bias, Tensor) else 0
+
+    @property
     def full_ranks(self) -> Ranks:
         """The least ranks at which nothing is lost."""
         return self.scheme.full_ranks(shape_of(self.module))
@@ -137,8 +148,6 @@ class MeasuredLayer:
 
     def factored(self, ranks: Ranks) -> records.Layer:
         """The record of the layer factored at `ranks`."""
-        bias = self.module.bias
-        extra = bias.numel() if isinstance(bias, Tensor) else 0
         return records.Layer(
             name=self.name,
             scheme=self.scheme.name,
@@ -147,8 +156,8 @@ class MeasuredLayer:
             full_rank=self.full_ranks[-1],
             macs=self.macs(ranks),
             dense_macs=self.dense_macs,
-            parameters=self.parameters(ranks) + extra,
-            dense_parameters=kernel(self.module).numel() + extra,
+            parameters=self.parameters(ranks) + self.biases,
+            dense_parameters=sum(p.numel() for p in self.module.parameters()),
             reason=None,
         )
 

@@ -20,6 +20,10 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils import parametrize
+
+from trp_search.lowrank.plain import effective
+from trp_search.tasks.modes import evaluating
 
 Shape = tuple[int, int, int, int]
 
@@ -73,9 +77,25 @@ def is_adjoint(module: nn.Module) -> bool:
     return isinstance(module, _ConvNd) and module.transposed
 
 
+def weight_of(module: nn.Module) -> Tensor:
+    """The weight that a layer works with, which some compute from their own.
+
+    A parametrisation that moves whenever it is read in training rests.
+    """
+    if parametrize.is_parametrized(module, "weight"):
+        with evaluating(module):
+            weight = module.weight
+    else:
+        found = effective(module)
+        weight = module.weight if found is None else found
+    assert isinstance(weight, Tensor)
+    return weight
+
+
 def shape_of(module: nn.Module) -> Shape:
     """(N, C, kh, kw) of each of a layer's kernels."""
-    weight = module.weight
+    parametrised = parametrize.is_parametrized(module, "weight")
+    weight = weight_of(module) if parametrised else module.weight
     assert isinstance(weight, Tensor)
     n, c, *taps = weight.shape
     height, *plane = taps or [1]
@@ -84,8 +104,7 @@ def shape_of(module: nn.Module) -> Shape:
 
 def kernel(module: nn.Module) -> Tensor:
     """The weight of a layer as (g N, C, kh, kw): its kernels, one after the other."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)
+    weight = weight_of(module)
     return weight.detach().reshape(-1, *shape_of(module)[1:])
 
 

@@ -21,6 +21,7 @@ from typing_extensions import override
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.analysis import LOSSES, AnalysedLayer, Candidate, Decomposition, Measured
+from trp_search.lowrank.attention import weight_at
 from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.convex import (
     TOLERANCE,
@@ -36,6 +37,7 @@ from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.factoring import Ranks
 from trp_search.lowrank.followers import followers
 from trp_search.lowrank.kernels import kernel, shape_of
+from trp_search.lowrank.plain import is_plain
 from trp_search.lowrank.schemes import Channel
 from trp_search.lowrank.spectral import Unfolded
 from trp_search.lowrank.tracing import watching
@@ -82,6 +84,7 @@ class Solved(Decomposition):
             layer.name: layer.module
             for (layer,) in given.rows
             if layer.reason is None and isinstance(layer.module, nn.Linear)
+            if is_plain(layer.module)
         }
         inputs, following = _inputs(network, given.batches or (), fit), followers(network)
         rectified = {name for name, one in following.items() if one.relu and one.norm is None}
@@ -89,6 +92,8 @@ class Solved(Decomposition):
             found: Candidate | str = layer.reason or "not called on calibration images"
             if not isinstance(layer.module, nn.Linear):
                 found = "not a linear layer"
+            elif layer.reason is None and not is_plain(layer.module):
+                found = "its weight is computed from another"
             elif layer.name in inputs:
                 asked = guarantee(
                     layer.module.weight,
@@ -195,9 +200,8 @@ class Sparse(Candidate):
     def place_(
         self, network: nn.Module, ranks: Ranks, at_cost: Mapping[str, float]
     ) -> records.Layer:
-        weight = network.get_submodule(self.layer.name).weight
-        assert isinstance(weight, Tensor)
-        weight.copy_(self.weight)
+        packed, rows = weight_at(network, self.layer.name)
+        weight = packed.detach()[rows].copy_(self.weight)
         return _sparse_record(self.layer, nonzeros=int(weight.count_nonzero()))
 
 

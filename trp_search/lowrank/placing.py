@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError, one_line
+from trp_search.lowrank.attention import open_
 from trp_search.lowrank.kernels import ordered
 from trp_search.lowrank.tracing import run
 from trp_search.tasks.modes import evaluating
 
 
 def replace(network: nn.Module, name: str, module: nn.Module) -> None:
-    """Puts `module` where the submodule `name` is, in place."""
+    """Puts `module` where the layer `name` is, in place; opens the attention around it."""
+    open_(network, name)
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, module)
 
@@ -53,8 +55,13 @@ def check_runs(network: nn.Module, example_input: Tensor | Sequence[Any]) -> Non
 
 
 def copied(network: nn.Module) -> nn.Module:
-    """A copy of a network; InputError where it cannot be copied."""
+    """A copy of a network; InputError where it cannot be copied.
+
+    A weight that is computed from others, as by `torch.nn.utils.weight_norm`, is copied as it is.
+    """
+    held = [v for m in network.modules() for v in (*vars(m).values(), *m._buffers.values())]
+    computed = [value for value in held if isinstance(value, Tensor) and not value.is_leaf]
     try:
-        return copy.deepcopy(network)
+        return copy.deepcopy(network, {id(value): value.detach().clone() for value in computed})
     except Exception as error:
         raise InputError(f"network: it cannot be copied: {one_line(error)}") from error

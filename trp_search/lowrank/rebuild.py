@@ -8,6 +8,7 @@ from torch import nn
 
 from trp_search import records
 from trp_search.errors import InputError
+from trp_search.lowrank.attention import open_
 from trp_search.lowrank.decompositions import FACTORINGS
 from trp_search.lowrank.kernels import kind_of, shape_of
 from trp_search.lowrank.placing import replace
@@ -23,6 +24,7 @@ def rebuild(network: nn.Module, layers: Sequence[records.Layer]) -> None:
         if layer.rank is None or layer.scheme is None:
             continue
         try:
+            open_(network, layer.name)
             module = network.get_submodule(layer.name)
         except AttributeError:
             raise InputError(f"layer {layer.name!r}: the network has none of that name") from None

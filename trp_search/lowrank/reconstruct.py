@@ -10,9 +10,11 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from trp_search.errors import InputError
+from trp_search.lowrank.attention import opened
 from trp_search.lowrank.decompose import Decomposed
 from trp_search.lowrank.followers import Follower, followers
 from trp_search.lowrank.kernels import groups_of, is_adjoint, kernel
@@ -64,6 +66,7 @@ def reconstruct_(
     images = list(batches)
     if not sum(len(batch) for batch in images):
         raise InputError("calibration: there are no images")
+    original = opened(original)
     cut = [layer.name for layer in decomposed.layers if layer.scheme == "channel" and layer.rank]
     names = [name for name in cut if _is_one_matrix(original.get_submodule(name))]
     following = followers(original)
@@ -151,7 +154,7 @@ def _affine(network: nn.Module, norm: str | None, like: Tensor) -> tuple[Tensor,
     if norm is None:
         return torch.ones_like(like[:, :1]), torch.zeros_like(like[:, :1])
     module = network.get_submodule(norm)
-    assert isinstance(module, nn.BatchNorm2d)
+    assert isinstance(module, _BatchNorm)
     assert module.running_mean is not None
     assert module.running_var is not None
     gain, offset = (module.weight.double(), module.bias.double()) if module.affine else (1.0, 0.0)

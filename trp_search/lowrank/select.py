@@ -11,7 +11,8 @@ from torch.nn.utils import parametrize
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.factoring import Factoring
-from trp_search.lowrank.kernels import kind_of, shape_of
+from trp_search.lowrank.kernels import kind_of, shape_of, weight_of
+from trp_search.lowrank.plain import effective
 from trp_search.workloads.eager import check_eager
 
 
@@ -30,7 +31,7 @@ def select(
     except ValueError as error:
         raise InputError(f"layers: {error}") from None
     check_eager(network, where="network")
-    found = {n: m for n, m in network.named_modules() if kind_of(m)}
+    found = {n: m for n, m in network.named_modules() if _has_weight(m)}
     # Counted by name: a weight, or a whole module, under two names has two uses.
     named = network.named_modules(remove_duplicate=False)
     uses = Counter(id(p) for _, m in named for p in m.parameters(recurse=False))
@@ -54,15 +55,21 @@ def select(
     return chosen, refused
 
 
+def _has_weight(module: nn.Module) -> bool:
+    """Whether it is a convolution or linear layer; a subclass may have no weight of that name."""
+    return kind_of(module) is not None and (
+        parametrize.is_parametrized(module, "weight")
+        or isinstance(getattr(module, "weight", None), Tensor)
+    )
+
+
 def _unfit(module: nn.Module, uses: Counter[int]) -> str | None:
-    kind, own = kind_of(module), type(module)
-    steps = ("forward", "_conv_forward")
-    if any(getattr(own, step, None) is not getattr(kind, step, None) for step in steps):
-        return f"{own.__name__}: it computes more than its weight does"
     if parametrize.is_parametrized(module):
         return "its weight is parametrised"
     if module._forward_pre_hooks or module._forward_hooks:
         return "it has forward hooks"
+    if effective(module) is None:
+        return f"{type(module).__name__}: its forward does more than its one operation"
     if uses[id(module.weight)] > 1:
         return "its weight is used under several names"
     assert isinstance(module.weight, Tensor)
@@ -71,8 +78,7 @@ def _unfit(module: nn.Module, uses: Counter[int]) -> str | None:
 
 def check_finite(name: str, module: nn.Module) -> None:
     """Raises InputError if a real weight has an entry that is not finite."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)
+    weight = weight_of(module)
     if _unusual(weight) is None and not weight.isfinite().all():
         raise InputError(f"layer {name!r}: its weight is not finite")
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
+from trp_search.records.cut import Cut
 from trp_search.records.keep import KEEPS
 from trp_search.records.kinds import (
     STRICT,
@@ -26,7 +27,6 @@ from trp_search.records.kinds import (
     Times,
 )
 from trp_search.records.scores import Score
-from trp_search.records.specs import Cut
 
 _Setting = float | Annotated[Most, Field(ge=-(10**15))] | str | bool | None
 
@@ -126,6 +126,7 @@ class Point:
         batch_norm: the treatment of its statistics after the cut.
         counted: how its multiply-adds were counted, if not by fvcore alone.
         seconds: training time of the trial.
+        untuned: whether it is a cut before the fine-tuning that its trial asks for.
     """
 
     id: Name
@@ -146,6 +147,7 @@ class Point:
     batch_norm: str
     seconds: Seconds
     counted: str | None = None
+    untuned: bool = False
 
     @property
     def metric(self) -> float:

@@ -13,7 +13,7 @@ from trp_search.lowrank import cutting
 from trp_search.lowrank.costs import MeasuredLayer, measure, settled
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.schemes import SCHEMES, Scheme
-from trp_search.progress import tell
+from trp_search.progress import doing
 from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, any_trial, entries
 
@@ -61,9 +61,9 @@ class Survey:
         return sorted(self.layers, key=lambda layer: -layer.reach[scheme].macs)
 
 
+@doing("surveying layers")
 def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers = "all") -> Survey:
     """Surveys every convolution and linear layer under every scheme."""
-    tell("surveying layers")
     dense = count(network, example_input)
     selection = settled(network, example_input, layers)
     found: dict[str, dict[str, records.Layer]] = {}
@@ -116,7 +116,7 @@ def said_of(selection: records.Layers, asked: records.Layers) -> str:
 
 def check_reach(network: nn.Module, example_input: Tensor, cut: records.Cut) -> None:
     """Raises InputError when no weights of `network` could meet `cut`."""
-    if isinstance(cut.keep, records.Error):
+    if cut.solved is not None:
         cutting.check(network, example_input, cut)
         return  # the rest depends on images
     macs = count(network, example_input).macs
@@ -128,7 +128,7 @@ def check_methods(space: SearchSpace, network: nn.Module, example_input: Tensor)
     """Raises InputError where a method of the space has nothing to do on `network`."""
     for method in space.space.methods:
         cut = any_trial(space, {"method": method}).cuts[0]
-        if isinstance(cut.keep, records.Error):
+        if cut.solved is not None:
             check_reach(network, example_input, cut)
 
 

@@ -25,7 +25,15 @@ from trp_search.records import (
     Start,
 )
 from trp_search.space import entries
-from trp_search.space.entries import Choice, ChoiceOfLists, ChoiceOfMappings, Entry, Number, NumberOr, PerScheme
+from trp_search.space.entries import (
+    Choice,
+    ChoiceOfLists,
+    ChoiceOfMappings,
+    Entry,
+    Number,
+    NumberOr,
+    PerScheme,
+)
 from trp_search.space.settings import ENTRIES, SOLVED, TRAINED
 
 Images = Annotated[int, Field(ge=0)]

@@ -112,7 +112,7 @@ class TrainedRankPruning(Hook):
         self.layers, self.left_out = weights.names, weights.left_out
         self._plan: _Plan | None = None
         if isinstance(keep, records.WholeNetwork):
-            order = [id(weight) for group in weights.found() for weight in group.weights]
+            order = [weight.name for group in weights.found() for weight in group.weights]
             try:
                 self._plan = _plan(network, example_input, weights, order, keep)
             except InputError as error:
@@ -157,13 +157,13 @@ class TrainedRankPruning(Hook):
             self._left = _states(groups)
 
     def _truncate(self, groups: list[Group], *, pulling: bool, projecting: bool) -> None:
-        found = [spectra(group.stacked(group.weights)) for group in groups]
+        found = [spectra(group.stacked(group.values)) for group in groups]
         for group, one, kept in zip(groups, found, self._kept(groups, found), strict=True):
             if pulling:
                 self._pulls.append(group.folded(one.polar(kept)))
             if projecting:
                 low = group.folded(one.truncated(kept))
-                torch._foreach_copy_(list[Tensor](group.weights), low)
+                torch._foreach_copy_(group.values, low)
 
     def _kept(self, groups: list[Group], found: list[Spectra]) -> list[Tensor]:
         """Masks of the values that a truncation keeps, one for each group."""
@@ -192,7 +192,11 @@ class TrainedRankPruning(Hook):
         groups = self._weights.found() if self._pulls else ()
         for group, pulls in zip(groups, self._pulls, strict=True):
             pairs = zip(group.weights, pulls, strict=True)
-            found = [(weight.grad, term) for weight, term in pairs if weight.grad is not None]
+            found = [
+                (gradient, term)
+                for weight, term in pairs
+                if (gradient := weight.gradient) is not None
+            ]
             if found:
                 gradients, terms = zip(*found, strict=True)
                 torch._foreach_add_(list(gradients), list(terms), alpha=self._pull())
@@ -210,7 +214,8 @@ class TrainedRankPruning(Hook):
 
 def _states(groups: list[Group]) -> list[tuple[int, int]]:
     """State that changes when a weight is replaced or written to."""
-    return [(id(weight), weight._version) for group in groups for weight in group.weights]
+    parameters = [weight.parameter for group in groups for weight in group.weights]
+    return [(id(parameter), parameter._version) for parameter in parameters]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,13 +247,13 @@ def _plan(
     network: nn.Module,
     example_input: Tensor | Sequence[Any],
     weights: Weights,
-    order: Sequence[int],
+    order: Sequence[str],
     keep: records.WholeNetwork,
 ) -> _Plan:
-    """The plan for the weights with the ids `order`; the cost of all other parts is fixed."""
+    """The plan for the weights of the layers `order`; the cost of all other parts is fixed."""
     count, measured = counted(keep), weights.measured
-    by_weight = {id(layer.module.weight): layer for layer in measured}
-    layers = [by_weight[weight] for weight in order]
+    by_name = {layer.name: layer for layer in measured}
+    layers = [by_name[name] for name in order]
     cost = torch.full(
         (len(layers), 1 + max((layer.full_ranks[-1] for layer in layers), default=0)), torch.inf
     ).double()

@@ -12,10 +12,32 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
+from trp_search.lowrank.attention import weight_at
 from trp_search.lowrank.costs import measure, settled
 from trp_search.lowrank.kernels import Shape, groups_of, shape_of
+from trp_search.lowrank.plain import is_plain
 from trp_search.lowrank.schemes import Scheme
 from trp_search.lowrank.truncation import wide
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weight:
+    """A layer's weight: all rows of a parameter, or some, in torch's attention."""
+
+    name: str
+    parameter: nn.Parameter
+    rows: slice
+
+    @property
+    def values(self) -> Tensor:
+        """A view, detached."""
+        return self.parameter.detach()[self.rows]
+
+    @property
+    def gradient(self) -> Tensor | None:
+        """A view of the parameter's gradient, if it has one."""
+        found = self.parameter.grad
+        return None if found is None else found[self.rows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +46,12 @@ class Group:
 
     scheme: Scheme
     shape: Shape
-    weights: tuple[nn.Parameter, ...]
+    weights: tuple[Weight, ...]
+
+    @property
+    def values(self) -> list[Tensor]:
+        """A view of each weight."""
+        return [weight.values for weight in self.weights]
 
     def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
         """(b, m, n) with m <= n, one matrix of each tensor; tensors have the weights' shape."""
@@ -33,22 +60,24 @@ class Group:
 
     def folded(self, matrices: Tensor) -> list[Tensor]:
         """The tensors that `stacked` made `matrices` from."""
-        _, transposed = wide(self.scheme.unfolded(self.weights[0].detach(), self.shape))
+        _, transposed = wide(self.scheme.unfolded(self.values[0], self.shape))
         matrices = matrices.mT if transposed else matrices
         return [
-            self.scheme.folded(part, weight, self.shape)
+            self.scheme.folded(part, weight.values, self.shape)
             for part, weight in zip(matrices.chunk(len(self.weights)), self.weights, strict=True)
         ]
 
 
 def device_type(groups: Sequence[Group]) -> str:
     """The type of the device that holds the weights of `groups`."""
-    return next((group.weights[0].device.type for group in groups), "cpu")
+    return next((group.weights[0].parameter.device.type for group in groups), "cpu")
 
 
 @final
 class Weights:
     """The trainable weights of `network` that `scheme` and `layers` choose, grouped by shape.
+
+    Weights that a layer computes another from stay as they are.
 
     Loading with `assign=True`, moving a network or setting a layer's weight may replace a weight's
     tensor; `found` returns the current tensors.
@@ -81,16 +110,16 @@ class Weights:
         self._network = network
         self._scheme = scheme
         self._where = where
-        self._names: dict[tuple[int, Shape], list[str]] = defaultdict(list)
+        self._names: dict[tuple[int, Shape], dict[str, torch.Size]] = defaultdict(dict)
         self.left_out: dict[str, str] = {}
         self.selection = settled(network, example_input, layers)
         self.measured = measure(network, example_input, scheme, layers=self.selection)
         for layer in self.measured:
-            weight, reason = layer.module.weight, layer.reason
-            if reason is None and not (isinstance(weight, nn.Parameter) and weight.requires_grad):
-                reason = "its weight is not trained"
+            module, reason = layer.module, layer.reason or _untrained(layer.module)
             if reason is None:
-                self._names[groups_of(layer.module), shape_of(layer.module)].append(layer.name)
+                assert isinstance(module.weight, Tensor)
+                named = self._names[groups_of(module), shape_of(module)]
+                named[layer.name] = module.weight.shape
             else:
                 self.left_out[layer.name] = reason
         if not self._names:
@@ -115,20 +144,27 @@ class Weights:
             Group(
                 scheme=self._scheme,
                 shape=shape,
-                weights=tuple(self._weight(name, shape) for name in names),
+                weights=tuple(self._weight(*one) for one in sizes.items()),
             )
-            for (_, shape), names in self._names.items()
+            for (_, shape), sizes in self._names.items()
         ]
 
-    def _weight(self, name: str, shape: Shape) -> nn.Parameter:
+    def _weight(self, name: str, size: torch.Size) -> Weight:
         try:
-            module = self._network.get_submodule(name)
+            parameter, rows = weight_at(self._network, name)
         except AttributeError:
             raise InputError(f"{self._where}: the network no longer has layer {name!r}") from None
-        weight = module._parameters.get("weight")
-        if not isinstance(weight, nn.Parameter) or shape_of(module) != shape:
+        if not isinstance(parameter, nn.Parameter) or parameter[rows].shape != size:
             raise InputError(
-                f"{self._where}: layer {name!r} no longer has the weight of shape {shape} "
+                f"{self._where}: layer {name!r} no longer has the weight of shape {tuple(size)} "
                 "that was chosen"
             )
-        return weight
+        return Weight(name=name, parameter=parameter, rows=rows)
+
+
+def _untrained(module: nn.Module) -> str | None:
+    """Why training does not change the weight that the layer works with, or None."""
+    weight = module.weight
+    if not (isinstance(weight, nn.Parameter) and weight.requires_grad):
+        return "its weight is not trained"
+    return None if is_plain(module) else "its weight is computed from another"
