@@ -13,7 +13,6 @@ from trp_search.errors import InputError
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.rebuild import rebuild
-from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.tracing import layer_by_layer
 from trp_search.records import Energy, Speedup
 from trp_search.training.regulariser import TrainedRankPruning
