@@ -37,9 +37,7 @@ class TrainedRankPruning(Hook):
     ...     network, torch.rand(1, 1, 8, 8), Energy(0.95), scheme="spatial", period=20
     ... )
     >>> pruning
-    TrainedRankPruning(energy 0.95, spatial, every 20 iterations, 1 of 2 layers)
-    >>> pruning.left_out
-    {'2': 'linear layer, not selected'}
+    TrainedRankPruning(energy 0.95, spatial, every 20 iterations, 2 of 2 layers)
     >>> for images, labels in [(torch.rand(8, 1, 8, 8), torch.arange(8))] * 3:
     ...     pruning.before_forward()
     ...     loss = nn.functional.cross_entropy(network(images), labels)
