@@ -21,11 +21,12 @@ network to measure it again.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import multiprocessing
 import re
+import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="a regular expression")
     parser.add_argument("--schemes", default=",".join(SCHEMES))
     parser.add_argument("--onnx", action="store_true", help="export one cut of each network")
-    parser.add_argument("--seconds", type=float, default=300.0, help="for each network")
+    parser.add_argument("--seconds", type=int, default=300, help="of CPU for each network")
     parser.add_argument("--gigabytes", type=float, default=8.0, help="for each network")
     parser.add_argument("--show", action="store_true", help="print the outcomes alone")
     given = parser.parse_args()
@@ -75,21 +76,19 @@ def measured(name: str, given: argparse.Namespace) -> list[Row]:
     context = multiprocessing.get_context("fork")
     receiving, sending = context.Pipe(duplex=False)
     schemes = given.schemes.split(",")
-    arguments = (sending, name, schemes, given.gigabytes)
-    child = context.Process(target=work, args=arguments, kwargs={"onnx": given.onnx})
+    limits = {"seconds": given.seconds, "gigabytes": given.gigabytes}
+    child = context.Process(
+        target=work, args=(sending, name, schemes), kwargs={"onnx": given.onnx, **limits}
+    )
     child.start()
     sending.close()
     rows: list[Row] = []
-    until = time.monotonic() + given.seconds
-    ended = f"not done in {given.seconds:g} s"
-    while receiving.poll(max(0.0, until - time.monotonic())):
-        try:
+    with contextlib.suppress(EOFError):
+        while True:
             rows.append(receiving.recv())
-        except EOFError:
-            ended = f"its process ended: {given.gigabytes:g} GB are too little"
-            break
-    child.kill()
     child.join()
+    slow = child.exitcode == -signal.SIGXCPU
+    ended = f"not done in {given.seconds} s" if slow else f"needs over {given.gigabytes:g} GB"
     have = {(row.get("scheme"), row.get("asked")) for row in rows}
     for scheme, asked in [] if given.onnx and rows else _cuts(schemes, one=given.onnx):
         if (scheme, asked) not in have:

@@ -42,13 +42,15 @@ def work(
     to: Connection,
     name: str,
     schemes: Sequence[Scheme],
-    gigabytes: float,
     *,
+    seconds: int,
+    gigabytes: float,
     onnx: bool,
 ) -> None:
     """Sends a row per cut; the target of a process."""
     most = int(gigabytes * 2**30)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     with threads(1):
@@ -63,7 +65,7 @@ def _rows(name: str, schemes: Sequence[Scheme], *, onnx: bool) -> Iterator[Row]:
             yield subject.exported()
             return
     except Exception as error:  # noqa: BLE001  whatever a network raises is a row
-        failed = {"outcome": "failed", "reason": _said(error)}
+        failed = {"outcome": _outcome(error), "reason": _said(error)}
         keys = [(None, None)] if onnx else [(s, asked) for s in schemes for asked in SPEEDUPS]
         yield from ({"scheme": scheme, "asked": asked} | failed for scheme, asked in keys)
         return
@@ -243,6 +245,8 @@ def _unlike(one: Tensor, other: Tensor) -> float:
 
 
 def _outcome(error: Exception) -> str:
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return "too large"
     return "refused" if isinstance(error, InputError) else "failed"
 
 

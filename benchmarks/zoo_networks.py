@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# More members where a module of timm holds several architectures; the largest last.
+# More members where a module of timm holds several architectures.
 _TIMM = (  # noqa: SIM905  read as words
     "beit_base_patch16_224 botnet26t_256 halonet26t lambda_resnet26t sehalonet33ts repvgg_a0 "
     "mobileone_s0 gernet_s regnetz_b16 gcresnet33ts resnet50_clip cait_xxs24_224 coat_tiny "
@@ -35,10 +35,19 @@ _TIMM = (  # noqa: SIM905  read as words
     "deepseek_vit_412m"
 ).split()
 
+_LARGE = {
+    *("alexnet", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "regnet_x_32gf"),
+    *("regnet_y_16gf", "regnet_y_32gf", "wide_resnet101_2", "convnext_large", "efficientnet_b7"),
+    *("vit_l_16", "vit_l_32", "vit_h_14", "regnet_y_128gf", "nasnetalarge", "deepseek_vit_412m"),
+    *("resnext101_64x4d", "efficientnet_v2_l", "gemma4_vit_167m", "pnasnet5large", "swin_b"),
+    *("vit_b_16", "vit_b_32", "convnext_base", "wide_resnet50_2", "resnext101_32x8d", "swin_v2_b"),
+}
+
 
 def members() -> list[str]:
-    """All names, `torchvision:NAME` and `timm:NAME`."""
+    """All names, `timm:NAME` and `torchvision:NAME`, the largest last."""
     import torchvision.models  # noqa: PLC0415  seconds
 
     known = torchvision.models.list_models(module=torchvision.models)
-    return [f"torchvision:{name}" for name in known] + [f"timm:{name}" for name in _TIMM]
+    every = [f"timm:{name}" for name in _TIMM] + [f"torchvision:{name}" for name in known]
+    return sorted(every, key=lambda name: name.partition(":")[2] in _LARGE)
