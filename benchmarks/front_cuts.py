@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from benchmarks.front_rows import Found, chosen, trials_of
-from trp_search.records import BASELINE, Budget, Cut, Energy, Speedup, TrialSpec
+from trp_search.records import BASELINE, Cut, Energy, Speedup, TrialSpec, WholeNetwork
 from trp_search.runs import networks
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.scoring.candidate import Cuts, Scored, cost_of
@@ -47,7 +47,7 @@ def variants(spec: TrialSpec) -> dict[str, Sequence[Cut]]:
         return [
             own,
             *(
-                dataclasses.replace(c, **changes) if isinstance(c.keep, Budget) else c
+                dataclasses.replace(c, **changes) if isinstance(c.keep, WholeNetwork) else c
                 for c in further
             ),
         ]

@@ -36,7 +36,7 @@ from trp_search.records import (
     Energy,
     Evbmf,
     Joint,
-    Method,
+    MethodName,
     Point,
     Pruning,
     Scheme,
@@ -92,7 +92,7 @@ def specs(space: SearchSpace) -> Iterator[TrialSpec]:
     yield makes.spec("plain-aware", "plain", _curves(aware), training=after)
     kinds.append(aware)
     for kind, budget in itertools.product(kinds, BUDGETS):
-        method: Method = "tucker" if kind["scheme"] == "tucker" else "plain"
+        method: MethodName = "tucker" if kind["scheme"] == "tucker" else "plain"
         how = "-fitted" if "reconstruct" in kind else ""
         name = f"{method}-{kind['scheme']}{how}-tuned-{budget:g}x"
         yield makes.spec(name, method, (_cut(kind, budget),), tuned=after)
@@ -146,7 +146,7 @@ class _Makes:
     def spec(  # noqa: PLR0913  fields of a specification
         self,
         name: str,
-        method: Method,
+        method: MethodName,
         cuts: tuple[Cut, ...],
         *,
         training: Training | None = None,

@@ -61,6 +61,8 @@ LONGEST = ("search/test_kills.py", "search/test_driver.py", "test_readme.py", "c
 
 # Before torch is there: where processes share the cores, a second thread waits more than it works.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# On a busy machine a command of a second gets a line of progress after five.
+os.environ["TRP_SEARCH_PROGRESS"] = "off"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

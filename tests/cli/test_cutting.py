@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,20 @@ def test_compress_says_what_it_made_and_what_to_type_next(compressed: tuple[Path
 
 
 @pytest.mark.slow
+def test_the_cut_of_compress_is_on_the_front_of_its_run(trp, compressed: tuple[Path, str]):
+    place, said = compressed
+    run = place / "results" / "small-baseline"
+    assert f"report            {Path('results/small-baseline/report.html')}" in said
+    status = trp("status", run).out
+    assert "Front: 1 point\n" in status
+    assert re.search(r"^plain-2x +2\.\d\d", status, re.MULTILINE)
+    assert json.loads(trp("select", run, "--speedup", "2", "--json").out)["point"] == "plain-2x"
+    page = (run / "report.html").read_text()
+    assert f"At {RunFolder.open(run).point('plain-2x').speedup:.2f}{TIMES} fewer" in page
+    assert "On test it reaches" in page
+
+
+@pytest.mark.slow
 def test_the_bundle_of_compress_loads_as_the_points_network(compressed: tuple[Path, str]):
     place, _ = compressed
     folder = RunFolder.open(place / "results" / "small-baseline")
@@ -98,6 +113,24 @@ def test_the_same_call_again_trains_nothing_and_exports_beside(
     assert (again.code, again.err) == (0, "")
     assert ("epoch   1 of 1" in first, "epoch" in again.out) == (True, False)
     assert "Exported point plain-2x: results/small-baseline/models/plain-2x-2" in again.out
+
+
+@pytest.mark.slow
+def test_compress_writes_the_formats_that_it_is_asked_for(
+    trp, compressed: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(compressed[0])
+    words = ["--speedup", "2", "--format", "pt2", "--out", tmp_path / "new"]
+    ended = trp("compress", "small.yaml", *words)
+    assert (ended.code, ended.err) == (0, "")
+    assert (tmp_path / "new" / "network.pt2").is_file()
+
+
+def test_a_format_that_is_unknown_is_named_before_anything_starts(trp, place: Path):
+    ended = trp("compress", "small.yaml", "--speedup", "2", "--format", "gguf")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "trp-search: format: 'gguf' is none of onnx, pt2\n"
+    assert [path.name for path in place.iterdir()] == ["small.yaml"]
 
 
 @pytest.mark.slow
@@ -262,6 +295,7 @@ def test_another_spaces_run_is_refused(trp, place: Path, run: RunFolder):
         (["--speedup", "2"], "--trial is missing; there are baseline, 0"),
         (["--trial", "7", "--speedup", "2"], "no trial '7'; there are baseline, 0"),
         (["--trial", "0", "--speedup", "2", "--out", "there"], "--out: is for bundles; "),
+        (["--trial", "0", "--speedup", "2", "--format", "pt2"], "--format: is for bundles; "),
         (["--trial", "0", "--speedup", "2", "--data", "digits"], "--data: is for bundles; "),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 
 def test_status_tells_trials_failures_with_reasons_and_the_front(trp, sample_run):
     ended = trp("status", sample_run.path)
@@ -13,6 +15,17 @@ def test_status_tells_trials_failures_with_reasons_and_the_front(trp, sample_run
     assert "9: diverged: the loss was not finite in epoch 2" in ended.out
     assert "Front: 9 points" in ended.out
     assert "2.08\N{MULTIPLICATION SIGN}" in ended.out
+
+
+def test_how_multiply_adds_were_counted_is_told_if_not_by_fvcore_alone(trp, sample_run):
+    points, note = sample_run.points, "with aten::fft_fft as free"
+    assert "multiply-adds" not in trp("status", sample_run.path).out
+    every = [json.loads(line) for line in points.read_text().splitlines()]
+    points.write_text("".join(json.dumps(one | {"counted": note}) + "\n" for one in every))
+    assert f"multiply-adds: counted {note}" in trp("status", sample_run.path).out
+    assert note in trp("select", sample_run.path, "--speedup", "2").out
+    trp("report", sample_run.path)
+    assert note in sample_run.report.read_text()
 
 
 def test_status_fits_eighty_columns(trp, sample_run):

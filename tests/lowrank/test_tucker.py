@@ -15,7 +15,7 @@ from trp_search.records import Energy, Evbmf, Ratio, Value
 
 tensorly.set_backend("pytorch")
 
-TUCKER = tucker.Tucker()
+TUCKER = tucker.TuckerFactoring()
 
 shapes = st.tuples(*[st.integers(1, 9)] * 2, *[st.integers(1, 4)] * 2)
 seeds = st.integers(0, 10_000)

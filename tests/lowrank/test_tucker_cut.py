@@ -131,7 +131,7 @@ def test_kxk_takes_wide_convolutions_but_the_first():
 def test_costs_are_those_of_the_cut_network(keep):
     result = by_tucker(small(), IMAGES, keep=keep)
     counted = count(result.network, IMAGES[:1])
-    assert not counted.unknown
+    assert counted.note is None
     assert sum(layer.macs for layer in result.layers) == counted.macs
     assert sum(layer.dense_macs for layer in result.layers) == count(small(), IMAGES[:1]).macs
     for layer in result.layers:
@@ -357,6 +357,6 @@ def test_untrained_layers_made_from_the_record_take_the_cut_weights():
     result = by_tucker(network, keep=Ratio(0.5))
     images = torch.randn(2, 16, 8, 8)
     layer = {layer.name: layer for layer in result.layers}["4"]
-    parts = nn.Sequential(*tucker.Tucker().layers(network[4], layer.ranks))
+    parts = nn.Sequential(*tucker.TuckerFactoring().layers(network[4], layer.ranks))
     parts.load_state_dict(result.network[4].state_dict())
     assert torch.equal(parts(images), result.network[4](images))

@@ -166,11 +166,18 @@ class TestWithLittleToShow:
         assert '9x</td><td class="reason">the best is 4x</td><td>0, 1</td>' in text
 
     def test_without_a_front_the_baselines_cuts_are_shown_layer_by_layer(
-        self, empty_run: RunFolder, make_point: Callable[..., Point]
+        self,
+        empty_run: RunFolder,
+        make_point: Callable[..., Point],
+        make_spec: Callable[[str], TrialSpec],
     ):
         for name, role in (("baseline", "baseline"), ("plain-2x", "control")):
             append_record(empty_run.points, make_point(name, correct=194, speedup=2.0, role=role))
+        without = _data(_text(empty_run))
+        assert without["eligible"] == ["plain-2x"], "a run without trials: its cuts are the front"
+        write_whole(empty_run.trial("0").spec, to_json(make_spec("0")))
         text = _text(empty_run)
+        assert _data(text)["eligible"] == []
         assert "One column per cut of the baseline." in text
         assert list(_data(text)["figures"]) == ["tradeoff", "ranks"]
 

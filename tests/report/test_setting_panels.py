@@ -8,17 +8,17 @@ import pytest
 from trp_search.records import Point
 from trp_search.report import contents, rows
 from trp_search.report.rows import Row
-from trp_search.report.settings import Value, label, panels, varied
+from trp_search.report.settings import Told, label, panels, varied
 from trp_search.store import RunFolder
 
 
 @pytest.fixture
 def trials(
     empty_run: RunFolder, make_point: Callable[..., Point]
-) -> Callable[[Sequence[dict[str, Value]]], tuple[Row, ...]]:
+) -> Callable[[Sequence[dict[str, Told]]], tuple[Row, ...]]:
     blank = contents.read(empty_run)
 
-    def build(settings: Sequence[dict[str, Value]]) -> tuple[Row, ...]:
+    def build(settings: Sequence[dict[str, Told]]) -> tuple[Row, ...]:
         points = tuple(
             make_point(f"{n}", correct=100 + n, speedup=2.0, settings=each)
             for n, each in enumerate(settings)

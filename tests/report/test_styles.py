@@ -11,12 +11,12 @@ from typing import get_args
 import pytest
 from plotly.validator_cache import ValidatorCache
 
-from trp_search.records import CutScheme, Method, Point
+from trp_search.records import CutScheme, MethodName, Point
 from trp_search.report import write
 from trp_search.report.styles import style_of
 from trp_search.store import RunFolder
 
-SETTINGS = [None, "future", *get_args(Method)]
+SETTINGS = [None, "future", *get_args(MethodName)]
 
 
 @pytest.mark.parametrize(

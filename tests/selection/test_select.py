@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.records import Latency, Point, Repeat
+from trp_search.records import Latency, Point, Repeat, to_json
 from trp_search.records.scores import share
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import choose, select
 from trp_search.selection.snapshot import Snapshot
 from trp_search.space import load_space
-from trp_search.store import RunFolder, append_record
+from trp_search.store import RunFolder, append_record, write_whole
 
 MakePoint = Callable[..., Point]
 
@@ -79,8 +79,22 @@ def test_the_nearest_is_the_fastest_and_said_not_to_reach(run_of):
     assert (choice.point.id, choice.reached) == ("2", False)
 
 
-def test_a_run_without_trials_has_nothing_to_choose(run_of):
-    with pytest.raises(NothingFoundError, match="no trial has been scored yet"):
+def test_of_a_run_without_trials_a_cut_of_the_baseline_is_chosen(run_of):
+    cuts = (("plain-2x", 180, 2.0, "control"), ("plain-3x", 170, 3.0, "control"))
+    choice = select(run_of(("baseline", 194, 1.0, "baseline"), *cuts), speedup=2.5)
+    assert (choice.point.id, choice.larger.id) == ("plain-3x", "plain-2x")
+    assert (choice.smaller, choice.control) == (None, None)
+
+
+def test_of_a_search_whose_first_trial_is_under_way_nothing_is_chosen_yet(run_of, make_spec):
+    run = run_of(("baseline", 194, 1.0, "baseline"), ("plain-2x", 180, 2.0, "control"))
+    write_whole(run.trial("0").spec, to_json(make_spec("0")))
+    with pytest.raises(NothingFoundError, match="no trial and no cut has been scored yet"):
+        select(run, speedup=1.0)
+
+
+def test_a_run_without_trials_and_cuts_has_nothing_to_choose(run_of):
+    with pytest.raises(NothingFoundError, match="no trial and no cut has been scored yet"):
         select(run_of(("baseline", 194, 1.0, "baseline")), speedup=2.0)
 
 

@@ -17,7 +17,7 @@ from trp_search.records import Point, TrialSpec
 from trp_search.report import contents, rows
 from trp_search.report.settings import panels
 from trp_search.scoring.points import settings_of
-from trp_search.space import Parameter, SearchSpace, Value, changed, load_space, warm_start
+from trp_search.space import Parameter, Scalar, SearchSpace, changed, load_space, warm_start
 from trp_search.store import RunFolder
 
 SHIPPED = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
@@ -95,10 +95,10 @@ def loaded(folder: Path, space: Mapping[str, Any]) -> SearchSpace:
 
 @st.composite
 def draws(
-    draw: st.DrawFn, parameters: tuple[Parameter, ...], usual: Mapping[str, Value]
-) -> dict[str, Value]:
+    draw: st.DrawFn, parameters: tuple[Parameter, ...], usual: Mapping[str, Scalar]
+) -> dict[str, Scalar]:
     """What a study may draw."""
-    drawn: dict[str, Value] = {}
+    drawn: dict[str, Scalar] = {}
     for parameter in parameters:
         known = {**usual, **drawn}
         fits = parameter.methods is None or known["method"] in parameter.methods
@@ -107,13 +107,13 @@ def draws(
     return drawn
 
 
-def drawn_from(data: st.DataObject, space: SearchSpace) -> dict[str, Value]:
+def drawn_from(data: st.DataObject, space: SearchSpace) -> dict[str, Scalar]:
     usual = {"method": space.space.methods[0], "scheme": space.space.schemes[0]}
-    drawn: dict[str, Value] = data.draw(draws(space.parameters(), usual))
+    drawn: dict[str, Scalar] = data.draw(draws(space.parameters(), usual))
     return drawn
 
 
-def values(parameter: Parameter) -> st.SearchStrategy[Value]:
+def values(parameter: Parameter) -> st.SearchStrategy[Scalar]:
     if parameter.choices is not None:
         return st.sampled_from(parameter.choices)
     assert parameter.low is not None
@@ -123,11 +123,11 @@ def values(parameter: Parameter) -> st.SearchStrategy[Value]:
     return st.floats(parameter.low, parameter.high)
 
 
-def trial(space: SearchSpace, drawn: Mapping[str, Value]) -> TrialSpec:
+def trial(space: SearchSpace, drawn: Mapping[str, Scalar]) -> TrialSpec:
     return space.trial_spec(drawn, number=0)
 
 
-def assert_codec_is_exact(space: SearchSpace, drawn: dict[str, Value]) -> None:
+def assert_codec_is_exact(space: SearchSpace, drawn: dict[str, Scalar]) -> None:
     """A trial's settings are what was drawn, unless the trial is the same whatever was drawn."""
     spec = trial(space, drawn)
     setting = warm_start.setting_of(space, spec)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.records import Allocation, Cut, Distillation, Energy, Speedup
-from trp_search.space import Parameter, SearchSpace, Value, load_space
+from trp_search.space import Parameter, Scalar, SearchSpace, load_space
 
 TEXT = """
 workload: {network: resnet20, data: digits}
@@ -29,7 +29,7 @@ space:
     momentum: 0.8
 seed: 3
 """
-DRAWN: dict[str, Value] = {
+DRAWN: dict[str, Scalar] = {
     "scheme": "spatial",
     "start": "scratch",
     "energy_spatial": 0.95,
@@ -117,7 +117,7 @@ def test_a_trial_from_the_baseline_is_short_unless_its_space_says_how_long(space
 
 
 def test_what_trains_learns_from_the_baseline_unless_its_space_says_no(space, tmp_path):
-    def found(own: str, **drawn: Value) -> Distillation | None:
+    def found(own: str, **drawn: Scalar) -> Distillation | None:
         made = loaded(tmp_path, f"{FIXED}space: {{energy: 0.9, {own}}}")
         return made.trial_spec(drawn, number=0).distillation
 
@@ -182,8 +182,8 @@ def test_a_violation_is_how_far_a_point_misses_its_bound(tmp_path, make_point):
 
 
 @st.composite
-def draws(draw: st.DrawFn, parameters: tuple[Parameter, ...]) -> dict[str, Value]:
-    drawn: dict[str, Value] = {}
+def draws(draw: st.DrawFn, parameters: tuple[Parameter, ...]) -> dict[str, Scalar]:
+    drawn: dict[str, Scalar] = {}
     for parameter in parameters:
         if parameter.scheme not in (None, drawn.get("scheme")):
             continue

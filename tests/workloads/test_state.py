@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -102,10 +103,29 @@ def test_a_whole_pickled_network_is_refused_by_the_name_of_its_class(network, tm
         ({"epoch": 1, "optimizer": {}}, "holds epoch, optimizer, and no tensors by name under"),
         ([1, 2], "holds a list, no weights of a network"),
         ({}, "holds nothing, and no tensors"),
+        ({"a": bytearray(3)}, "holds a bytearray, which no weights of a network are"),
     ],
 )
 def test_a_file_without_weights_is_told_of_by_what_it_holds(network, tmp_path, content, what):
     assert what in refused(saved(tmp_path, content), network.state_dict())
+
+
+def scripted(network: nn.Module, path: Path) -> None:
+    torch.jit.save(torch.jit.script(network), path)
+
+
+def exported(network: nn.Module, path: Path) -> None:
+    torch.export.save(torch.export.export(network.eval(), (torch.zeros(1, 1, 3, 3),)), path)
+
+
+@pytest.mark.parametrize(
+    ("save", "what"),
+    [(scripted, "holds a TorchScript program"), (exported, "is an archive without tensors of")],
+)
+def test_a_program_is_no_file_of_weights(network, tmp_path, save, what):
+    with warnings.catch_warnings(action="ignore"):
+        save(network, tmp_path / "program.pt2")
+    assert what in refused(tmp_path / "program.pt2", network.state_dict())
 
 
 def truncated(path: Path) -> None:

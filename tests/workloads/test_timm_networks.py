@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 import torch
 from huggingface_hub import constants
+from safetensors.torch import save_file
 from torch import nn
 
 from trp_search.errors import InputError
@@ -164,9 +166,16 @@ def test_weights_that_a_library_does_not_publish_are_refused(network, weights):
     )
 
 
-def test_weights_that_cannot_be_downloaded_are_told_of_in_one_line(monkeypatch, tmp_path):
+@pytest.fixture
+def cache(monkeypatch, tmp_path) -> Path:
+    """The Hub's cache, and no network."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.usefixtures("cache")
+def test_weights_that_cannot_be_downloaded_are_told_of_in_one_line():
     spec = NetworkSpec(name="timm:resnet10t")
     with pytest.raises(InputError) as caught:
         networks.load_weights(nn.Identity(), "timm", spec=spec, channels=3)
@@ -174,3 +183,23 @@ def test_weights_that_cannot_be_downloaded_are_told_of_in_one_line(monkeypatch, 
         "workload.weights: 'timm': those of timm:resnet10t cannot be fetched: "
     )
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("classes", [1000, 10])
+def test_weights_in_the_hub_s_cache_are_the_network_s_with_their_own_head(cache, classes):
+    spec = NetworkSpec(name="timm:test_resnet", options={"num_classes": classes})
+    torch.manual_seed(1)
+    published = networks.build(NetworkSpec(name=spec.name), channels=3, classes=1000).state_dict()
+    place = cache / "models--timm--test_resnet.r160_in1k"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("0" * 40)
+    (place / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    save_file(published, place / "snapshots" / ("0" * 40) / "model.safetensors")
+    network = networks.build(spec, channels=3, classes=classes)
+    if classes == 1000:
+        networks.load_weights(network, "timm", spec=spec, channels=3)
+        found = network.state_dict()
+        assert all(torch.equal(found[key], published[key]) for key in published)
+    else:
+        with pytest.raises(InputError, match="a head of 1000 classes, and the network here has 10"):
+            networks.load_weights(network, "timm", spec=spec, channels=3)

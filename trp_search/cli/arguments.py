@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
+
+from trp_search import records
 
 
 def number(text: str) -> float:
@@ -66,6 +68,10 @@ Timeout = Annotated[
         help="time limit of your own network or data before the start",
     ),
 ]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option("--format", metavar="F", help="a further format: onnx, pt2; may be repeated"),
+]
 Network = Annotated[
     str | None,
     typer.Option(metavar="MODULE:CALLABLE", help="builds the baseline of a custom architecture"),
@@ -78,3 +84,26 @@ Data = Annotated[
         "[default: digits, if the bundle's card says so]",
     ),
 ]
+Scheme = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"unfolding or method: {', '.join(get_args(records.CutScheme))} [default: per-layer; "
+        "of a decomposable trial its own]",
+    ),
+]
+Allocation = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"division of a budget among layers: {', '.join(get_args(records.Allocation))} "
+        "[default: knapsack; of a decomposable trial pooled, by weights alone]",
+    ),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|kxk", help="layers that may be cut: all, or convolutions wider than 1x1"
+    ),
+]
+Multiple = Annotated[int, typer.Option(min=1, metavar="N", help="ranks are multiples of this")]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from trp_search.cli.arguments import Data, Json, Network, Run, Trust
+from trp_search.cli.arguments import Data, Formats, Json, Network, Run, Trust
 from trp_search.cli.budget import FLAGS, budgeted
 from trp_search.cli.console import following, line, pairs, raw
 from trp_search.cli.formatting import command, here
@@ -42,10 +42,7 @@ def export(  # noqa: PLR0913  options of a command
     out: Annotated[Path, typer.Option(metavar="DIR", help="a new folder")],
     point: Annotated[str | None, typer.Option(metavar="ID", help="a point of the run")] = None,
     network: Network = None,
-    form: Annotated[
-        list[str] | None,
-        typer.Option("--format", metavar="F", help="a further format: onnx, pt2; may be repeated"),
-    ] = None,
+    form: Formats = None,
     licence: Annotated[
         str | None, typer.Option(metavar="L", help="licence of the weights, for the card")
     ] = None,
@@ -61,7 +58,15 @@ def export(  # noqa: PLR0913  options of a command
     from trp_search.workloads.trust import check_run
 
     check_run(found.folder, found.space.workload, trust=trust, network=network)
-    export_bundle(found, chosen, out, network=network, formats=form or (), licence=licence)
+    export_bundle(found, chosen, out, network=network, formats=checked(form), licence=licence)
+
+
+def checked(formats: Sequence[str] | None) -> Sequence[str]:
+    """The further formats that were asked for; raises InputError where one cannot be written."""
+    from trp_search.export.formats import check_formats
+
+    check_formats(formats or ())
+    return formats or ()
 
 
 def export_bundle(
@@ -77,11 +82,10 @@ def export_bundle(
     vacant(out)
     from trp_search.export.card import file_rows
     from trp_search.export.evaluate import come_along
-    from trp_search.export.formats import FORMATS, check_formats
+    from trp_search.export.formats import FORMATS
     from trp_search.export.write import export_point
     from trp_search.workloads.callables import is_callable_name
 
-    check_formats(formats)
     line(f"Writing point {point.id} and scoring it again in a fresh process ...")
     bundle = here(
         export_point(run, point, out, network=network, formats=formats, licence=licence, trust=True)

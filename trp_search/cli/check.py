@@ -87,6 +87,7 @@ def _overview(space: SearchSpace, found: Survey, size: tuple[int, ...], classes:
         [
             ("network", f"{workload.network.name}, {amount(found.parameters)} parameters"),
             ("input", f"{' x '.join(map(str, size))}, {classes} classes ({workload.data.name})"),
+            *([("weights", workload.weights)] if workload.weights else []),
             ("multiply-adds", f"{amount(found.macs)} per image"),
             ("varies", varying),
             ("trials", f"{space.trials}, proposed by {space.sampler.name}{repeats}"),
@@ -162,6 +163,8 @@ def _hours(hours: float) -> str:
 
 
 def _warnings(space: SearchSpace, found: Survey) -> None:
+    if found.counted is not None:
+        warn(f"multiply-adds: counted {found.counted}")
     wanted = space.constraints.get("speedup", 1.0)
     best = max(found.best[scheme] for scheme in space.space.schemes)
     if wanted > best:

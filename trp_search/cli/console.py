@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.segment import Segment, Segments
 from rich.text import Text
 from typing_extensions import override
 
@@ -46,7 +47,7 @@ def warn(text: str) -> None:
 
 def raw(text: str) -> None:
     """Text for programs, exactly as it is."""
-    OUT.out(text, highlight=False)
+    OUT.print(Segments([Segment(text)]), soft_wrap=True)
 
 
 def pairs(rows: Sequence[tuple[str, str | Path]]) -> None:

@@ -6,15 +6,25 @@ import dataclasses
 import itertools
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast
 
 import typer
 
-from trp_search import records
-from trp_search.cli.arguments import Data, Network, Space, Trust
-from trp_search.cli.bundles import epoch, export_bundle, images, stoppable
+from trp_search import records, report
+from trp_search.cli.arguments import (
+    Allocation,
+    Data,
+    Formats,
+    Layers,
+    Multiple,
+    Network,
+    Scheme,
+    Space,
+    Trust,
+)
+from trp_search.cli.bundles import checked, epoch, export_bundle, images, stoppable
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.formatting import command, here
 from trp_search.cli.keeping import with_keep
@@ -41,30 +51,6 @@ from trp_search.space import SearchSpace, changed, load_space, read_space
 from trp_search.space.model import SHARED
 from trp_search.store import RunFolder
 
-Scheme = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"unfolding or method: {', '.join(get_args(records.CutScheme))} [default: per-layer; "
-        "of a decomposable trial its own]",
-    ),
-]
-Allocation = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"division of a budget among layers: {', '.join(get_args(records.Allocation))} "
-        "[default: knapsack; of a decomposable trial pooled, by weights alone]",
-    ),
-]
-Layers = Annotated[
-    str | None,
-    typer.Option(
-        metavar="all|kxk", help="layers that may be cut: all, or convolutions wider than 1x1"
-    ),
-]
-Multiple = Annotated[int, typer.Option(min=1, metavar="N", help="ranks are multiples of this")]
-
 
 @with_keep
 def cut(  # noqa: PLR0913  options of a command
@@ -85,6 +71,7 @@ def cut(  # noqa: PLR0913  options of a command
         Path | None,
         typer.Option(metavar="DIR", help="for a bundle: a new folder [default: BUNDLE-cut]"),
     ] = None,
+    form: Formats = None,
     network: Network = None,
     data: Data = None,
     *,
@@ -96,10 +83,12 @@ def cut(  # noqa: PLR0913  options of a command
         if trial is not None:
             raise InputError(f"--trial: {source} is a bundle, which has one network")
         workload = _workload(source, network=network, data=images(data, trust=trust))
-        _cut_bundle(source, workload, keep, options, out or Path(f"{source}-cut"))
+        target = _Target(out=vacant(out or Path(f"{source}-cut")), formats=checked(form))
+        _cut_bundle(source, workload, keep, options, target)
         return
-    if out is not None:
-        raise InputError(f"--out: is for bundles; {source} keeps its own points, see export")
+    for name, given in (("--out", out), ("--format", form)):
+        if given is not None:
+            raise InputError(f"{name}: is for bundles; {source} keeps its own points, see export")
     if data is not None:
         raise InputError(f"--data: is for bundles; {source} has its own images")
     folder = RunFolder.open(source)
@@ -150,8 +139,16 @@ def _workload(source: Path, *, network: str | None, data: DataSpec | None) -> Wo
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Target:
+    """Where the bundle of a cut is written, a new folder of the run by default, and in what."""
+
+    out: Path | None
+    formats: Sequence[str]
+
+
 def _cut_bundle(
-    bundle: Path, workload: Workload, keep: Keep, options: dict[str, Any], out: Path
+    bundle: Path, workload: Workload, keep: Keep, options: dict[str, Any], target: _Target
 ) -> None:
     """Cuts the uncut network of a bundle; an ordinary run is made beside the new bundle."""
     card = opened(bundle).card
@@ -169,7 +166,7 @@ def _cut_bundle(
     method = METHODS.get(str(settings.get("method")), METHODS["plain"])
     own = method.again(cast("CutScheme", settings.get("scheme", like.scheme)))
     wanted = _cut(space, keep, options, like=like, own=own)
-    _compressed(space, RunFolder(path=Path(f"{out}-run").resolve()), wanted, vacant(out))
+    _compressed(space, RunFolder(path=Path(f"{target.out}-run").resolve()), wanted, target)
 
 
 @with_keep
@@ -180,7 +177,8 @@ def compress(  # noqa: PLR0913  options of a command
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="weights of the baseline (safetensors) [default: the space's, or train]",
+            help="weights of the baseline (safetensors or torch.save's) "
+            "[default: the space's, or train]",
         ),
     ] = None,
     scheme: Scheme = None,
@@ -196,6 +194,7 @@ def compress(  # noqa: PLR0913  options of a command
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="a new folder [default: RUN/models/POINT]")
     ] = None,
+    form: Formats = None,
 ) -> None:
     """Cut the baseline to a budget and export it, without a search."""
     loaded = with_configured(space)
@@ -206,10 +205,11 @@ def compress(  # noqa: PLR0913  options of a command
     wanted = _cut(loaded, keep, options, like=like, own=_USUAL)
     name = f"{space.stem}-{'baseline' if weights is None else weights.stem}"
     folder = RunFolder(path=(run or Path("results") / name).resolve())
-    _compressed(loaded, folder, wanted, None if out is None else vacant(out))
+    target = _Target(out=None if out is None else vacant(out), formats=checked(form))
+    _compressed(loaded, folder, wanted, target)
 
 
-def _compressed(space: SearchSpace, folder: RunFolder, wanted: Cut, out: Path | None) -> None:
+def _compressed(space: SearchSpace, folder: RunFolder, wanted: Cut, target: _Target) -> None:
     """Cuts the baseline of `space`, kept in `folder`, and exports it."""
     from trp_search.runs.compress import compress as compressing
 
@@ -228,7 +228,9 @@ def _compressed(space: SearchSpace, folder: RunFolder, wanted: Cut, out: Path | 
     assert point is not None
     _show(folder, point)
     line()
-    export_bundle(Snapshot.of(folder), point, out or _free(folder, point))
+    out = target.out or _free(folder, point)
+    export_bundle(Snapshot.of(folder), point, out, formats=target.formats)
+    report.write(folder)  # with the score on test
 
 
 def _with_weights(space: SearchSpace, weights: Path) -> SearchSpace:
@@ -280,6 +282,7 @@ def _show(folder: RunFolder, point: Point) -> None:
             *sizes(point),
             ("layers", ", ".join(f"{count} {name}" for name, count in schemes.most_common())),
             ("batch norm", point.batch_norm),
+            ("report", here(folder.report)),
         ]
     )
     line()

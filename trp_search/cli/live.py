@@ -14,7 +14,7 @@ from rich.text import Text
 
 from trp_search.cli.console import OUT, line, shown
 from trp_search.cli.formatting import clock
-from trp_search.cli.progress import is_due, measures, sentence
+from trp_search.cli.progress import is_due, measures, sentence, wanted
 from trp_search.cli.supervised import lost
 from trp_search.cli.tables import point_table
 from trp_search.cli.watch import Watch
@@ -88,7 +88,7 @@ def _tell(watch: Watch, event: Event) -> None:
     stamp = clock(now)
     _update(watch, event)
     if isinstance(event, Working):
-        if is_due(now, watch.told):
+        if wanted() and is_due(now, watch.told):
             watch.told = now
             line(f"{stamp}  {_under_way(watch)}")
         return

@@ -10,7 +10,7 @@ import typer
 
 from trp_search import report as page
 from trp_search.cli.arguments import Run
-from trp_search.cli.console import OUT, line, pairs
+from trp_search.cli.console import OUT, line, pairs, warn
 from trp_search.cli.formatting import command, duration, here
 from trp_search.cli.progress import sentence
 from trp_search.cli.tables import point_table
@@ -47,6 +47,8 @@ def status(run: Run) -> None:
     if front:
         baseline = built.baseline.point if built.baseline else None
         OUT.print(point_table(front, baseline=baseline, tests=read.tests))
+    for note in dict.fromkeys(point.counted for point in front if point.counted):
+        warn(f"multiply-adds: counted {note}")
     if None in read.results.values():
         line()
         line(f"Resume a search that is not running with  {command('resume', here(folder.path))}")

@@ -5,6 +5,7 @@ All of it goes to stderr unless stdout is a terminal, so that stdout can be pipe
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -32,7 +33,10 @@ _NEXT_SHARE = 0.01  # of the time so far: a log of a day stays readable
 
 @contextmanager
 def progress_shown() -> Iterator[None]:
-    """Shows how far the work inside the block has come."""
+    """Shows how far the work inside the block has come, unless that is not wanted."""
+    if not wanted():
+        yield
+        return
     errors = Console(stderr=True)
     terminal = next((console for console in (OUT, errors) if console.is_terminal), None)
     display = Line(terminal) if terminal else Log(sys.stderr.write)
@@ -42,6 +46,11 @@ def progress_shown() -> Iterator[None]:
         heard(lambda step: display.show(pace.hear(step, now=time.time()))),
     ):
         yield
+
+
+def wanted() -> bool:
+    """Whether progress is shown; the environment may turn it off."""
+    return os.environ.get("TRP_SEARCH_PROGRESS") != "off"
 
 
 class Line:

@@ -13,7 +13,7 @@ from trp_search.export.load import network_in
 from trp_search.export.opened import Bundle, opened
 from trp_search.lowrank.linear_cut import sparse_layers
 from trp_search.records import DataSpec
-from trp_search.scoring.candidate import Cost, RefusedError, cost, example
+from trp_search.scoring.candidate import Cost, cost, example
 from trp_search.tasks import task_of
 from trp_search.tasks.task import Evaluation, threads
 from trp_search.workloads import data as images
@@ -126,10 +126,7 @@ def check_runs(bundle: Bundle, network: nn.Module, image: Tensor) -> None:
 def _cost(bundle: Bundle, network: nn.Module, image: Tensor) -> Cost:
     """The cost, counted anew; the architecture only names the sparse layers."""
     sparse = {layer.name for layer in bundle.architecture.layers if layer.is_sparse}
-    try:
-        return cost(network, image, layers=sparse_layers(network, image, sparse) if sparse else ())
-    except RefusedError as error:
-        raise InputError(f"{bundle.folder}: {error}") from None
+    return cost(network, image, layers=sparse_layers(network, image, sparse) if sparse else ())
 
 
 def _check_fit(bundle: Bundle, shape: images.Shape, *, own: bool) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trp_search.errors import InputError
 from trp_search.export.bundle import ARCHITECTURE
+from trp_search.export.memory import limited_memory
 from trp_search.export.opened import Bundle, opened
 from trp_search.export.weightless import Weightless, compute_buffers_, give_memory_
 from trp_search.lowrank.rebuild import rebuild
@@ -19,7 +20,9 @@ from trp_search.training.checkpoint import load_tensors
 from trp_search.workloads import networks, state
 from trp_search.workloads.callables import is_callable_name
 
-_BUFFERS = 2**24  # bytes of what no file holds, beside a multiple of the weights
+# Bytes beside a multiple of the weights: tables that no file holds, and all that constructors and
+# their libraries take meanwhile.
+_BUFFERS, _BUILDING = 2**24, 2**30
 
 
 def load(bundle: Path | str, *, network: nn.Module | None = None) -> nn.Module:
@@ -81,10 +84,12 @@ def _baseline(bundle: Bundle, name: str | None) -> nn.Module:
     size = {"channels": architecture.channels, "classes": architecture.classes}
     if is_callable_name(spec.name):
         return networks.build(spec, **size)
+    stored = 4 * bundle.weights.stat().st_size
     try:
-        with _weightless(bundle):
-            network = networks.build(spec, **size)
-        compute_buffers_(network, most=4 * bundle.weights.stat().st_size + _BUFFERS)
+        with limited_memory(stored + _BUILDING):
+            with _weightless(bundle):
+                network = networks.build(spec, **size)
+            compute_buffers_(network, most=stored + _BUFFERS)
     except InputError as error:
         reason = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise InputError(f"{bundle.folder / ARCHITECTURE}: {reason}") from None

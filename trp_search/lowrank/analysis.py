@@ -41,9 +41,9 @@ class Candidate(ABC):
         """All singular values of the layer; allocations may pool them across layers."""
 
     @property
-    @abstractmethod
     def spectrum(self) -> Tensor:
         """(q,) singular values along the last rank, the largest first."""
+        return self.values.sort(descending=True).values
 
     @abstractmethod
     def wanted(self, keep: records.Keep) -> Ranks:
@@ -116,6 +116,22 @@ class Analysis:
     layers: tuple[AnalysedLayer, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A network to analyse.
+
+    Attributes:
+        rows: each layer under each factoring that is distinct on it.
+        keep: that of the cut.
+        batches: of calibration images, None without calibration.
+    """
+
+    network: nn.Module
+    rows: Sequence[Sequence[MeasuredLayer]]
+    keep: records.Keep
+    batches: Iterable[Tensor] | None
+
+
 class Decomposition(ABC):
     """How a cut shrinks layers: the candidates of each layer.
 
@@ -142,14 +158,8 @@ class Decomposition(ABC):
         return [_distinct(row) for row in zip(*found, strict=True)]
 
     @abstractmethod
-    def analysed(
-        self,
-        network: nn.Module,
-        rows: Sequence[Sequence[MeasuredLayer]],
-        keep: records.Keep,
-        batches: Iterable[Tensor] | None,
-    ) -> Iterable[AnalysedLayer]:
-        """Candidates for each row, from activations on `batches` of calibration images."""
+    def analysed(self, given: Measured) -> Iterable[AnalysedLayer]:
+        """Candidates for each row of `given`."""
 
 
 class ByWeights(Decomposition):
@@ -160,14 +170,8 @@ class ByWeights(Decomposition):
         """Options of the layer."""
 
     @override
-    def analysed(
-        self,
-        network: nn.Module,
-        rows: Sequence[Sequence[MeasuredLayer]],
-        keep: records.Keep,
-        batches: Iterable[Tensor] | None,
-    ) -> Iterator[AnalysedLayer]:
-        for row in rows:
+    def analysed(self, given: Measured) -> Iterator[AnalysedLayer]:
+        for row in given.rows:
             yield analysed_by(row, [self.candidate(one) for one in row if one.reason is None])
 
 
@@ -195,7 +199,8 @@ def analyse(
     for row in rows:
         check_finite(row[0].name, row[0].module)
     with full_precision(network):
-        found = decomposition.analysed(network, rows, wanted.keep, batches)
+        given = Measured(network=network, rows=rows, keep=wanted.keep, batches=batches)
+        found = decomposition.analysed(given)
         layers = tuple(tracked(found, "decomposition", total=len(rows), unit="layers"))
     return Analysis(network=network, example_input=example_input, layers=layers)
 

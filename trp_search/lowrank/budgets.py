@@ -13,7 +13,7 @@ from typing_extensions import override
 from trp_search.errors import InputError
 from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.factoring import Number, shape_of
-from trp_search.records import Budget, Keep, Layers, Parameters
+from trp_search.records import Keep, Layers, Parameters, WholeNetwork
 
 
 class Count(ABC):
@@ -82,7 +82,7 @@ def counted(keep: Keep) -> Count:
     return _OWN.get(type(keep), _USUAL)
 
 
-def room(keep: Budget, *, dense: int, least: float, other: int, layers: Layers) -> float:
+def room(keep: WholeNetwork, *, dense: int, least: float, other: int, layers: Layers) -> float:
     """The cost allowed to layers that cost `dense` uncut; the rest of the network costs `other`.
 
     Raises:

@@ -15,7 +15,7 @@ from trp_search.lowrank.analysis import LOSSES, AnalysedLayer, Analysis, Candida
 from trp_search.lowrank.budgets import Count, counted, room
 from trp_search.lowrank.factoring import Ranks
 from trp_search.lowrank.frontiers import frontiers
-from trp_search.records import Budget, PerLayer
+from trp_search.records import PerLayer, WholeNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list
     count = counted(cut.keep)
     menus = [_menu(layer, count, cut.multiple) for layer in analysis.layers]
     allocation = BUDGET_RULES[cut.allocation]
-    if isinstance(cut.keep, Budget):
+    if isinstance(cut.keep, WholeNetwork):
         rows = [_row(menu) for menu in menus]
         options = _table(rows)
         budget = budget_of(analysis.network, options, cut, other_macs=other_macs)
@@ -168,7 +168,7 @@ def budget_of(network: nn.Module, options: Options, cut: records.Cut, *, other_m
     Raises:
         InputError: the layers' least cost is more; the message names the best reachable budget.
     """
-    assert isinstance(cut.keep, Budget), cut.keep
+    assert isinstance(cut.keep, WholeNetwork), cut.keep
     dense = int(options.cost[:, 0].sum())
     other = counted(cut.keep).other(network, dense, other_macs=other_macs)
     least = float(options.spent(options.least))

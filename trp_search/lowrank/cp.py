@@ -2,10 +2,9 @@
 
 W[n, c, i, j] is about sum_r A[n, r] B[c, r] H[i, r] V[j, r], so four layers replace one: 1 x 1 to R
 channels, depthwise kh x 1 and 1 x kw, then 1 x 1 (Lebedev et al., arXiv 1412.6553). Fits may be
-degenerate: products grow without bound and cancel, which no later stage survives. So the error is
-minimised among sums whose products' squared norms add up to a bound at most (Phan et al., ECCV
-2020, arXiv 2008.05441), one axis after the other. Each step is a ridge regression whose multiplier
-meets the bound.
+degenerate: products grow without bound and cancel, which no later stage survives. So the squared
+norms of the products add up to a bound at most (Phan et al., ECCV 2020, arXiv 2008.05441). The
+axes take turns, each by a ridge regression whose multiplier meets the bound.
 """
 
 from __future__ import annotations
@@ -24,35 +23,22 @@ from trp_search import records
 from trp_search.lowrank import rules
 from trp_search.lowrank.analysis import ByWeights, Candidate, losses_at
 from trp_search.lowrank.costs import MeasuredLayer
-from trp_search.lowrank.factoring import (
-    Extent,
-    Factoring,
-    Number,
-    Ranks,
-    Shape,
-    along,
-    kernel,
-    pointwise,
-)
+from trp_search.lowrank.factoring import Bottleneck, Extent, Number, Ranks, Shape, along, kernel
 
-_BOUND = 10.0  # times the squared norm of the kernel, the value for orthogonal products
-_SWEEPS = 30
 _HALVINGS = 60
 _FITS = 6  # ranks at which a layer's loss is measured; interpolated between them
 
 
 @torch.no_grad()
-def fit(
-    weight: Tensor, rank: int, *, bound: float = _BOUND, sweeps: int = _SWEEPS, seed: int = 0
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def fit(weight: Tensor, rank: int, *, bound: float = 10.0, sweeps: int = 30) -> tuple[Tensor, ...]:
     """Factors (N, R), (C, R), (kh, R), (kw, R) of a (N, C, kh, kw) weight, by alternation, float64.
 
     The last three have unit columns, and the squared norm of the first factor is at most `bound`
-    times the weight's. No sweep over the four loses more than the sweep before.
+    times the weight's; 1 would do for orthogonal products. No sweep loses more than the one before.
     """
     slices = weight.double().flatten(2).permute(2, 0, 1)  # (kh kw, N, C)
     most = bound * slices.square().sum() + 1e-300
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     first = [torch.randn(size, rank, generator=generator).to(slices) for size in weight.shape]
     a, b, h, v = (factor / torch.linalg.vector_norm(factor, dim=0) for factor in first)
 
@@ -76,8 +62,8 @@ def lost_by(weight: Tensor, factors: Sequence[Tensor]) -> float:
     """The share of a weight's squared norm that the sum of products misses."""
     a, b, h, v = (factor.double() for factor in factors)
     made = torch.einsum("nr,cr,tr->nct", a, b, _taps(h, v).squeeze(1)).reshape(weight.shape)
-    total = weight.double().square().sum().clamp_min(torch.finfo(torch.float64).tiny)
-    return float((weight.double() - made).square().sum() / total)
+    whole = weight.double()
+    return float((whole - made).square().sum() / (whole.square().sum() + 1e-300))
 
 
 def _taps(h: Tensor, v: Tensor) -> Tensor:
@@ -110,8 +96,8 @@ def _ridge(products: Tensor, gram: Tensor, *, most: Tensor) -> Tensor:
 
 
 @final
-class Cp(Factoring):
-    """1 x 1 to R channels, depthwise kh x 1 and 1 x kw, then 1 x 1."""
+class CpFactoring(Bottleneck):
+    """Two depthwise layers between two 1 x 1."""
 
     name = "cp"
 
@@ -132,17 +118,10 @@ class Cp(Factoring):
         return ranks[-1] * sum(shape)
 
     @override
-    def layers(self, module: nn.Module, ranks: Ranks) -> tuple[nn.Module, ...]:
-        assert isinstance(module, nn.Conv2d)
+    def between(self, module: nn.Conv2d, ranks: Ranks) -> tuple[nn.Conv2d, ...]:
         (rank,) = ranks
         vertical = along(module, rank, rank, width=False, groups=rank)
-        horizontal = along(module, rank, rank, height=False, groups=rank)
-        last = pointwise(rank, module.out_channels, bias=module.bias is not None)
-        return pointwise(module.in_channels, rank), vertical, horizontal, last
-
-    @override
-    def refuses(self, shape: Shape) -> str | None:
-        return "1x1: a matrix, which channel factors" if shape[2:] == (1, 1) else None
+        return vertical, along(module, rank, rank, height=False, groups=rank)
 
 
 @final
@@ -159,16 +138,9 @@ class Products(Candidate):
         energy = kernel(self.layer.module).double().square().sum().cpu()
         return (-self.lost.diff() * energy).sqrt()
 
-    @property
-    @override
-    def spectrum(self) -> Tensor:
-        return self.values.sort(descending=True).values
-
     @override
     def wanted(self, keep: records.Keep) -> Ranks:
-        assert isinstance(keep, records.PerLayer), keep
-        values = self.values.unsqueeze(0)
-        return (max(1, int(rules.ranks(keep, values, longer=values.shape[1]))),)
+        return (rules.most(keep, self.values.unsqueeze(0), longer=len(self.values)),)
 
     @override
     def losses(self, ranks: Tensor) -> Mapping[str, Tensor]:
@@ -179,8 +151,7 @@ class Products(Candidate):
         weight = kernel(self.layer.module)
         a, *others = fit(weight, *ranks)
         length = torch.linalg.vector_norm(a, dim=0).clamp_min(1e-30)
-        share = length**0.25
-        parts = [*((factor * share).mT for factor in others), a / length * share]
+        parts = [*((factor * length**0.25).mT for factor in others), a / length * length**0.25]
         return tuple(part.to(weight.dtype) for part in parts)
 
     @override
@@ -194,7 +165,7 @@ class Products(Candidate):
 class CpDecomposition(ByWeights):
     """Four layers for each convolution wider than 1 x 1."""
 
-    factorings = (Cp(),)
+    factorings = (CpFactoring(),)
 
     @override
     def candidate(self, layer: MeasuredLayer) -> Products:
@@ -206,8 +177,7 @@ def _curve(layer: MeasuredLayer) -> Tensor:
     (full,), weight = layer.full_ranks, kernel(layer.module)
     most = max(1, min(full - 1, layer.dense_macs // layer.macs((1,))))
     ranks = sorted({round(rank) for rank in np.geomspace(1, most, _FITS)})
-    found = [lost_by(weight, fit(weight, rank)) for rank in ranks]
-    lost = np.minimum.accumulate([1.0, *found, 0.0])
-    places = np.log([0.5, *ranks, full])
+    found = [1.0, *(lost_by(weight, fit(weight, rank)) for rank in ranks), 0.0]
+    places, lost = np.log([0.5, *ranks, full]), np.minimum.accumulate(found)
     between = np.interp(np.log(np.arange(1, full + 1)), places, lost)
     return torch.from_numpy(np.concatenate([[1.0], between]))

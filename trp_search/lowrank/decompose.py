@@ -15,10 +15,11 @@ from trp_search.errors import InputError
 from trp_search.lowrank.analysis import AnalysedLayer, Analysis, analyse
 from trp_search.lowrank.choice import Choice, choose
 from trp_search.lowrank.costs import MeasuredLayer, outside
+from trp_search.lowrank.counter import multiply_adds
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.placing import check_runs, copied
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.lowrank.tracing import extents, full_precision, images_in, multiply_adds
+from trp_search.lowrank.tracing import extents, full_precision, images_in
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from trp_search import records
 
@@ -61,6 +62,26 @@ class Factoring(ABC):
         """Why a kernel of this shape has no such factors, or None."""
         del shape
         return None
+
+
+class Bottleneck(Factoring):
+    """1 x 1 to the first rank, layers along the kernel's axes, 1 x 1 from the last rank."""
+
+    @abstractmethod
+    def between(self, module: nn.Conv2d, ranks: Ranks) -> tuple[nn.Conv2d, ...]:
+        """The layers along the kernel's axes, without bias."""
+
+    @override
+    def layers(self, module: nn.Module, ranks: Ranks) -> tuple[nn.Module, ...]:
+        """The first layer has no bias, so the others pad with the same values as `module`."""
+        assert isinstance(module, nn.Conv2d)
+        first = pointwise(module.in_channels, ranks[0])
+        last = pointwise(ranks[-1], module.out_channels, bias=module.bias is not None)
+        return first, *self.between(module, ranks), last
+
+    @override
+    def refuses(self, shape: Shape) -> str | None:
+        return "1x1: nothing between its two channel axes" if shape[2:] == (1, 1) else None
 
 
 def kernel(module: nn.Module) -> Tensor:

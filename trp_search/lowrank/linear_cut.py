@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.analysis import LOSSES, AnalysedLayer, Candidate, Decomposition
+from trp_search.lowrank.analysis import LOSSES, AnalysedLayer, Candidate, Decomposition, Measured
 from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.convex import (
     TOLERANCE,
@@ -65,22 +65,17 @@ class Solved(Decomposition):
         return found
 
     @override
-    def analysed(
-        self,
-        network: nn.Module,
-        rows: Sequence[Sequence[MeasuredLayer]],
-        keep: records.Keep,
-        batches: Iterable[Tensor] | None,
-    ) -> Iterator[AnalysedLayer]:
+    def analysed(self, given: Measured) -> Iterator[AnalysedLayer]:
+        keep, network = given.keep, given.network
         assert isinstance(keep, records.Error), keep
         fit = {
             layer.name: layer.module
-            for (layer,) in rows
+            for (layer,) in given.rows
             if layer.reason is None and isinstance(layer.module, nn.Linear)
         }
-        inputs, following = _inputs(network, batches or (), fit), followers(network)
+        inputs, following = _inputs(network, given.batches or (), fit), followers(network)
         rectified = {name for name, one in following.items() if one.relu and one.norm is None}
-        for (layer,) in rows:
+        for (layer,) in given.rows:
             found: Candidate | str = layer.reason or "not called on calibration images"
             if not isinstance(layer.module, nn.Linear):
                 found = "not a linear layer"
@@ -169,8 +164,6 @@ class Sparse(Candidate):
     @override
     def values(self) -> Tensor:
         return self.weight.new_zeros(1)
-
-    spectrum = values
 
     @override
     def wanted(self, keep: records.Keep) -> Ranks:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from trp_search.records import Energy, Evbmf, GavishDonoho, PerLayer, Ratio, Value
+from trp_search.records import Energy, Evbmf, GavishDonoho, Keep, PerLayer, Ratio, Value
 
 
 def ranks(keep: PerLayer, values: Tensor, *, longer: int) -> Tensor:
@@ -24,6 +24,12 @@ def ranks(keep: PerLayer, values: Tensor, *, longer: int) -> Tensor:
         longer: the matrices' longer side.
     """
     return RULES[type(keep)](keep, values, longer)
+
+
+def most(keep: Keep, values: Tensor, *, longer: int) -> int:
+    """The largest of `ranks`, at least 1."""
+    assert isinstance(keep, PerLayer), keep
+    return max(1, int(ranks(keep, values, longer=longer).max()))
 
 
 def _energy(keep: Energy, values: Tensor, _: int) -> Tensor:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import final
 
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
 from trp_search import records
@@ -15,6 +15,7 @@ from trp_search.lowrank.analysis import (
     AnalysedLayer,
     Candidate,
     Decomposition,
+    Measured,
     analysed_by,
     losses_at,
 )
@@ -69,10 +70,8 @@ class Pair(Unfolded):
 
     @override
     def wanted(self, keep: records.Keep) -> Ranks:
-        """The largest rank over the layer's matrices."""
-        assert isinstance(keep, records.PerLayer), keep
         longer = max(self.spectra.matrices.shape[-2:])
-        return (max(1, int(rules.ranks(keep, self.spectra.values(), longer=longer).max())),)
+        return (rules.most(keep, self.spectra.values(), longer=longer),)
 
 
 @final
@@ -84,22 +83,16 @@ class Spectral(Decomposition):
         self._schemes: dict[str, Scheme] = {scheme.name: scheme for scheme in schemes}
 
     @override
-    def analysed(
-        self,
-        network: nn.Module,
-        rows: Sequence[Sequence[MeasuredLayer]],
-        keep: records.Keep,
-        batches: Iterable[Tensor] | None,
-    ) -> Iterator[AnalysedLayer]:
+    def analysed(self, given: Measured) -> Iterator[AnalysedLayer]:
         moments: dict[tuple[str, str], Moments] = {}
-        if batches is not None:
+        if given.batches is not None:
             wanted = {
                 fit[0].name: (fit[0].module, [self._schemes[layer.scheme.name] for layer in fit])
-                for row in rows
+                for row in given.rows
                 if (fit := [layer for layer in row if layer.reason is None])
             }
-            moments = collect(network, batches, wanted)
-        for row in rows:
+            moments = collect(given.network, given.batches, wanted)
+        for row in given.rows:
             fit = [layer for layer in row if layer.reason is None]
             keys = [(layer.name, layer.scheme.name) for layer in fit]
             yield analysed_by(

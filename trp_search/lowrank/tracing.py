@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.utils.flop_counter import FlopCounterMode
 
 from trp_search.errors import InputError, one_line
 from trp_search.lowrank.factoring import Extent
@@ -67,20 +66,6 @@ def extents(
                 f"network: it does not run on the example input: {one_line(error)}"
             ) from error
     return seen
-
-
-def multiply_adds(network: nn.Module, example_input: Tensor | Sequence[Any]) -> int:
-    """Multiply-adds of convolutions, linear layers and matrix products, for the whole batch.
-
-    Calls by modules and by functions both count.
-    """
-    with (
-        evaluating(network),
-        layer_by_layer(),
-        FlopCounterMode(display=False) as counter,
-    ):
-        run(network, example_input)
-    return int(counter.get_total_flops()) // 2
 
 
 def needed(

@@ -17,17 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from trp_search.lowrank.factoring import (
-    Extent,
-    Factoring,
-    Number,
-    Ranks,
-    Shape,
-    along,
-    pointwise,
-)
-from trp_search.lowrank.rules import ranks
-from trp_search.records import PerLayer
+from trp_search.lowrank.factoring import Bottleneck, Extent, Number, Ranks, Shape, along
+from trp_search.lowrank.rules import most
+from trp_search.records import Keep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,20 +39,17 @@ class Modes:
     values_out: Tensor
     lost: Tensor
 
-    def ranks(self, keep: PerLayer) -> tuple[int, int]:
+    def ranks(self, keep: Keep) -> tuple[int, int]:
         """The rank_in and rank_out that `keep` gives for the two unfoldings, at least 1."""
         n, c, kh, kw = self.shape
-        found = (
-            ranks(keep, self.values_in.unsqueeze(0), longer=max(c, n * kh * kw)),
-            ranks(keep, self.values_out.unsqueeze(0), longer=max(n, c * kh * kw)),
-        )
-        rank_in, rank_out = (max(1, int(rank)) for rank in found)
+        rank_in = most(keep, self.values_in.unsqueeze(0), longer=max(c, n * kh * kw))
+        rank_out = most(keep, self.values_out.unsqueeze(0), longer=max(n, c * kh * kw))
         # Ranks beyond these add nothing: see `useful`.
         return min(rank_in, rank_out * kh * kw), min(rank_out, rank_in * kh * kw)
 
 
 @final
-class Tucker(Factoring):
+class TuckerFactoring(Bottleneck):
     """1 x 1 to rank_in channels, the kernel's own convolution to rank_out, then 1 x 1.
 
     The cost of three layers is not proportional to one rank, unlike that of two.
@@ -86,22 +75,14 @@ class Tucker(Factoring):
         return c * rank_in + kh * kw * rank_in * rank_out + n * rank_out
 
     @override
-    def layers(self, module: nn.Module, ranks: Ranks) -> tuple[nn.Module, ...]:
-        """The first layer has no bias, so the second pads with the same values as `module`."""
-        assert isinstance(module, nn.Conv2d)
-        rank_in, rank_out = ranks
-        last = pointwise(rank_out, module.out_channels, bias=module.bias is not None)
-        return pointwise(module.in_channels, rank_in), along(module, rank_in, rank_out), last
+    def between(self, module: nn.Conv2d, ranks: Ranks) -> tuple[nn.Conv2d, ...]:
+        return (along(module, *ranks),)
 
     @override
     def useful(self, shape: Shape, ranks: Tensor) -> Tensor:
         """The ranks where neither exceeds the other times the kernel's area."""
         (rank_in, rank_out), area = ranks.unbind(1), shape[2] * shape[3]
         return ranks[(rank_out <= rank_in * area) & (rank_in <= rank_out * area)]
-
-    @override
-    def refuses(self, shape: Shape) -> str | None:
-        return "1x1: nothing between its two channel axes" if shape[2:] == (1, 1) else None
 
 
 def full_ranks(shape: Shape) -> tuple[int, int]:

@@ -37,7 +37,6 @@ class Triple(Candidate):
 
     @override
     def wanted(self, keep: records.Keep) -> Ranks:
-        assert isinstance(keep, records.PerLayer), keep
         return self.modes.ranks(keep)
 
     @override
@@ -71,7 +70,7 @@ class Triple(Candidate):
 class TuckerTwo(ByWeights):
     """Three layers for each convolution wider than 1 x 1."""
 
-    factorings = (tucker.Tucker(),)
+    factorings = (tucker.TuckerFactoring(),)
 
     @override
     def candidate(self, layer: MeasuredLayer) -> Triple:

@@ -43,7 +43,7 @@ class Method(ABC):
         passes: passes of a batch through the network per training step.
     """
 
-    name: records.Method
+    name: records.MethodName
     label: str
     colour: str | None = None
     symbol: str = "star-diamond"

@@ -3,7 +3,6 @@
 from trp_search.records.json import from_json, problem, to_dict, to_json
 from trp_search.records.keep import (
     KEEPS,
-    Budget,
     Energy,
     Error,
     Evbmf,
@@ -14,6 +13,7 @@ from trp_search.records.keep import (
     Ratio,
     Speedup,
     Value,
+    WholeNetwork,
     keep_of,
 )
 from trp_search.records.kinds import (
@@ -27,7 +27,7 @@ from trp_search.records.kinds import (
     Kind,
     Layers,
     LayerScheme,
-    Method,
+    MethodName,
     Name,
     NonNegative,
     Part,
@@ -70,7 +70,6 @@ __all__ = [
     "BASELINE",
     "KEEPS",
     "Allocation",
-    "Budget",
     "Cut",
     "CutScheme",
     "DataSpec",
@@ -93,7 +92,7 @@ __all__ = [
     "Layer",
     "LayerScheme",
     "Layers",
-    "Method",
+    "MethodName",
     "Name",
     "NetworkSpec",
     "NonNegative",
@@ -125,6 +124,7 @@ __all__ = [
     "TrialResult",
     "TrialSpec",
     "Value",
+    "WholeNetwork",
     "Workload",
     "from_json",
     "is_name",

@@ -76,7 +76,7 @@ class Keep(metaclass=_OneLine):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> Any:  # noqa: ANN401  pydantic's own
-        if cls not in (Keep, PerLayer, Budget):
+        if cls not in (Keep, PerLayer, WholeNetwork):
             return handler(source)
         written = PlainSerializer(lambda keep: {keep.key(): keep.amount})
         return handler.generate_schema(Annotated[Any, PlainValidator(cls._checked), written])
@@ -95,7 +95,7 @@ class PerLayer(Keep):
     """Asked of each layer by itself: a rule that makes ranks of singular values."""
 
 
-class Budget(Keep):
+class WholeNetwork(Keep):
     """For all layers together, spread over them by an allocation."""
 
     @abstractmethod
@@ -154,7 +154,7 @@ class GavishDonoho(PerLayer):
 
 @final
 @checked(frozen=True, config=STRICT)
-class Speedup(Budget):
+class Speedup(WholeNetwork):
     """Multiply-adds of the whole network before / after."""
 
     written: ClassVar[str] = "{:g}x"
@@ -174,7 +174,7 @@ class Speedup(Budget):
 
 @final
 @checked(frozen=True, config=STRICT)
-class Parameters(Budget):
+class Parameters(WholeNetwork):
     """The most parameters of the whole network."""
 
     written: ClassVar[str] = "{}p"

@@ -12,7 +12,7 @@ CutScheme = Literal[
     "channel", "spatial", "decoupled", "per-layer", "tucker", "cp", "ddlr-style", "net-trim"
 ]
 Allocation = Literal["knapsack", "greedy", "alds-style", "energy", "uniform", "pooled"]
-Method = Literal[
+MethodName = Literal[
     "trp", "nuclear", "plain", "decomposable", "tucker", "cp", "ddlr-style", "net-trim"
 ]
 Reconstruct = Literal["none", "linear", "relu"]
@@ -34,7 +34,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Factor = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Part = Annotated[float, Field(ge=0, le=1)]
-Value = Annotated[float, Field(ge=-1e12, le=1e12)]
+Bounded = Annotated[float, Field(ge=-1e12, le=1e12)]
 Most = Annotated[int, Field(le=10**15)]
 Count = Annotated[Most, Field(ge=0)]
 Size = Annotated[Most, Field(gt=0)]

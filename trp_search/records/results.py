@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass as checked
 from trp_search.records.keep import KEEPS
 from trp_search.records.kinds import (
     STRICT,
+    Bounded,
     Count,
     CutScheme,
     Ending,
@@ -23,7 +24,6 @@ from trp_search.records.kinds import (
     Seconds,
     Size,
     Times,
-    Value,
 )
 from trp_search.records.scores import Score
 from trp_search.records.specs import Cut
@@ -35,7 +35,7 @@ _Setting = float | Annotated[Most, Field(ge=-(10**15))] | str | bool | None
 class RungScore:
     """The scores of a network in training if it were cut now; rungs compare them."""
 
-    metric: Value
+    metric: Bounded
     speedup: Times
     parameters: Size
     bytes: Size
@@ -52,7 +52,7 @@ class EpochReport:
     epoch: Size
     epochs: Size
     loss: float | None
-    metric: Value
+    metric: Bounded
     learning_rate: NonNegative
     seconds: Seconds
     rung_score: RungScore | None = None
@@ -123,6 +123,7 @@ class Point:
         bytes: of the file of its weights, sparse layers counted as compressed rows.
         settings: the trial's settings, flat, for people.
         batch_norm: the treatment of its statistics after the cut.
+        counted: how its multiply-adds were counted, if not by fvcore alone.
         seconds: training time of the trial.
     """
 
@@ -143,6 +144,7 @@ class Point:
     layers: tuple[Layer, ...]
     batch_norm: str
     seconds: Seconds
+    counted: str | None = None
 
     @property
     def metric(self) -> float:

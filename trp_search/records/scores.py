@@ -7,7 +7,7 @@ import math
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass as checked
 
-from trp_search.records.kinds import STRICT, Size, Value
+from trp_search.records.kinds import STRICT, Bounded, Size
 from trp_search.records.objectives import OBJECTIVES, Objective
 
 _NORMAL_95 = 1.959964
@@ -21,9 +21,9 @@ class Score:
     """
 
     name: str
-    value: Value
-    low: Value
-    high: Value
+    value: Bounded
+    low: Bounded
+    high: Bounded
     images: Size
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
-from trp_search.records.keep import Budget, Energy, Error, Keep
+from trp_search.records.keep import Energy, Error, Keep, WholeNetwork
 from trp_search.records.kinds import (
     STRICT,
     Allocation,
@@ -17,7 +17,7 @@ from trp_search.records.kinds import (
     Fraction,
     Kind,
     Layers,
-    Method,
+    MethodName,
     Name,
     NonNegative,
     Part,
@@ -207,7 +207,7 @@ class Cut:
     @property
     def name(self) -> str:
         """Short: `3x`, `channel-0.9`; says what is unlike most cuts of its kind."""
-        budget = isinstance(self.keep, Budget)
+        budget = isinstance(self.keep, WholeNetwork)
         parts: list[str] = [] if self.scheme == "per-layer" else [self.scheme]
         parts.append(self.keep.name)
         if self.allocation != "knapsack" and (budget or self.allocation == "pooled"):
@@ -244,7 +244,7 @@ class TrialSpec:
     training: Training | None
     pruning: Pruning | None
     cuts: tuple[Cut, ...]
-    method: Method | None = None
+    method: MethodName | None = None
     joint: Joint | None = None
     distillation: Distillation | None = None
     fine_tuning: Training | None = None

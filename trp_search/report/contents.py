@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from trp_search.records import (
 )
 from trp_search.records.objectives import Objective
 from trp_search.records.published import Published
+from trp_search.selection.pareto import contenders
 from trp_search.selection.snapshot import Snapshot
 from trp_search.store import RunFolder
 
@@ -66,6 +68,11 @@ class Contents:
     importance: Importance | None
     environment: Mapping[str, Any]
     search: str
+
+    @cached_property
+    def contenders(self) -> frozenset[str]:
+        """Ids of the points that the front is chosen among."""
+        return frozenset(p.id for p in contenders(self.points, self.numbers))
 
 
 def read(run: RunFolder) -> Contents:

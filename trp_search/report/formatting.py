@@ -78,7 +78,7 @@ def on_test(rows: Rows) -> str:
 def against_control(rows: Rows) -> str:
     """The headline's point beside the baseline's own cut, as far as both reach."""
     best = leading(rows)
-    if best is None or not rows.controls:
+    if best is None or best in rows.controls or not rows.controls:
         return ""
     cuts = [row.point for row in rows.controls]
     rival = pareto.best_at(cuts, speedup=best.point.speedup)
@@ -141,10 +141,11 @@ def facts(row: Row) -> list[tuple[str, str]]:
 
 def sizes(point: Point, show: Callable[[int], str] = "{:,}".format) -> list[tuple[str, str]]:
     """Everything that is counted of a network, each as a row: `134 k of 297 k`."""
-    return [
+    rows = [
         (axis.name, " of ".join(map(show, axis.counts(point).values())))
         for axis in COUNTED.values()
     ]
+    return [*rows, *([("counted", point.counted)] if point.counted else [])]
 
 
 def against_baseline(drop: float, metric: Objective) -> tuple[str, str]:

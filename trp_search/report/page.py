@@ -126,9 +126,7 @@ def _data(contents: Contents, found: Rows, parts: Sequence[Section], *, running:
     names = varied(found.trials)
     counted = axes(contents.latencies)
     eligible = [
-        row
-        for row in (*found.trials, *found.derived)
-        if _can_be_had(row, contents) and not row.violations
+        row for row in found.comparable() if _can_be_had(row, contents) and not row.violations
     ]
     views = {"near": rows.window(found), "all": rows.everywhere(found)}
     plain = {
@@ -161,7 +159,8 @@ def _axis(axis: Axis, found: Rows, eligible: Sequence[Row]) -> dict[str, str | N
 
 def _can_be_had(row: Row, contents: Contents) -> bool:
     """Whether the point can be exported; in a run that came without weights all points count."""
-    return row.point.searched and (not contents.kept or row.point.id in contents.kept)
+    name = row.point.id
+    return name in contents.contenders and (not contents.kept or name in contents.kept)
 
 
 def _embedded(plain: Mapping[str, Any], drawn: Mapping[str, str]) -> str:

@@ -58,8 +58,8 @@ class Rows:
 
     @property
     def front(self) -> tuple[Row, ...]:
-        """The non-dominated points of trials, fastest last."""
-        kept = (row for row in (*self.trials, *self.derived) if row.on_front)
+        """The non-dominated points of trials, or of a run without trials; fastest last."""
+        kept = (row for row in self.comparable() if row.on_front)
         return tuple(sorted(kept, key=lambda row: (row.point.speedup, -row.point.score.gain)))
 
     def all(self) -> tuple[Row, ...]:
@@ -73,11 +73,11 @@ class Rows:
 
 
 def build(contents: Contents) -> Rows:
-    """The run's points; the front is chosen among trials that meet every constraint."""
+    """The run's points; the front is chosen among the contenders that meet every constraint."""
     eligible = [
         point
         for point in contents.points
-        if point.searched and not contents.violations.get(point.id)
+        if point.id in contents.contenders and not contents.violations.get(point.id)
     ]
     front = {point.id for point in pareto.front(eligible, contents.objectives)}
     baseline = next((point for point in contents.points if point.role == "baseline"), None)

@@ -25,7 +25,7 @@ def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Sectio
         return None
     images, name = found.comparable()[0].point.score.images, found.metric.name
     notes = [
-        "Every mark is a network. Large marks are the front: the trials that no other dominates "
+        "Every mark is a network. Large marks are the front: the networks that no other dominates "
         f"in the objectives or, along another axis, in {name} and that axis. Whiskers are 95 % "
         f"intervals: of {name}, from the number of images; of a measured time, whose lower end "
         "counts. Hollow marks are not better than a faster one beyond chance. Select a mark "
@@ -40,6 +40,8 @@ def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Sectio
     if contents.published:
         more += ' <button class="published" aria-pressed="false">Show published results</button>'
     trials = formatting.count(len(found.trials), "trial point")
+    if not found.trials:
+        trials = formatting.count(len(found.controls), "cut")
     label = (
         f"Validation {name} against speedup: {trials}, {len(found.front)} of them on the "
         "front. Arrow keys go from point to point, Home and End to the largest and the smallest "

@@ -8,7 +8,7 @@ from typing import Literal, TypeGuard
 
 from trp_search.report.rows import Row
 
-Value = float | int | str | bool | None
+Told = float | int | str | bool | None
 
 FEW = 8
 DECADES = 50
@@ -34,7 +34,7 @@ class Panel:
 
 def varied(rows: Sequence[Row]) -> tuple[str, ...]:
     """Settings with at least two values among `rows`, in their own order; a seed is no setting."""
-    values: dict[str, set[Value]] = {}
+    values: dict[str, set[Told]] = {}
     for row in rows:
         for name, value in row.point.settings.items():
             values.setdefault(name, set()).add(value)
@@ -43,7 +43,7 @@ def varied(rows: Sequence[Row]) -> tuple[str, ...]:
 
 def panels(rows: Sequence[Row]) -> tuple[Panel, ...]:
     """A panel per setting that varied; settings that varied together share one."""
-    together: dict[tuple[tuple[str, Value], ...], list[str]] = {}
+    together: dict[tuple[tuple[str, Told], ...], list[str]] = {}
     for name in varied(rows):
         having = [row.point for row in rows if name in row.point.settings]
         column = tuple((point.id, point.settings[name]) for point in having)
@@ -76,15 +76,15 @@ def _panel(names: tuple[str, ...], all_rows: Sequence[Row]) -> Panel:
     )
 
 
-def _is_number(value: Value) -> TypeGuard[float]:
+def _is_number(value: Told) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _order(value: Value) -> tuple[bool, float, str]:
+def _order(value: Told) -> tuple[bool, float, str]:
     return (False, float(value), "") if _is_number(value) else (True, 0.0, label(value))
 
 
-def label(value: Value) -> str:
+def label(value: Told) -> str:
     """The value as a person writes it."""
     if value is None:
         return "none"

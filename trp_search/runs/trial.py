@@ -24,7 +24,6 @@ from trp_search.runs.setup import Setup
 from trp_search.scoring import survey
 from trp_search.scoring.candidate import (
     Cuts,
-    RefusedError,
     Scored,
     cost_of,
     example,
@@ -66,8 +65,6 @@ def _attempt(
         return (yield from _train_and_score(spec, folder, place))
     except DivergedError as error:
         return TrialResult(trial=spec.name, points=(), diverged=str(error))
-    except RefusedError as error:
-        return TrialResult(trial=spec.name, points=(), failed=str(error))
     except Exception as error:  # a trial's crash is its result, not the search's end
         if unwritable(error):
             raise
@@ -167,7 +164,6 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
 
     Raises:
         InputError: there is no such trial, its weights are gone or the budget is out of reach.
-        RefusedError: an operator whose cost is unknown.
         DivergedError: a loss that is not finite.
     """
     place = folder.trial(name)

@@ -24,17 +24,14 @@ _CALIBRATION_BATCH = 32
 _NOTHING = 1e-3  # of a layer's energy; right after a truncation a cut takes 1e-9 to 1e-6
 
 
-class RefusedError(Exception):
-    """A network whose multiply-adds cannot be counted, so that no speedup can be stated."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Costs of one image, and sizes of the stored network."""
+    """Costs of one image, and sizes of the stored network; `counted` as in `Count.note`."""
 
     macs: int
     parameters: int
     bytes: int
+    counted: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +74,6 @@ class Cuts:
 
         Raises:
             InputError: the budget is out of reach.
-            RefusedError: an operator whose cost is unknown.
             DivergedError: a loss that is not finite.
         """
         decomposed = self._cutter.cut(wanted)
@@ -164,24 +160,20 @@ def score_uncut(network: nn.Module, splits: Splits, task: Task) -> Scored:
 
 
 def cost_of(network: nn.Module, splits: Splits, *, layers: Sequence[Layer] = ()) -> Cost:
-    """Multiply-adds, parameters and bytes, less the zeros of the sparse ones of `layers`.
-
-    Raises RefusedError when an operator's cost is unknown.
-    """
+    """Multiply-adds, parameters and bytes, less the zeros of the sparse ones of `layers`."""
     return cost(network, _example(splits, network), layers=layers)
 
 
 def cost(network: nn.Module, image: Tensor, *, layers: Sequence[Layer] = ()) -> Cost:
     """As `cost_of`, for one image."""
     found = count(network, image)
-    if found.unknown:
-        raise RefusedError(f"multiply-adds of {', '.join(found.unknown)} are unknown")
     parameters = sum(parameter.numel() for parameter in network.parameters())
     sparse = [layer for layer in layers if layer.is_sparse]  # fvcore counts them as dense
     return Cost(
         macs=found.macs - sum(layer.dense_macs - layer.macs for layer in sparse),
         parameters=parameters - sum(x.dense_parameters - x.parameters for x in sparse),
         bytes=weight_bytes(network, layers),
+        counted=found.note,
     )
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from trp_search.methods import uses
 from trp_search.records import Cut, Point, Role, TrialSpec
 from trp_search.scoring.candidate import Cost, Scored
-from trp_search.space import Value
+from trp_search.space import Scalar
 from trp_search.space.settings import flat, parts_of
 
 
@@ -49,6 +49,7 @@ class PointFactory:
             settings=settings_of(self.spec, cut, tuned=cut in self.spec.cuts[:1] and not untuned),
             layers=scored.made.layers,
             batch_norm=scored.made.batch_norm,
+            counted=scored.made.cost.counted,
             seconds=self.seconds,
         )
 
@@ -76,7 +77,7 @@ def contradiction(point: Point, spec: TrialSpec) -> str | None:
     return next((name for name in asked if name in told and asked[name] != told[name]), None)
 
 
-def settings_of(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> dict[str, Value | None]:
+def settings_of(spec: TrialSpec, cut: Cut | None, *, tuned: bool) -> dict[str, Scalar | None]:
     """The trial's settings, flat, for readers."""
     own = partial(uses, spec.method) if spec.method else (lambda _: True)
     return {**flat(parts_of(spec, cut, tuned=tuned), own), "seed": spec.seed}

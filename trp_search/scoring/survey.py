@@ -43,14 +43,14 @@ class Survey:
 
     Attributes:
         macs: multiply-adds of the dense network for one image.
-        unknown: operators without a known cost; if any, no point can be scored.
+        counted: how multiply-adds were counted, if not by fvcore alone.
         best: the highest speedup each scheme could reach, every layer at rank 1; `per-layer` uses
             the cheapest scheme in each layer.
     """
 
     macs: int
     parameters: int
-    unknown: tuple[str, ...]
+    counted: str | None
     layers: tuple[SurveyedLayer, ...]
     best: Mapping[str, float]
 
@@ -81,7 +81,7 @@ def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers 
     return Survey(
         macs=dense.macs,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        unknown=dense.unknown,
+        counted=dense.note,
         layers=surveyed,
         best={scheme: dense.macs / (dense.macs - saving) for scheme, saving in saved.items()},
     )

@@ -19,7 +19,7 @@ from trp_search.errors import InputError
 from trp_search.records import Workload
 from trp_search.search.endings import last, last_line
 from trp_search.search.local import local_ray, unmoved_handlers
-from trp_search.workloads.callables import see_current_folder
+from trp_search.workloads.callables import is_callable_name, see_current_folder
 
 _CONNECT_SECONDS = 10.0
 _JOIN_SECONDS = 60.0
@@ -87,8 +87,8 @@ def user_modules(workload: Workload) -> tuple[Path, ...]:
     found = []
     installed = Path(sysconfig.get_path("purelib"))
     for name in (workload.network.name, workload.data.name):
-        module, colon, _ = name.partition(":")
-        spec = importlib.util.find_spec(module.partition(".")[0]) if colon else None
+        top = name.partition(":")[0].partition(".")[0]
+        spec = importlib.util.find_spec(top) if is_callable_name(name) else None
         if spec is None:
             continue
         path = Path([*(spec.submodule_search_locations or ()), spec.origin][0])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from torch import nn
 
 from trp_search import report
 from trp_search.errors import InputError, NothingFoundError
@@ -20,6 +23,7 @@ from trp_search.space import SearchSpace, changed, load_space, warm_start
 from trp_search.store import RunFolder
 from trp_search.workloads.configured import added, configured
 from trp_search.workloads.guard import SECONDS
+from trp_search.workloads.live import specification
 from trp_search.workloads.trust import check_run
 
 
@@ -27,6 +31,7 @@ def new_search(  # noqa: PLR0913  options of a public call, each with a default
     space: SearchSpace | Path | str,
     out: Path | str,
     *,
+    network: str | Callable[..., nn.Module] | None = None,
     trials: int | None = None,
     concurrency: int | None = None,
     address: str | None = None,
@@ -38,6 +43,8 @@ def new_search(  # noqa: PLR0913  options of a public call, each with a default
     Args:
         space: the search space, or its YAML file.
         out: a folder that does not exist yet, or is empty.
+        network: in place of the space's: a name, or a function or class of a module that makes it;
+            a `functools.partial` of one gives its options.
         trials: how many; the space's number by default.
         concurrency: trials at a time; by default the space's number, or what fits.
         address: a Ray cluster, `auto` or `host:port`; by default the space's, or this machine.
@@ -50,6 +57,8 @@ def new_search(  # noqa: PLR0913  options of a public call, each with a default
     """
     space = space if isinstance(space, SearchSpace) else load_space(Path(space))
     given = space.workload
+    if network is not None:
+        given = dataclasses.replace(given, network=specification(network))
     space = changed(space, trials=trials, workload=configured(given))
     changed(space, concurrency=concurrency)
     if told := added(given, space.workload):

@@ -16,7 +16,7 @@ from trp_search.search.agreement import check_agrees, check_there
 from trp_search.search.names import STUDY
 from trp_search.search.sampler import sampler
 from trp_search.search.study_updates import uncounted
-from trp_search.space import Parameter, SearchSpace, Value, warm_start
+from trp_search.space import Parameter, Scalar, SearchSpace, warm_start
 from trp_search.store import RunFolder
 
 _OBJECTIVES = "objectives"
@@ -98,9 +98,9 @@ def _storage(path: Path) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(f"sqlite:///{quote(str(path))}", engine_kwargs=wait)
 
 
-def draw(trial: Trial, space: SearchSpace, folder: RunFolder) -> dict[str, Value]:
+def draw(trial: Trial, space: SearchSpace, folder: RunFolder) -> dict[str, Scalar]:
     """A value for each parameter; values that a killed process had drawn are kept."""
-    drawn: dict[str, Value] = {}
+    drawn: dict[str, Scalar] = {}
     method, scheme = space.space.methods[0], space.space.schemes[0]
     for parameter in space.parameters():
         if parameter.is_for(method=drawn.get("method", method), scheme=drawn.get("scheme", scheme)):
@@ -122,10 +122,10 @@ def _changed(parameter: Parameter, space: SearchSpace, folder: RunFolder) -> str
     )
 
 
-def _suggest(trial: Trial, parameter: Parameter) -> Value:
+def _suggest(trial: Trial, parameter: Parameter) -> Scalar:
     name = parameter.name
     if parameter.choices is not None:
-        chosen: Value = trial.suggest_categorical(name, parameter.choices)  # type: ignore[assignment]
+        chosen: Scalar = trial.suggest_categorical(name, parameter.choices)  # type: ignore[assignment]
         return chosen
     assert parameter.low is not None
     assert parameter.high is not None

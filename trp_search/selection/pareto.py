@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import moocore
 import numpy as np
@@ -79,6 +79,20 @@ def front(points: Sequence[Point], objectives: Sequence[Objective]) -> list[Poin
         (point for point, kept in zip(points, mask, strict=True) if kept),
         key=lambda point: (point.speedup, -point.score.gain),
     )
+
+
+def contenders(points: Iterable[Point], trials: Collection[str]) -> tuple[Point, ...]:
+    """The points that a front is chosen among: trials', or the cuts of a run without trials.
+
+    Args:
+        points: of a run.
+        trials: the search's own, as far as they have begun.
+    """
+    every = tuple(points)
+    searched = tuple(point for point in every if point.searched)
+    if searched or trials:
+        return searched
+    return tuple(point for point in every if point.role == "control")
 
 
 def search_front(points: Iterable[Point], space: SearchSpace) -> list[Point]:

@@ -152,14 +152,14 @@ def _smallest(axis: Axis) -> Key:
 
 
 def _eligible(run: Snapshot) -> list[Point]:
-    trials = [point for point in run.points if point.searched]
     path = run.folder.path
-    if not trials:
-        raise NothingFoundError(f"{path}: no trial has been scored yet")
-    allowed = [point for point in trials if run.space.admits(point)]
+    if not run.contenders:
+        raise NothingFoundError(f"{path}: no trial and no cut has been scored yet")
+    allowed = [point for point in run.contenders if run.space.allows(point)]
     if not allowed:
         raise NothingFoundError(
-            f"{path}: none of the {len(trials)} scored points meets the search's constraints"
+            f"{path}: none of the {len(run.contenders)} scored points meets the search's "
+            "constraints"
         )
     kept = [point for point in allowed if point.id in run.kept]
     return kept or allowed  # a run that came without its weights can still be asked

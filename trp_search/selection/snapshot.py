@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trp_search.errors import InputError
 from trp_search.records import Latency, Point, Repeat, TestScore
+from trp_search.selection.pareto import contenders
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder
 
@@ -60,6 +61,11 @@ class Snapshot:
     def kept(self) -> frozenset[str]:
         """Ids of the points whose weights are kept."""
         return frozenset(p.id for p in self.points if self.folder.weights(p).exists())
+
+    @cached_property
+    def contenders(self) -> tuple[Point, ...]:
+        """The points that a front is chosen among."""
+        return contenders(self.points, self.folder.read_numbers())
 
     def point(self, point_id: str) -> Point:
         """The point with this id; raises InputError that lists the known ids."""

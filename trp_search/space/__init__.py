@@ -1,6 +1,6 @@
 """Search spaces: a YAML file -> a checked SearchSpace -> trial specifications. No torch."""
 
-from trp_search.space.entries import Parameter, Value
+from trp_search.space.entries import Parameter, Scalar
 from trp_search.space.example import any_trial
 from trp_search.space.load import changed, load_space, read_space
 from trp_search.space.model import SearchSpace
@@ -12,8 +12,8 @@ __all__ = [
     "Resources",
     "Rungs",
     "Sampler",
+    "Scalar",
     "SearchSpace",
-    "Value",
     "any_trial",
     "changed",
     "load_space",

@@ -10,14 +10,14 @@ from typing import Annotated, Generic, TypeAlias, TypeVar
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.dataclasses import dataclass as checked
 
-from trp_search.records import Method, Scheme
+from trp_search.records import MethodName, Scheme
 
 N = TypeVar("N", bound=float)
 T = TypeVar("T")
 E = TypeVar("E")
 
-Value: TypeAlias = bool | int | float | str
-Plain: TypeAlias = Value | tuple[float, ...]
+Scalar: TypeAlias = bool | int | float | str
+Plain: TypeAlias = Scalar | tuple[float, ...]
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -62,7 +62,7 @@ class OneOf(tuple[T, ...]):
     __slots__ = ()
 
 
-def label(value: Plain) -> Value:
+def label(value: Plain) -> Scalar:
     """`value` as a study stores it and people read it."""
     return ", ".join(map(str, value)) if isinstance(value, tuple) else value
 
@@ -135,9 +135,9 @@ class Parameter:
     log: bool = False
     step: int | float | None = None
     integer: bool = False
-    choices: tuple[Value, ...] | None = None
+    choices: tuple[Scalar, ...] | None = None
     scheme: Scheme | None = None
-    methods: frozenset[Method] | None = None
+    methods: frozenset[MethodName] | None = None
 
     @property
     def entry(self) -> str:
@@ -174,7 +174,7 @@ def parameters(name: str, entry: Entry, *, schemes: tuple[Scheme, ...]) -> Itera
         yield _parameter(name, inner, scheme=None)
 
 
-def resolve(name: str, entry: Entry, *, scheme: Scheme, drawn: Mapping[str, Value]) -> Plain:
+def resolve(name: str, entry: Entry, *, scheme: Scheme, drawn: Mapping[str, Scalar]) -> Plain:
     """The value of the entry `name` in a trial of `scheme` with the values `drawn`."""
     inner = _inner(entry, scheme=scheme)
     if not _varies(inner):

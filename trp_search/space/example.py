@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trp_search.records import TrialSpec
-from trp_search.space.entries import Value
+from trp_search.space.entries import Scalar
 from trp_search.space.model import SearchSpace
 
 
 def any_trial(
-    space: SearchSpace, chosen: Mapping[str, Value], *, longest: bool = False, last: bool = False
+    space: SearchSpace, chosen: Mapping[str, Scalar], *, longest: bool = False, last: bool = False
 ) -> TrialSpec:
     """A trial with the values `chosen`, by the names of `parameters()`.
 
     `longest=True` takes the most epochs. Other parameters have their first value, or with `last`
     their last.
     """
-    drawn: dict[str, Value] = {}
+    drawn: dict[str, Scalar] = {}
     for parameter in space.parameters():
         options = parameter.choices or (parameter.low, parameter.high)
         known = [option for option in options if option is not None]

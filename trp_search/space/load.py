@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from trp_search.errors import InputError
 from trp_search.records import Workload
 from trp_search.space import problems, rules, text
-from trp_search.space.entries import Value
+from trp_search.space.entries import Scalar
 from trp_search.space.model import SearchSpace
 
 
@@ -46,7 +46,7 @@ def changed(
     concurrency: int | None = None,
     seed: int | None = None,
     workload: Workload | None = None,
-    warm_start: tuple[str | dict[str, Value], ...] | None = None,
+    warm_start: tuple[str | dict[str, Scalar], ...] | None = None,
 ) -> SearchSpace:
     """`space` with the given values in place of its own; InputError if they are not allowed."""
     given = {

@@ -40,7 +40,7 @@ SHARED = ("layers", "reestimate_batch_norm", "batch_norm_images")
 
 _Given = Annotated[
     Annotated[Literal["paper"], Tag("<value>")]
-    | Annotated[dict[str, entries.Value], Tag("<setting>")],
+    | Annotated[dict[str, entries.Scalar], Tag("<setting>")],
     Discriminator(lambda raw: "<setting>" if isinstance(raw, dict) else "<value>"),
 ]
 
@@ -111,7 +111,7 @@ class SearchSpace(Strict):
         return tuple(found)
 
     def trial_spec(
-        self, drawn: Mapping[str, entries.Value], *, number: int, repeat: int = 0
+        self, drawn: Mapping[str, entries.Scalar], *, number: int, repeat: int = 0
     ) -> TrialSpec:
         """The trial of the setting `drawn`; repeats differ in their seed alone."""
         setting = self._resolved(drawn)
@@ -171,14 +171,18 @@ class SearchSpace(Strict):
         }
 
     def admits(self, point: Point) -> bool:
-        """Whether `point` may be on the front: a trial's that meets every constraint."""
-        return point.searched and all(by <= 0 for by in self.violations(point).values())
+        """Whether `point` may be on the front of a search: a trial's that meets the constraints."""
+        return point.searched and self.allows(point)
+
+    def allows(self, point: Point) -> bool:
+        """Whether `point` meets every constraint."""
+        return all(by <= 0 for by in self.violations(point).values())
 
     def dump(self) -> str:
         """The whole space, defaults included, as YAML that loads as an equal one."""
         return text.write_mapping(self.model_dump(mode="json", exclude_none=True))
 
-    def _resolved(self, drawn: Mapping[str, entries.Value]) -> dict[str, Any]:
+    def _resolved(self, drawn: Mapping[str, entries.Scalar]) -> dict[str, Any]:
         """The value of every entry that the method uses."""
         named = self.space.named()
         first = self.space.schemes[0]

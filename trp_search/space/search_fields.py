@@ -12,7 +12,7 @@ from trp_search.records import (
     Fraction,
     Keep,
     Layers,
-    Method,
+    MethodName,
     NonNegative,
     Part,
     Positive,
@@ -72,7 +72,7 @@ def keep_entries(kinds: Mapping[str, type[Keep]], prefix: str = "") -> dict[str,
 
 
 class _Methods(Strict):
-    method: Choice[Method] = "trp"
+    method: Choice[MethodName] = "trp"
     scheme: Choice[Scheme] = "channel"
     start: PerScheme[Choice[Start]] = "baseline"
 
@@ -165,7 +165,7 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
         return schemes
 
     @property
-    def methods(self) -> tuple[Method, ...]:
+    def methods(self) -> tuple[MethodName, ...]:
         """Those that can be drawn."""
         methods: tuple[Any, ...] = entries.values(self.named()["method"])
         return methods

@@ -15,16 +15,16 @@ from trp_search.methods import METHODS
 from trp_search.methods.method import IMAGES
 from trp_search.records import (
     KEEPS,
-    Budget,
     Cut,
     Error,
     Keep,
     PerLayer,
     Training,
     TrialSpec,
+    WholeNetwork,
     keep_of,
 )
-from trp_search.space.entries import Value, label
+from trp_search.space.entries import Scalar, label
 
 Setting: TypeAlias = Mapping[str, Any]
 
@@ -72,15 +72,15 @@ class Entry:
 
     places: tuple[str, ...]
     write: Callable[[Any], Any] = lambda value: value
-    read: Callable[[Any, Parts], Value | None] = lambda value, _: (
+    read: Callable[[Any, Parts], Scalar | None] = lambda value, _: (
         None if value is None else label(value)
     )
-    absent: Value | None = None
+    absent: Scalar | None = None
     acts: Callable[[Parts], bool] = lambda _: True
-    alike: Callable[[Any, Parts], tuple[Value, ...]] = lambda *_: ()
+    alike: Callable[[Any, Parts], tuple[Scalar, ...]] = lambda *_: ()
     recipe: bool = False
 
-    def value(self, parts: Parts) -> Value | None:
+    def value(self, parts: Parts) -> Scalar | None:
         """The entry's value for a trial, None if it does not concern it."""
         if not self.acts(parts):
             return None
@@ -110,7 +110,7 @@ def parts_of(spec: TrialSpec, cut: Cut | None = None, *, tuned: bool = True) -> 
     return Parts(trial=spec, cut=cut, own=own, tuned=tuned)
 
 
-def flat(parts: Parts, uses: Callable[[str], bool] = lambda _: True) -> dict[str, Value]:
+def flat(parts: Parts, uses: Callable[[str], bool] = lambda _: True) -> dict[str, Scalar]:
     """A trial's settings by the names of entries, for those that it `uses`."""
     found = {name: entry.value(parts) for name, entry in ENTRIES.items() if uses(name)}
     return {name: value for name, value in found.items() if value is not None}
@@ -120,10 +120,10 @@ def _kept(name: str, kind: type[Keep], *places: str) -> Entry:
     """An entry for how much is kept; one without an amount is true or false."""
     switch = kind.is_switch()
 
-    def read(keep: Keep, _: Parts) -> Value | None:
+    def read(keep: Keep, _: Parts) -> Scalar | None:
         return keep.amount if isinstance(keep, kind) else False if switch else None
 
-    def write(amount: Value) -> Keep | None:
+    def write(amount: Scalar) -> Keep | None:
         assert not isinstance(amount, str), name
         return None if switch and not amount else keep_of(name, amount)
 
@@ -135,14 +135,14 @@ def _passes(parts: Parts) -> int:
     return 1 if method is None else METHODS[method].passes
 
 
-def _epochs(own: int, parts: Parts) -> Value:
+def _epochs(own: int, parts: Parts) -> Scalar:
     """A trial's epochs in total: a joint loss takes two passes, and fine-tuning its share."""
     passes = _passes(parts)
     tuning = parts.part("fine_tuning")
     return passes * own + (tuning.epochs if isinstance(tuning, Training) else 0)
 
 
-def _rounded_down(total: int, parts: Parts) -> tuple[Value, ...]:
+def _rounded_down(total: int, parts: Parts) -> tuple[Scalar, ...]:
     """What passes over the images leave over, or make up where there would be none."""
     least = parts.trial.training is not None and parts.trial.training.epochs == 1
     left = range(1, _passes(parts))
@@ -158,18 +158,18 @@ def _can_fit(parts: Parts) -> bool:
     return parts.cut is not None and parts.cut.scheme == "channel"
 
 
-def _by_default(images: int, parts: Parts) -> tuple[Value, ...]:
+def _by_default(images: int, parts: Parts) -> tuple[Scalar, ...]:
     asked = parts.cut is not None and (
         isinstance(parts.cut.keep, Error) or parts.cut.reconstruct != "none"
     )
     return (0,) if asked and images == IMAGES else ()
 
 
-def _never(period: int | None, _: Parts) -> Value:
+def _never(period: int | None, _: Parts) -> Scalar:
     return "never" if period is None else period
 
 
-TRAINED = {n: kind for n, kind in KEEPS.items() if issubclass(kind, PerLayer | Budget)}
+TRAINED = {n: kind for n, kind in KEEPS.items() if issubclass(kind, PerLayer | WholeNetwork)}
 SOLVED = {name: kind for name, kind in KEEPS.items() if name not in TRAINED}
 
 # In the order in which they are drawn.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from trp_search.methods import METHODS, uses
 from trp_search.records import Keep, TrialSpec
 from trp_search.space import entries
-from trp_search.space.entries import ByScheme, Parameter, Value
+from trp_search.space.entries import ByScheme, Parameter, Scalar
 from trp_search.space.example import any_trial
 from trp_search.space.model import SearchSpace
 from trp_search.space.settings import ENTRIES, TRAINED, Parts, flat, parts_of
@@ -17,9 +17,9 @@ from trp_search.space.settings import ENTRIES, TRAINED, Parts, flat, parts_of
 _ENERGY, _PERIOD, _NUCLEAR = 0.98, 20, 3e-4
 
 
-def settings(space: SearchSpace) -> list[Mapping[str, Value]]:
+def settings(space: SearchSpace) -> list[Mapping[str, Scalar]]:
     """The settings of `space.warm_start`, the paper's expanded for each scheme."""
-    found: list[Mapping[str, Value]] = []
+    found: list[Mapping[str, Scalar]] = []
     for given in space.warm_start:
         if given == "paper":
             paper = _paper(space)
@@ -32,19 +32,19 @@ def settings(space: SearchSpace) -> list[Mapping[str, Value]]:
     return found
 
 
-def parameters(space: SearchSpace) -> list[dict[str, Value]]:
+def parameters(space: SearchSpace) -> list[dict[str, Scalar]]:
     """The parameters of each setting; those that a setting does not name are proposed."""
     return [_drawn(space, setting) for setting in settings(space)]
 
 
-def _drawn(space: SearchSpace, setting: Mapping[str, Value]) -> dict[str, Value]:
+def _drawn(space: SearchSpace, setting: Mapping[str, Scalar]) -> dict[str, Scalar]:
     names = {parameter.name for parameter in space.parameters()}
     scheme = setting.get("scheme", space.space.schemes[0])
     keys = {name: (f"{name}_{scheme}", name) for name in setting}
     return {key: setting[name] for name, both in keys.items() for key in both if key in names}
 
 
-def problems(space: SearchSpace, setting: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
+def problems(space: SearchSpace, setting: Mapping[str, Scalar]) -> Iterator[tuple[str, str]]:
     """Each name in `setting` with a value outside the space, and the reason."""
     schemes = space.space.schemes
     method = setting.get("method", space.space.methods[0])
@@ -56,7 +56,7 @@ def problems(space: SearchSpace, setting: Mapping[str, Value]) -> Iterator[tuple
             yield name, why
 
 
-def _problem(space: SearchSpace, scheme: Value | None, name: str, value: Value) -> str | None:
+def _problem(space: SearchSpace, scheme: Scalar | None, name: str, value: Scalar) -> str | None:
     entry = space.space.named().get(name)
     if entry is None:
         return "is no entry of the space"
@@ -71,7 +71,7 @@ def _problem(space: SearchSpace, scheme: Value | None, name: str, value: Value) 
     return None if _same(value, fixed) else f"{value!r} is not the space's {fixed!r}"
 
 
-def _outside(parameter: Parameter, value: Value) -> str | None:
+def _outside(parameter: Parameter, value: Scalar) -> str | None:
     if parameter.choices is not None:
         if any(_same(value, choice) for choice in parameter.choices):
             return None
@@ -88,7 +88,7 @@ def _outside(parameter: Parameter, value: Value) -> str | None:
     return f"{value!r} is not in [{low:g}, {high:g}]{every}"
 
 
-def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Value]:
+def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Scalar]:
     """The setting of this space that makes `spec`, a trial of any space."""
     assert spec.method is not None, "of a trial that a search proposed"
     parts, method = parts_of(spec, spec.cuts[0]), spec.method
@@ -110,8 +110,8 @@ def _cut_apart(space: SearchSpace, keep: Keep) -> bool:
 
 
 def _fitting(
-    space: SearchSpace, scheme: Value | None, name: str, value: Value, parts: Parts
-) -> Value:
+    space: SearchSpace, scheme: Scalar | None, name: str, value: Scalar, parts: Parts
+) -> Scalar:
     """The first value in the space among those that make the same trial."""
     others = ENTRIES[name].alike(value, parts)
     fits = [one for one in (value, *others) if _problem(space, scheme, name, one) is None]
@@ -119,7 +119,7 @@ def _fitting(
 
 
 def departures(
-    space: SearchSpace, setting: Mapping[str, Value], spec: TrialSpec
+    space: SearchSpace, setting: Mapping[str, Scalar], spec: TrialSpec
 ) -> Iterator[tuple[str, str]]:
     """Differences between a trial of `setting` and `spec`, another space's.
 
@@ -134,14 +134,14 @@ def departures(
             yield name, sentence
 
 
-def _done(spec: TrialSpec) -> dict[str, Value]:
+def _done(spec: TrialSpec) -> dict[str, Scalar]:
     """What is done to a trial's network, whatever it is trained by."""
     found = flat(parts_of(spec, spec.cuts[0]), lambda name: not ENTRIES[name].recipe)
     return found | {"fine-tuned": spec.fine_tuning is not None}
 
 
 def contradictions(
-    space: SearchSpace, drawn: Mapping[str, Value], spec: TrialSpec
+    space: SearchSpace, drawn: Mapping[str, Scalar], spec: TrialSpec
 ) -> Iterator[tuple[str, str]]:
     """Differences between the trial of `drawn` and `spec`, which should be it."""
     try:
@@ -153,7 +153,7 @@ def contradictions(
     yield from _unlike(there, here)
 
 
-def _unlike(there: Mapping[str, Value], here: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
+def _unlike(there: Mapping[str, Scalar], here: Mapping[str, Scalar]) -> Iterator[tuple[str, str]]:
     for name in dict.fromkeys([*there, *here]):
         one, other = there.get(name), here.get(name)
         if one != other:
@@ -164,13 +164,13 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else "none" if value is None else f"{value}"
 
 
-def _paper(space: SearchSpace) -> dict[str, Value]:
+def _paper(space: SearchSpace) -> dict[str, Scalar]:
     """The paper's setting, with a nuclear weight of the space; without distillation if possible."""
-    found: dict[str, Value] = {"energy": _ENERGY, "period": _PERIOD}
+    found: dict[str, Scalar] = {"energy": _ENERGY, "period": _PERIOD}
     found["nuclear_weight"] = _NUCLEAR / _PERIOD
     alone = all(_problem(space, s, "distillation", 0.0) is None for s in space.space.schemes)
     return found | ({"distillation": 0.0} if alone else {})
 
 
-def _same(one: Value, other: Value) -> bool:
+def _same(one: Scalar, other: Scalar) -> bool:
     return one == other and isinstance(one, bool) == isinstance(other, bool)

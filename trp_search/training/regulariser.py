@@ -15,10 +15,11 @@ from trp_search.errors import InputError
 from trp_search.lowrank.allocation import relaxed
 from trp_search.lowrank.budgets import counted, room
 from trp_search.lowrank.costs import MeasuredLayer, measure, outside
+from trp_search.lowrank.counter import multiply_adds
 from trp_search.lowrank.factoring import Shape
 from trp_search.lowrank.rules import ranks
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.lowrank.tracing import images_in, multiply_adds
+from trp_search.lowrank.tracing import images_in
 from trp_search.lowrank.truncation import Spectra, spectra
 from trp_search.training.hook import Hook
 from trp_search.training.weights import Group, Weights, device_type
@@ -98,7 +99,7 @@ class TrainedRankPruning(Hook):
         self._network = network
         self._weights = Weights(network, SCHEMES[scheme], layers=layers, where="TrainedRankPruning")
         self._plan: _Plan | None = None
-        if isinstance(keep, records.Budget):
+        if isinstance(keep, records.WholeNetwork):
             if example_input is None:
                 raise InputError(f"TrainedRankPruning: {keep.key()} needs an example_input")
             measured = measure(network, example_input, SCHEMES[scheme], layers=layers)
@@ -226,7 +227,7 @@ def _plan(
 ) -> _Plan:
     """The plan for the weights with the ids `order`; the cost of all other parts is fixed."""
     keep = settings.keep
-    assert isinstance(keep, records.Budget), keep
+    assert isinstance(keep, records.WholeNetwork), keep
     count = counted(keep)
     by_weight = {id(layer.module.weight): layer for layer in measured}
     layers = [by_weight[weight] for weight in order]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import pickletools
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import TypeGuard
 
@@ -122,8 +124,10 @@ def _any(state: Iterable[str], prefix: str) -> bool:
 
 def _loaded(path: Path, *, mapped: bool) -> object:
     """What `torch.save` wrote: tensors and plain values alone; a program's arguments count."""
-    if mapped:
-        _check_stored(path)
+    try:
+        (_check_archive if mapped else _check_pickles)(path)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise InputError(f"is no whole file of torch.save: {one_line(error)}") from None
     try:
         with safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -136,15 +140,34 @@ def _loaded(path: Path, *, mapped: bool) -> object:
         raise InputError(f"is no whole file of torch.save: {one_line(error)}") from error
 
 
-def _check_stored(path: Path) -> None:
-    """Raises InputError for compressed records: torch.save writes none, and they may unfold."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            packed = [e.filename for e in file.infolist() if e.compress_type != zipfile.ZIP_STORED]
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise InputError(f"is no whole file of torch.save: {one_line(error)}") from None
-    if packed:
-        raise InputError(f"is no file of torch.save: its part {packed[0]!r:.60} is compressed")
+def _check_archive(path: Path) -> None:
+    """Raises InputError for records that may unfold, and for archives of programs."""
+    with zipfile.ZipFile(path) as file:
+        names = [entry.filename for entry in file.infolist()]
+        if any(name.endswith("/constants.pkl") for name in names):
+            raise InputError("holds a TorchScript program: save its state_dict() by torch.save")
+        pickled = [name for name in names if name.endswith("/data.pkl")]
+        if not pickled:
+            raise InputError("is an archive without tensors of torch.save, perhaps a program")
+        for entry in file.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED:  # torch.save compresses nothing
+                raise InputError(f"is no file of torch.save: {entry.filename!r:.60} is compressed")
+        for name in pickled:
+            _check_plain(BytesIO(file.read(name)), pickles=1)
+
+
+def _check_pickles(path: Path) -> None:
+    """As `_check_archive`, for the older format: a magic number, versions, objects, keys."""
+    with path.open("rb") as stream:
+        _check_plain(stream, pickles=5)
+
+
+def _check_plain(stream: BytesIO | BufferedReader, *, pickles: int) -> None:
+    """Raises InputError for objects that take as much memory as a number in them says."""
+    for _ in range(pickles):
+        for code, argument, _ in pickletools.genops(stream):
+            if code.name == "GLOBAL" and str(argument).endswith(" bytearray"):
+                raise InputError("holds a bytearray, which no weights of a network are")
 
 
 def _named(path: Path, error: Exception) -> str:
