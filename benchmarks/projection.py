@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trp_search.lowrank.factoring import shape_of
+from trp_search.lowrank.kernels import shape_of
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.select import select
 from trp_search.records import Energy, NetworkSpec

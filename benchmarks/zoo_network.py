@@ -129,15 +129,15 @@ class Subject:
     def exported(self) -> Row:
         """How ONNX Runtime's outputs differ from those of a cut network, the first in reach."""
         began = time.perf_counter()
-        cutter = self._cutter()
+        cutter, reason = self._cutter(), ""
         for asked, scheme in ((2.0, "channel"), (1.5, "channel"), (1.1, "per-layer")):
             try:
                 network = cutter.cut(Cut(keep=Speedup(asked), scheme=scheme)).network.eval()  # type: ignore[arg-type]
                 break
             except InputError as error:
-                refused = error
+                reason = _said(error)
         else:
-            return {"outcome": "refused", "reason": _said(refused)}
+            return {"outcome": "refused", "reason": reason}
         outputs = _answers(network, self.images)
         with tempfile.TemporaryDirectory() as place:
             path = Path(place) / "network.onnx"

@@ -22,7 +22,7 @@ from trp_search.records import Energy, Point, Speedup, TrialResult, TrialSpec
 from trp_search.runs import networks, setup, trial
 from trp_search.runs.confirm import confirm
 from trp_search.runs.refit import refit
-from trp_search.scoring.candidate import cost_of
+from trp_search.scoring.candidate import Cuts, cost_of
 from trp_search.scoring.survey import check_methods
 from trp_search.space import SearchSpace, load_space
 from trp_search.space.warm_start import setting_of
@@ -323,7 +323,7 @@ def test_a_network_without_linear_layers_leaves_ddlr_nothing_to_do(
     )
     splits = setup.splits_of(spec, plain_run)
     with pytest.raises(InputError, match="no linear layer: nothing to do"):
-        trial.Cuts(convolutional, splits, TASK).score(cut)
+        Cuts(convolutional, splits, TASK).score(cut)
     mixed = make_space(trials=2, method=["plain", "net-trim"], error=0.1)
     with pytest.raises(InputError, match="net-trim: the network has no linear layer: nothing"):
         check_methods(mixed, convolutional, torch.zeros(1, 1, 8, 8))

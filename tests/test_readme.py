@@ -83,7 +83,7 @@ def test_every_public_name_is_documented():
 
 def test_every_command_is_shown(capsys: pytest.CaptureFixture[str]):
     main([])
-    listed = re.findall(r"^  (\w+)  +\w", capsys.readouterr().out.partition("Commands:")[2], re.M)
+    listed = re.findall(r"^  (\w+)  +\w", capsys.readouterr().out.partition("Search:")[2], re.M)
     assert len(listed) == 15
     assert {words[0] for words in COMMANDS} == set(listed)
 

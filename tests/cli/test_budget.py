@@ -73,7 +73,17 @@ def test_a_limit_and_a_point_are_one_too_many(trp, sample_run: RunFolder):
         ended = trp("export", sample_run.path, *words, "--out", "out")
         assert ended.code == 2
         assert ended.err.startswith("trp-search: export: give --point or one of --speedup, --max-")
-    assert "no limit: give one of" in trp("select", sample_run.path, "--by", "macs").err
+
+
+def test_what_is_wrong_with_a_limit_is_told_by_its_options(trp, sample_run: RunFolder):
+    every = "give one of --speedup, --max-drop, --milliseconds, --parameters, --bytes"
+    for words, said in (
+        (["--by", "macs"], f"no limit: {every}"),
+        (["--max-drop", "0.1", "--bytes", "9"], f"--max-drop and --bytes: {every}"),
+        (["--max-drop", "-1"], "--max-drop: -1 is not at least 0"),
+        (["--speedup", "2", "--by", "size"], "--by: 'size' is none of"),
+    ):
+        assert trp("select", sample_run.path, *words).err.startswith(f"trp-search: {said}")
 
 
 @pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)

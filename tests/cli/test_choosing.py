@@ -69,7 +69,7 @@ def test_the_end_of_the_front_is_said(trp, sample_run):
 def test_a_speedup_below_one_is_refused(trp, sample_run):
     ended = trp("select", sample_run.path, "--speedup", "0.5")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == "trp-search: speedup: 0.5 is not at least 1\n"
+    assert ended.err == "trp-search: --speedup: 0.5 is not at least 1\n"
 
 
 def test_a_point_that_was_not_scored_on_test_is_told_with_what_does_it(trp, sample_run):

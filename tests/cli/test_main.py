@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -52,6 +53,20 @@ def test_help_of_each_command_fits_eighty_columns(trp):
         assert ended.code == 0
         assert all(len(line) <= 80 for line in ended.out.splitlines()), ended.out
         assert "..." not in ended.out
+
+
+def test_many_options_stand_in_groups_and_each_once(trp):
+    for name in COMMANDS:
+        said = trp(name, "--help").out
+        groups = dict(re.findall(r"^([A-Z].*):\n((?:  .*\n)+)", said, re.MULTILINE))
+        options = {
+            title: re.findall(r"^  (-\S+)", rows, re.MULTILINE) for title, rows in groups.items()
+        }
+        every = [option for found in options.values() for option in found]
+        assert len(every) == len(set(every)), name
+        if len(every) > 7:
+            assert len([title for title in options if options[title]]) >= 2, said
+            assert len(options["Options"]) <= 4, said
 
 
 def test_the_version_is_printed(trp):

@@ -33,10 +33,14 @@ def drawn(watch: Watch, *, now: float) -> list[str]:
     return console.export_text().splitlines()
 
 
+def started(**counts: int) -> Started:
+    return Started(metric="accuracy", objectives=("accuracy", "bytes"), **counts)
+
+
 @pytest.fixture
 def watch() -> Watch:
     watch = Watch(started=100.0)
-    watch.start(trials=10, done=0, concurrency=2, metric="accuracy")
+    watch.start(started(trials=10, done=0, concurrency=2))
     return watch
 
 
@@ -63,7 +67,7 @@ def test_time_left_is_that_of_the_trials_so_far(watch, make_point):
 
 def test_trials_of_an_earlier_start_do_not_count_as_made_now():
     watch = Watch(started=0.0)
-    watch.start(trials=10, done=8, concurrency=1, metric="accuracy")
+    watch.start(started(trials=10, done=8, concurrency=1))
     watch.epoch(report("8", epoch=2), now=2.0)
     assert watch.seconds_left(now=4.0) == pytest.approx(4.0 / 0.5 * 1.5)
 
@@ -116,7 +120,7 @@ def test_where_there_is_no_terminal_every_ending_is_a_line(make_point, capsys):
     point = make_point("0", correct=190, speedup=2.0)
     with watching() as tell:
         tell(Stage(text="training the baseline"))
-        tell(Started(trials=3, done=0, concurrency=2, metric="accuracy"))
+        tell(started(trials=3, done=0, concurrency=2))
         tell(Epoch(report=report("0", epoch=1)))
         for result in (
             TrialResult(trial="0", points=(point,)),
@@ -143,5 +147,5 @@ def test_where_there_is_no_terminal_every_ending_is_a_line(make_point, capsys):
 
 def test_a_search_that_goes_on_says_how_many_trials_were_done_earlier(capsys):
     with watching() as tell:
-        tell(Started(trials=3, done=2, concurrency=1, metric="accuracy"))
+        tell(started(trials=3, done=2, concurrency=1))
     assert capsys.readouterr().out.endswith("3 trials, 2 of them done earlier, 1 at a time\n")

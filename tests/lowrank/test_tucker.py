@@ -9,7 +9,7 @@ from tensorly.decomposition import partial_tucker
 from torch import nn
 
 from trp_search.lowrank import tucker
-from trp_search.lowrank.factoring import Extent
+from trp_search.lowrank.kernels import Extent
 from trp_search.lowrank.rules import ranks
 from trp_search.records import Energy, Evbmf, Ratio, Value
 

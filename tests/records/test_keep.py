@@ -55,9 +55,9 @@ KNOWN = ", ".join(KEEPS)
 @pytest.mark.parametrize(
     ("keep", "problem"),
     [
-        ('{"energy": 1.5}', "keep.energy: 1.5: input should be less than or equal to 1"),
+        ('{"energy": 1.5}', "keep.energy: 1.5 is not at most 1"),
         ('{"evbmf": false}', "keep.evbmf: False: input should be True"),
-        ('{"parameters": 0}', "keep.parameters: 0: input should be greater than 0"),
+        ('{"parameters": 0}', "keep.parameters: 0 is not above 0"),
         ("{}", f"keep: takes exactly one of {KNOWN}"),
         ('{"energy": 0.9, "ratio": 0.5}', f"keep: takes exactly one of {KNOWN}"),
         ("0.9", f"keep: 0.9: takes exactly one of {KNOWN}"),
@@ -97,9 +97,9 @@ def test_a_rule_that_is_not_used_is_no_setting_to_tell_of(make_point: Callable[.
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: Energy(1.2), "Energy: 1.2: input should be less than or equal to 1"),
-        (lambda: Speedup(0.5), "Speedup: 0.5: input should be greater than or equal to 1"),
-        (lambda: Energy(energy=0), "Energy: energy: 0: input should be greater than 0"),
+        (lambda: Energy(1.2), "Energy: 1.2 is not at most 1"),
+        (lambda: Speedup(0.5), "Speedup: 0.5 is not at least 1"),
+        (lambda: Energy(energy=0), "Energy: energy: 0 is not above 0"),
     ],
 )
 def test_an_amount_out_of_range_is_refused_in_one_line(make, sentence):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from trp_search.cli import main
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import EpochReport, TrialResult, to_json
+from trp_search.runs import trial
 from trp_search.runs.confirm import confirm, plan
 from trp_search.store import RunFolder, exclusive, write_whole
 
@@ -50,6 +53,31 @@ def test_a_repeat_that_failed_is_tried_again(run: RunFolder):
     *_, result = confirm(run, spec, points)
     assert result.ended_well
     assert set(run.read_repeats()) == {point.id for point in points}
+
+
+def test_a_cut_and_its_fine_tuning_are_repeated_each_as_itself(run: RunFolder):
+    spec = run.trial("0").read_spec()
+    assert spec.training is not None
+    asked = dataclasses.replace(
+        spec,
+        name="1",
+        number=1,
+        method="plain",
+        start="baseline",
+        training=None,
+        pruning=None,
+        fine_tuning=dataclasses.replace(spec.training, epochs=1, learning_rate=0.1),
+    )
+    *_, first = trial.run(asked, run)
+    assert isinstance(first, TrialResult)
+    assert [point.untuned for point in first.points[:2]] == [True, False]
+    other = dataclasses.replace(asked, kind="confirm", name="confirm-1-1", seed=7)
+    *_, second = confirm(run, other, list(first.points))
+    assert isinstance(second, TrialResult)
+    scores = {point.id.removeprefix("confirm-1-"): point.score for point in second.points}
+    assert scores["1"] != scores["1-untuned"]
+    repeats = run.read_repeats()
+    assert {name: found[0].score for name, found in repeats.items()} == scores
 
 
 def test_the_command_shows_what_other_seeds_came_to(

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trp_search import decompose
 from trp_search.runtimes.constructors import NoSourceError, layer_call, written
 from trp_search.runtimes.source import as_source
 
@@ -144,3 +145,23 @@ def test_a_layers_name_never_becomes_code():
     network.add_module('a") or evil("', nn.Conv2d(3, 4, 3))
     with pytest.raises(NoSourceError, match="a layer is named"):
         as_source(network, weights=WEIGHTS)
+
+
+@pytest.mark.parametrize("scheme", ["channel", "spatial", "decoupled"])
+def test_cut_layers_of_every_kind_come_back(again, scheme: str):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(4, 8, 3, padding=1, groups=2),
+        nn.ConvTranspose2d(8, 6, 4, stride=2, padding=1, groups=2),
+        nn.Flatten(2),
+        nn.ConvTranspose1d(6, 8, 3, stride=2, padding=1, output_padding=1),
+        nn.Conv1d(8, 8, 5, padding=2),
+        nn.Unflatten(1, (1, 8)),
+        nn.Unflatten(3, (10, 20)),
+        nn.Conv3d(1, 8, 3),
+    ).eval()
+    images = torch.rand(2, 4, 5, 5)
+    names = [name for name, layer in network.named_children() if hasattr(layer, "kernel_size")]
+    cut = decompose(network, images, dict.fromkeys(names, 2), scheme=scheme)
+    assert all(layer.rank is not None for layer in cut.layers)
+    assert_same(cut.network, again(cut.network), images)

@@ -51,7 +51,7 @@ def test_two_nodes_share_a_search_and_get_the_users_modules(folder: RunFolder):
     )
     assert done.returncode == 0, done.stderr
     assert {point.id for point in folder.read_points()} >= {"baseline", "0", "1", "2"}
-    assert "Started(trials=3, done=0, concurrency=2, metric='accuracy')" in done.stdout
+    assert "Started(trials=3, done=0, concurrency=2, metric='accuracy', " in done.stdout
     assert folder.trial("baseline").read_spec().threads == 1, "Ray knows of no more"
     notes = [note.read_text() for note in marks.iterdir()]
     assert len(notes) == 2, "one for each node"

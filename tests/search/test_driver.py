@@ -215,7 +215,11 @@ def test_a_training_alone_may_have_the_machines_cores_and_no_more():
 def test_whoever_watches_hears_of_everything(search: Search):
     first, *_ = search.events
     assert first == Started(
-        trials=6, done=0, concurrency=cluster.slots(search.space.resources), metric="accuracy"
+        trials=6,
+        done=0,
+        concurrency=cluster.slots(search.space.resources),
+        metric="accuracy",
+        objectives=search.space.objectives,
     )
     ends = search.of(Finished)
     assert sorted(end.result.trial for end in ends) == ["0", "1", "2", "3", "4", "5", "baseline"]
@@ -238,7 +242,9 @@ def test_more_trials_are_added_to_a_finished_search(search: Search, tmp_path: Pa
     before = search.folder.read_points()
     events: list[Event] = []
     run_search(load_space(folder.search), folder, trials=7, concurrency=1, on_event=events.append)
-    assert events[0] == Started(trials=7, done=6, concurrency=1, metric="accuracy")
+    assert events[0] == Started(
+        trials=7, done=6, concurrency=1, metric="accuracy", objectives=search.space.objectives
+    )
     assert load_space(folder.search).trials == 7, "a later resume has the same end"
     ends = [event.result.trial for event in events if isinstance(event, Finished)]
     assert ends == ["6"]

@@ -139,6 +139,15 @@ ENTRIES = {
     "{training: {precision: [float32, bfloat16]}}": (
         "space.training.precision: 'bfloat16' needs a GPU, and resources.gpus is 0"
     ),
+    "{method: [plain, tucker], period: [5, 10]}": (
+        "space.period: is read by none of the methods: plain, tucker"
+    ),
+    "{method: tucker, energy: [0.8, 0.9], training: {epochs: 3}}": (
+        "space.training.epochs: is read by none of the methods: tucker"
+    ),
+    "{method: cp, cut_energy: [0.8, 0.9], scheme: spatial}": (
+        "space.scheme: is read by none of the methods: cp"
+    ),
     "{energy: 0.9}": "space: nothing varies; give an entry a range or a list, or set trials: 1",
 }
 

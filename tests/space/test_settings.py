@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from trp_search.errors import InputError
+from trp_search.methods import uses
 from trp_search.records import Point, TrialSpec
 from trp_search.report import contents, rows
 from trp_search.report.settings import panels
@@ -73,17 +74,20 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
         if kept := draw(st.sampled_from([None, *KEPT])):
             space[prefix + kept] = KEPT[kept]
     names = draw(st.lists(st.sampled_from(list(TRAINING)), unique=True, max_size=3))
-    space["training"] = {"epochs": 9, **{name: TRAINING[name] for name in names}}
-    methods = st.lists(st.sampled_from(METHODS), unique=True, min_size=1, max_size=3)
-    space |= {"method": draw(methods), "scheme": ["channel", "spatial"]}
-    space["error"] = SHARES
+    training = {"epochs": 9, **{name: TRAINING[name] for name in names}}
+    methods = draw(st.lists(st.sampled_from(METHODS), unique=True, min_size=1, max_size=3))
+    space |= {"method": methods, "scheme": ["channel", "spatial"], "error": SHARES}
     by = draw(
         st.sampled_from([None, *(name for name in own if name in KEPT or name == "multiple")])
     )
     if by is not None:
         space[by] = {"by_scheme": {"channel": space[by], "spatial": VARIED[by]}}
     space.setdefault("nuclear_weight", 1e-4)
-    return space
+    read, trained = (
+        {name: entry for name, entry in part.items() if any(uses(m, name) for m in methods)}
+        for part in (space, training)
+    )
+    return read | ({"training": trained} if trained else {})
 
 
 def loaded(folder: Path, space: Mapping[str, Any]) -> SearchSpace:
@@ -201,12 +205,12 @@ OF = {"joint_": "decomposable", "error": "ddlr-style"}
 @pytest.mark.parametrize("name", [*ALL, *KEPT, *(f"cut_{kept}" for kept in KEPT), *TRAINING])
 def test_an_entry_that_varies_has_a_panel(name, tmp_path, panel_names):
     method = next((method for prefix, method in OF.items() if name.startswith(prefix)), "trp")
-    section: dict[str, Any] = {"method": method, "nuclear_weight": 1e-4, "fine_tuning_epochs": 1}
-    section |= {"error": 0.3} if method == "ddlr-style" else {}
+    section: dict[str, Any] = {"method": method, "fine_tuning_epochs": 1}
+    section |= {"error": 0.3} if method == "ddlr-style" else {"training": {"epochs": 9}}
+    section |= {"nuclear_weight": 1e-4} if method == "trp" else {}
     if name in TRAINING:
-        section["training"] = {"epochs": 9, name: TRAINING[name]}
+        section["training"] |= {name: TRAINING[name]}
     else:
-        section["training"] = {"epochs": 9}
         section[name] = (ALL | KEPT).get(name, KEPT.get(name.removeprefix("cut_")))
     space = loaded(tmp_path, section)
     (parameter,) = space.parameters()

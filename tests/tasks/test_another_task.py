@@ -19,7 +19,7 @@ from trp_search.report.frame import frame
 from trp_search.report.history import ends
 from trp_search.selection import pareto, snapshot
 from trp_search.selection.select import choose, select
-from trp_search.space import SearchSpace, load_space
+from trp_search.space import SearchSpace, load_space, read_space
 from trp_search.store import RunFolder, append_record
 from trp_search.tasks import TASKS
 
@@ -72,6 +72,22 @@ def run(
     for point in points:
         append_record(empty_run.points, point)
     return empty_run
+
+
+def test_a_space_has_its_own_tasks_metric_and_no_other(run: RunFolder, monkeypatch):
+    given = load_space(run.search)
+    assert given.objectives == ("accuracy", "speedup")
+    raw = given.model_dump(mode="json", exclude_none=True, exclude={"objectives"})
+    monkeypatch.setitem(METRICS, "classification", OBJECTIVES["bytes"])
+    monkeypatch.setitem(METRICS, "other", OBJECTIVES["accuracy"])
+    assert read_space(copy.deepcopy(raw), run.search).objectives == ("bytes", "speedup")
+    rungs = {"rungs": {"by": ["accuracy"]}}
+    for asked in ({"objectives": ["accuracy"]}, {"constraints": {"accuracy": 0.5}}, rungs):
+        ((where, _),) = asked.items()
+        with pytest.raises(
+            InputError, match=rf"{where}.*: accuracy is no metric of classif.* bytes"
+        ):
+            read_space(copy.deepcopy(raw | asked), run.search)
 
 
 def test_the_front_is_of_small_errors(run: RunFolder):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from trp_search.cli import bundles, check, choosing, confirming, cutting, looking, searching, timing
 from trp_search.cli.console import line
+from trp_search.cli.help import GroupedCommand, GroupedCommands
 
 app = typer.Typer(
     name="trp-search",
     help="Search low-rank versions of a network; export the most accurate at your speedup.",
     add_completion=False,
     rich_markup_mode=None,
+    cls=GroupedCommands,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -44,21 +47,14 @@ def options(
     del version, debug
 
 
-for command in (
-    check.check,
-    searching.search,
-    searching.resume,
-    looking.status,
-    looking.report,
-    looking.published,
-    confirming.confirm,
-    timing.latency,
-    choosing.select,
-    cutting.cut,
-    cutting.compress,
-    bundles.export,
-    bundles.evaluate,
-    timing.compare,
-    bundles.refit,
-):
-    app.command()(command)
+_COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Search": (check.check, searching.search, searching.resume),
+    "Look at a run": (looking.status, looking.report, looking.published),
+    "Measure a run again": (confirming.confirm, timing.latency),
+    "Choose and export": (choosing.select, bundles.export, bundles.refit),
+    "Cut without a search": (cutting.compress, cutting.cut),
+    "Use a bundle": (bundles.evaluate, timing.compare),
+}
+for title, commands in _COMMANDS.items():
+    for command in commands:
+        app.command(cls=GroupedCommand, rich_help_panel=title)(command)

@@ -8,6 +8,7 @@ from typing import Annotated, get_args
 import typer
 
 from trp_search import records
+from trp_search.cli.help import CUT, LIMIT, READ, RUNS, SEARCHED, WRITTEN
 
 
 def number(text: str) -> float:
@@ -38,43 +39,77 @@ Space = Annotated[Path, typer.Argument(metavar="SPACE", help="a search space (YA
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
 Speedup = typer.Option(
-    parser=number, metavar="X", help="at least this speedup: multiply-adds before / after"
+    parser=number,
+    metavar="X",
+    help="at least this speedup: multiply-adds before / after",
+    rich_help_panel=LIMIT,
 )
 Trials = Annotated[
     int | None,
-    typer.Option(parser=positive, metavar="N", help="trials in total [default: the space's]"),
+    typer.Option(
+        parser=positive,
+        metavar="N",
+        help="trials in total [default: the space's]",
+        rich_help_panel=SEARCHED,
+    ),
 ]
 Concurrency = Annotated[
     int | None,
-    typer.Option(parser=positive, metavar="N", help="trials at a time [default: as many as fit]"),
+    typer.Option(
+        parser=positive,
+        metavar="N",
+        help="trials at a time [default: as many as fit]",
+        rich_help_panel=RUNS,
+    ),
 ]
 Address = Annotated[
-    str | None, typer.Option(metavar="A", help="join a running Ray cluster: auto or host:port")
+    str | None,
+    typer.Option(
+        metavar="A", help="join a running Ray cluster: auto or host:port", rich_help_panel=RUNS
+    ),
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(parser=natural, metavar="S", help="seed of the search [default: the space's]"),
+    typer.Option(
+        parser=natural,
+        metavar="S",
+        help="seed of the search [default: the space's]",
+        rich_help_panel=SEARCHED,
+    ),
 ]
 Trust = Annotated[
     bool,
-    typer.Option("--trust", help="call any code that the run names, and download its images"),
+    typer.Option(
+        "--trust",
+        help="call any code that the run names, and download its images",
+        rich_help_panel=READ,
+    ),
 ]
 Timeout = Annotated[
     float,
     typer.Option(
         min=1.0,
         metavar="SECONDS",
-        show_default="600",
         help="time limit of your own network or data before the start",
+        rich_help_panel=RUNS,
     ),
 ]
 Formats = Annotated[
     list[str] | None,
-    typer.Option("--format", metavar="F", help="a further format: onnx, pt2; may be repeated"),
+    typer.Option(
+        "--format",
+        metavar="F",
+        help="a further format: onnx, pt2; may be repeated",
+        rich_help_panel=WRITTEN,
+    ),
 ]
 Network = Annotated[
     str | None,
-    typer.Option(metavar="MODULE:CALLABLE", help="builds the baseline of a custom architecture"),
+    typer.Option(
+        metavar="MODULE:CALLABLE",
+        help="builds the baseline of a custom architecture",
+        rich_help_panel=READ,
+    ),
 ]
 Data = Annotated[
     str | None,
@@ -82,6 +117,7 @@ Data = Annotated[
         metavar="IMAGES",
         help="images: a search space, module:callable or a run folder "
         "[default: digits, if the bundle's card says so]",
+        rich_help_panel=READ,
     ),
 ]
 Scheme = Annotated[
@@ -90,6 +126,7 @@ Scheme = Annotated[
         metavar="NAME",
         help=f"unfolding or method: {', '.join(get_args(records.CutScheme))} [default: per-layer; "
         "of a decomposable trial its own]",
+        rich_help_panel=CUT,
     ),
 ]
 Allocation = Annotated[
@@ -98,12 +135,18 @@ Allocation = Annotated[
         metavar="NAME",
         help=f"division of a budget among layers: {', '.join(get_args(records.Allocation))} "
         "[default: knapsack; of a decomposable trial pooled, by weights alone]",
+        rich_help_panel=CUT,
     ),
 ]
 Layers = Annotated[
     str | None,
     typer.Option(
-        metavar="all|kxk", help="layers that may be cut: all, or convolutions wider than 1x1"
+        metavar="all|kxk",
+        help="layers that may be cut: all, or convolutions wider than 1x1",
+        rich_help_panel=CUT,
     ),
 ]
-Multiple = Annotated[int, typer.Option(min=1, metavar="N", help="ranks are multiples of this")]
+Multiple = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="ranks are multiples of this", rich_help_panel=CUT),
+]

@@ -10,10 +10,17 @@ from typing import Annotated, Any, get_args
 import typer
 
 from trp_search.cli.arguments import Speedup, number, positive
+from trp_search.cli.help import LIMIT
+from trp_search.errors import InputError
 from trp_search.selection.axes import By
 from trp_search.selection.budgets import LIMITS, Budget
 
-FLAGS = ", ".join(f"--{name.replace('_', '-')}" for name in LIMITS)
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+FLAGS = ", ".join(map(_flag, LIMITS))
 
 _OPTIONS: dict[str, Any] = {
     "speedup": Annotated[float | None, Speedup],
@@ -22,25 +29,49 @@ _OPTIONS: dict[str, Any] = {
         typer.Option(
             parser=number,
             metavar="D",
-            help="or: the smallest that loses at most this accuracy: 0.01",
+            help="the smallest that loses at most this much accuracy, such as 0.01",
+            rich_help_panel=LIMIT,
         ),
     ],
     "milliseconds": Annotated[
         float | None,
-        typer.Option(parser=number, metavar="T", help="or: at most this time per batch"),
+        typer.Option(
+            parser=number,
+            metavar="T",
+            help="at most this time per batch",
+            rich_help_panel=LIMIT,
+        ),
     ],
     "parameters": Annotated[
         int | None,
-        typer.Option(parser=positive, metavar="N", help="or: at most this many parameters"),
+        typer.Option(
+            parser=positive,
+            metavar="N",
+            help="at most this many parameters",
+            rich_help_panel=LIMIT,
+        ),
     ],
     "bytes": Annotated[
         int | None,
-        typer.Option(parser=positive, metavar="N", help="or: at most this many bytes of weights"),
+        typer.Option(
+            parser=positive,
+            metavar="N",
+            help="at most this many bytes of weights",
+            rich_help_panel=LIMIT,
+        ),
     ],
     "by": Annotated[
-        str | None, typer.Option(help=f"what a speedup counts: {', '.join(get_args(By))}")
+        str | None,
+        typer.Option(
+            metavar="COUNT",
+            help=f"what a speedup counts: {', '.join(get_args(By))} [default: macs]",
+            rich_help_panel=LIMIT,
+        ),
     ],
-    "target": Annotated[str | None, typer.Option(metavar="NAME", help="target of --by latency")],
+    "target": Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="target of --by latency", rich_help_panel=LIMIT),
+    ],
 }
 
 
@@ -54,7 +85,7 @@ def budgeted(command: Callable[..., None]) -> Callable[..., None]:
     def with_budget(**given: Any) -> None:  # noqa: ANN401  what typer read
         asked = {name: given.pop(name) for name in _OPTIONS}
         wanted = any(value is not None for value in asked.values())
-        command(**given, budget=Budget(**asked) if wanted else None)
+        command(**given, budget=_budget(asked) if wanted else None)
 
     parameters: list[inspect.Parameter] = []
     for own in inspect.signature(command, eval_str=True).parameters.values():
@@ -68,3 +99,14 @@ def budgeted(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(own.replace(kind=kind))
     vars(with_budget).update(__signature__=inspect.Signature(parameters))  # what typer reads
     return with_budget
+
+
+def _budget(asked: dict[str, Any]) -> Budget:
+    limits = [_flag(name) for name in LIMITS if asked[name] is not None]
+    if len(limits) != 1:
+        raise InputError(f"{' and '.join(limits) or 'no limit'}: give one of {FLAGS}")
+    try:
+        return Budget(**asked)
+    except InputError as error:
+        name, _, why = str(error).partition(": ")
+        raise InputError(f"{_flag(name)}: {why}") from None

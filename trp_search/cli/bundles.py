@@ -14,6 +14,7 @@ from trp_search.cli.arguments import Data, Formats, Json, Network, Run, Trust
 from trp_search.cli.budget import FLAGS, budgeted
 from trp_search.cli.console import following, line, pairs, raw
 from trp_search.cli.formatting import command, here
+from trp_search.cli.help import LIMIT, WRITTEN
 from trp_search.cli.signals import StoppedError
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import Card, read_card, vacant
@@ -39,12 +40,29 @@ from trp_search.store import RunFolder
 @budgeted
 def export(  # noqa: PLR0913  options of a command
     run: Run,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="a new folder")],
-    point: Annotated[str | None, typer.Option(metavar="ID", help="a point of the run")] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="the bundle, a new folder",
+            rich_help_panel=WRITTEN,
+        ),
+    ],
+    point: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="this point of the run",
+            rich_help_panel=LIMIT,
+        ),
+    ] = None,
     network: Network = None,
     form: Formats = None,
     licence: Annotated[
-        str | None, typer.Option(metavar="L", help="licence of the weights, for the card")
+        str | None,
+        typer.Option(
+            metavar="L", help="licence of the weights, for the card", rich_help_panel=WRITTEN
+        ),
     ] = None,
     *,
     budget: Budget | None,

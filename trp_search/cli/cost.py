@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.methods import METHODS
-from trp_search.progress import tell
+from trp_search.progress import doing
 from trp_search.scoring.candidate import example
 from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, any_trial
@@ -46,6 +46,7 @@ class Cost:
     gpu_hours: float | None
 
 
+@doing("timing a training step")
 def estimate(
     space: SearchSpace, network: nn.Module, shape: data.Shape, *, images: int | None, tflops: float
 ) -> Cost:
@@ -60,7 +61,6 @@ def estimate(
         images: training images of a trial, None if unknown.
         tflops: 10^12 operations a second that an absent GPU sustains in training.
     """
-    tell("timing a training step")
     cores, gpus = os.cpu_count() or 1, space.resources.gpus
     macs = count(network, example(shape, "cpu")).macs
     if gpus and not torch.cuda.is_available():

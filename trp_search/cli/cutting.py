@@ -27,6 +27,7 @@ from trp_search.cli.arguments import (
 from trp_search.cli.bundles import checked, epoch, export_bundle, images, stoppable
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.formatting import command, here
+from trp_search.cli.help import READ, WRITTEN
 from trp_search.cli.keeping import with_keep
 from trp_search.cli.spaces import with_configured
 from trp_search.cli.tables import layer_table
@@ -56,12 +57,14 @@ from trp_search.store import RunFolder
 def cut(  # noqa: PLR0913  options of a command
     source: Annotated[
         Path,
-        typer.Argument(metavar="RUN", help="a run folder, or the bundle of an uncut network"),
+        typer.Argument(metavar="RUN|DIR", help="a run folder, or the bundle of an uncut network"),
     ],
     keep: Keep,
     trial: Annotated[
         str | None,
-        typer.Option(metavar="N", help="of a run: the trial's number, or baseline"),
+        typer.Option(
+            metavar="N", help="of a run: the trial's number, or baseline", rich_help_panel=READ
+        ),
     ] = None,
     scheme: Scheme = None,
     allocation: Allocation = None,
@@ -69,7 +72,11 @@ def cut(  # noqa: PLR0913  options of a command
     layers: Layers = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="for a bundle: a new folder [default: BUNDLE-cut]"),
+        typer.Option(
+            metavar="DIR",
+            help="for a bundle: a new folder [default: BUNDLE-cut]",
+            rich_help_panel=WRITTEN,
+        ),
     ] = None,
     form: Formats = None,
     network: Network = None,
@@ -179,6 +186,7 @@ def compress(  # noqa: PLR0913  options of a command
             metavar="FILE",
             help="weights of the baseline (safetensors or torch.save's) "
             "[default: the space's, or train]",
+            rich_help_panel=READ,
         ),
     ] = None,
     scheme: Scheme = None,
@@ -188,11 +196,18 @@ def compress(  # noqa: PLR0913  options of a command
     run: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="folder of the baseline [default: results/SPACE-baseline]"
+            metavar="DIR",
+            help="run folder, with the baseline and its cuts [default: results/SPACE-baseline]",
+            rich_help_panel=WRITTEN,
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="a new folder [default: RUN/models/POINT]")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="the bundle, a new folder [default: RUN/models/POINT]",
+            rich_help_panel=WRITTEN,
+        ),
     ] = None,
     form: Formats = None,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from trp_search.cli.arguments import number, positive
+from trp_search.cli.help import KEPT
 from trp_search.errors import InputError
 from trp_search.records import KEEPS, Keep, Parameters, keep_of, problem
 
@@ -39,10 +40,10 @@ def _option(parameter: inspect.Parameter, kind: type[Keep]) -> inspect.Parameter
     text = " ".join((kind.__doc__ or "").partition("\n\n")[0].split()).rstrip(".")
     flag, shown = f"--{kind.key().replace('_', '-')}", f"{text[:1].lower()}{text[1:]}"
     if kind.is_switch():
-        annotation: Any = Annotated[bool, typer.Option(flag, help=shown)]
+        annotation: Any = Annotated[bool, typer.Option(flag, help=shown, rich_help_panel=KEPT)]
         return parameter.replace(name=kind.key(), annotation=annotation, default=False)
     parser = positive if kind is Parameters else number
-    option = typer.Option(flag, parser=parser, metavar="X", help=shown)
+    option = typer.Option(flag, parser=parser, metavar="X", help=shown, rich_help_panel=KEPT)
     annotation = Annotated[float | None, option]
     return parameter.replace(name=kind.key(), annotation=annotation, default=None)
 

@@ -57,12 +57,7 @@ def watching() -> Iterator[OnEvent]:
 def _update(watch: Watch, event: Event) -> None:
     match event:
         case Started():
-            watch.start(
-                trials=event.trials,
-                done=event.done,
-                concurrency=event.concurrency,
-                metric=event.metric,
-            )
+            watch.start(event)
         case Epoch():
             watch.epoch(event.report, now=time.monotonic())
         case Working():
@@ -164,7 +159,7 @@ def _front(watch: Watch) -> list[RenderableType]:
     title = f"Front so far: {count(len(front), 'point')}{shown}"
     return [
         Text.assemble((title, "bold"), (gained, "dim")),
-        point_table(front, baseline=watch.baseline, most=_ROWS),
+        point_table(front, watch.objectives, baseline=watch.baseline, most=_ROWS),
         Text(),
     ]
 

@@ -46,7 +46,8 @@ def status(run: Run) -> None:
     line(f"Front: {count(len(front), 'point')}", style="bold")
     if front:
         baseline = built.baseline.point if built.baseline else None
-        OUT.print(point_table(front, baseline=baseline, tests=read.tests))
+        names = [objective.name for objective in read.objectives]
+        OUT.print(point_table(front, names, baseline=baseline, tests=read.tests))
     for note in dict.fromkeys(point.counted for point in front if point.counted):
         warn(f"multiply-adds: counted {note}")
     if None in read.results.values():

@@ -22,6 +22,7 @@ from trp_search.cli.arguments import (
 )
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.formatting import command, here
+from trp_search.cli.help import SEARCHED, WRITTEN
 from trp_search.cli.signals import StoppedError
 from trp_search.cli.spaces import with_configured
 from trp_search.cli.supervised import tell_parent
@@ -38,7 +39,12 @@ from trp_search.store import RunFolder
 def search(  # noqa: PLR0913  options of a command
     space: Space,
     out: Annotated[
-        Path | None, typer.Option(help="a new run folder [default: results/SPACE-DATE-TIME]")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="a new run folder [default: results/SPACE-DATE-TIME]",
+            rich_help_panel=WRITTEN,
+        ),
     ] = None,
     trials: Trials = None,
     concurrency: Concurrency = None,
@@ -46,7 +52,12 @@ def search(  # noqa: PLR0913  options of a command
     seed: Seed = None,
     begin: Annotated[
         Path | None,
-        typer.Option("--from", metavar="RUN", help="try the settings of this run's front first"),
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="try the settings of this run's front first",
+            rich_help_panel=SEARCHED,
+        ),
     ] = None,
     timeout: Timeout = 600.0,
 ) -> None:
@@ -126,7 +137,7 @@ def _conclude(run: RunFolder, space: SearchSpace) -> None:
     early = f", {stopped} stopped at a rung" if stopped else ""
     line(f"Done: {trials}{early}, {len(front)} on the front", style="bold")
     if front:
-        OUT.print(point_table(front, baseline=baseline, tests=run.read_tests()))
+        OUT.print(point_table(front, space.objectives, baseline=baseline, tests=run.read_tests()))
     line()
     pairs([("run", here(run.path)), ("report", here(run.report))])
     if front:

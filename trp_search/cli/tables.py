@@ -9,19 +9,24 @@ from rich.table import Table
 
 from trp_search.cli.formatting import amount
 from trp_search.records import Point, TestScore
-from trp_search.records.objectives import PERCENT, TIMES
+from trp_search.records.objectives import COUNT, OBJECTIVES, PERCENT, TIMES
 from trp_search.report.formatting import scheme, unfactored
 from trp_search.report.styles import style_of
 
 
 def point_table(
     rows: Sequence[Point],
+    objectives: Sequence[str],
     *,
     baseline: Point | None,
     tests: Mapping[str, TestScore] | None = None,
     most: int | None = None,
 ) -> Table:
-    """One row per point, the baseline first; of more than `most` rows an even choice."""
+    """One row per point, the baseline first; of more than `most` rows an even choice.
+
+    Its sizes are those among the `objectives`, or parameters.
+    """
+    counted = [name for name in objectives if OBJECTIVES[name].show is COUNT] or ["parameters"]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("point")
     for name in (
@@ -29,7 +34,7 @@ def point_table(
         "validation",
         "vs baseline",
         *(["test"] if tests else []),
-        "parameters",
+        *counted,
     ):
         table.add_column(name, justify="right")
     table.add_column("scheme")
@@ -43,7 +48,7 @@ def point_table(
             point.score.shown,
             _change(point, baseline),
             *scores,
-            amount(point.parameters),
+            *(amount(round(OBJECTIVES[name].read(point))) for name in counted),
             style_of(point).label,
             style="dim" if point is baseline else "",
         )

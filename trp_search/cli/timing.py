@@ -14,6 +14,7 @@ from trp_search import records
 from trp_search.cli.arguments import Network, Run, Trust, number, positive
 from trp_search.cli.console import OUT, following, line, warn
 from trp_search.cli.formatting import amount, command, here
+from trp_search.cli.help import TIMED
 from trp_search.errors import InputError
 from trp_search.export.opened import opened
 from trp_search.records import Latency, Point
@@ -30,17 +31,34 @@ _LOADED = 0.5
 
 
 Runtime = Annotated[
-    str | None, typer.Option(help=f"{', '.join(get_args(records.RuntimeName))} [default: eager]")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"{', '.join(get_args(records.RuntimeName))} [default: eager]",
+        rich_help_panel=TIMED,
+    ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda [default: cpu]")]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="cpu|cuda", help="cpu or cuda [default: cpu]", rich_help_panel=TIMED),
+]
 Threads = Annotated[
-    int | None, typer.Option(parser=positive, metavar="N", help="CPU threads [default: 1]")
+    int | None,
+    typer.Option(
+        parser=positive, metavar="N", help="CPU threads [default: 1]", rich_help_panel=TIMED
+    ),
 ]
 Batch = Annotated[
-    int | None, typer.Option(parser=positive, metavar="N", help="images at a time [default: 1]")
+    int | None,
+    typer.Option(
+        parser=positive, metavar="N", help="images at a time [default: 1]", rich_help_panel=TIMED
+    ),
 ]
 ImageSize = Annotated[
-    int | None, typer.Option(parser=positive, metavar="N", help="pixels [default: the data's]")
+    int | None,
+    typer.Option(
+        parser=positive, metavar="N", help="pixels [default: the data's]", rich_help_panel=TIMED
+    ),
 ]
 Seconds = Annotated[
     float | None,
@@ -50,7 +68,12 @@ Seconds = Annotated[
 
 def latency(  # noqa: PLR0913  options of a command
     run: Run,
-    target: Annotated[str, typer.Option(metavar="NAME", help="name of the target, such as laptop")],
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="name of the target, such as laptop", rich_help_panel=TIMED
+        ),
+    ],
     runtime: Runtime = None,
     device: Device = None,
     threads: Threads = None,
@@ -93,7 +116,7 @@ def latency(  # noqa: PLR0913  options of a command
 
 
 def compare(  # noqa: PLR0913  options of a command
-    bundles: Annotated[list[Path], typer.Argument(metavar="DIR...", help="bundles")],
+    bundles: Annotated[list[Path], typer.Argument(metavar="DIR", help="bundles")],
     network: Network = None,
     runtime: Runtime = None,
     device: Device = None,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trp_search.records import BASELINE, EpochReport, Point, Progress, TrialResult
+from trp_search.search.events import Started
 
 
 @dataclass(kw_only=True)
@@ -22,6 +23,7 @@ class Watch:
         baseline: the baseline, once it is scored.
         front: the non-dominated points that meet the constraints; fastest last.
         metric: the name of what networks are scored by.
+        objectives: the names of the search's.
         began: when trials began to run; the rate is measured from there.
         told: seconds after `started` when a log had its last line of progress.
     """
@@ -41,13 +43,15 @@ class Watch:
     unsuccessful: int = 0
     stopped: int = 0
     metric: str = ""
+    objectives: tuple[str, ...] = ()
     began: float | None = None
     told: float = 0.0
 
-    def start(self, *, trials: int, done: int, concurrency: int, metric: str) -> None:
+    def start(self, event: Started) -> None:
         """The workers are there."""
-        self.trials, self.done, self.done_before = trials, done, done
-        self.concurrency, self.metric = concurrency, metric
+        self.trials, self.done, self.done_before = event.trials, event.done, event.done
+        self.concurrency, self.metric = event.concurrency, event.metric
+        self.objectives = event.objectives
         self.stage = "searching"
         self.step = None
 

@@ -28,7 +28,7 @@ from trp_search.export.bundle import (
 )
 from trp_search.export.card import as_markdown, make_card, with_formats
 from trp_search.export.formats import FORMATS, SOURCE, Format, check_formats, write_format
-from trp_search.progress import tell
+from trp_search.progress import doing
 from trp_search.records import Point, Score, TrialSpec, to_json
 from trp_search.runs import networks as stored
 from trp_search.runs import setup
@@ -119,8 +119,8 @@ def _input(spec: TrialSpec, splits: data.Splits) -> Input:
     )
 
 
+@doing("writing the bundle")
 def _write(bundle: Path, network: nn.Module, card: Card) -> None:
-    tell("writing the bundle")
     point, taken = card.point, card.input
     assert taken is not None
     save_weights(bundle / WEIGHTS, network)
@@ -154,9 +154,9 @@ def _with_formats(
     written: dict[str, float] = {}
     refused: dict[str, str] = {}
     for form in formats:
-        tell(f"writing and running {form.file}")
         try:
-            written[form.file] = write_format(bundle, network, images, form, task)
+            with doing(f"writing and running {form.file}"):
+                written[form.file] = write_format(bundle, network, images, form, task)
         except TrpSearchError as error:
             refused[form.file] = str(error)
     weights = [WEIGHTS, *(file for file in written if file != SOURCE.file)]
@@ -164,9 +164,9 @@ def _with_formats(
     return with_formats(card, written=written, refused=refused, file_bytes=sizes)
 
 
+@doing("scoring the bundle in a fresh process")
 def _verify(bundle: Path, card: Card, spec: TrialSpec) -> None:
     """Scores the bundle in a process that is told of this one where the images are, and no more."""
-    tell("scoring the bundle in a fresh process")
     command = [sys.executable, "-m", "trp_search", "evaluate", str(bundle), "--json"]
     command += ["--data", to_json(spec.workload.data)]
     name = spec.workload.network.name

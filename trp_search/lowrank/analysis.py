@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trp_search import records
+from trp_search.lowrank.attention import opened
 from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.costs import MeasuredLayer, measure
-from trp_search.lowrank.factoring import Factoring, Ranks, shape_of
+from trp_search.lowrank.factoring import Factoring, Ranks
+from trp_search.lowrank.kernels import shape_of
 from trp_search.lowrank.placing import fill_, replace
 from trp_search.lowrank.select import check_finite
 from trp_search.lowrank.tracing import full_precision
@@ -195,11 +197,12 @@ def analyse(
     Raises:
         InputError: a weight or a calibration value is not finite; there is nothing to cut.
     """
-    rows = decomposition.measured(network, example_input, wanted.layers)
+    parts = opened(network, example_input)
+    rows = decomposition.measured(parts, example_input, wanted.layers)
     for row in rows:
         check_finite(row[0].name, row[0].module)
     with full_precision(network):
-        given = Measured(network=network, rows=rows, keep=wanted.keep, batches=batches)
+        given = Measured(network=parts, rows=rows, keep=wanted.keep, batches=batches)
         found = decomposition.analysed(given)
         layers = tuple(tracked(found, "decomposition", total=len(rows), unit="layers"))
     return Analysis(network=network, example_input=example_input, layers=layers)
@@ -212,8 +215,7 @@ def analysed_by(row: Sequence[MeasuredLayer], candidates: Iterable[Candidate]) -
 
 
 def _distinct(row: Sequence[MeasuredLayer]) -> list[MeasuredLayer]:
-    """`row` without schemes that coincide on this layer: on 1x1, spatial equals channel."""
-    pointwise = shape_of(row[0].module)[2:] == (1, 1)
-    return [
-        layer for layer in row if len(row) == 1 or layer.scheme.name != "spatial" or not pointwise
-    ]
+    """`row` without schemes that coincide on this layer: on 1x1 and 1-d, spatial equals channel."""
+    on_a_line = isinstance(row[0].module, nn.Conv1d | nn.ConvTranspose1d)
+    planes = not on_a_line and shape_of(row[0].module)[2:] != (1, 1)
+    return [layer for layer in row if len(row) == 1 or layer.scheme.name != "spatial" or planes]

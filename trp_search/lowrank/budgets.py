@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, final
@@ -12,7 +11,8 @@ from typing_extensions import override
 
 from trp_search.errors import InputError
 from trp_search.lowrank.costs import MeasuredLayer
-from trp_search.lowrank.factoring import Number, shape_of
+from trp_search.lowrank.factoring import Number
+from trp_search.lowrank.kernels import kernel
 from trp_search.records import Keep, Layers, Parameters, WholeNetwork
 
 
@@ -65,7 +65,7 @@ class Weights(Count):
 
     @override
     def at(self, layer: MeasuredLayer, ranks: Sequence[Number]) -> Number:
-        bias = self.dense(layer) - math.prod(shape_of(layer.module))
+        bias = self.dense(layer) - kernel(layer.module).numel()
         return layer.parameters(ranks) + bias
 
     @override

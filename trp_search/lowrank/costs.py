@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,9 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.factoring import Extent, Factoring, Number, Ranks, shape_of
+from trp_search.lowrank.attention import opened
+from trp_search.lowrank.factoring import Factoring, Number, Ranks
+from trp_search.lowrank.kernels import Extent, groups_of, kernel, seen, shape_of
 from trp_search.lowrank.select import select
 from trp_search.lowrank.tracing import extents, needed
 
@@ -26,6 +27,8 @@ def measure(
 ) -> list[MeasuredLayer]:
     """Every convolution and linear layer, in the network's order, by two forward passes.
 
+    Torch's attention counts as its four projections: see `attention.opened`.
+
     Args:
         network: any module.
         example_input: input of its forward pass.
@@ -38,6 +41,7 @@ def measure(
         InputError: the network is itself a single layer, `check_eager` refuses it, or it does not
             run on its example input.
     """
+    network = opened(network, example_input)
     chosen, refused = select(network, scheme, layers=layers)
     if "" in chosen or "" in refused:
         raise InputError("the network is a single layer: wrap it in torch.nn.Sequential")
@@ -71,11 +75,8 @@ class MeasuredLayer:
     @property
     def dense_macs(self) -> int:
         """Multiply-adds for one image."""
-        # A grouped kernel's C is already its share of the input channels.
-        weights = math.prod(shape_of(self.module))
-        if getattr(self.module, "transposed", False):
-            return sum(weights * e.height_in * e.width_in for e in self.extents)
-        return sum(weights * e.height_out * e.width_out for e in self.extents)
+        extents = seen(self.module, self.extents)
+        return kernel(self.module).numel() * sum(e.height_out * e.width_out for e in extents)
 
     @property
     def full_ranks(self) -> Ranks:
@@ -84,11 +85,12 @@ class MeasuredLayer:
 
     def macs(self, ranks: Sequence[Number]) -> Number:
         """Multiply-adds for one image at `ranks`."""
-        return self.scheme.macs(shape_of(self.module), self.extents, ranks)
+        extents = seen(self.module, self.extents)
+        return groups_of(self.module) * self.scheme.macs(shape_of(self.module), extents, ranks)
 
     def parameters(self, ranks: Sequence[Number]) -> Number:
         """Weights at `ranks`, without the bias."""
-        return self.scheme.parameters(shape_of(self.module), ranks)
+        return groups_of(self.module) * self.scheme.parameters(shape_of(self.module), ranks)
 
     def dense(self, reason: str) -> records.Layer:
         """The record of the dense layer."""
@@ -118,7 +120,7 @@ class MeasuredLayer:
             macs=self.macs(ranks),
             dense_macs=self.dense_macs,
             parameters=self.parameters(ranks) + extra,
-            dense_parameters=math.prod(shape_of(self.module)) + extra,
+            dense_parameters=kernel(self.module).numel() + extra,
             reason=None,
         )
 

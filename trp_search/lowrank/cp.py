@@ -16,14 +16,15 @@ from typing import final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
 from trp_search import records
 from trp_search.lowrank import rules
 from trp_search.lowrank.analysis import ByWeights, Candidate, losses_at
 from trp_search.lowrank.costs import MeasuredLayer
-from trp_search.lowrank.factoring import Bottleneck, Extent, Number, Ranks, Shape, along, kernel
+from trp_search.lowrank.factoring import Bottleneck, Number, Ranks
+from trp_search.lowrank.kernels import Extent, Part, Shape, kernel
 
 _HALVINGS = 60
 _FITS = 6  # ranks at which a layer's loss is measured; interpolated between them
@@ -118,10 +119,10 @@ class CpFactoring(Bottleneck):
         return ranks[-1] * sum(shape)
 
     @override
-    def between(self, module: nn.Conv2d, ranks: Ranks) -> tuple[nn.Conv2d, ...]:
+    def between(self, ranks: Ranks) -> tuple[Part, ...]:
         (rank,) = ranks
-        vertical = along(module, rank, rank, width=False, groups=rank)
-        return vertical, along(module, rank, rank, height=False, groups=rank)
+        vertical = Part(read=rank, written=rank, height=True, groups=rank)
+        return vertical, Part(read=rank, written=rank, width=True, groups=rank)
 
 
 @final

@@ -14,7 +14,7 @@ from trp_search.lowrank.decompose import Decomposed, cut
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.reconstruct import reconstruct_
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.progress import tell
+from trp_search.progress import doing
 
 Samples = Callable[[int], Iterable[Tensor]]
 
@@ -51,11 +51,13 @@ class Cutter:
             InputError: the budget is out of reach, this kind of cut has nothing to do, or a value
                 is not finite.
         """
-        found = cut(self.analysis(wanted), wanted, other_macs=self._other)
+        analysis = self.analysis(wanted)
+        with doing("choosing ranks"):
+            found = cut(analysis, wanted, other_macs=self._other)
         images = self._images(wanted.calibration_images)
         if wanted.reconstruct != "none" and images is not None:
-            tell("fitting the factors to activations")
-            reconstruct_(found, self._network, images, relu=wanted.reconstruct == "relu")
+            with doing("fitting the factors to activations"):
+                reconstruct_(found, self._network, images, relu=wanted.reconstruct == "relu")
         return found
 
     def analysis(self, wanted: records.Cut) -> Analysis:
@@ -70,7 +72,6 @@ class Cutter:
                 wanted,
                 self._images(wanted.calibration_images),
             )
-        tell("choosing ranks")
         return self._analyses[key]
 
     def _images(self, count: int) -> Iterable[Tensor] | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 from torch.nn import functional
+from torch.nn.modules.conv import _ConvNd
 
 from trp_search.tasks.modes import evaluating
 
@@ -34,7 +35,7 @@ def followers(network: nn.Module) -> dict[str, Follower]:
     for node in graph.nodes:
         if node.op == "call_module" and calls[str(node.target)] == 1:
             name, reader = str(node.target), _reader(node)
-            norm = _batch_norm(reader, modules) if isinstance(modules[name], nn.Conv2d) else None
+            norm = _batch_norm(reader, modules) if isinstance(modules[name], _ConvNd) else None
             if norm is None or calls[norm] > 1:
                 found[name] = Follower(relu=_is_relu(reader, modules))
             else:
@@ -54,7 +55,8 @@ def _batch_norm(node: fx.Node | None, modules: Mapping[str, nn.Module]) -> str |
     if node is None or node.op != "call_module":
         return None
     module = modules[str(node.target)]
-    fixed = type(module) is nn.BatchNorm2d and module.running_mean is not None
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    fixed = type(module) in kinds and module.running_mean is not None
     return str(node.target) if fixed else None
 
 

@@ -20,6 +20,7 @@ from typing_extensions import override
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.analysis import LOSSES, AnalysedLayer, Candidate, Decomposition, Measured
+from trp_search.lowrank.attention import weight_at
 from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.convex import (
     TOLERANCE,
@@ -32,8 +33,9 @@ from trp_search.lowrank.convex import (
     solve,
 )
 from trp_search.lowrank.costs import MeasuredLayer, measure
-from trp_search.lowrank.factoring import Ranks, kernel, shape_of
+from trp_search.lowrank.factoring import Ranks
 from trp_search.lowrank.followers import followers
+from trp_search.lowrank.kernels import kernel, shape_of
 from trp_search.lowrank.schemes import Channel
 from trp_search.lowrank.spectral import Unfolded
 from trp_search.lowrank.tracing import watching
@@ -185,9 +187,8 @@ class Sparse(Candidate):
     def place_(
         self, network: nn.Module, ranks: Ranks, at_cost: Mapping[str, float]
     ) -> records.Layer:
-        weight = network.get_submodule(self.layer.name).weight
-        assert isinstance(weight, Tensor)
-        weight.copy_(self.weight)
+        packed, rows = weight_at(network, self.layer.name)
+        weight = packed.detach()[rows].copy_(self.weight)
         return _sparse_record(self.layer, nonzeros=int(weight.count_nonzero()))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trp_search.errors import InputError
-from trp_search.lowrank.factoring import kernel, shape_of
+from trp_search.lowrank.kernels import kernel, shape_of
 from trp_search.lowrank.schemes import Scheme
 from trp_search.lowrank.tracing import watching
 from trp_search.lowrank.truncation import Moments
@@ -85,18 +85,21 @@ def _rows(module: nn.Module, scheme: Scheme, given: Tensor, output: Tensor) -> T
         return written - bias.unsqueeze(1) if isinstance(bias, Tensor) else written
     if isinstance(module, nn.Linear):
         return given.movedim(-1, 0).flatten(1)
-    assert isinstance(module, nn.Conv2d)
+    assert isinstance(module, nn.Conv1d | nn.Conv2d)
     return _patches(module, given, reads=scheme.reads)
 
 
-def _patches(module: nn.Conv2d, given: Tensor, *, reads: tuple[bool, bool]) -> Tensor:
+def _patches(module: nn.Conv1d | nn.Conv2d, given: Tensor, *, reads: tuple[bool, bool]) -> Tensor:
     """(C * taps, s) patches over the axes that are read at once.
 
     Along any other axis the kernel's taps land on single pixels; a pixel's weight is its landings.
     """
     mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
     given = functional.pad(given, module._reversed_padding_repeated_twice, mode=mode)
-    axes = list(zip(reads, module.kernel_size, module.stride, module.dilation, strict=True))
+    if isinstance(module, nn.Conv1d):
+        given = given.unsqueeze(-1)
+    sizes = ((*each, 1)[:2] for each in (module.kernel_size, module.stride, module.dilation))
+    axes = list(zip(reads, *sizes, strict=True))
     taps, strides, dilations = zip(
         *((axis[1:] if axis[0] else (1, 1, 1)) for axis in axes), strict=True
     )

@@ -10,22 +10,25 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError, one_line
+from trp_search.lowrank.attention import open_
+from trp_search.lowrank.kernels import ordered
 from trp_search.lowrank.tracing import run
 from trp_search.tasks.modes import evaluating
 
 
 def replace(network: nn.Module, name: str, module: nn.Module) -> None:
-    """Puts `module` where the submodule `name` is, in place."""
+    """Puts `module` where the layer `name` is, in place; opens the attention around it."""
+    open_(network, name)
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, module)
 
 
 @torch.no_grad()
 def fill_(module: nn.Module, parts: Sequence[nn.Module], weights: Sequence[Tensor]) -> None:
-    """Gives `parts`, which replace `module`, their weights, its bias and its other settings."""
+    """Gives `parts`, which replace `module`, the factors of its kernel, its bias and settings."""
     original, bias = module.weight, module.bias
     assert isinstance(original, Tensor)
-    for part, weight in zip(parts, weights, strict=True):
+    for part, weight in zip(parts, ordered(module, weights), strict=True):
         part.to(device=original.device, dtype=original.dtype)
         part.train(module.training)
         part.requires_grad_(original.requires_grad)

@@ -8,8 +8,9 @@ from torch import nn
 
 from trp_search import records
 from trp_search.errors import InputError
+from trp_search.lowrank.attention import open_
 from trp_search.lowrank.decompositions import FACTORINGS
-from trp_search.lowrank.factoring import shape_of
+from trp_search.lowrank.kernels import kind_of, shape_of
 from trp_search.lowrank.placing import replace
 
 
@@ -23,6 +24,7 @@ def rebuild(network: nn.Module, layers: Sequence[records.Layer]) -> None:
         if layer.rank is None or layer.scheme is None:
             continue
         try:
+            open_(network, layer.name)
             module = network.get_submodule(layer.name)
         except AttributeError:
             raise InputError(f"layer {layer.name!r}: the network has none of that name") from None
@@ -32,12 +34,12 @@ def rebuild(network: nn.Module, layers: Sequence[records.Layer]) -> None:
 def _parts(layer: records.Layer, module: nn.Module) -> tuple[nn.Module, ...]:
     """The untrained layers that replace `module`."""
     where = f"layer {layer.name!r}"
-    if not isinstance(module, nn.Conv2d | nn.Linear):
+    if kind_of(module) is None:
         raise InputError(f"{where}: {type(module).__name__} cannot be factored")
-    factoring, shape = FACTORINGS.get(str(layer.scheme)), shape_of(module)
+    factoring = FACTORINGS.get(str(layer.scheme))
     if factoring is None:
         raise InputError(f"{where}: {layer.scheme} has no rank")
-    refusal, full = factoring.refuses(shape), factoring.full_ranks(shape)
+    refusal, full = factoring.unfit(module), factoring.full_ranks(shape_of(module))
     if refusal is not None:
         raise InputError(f"{where}: {layer.scheme} is refused: {refusal}")
     if len(layer.ranks) != len(full):

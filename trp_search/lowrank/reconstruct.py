@@ -10,11 +10,14 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from trp_search.errors import InputError
+from trp_search.lowrank.attention import opened
 from trp_search.lowrank.decompose import Decomposed
-from trp_search.lowrank.factoring import kernel
 from trp_search.lowrank.followers import Follower, followers
+from trp_search.lowrank.kernels import groups_of, is_adjoint, kernel
 from trp_search.lowrank.responses import Fit, fit_linear, fit_relu
 from trp_search.lowrank.tracing import full_precision, watching
 
@@ -39,7 +42,8 @@ def reconstruct_(
     Pairs are fitted in the order of a forward pass, each on its inputs after the pairs before it
     are refitted. Errors are measured after a batch norm that directly follows. A constant goes into
     the bias, else into the running mean of that batch norm; with neither, the fit has no constant.
-    Other layers, and pairs that the first batch does not reach, stay as they are.
+    Other layers, grouped and transposed convolutions, and pairs that the first batch does not reach
+    stay as they are.
 
     Do not measure batch norm again, before or after: scales are fitted too. (Residual networks of 8
     layers on digits cut 4x, three seeds: 83 % on 797 images, 63 % if measured again.)
@@ -62,7 +66,9 @@ def reconstruct_(
     images = list(batches)
     if not sum(len(batch) for batch in images):
         raise InputError("calibration: there are no images")
-    names = [layer.name for layer in decomposed.layers if layer.scheme == "channel" and layer.rank]
+    original = opened(original)
+    cut = [layer.name for layer in decomposed.layers if layer.scheme == "channel" and layer.rank]
+    names = [name for name in cut if _is_one_matrix(original.get_submodule(name))]
     following = followers(original)
     with full_precision(original):
         for name in _in_order(original, names, images[:1]):
@@ -70,6 +76,11 @@ def reconstruct_(
             if not relu:
                 follower = replace(follower, relu=False)
             _refit_(decomposed.network, original, name, images, follower=follower, seed=seed)
+
+
+def _is_one_matrix(layer: nn.Module) -> bool:
+    """Whether the channels that a layer writes span the rows of one matrix."""
+    return groups_of(layer) == 1 and not is_adjoint(layer)
 
 
 def _refit_(
@@ -83,7 +94,7 @@ def _refit_(
 ) -> None:
     """Refits one pair of `network`, and moves the mean of the batch norm after it."""
     layer, pair = original.get_submodule(name), network.get_submodule(name)
-    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    assert isinstance(layer, nn.Linear | _ConvNd)
     assert isinstance(pair, nn.Sequential)
     target = _columns(original, name, layer, images, seed=seed)
     given = _columns(network, name, layer, images, seed=seed)
@@ -109,7 +120,7 @@ def _refit_(
 def _columns(
     network: nn.Module,
     name: str,
-    layer: nn.Conv2d | nn.Linear,
+    layer: nn.Linear | _ConvNd,
     images: Sequence[Tensor],
     *,
     seed: int,
@@ -143,7 +154,7 @@ def _affine(network: nn.Module, norm: str | None, like: Tensor) -> tuple[Tensor,
     if norm is None:
         return torch.ones_like(like[:, :1]), torch.zeros_like(like[:, :1])
     module = network.get_submodule(norm)
-    assert isinstance(module, nn.BatchNorm2d)
+    assert isinstance(module, _BatchNorm)
     assert module.running_mean is not None
     assert module.running_var is not None
     gain, offset = (module.weight.double(), module.bias.double()) if module.affine else (1.0, 0.0)
@@ -164,7 +175,7 @@ def _undone(fit: Fit, scale: Tensor, shift: Tensor, *, constant: Tensor) -> Fit:
     )
 
 
-def _write_(pair: nn.Sequential, fit: Fit, layer: nn.Conv2d | nn.Linear) -> None:
+def _write_(pair: nn.Sequential, fit: Fit, layer: nn.Linear | _ConvNd) -> None:
     """Puts P Q W, and P Q b plus the constant, where P is `fit.left` and Q `fit.right`."""
     first, second = pair[0].weight, pair[1].weight
     assert isinstance(first, Tensor)

@@ -8,23 +8,18 @@ decoupled, Guo et al., arXiv 1808.05517.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import final
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 from typing_extensions import override
 
 from trp_search import records
-from trp_search.lowrank.factoring import (
-    Extent,
-    Factoring,
-    Number,
-    Ranks,
-    Shape,
-    along,
-    pointwise,
-)
+from trp_search.lowrank.factoring import Factoring, Number, Ranks
+from trp_search.lowrank.kernels import Extent, Part, Shape
 
 
 class Scheme(Factoring):
@@ -63,9 +58,14 @@ class Scheme(Factoring):
     def factors(self, left: Tensor, right: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
         """Weights of the two layers from (b, m, r) `left` and (b, r, n) `right`."""
 
-    @abstractmethod
-    def pair(self, module: nn.Conv2d, rank: int) -> tuple[nn.Module, nn.Module]:
-        """The two untrained convolutions that replace `module` at `rank`."""
+    def unfolded(self, weight: Tensor, shape: Shape) -> Tensor:
+        """The matrices of every kernel of this shape in a layer's weight; `folded` reverses it."""
+        return _joined([self.matrices(one) for one in weight.reshape(-1, *shape)])
+
+    def folded(self, matrices: Tensor, weight: Tensor, shape: Shape) -> Tensor:
+        """The weight, shaped like `weight`, that unfolds into `matrices`."""
+        kernels = matrices.chunk(weight.numel() // math.prod(shape))
+        return _joined([self.weight(one, shape) for one in kernels]).reshape(weight.shape)
 
     @override
     def full_ranks(self, shape: Shape) -> Ranks:
@@ -79,14 +79,10 @@ class Scheme(Factoring):
     def parameters(self, shape: Shape, ranks: Sequence[Number]) -> Number:
         return ranks[-1] * self.parameters_per_rank(shape)
 
-    @override
-    def layers(self, module: nn.Module, ranks: Ranks) -> tuple[nn.Module, ...]:
-        (rank,) = ranks
-        if isinstance(module, nn.Linear):
-            first = nn.Linear(module.in_features, rank, bias=False)
-            return first, nn.Linear(rank, module.out_features, bias=module.bias is not None)
-        assert isinstance(module, nn.Conv2d)
-        return self.pair(module, rank)
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors along their first axis; a single one as it is, which rounding depends on."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
 
 
 @final
@@ -126,9 +122,10 @@ class Channel(Scheme):
         return right.reshape(-1, c, kh, kw), left.reshape(n, -1, 1, 1)
 
     @override
-    def pair(self, module: nn.Conv2d, rank: int) -> tuple[nn.Module, nn.Module]:
-        last = pointwise(rank, module.out_channels, bias=module.bias is not None)
-        return along(module, module.in_channels, rank), last
+    def parts(self, shape: Shape, ranks: Ranks) -> tuple[Part, ...]:
+        (n, c, *_), (rank,) = shape, ranks
+        first = Part(read=c, written=rank, height=True, width=True)
+        return first, Part(read=rank, written=n)
 
 
 @final
@@ -173,10 +170,10 @@ class Spatial(Scheme):
         return vertical, horizontal
 
     @override
-    def pair(self, module: nn.Conv2d, rank: int) -> tuple[nn.Module, nn.Module]:
-        bias = module.bias is not None
-        horizontal = along(module, rank, module.out_channels, height=False, bias=bias)
-        return along(module, module.in_channels, rank, width=False), horizontal
+    def parts(self, shape: Shape, ranks: Ranks) -> tuple[Part, ...]:
+        (n, c, *_), (rank,) = shape, ranks
+        first = Part(read=c, written=rank, height=True)
+        return first, Part(read=rank, written=n, width=True)
 
 
 @final
@@ -225,10 +222,10 @@ class Decoupled(Scheme):
         return left.mT.reshape(-1, c, 1, 1), right.reshape(n, -1, kh, kw)
 
     @override
-    def pair(self, module: nn.Conv2d, rank: int) -> tuple[nn.Module, nn.Module]:
-        n, bias = module.out_channels, module.bias is not None
-        depthwise = along(module, n * rank, n, groups=n, bias=bias)
-        return pointwise(module.in_channels, n * rank), depthwise
+    def parts(self, shape: Shape, ranks: Ranks) -> tuple[Part, ...]:
+        (n, c, *_), (rank,) = shape, ranks
+        last = Part(read=n * rank, written=n, height=True, width=True, groups=n)
+        return Part(read=c, written=n * rank), last
 
 
 SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in (Channel(), Spatial(), Decoupled())}

@@ -7,12 +7,13 @@ from typing import get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.factoring import Factoring, shape_of
+from trp_search.lowrank.factoring import Factoring
+from trp_search.lowrank.kernels import kind_of, shape_of
+from trp_search.lowrank.plain import is_plain
 from trp_search.workloads.eager import check_eager
 
 
@@ -29,16 +30,16 @@ def select(
     if layers not in get_args(records.Layers):
         raise InputError(f"layers: {layers!r} is not one of {', '.join(get_args(records.Layers))}")
     check_eager(network, where="network")
-    found = {n: m for n, m in network.named_modules() if isinstance(m, _ConvNd | nn.Linear)}
+    found = {n: m for n, m in network.named_modules() if kind_of(m)}
     # Counted by name: a weight, or a whole module, under two names has two uses.
     named = network.named_modules(remove_duplicate=False)
     uses = Counter(id(p) for _, m in named for p in m.parameters(recurse=False))
     heads = {id(m.out_proj) for m in network.modules() if isinstance(m, nn.MultiheadAttention)}
-    first = next((name for name, m in found.items() if isinstance(m, nn.Conv2d)), None)
+    first = next((name for name, m in found.items() if not isinstance(m, nn.Linear)), None)
     chosen: dict[str, nn.Module] = {}
     refused: dict[str, str] = {}
     for name, module in found.items():
-        reason = _unfit(module, uses) or scheme.refuses(shape_of(module))
+        reason = _unfit(module, uses) or scheme.unfit(module)
         if id(module) in heads:
             reason = "attention reads its weight directly"
         if reason is None and layers == "kxk":
@@ -51,14 +52,12 @@ def select(
 
 
 def _unfit(module: nn.Module, uses: Counter[int]) -> str | None:
-    if isinstance(module, nn.Conv2d) and module.groups > 1:
-        return "grouped convolution"
-    if type(module).forward not in (nn.Conv2d.forward, nn.Linear.forward):
-        return f"{type(module).__name__}: neither a plain 2-d convolution nor a linear layer"
     if parametrize.is_parametrized(module):
         return "its weight is parametrised"
     if module._forward_pre_hooks or module._forward_hooks:
         return "it has forward hooks"
+    if not is_plain(module):
+        return f"{type(module).__name__}: its forward does more than its one operation"
     if uses[id(module.weight)] > 1:
         return "its weight is used under several names"
     assert isinstance(module.weight, Tensor)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import final
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from typing_extensions import override
 
 from trp_search import records
@@ -20,7 +21,8 @@ from trp_search.lowrank.analysis import (
     losses_at,
 )
 from trp_search.lowrank.costs import MeasuredLayer
-from trp_search.lowrank.factoring import Ranks, kernel, shape_of
+from trp_search.lowrank.factoring import Ranks
+from trp_search.lowrank.kernels import groups_of, kernel, kind_of, shape_of
 from trp_search.lowrank.moments import collect
 from trp_search.lowrank.schemes import Scheme
 from trp_search.lowrank.truncation import Moments, Spectra, spectra, weighted_spectra, wide
@@ -60,7 +62,11 @@ class Unfolded(Candidate):
     def factors(self, ranks: Ranks) -> tuple[Tensor, ...]:
         left, right = self.spectra.factors(*ranks)
         sides = (right.mT, left.mT) if self.transposed else (left, right)
-        return self.scheme.factors(*sides, shape_of(self.layer.module))
+        module = self.layer.module
+        lefts, rights = (side.chunk(groups_of(module)) for side in sides)
+        pairs = zip(lefts, rights, strict=True)
+        found = [self.scheme.factors(*pair, shape_of(module)) for pair in pairs]
+        return tuple(torch.cat(each) for each in zip(*found, strict=True))
 
 
 @final
@@ -89,7 +95,7 @@ class Spectral(Decomposition):
             wanted = {
                 fit[0].name: (fit[0].module, [self._schemes[layer.scheme.name] for layer in fit])
                 for row in given.rows
-                if (fit := [layer for layer in row if layer.reason is None])
+                if (fit := [layer for layer in row if layer.reason is None and _is_weighted(layer)])
             }
             moments = collect(given.network, given.batches, wanted)
         for row in given.rows:
@@ -104,8 +110,14 @@ class Spectral(Decomposition):
             )
 
 
+def _is_weighted(layer: MeasuredLayer) -> bool:
+    """Whether activations weight the errors of a layer; those of other kinds weigh the same."""
+    module = layer.module
+    return kind_of(module) in (nn.Linear, nn.Conv1d, nn.Conv2d) and groups_of(module) == 1
+
+
 def _pair(layer: MeasuredLayer, scheme: Scheme, moments: Moments | None) -> Pair:
-    matrices = scheme.matrices(kernel(layer.module))
+    matrices = scheme.unfolded(kernel(layer.module), shape_of(layer.module))
     double = min(matrices.shape[1:]) <= _DOUBLE_SIDE
     matrices = matrices.double() if double else matrices.float()
     if moments is None:

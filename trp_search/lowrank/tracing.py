@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from trp_search.errors import InputError, one_line
-from trp_search.lowrank.factoring import Extent
+from trp_search.lowrank.kernels import Extent
 from trp_search.lowrank.reads import probed
 from trp_search.tasks.modes import evaluating
 
@@ -148,9 +148,11 @@ def _extent(module: nn.Module, given: Tensor, output: Tensor, *, images: int) ->
     else:
         assert isinstance(module, _ConvNd)
         before, after = given.numel() // module.in_channels, output.numel() // module.out_channels
-    # Positions of other layers lie on one line: tokens, or the pixels of a 1-d or 3-d convolution.
-    planes = isinstance(module, nn.Conv2d)
-    width_in, width_out = (given.shape[-1], output.shape[-1]) if planes else (1, 1)
+    # The width of a 3-d kernel is its plane; 1-d positions and tokens lie on one line.
+    axes = len(module.kernel_size) if isinstance(module, _ConvNd) else 1
+    width_in, width_out = (
+        math.prod(each.shape[each.dim() - axes + 1 :]) for each in (given, output)
+    )
     return Extent(
         height_in=math.ceil(before / (width_in * images)),
         width_in=width_in,

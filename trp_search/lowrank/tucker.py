@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
-from trp_search.lowrank.factoring import Bottleneck, Extent, Number, Ranks, Shape, along
+from trp_search.lowrank.factoring import Bottleneck, Number, Ranks
+from trp_search.lowrank.kernels import Extent, Part, Shape
 from trp_search.lowrank.rules import most
 from trp_search.records import Keep
 
@@ -75,8 +76,8 @@ class TuckerFactoring(Bottleneck):
         return c * rank_in + kh * kw * rank_in * rank_out + n * rank_out
 
     @override
-    def between(self, module: nn.Conv2d, ranks: Ranks) -> tuple[nn.Conv2d, ...]:
-        return (along(module, *ranks),)
+    def between(self, ranks: Ranks) -> tuple[Part, ...]:
+        return (Part(read=ranks[0], written=ranks[1], height=True, width=True),)
 
     @override
     def useful(self, shape: Shape, ranks: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from trp_search import records
 from trp_search.lowrank import tucker
 from trp_search.lowrank.analysis import ByWeights, Candidate
 from trp_search.lowrank.costs import MeasuredLayer
-from trp_search.lowrank.factoring import Ranks, kernel
+from trp_search.lowrank.factoring import Ranks
+from trp_search.lowrank.kernels import kernel
 
 
 @final

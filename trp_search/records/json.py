@@ -14,6 +14,14 @@ _LIKE_A_NAME = {
     "digit first"
 }
 
+# As a search space's are told: type of the error, its bound's name, and the word.
+_BOUNDS = {
+    "greater_than": ("gt", "above"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "below"),
+    "less_than_equal": ("le", "at most"),
+}
+
 
 def to_json(record: object) -> str:
     """The record as one line of JSON."""
@@ -41,6 +49,9 @@ def problem(error: ValueError) -> str:
     if not place:
         return message
     given = first["input"]
+    if first["type"] in _BOUNDS:
+        bound, word = _BOUNDS[first["type"]]
+        return f"{place}: {given!r:.80} is not {word} {first['ctx'][bound]:g}"
     plain = given is None or isinstance(given, str | int | float)  # a section says little
     value = f"{given!r:.80}: " if plain and first["type"] != "missing" else ""
     return f"{place}: {value}{message[0].lower()}{message[1:]}"

@@ -68,8 +68,9 @@ class EpochReport:
 class Layer:
     """One layer of a cut network: its rank, or why it is dense; multiply-adds are per image.
 
-    A Tucker layer has `rank_in` channels before its core and `rank` after it. A `sparse` one has no
-    rank: its parameters and multiply-adds count non-zeros.
+    Ranks of a grouped convolution are those of each group. A Tucker layer has `rank_in` channels
+    before its core and `rank` after it. A `sparse` one has no rank: its parameters and
+    multiply-adds count non-zeros.
 
     `kept` is the share of energy that each candidate scheme keeps at the layer's new cost;
     `spectrum` the singular values that the cut used (of the weight, or weighed by activations) over
@@ -125,6 +126,7 @@ class Point:
         batch_norm: the treatment of its statistics after the cut.
         counted: how its multiply-adds were counted, if not by fvcore alone.
         seconds: training time of the trial.
+        untuned: whether it is a cut before the fine-tuning that its trial asks for.
     """
 
     id: Name
@@ -145,6 +147,7 @@ class Point:
     batch_norm: str
     seconds: Seconds
     counted: str | None = None
+    untuned: bool = False
 
     @property
     def metric(self) -> float:

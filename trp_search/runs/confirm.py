@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.records import EpochReport, Point, Repeat, TrialResult, TrialSpec
+from trp_search.records import Cut, EpochReport, Point, Repeat, TrialResult, TrialSpec
 from trp_search.runs import setup, trial
 from trp_search.selection import pareto
 from trp_search.space import load_space
@@ -72,9 +72,9 @@ def confirm(
         yield item
 
 
-def _part(point: Point) -> str:
-    """What of its training a point is: a cut's name, whether fine-tuned, or nothing for its own."""
-    return point.id.removeprefix(point.trial)
+def _part(point: Point) -> tuple[Cut | None, bool]:
+    """What of its training a point is: the cut, and whether it is before the fine-tuning."""
+    return point.cut, point.untuned
 
 
 def _has(repeats: list[Repeat], name: str) -> bool:

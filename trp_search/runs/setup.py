@@ -37,7 +37,6 @@ class Setup:
         network: which the trial begins with and trains in place, on its device.
         dense: its cost before any cut.
         task: what the network is for.
-        teacher: whose answers it learns from beside the labels, if any.
     """
 
     spec: TrialSpec
@@ -46,7 +45,6 @@ class Setup:
     network: nn.Module
     dense: Cost
     task: Task
-    teacher: Teacher | None
 
     @property
     def place(self) -> TrialFolder:
@@ -66,6 +64,14 @@ class Setup:
         """The training after the cut."""
         return self._job(settings, self.place.tuning, lambda _: Hook())
 
+    @property
+    def _teacher(self) -> Teacher | None:
+        """The baseline, if the network learns from its answers beside the labels."""
+        asked = self.spec.distillation
+        if asked is None:
+            return None
+        return Teacher(baseline(self.spec, self.folder), asked, self.task)
+
     def _hook(self, network: nn.Module) -> Hook:
         spec, image = self.spec, example(self.splits.shape, self.spec.device)
         own = METHODS[spec.method].hook(network, spec, image) if spec.method else None
@@ -79,32 +85,23 @@ class Setup:
             validation=self.splits.validation,
             training=settings,
             hook=hook,
-            teacher=self.teacher,
+            teacher=self._teacher,
             checkpoint=checkpoint,
             seed=self.spec.seed,
             device=self.spec.device,
         )
 
 
-def begin(spec: TrialSpec, folder: RunFolder) -> Setup:
-    """Everything that the trial begins with.
+def begin(spec: TrialSpec, folder: RunFolder, *, network: nn.Module | None = None) -> Setup:
+    """Everything that the trial begins with; a given `network` takes the place of its start.
 
     Raises:
         InputError: the images are not the run's, or the baseline that it needs is not there.
     """
     splits = splits_of(spec, folder)
-    network = start(spec, folder)
-    dense = cost_of(network, splits)
-    asked, task = spec.distillation, task_of(spec.workload)
-    return Setup(
-        spec=spec,
-        folder=folder,
-        splits=splits,
-        network=network,
-        dense=dense,
-        task=task,
-        teacher=None if asked is None else Teacher(baseline(spec, folder), asked, task),
-    )
+    network = start(spec, folder) if network is None else network.to(spec.device)
+    dense, task = cost_of(network, splits), task_of(spec.workload)
+    return Setup(spec=spec, folder=folder, splits=splits, network=network, dense=dense, task=task)
 
 
 def splits_of(spec: TrialSpec, folder: RunFolder) -> data.Splits:

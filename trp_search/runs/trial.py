@@ -23,15 +23,12 @@ from trp_search.runs.fine_tuning import tuned
 from trp_search.runs.setup import Setup
 from trp_search.scoring import survey
 from trp_search.scoring.candidate import (
-    Cuts,
     Scored,
-    cost_of,
     example,
     score_uncut,
 )
 from trp_search.scoring.points import PointFactory
 from trp_search.store import RunFolder, TrialFolder, append_record, unwritable, write_whole
-from trp_search.tasks import task_of
 from trp_search.tasks.task import DivergedError, threads
 from trp_search.training.checkpoint import load_tensors, save_weights
 from trp_search.training.loop import train
@@ -175,14 +172,12 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
         )
     spec = setup.on_this_machine(place.read_spec())
     with threads(spec.threads):
-        splits = setup.splits_of(spec, folder)
-        network = networks.trained(folder, name).to(spec.device)
-        factory = PointFactory(spec=spec, dense=cost_of(network, splits), seconds=result.seconds)
+        begun = setup.begin(spec, folder, network=networks.trained(folder, name))
+        factory = PointFactory(spec=spec, dense=begun.dense, seconds=result.seconds)
         other = next((p for p in folder.read_points() if p.id == factory.name(cut)), None)
         if other is not None and other.cut != cut:
             raise InputError(f"{folder.path}: point {other.id!r} is there with other settings")
-        scored = Cuts(network, splits, task_of(spec.workload)).score(cut)
-        return _kept(place, factory, cut, scored)
+        return _kept(place, factory, cut, begun.cuts.score(cut))
 
 
 def check_reach(spec: TrialSpec, cut: Cut) -> None:

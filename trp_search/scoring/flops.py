@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trp_search.errors import one_line
 from trp_search.lowrank.counter import multiply_adds, without_gradients
 from trp_search.lowrank.tracing import layer_by_layer
-from trp_search.progress import tell
+from trp_search.progress import doing
 from trp_search.scoring.prices import HANDLES, is_free
 from trp_search.tasks.modes import evaluating
 
@@ -30,13 +30,13 @@ class Count:
     note: str | None = None
 
 
+@doing("counting multiply-adds")
 def count(network: nn.Module, example_input: Tensor) -> Count:
     """Counts one forward pass of `network` in evaluation mode on a (1, C, H, W) `example_input`.
 
     Where fvcore cannot trace the network, or meets an operator without a price, torch's counter
     counts the whole network; what that does not count either is free.
     """
-    tell("counting multiply-adds")
     try:
         macs, unknown = _traced(network, example_input)
     except Exception as error:  # noqa: BLE001  tracing a network may raise anything

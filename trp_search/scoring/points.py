@@ -51,6 +51,7 @@ class PointFactory:
             batch_norm=scored.made.batch_norm,
             counted=scored.made.cost.counted,
             seconds=self.seconds,
+            untuned=untuned,
         )
 
     def name(self, cut: Cut) -> str:

@@ -13,7 +13,7 @@ from trp_search.lowrank import cutting
 from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.schemes import SCHEMES, Scheme
-from trp_search.progress import tell
+from trp_search.progress import doing
 from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, any_trial
 
@@ -59,9 +59,9 @@ class Survey:
         return sorted(self.layers, key=lambda layer: -layer.reach[scheme].macs)
 
 
+@doing("surveying layers")
 def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers = "all") -> Survey:
     """Surveys every convolution and linear layer under every scheme."""
-    tell("surveying layers")
     dense = count(network, example_input)
     found: dict[str, dict[str, records.Layer]] = {}
     for name, scheme in SCHEMES.items():

@@ -142,6 +142,7 @@ class _Search:
                 done=self._proposer.done,
                 concurrency=concurrency,
                 metric=space.metric.name,
+                objectives=space.objectives,
             )
         )
 

@@ -16,12 +16,14 @@ class Started:
         done: how many of them an earlier run of the command had finished.
         concurrency: how many run at a time.
         metric: the name of what networks are scored by.
+        objectives: the names of the search's.
     """
 
     trials: int
     done: int
     concurrency: int
     metric: str
+    objectives: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,11 @@ _Given = Annotated[
 ]
 
 
+def _usual_objectives(given: dict[str, Any]) -> tuple[Name, ...]:
+    metric: Any = METRICS[given["workload"].task].name
+    return metric, "speedup"
+
+
 class SearchSpace(Strict):
     """The configuration of a search; `load_space` makes one and checks rules between fields.
 
@@ -57,7 +62,7 @@ class SearchSpace(Strict):
         trials: how many the search has.
         seed: the seed of every random draw.
         training: the full recipe, for the baseline and for a refit.
-        constraints: least accuracy and speedup, most parameters and bytes of a wanted network.
+        constraints: least metric and speedup, most parameters and bytes of a wanted network.
         extra_cuts: further cuts of trained networks.
         rungs: epochs at which the worse trials stop; none by default.
         patience: early stopping of the whole search; none by default.
@@ -73,7 +78,9 @@ class SearchSpace(Strict):
     workload: Workload
     training: Training
     space: Space = Space()
-    objectives: Annotated[tuple[Name, ...], Field(min_length=1)] = ("accuracy", "speedup")
+    objectives: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
+        default_factory=_usual_objectives
+    )
     constraints: dict[Name, float] = {}  # noqa: RUF012  pydantic copies it
     sampler: Sampler
     trials: PositiveInt = 16

@@ -104,6 +104,8 @@ def _default(kind: type[Any], name: str, schema: dict[str, Any]) -> str:
     if name in schema.get("required", ()):
         return "by the number of trials" if kind is Sampler else "must be given"
     if issubclass(kind, BaseModel):
+        if kind.model_fields[name].default_factory is not None:
+            return "the task's metric and `speedup`"
         value = kind.model_fields[name].default
     else:
         value = next(field for field in dataclasses.fields(kind) if field.name == name).default

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trp_search.methods import METHODS
-from trp_search.records.objectives import OBJECTIVES
+from trp_search.methods import METHODS, uses
+from trp_search.records.objectives import METRICS, OBJECTIVES
 from trp_search.space import entries, warm_start
 from trp_search.space.model import SearchSpace
+from trp_search.space.search_fields import Space
 from trp_search.space.settings import TRAINED
 
 Breach = tuple[str, str]
@@ -19,10 +20,9 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
     yield from _pairs(space)
     yield from _methods(space)
     yield from _precision(space)
-    yield from _constraints(space)
+    yield from _objectives(space)
+    yield from _unread(space)
     yield from _course(space)
-    if len(set(space.objectives)) < len(space.objectives):
-        yield "objectives", "one is in the list twice"
     for name in ("speedups", "energies"):
         amounts: tuple[float, ...] = getattr(space.extra_cuts, name) or ()
         if len(set(amounts)) < len(amounts):
@@ -91,7 +91,28 @@ def _possible(space: SearchSpace, name: str) -> tuple[entries.Plain, ...]:
     return (getattr(space.training, name),) if entry is None else entries.values(entry)
 
 
-def _constraints(space: SearchSpace) -> Iterator[Breach]:
+def _unread(space: SearchSpace) -> Iterator[Breach]:
+    """Entries that differ from their default, which no method would read."""
+    own = space.space
+    training = own.named_training()
+    for name, entry in own.named().items():
+        asked = name in training or (
+            name in own.model_fields_set and entry != Space.model_fields[name].default
+        )
+        if asked and not any(uses(method, name) for method in own.methods):
+            yield _path(space, name), f"is read by none of the methods: {', '.join(own.methods)}"
+
+
+def _objectives(space: SearchSpace) -> Iterator[Breach]:
+    if len(set(space.objectives)) < len(space.objectives):
+        yield "objectives", "one is in the list twice"
+    others = {metric.name for metric in METRICS.values()} - {space.metric.name}
+    named = {"objectives": space.objectives, "constraints": tuple(space.constraints)}
+    named |= {"rungs.by": space.rungs.by or () if space.rungs else ()}
+    for where, names in named.items():
+        for name in sorted(others.intersection(names)):
+            task = space.workload.task
+            yield where, f"{name} is no metric of {task}, whose metric is {space.metric.name}"
     for name, bound in space.constraints.items():
         if problem := OBJECTIVES[name].problem(bound):
             yield f"constraints.{name}", problem

@@ -120,7 +120,7 @@ class JointTraining(Hook):
         groups = self._weights.found()
         # Half precision would round every singular value to zero.
         with torch.autocast(device_type(groups), enabled=False):
-            found = [spectra(group.stacked(group.weights)) for group in groups]
+            found = [spectra(group.stacked(group.values)) for group in groups]
             ranks = _ranks(found, self._ratio(), least=self._settings.rank_min)
         return [
             _Cut(group=group, spectra=one, kept=one.last(rank))
@@ -134,7 +134,7 @@ class JointTraining(Hook):
     @contextmanager
     def _replaced(self, cuts: Sequence[_Cut]) -> Iterator[None]:
         """Truncations in place of weights; at the end, weights and all buffers are restored."""
-        weights = [weight.detach() for cut in cuts for weight in cut.group.weights]
+        weights = [weight for cut in cuts for weight in cut.group.values]
         held = [*weights, *self._network.buffers()]
         before = [tensor.clone() for tensor in held]
         with torch.autocast(device_type([cut.group for cut in cuts]), enabled=False):
@@ -177,12 +177,14 @@ class _Cut:
 
     def pull_back_(self, full: dict[nn.Parameter, Tensor]) -> None:
         """Pulls gradients by truncations back to the weights, scaled to the norms in `full`."""
-        zero = torch.zeros_like(self.group.weights[0])
-        gradients = [zero if w.grad is None else w.grad for w in self.group.weights]
+        weights = self.group.weights
+        zero = torch.zeros_like(weights[0].values)
+        gradients = [zero if (g := w.gradient) is None else g for w in weights]
         stacked = self.group.stacked(gradients)
         pulled = self.group.folded(pulled_back(self.spectra, self.kept, stacked))
         norms = torch.stack(torch._foreach_norm(pulled)).clamp_min(1e-30)
-        wanted = torch.stack(torch._foreach_norm([full.get(w, zero) for w in self.group.weights]))
+        before = [full[w.parameter][w.rows] if w.parameter in full else zero for w in weights]
+        wanted = torch.stack(torch._foreach_norm(before))
         torch._foreach_mul_(pulled, list((wanted / norms).unbind()))
         torch._foreach_copy_(gradients, pulled)
 

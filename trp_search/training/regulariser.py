@@ -16,7 +16,6 @@ from trp_search.lowrank.allocation import relaxed
 from trp_search.lowrank.budgets import counted, room
 from trp_search.lowrank.costs import MeasuredLayer, measure, outside
 from trp_search.lowrank.counter import multiply_adds
-from trp_search.lowrank.factoring import Shape
 from trp_search.lowrank.rules import ranks
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.tracing import images_in
@@ -97,18 +96,24 @@ class TrainedRankPruning(Hook):
         except ValueError as error:
             raise InputError(f"TrainedRankPruning: {records.problem(error)}") from None
         self._network = network
-        self._weights = Weights(network, SCHEMES[scheme], layers=layers, where="TrainedRankPruning")
+        self._weights = Weights(
+            network,
+            SCHEMES[scheme],
+            layers=layers,
+            where="TrainedRankPruning",
+            example_input=example_input,
+        )
         self._plan: _Plan | None = None
         if isinstance(keep, records.WholeNetwork):
             if example_input is None:
                 raise InputError(f"TrainedRankPruning: {keep.key()} needs an example_input")
             measured = measure(network, example_input, SCHEMES[scheme], layers=layers)
-            order = [id(weight) for group in self._weights.found() for weight in group.weights]
+            order = [weight.name for group in self._weights.found() for weight in group.weights]
             try:
                 self._plan = _plan(network, example_input, measured, order, self._settings)
             except InputError as error:
                 raise InputError(f"TrainedRankPruning: {error}") from None
-        self._pulls: dict[Shape, list[Tensor]] = {}
+        self._pulls: list[list[Tensor]] = []
         self._left: list[tuple[int, int]] = []
         self._idle = False
 
@@ -124,7 +129,7 @@ class TrainedRankPruning(Hook):
         due = settings.period is not None and self._iteration % settings.period == 0
         pulling = settings.nuclear_weight > 0 and (due or settings.nuclear_every_step)
         projecting = settings.truncates and due
-        self._pulls = {}
+        self._pulls = []
         if pulling or projecting:
             groups = self._weights.found()
             if self._idle and self._left == _states(groups):
@@ -138,13 +143,13 @@ class TrainedRankPruning(Hook):
             self._left = _states(groups)
 
     def _truncate(self, groups: list[Group], *, pulling: bool, projecting: bool) -> None:
-        found = [spectra(group.stacked(group.weights)) for group in groups]
+        found = [spectra(group.stacked(group.values)) for group in groups]
         for group, one, kept in zip(groups, found, self._kept(groups, found), strict=True):
             if pulling:
-                self._pulls[group.shape] = group.folded(one.polar(kept))
+                self._pulls.append(group.folded(one.polar(kept)))
             if projecting:
                 low = group.folded(one.truncated(kept))
-                torch._foreach_copy_(list[Tensor](group.weights), low)
+                torch._foreach_copy_(group.values, low)
 
     def _kept(self, groups: list[Group], found: list[Spectra]) -> list[Tensor]:
         """Masks of the values that a truncation keeps, one for each group."""
@@ -170,13 +175,18 @@ class TrainedRankPruning(Hook):
     @torch.no_grad()
     def before_step(self) -> None:
         """Adds the nuclear term to the gradients, if there is one, and ends the iteration."""
-        for group in self._weights.found() if self._pulls else ():
-            pairs = zip(group.weights, self._pulls[group.shape], strict=True)
-            found = [(weight.grad, term) for weight, term in pairs if weight.grad is not None]
+        groups = self._weights.found() if self._pulls else ()
+        for group, pulls in zip(groups, self._pulls, strict=True):
+            pairs = zip(group.weights, pulls, strict=True)
+            found = [
+                (gradient, term)
+                for weight, term in pairs
+                if (gradient := weight.gradient) is not None
+            ]
             if found:
                 gradients, terms = zip(*found, strict=True)
                 torch._foreach_add_(list(gradients), list(terms), alpha=self._pull())
-        self._pulls = {}
+        self._pulls = []
         self._idle = all(parameter.grad is None for parameter in self._network.parameters())
         self._iteration += 1
 
@@ -190,7 +200,8 @@ class TrainedRankPruning(Hook):
 
 def _states(groups: list[Group]) -> list[tuple[int, int]]:
     """State that changes when a weight is replaced or written to."""
-    return [(id(weight), weight._version) for group in groups for weight in group.weights]
+    parameters = [weight.parameter for group in groups for weight in group.weights]
+    return [(id(parameter), parameter._version) for parameter in parameters]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,15 +233,15 @@ def _plan(
     network: nn.Module,
     example_input: Tensor | Sequence[Any],
     measured: Sequence[MeasuredLayer],
-    order: Sequence[int],
+    order: Sequence[str],
     settings: records.Pruning,
 ) -> _Plan:
-    """The plan for the weights with the ids `order`; the cost of all other parts is fixed."""
+    """The plan for the weights of the layers `order`; the cost of all other parts is fixed."""
     keep = settings.keep
     assert isinstance(keep, records.WholeNetwork), keep
     count = counted(keep)
-    by_weight = {id(layer.module.weight): layer for layer in measured}
-    layers = [by_weight[weight] for weight in order]
+    by_name = {layer.name: layer for layer in measured}
+    layers = [by_name[name] for name in order]
     cost = torch.full(
         (len(layers), 1 + max((layer.full_ranks[-1] for layer in layers), default=0)), torch.inf
     ).double()

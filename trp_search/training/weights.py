@@ -5,17 +5,38 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.factoring import Shape, shape_of
+from trp_search.lowrank.attention import opened, weight_at
+from trp_search.lowrank.kernels import Shape, groups_of, shape_of
 from trp_search.lowrank.schemes import Scheme
 from trp_search.lowrank.select import select
 from trp_search.lowrank.truncation import wide
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weight:
+    """A layer's weight: all rows of a parameter, or some, in torch's attention."""
+
+    name: str
+    parameter: nn.Parameter
+    rows: slice
+
+    @property
+    def values(self) -> Tensor:
+        """A view, detached."""
+        return self.parameter.detach()[self.rows]
+
+    @property
+    def gradient(self) -> Tensor | None:
+        """A view of the parameter's gradient, if it has one."""
+        found = self.parameter.grad
+        return None if found is None else found[self.rows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,26 +45,31 @@ class Group:
 
     scheme: Scheme
     shape: Shape
-    weights: tuple[nn.Parameter, ...]
+    weights: tuple[Weight, ...]
+
+    @property
+    def values(self) -> list[Tensor]:
+        """A view of each weight."""
+        return [weight.values for weight in self.weights]
 
     def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
         """(b, m, n) with m <= n, one matrix of each tensor; tensors have the weights' shape."""
-        unfolded = [self.scheme.matrices(tensor.detach().reshape(self.shape)) for tensor in tensors]
+        unfolded = [self.scheme.unfolded(tensor.detach(), self.shape) for tensor in tensors]
         return wide(torch.cat(unfolded).float())[0]
 
     def folded(self, matrices: Tensor) -> list[Tensor]:
         """The tensors that `stacked` made `matrices` from."""
-        _, transposed = wide(self.scheme.matrices(self.weights[0].detach().reshape(self.shape)))
+        _, transposed = wide(self.scheme.unfolded(self.values[0], self.shape))
         matrices = matrices.mT if transposed else matrices
         return [
-            self.scheme.weight(part, self.shape).reshape(weight.shape)
+            self.scheme.folded(part, weight.values, self.shape)
             for part, weight in zip(matrices.chunk(len(self.weights)), self.weights, strict=True)
         ]
 
 
 def device_type(groups: Sequence[Group]) -> str:
     """The type of the device that holds the weights of `groups`."""
-    return next((group.weights[0].device.type for group in groups), "cpu")
+    return next((group.weights[0].parameter.device.type for group in groups), "cpu")
 
 
 @final
@@ -58,22 +84,30 @@ class Weights:
         scheme: how weights are unfolded.
         layers: which layers may be cut.
         where: prefix of error messages.
+        example_input: input of the network, which decides whether attention can be opened.
 
     Raises:
         InputError: `select` refuses the network, or its weights are complex.
     """
 
     def __init__(
-        self, network: nn.Module, scheme: Scheme, *, layers: records.Layers, where: str
+        self,
+        network: nn.Module,
+        scheme: Scheme,
+        *,
+        layers: records.Layers,
+        where: str,
+        example_input: Tensor | Sequence[Any] | None = None,
     ) -> None:
         self._network = network
         self._scheme = scheme
         self._where = where
-        self._names: dict[Shape, list[str]] = defaultdict(list)
-        for name, module in select(network, scheme, layers=layers)[0].items():
+        self._names: dict[tuple[int, Shape], dict[str, torch.Size]] = defaultdict(dict)
+        parts = opened(network, example_input)
+        for name, module in select(parts, scheme, layers=layers)[0].items():
             weight = module.weight
             if isinstance(weight, nn.Parameter) and weight.requires_grad:
-                self._names[shape_of(module)].append(name)
+                self._names[groups_of(module), shape_of(module)][name] = weight.shape
         if not self._names:
             self._check_real()
 
@@ -91,20 +125,19 @@ class Weights:
             Group(
                 scheme=self._scheme,
                 shape=shape,
-                weights=tuple(self._weight(name, shape) for name in names),
+                weights=tuple(self._weight(*one) for one in sizes.items()),
             )
-            for shape, names in self._names.items()
+            for (_, shape), sizes in self._names.items()
         ]
 
-    def _weight(self, name: str, shape: Shape) -> nn.Parameter:
+    def _weight(self, name: str, size: torch.Size) -> Weight:
         try:
-            module = self._network.get_submodule(name)
+            parameter, rows = weight_at(self._network, name)
         except AttributeError:
             raise InputError(f"{self._where}: the network no longer has layer {name!r}") from None
-        weight = module._parameters.get("weight")
-        if not isinstance(weight, nn.Parameter) or shape_of(module) != shape:
+        if not isinstance(parameter, nn.Parameter) or parameter[rows].shape != size:
             raise InputError(
-                f"{self._where}: layer {name!r} no longer has the weight of shape {shape} "
+                f"{self._where}: layer {name!r} no longer has the weight of shape {tuple(size)} "
                 "that was chosen"
             )
-        return weight
+        return Weight(name=name, parameter=parameter, rows=rows)
