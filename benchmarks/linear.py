@@ -22,8 +22,8 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import nn
+from torch.nn.utils.prune import L1Unstructured
 
-from trp_search.lowrank.convex import magnitude_pruned
 from trp_search.lowrank.decompose import decompose
 from trp_search.records import Cut, DataSpec, Error, Layer, Training
 from trp_search.scoring.candidate import Cuts, Scored, cost_of, example
@@ -130,7 +130,8 @@ def _rival(network: nn.Module, layers: Sequence[Layer], splits: Splits) -> dict[
         for name, parameters in zeros.items():
             layer = other.get_submodule(name)
             kept = parameters - len(layer.bias)
-            layer.weight.data = magnitude_pruned(layer.weight.data, kept)
+            least = L1Unstructured(amount=layer.weight.numel() - kept)
+            layer.weight.data = least.prune(layer.weight.data)
         return {"rival": _test(other, splits)}
     ranks = {x.name: x.rank for x in layers if x.rank is not None}
     if not ranks:

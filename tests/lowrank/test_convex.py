@@ -3,11 +3,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.utils.prune import L1Unstructured
 
 from trp_search.lowrank.convex import (
     TOLERANCE,
     guarantee,
-    magnitude_pruned,
     singular_value_threshold,
     soft_threshold,
     solve,
@@ -209,7 +209,7 @@ def test_the_nearest_allowed_outputs_are_a_projection(layer, rectified, error, s
 
 def test_without_a_relu_fewer_columns_stand_for_the_images():
     weight, bias, inputs = made((5, 8, 30), seed=7)
-    other = magnitude_pruned(weight, 30)
+    other = L1Unstructured(amount=10).prune(weight)
     wanted = guarantee(weight, bias, inputs, error=0.01, rectified=False)
     lost = torch.linalg.vector_norm((other - weight) @ inputs)
     radius = 0.01 * torch.linalg.vector_norm(weight @ inputs + bias.unsqueeze(1))
@@ -231,17 +231,3 @@ def test_a_singular_value_threshold_is_the_soft_threshold_of_singular_values(m, 
     u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
     expected = u * soft_threshold(s, step) @ vh
     torch.testing.assert_close(singular_value_threshold(matrix, step), expected, atol=1e-7, rtol=0)
-
-
-@pytest.mark.parametrize("nonzeros", [0, 1, 7, 12])
-def test_pruning_by_magnitude_keeps_as_many_entries_as_asked_and_the_largest(nonzeros):
-    weight = torch.tensor([[1.0, -2.0, 2.0, 0.5], [2.0, -0.1, 3.0, 1.0], [-1.0, 0.2, 0.3, 4.0]])
-    pruned = magnitude_pruned(weight, nonzeros)
-    kept = pruned != 0
-    assert int(kept.sum()) == nonzeros
-    assert torch.equal(pruned[kept], weight[kept])
-    assert (
-        not kept.any()
-        or weight[kept].abs().min()
-        >= pruned.new_tensor(weight[~kept].abs().tolist() or [0.0]).max()
-    )

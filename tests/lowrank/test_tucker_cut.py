@@ -107,7 +107,7 @@ def test_every_layer_is_accounted_for_and_dense_ones_have_a_reason():
     layers = {layer.name: layer for layer in by_tucker(small(), keep=Energy(0.3)).layers}
     assert {name: layer.reason for name, layer in layers.items()} == {
         "0": None,
-        "3": "grouped convolution",
+        "3": "depthwise convolution",
         "4": None,
         "5": "1x1: nothing between its two channel axes",
         "6": None,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -25,12 +24,12 @@ from trp_search.cli.arguments import (
     Trust,
 )
 from trp_search.cli.bundles import checked, epoch, export_bundle, images, stoppable
-from trp_search.cli.console import OUT, following, line, pairs
+from trp_search.cli.console import following, line
+from trp_search.cli.cuts import USUAL, cut_of, show_point
 from trp_search.cli.formatting import command, here
 from trp_search.cli.help import READ, WRITTEN
 from trp_search.cli.keeping import with_keep
 from trp_search.cli.spaces import with_configured
-from trp_search.cli.tables import layer_table
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
@@ -45,11 +44,8 @@ from trp_search.records import (
     TrialResult,
     Workload,
 )
-from trp_search.records.objectives import TIMES
-from trp_search.report.formatting import against_baseline, scored, sizes
 from trp_search.selection.snapshot import Snapshot
 from trp_search.space import SearchSpace, changed, load_space, read_space
-from trp_search.space.model import SHARED
 from trp_search.store import RunFolder
 
 
@@ -115,12 +111,12 @@ def _cut_run(folder: RunFolder, trial: str | None, keep: Keep, options: dict[str
         raise InputError(f"{here(folder.path)}: {which}; there are {known}")
     like = (*spec.cuts, *space.baseline_spec().cuts)[0]
     own = METHODS[spec.method or "plain"].again(like.scheme)
-    wanted = _cut(space, keep, options, like=like, own=own)
+    wanted = cut_of(space, keep, options, like=like, own=own)
     from trp_search.runs.compress import recut
 
     line(f"Cutting trial {trial}'s weights, settling batch norm and scoring ...")
     point = recut(folder, spec.name, wanted)
-    _show(folder, point)
+    show_point(folder, point)
     bundle = Path("models") / f"{folder.path.name}-{point.id}"
     following([command("export", here(folder.path), "--point", point.id, "--out", bundle)])
 
@@ -172,7 +168,7 @@ def _cut_bundle(
     like = space.baseline_spec().cuts[0]
     method = METHODS.get(str(settings.get("method")), METHODS["plain"])
     own = method.again(cast("CutScheme", settings.get("scheme", like.scheme)))
-    wanted = _cut(space, keep, options, like=like, own=own)
+    wanted = cut_of(space, keep, options, like=like, own=own)
     _compressed(space, RunFolder(path=Path(f"{target.out}-run").resolve()), wanted, target)
 
 
@@ -217,7 +213,7 @@ def compress(  # noqa: PLR0913  options of a command
         loaded = _with_weights(loaded, weights)
     options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
     like = loaded.baseline_spec().cuts[0]
-    wanted = _cut(loaded, keep, options, like=like, own=_USUAL)
+    wanted = cut_of(loaded, keep, options, like=like, own=USUAL)
     name = f"{space.stem}-{'baseline' if weights is None else weights.stem}"
     folder = RunFolder(path=(run or Path("results") / name).resolve())
     target = _Target(out=None if out is None else vacant(out), formats=checked(form))
@@ -241,7 +237,7 @@ def _compressed(space: SearchSpace, folder: RunFolder, wanted: Cut, target: _Tar
             else:
                 point = item
     assert point is not None
-    _show(folder, point)
+    show_point(folder, point)
     line()
     out = target.out or _free(folder, point)
     export_bundle(Snapshot.of(folder), point, out, formats=target.formats)
@@ -255,53 +251,8 @@ def _with_weights(space: SearchSpace, weights: Path) -> SearchSpace:
     return changed(space, workload=workload)
 
 
-_USUAL = METHODS["plain"].again("per-layer")
-
-
-def _cut(
-    space: SearchSpace,
-    keep: Keep,
-    options: dict[str, Any],
-    *,
-    like: Cut,
-    own: Mapping[str, Any],
-) -> Cut:
-    """The cut that was asked for; other fields are those of `like`, `own` or the default."""
-    same = {name: getattr(like, name) for name in SHARED}
-    chosen = {name: value for name, value in options.items() if value is not None}
-    chosen = {**(_USUAL if chosen.keys() & own.keys() else own), **chosen}
-    images = 0 if chosen["allocation"] == "pooled" else space.extra_cuts.calibration_images
-    try:
-        return Cut(keep=keep, **(same | chosen), calibration_images=images)
-    except ValueError as error:
-        raise InputError(f"--{records.problem(error)}") from None
-
-
 def _free(folder: RunFolder, point: Point) -> Path:
     """A new folder for the bundle."""
     first = folder.models / point.id
     others = (folder.models / f"{point.id}-{number}" for number in itertools.count(2))
     return next(path for path in itertools.chain([first], others) if not path.exists())
-
-
-def _show(folder: RunFolder, point: Point) -> None:
-    baseline = next((p for p in folder.read_points() if p.role == "baseline"), None)
-    line(f"Point {point.id}: {TIMES(point.speedup)} fewer multiply-adds", style="bold")
-    score = point.score
-    lost = baseline and against_baseline(score.behind(baseline.score), score.metric)
-    schemes = Counter(layer.scheme or "dense" for layer in point.layers)
-    pairs(
-        [
-            ("validation", scored(point.score)),
-            *([lost] if lost else []),
-            *sizes(point),
-            ("layers", ", ".join(f"{count} {name}" for name, count in schemes.most_common())),
-            ("batch norm", point.batch_norm),
-            ("report", here(folder.report)),
-        ]
-    )
-    line()
-    table, notes = layer_table(point)
-    OUT.print(table)
-    for note in notes:
-        line(f"  {note}", style="dim")

@@ -12,7 +12,7 @@ import typer
 from trp_search.cli.arguments import number, positive
 from trp_search.cli.help import KEPT
 from trp_search.errors import InputError
-from trp_search.records import KEEPS, Keep, Parameters, keep_of, problem
+from trp_search.records import KEEPS, Keep, keep_of, problem
 
 
 def with_keep(command: Callable[..., None]) -> Callable[..., None]:
@@ -42,7 +42,7 @@ def _option(parameter: inspect.Parameter, kind: type[Keep]) -> inspect.Parameter
     if kind.is_switch():
         annotation: Any = Annotated[bool, typer.Option(flag, help=shown, rich_help_panel=KEPT)]
         return parameter.replace(name=kind.key(), annotation=annotation, default=False)
-    parser = positive if kind is Parameters else number
+    parser = positive if kind.is_count() else number
     option = typer.Option(flag, parser=parser, metavar="X", help=shown, rich_help_panel=KEPT)
     annotation = Annotated[float | None, option]
     return parameter.replace(name=kind.key(), annotation=annotation, default=None)

@@ -19,6 +19,7 @@ from trp_search import records
 from trp_search.lowrank.attention import opened
 from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.costs import MeasuredLayer, measure
+from trp_search.lowrank.counter import multiply_adds
 from trp_search.lowrank.factoring import Factoring, Ranks
 from trp_search.lowrank.kernels import shape_of
 from trp_search.lowrank.placing import fill_, replace
@@ -111,11 +112,12 @@ class AnalysedLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """A network, its example input, and its layers in order."""
+    """A network, its example input, its layers in order, and its multiply-adds for all images."""
 
     network: nn.Module
     example_input: Tensor | Sequence[Any]
     layers: tuple[AnalysedLayer, ...]
+    macs: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +207,8 @@ def analyse(
         given = Measured(network=parts, rows=rows, keep=wanted.keep, batches=batches)
         found = decomposition.analysed(given)
         layers = tuple(tracked(found, "decomposition", total=len(rows), unit="layers"))
-    return Analysis(network=network, example_input=example_input, layers=layers)
+    macs = multiply_adds(network, example_input)
+    return Analysis(network=network, example_input=example_input, layers=layers, macs=macs)
 
 
 def analysed_by(row: Sequence[MeasuredLayer], candidates: Iterable[Candidate]) -> AnalysedLayer:

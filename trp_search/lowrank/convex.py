@@ -131,14 +131,6 @@ def singular_value_threshold(weight: Tensor, step: float) -> Tensor:
     return shrunk.mT if transposed else shrunk
 
 
-def magnitude_pruned(weight: Tensor, nonzeros: int) -> Tensor:
-    """`weight` with all but its `nonzeros` largest entries set to zero; uses no data."""
-    kept = weight.abs().flatten().topk(nonzeros).indices
-    pruned = torch.zeros_like(weight).flatten()
-    pruned[kept] = weight.flatten()[kept]
-    return pruned.reshape(weight.shape)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Solution:
     """A weight from the proximal step, so its zeros, or its rank, are exact.

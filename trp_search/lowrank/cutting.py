@@ -62,8 +62,7 @@ class Cutter:
 
     def analysis(self, wanted: records.Cut) -> Analysis:
         """The analysis behind cuts of this kind, made once; raises as `cut`."""
-        solved = wanted.keep if isinstance(wanted.keep, records.Error) else None
-        key = (wanted.scheme, wanted.layers, wanted.calibration_images, solved)
+        key = (wanted.scheme, wanted.layers, wanted.calibration_images, wanted.solved)
         if key not in self._analyses:
             self._analyses[key] = analyse(
                 self._network,

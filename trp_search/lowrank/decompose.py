@@ -12,22 +12,38 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
+from trp_search.lowrank.agreement import check_count
 from trp_search.lowrank.analysis import AnalysedLayer, Analysis, analyse
 from trp_search.lowrank.choice import Choice, choose
-from trp_search.lowrank.costs import MeasuredLayer, outside
-from trp_search.lowrank.counter import multiply_adds
+from trp_search.lowrank.costs import outside
+from trp_search.lowrank.counter import by_module
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.placing import check_runs, copied
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.lowrank.tracing import extents, full_precision, images_in
+from trp_search.lowrank.tracing import full_precision, images_in
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decomposed:
-    """A decomposed copy of a network, and the outcome of each layer with its reason."""
+    """A decomposed copy of a network, and the outcome of each layer with its reason.
+
+    Attributes:
+        network: the copy.
+        layers: every convolution and linear layer.
+        dense_macs: multiply-adds of the whole network for one image before the cut, by
+            `torch.utils.flop_counter`.
+        macs: of the copy, counted in the same way, less the zeros of sparse layers.
+    """
 
     network: nn.Module
     layers: tuple[records.Layer, ...]
+    dense_macs: int
+    macs: int
+
+    @property
+    def speedup(self) -> float:
+        """Multiply-adds of the whole network before / after."""
+        return self.dense_macs / self.macs if self.macs else 1.0
 
 
 def decompose(  # noqa: PLR0913  options of a public call, each with a default
@@ -108,34 +124,19 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
 
 
 def _faster(analysis: Analysis, wanted: records.Cut, speedup: float) -> Decomposed:
-    """The cut to a speedup of the whole network, measured after the cut."""
-    example, layers = analysis.example_input, [layer.layer for layer in analysis.layers]
-    before = multiply_adds(analysis.network, example)
-    other = outside(layers, macs=before // images_in(example))
-    result = cut(analysis, wanted, other_macs=other)
-    after = multiply_adds(result.network, example)
-    if before < after * speedup * (1 - _ROUNDING):
+    """The cut to a speedup of the whole network, as counted after the cut."""
+    images = images_in(analysis.example_input)
+    layers = [layer.layer for layer in analysis.layers]
+    result = cut(analysis, wanted, other_macs=outside(layers, macs=analysis.macs // images))
+    if result.dense_macs + 1 < speedup * result.macs * (1 - _ROUNDING):
         raise InputError(
-            f"speedup: {speedup:g}x cannot be promised: the whole network was measured at "
-            f"{before / after:.2f}x once cut; {_unlike(layers, result, example)}"
+            f"speedup: {speedup:g}x cannot be promised: the whole network was counted at "
+            f"{result.speedup:.2f}x once cut"
         )
     return result
 
 
-def _unlike(
-    layers: Sequence[MeasuredLayer], result: Decomposed, example_input: Tensor | Sequence[Any]
-) -> str:
-    """Why a cut network costs more than the sum of its layers."""
-    names = [layer.name for layer in result.layers if layer.rank is not None]
-    firsts = {name: next(result.network.get_submodule(name).children()) for name in names}
-    calls = extents(result.network, example_input, firsts)
-    odd = [x.name for x in layers if x.name in calls and len(calls[x.name]) != len(x.extents)]
-    if odd:
-        return f"it no longer calls {', '.join(odd)} as often"
-    return "it uses weights otherwise than by calling its layers"
-
-
-# Relative rounding of a budget to whole multiply-adds.
+# Relative, of a budget to whole multiply-adds; one more is the rounding of a batch to an image.
 _ROUNDING = 1e-6
 
 
@@ -158,7 +159,15 @@ def build(analysis: Analysis, choices: Sequence[Choice]) -> Decomposed:
             else:
                 found.append(choice.candidate.place_(result, choice.ranks, choice.kept))
     check_runs(result, analysis.example_input)
-    return Decomposed(network=result, layers=tuple(found))
+    layers, images = tuple(found), images_in(analysis.example_input)
+    counted = by_module(result, analysis.example_input)
+    check_count(layers, dense=analysis.macs, counted=counted, images=images)
+    return Decomposed(
+        network=result,
+        layers=layers,
+        dense_macs=analysis.macs // images,
+        macs=counted[""] // images - sum(x.dense_macs - x.macs for x in layers if x.is_sparse),
+    )
 
 
 def _given(analysis: Analysis, ranks: Mapping[str, int]) -> list[Choice]:

@@ -20,6 +20,9 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils import parametrize
+
+from trp_search.tasks.modes import evaluating
 
 Shape = tuple[int, int, int, int]
 
@@ -73,10 +76,20 @@ def is_adjoint(module: nn.Module) -> bool:
     return isinstance(module, _ConvNd) and module.transposed
 
 
+def weight_of(module: nn.Module) -> Tensor:
+    """The weight of a layer; a parametrisation that moves whenever it is read in training rests."""
+    if parametrize.is_parametrized(module, "weight"):
+        with evaluating(module):
+            weight = module.weight
+    else:
+        weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
 def shape_of(module: nn.Module) -> Shape:
     """(N, C, kh, kw) of each of a layer's kernels."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)
+    weight = weight_of(module)
     n, c, *taps = weight.shape
     height, *plane = taps or [1]
     return n // groups_of(module), c, height, math.prod(plane)
@@ -84,8 +97,7 @@ def shape_of(module: nn.Module) -> Shape:
 
 def kernel(module: nn.Module) -> Tensor:
     """The weight of a layer as (g N, C, kh, kw): its kernels, one after the other."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)
+    weight = weight_of(module)
     return weight.detach().reshape(-1, *shape_of(module)[1:])
 
 

@@ -55,8 +55,13 @@ def check_runs(network: nn.Module, example_input: Tensor | Sequence[Any]) -> Non
 
 
 def copied(network: nn.Module) -> nn.Module:
-    """A copy of a network; InputError where it cannot be copied."""
+    """A copy of a network; InputError where it cannot be copied.
+
+    A weight that is computed from others, as by `torch.nn.utils.weight_norm`, is copied as it is.
+    """
+    held = [v for m in network.modules() for v in (*vars(m).values(), *m._buffers.values())]
+    computed = [value for value in held if isinstance(value, Tensor) and not value.is_leaf]
     try:
-        return copy.deepcopy(network)
+        return copy.deepcopy(network, {id(value): value.detach().clone() for value in computed})
     except Exception as error:
         raise InputError(f"network: it cannot be copied: {one_line(error)}") from error

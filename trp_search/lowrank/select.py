@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.factoring import Factoring
-from trp_search.lowrank.kernels import kind_of, shape_of
+from trp_search.lowrank.kernels import kind_of, shape_of, weight_of
 from trp_search.lowrank.plain import is_plain
 from trp_search.workloads.eager import check_eager
 
@@ -30,7 +30,7 @@ def select(
     if layers not in get_args(records.Layers):
         raise InputError(f"layers: {layers!r} is not one of {', '.join(get_args(records.Layers))}")
     check_eager(network, where="network")
-    found = {n: m for n, m in network.named_modules() if kind_of(m)}
+    found = {n: m for n, m in network.named_modules() if _has_weight(m)}
     # Counted by name: a weight, or a whole module, under two names has two uses.
     named = network.named_modules(remove_duplicate=False)
     uses = Counter(id(p) for _, m in named for p in m.parameters(recurse=False))
@@ -51,6 +51,14 @@ def select(
     return chosen, refused
 
 
+def _has_weight(module: nn.Module) -> bool:
+    """Whether it is a convolution or linear layer; a subclass may have no weight of that name."""
+    return kind_of(module) is not None and (
+        parametrize.is_parametrized(module, "weight")
+        or isinstance(getattr(module, "weight", None), Tensor)
+    )
+
+
 def _unfit(module: nn.Module, uses: Counter[int]) -> str | None:
     if parametrize.is_parametrized(module):
         return "its weight is parametrised"
@@ -66,8 +74,7 @@ def _unfit(module: nn.Module, uses: Counter[int]) -> str | None:
 
 def check_finite(name: str, module: nn.Module) -> None:
     """Raises InputError if a real weight has an entry that is not finite."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)
+    weight = weight_of(module)
     if _unusual(weight) is None and not weight.isfinite().all():
         raise InputError(f"layer {name!r}: its weight is not finite")
 

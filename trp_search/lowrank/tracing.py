@@ -23,12 +23,15 @@ Note = Callable[[str, nn.Module, Tensor, Tensor], None]
 def watching(network: nn.Module, modules: Mapping[str, nn.Module], note: Note) -> Iterator[None]:
     """Calls `note(name, module, given, output)` at every call of `modules` inside the block.
 
+    Calls that take or return no tensor are left out: a subclass may have its own signature.
     The network is in evaluation mode inside the block, and restored afterwards.
     """
 
     def hook_of(name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
         def hook(module: nn.Module, given: Any, named: Any, output: Any) -> None:  # noqa: ANN401
-            note(name, module, given[0] if given else named["input"], output)
+            first = next(iter((*given, *named.values())), None)
+            if isinstance(first, Tensor) and isinstance(output, Tensor):
+                note(name, module, first, output)
 
         return hook
 

@@ -108,7 +108,7 @@ class Factored(Method):
 def pairs(fields: Fields) -> records.Cut:
     """A cut into pairs; only channel factors are fitted to responses."""
     fields = dict(fields)
-    if fields["scheme"] != "channel":
+    if "reconstruct" not in records.TAKES[fields["scheme"]]:
         fields.pop("reconstruct", None)
     if fields.get("reconstruct", "none") != "none":
         fields["calibration_images"] = fields.get("calibration_images") or IMAGES

@@ -1,5 +1,6 @@
 """The values that pass between stages: frozen, checked, JSON both ways, no torch."""
 
+from trp_search.records.cut import TAKES, Cut
 from trp_search.records.json import from_json, problem, to_dict, to_json
 from trp_search.records.keep import (
     KEEPS,
@@ -56,7 +57,6 @@ from trp_search.records.results import (
 from trp_search.records.run import Environment, Importance, Split
 from trp_search.records.scores import Score
 from trp_search.records.specs import (
-    Cut,
     Distillation,
     Joint,
     Pruning,
@@ -69,6 +69,7 @@ from trp_search.records.workload import DataSpec, NetworkSpec, Workload
 __all__ = [
     "BASELINE",
     "KEEPS",
+    "TAKES",
     "Allocation",
     "Cut",
     "CutScheme",

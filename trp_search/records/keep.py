@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABCMeta, abstractmethod
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, final, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, final, get_args, get_type_hints
 
 from pydantic import (
     GetCoreSchemaHandler,
@@ -62,6 +62,11 @@ class Keep(metaclass=_OneLine):
     def kind_of_amount(cls) -> Any:  # noqa: ANN401  a type
         """The type of its amount, with its bounds."""
         return get_type_hints(cls, include_extras=True)[cls.key()]
+
+    @classmethod
+    def is_count(cls) -> bool:
+        """Whether its amount is a whole number."""
+        return int in get_args(cls.kind_of_amount())
 
     @property
     def amount(self) -> Amount:

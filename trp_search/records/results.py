@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
+from trp_search.records.cut import Cut
 from trp_search.records.keep import KEEPS
 from trp_search.records.kinds import (
     STRICT,
@@ -26,7 +27,6 @@ from trp_search.records.kinds import (
     Times,
 )
 from trp_search.records.scores import Score
-from trp_search.records.specs import Cut
 
 _Setting = float | Annotated[Most, Field(ge=-(10**15))] | str | bool | None
 

@@ -1,18 +1,17 @@
-"""Specifications of a trial: training, truncation, cuts."""
+"""Specifications of a trial: training, truncation, fine-tuning."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from pydantic.dataclasses import dataclass as checked
 
-from trp_search.records.keep import Energy, Error, Keep, WholeNetwork
+from trp_search.records.cut import Cut
+from trp_search.records.keep import Energy, Error, Keep
 from trp_search.records.kinds import (
     STRICT,
-    Allocation,
     Count,
-    CutScheme,
     Device,
     Fraction,
     Kind,
@@ -23,7 +22,6 @@ from trp_search.records.kinds import (
     Part,
     Positive,
     PositiveInt,
-    Reconstruct,
     Scheme,
     Seed,
     Share,
@@ -157,66 +155,6 @@ class Distillation:
 
     weight: Part = 0.5
     temperature: Positive = 4.0
-
-
-@checked(frozen=True, kw_only=True, config=STRICT)
-class Cut:
-    """How trained weights become ranks.
-
-    Attributes:
-        keep: how much is kept; an `Error` is for `ddlr-style` and `net-trim` alone, which take
-            nothing else.
-        scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most, `tucker`
-            factors both channel axes, `ddlr-style` and `net-trim` solve for linear layers.
-        allocation: `knapsack` (least sum of lost energies), `greedy` (largest product of kept
-            ones), `alds-style` (ALDS's criterion), `pooled` (the largest singular values of all
-            layers), or one `energy` or one `uniform` ratio in all layers.
-        multiple: ranks are multiples of this.
-        calibration_images: training images whose activations weigh errors; 0 uses weights alone.
-        reconstruct: whether factors are fitted to the layers' responses to calibration images:
-            `linear`, or `relu`, which includes the activation that follows.
-        layers: `kxk` or `all`.
-        reestimate_batch_norm: whether statistics are estimated again, unless the cut discards
-            nothing.
-        batch_norm_images: how many training images for that.
-    """
-
-    keep: Keep
-    scheme: CutScheme = "channel"
-    allocation: Allocation = "knapsack"
-    multiple: PositiveInt = 1
-    calibration_images: Annotated[int, Field(ge=0)] = 0
-    reconstruct: Reconstruct = "none"
-    layers: Layers = "all"
-    reestimate_batch_norm: bool = True
-    batch_norm_images: PositiveInt = 2048
-
-    @model_validator(mode="after")
-    def _solved_by_error(self) -> Cut:
-        solved = isinstance(self.keep, Error)
-        if solved != (self.scheme in ("ddlr-style", "net-trim")):
-            raise ValueError("error goes with scheme ddlr-style or net-trim, and these with error")
-        if (solved or self.reconstruct != "none") and not self.calibration_images:
-            raise ValueError("error and reconstruct need calibration_images")
-        if self.reconstruct != "none" and self.scheme != "channel":
-            raise ValueError(f"reconstruct is for scheme channel, not {self.scheme}")
-        if self.scheme == "net-trim" and self.multiple > 1:
-            raise ValueError("multiple is of ranks, and net-trim has none")
-        return self
-
-    @property
-    def name(self) -> str:
-        """Short: `3x`, `channel-0.9`; says what is unlike most cuts of its kind."""
-        budget = isinstance(self.keep, WholeNetwork)
-        parts: list[str] = [] if self.scheme == "per-layer" else [self.scheme]
-        parts.append(self.keep.name)
-        if self.allocation != "knapsack" and (budget or self.allocation == "pooled"):
-            parts.append(self.allocation)
-        parts += [f"by-{self.multiple}"] if self.multiple > 1 else []
-        if not isinstance(self.keep, Error) and budget != (self.calibration_images > 0):
-            parts.append("weights-only" if budget else "aware")
-        parts += [f"fitted-{self.reconstruct}"] if self.reconstruct != "none" else []
-        return "-".join(parts)
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)

@@ -21,7 +21,7 @@ from trp_search.lowrank.rebuild import rebuild
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.methods import METHODS
 from trp_search.progress import doing, heard
-from trp_search.records import Cut, Error, Layer, Workload
+from trp_search.records import Cut, Layer, Workload
 from trp_search.runs.answers import check_answers
 from trp_search.scoring.flops import count
 from trp_search.scoring.survey import at_best, widest_layers
@@ -187,7 +187,7 @@ def _layers(
         if any(layer.rank for layer in layers):
             return layers
     other = wanted is not None or any(
-        isinstance(any_trial(space, {"method": method}).cuts[0].keep, Error)
+        any_trial(space, {"method": method}).cuts[0].solved is not None
         for method in space.space.methods
     )
     if not other:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError
+from trp_search.lowrank.agreement import agree
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.decompose import Decomposed
-from trp_search.records import Cut, Error, Layer
+from trp_search.records import Cut, Layer
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.scoring.flops import count
 from trp_search.scoring.sizes import weight_bytes
@@ -57,10 +58,11 @@ class Cuts:
 
     def __init__(self, network: nn.Module, splits: Splits, task: Task) -> None:
         self._splits, self._task = splits, task
+        self._dense = cost_of(network, splits).macs
         self._cutter = Cutter(
             network,
             _example(splits, network),
-            macs=cost_of(network, splits).macs,
+            macs=self._dense,
             samples=lambda count: splits.train.samples(count, batch_size=_CALIBRATION_BATCH),
         )
         self._ranks: dict[tuple[object, ...], str] = {}
@@ -73,7 +75,7 @@ class Cuts:
             images: number of validation images; all by default.
 
         Raises:
-            InputError: the budget is out of reach.
+            InputError: the budget is out of reach, or what was saved is counted in two ways.
             DivergedError: a loss that is not finite.
         """
         decomposed = self._cutter.cut(wanted)
@@ -117,17 +119,23 @@ class Cuts:
         """The name of an earlier cut with these ranks and the same weighting, if any."""
         ranks = tuple((layer.scheme, layer.rank_in, layer.rank) for layer in decomposed.layers)
         images = wanted.calibration_images
-        solved = wanted.keep if isinstance(wanted.keep, Error) else None
-        key = (images, wanted.reconstruct, solved, wanted.reestimate_batch_norm, ranks)
+        key = (images, wanted.reconstruct, wanted.solved, wanted.reestimate_batch_norm, ranks)
         name = self._ranks.setdefault(key, wanted.name)
         return None if name == wanted.name else name
 
     def _settled(self, decomposed: Decomposed, wanted: Cut) -> CompressedNetwork:
+        cost = cost_of(decomposed.network, self._splits, layers=decomposed.layers)
+        expected = self._dense - (decomposed.dense_macs - decomposed.macs)
+        if not agree(cost.macs, expected):
+            raise InputError(
+                f"no speedup can be stated: fvcore counts {cost.macs:,} multiply-adds for an image "
+                f"of the cut network, torch's counter {expected:,}"
+            )
         return CompressedNetwork(
             network=decomposed.network,
             layers=decomposed.layers,
             batch_norm=_settle_batch_norm(decomposed, wanted, self._splits.train),
-            cost=cost_of(decomposed.network, self._splits, layers=decomposed.layers),
+            cost=cost,
         )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.errors import one_line
+from trp_search.lowrank.agreement import agree
 from trp_search.lowrank.counter import multiply_adds, without_gradients
 from trp_search.lowrank.tracing import layer_by_layer
 from trp_search.progress import doing
@@ -35,7 +36,8 @@ def count(network: nn.Module, example_input: Tensor) -> Count:
     """Counts one forward pass of `network` in evaluation mode on a (1, C, H, W) `example_input`.
 
     Where fvcore cannot trace the network, or meets an operator without a price, torch's counter
-    counts the whole network; what that does not count either is free.
+    counts the whole network; what that does not count either is free. Where both count and differ
+    by over 1 %, the note says so.
     """
     try:
         macs, unknown = _traced(network, example_input)
@@ -44,12 +46,16 @@ def count(network: nn.Module, example_input: Tensor) -> Count:
         return Count(
             macs=macs, note=f"by torch's counter: fvcore cannot trace it: {one_line(error)[:100]}"
         )
-    if not unknown:
-        return Count(macs=macs)
     names, by_torch = ", ".join(unknown), multiply_adds(network, example_input)
+    if not unknown:
+        return Count(macs=macs, note=None if agree(macs, by_torch) else _apart(by_torch))
     if by_torch > macs:
         return Count(macs=by_torch, note=f"by torch's counter: fvcore has no price for {names}")
     return Count(macs=macs, note=f"with {names} as free")
+
+
+def _apart(by_torch: int) -> str:
+    return f"by fvcore, where torch's counter has {by_torch:,}"
 
 
 @contextmanager

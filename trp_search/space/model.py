@@ -243,7 +243,7 @@ class SearchSpace(Strict):
         same = {name: setting[name] for name in SHARED}
         speedups = self.extra_cuts.speedups_of(truncated=truncated)
         energies = self.extra_cuts.energies_of(truncated=truncated)
-        if own.allocation == "pooled":
+        if own.pools:
             kind = {"scheme": own.scheme, "allocation": own.allocation} | same
             found = [Cut(keep=Energy(energy), **kind) for energy in energies]
             found += [Cut(keep=Speedup(speedup), **kind) for speedup in speedups]

@@ -15,8 +15,8 @@ from trp_search.methods import METHODS
 from trp_search.methods.method import IMAGES
 from trp_search.records import (
     KEEPS,
+    TAKES,
     Cut,
-    Error,
     Keep,
     PerLayer,
     Training,
@@ -155,12 +155,12 @@ def _pulls(parts: Parts) -> bool:
 
 
 def _can_fit(parts: Parts) -> bool:
-    return parts.cut is not None and parts.cut.scheme == "channel"
+    return parts.cut is not None and "reconstruct" in TAKES[parts.cut.scheme]
 
 
 def _by_default(images: int, parts: Parts) -> tuple[Scalar, ...]:
     asked = parts.cut is not None and (
-        isinstance(parts.cut.keep, Error) or parts.cut.reconstruct != "none"
+        parts.cut.solved is not None or parts.cut.reconstruct != "none"
     )
     return (0,) if asked and images == IMAGES else ()
 

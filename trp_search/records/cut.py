@@ -1,0 +1,100 @@
+"""Cuts: how trained weights become ranks."""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass as checked
+
+from trp_search.records.keep import Error, Keep, WholeNetwork
+from trp_search.records.kinds import (
+    STRICT,
+    Allocation,
+    CutScheme,
+    Layers,
+    PositiveInt,
+    Reconstruct,
+)
+
+# What each scheme of a cut takes beside an amount to keep.
+TAKES: dict[CutScheme, frozenset[str]] = {
+    **dict.fromkeys(get_args(CutScheme), frozenset({"multiple"})),
+    "channel": frozenset({"multiple", "reconstruct"}),
+    "ddlr-style": frozenset({"multiple", "error"}),
+    "net-trim": frozenset({"error"}),
+}
+
+
+def _who(option: str) -> str:
+    return " or ".join(scheme for scheme, taken in TAKES.items() if option in taken)
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class Cut:
+    """How trained weights become ranks.
+
+    Attributes:
+        keep: how much is kept; an `Error` is for `ddlr-style` and `net-trim` alone, which take
+            nothing else.
+        scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most, `tucker`
+            factors both channel axes, `ddlr-style` and `net-trim` solve for linear layers.
+        allocation: `knapsack` (least sum of lost energies), `greedy` (largest product of kept
+            ones), `alds-style` (ALDS's criterion), `pooled` (the largest singular values of all
+            layers), or one `energy` or one `uniform` ratio in all layers.
+        multiple: ranks are multiples of this.
+        calibration_images: training images whose activations weigh errors; 0 uses weights alone.
+        reconstruct: whether factors are fitted to the layers' responses to calibration images:
+            `linear`, or `relu`, which includes the activation that follows.
+        layers: `kxk` or `all`.
+        reestimate_batch_norm: whether statistics are estimated again, unless the cut discards
+            nothing.
+        batch_norm_images: how many training images for that.
+    """
+
+    keep: Keep
+    scheme: CutScheme = "channel"
+    allocation: Allocation = "knapsack"
+    multiple: PositiveInt = 1
+    calibration_images: Annotated[int, Field(ge=0)] = 0
+    reconstruct: Reconstruct = "none"
+    layers: Layers = "all"
+    reestimate_batch_norm: bool = True
+    batch_norm_images: PositiveInt = 2048
+
+    @model_validator(mode="after")
+    def _as_its_scheme(self) -> Cut:
+        takes = TAKES[self.scheme]
+        if (self.solved is not None) != ("error" in takes):
+            raise ValueError(f"error goes with scheme {_who('error')}, and these with error")
+        if (self.solved or self.reconstruct != "none") and not self.calibration_images:
+            raise ValueError("error and reconstruct need calibration_images")
+        if self.reconstruct != "none" and "reconstruct" not in takes:
+            raise ValueError(f"reconstruct is for scheme {_who('reconstruct')}, not {self.scheme}")
+        if self.multiple > 1 and "multiple" not in takes:
+            raise ValueError(f"multiple is of ranks, and {self.scheme} has none")
+        return self
+
+    @property
+    def solved(self) -> Error | None:
+        """The error that layers are solved for on calibration images, if they are."""
+        return self.keep if isinstance(self.keep, Error) else None
+
+    @property
+    def pools(self) -> bool:
+        """Whether the singular values of all layers compete, whatever is kept; by weights alone."""
+        return self.allocation == "pooled"
+
+    @property
+    def name(self) -> str:
+        """Short: `3x`, `channel-0.9`; says what is unlike most cuts of its kind."""
+        budget = isinstance(self.keep, WholeNetwork)
+        parts: list[str] = [] if self.scheme == "per-layer" else [self.scheme]
+        parts.append(self.keep.name)
+        if self.allocation != "knapsack" and (budget or self.pools):
+            parts.append(self.allocation)
+        parts += [f"by-{self.multiple}"] if self.multiple > 1 else []
+        if self.solved is None and budget != (self.calibration_images > 0):
+            parts.append("weights-only" if budget else "aware")
+        parts += [f"fitted-{self.reconstruct}"] if self.reconstruct != "none" else []
+        return "-".join(parts)
