@@ -10,7 +10,8 @@ network is cut in a process of its own. TABLE/table.csv has a row for each cut, 
 
 - `reported`, the speedup by the project's count, and `counted`, by torch's, which must agree
   within 1 % and reach what is `asked`;
-- `exact`, the largest difference of the outputs with all ranks kept, as a share of the largest.
+- `exact`, the largest difference of the outputs with all ranks kept, as a share of the largest;
+  in double precision where single precision's rounding, the deeper the more, is over 0.001.
 
 With `--onnx`, TABLE/onnx.csv has a row for each network, with the same difference between ONNX
 Runtime and the network after one cut. An `outcome` is `reached`, `refused` (out of reach),
