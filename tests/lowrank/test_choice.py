@@ -269,3 +269,12 @@ def test_pooled_energy_keeps_the_largest_values_of_all_layers(energy: float):
         if layer.rank is not None:
             assert layer.rank == max(1, int((spectra[layer.name] >= smallest * (1 - 1e-6)).sum()))
     assert any(layer.rank is not None for layer in found.layers)
+
+
+def test_a_budget_out_of_reach_says_why_all_layers_stay_dense():
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 1))
+    with pytest.raises(
+        InputError,
+        match=r"best is 1\.00x; all layers stay dense, 2 of 2 for: 1x1: nothing to decouple$",
+    ):
+        decompose(network, EXAMPLE, Speedup(2), scheme="decoupled")

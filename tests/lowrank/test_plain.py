@@ -1,16 +1,23 @@
-"""Subclasses of layers that add nothing are cut; those that add something stay dense."""
+"""Subclasses of layers that add nothing are cut; those that add something stay dense.
+
+What a subclass computes its weight to be is the weight that is cut.
+"""
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
-from timm.layers import Conv2dSame, StdConv2d
+from timm.layers import Conv2dSame, ScaledStdConv2d, StdConv2d, StdConv2dSame
 from timm.layers.linear import Linear
 from torch import nn
 from torch.nn import functional
 
-from trp_search import Energy, decompose
+from trp_search import Energy, Speedup, TrainedRankPruning, decompose
 from trp_search.lowrank.plain import is_plain
+from trp_search.records import Error
+from trp_search.training.joint import JointTraining
 
 IMAGES = torch.randn(2, 8, 9, 9, generator=torch.Generator().manual_seed(0))
 
@@ -65,6 +72,13 @@ class Adapts(nn.Conv2d):
         return found if not self.more else found + self.more
 
 
+class Depends(nn.Conv2d):
+    """A weight that the images decide."""
+
+    def forward(self, x):
+        return self._conv_forward(x, self.weight * x.mean(), self.bias)
+
+
 class Fails(nn.Conv2d):
     def forward(self, x):
         if x.shape[-1] < 9:
@@ -85,7 +99,8 @@ def test_a_subclass_that_adds_nothing_is_cut(kind, options):
 
 
 @pytest.mark.parametrize(
-    "kind", [Forgets, Activates, Scales, Trains, Adapts, Fails, Conv2dSame, StdConv2d]
+    "kind",
+    [Forgets, Activates, Trains, Adapts, Depends, Fails, Conv2dSame, StdConv2dSame],
 )
 def test_a_subclass_that_adds_something_stays_dense_with_the_reason(kind):
     torch.manual_seed(0)
@@ -108,3 +123,41 @@ def test_a_forward_of_one_layer_alone_counts():
 def test_timms_linear_layer_and_attentions_own_are_plain():
     assert is_plain(Linear(4, 5))
     assert is_plain(nn.MultiheadAttention(4, 2).out_proj)
+
+
+computing = pytest.mark.parametrize("kind", [Scales, StdConv2d, ScaledStdConv2d])
+
+
+@computing
+def test_a_weight_that_is_computed_is_cut_as_it_is_computed(kind):
+    torch.manual_seed(0)
+    network = nn.Sequential(kind(8, 16, 3, stride=2, bias=True), nn.Conv2d(16, 16, 3)).eval()
+    full = decompose(network, IMAGES, {"0": 16}).network
+    torch.testing.assert_close(full(IMAGES), network(IMAGES), rtol=1e-4, atol=1e-5)
+    cut = decompose(network, IMAGES, Speedup(2))
+    assert cut.speedup >= 2
+    numbers = [sum(p.numel() for p in one.parameters()) for one in (network, cut.network)]
+    fewer = sum(layer.dense_parameters - layer.parameters for layer in cut.layers)
+    assert numbers[0] - numbers[1] == fewer
+
+
+@computing
+def test_training_leaves_a_weight_that_another_is_computed_from(kind):
+    network = nn.Sequential(kind(8, 16, 3), nn.Conv2d(16, 16, 3))
+    before = copy.deepcopy(network.state_dict())
+    TrainedRankPruning(network, Energy(0.3), period=1).before_forward()
+    JointTraining(network)
+    changed = {k for k, value in network.state_dict().items() if not value.equal(before[k])}
+    assert changed == {"1.weight"}
+
+
+@pytest.mark.parametrize("scheme", ["ddlr-style", "net-trim"])
+def test_no_solved_weight_takes_the_place_of_a_computed_one(scheme):
+    class Halves(nn.Linear):
+        def forward(self, x):
+            return functional.linear(x, self.weight / 2, self.bias)
+
+    network = nn.Sequential(Halves(8, 8), nn.Linear(8, 8))
+    images = IMAGES[:, :, 0, 0]
+    layers = decompose(network, images, Error(0.5), scheme=scheme, calibration=[images]).layers
+    assert layers[0].reason == "its weight is computed from another"

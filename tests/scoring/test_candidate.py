@@ -215,3 +215,29 @@ def test_a_sample_of_every_image_scores_all_alike(cuts, splits):
         scored.validation.score.images for _, scored in (*screening.survivors, *screening.behind)
     ]
     assert images == [len(splits.validation)] * 2
+
+
+def test_a_cut_that_the_two_counters_do_not_agree_on_gives_no_point(splits):
+    class Traced(nn.Module):
+        """Its second layer is no part of a graph once it is cut."""
+
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(64, 64), nn.Linear(64, 64)
+            self.head = nn.Linear(64, 10)
+
+        def forward(self, x):
+            found = self.first(x.flatten(1))
+            if torch.jit.is_tracing() and not isinstance(self.second, nn.Linear):
+                return self.head(found)
+            return self.head(self.second(found))
+
+    cut = Cut(keep=Energy(0.5))
+    cuts = Cuts(Traced(), splits, TASK)
+    with pytest.raises(
+        InputError, match=r"^no speedup can be stated: fvcore counts [\d,]+ multiply"
+    ):
+        cuts.score(cut)
+    assert (
+        "torch's counter" in Cuts(Traced(), splits, TASK).screen([cut], images=10).refused[cut.name]
+    )

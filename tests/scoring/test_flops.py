@@ -165,3 +165,16 @@ def test_attention_is_counted():
     found = count(network, IMAGE)
     assert found.note is None
     assert found.macs == by_torch(network, IMAGE)
+
+
+def test_counts_that_differ_by_over_a_hundredth_are_told():
+    class Traced(nn.Sequential):
+        """Twice as cheap in a graph."""
+
+        def forward(self, x):
+            found = super().forward(x)
+            return found if torch.jit.is_tracing() else found + super().forward(x)
+
+    found = count(Traced(nn.Conv2d(3, 8, 3)), IMAGE)
+    assert found.macs == LAYER
+    assert found.note == f"by fvcore, where torch's counter has {2 * LAYER:,}"

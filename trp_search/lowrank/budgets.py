@@ -12,7 +12,6 @@ from typing_extensions import override
 from trp_search.errors import InputError
 from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.factoring import Number
-from trp_search.lowrank.kernels import kernel
 from trp_search.records import Keep, Layers, Parameters, WholeNetwork
 
 
@@ -65,8 +64,7 @@ class Weights(Count):
 
     @override
     def at(self, layer: MeasuredLayer, ranks: Sequence[Number]) -> Number:
-        bias = self.dense(layer) - kernel(layer.module).numel()
-        return layer.parameters(ranks) + bias
+        return layer.parameters(ranks) + layer.biases
 
     @override
     def other(self, network: nn.Module, dense: int, *, other_macs: int) -> int:

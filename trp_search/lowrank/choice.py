@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trp_search import records
+from trp_search.errors import InputError
 from trp_search.lowrank.allocation import BUDGET_RULES, Options
 from trp_search.lowrank.analysis import LOSSES, AnalysedLayer, Analysis, Candidate
 from trp_search.lowrank.budgets import Count, counted, room
@@ -45,7 +47,10 @@ def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list
     if isinstance(cut.keep, WholeNetwork):
         rows = [_row(menu) for menu in menus]
         options = _table(rows)
-        budget = budget_of(analysis.network, options, cut, other_macs=other_macs)
+        try:
+            budget = budget_of(analysis.network, options, cut, other_macs=other_macs)
+        except InputError as error:
+            raise InputError(f"{error}{_why_dense(menus)}") from None
         picks = allocation.choose(options, budget).tolist()
         return [_picked(*each) for each in zip(menus, rows, picks, strict=True)]
     keep = cut.keep
@@ -108,6 +113,15 @@ def _menu(layer: AnalysedLayer, count: Count, multiple: int) -> _Menu:
     if reason is None and not any(len(offer.cost) for offer in offers):
         reason = f"even rank {multiple} would not save {count.noun}"
     return _Menu(dense=count.dense(layer.layer), offers=tuple(offers), reason=reason)
+
+
+def _why_dense(menus: Sequence[_Menu]) -> str:
+    """The most frequent reason, where all layers stay dense."""
+    reasons = Counter(menu.reason for menu in menus)
+    if not reasons or None in reasons:
+        return ""
+    ((reason, count),) = reasons.most_common(1)
+    return f"; all layers stay dense, {count} of {len(menus)} for: {reason}"
 
 
 def _by_rule(menu: _Menu, keep: records.Keep, multiple: int) -> Choice:

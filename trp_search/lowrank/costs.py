@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from trp_search import records
@@ -13,8 +15,10 @@ from trp_search.errors import InputError
 from trp_search.lowrank.attention import opened
 from trp_search.lowrank.factoring import Factoring, Number, Ranks
 from trp_search.lowrank.kernels import Extent, groups_of, kernel, seen, shape_of
+from trp_search.lowrank.placing import copied
+from trp_search.lowrank.reads import probed
 from trp_search.lowrank.select import select
-from trp_search.lowrank.tracing import extents, needed
+from trp_search.lowrank.tracing import extents, needed, run
 
 
 def measure(
@@ -25,7 +29,7 @@ def measure(
     layers: records.Layers,
     replaced: bool = True,
 ) -> list[MeasuredLayer]:
-    """Every convolution and linear layer, in the network's order, by two forward passes.
+    """Every convolution and linear layer, in the network's order, by three forward passes.
 
     Torch's attention counts as its four projections: see `attention.opened`.
 
@@ -50,6 +54,7 @@ def measure(
     if replaced:
         calls = {name: len(sizes[name]) for name in chosen}
         refused |= needed(network, example_input, chosen, calls)
+        refused |= _read_in_training(network, example_input, set(chosen) - set(refused))
     return [
         MeasuredLayer(
             name=name,
@@ -60,6 +65,23 @@ def measure(
         )
         for name, module in found.items()
     ]
+
+
+def _read_in_training(
+    network: nn.Module, example_input: Tensor | Sequence[Any], names: Collection[str]
+) -> dict[str, str]:
+    """Those of the layers `names` that a forward pass reads in training alone, with the reason.
+
+    A copy runs, whose statistics may move; a network that does not train on this input reads none.
+    """
+    found = copied(network).train()
+    layers = {name: module for name, module in found.named_modules() if name in names}
+    devices = {p.device.index or 0 for p in network.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted(devices)), probed(found, layers) as probes:
+        with suppress(Exception):
+            run(found, example_input)
+        reads = {name: " and ".join(sorted(probe.reads)) for name, probe in probes.items()}
+    return {name: f"the network reads its {x} in training" for name, x in reads.items() if x}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +99,12 @@ class MeasuredLayer:
         """Multiply-adds for one image."""
         extents = seen(self.module, self.extents)
         return kernel(self.module).numel() * sum(e.height_out * e.width_out for e in extents)
+
+    @property
+    def biases(self) -> int:
+        """Parameters besides weights, which stay."""
+        bias = self.module.bias
+        return bias.numel() if isinstance(bias, Tensor) else 0
 
     @property
     def full_ranks(self) -> Ranks:
@@ -109,8 +137,6 @@ class MeasuredLayer:
 
     def factored(self, ranks: Ranks) -> records.Layer:
         """The record of the layer factored at `ranks`."""
-        bias = self.module.bias
-        extra = bias.numel() if isinstance(bias, Tensor) else 0
         return records.Layer(
             name=self.name,
             scheme=self.scheme.name,
@@ -119,8 +145,8 @@ class MeasuredLayer:
             full_rank=self.full_ranks[-1],
             macs=self.macs(ranks),
             dense_macs=self.dense_macs,
-            parameters=self.parameters(ranks) + extra,
-            dense_parameters=kernel(self.module).numel() + extra,
+            parameters=self.parameters(ranks) + self.biases,
+            dense_parameters=sum(p.numel() for p in self.module.parameters()),
             reason=None,
         )
 

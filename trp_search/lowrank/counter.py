@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from trp_search.errors import InputError, one_line
 from trp_search.lowrank.tracing import layer_by_layer, run
 from trp_search.tasks.modes import evaluating
 
@@ -29,10 +30,18 @@ def by_module(network: nn.Module, example_input: Tensor | Sequence[Any]) -> dict
     """Multiply-adds by the name of the module at work, those of its children included.
 
     The whole network has the name "". A module that multiplies nothing is left out.
+
+    Raises:
+        InputError: the network does not run under torch's counter.
     """
     counter = FlopCounterMode(display=False, custom_mapping=_others())
     with evaluating(network), layer_by_layer(), without_gradients(network), counter:
-        run(network, _detached(example_input))
+        try:
+            run(network, _detached(example_input))
+        except Exception as error:
+            raise InputError(
+                f"network: its multiply-adds cannot be counted: {one_line(error)[:200]}"
+            ) from error
     found = {
         name.partition(".")[2]: sum(flops.values()) // 2
         for name, flops in counter.get_flop_counts().items()

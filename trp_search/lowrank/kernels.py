@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
+from trp_search.lowrank.plain import effective
 from trp_search.tasks.modes import evaluating
 
 Shape = tuple[int, int, int, int]
@@ -77,19 +78,25 @@ def is_adjoint(module: nn.Module) -> bool:
 
 
 def weight_of(module: nn.Module) -> Tensor:
-    """The weight of a layer; a parametrisation that moves whenever it is read in training rests."""
+    """The weight that a layer works with, which some compute from their own.
+
+    A parametrisation that moves whenever it is read in training rests.
+    """
     if parametrize.is_parametrized(module, "weight"):
         with evaluating(module):
             weight = module.weight
     else:
-        weight = module.weight
+        found = effective(module)
+        weight = module.weight if found is None else found
     assert isinstance(weight, Tensor)
     return weight
 
 
 def shape_of(module: nn.Module) -> Shape:
     """(N, C, kh, kw) of each of a layer's kernels."""
-    weight = weight_of(module)
+    parametrised = parametrize.is_parametrized(module, "weight")
+    weight = weight_of(module) if parametrised else module.weight
+    assert isinstance(weight, Tensor)
     n, c, *taps = weight.shape
     height, *plane = taps or [1]
     return n // groups_of(module), c, height, math.prod(plane)

@@ -36,6 +36,7 @@ from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.factoring import Ranks
 from trp_search.lowrank.followers import followers
 from trp_search.lowrank.kernels import kernel, shape_of
+from trp_search.lowrank.plain import is_plain
 from trp_search.lowrank.schemes import Channel
 from trp_search.lowrank.spectral import Unfolded
 from trp_search.lowrank.tracing import watching
@@ -74,6 +75,7 @@ class Solved(Decomposition):
             layer.name: layer.module
             for (layer,) in given.rows
             if layer.reason is None and isinstance(layer.module, nn.Linear)
+            if is_plain(layer.module)
         }
         inputs, following = _inputs(network, given.batches or (), fit), followers(network)
         rectified = {name for name, one in following.items() if one.relu and one.norm is None}
@@ -81,6 +83,8 @@ class Solved(Decomposition):
             found: Candidate | str = layer.reason or "not called on calibration images"
             if not isinstance(layer.module, nn.Linear):
                 found = "not a linear layer"
+            elif layer.reason is None and not is_plain(layer.module):
+                found = "its weight is computed from another"
             elif layer.name in inputs:
                 asked = guarantee(
                     layer.module.weight,

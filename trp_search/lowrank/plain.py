@@ -1,7 +1,8 @@
-"""Layers that compute what their kind computes: subclasses may add to it, or add nothing."""
+"""The weight that a layer works with: subclasses may compute another from it, or do more."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
@@ -12,36 +13,52 @@ from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from typing_extensions import override
 
-from trp_search.lowrank.kernels import kind_of
-from trp_search.tasks.modes import evaluating
-
-_OPERATORS: dict[type[nn.Module] | None, Callable[..., Any]] = {
+_OPERATORS: dict[type[nn.Module], Callable[..., Any]] = {
     nn.Linear: functional.linear,
     nn.Conv1d: functional.conv1d,
     nn.Conv2d: functional.conv2d,
     nn.Conv3d: functional.conv3d,
 }
+_OWN = (nn.Linear.__module__, nn.Conv2d.__module__)
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Whether a layer, whatever its class, does no more than the one operation of its kind.
+    """Whether a layer, whatever its class, does the one operation of its kind with its weight."""
+    return effective(module) is module.weight
 
-    A subclass is called on an input without its operation being computed: that has to be the only
-    operation, on the very input, weight and bias, and its result the very output. Subclasses of
-    transposed convolutions are not looked into.
+
+def effective(module: nn.Module) -> Tensor | None:
+    """The weight with which a layer does the one operation of its kind; None where it does more.
+
+    It is the layer's own, or computed from it, as where weights are standardised. A subclass is
+    called in both modes without its operation being computed: that has to be on the very input and
+    bias, with the same weight each time, and its result the very output. Subclasses of transposed
+    convolutions are not looked into.
     """
-    kind = kind_of(module)
-    if type(module) is kind:
-        return "forward" not in vars(module)
-    operator = _OPERATORS.get(kind)
-    own = dict(module.named_parameters()) | dict(module.named_buffers())
-    if operator is None or own.keys() - {"weight", "bias"} or module._modules:
-        return False
-    return all(_adds_nothing(module, operator, training=mode) for mode in (True, False))
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    if type(module).__module__ in _OWN:
+        return None if "forward" in vars(module) else weight
+    operator = next((x for kind, x in _OPERATORS.items() if isinstance(module, kind)), None)
+    try:
+        copied = copy.deepcopy(module)  # a call may change buffers
+        calls = [_called(copied, operator, training=mode) for mode in (True, False)]
+    except Exception:  # noqa: BLE001  a forward pass may raise anything
+        return None
+    found = calls[0]
+    if found is None or any(one is None or not torch.equal(one, found) for one in calls):
+        return None
+    if found is copied.weight:
+        own = dict(module.named_parameters()) | dict(module.named_buffers())
+        return None if own.keys() - {"weight", "bias"} or module._modules else weight
+    return found if found.shape == weight.shape else None
 
 
 @torch.no_grad()
-def _adds_nothing(module: nn.Module, operator: Callable[..., Any], *, training: bool) -> bool:
+def _called(
+    module: nn.Module, operator: Callable[..., Any] | None, *, training: bool
+) -> Tensor | None:
+    """The weight of the layer's one operation in a mode."""
     weight = module.weight
     assert isinstance(weight, Tensor)
     settings: tuple[object, ...] = ()
@@ -49,19 +66,16 @@ def _adds_nothing(module: nn.Module, operator: Callable[..., Any], *, training: 
     if isinstance(module, _ConvNd):
         settings = module.stride, module.padding, module.dilation, module.groups
         size = [1, module.in_channels, *weight.shape[2:]]
-    given, seen = weight.new_zeros(size), _Seen(operator)
-    with evaluating(module), seen:
-        module.train(training)
-        try:
-            output = module(given)
-        except Exception:  # noqa: BLE001  a forward pass may raise anything
-            return False
+    # Another input in each mode: the weight must not depend on it.
+    given, seen = weight.new_full(size, float(training)), _Seen(operator)
+    module.train(training)
+    with seen:
+        output = module(given)
     if output is not seen.answer or len(seen.calls) != 1:
-        return False
-    (arguments,) = seen.calls
-    found = arguments[:3], arguments[3:]
-    same = all(a is b for a, b in zip(found[0], (given, weight, module.bias), strict=True))
-    return same and found[1] == settings
+        return None
+    read, used, bias, *others = seen.calls[0]
+    fits = read is given and bias is module.bias and tuple(others) == settings
+    return used if fits and isinstance(used, Tensor) else None
 
 
 @final
@@ -73,7 +87,7 @@ class _Seen(TorchFunctionMode):
         answer: what it returns.
     """
 
-    def __init__(self, operator: Callable[..., Any]) -> None:
+    def __init__(self, operator: Callable[..., Any] | None) -> None:
         super().__init__()
         self._operator = operator
         self.calls: list[tuple[object, ...]] = []

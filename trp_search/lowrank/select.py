@@ -13,7 +13,7 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.factoring import Factoring
 from trp_search.lowrank.kernels import kind_of, shape_of, weight_of
-from trp_search.lowrank.plain import is_plain
+from trp_search.lowrank.plain import effective
 from trp_search.workloads.eager import check_eager
 
 
@@ -64,7 +64,7 @@ def _unfit(module: nn.Module, uses: Counter[int]) -> str | None:
         return "its weight is parametrised"
     if module._forward_pre_hooks or module._forward_hooks:
         return "it has forward hooks"
-    if not is_plain(module):
+    if effective(module) is None:
         return f"{type(module).__name__}: its forward does more than its one operation"
     if uses[id(module.weight)] > 1:
         return "its weight is used under several names"

@@ -14,6 +14,7 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.attention import opened, weight_at
 from trp_search.lowrank.kernels import Shape, groups_of, shape_of
+from trp_search.lowrank.plain import is_plain
 from trp_search.lowrank.schemes import Scheme
 from trp_search.lowrank.select import select
 from trp_search.lowrank.truncation import wide
@@ -76,6 +77,8 @@ def device_type(groups: Sequence[Group]) -> str:
 class Weights:
     """The trainable weights of `network` that `scheme` and `layers` choose, grouped by shape.
 
+    Weights that a layer computes another from stay as they are.
+
     Loading with `assign=True`, moving a network or setting a layer's weight may replace a weight's
     tensor; `found` returns the current tensors.
 
@@ -106,7 +109,7 @@ class Weights:
         parts = opened(network, example_input)
         for name, module in select(parts, scheme, layers=layers)[0].items():
             weight = module.weight
-            if isinstance(weight, nn.Parameter) and weight.requires_grad:
+            if isinstance(weight, nn.Parameter) and weight.requires_grad and is_plain(module):
                 self._names[groups_of(module), shape_of(module)][name] = weight.shape
         if not self._names:
             self._check_real()
