@@ -311,3 +311,13 @@ def test_a_network_with_cut_attention_is_written_as_onnx_and_as_a_program(tmp_pa
     write_program(network, IMAGES, tmp_path / "network.pt2")
     program = torch.export.load(tmp_path / "network.pt2").module()
     torch.testing.assert_close(called(program, IMAGES), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_records_without_projections_leave_attention_as_it_was_stored():
+    network = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32), 1)
+    cut = decompose(network, TOKENS, {"layers.0.linear1": 4})
+    earlier = [layer for layer in cut.layers if not layer.name.endswith((".q", ".k", ".v"))]
+    fresh = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32), 1)
+    rebuild(fresh, earlier)
+    assert type(fresh.layers[0].self_attn) is nn.MultiheadAttention
+    assert len(fresh.layers[0].linear1) == 2

@@ -19,6 +19,11 @@ from trp_search.tasks.modes import evaluating
 def replace(network: nn.Module, name: str, module: nn.Module) -> None:
     """Puts `module` where the layer `name` is, in place; opens the attention around it."""
     open_(network, name)
+    put(network, name, module)
+
+
+def put(network: nn.Module, name: str, module: nn.Module) -> None:
+    """Puts `module` where the layer `name` is, in place."""
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, module)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torch import nn
 
@@ -11,7 +11,7 @@ from trp_search.errors import InputError
 from trp_search.lowrank.attention import open_
 from trp_search.lowrank.decompositions import FACTORINGS
 from trp_search.lowrank.kernels import kind_of, shape_of
-from trp_search.lowrank.placing import replace
+from trp_search.lowrank.placing import put
 
 
 def rebuild(network: nn.Module, layers: Sequence[records.Layer]) -> None:
@@ -20,15 +20,23 @@ def rebuild(network: nn.Module, layers: Sequence[records.Layer]) -> None:
     Raises:
         InputError: a layer that the network does not have or that has no such factors.
     """
+    opens = _tell_of_projections(network, {layer.name for layer in layers})
     for layer in layers:
         if layer.rank is None or layer.scheme is None:
             continue
         try:
-            open_(network, layer.name)
+            if opens:
+                open_(network, layer.name)
             module = network.get_submodule(layer.name)
         except AttributeError:
             raise InputError(f"layer {layer.name!r}: the network has none of that name") from None
-        replace(network, layer.name, nn.Sequential(*_parts(layer, module)))
+        put(network, layer.name, nn.Sequential(*_parts(layer, module)))
+
+
+def _tell_of_projections(network: nn.Module, names: Collection[str]) -> bool:
+    """Whether records count attention as four layers; those of 0.1.0 left it as it is."""
+    attentions = [n for n, m in network.named_modules() if isinstance(m, nn.MultiheadAttention)]
+    return not attentions or any(f"{name}.q" in names for name in attentions)
 
 
 def _parts(layer: records.Layer, module: nn.Module) -> tuple[nn.Module, ...]:
