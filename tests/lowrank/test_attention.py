@@ -314,10 +314,14 @@ def test_a_network_with_cut_attention_is_written_as_onnx_and_as_a_program(tmp_pa
 
 
 def test_records_without_projections_leave_attention_as_it_was_stored():
-    network = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32), 1)
+    network = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(16, 4, 32), 1, enable_nested_tensor=False
+    )
     cut = decompose(network, TOKENS, {"layers.0.linear1": 4})
     earlier = [layer for layer in cut.layers if not layer.name.endswith((".q", ".k", ".v"))]
-    fresh = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32), 1)
+    fresh = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(16, 4, 32), 1, enable_nested_tensor=False
+    )
     rebuild(fresh, earlier)
     assert type(fresh.layers[0].self_attn) is nn.MultiheadAttention
     assert len(fresh.layers[0].linear1) == 2
