@@ -94,7 +94,12 @@ def projections(device: str, repeats: int) -> None:
     for scheme in ("channel", "spatial"):
         ours, theirs = network_on(device), network_on(device)
         pruning = TrainedRankPruning(
-            ours, scheme=scheme, keep=Energy(ENERGY), period=1, layers="kxk"
+            ours,
+            torch.zeros(1, 3, 32, 32, device=device),
+            scheme=scheme,
+            keep=Energy(ENERGY),
+            period=1,
+            layers="kxk",
         )
         chosen, _ = select(theirs, SCHEMES[scheme], layers="kxk")
         layers = list(chosen.values())
@@ -138,6 +143,7 @@ def steps(device: str, repeats: int) -> None:
             network = network_on(device)
             pruning = TrainedRankPruning(
                 network,
+                torch.zeros(1, 3, 32, 32, device=device),
                 scheme=scheme,
                 keep=Energy(ENERGY),
                 period=period,

@@ -95,7 +95,8 @@ def steps(loop: str, settings: Training, device: str) -> Iterator[int]:
 
 
 def _pruned(network: nn.Module) -> Hook:
-    return TrainedRankPruning(network, **vars(PRUNING))
+    image = torch.zeros(1, 3, 32, 32, device=next(network.parameters()).device)
+    return TrainedRankPruning(network, image, **vars(PRUNING))
 
 
 def _plain(network: nn.Module, settings: Training, device: str) -> Iterator[int]:

@@ -156,7 +156,7 @@ def test_a_rate_that_is_none_is_refused(trp, space, rate):
         ({"network": "resnet21"}, "workload.network: 'resnet21' is not known"),
         ({"network": "no_such_module:net"}, "there is no module no_such_module"),
         ({"data": "digit"}, "workload.data: 'digit' is not known"),
-        ({"layers": "most"}, "space.layers: "),
+        ({"layers": "most"}, "layers: 'most' matches no convolution or linear layer"),
         ({"speedup": "fast"}, "constraints.speedup: "),
     ],
 )

@@ -179,9 +179,9 @@ def test_a_network_is_rebuilt_from_its_records(name):
 @pytest.mark.parametrize("keep", [Ratio(0.3), Value(0.6)])
 def test_what_training_truncated_is_cut_without_loss(name, keep):
     network, example = copy.deepcopy(NETWORKS[name])
-    pruning = TrainedRankPruning(network, keep, example_input=example, period=1)
+    pruning = TrainedRankPruning(network, example, keep, period=1, layers="all")
     pruning.before_forward()
-    cut = decompose(network, example, keep)
+    cut = decompose(network, example, keep, layers="all")
     parts = [layer for layer in cut.layers if layer.name.endswith(PROJECTIONS)]
     assert any(layer.rank is not None for layer in parts)
     close = called(cut.network, example), called(network, example)
@@ -190,7 +190,9 @@ def test_what_training_truncated_is_cut_without_loss(name, keep):
 
 def test_the_nuclear_term_pulls_at_a_packed_weight_as_at_three():
     closed = nn.Sequential(Crossed(), encoder())
-    pull = TrainedRankPruning(closed, Energy(0.5), period=1, projection=False, nuclear_weight=0.1)
+    pull = TrainedRankPruning(
+        closed, TOKENS, Energy(0.5), period=1, projection=False, nuclear_weight=0.1, layers="all"
+    )
     for parameter in closed.parameters():
         parameter.grad = torch.zeros_like(parameter)
     pull.before_forward()
@@ -205,7 +207,7 @@ def test_the_nuclear_term_pulls_at_a_packed_weight_as_at_three():
 
 def test_joint_training_at_the_highest_ratio_is_training():
     network = encoder()
-    joint = JointTraining(network, lowest=1.0, highest=1.0, rank_min=16)
+    joint = JointTraining(network, TOKENS, lowest=1.0, highest=1.0, rank_min=16)
 
     def passes():
         network.zero_grad()

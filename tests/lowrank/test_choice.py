@@ -1,17 +1,20 @@
 import functools
 import re
 from collections import Counter
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from trp_search.errors import InputError
+from trp_search.lowrank import decompose as decomposing
 from trp_search.lowrank.allocation import BUDGET_RULES
-from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.records import Energy, Evbmf, NetworkSpec, Parameters, Ratio, Speedup, Value
 from trp_search.workloads.networks import build
+
+decompose = partial(decomposing.decompose, layers="all")
 
 EXAMPLE = torch.zeros(1, 3, 32, 32)
 IMAGES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))

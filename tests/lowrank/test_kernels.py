@@ -97,7 +97,7 @@ def test_a_kernel_of_any_kind_unfolded_and_folded_is_the_kernel(kind, scheme):
 def test_a_cut_at_the_energy_of_the_truncation_in_training_loses_nothing(kind, scheme):
     network, inputs = network_of(kind)
     before = network(inputs)
-    TrainedRankPruning(network, Energy(0.6), scheme=scheme).before_forward()
+    TrainedRankPruning(network, inputs, Energy(0.6), scheme=scheme, layers="all").before_forward()
     expected = network(inputs)
     assert not torch.allclose(before, expected, rtol=1e-2)
     matrices = SCHEMES[scheme].unfolded(kernel(network[0]), shape_of(network[0]))
@@ -150,9 +150,9 @@ def test_at_full_rank_a_calibrated_layer_of_any_kind_is_itself(scheme):
 @pytest.mark.parametrize("kind", list(LAYERS))
 def test_a_truncation_towards_a_speedup_keeps_what_a_cut_at_that_speedup_needs(kind):
     network, inputs = network_of(kind)
-    TrainedRankPruning(network, Speedup(1.4), example_input=inputs).before_forward()
+    TrainedRankPruning(network, inputs, Speedup(1.4), layers="all").before_forward()
     expected = network(inputs)
-    cut = decompose(network, inputs, Speedup(1.4))
+    cut = decompose(network, inputs, Speedup(1.4), layers="all")
     assert flops(network, inputs) >= 1.4 * flops(cut.network, inputs)
     torch.testing.assert_close(cut.network(inputs), expected, atol=1e-4, rtol=1e-4)
 

@@ -145,8 +145,8 @@ def test_a_weight_that_is_computed_is_cut_as_it_is_computed(kind):
 def test_training_leaves_a_weight_that_another_is_computed_from(kind):
     network = nn.Sequential(kind(8, 16, 3), nn.Conv2d(16, 16, 3))
     before = copy.deepcopy(network.state_dict())
-    TrainedRankPruning(network, Energy(0.3), period=1).before_forward()
-    JointTraining(network)
+    TrainedRankPruning(network, IMAGES, Energy(0.3), period=1, layers="all").before_forward()
+    JointTraining(network, IMAGES, layers="all")
     changed = {k for k, value in network.state_dict().items() if not value.equal(before[k])}
     assert changed == {"1.weight"}
 

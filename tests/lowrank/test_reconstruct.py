@@ -330,7 +330,7 @@ def test_layers_that_a_cut_no_longer_calls_are_one_clear_line():
         return x if pair else block.relu(block.conv(x))
 
     network = Block(forward).eval()
-    with pytest.raises(InputError, match=r"^calibration: layer 'conv' is called otherwise "):
+    with pytest.raises(InputError, match=r"^layer 'conv': 0 multiply-adds for an image"):
         fitted(network, 0.5, relu=False)
 
 

@@ -57,7 +57,7 @@ def stack():
 
 
 def by_tucker(network, example=IMAGES, *, other_macs=0, **amount):
-    wanted = Cut(scheme="tucker", **amount)
+    wanted = Cut(scheme="tucker", **({"layers": "all"} | amount))
     analysis = analyse(network, example, DECOMPOSITIONS["tucker"], wanted)
     return cut(analysis, wanted, other_macs=other_macs)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -10,12 +12,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trp_search import records
 from trp_search.errors import InputError
+from trp_search.lowrank import decompose as decomposing
 from trp_search.lowrank.cutting import Cutter
-from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.rebuild import rebuild
 from trp_search.lowrank.tracing import layer_by_layer
 from trp_search.records import Energy, Speedup
 from trp_search.training.regulariser import TrainedRankPruning
+
+decompose = partial(decomposing.decompose, layers="all")
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -159,9 +163,9 @@ def test_what_layers_cost_is_what_they_multiply_for_an_image(make):
 @pytest.mark.parametrize("make", [ReadsWeight, Held])
 def test_what_cannot_be_cut_counts_with_what_it_costs(make):
     with pytest.raises(InputError, match=r"^speedup: 1\.5x cannot be reached; the best is 1\.16x$"):
-        decompose(make(), IMAGES, keep=Speedup(1.5))
+        decompose(make(), IMAGES, keep=Speedup(1.5), layers="all")
     with pytest.raises(InputError, match=r"speedup: 1\.5x cannot be reached; the best is 1\.16x$"):
-        TrainedRankPruning(make(), keep=Speedup(1.5), example_input=IMAGES)
+        TrainedRankPruning(make(), IMAGES, Speedup(1.5), layers="all")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,9 @@ def test_statistics_are_re_estimated_after_a_cut_unless_switched_off(network, sp
 
 
 def test_a_cut_that_takes_nothing_away_leaves_statistics_as_they_are(network, splits):
-    pruning = TrainedRankPruning(network, scheme="spatial", keep=Energy(0.8), period=1)
+    pruning = TrainedRankPruning(
+        network, example(splits.shape, "cpu"), Energy(0.8), scheme="spatial", period=1
+    )
     for _ in range(40):  # until the least of what is left is more than a fifth
         pruning.before_forward()
     cuts = Cuts(network, splits, TASK)

@@ -82,7 +82,7 @@ def test_a_draw_becomes_the_trial_it_names(space):
     assert spec.pruning is not None
     assert (spec.pruning.scheme, spec.pruning.keep.energy) == ("spatial", 0.95)
     assert spec.pruning.period == 20
-    assert spec.cuts == (Cut(scheme="spatial", keep=Energy(0.95), layers="kxk"),)
+    assert spec.cuts == (Cut(scheme="spatial", keep=Energy(0.95)),)
     assert spec.training == replace(space.training, epochs=4, milestones=(0.5, 0.75), momentum=0.8)
 
 
@@ -217,7 +217,7 @@ def test_a_trial_towards_a_speedup_is_trained_and_cut_by_it(tmp_path):
     assert space.parameters() == (Parameter(name="speedup", low=1.5, high=4.0),)
     spec = space.trial_spec({"speedup": 2.5}, number=0)
     assert spec.pruning.keep == Speedup(2.5)
-    assert spec.cuts == (Cut(scheme="spatial", keep=Speedup(2.5), layers="kxk"),)
+    assert spec.cuts == (Cut(scheme="spatial", keep=Speedup(2.5)),)
 
 
 @pytest.mark.parametrize(
@@ -280,10 +280,9 @@ def test_how_a_budget_is_spread_is_the_trials_cut(tmp_path):
 
 def test_the_curve_is_what_a_trial_and_the_baseline_race(tmp_path):
     space = loaded(tmp_path, f"{FIXED}space: {{scheme: spatial, energy: 0.8}}\n{CURVE}")
-    energies = tuple(Cut(scheme="spatial", keep=Energy(e), layers="kxk") for e in (0.9, 0.7))
+    energies = tuple(Cut(scheme="spatial", keep=Energy(e)) for e in (0.9, 0.7))
     budgets = tuple(
-        Cut(scheme="per-layer", keep=Speedup(s), calibration_images=64, layers="kxk")
-        for s in (2.0, 3.5)
+        Cut(scheme="per-layer", keep=Speedup(s), calibration_images=64) for s in (2.0, 3.5)
     )
     spec = space.trial_spec({}, number=0)
     assert (spec.screening, spec.screening_images) == (energies + budgets, 300)

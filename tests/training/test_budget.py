@@ -25,7 +25,7 @@ def test_projected_weights_lose_nothing_when_they_are_cut_to_that_budget(scheme,
     trained = network()
     before = trained(IMAGES)
     pruning = TrainedRankPruning(
-        trained, scheme=scheme, keep=Speedup(speedup), example_input=EXAMPLE
+        trained, EXAMPLE, layers="all", scheme=scheme, keep=Speedup(speedup)
     )
     pruning.before_forward()
     projected = trained(IMAGES)
@@ -50,7 +50,7 @@ def test_a_projection_to_a_budget_loses_less_than_one_energy_in_all_layers():
 
     budgeted = network()
     TrainedRankPruning(
-        budgeted, scheme="spatial", keep=Speedup(2.0), example_input=EXAMPLE
+        budgeted, EXAMPLE, layers="all", scheme="spatial", keep=Speedup(2.0)
     ).before_forward()
     even = decompose(network(), EXAMPLE, scheme="spatial", keep=Speedup(2.0), allocation="energy")
     kept = [layer.kept["spatial"] for layer in even.layers if layer.rank]
@@ -60,7 +60,7 @@ def test_a_projection_to_a_budget_loses_less_than_one_energy_in_all_layers():
 def test_ranks_are_chosen_anew_at_every_projection():
     trained = network()
     pruning = TrainedRankPruning(
-        trained, scheme="channel", keep=Speedup(3.0), period=1, example_input=EXAMPLE
+        trained, EXAMPLE, layers="all", scheme="channel", keep=Speedup(3.0), period=1
     )
 
     def ranks():
@@ -87,7 +87,7 @@ def test_ranks_are_chosen_anew_at_every_projection():
 
 def test_a_speedup_of_one_changes_no_weight_by_more_than_rounding():
     trained = network()
-    pruning = TrainedRankPruning(trained, keep=Speedup(1.0), example_input=EXAMPLE)
+    pruning = TrainedRankPruning(trained, EXAMPLE, layers="all", keep=Speedup(1.0))
     pruning.before_forward()
     for now, then in zip(trained.parameters(), network().parameters(), strict=True):
         torch.testing.assert_close(now, then, atol=1e-5, rtol=0)
@@ -97,18 +97,13 @@ def test_layers_that_are_not_selected_count_with_what_they_cost():
     with pytest.raises(
         InputError, match=r"speedup: 300x cannot be reached; the best is \d+\.\d\dx"
     ):
-        TrainedRankPruning(network(), keep=Speedup(300.0), example_input=EXAMPLE, layers="kxk")
-
-
-def test_a_budget_needs_an_example_input():
-    with pytest.raises(InputError, match="speedup needs an example_input"):
-        TrainedRankPruning(network(), keep=Speedup(2.0))
+        TrainedRankPruning(network(), EXAMPLE, keep=Speedup(300.0), layers="kxk")
 
 
 def test_the_nuclear_term_pulls_at_the_budgets_ranks():
     trained = network()
     pruning = TrainedRankPruning(
-        trained, scheme="channel", keep=Speedup(4.0), nuclear_weight=1 / 20, example_input=EXAMPLE
+        trained, EXAMPLE, layers="all", scheme="channel", keep=Speedup(4.0), nuclear_weight=1 / 20
     )
     pruning.before_forward()
     for parameter in trained.parameters():
@@ -128,14 +123,14 @@ def test_a_network_without_a_layer_to_train_so_says_what_it_can_reach():
         InputError,
         match=r"2x cannot be reached; the best is 1\.00x while layers is kxk; all has more$",
     ):
-        TrainedRankPruning(pair, keep=Speedup(2.0), layers="kxk", example_input=torch.zeros(1, 8))
+        TrainedRankPruning(pair, torch.zeros(1, 8), keep=Speedup(2.0), layers="kxk")
 
 
 @pytest.mark.parametrize("speedup", [1.1, 1.25, 1.5, 2.0])
 def test_wide_layers_are_projected_to_the_budget_and_not_far_below(speedup):
     torch.manual_seed(0)
     wide = nn.Sequential(nn.Linear(64, 400), nn.Linear(400, 400))
-    pruning = TrainedRankPruning(wide, keep=Speedup(speedup), example_input=torch.zeros(1, 64))
+    pruning = TrainedRankPruning(wide, torch.zeros(1, 64), layers="all", keep=Speedup(speedup))
     pruning.before_forward()
     used = sum(
         min(layer.weight.numel(), rank * sum(layer.weight.shape))
@@ -149,8 +144,6 @@ def test_wide_layers_are_projected_to_the_budget_and_not_far_below(speedup):
 def test_where_no_layer_is_selected_a_budget_of_one_changes_nothing():
     pair = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
     before = [layer.weight.clone() for layer in pair]
-    pruning = TrainedRankPruning(
-        pair, keep=Speedup(1.0), layers="kxk", period=1, example_input=torch.zeros(1, 8)
-    )
+    pruning = TrainedRankPruning(pair, torch.zeros(1, 8), keep=Speedup(1.0), layers="kxk", period=1)
     pruning.before_forward()
     assert all(torch.equal(old, layer.weight) for old, layer in zip(before, pair, strict=True))

@@ -43,7 +43,13 @@ def trained(
     torch.manual_seed(0)
     network = build().to(device, torch.float64).train()
     passes = kind(network, lambda x, y: functional.cross_entropy(network(x), y))
-    pruning = TrainedRankPruning(network, keep=Energy(0.9), period=5, nuclear_weight=1e-2)
+    pruning = TrainedRankPruning(
+        network,
+        torch.zeros(1, 3, 8, 8, dtype=torch.float64, device=device),
+        Energy(0.9),
+        period=5,
+        nuclear_weight=1e-2,
+    )
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
     draws = torch.Generator().manual_seed(1)
     losses = []

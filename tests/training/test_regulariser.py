@@ -12,6 +12,7 @@ from trp_search.records import Energy, Error
 from trp_search.training.regulariser import TrainedRankPruning
 
 SCHEME_NAMES = list(SCHEMES)
+EXAMPLE = torch.zeros(1, 2, 9, 9)
 
 
 def small(seed=0):
@@ -84,7 +85,9 @@ def selected(network, scheme):
 def test_a_due_weight_is_replaced_by_its_truncated_svd_before_the_forward_pass(scheme):
     network = ready()
     expected = [truncated(m.weight, scheme, 0.8)[0] for m in selected(network, scheme)]
-    TrainedRankPruning(network, scheme=scheme, keep=Energy(0.8), period=4).before_forward()
+    TrainedRankPruning(
+        network, EXAMPLE, layers="all", scheme=scheme, keep=Energy(0.8), period=4
+    ).before_forward()
     for module, low in zip(selected(network, scheme), expected, strict=True):
         torch.testing.assert_close(module.weight.detach(), low, atol=1e-5, rtol=1e-4)
 
@@ -97,6 +100,8 @@ def test_training_follows_the_paper_step_by_step(scheme, projection, every_step)
     ours, theirs = ready(), ready()
     pruning = TrainedRankPruning(
         ours,
+        EXAMPLE,
+        layers="all",
         scheme=scheme,
         keep=Energy(energy),
         period=period,
@@ -125,7 +130,7 @@ def test_training_follows_the_paper_step_by_step(scheme, projection, every_step)
 
 def test_never_without_a_nuclear_term_is_plain_training_bit_for_bit():
     network = ready()
-    pruned = train(network, TrainedRankPruning(network, period=None), 5)
+    pruned = train(network, TrainedRankPruning(network, EXAMPLE, layers="all", period=None), 5)
     plain = train(ready(), None, 5)
     for left, right in zip(pruned.parameters(), plain.parameters(), strict=True):
         assert torch.equal(left, right)
@@ -133,11 +138,11 @@ def test_never_without_a_nuclear_term_is_plain_training_bit_for_bit():
 
 def test_iterations_count_over_the_whole_run_and_are_taken_up_again():
     whole, parts = ready(), ready()
-    train(whole, TrainedRankPruning(whole, keep=Energy(0.7), period=3), 4)
-    first = TrainedRankPruning(parts, keep=Energy(0.7), period=3)
+    train(whole, TrainedRankPruning(whole, EXAMPLE, layers="all", keep=Energy(0.7), period=3), 4)
+    first = TrainedRankPruning(parts, EXAMPLE, layers="all", keep=Energy(0.7), period=3)
     train(parts, first, 4)
     assert first.iteration == 4
-    second = TrainedRankPruning(parts, keep=Energy(0.7), period=3)
+    second = TrainedRankPruning(parts, EXAMPLE, layers="all", keep=Energy(0.7), period=3)
     second.load_state_dict(first.state_dict())
     before = copy.deepcopy(parts.state_dict())
     second.before_forward()  # t = 4 is not due
@@ -148,7 +153,9 @@ def test_iterations_count_over_the_whole_run_and_are_taken_up_again():
 def test_strided_convolutions_are_projected_like_the_others(scheme):
     network = ready()
     before = network[4].weight.detach().clone()
-    TrainedRankPruning(network, scheme=scheme, keep=Energy(0.6), period=1).before_forward()
+    TrainedRankPruning(
+        network, EXAMPLE, layers="all", scheme=scheme, keep=Energy(0.6), period=1
+    ).before_forward()
     assert not torch.equal(network[4].weight, before)
 
 
@@ -157,7 +164,9 @@ def test_a_projection_does_not_look_at_break_even():
     network = ready()
     squares = torch.linalg.svdvals(network[0].weight.detach().flatten(1).double()).square()
     energy = float(1 - squares[-1] / squares.sum() * 1.01)
-    TrainedRankPruning(network, scheme="channel", keep=Energy(energy), period=1).before_forward()
+    TrainedRankPruning(
+        network, EXAMPLE, layers="all", scheme="channel", keep=Energy(energy), period=1
+    ).before_forward()
     rank = torch.linalg.matrix_rank(network[0].weight.detach().flatten(1), rtol=1e-4)
     assert int(rank) == 5
 
@@ -165,7 +174,14 @@ def test_a_projection_does_not_look_at_break_even():
 def test_the_nuclear_pull_has_unit_singular_values():
     network = ready()
     pruning = TrainedRankPruning(
-        network, projection=False, keep=Energy(1.0), period=1, nuclear_weight=0.5, scheme="channel"
+        network,
+        EXAMPLE,
+        layers="all",
+        projection=False,
+        keep=Energy(1.0),
+        period=1,
+        nuclear_weight=0.5,
+        scheme="channel",
     )
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -178,7 +194,9 @@ def test_the_nuclear_pull_has_unit_singular_values():
 def test_layers_without_a_gradient_are_left_alone():
     network = ready()
     network[0].weight.requires_grad_(False)
-    train(network, TrainedRankPruning(network, period=1, nuclear_weight=0.1), 2)
+    train(
+        network, TrainedRankPruning(network, EXAMPLE, layers="all", period=1, nuclear_weight=0.1), 2
+    )
     assert network[0].weight.grad is None
 
 
@@ -194,7 +212,7 @@ def test_layers_without_a_gradient_are_left_alone():
 )
 def test_a_setting_out_of_range_is_one_line_that_names_it(options, part):
     with pytest.raises(InputError) as caught:
-        TrainedRankPruning(nn.Sequential(nn.Linear(2, 2)), **options)
+        TrainedRankPruning(nn.Sequential(nn.Linear(2, 2)), torch.zeros(1, 2), **options)
     assert part in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -206,7 +224,7 @@ def test_torchvision_networks_train_with_it(name):
     torch.manual_seed(0)
     network = torchvision.models.get_model(name, weights=None, num_classes=4, **extra)
     pruning = TrainedRankPruning(
-        network, scheme="channel", keep=Energy(0.9), period=2, nuclear_weight=1e-3
+        network, torch.zeros(1, 3, 64, 64), Energy(0.9), layers="all", period=2, nuclear_weight=1e-3
     )
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
     for _ in range(2):
@@ -223,8 +241,8 @@ def test_torchvision_networks_train_with_it(name):
 def test_half_precision_around_the_call_changes_nothing():
     plain, cast = ready(), ready()
     options = {"keep": Energy(0.8), "period": 1, "nuclear_weight": 0.1}
-    train(plain, TrainedRankPruning(plain, **options), 1)
-    pruning = TrainedRankPruning(cast, **options)
+    train(plain, TrainedRankPruning(plain, EXAMPLE, layers="all", **options), 1)
+    pruning = TrainedRankPruning(cast, EXAMPLE, layers="all", **options)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         pruning.before_forward()
     images, labels = next(batches(1))
@@ -240,5 +258,5 @@ def test_frozen_weights_are_not_truncated():
     network = ready()
     network[2].weight.requires_grad_(False)
     before = network[2].weight.clone()
-    TrainedRankPruning(network, keep=Energy(0.5), period=1).before_forward()
+    TrainedRankPruning(network, EXAMPLE, layers="all", keep=Energy(0.5), period=1).before_forward()
     assert torch.equal(network[2].weight, before)

@@ -14,6 +14,8 @@ from trp_search.records import Energy
 from trp_search.training.joint import JointTraining
 from trp_search.training.regulariser import TrainedRankPruning
 
+EXAMPLE = torch.zeros(1, 8)
+
 
 def small():
     torch.manual_seed(0)
@@ -56,7 +58,9 @@ def made_double(network):
 @pytest.mark.parametrize("change", [assigned, set_by_hand, layer_replaced, made_double])
 def test_weights_that_were_put_in_the_place_of_others_are_truncated(change):
     network = small()
-    pruning = TrainedRankPruning(network, keep=Energy(0.5), period=1, nuclear_weight=0.1)
+    pruning = TrainedRankPruning(
+        network, EXAMPLE, layers="all", keep=Energy(0.5), period=1, nuclear_weight=0.1
+    )
     before = network[2].weight
     change(network)
     assert network[2].weight is not before
@@ -71,7 +75,7 @@ def test_weights_that_were_put_in_the_place_of_others_are_truncated(change):
 
 def test_joint_training_finds_them_too():
     network, seen = small(), []
-    joint = JointTraining(network, lowest=0.2, highest=0.2, rank_min=1)
+    joint = JointTraining(network, EXAMPLE, layers="all", lowest=0.2, highest=0.2, rank_min=1)
     assigned(network)
 
     def passes():
@@ -102,7 +106,7 @@ def test_joint_training_finds_them_too():
 @pytest.mark.parametrize("kind", [TrainedRankPruning, JointTraining])
 def test_a_layer_that_is_gone_or_another_is_one_line(kind, change, message):
     network = small()
-    training = kind(network)
+    training = kind(network, EXAMPLE)
     change(network)
     with pytest.raises(InputError) as caught:
         if isinstance(training, JointTraining):
@@ -123,7 +127,7 @@ def iterations(pruning, trained, count):
 
 def test_a_copy_that_is_trained_in_the_networks_place_is_one_line():
     network = small()
-    pruning = TrainedRankPruning(network, keep=Energy(0.5), period=2)
+    pruning = TrainedRankPruning(network, EXAMPLE, layers="all", keep=Energy(0.5), period=2)
     with pytest.raises(InputError, match="a copy that is trained in its place needs"):
         iterations(pruning, copy.deepcopy(network), 3)
 
@@ -131,7 +135,7 @@ def test_a_copy_that_is_trained_in_the_networks_place_is_one_line():
 def test_a_copy_of_both_goes_on_with_the_copied_network():
     network = small()
     copied, pruning = copy.deepcopy(
-        (network, TrainedRankPruning(network, keep=Energy(0.5), period=2))
+        (network, TrainedRankPruning(network, EXAMPLE, layers="all", keep=Energy(0.5), period=2))
     )
     iterations(pruning, copied, 3)
     assert rank(network) == 16
@@ -150,7 +154,7 @@ def test_an_optimiser_that_steps_in_the_backward_pass_leaves_no_gradient_and_tra
 
     for parameter in network.parameters():
         parameter.register_post_accumulate_grad_hook(apply)
-    pruning = TrainedRankPruning(network, keep=Energy(0.5), period=2)
+    pruning = TrainedRankPruning(network, EXAMPLE, layers="all", keep=Energy(0.5), period=2)
     for _ in range(5):
         pruning.before_forward()
         step(network)
@@ -160,5 +164,6 @@ def test_an_optimiser_that_steps_in_the_backward_pass_leaves_no_gradient_and_tra
 
 def test_complex_weights_are_refused_where_there_are_no_others():
     network = nn.Sequential(nn.Conv2d(3, 8, 3, dtype=torch.complex64))
+    image = torch.zeros(1, 3, 8, 8, dtype=torch.complex64)
     with pytest.raises(InputError, match="no layer can be truncated: their weights are complex"):
-        TrainedRankPruning(network, keep=Energy(0.5), period=1)
+        TrainedRankPruning(network, image, layers="all", keep=Energy(0.5), period=1)

@@ -71,9 +71,8 @@ def test_one_line_says_what_to_pass_instead(make):
     network = make()
     for use in (
         lambda: decompose(network, IMAGES, keep=Speedup(1.5)),
-        lambda: TrainedRankPruning(network, keep=Energy(0.5)),
-        lambda: TrainedRankPruning(network, keep=Speedup(1.5), example_input=IMAGES),
-        lambda: JointTraining(network),
+        lambda: TrainedRankPruning(network, IMAGES, Speedup(1.5)),
+        lambda: JointTraining(network, IMAGES),
     ):
         with pytest.raises(InputError) as caught:
             use()

@@ -141,8 +141,10 @@ Allocation = Annotated[
 Layers = Annotated[
     str | None,
     typer.Option(
-        metavar="all|kxk",
-        help="layers that may be cut: all, or convolutions wider than 1x1",
+        metavar="WHICH",
+        help="layers that may be cut: kxk (convolutions wider than 1x1 but the first), all, auto "
+        "(what suits the network), or names and patterns, as in 'all, !head, !stem.*' "
+        "[default: the space's, or the trial's]",
         rich_help_panel=CUT,
     ),
 ]

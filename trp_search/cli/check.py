@@ -12,6 +12,7 @@ from rich.text import Text
 from trp_search.cli.arguments import Space, Timeout, number, positive
 from trp_search.cli.console import OUT, line, pairs, shown, warn
 from trp_search.cli.formatting import amount, command, duration
+from trp_search.cli.grouping import patterns
 from trp_search.cli.spaces import with_configured
 from trp_search.cli.tables import mark
 from trp_search.errors import InputError
@@ -20,10 +21,13 @@ from trp_search.space import SearchSpace
 from trp_search.space.entries import values
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trp_search.cli.cost import Cost
     from trp_search.scoring.survey import Survey, SurveyedLayer
 
 _CAPPING = 3
+_MANY = 30  # layers; more are shown by pattern
 # NVIDIA's 2,470 images a second (DeepLearningExamples, ResNet-50 v1.5, PyTorch 21.03, mixed
 # precision, one A100 80GB) times 4.09e9 multiply-adds times 6 operations.
 _A100 = 60.0
@@ -80,6 +84,8 @@ def check(
 
 
 def _overview(space: SearchSpace, found: Survey, size: tuple[int, ...], classes: int) -> None:
+    from trp_search.scoring.survey import said_of, widest_layers
+
     workload = space.workload
     varying = ", ".join(parameter.name for parameter in space.parameters()) or "nothing"
     repeats = f", each setting {space.repeats} times" if space.repeats > 1 else ""
@@ -89,6 +95,7 @@ def _overview(space: SearchSpace, found: Survey, size: tuple[int, ...], classes:
             ("input", f"{' x '.join(map(str, size))}, {classes} classes ({workload.data.name})"),
             *([("weights", workload.weights)] if workload.weights else []),
             ("multiply-adds", f"{amount(found.macs)} per image"),
+            ("layers", said_of(found.selection, widest_layers(space))),
             ("varies", varying),
             ("trials", f"{space.trials}, proposed by {space.sampler.name}{repeats}"),
         ]
@@ -99,15 +106,29 @@ def _layers(space: SearchSpace, found: Survey) -> None:
     """Each layer's best speedup; reasons for dense layers follow below the table."""
     schemes = space.space.schemes
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("layer", overflow="fold", max_width=30)
+    groups = patterns([layer.name for layer in found.layers])
+    if len(found.layers) <= _MANY:
+        groups = {layer.name: [layer.name] for layer in found.layers}
+    table.add_column("layer", overflow="fold", max_width=40)
+    if len(groups) < len(found.layers):
+        table.add_column("layers", justify="right")
     table.add_column("multiply-adds", justify="right")
     table.add_column("share", justify="right")
     for scheme in schemes:
         table.add_column(scheme, justify="right")
     notes: dict[str, str] = {}
-    for layer in found.layers:
-        cells = [_best(layer, scheme, notes) for scheme in schemes]
-        table.add_row(layer.name, amount(layer.macs), PERCENT(layer.macs / found.macs), *cells)
+    by_name = {layer.name: layer for layer in found.layers}
+    for pattern, names in groups.items():
+        layers = [by_name[name] for name in names]
+        macs = sum(layer.macs for layer in layers)
+        many = (str(len(names)),) if len(groups) < len(found.layers) else ()
+        cells = [_best(layers, scheme, notes) for scheme in schemes]
+        table.add_row(shown(pattern), *many, amount(macs), PERCENT(macs / found.macs), *cells)
+    if other := found.macs - sum(layer.macs for layer in found.layers):
+        many = ("",) if len(groups) < len(found.layers) else ()
+        why = mark(notes, "products of two activations, as in attention, or weights read directly")
+        cells = [why for _ in schemes]
+        table.add_row("elsewhere", *many, amount(other), PERCENT(other / found.macs), *cells)
     line()
     line("Best each layer could do, at rank 1 (multiply-adds before / after)", style="bold")
     OUT.print(table)
@@ -115,11 +136,12 @@ def _layers(space: SearchSpace, found: Survey) -> None:
         line(f"  {letters}  dense: {reason}", style="dim")
 
 
-def _best(layer: SurveyedLayer, scheme: str, notes: dict[str, str]) -> str:
-    reach = layer.reach[scheme]
-    if reach.reason is None:
-        return TIMES(layer.macs / reach.macs)
-    return mark(notes, reach.reason)
+def _best(layers: Sequence[SurveyedLayer], scheme: str, notes: dict[str, str]) -> str:
+    reach = [layer.reach[scheme] for layer in layers]
+    reasons = [one.reason for one in reach]
+    if reasons[0] is not None and len(set(reasons)) == 1:
+        return mark(notes, reasons[0])
+    return TIMES(sum(layer.macs for layer in layers) / sum(one.macs for one in reach))
 
 
 def _reach(space: SearchSpace, found: Survey) -> None:

@@ -50,12 +50,14 @@ def show_point(folder: RunFolder, point: Point) -> None:
     score = point.score
     lost = baseline and against_baseline(score.behind(baseline.score), score.metric)
     schemes = Counter(layer.scheme or "dense" for layer in point.layers)
+    kinds = ", ".join(f"{count} {name}" for name, count in schemes.most_common())
+    asked = "" if point.cut is None else f" (layers: {point.cut.layers})"
     pairs(
         [
             ("validation", scored(point.score)),
             *([lost] if lost else []),
             *sizes(point),
-            ("layers", ", ".join(f"{count} {name}" for name, count in schemes.most_common())),
+            ("layers", kinds + asked),
             ("batch norm", point.batch_norm),
             ("report", here(folder.report)),
         ]

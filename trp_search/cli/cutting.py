@@ -160,7 +160,7 @@ def _cut_bundle(
         "workload": json.loads(records.to_json(workload)),
         "training": {"epochs": 1},  # the weights are here: nothing is trained by it
         "trials": 1,
-        "space": {"layers": settings.get("layers", "all")},
+        "space": {"layers": settings.get("layers", records.AUTO)},
         "resources": {"cpus": card.threads},
         "seed": card.split_seed,
     }
@@ -188,7 +188,7 @@ def compress(  # noqa: PLR0913  options of a command
     scheme: Scheme = None,
     allocation: Allocation = None,
     multiple: Multiple = 1,
-    layers: Layers = "all",
+    layers: Layers = None,
     run: Annotated[
         Path | None,
         typer.Option(

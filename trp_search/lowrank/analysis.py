@@ -18,7 +18,7 @@ from typing_extensions import override
 from trp_search import records
 from trp_search.lowrank.attention import opened
 from trp_search.lowrank.budgets import Count
-from trp_search.lowrank.costs import MeasuredLayer, measure
+from trp_search.lowrank.costs import MeasuredLayer, measure, settled
 from trp_search.lowrank.counter import multiply_adds
 from trp_search.lowrank.factoring import Factoring, Ranks
 from trp_search.lowrank.kernels import shape_of
@@ -112,11 +112,17 @@ class AnalysedLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """A network, its example input, its layers in order, and its multiply-adds for all images."""
+    """A network, its example input, and its layers in order.
+
+    Attributes:
+        selection: which layers could be cut; not `auto`.
+        macs: multiply-adds of the network for all images.
+    """
 
     network: nn.Module
     example_input: Tensor | Sequence[Any]
     layers: tuple[AnalysedLayer, ...]
+    selection: records.Layers
     macs: int
 
 
@@ -146,6 +152,12 @@ class Decomposition(ABC):
 
     factorings: tuple[Factoring, ...]
     replaces: bool = True
+
+    def settled(
+        self, network: nn.Module, example_input: Tensor | Sequence[Any], layers: records.Layers
+    ) -> records.Layers:
+        """`layers` with `auto` replaced by what suits the network."""
+        return settled(network, example_input, layers)
 
     def measured(
         self, network: nn.Module, example_input: Tensor | Sequence[Any], layers: records.Layers
@@ -200,15 +212,21 @@ def analyse(
         InputError: a weight or a calibration value is not finite; there is nothing to cut.
     """
     parts = opened(network, example_input)
-    rows = decomposition.measured(parts, example_input, wanted.layers)
+    selection = decomposition.settled(parts, example_input, wanted.layers)
+    rows = decomposition.measured(parts, example_input, selection)
     for row in rows:
         check_finite(row[0].name, row[0].module)
     with full_precision(network):
         given = Measured(network=parts, rows=rows, keep=wanted.keep, batches=batches)
         found = decomposition.analysed(given)
         layers = tuple(tracked(found, "decomposition", total=len(rows), unit="layers"))
-    macs = multiply_adds(network, example_input)
-    return Analysis(network=network, example_input=example_input, layers=layers, macs=macs)
+    return Analysis(
+        network=network,
+        example_input=example_input,
+        layers=layers,
+        selection=selection,
+        macs=multiply_adds(network, example_input),
+    )
 
 
 def analysed_by(row: Sequence[MeasuredLayer], candidates: Iterable[Candidate]) -> AnalysedLayer:

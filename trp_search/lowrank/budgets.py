@@ -89,6 +89,6 @@ def room(keep: WholeNetwork, *, dense: int, least: float, other: int, layers: La
     total = dense + other
     found = keep.within(total) - other
     if least > found:
-        hint = " while layers is kxk; all has more" if layers == "kxk" else ""
+        hint = "" if layers == "all" else f" while layers is {layers}; all has more"
         raise InputError(f"{keep.best(total, least + other)}{hint}")
     return found

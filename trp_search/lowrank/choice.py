@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trp_search import records
 from trp_search.errors import InputError
@@ -48,7 +48,7 @@ def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list
         rows = [_row(menu) for menu in menus]
         options = _table(rows)
         try:
-            budget = budget_of(analysis.network, options, cut, other_macs=other_macs)
+            budget = _budget(analysis, options, cut, other_macs=other_macs)
         except InputError as error:
             raise InputError(f"{error}{_why_dense(menus)}") from None
         picks = allocation.choose(options, budget).tolist()
@@ -176,17 +176,17 @@ def _table(rows: Sequence[_Row]) -> Options:
     return Options(**found)
 
 
-def budget_of(network: nn.Module, options: Options, cut: records.Cut, *, other_macs: int) -> float:
-    """The cost allowed to all layers of `network`, dense at option 0, under the budget of `cut`.
+def _budget(analysis: Analysis, options: Options, cut: records.Cut, *, other_macs: int) -> float:
+    """The cost allowed to all layers, dense at option 0, under the budget of `cut`.
 
     Raises:
         InputError: the layers' least cost is more; the message names the best reachable budget.
     """
     assert isinstance(cut.keep, WholeNetwork), cut.keep
     dense = int(options.cost[:, 0].sum())
-    other = counted(cut.keep).other(network, dense, other_macs=other_macs)
+    other = counted(cut.keep).other(analysis.network, dense, other_macs=other_macs)
     least = float(options.spent(options.least))
-    return room(cut.keep, dense=dense, least=least, other=other, layers=cut.layers)
+    return room(cut.keep, dense=dense, least=least, other=other, layers=analysis.selection)
 
 
 def _picked(menu: _Menu, row: _Row, pick: int) -> Choice:

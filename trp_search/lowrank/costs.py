@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from trp_search.lowrank.factoring import Factoring, Number, Ranks
 from trp_search.lowrank.kernels import Extent, groups_of, kernel, seen, shape_of
 from trp_search.lowrank.placing import copied
 from trp_search.lowrank.reads import probed
+from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.select import select
 from trp_search.lowrank.tracing import extents, needed, run
 
@@ -46,6 +48,7 @@ def measure(
             run on its example input.
     """
     network = opened(network, example_input)
+    layers = settled(network, example_input, layers)
     chosen, refused = select(network, scheme, layers=layers)
     if "" in chosen or "" in refused:
         raise InputError("the network is a single layer: wrap it in torch.nn.Sequential")
@@ -65,6 +68,36 @@ def measure(
         )
         for name, module in found.items()
     ]
+
+
+def settled(
+    network: nn.Module, example_input: Tensor | Sequence[Any], layers: records.Layers
+) -> records.Layers:
+    """`layers` with `auto` replaced by what suits the network: `kxk`, or `all`.
+
+    `kxk` is the TRP authors' choice: each convolution wider than 1x1 but the first. It suits where
+    these hold nearly all multiply-adds of the layers that can be cut.
+    """
+    network = opened(network, example_input)
+    every, _ = select(network, _CHANNEL, layers=layers)
+    selection = records.Selection.of(layers)
+    if selection.word != records.AUTO:
+        return layers
+    wide, _ = select(network, _CHANNEL, layers="kxk")
+    sizes = extents(network, example_input, every)
+    macs = {
+        name: MeasuredLayer(
+            name=name, module=module, scheme=_CHANNEL, extents=sizes[name], reason=None
+        ).dense_macs
+        for name, module in every.items()
+    }
+    held = sum(macs[name] for name in every.keys() & wide.keys())
+    suits = held > 0 and held >= _NEARLY_ALL * sum(macs.values())
+    return str(dataclasses.replace(selection, word="kxk" if suits else "all"))
+
+
+_CHANNEL = SCHEMES["channel"]
+_NEARLY_ALL = 0.75
 
 
 def _read_in_training(

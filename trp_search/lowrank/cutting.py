@@ -80,4 +80,6 @@ class Cutter:
 
 def check(network: nn.Module, example_input: Tensor | Sequence[Any], wanted: records.Cut) -> None:
     """Raises InputError if this kind of cut has nothing to do, whatever the weights."""
-    DECOMPOSITIONS[wanted.scheme].measured(network, example_input, wanted.layers)
+    decomposition = DECOMPOSITIONS[wanted.scheme]
+    selection = decomposition.settled(network, example_input, wanted.layers)
+    decomposition.measured(network, example_input, selection)

@@ -55,7 +55,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     allocation: str = "knapsack",
     multiple: int = 1,
     calibration: Iterable[Tensor] | None = None,
-    layers: records.Layers = "all",
+    layers: records.Layers = records.AUTO,
 ) -> Decomposed:
     """A copy of `network` with low-rank layers wherever they are cheaper.
 
@@ -87,7 +87,9 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
         multiple: ranks are multiples of this.
         calibration: batches of images whose activations weight errors, a few hundred in all;
             measure batch norm statistics again afterwards.
-        layers: `all`, or `kxk`: convolutions wider than 1x1 but the first.
+        layers: which may be cut: `kxk`, convolutions wider than 1x1 but the first; `all`; `auto`,
+            which is `kxk` where these hold nearly all multiply-adds and `all` elsewhere, and with
+            ranks by layer; or a list of names and patterns, `"all, !head, !stem.*"`.
 
     Raises:
         InputError: a budget out of reach; an unknown scheme or layer; an option out of
@@ -101,8 +103,10 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
         if asked not in known:
             raise InputError(f"{name}: {asked!r} is not one of {', '.join(known)}")
     options: dict[str, Any] = {"scheme": scheme, "allocation": allocation, "multiple": multiple}
-    options |= {"layers": layers, "calibration_images": 0 if calibration is None else 1}
     given = keep if isinstance(keep, Mapping) else None
+    named = given is not None and layers == records.AUTO
+    options |= {"layers": "all" if named else layers}
+    options |= {"calibration_images": 0 if calibration is None else 1}
     if not isinstance(keep, records.Keep) and not given:
         raise InputError(
             f"decompose: keep: {keep!r:.80} is neither a value, such as Speedup(2) or "

@@ -7,6 +7,7 @@ here). The two problems are in `convex`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import abstractmethod
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -57,6 +58,14 @@ class Solved(Decomposition):
     name: str
     factorings = (Channel(),)
     shrink: Shrink
+
+    @override
+    def settled(
+        self, network: nn.Module, example_input: Tensor | Sequence[Any], layers: records.Layers
+    ) -> records.Layers:
+        selection = records.Selection.of(layers)
+        word = "all" if selection.word == records.AUTO else selection.word
+        return str(dataclasses.replace(selection, word=word))
 
     @override
     def measured(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +21,15 @@ def select(
 ) -> tuple[dict[str, nn.Module], dict[str, str]]:
     """Selected layers by name, and the reason for every other convolution or linear layer.
 
-    `kxk` is the TRP authors' choice: each convolution wider than 1x1 but the first.
+    Where `layers` is `auto`, all are selected: see `costs.settled`.
 
     Raises:
-        InputError: an unknown `layers`, or `check_eager` refuses the network.
+        InputError: `layers` is malformed or names no layer, or `check_eager` refuses the network.
     """
-    if layers not in get_args(records.Layers):
-        raise InputError(f"layers: {layers!r} is not one of {', '.join(get_args(records.Layers))}")
+    try:
+        selection = records.Selection.of(layers)
+    except ValueError as error:
+        raise InputError(f"layers: {error}") from None
     check_eager(network, where="network")
     found = {n: m for n, m in network.named_modules() if _has_weight(m)}
     # Counted by name: a weight, or a whole module, under two names has two uses.
@@ -36,14 +37,17 @@ def select(
     uses = Counter(id(p) for _, m in named for p in m.parameters(recurse=False))
     heads = {id(m.out_proj) for m in network.modules() if isinstance(m, nn.MultiheadAttention)}
     first = next((name for name, m in found.items() if not isinstance(m, nn.Linear)), None)
+    if foreign := selection.foreign(found):
+        raise InputError(f"layers: {foreign}")
     chosen: dict[str, nn.Module] = {}
     refused: dict[str, str] = {}
     for name, module in found.items():
         reason = _unfit(module, uses) or scheme.unfit(module)
         if id(module) in heads:
             reason = "attention reads its weight directly"
-        if reason is None and layers == "kxk":
-            reason = _outside_kxk(module, is_first=name == first)
+        if reason is None:
+            outside = _outside_kxk(module, is_first=name == first)
+            reason = selection.why_not(name, outside=outside if selection.word == "kxk" else None)
         if reason is None:
             chosen[name] = module
         else:

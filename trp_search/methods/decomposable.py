@@ -55,4 +55,4 @@ class Decomposable(Method):
         from trp_search.training.joint import JointTraining
 
         assert spec.joint is not None
-        return JointTraining(network, seed=spec.seed, **vars(spec.joint))
+        return JointTraining(network, example_input, seed=spec.seed, **vars(spec.joint))

@@ -39,7 +39,7 @@ class _Pruned(Method):
         from trp_search.training.regulariser import TrainedRankPruning
 
         assert spec.pruning is not None
-        return TrainedRankPruning(network, example_input=example_input, **vars(spec.pruning))
+        return TrainedRankPruning(network, example_input, **vars(spec.pruning))
 
 
 @final

@@ -26,7 +26,6 @@ from trp_search.records.kinds import (
     Factor,
     Fraction,
     Kind,
-    Layers,
     LayerScheme,
     MethodName,
     Name,
@@ -44,6 +43,7 @@ from trp_search.records.kinds import (
     is_name,
 )
 from trp_search.records.latency import Latency, RuntimeName, Target
+from trp_search.records.layers import AUTO, Layers, Selection
 from trp_search.records.progress import Progress
 from trp_search.records.results import (
     EpochReport,
@@ -67,6 +67,7 @@ from trp_search.records.specs import (
 from trp_search.records.workload import DataSpec, NetworkSpec, Workload
 
 __all__ = [
+    "AUTO",
     "BASELINE",
     "KEEPS",
     "TAKES",
@@ -113,6 +114,7 @@ __all__ = [
     "RuntimeName",
     "Scheme",
     "Score",
+    "Selection",
     "Share",
     "Speedup",
     "Split",

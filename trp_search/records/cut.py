@@ -12,10 +12,10 @@ from trp_search.records.kinds import (
     STRICT,
     Allocation,
     CutScheme,
-    Layers,
     PositiveInt,
     Reconstruct,
 )
+from trp_search.records.layers import AUTO, Layers
 
 # What each scheme of a cut takes beside an amount to keep.
 TAKES: dict[CutScheme, frozenset[str]] = {
@@ -46,7 +46,7 @@ class Cut:
         calibration_images: training images whose activations weigh errors; 0 uses weights alone.
         reconstruct: whether factors are fitted to the layers' responses to calibration images:
             `linear`, or `relu`, which includes the activation that follows.
-        layers: `kxk` or `all`.
+        layers: which may be cut, as in `Pruning`.
         reestimate_batch_norm: whether statistics are estimated again, unless the cut discards
             nothing.
         batch_norm_images: how many training images for that.
@@ -58,7 +58,7 @@ class Cut:
     multiple: PositiveInt = 1
     calibration_images: Annotated[int, Field(ge=0)] = 0
     reconstruct: Reconstruct = "none"
-    layers: Layers = "all"
+    layers: Layers = AUTO
     reestimate_batch_norm: bool = True
     batch_norm_images: PositiveInt = 2048
 

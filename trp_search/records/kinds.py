@@ -16,7 +16,6 @@ MethodName = Literal[
     "trp", "nuclear", "plain", "decomposable", "tucker", "cp", "ddlr-style", "net-trim"
 ]
 Reconstruct = Literal["none", "linear", "relu"]
-Layers = Literal["kxk", "all"]
 TaskName = Literal["classification"]
 Start = Literal["baseline", "scratch"]
 Device = Literal["cpu", "cuda"]

@@ -15,7 +15,6 @@ from trp_search.records.kinds import (
     Device,
     Fraction,
     Kind,
-    Layers,
     MethodName,
     Name,
     NonNegative,
@@ -28,6 +27,7 @@ from trp_search.records.kinds import (
     Start,
     Threads,
 )
+from trp_search.records.layers import AUTO, Layers
 from trp_search.records.workload import Workload
 
 
@@ -88,7 +88,8 @@ class Pruning:
             period); 0 is off.
         nuclear_every_step: add U V^T at every iteration, not `period` times as much of it at every
             `period`-th.
-        layers: `kxk` (the paper's: every convolution wider than 1x1 but the first) or `all`.
+        layers: which may be cut: `kxk` (the paper's: convolutions wider than 1x1 but the first),
+            `all`, `auto` for what suits the network, or patterns: see `records.layers`.
     """
 
     scheme: Scheme = "channel"
@@ -97,7 +98,7 @@ class Pruning:
     projection: bool = True
     nuclear_weight: NonNegative = 0.0
     nuclear_every_step: bool = False
-    layers: Layers = "all"
+    layers: Layers = AUTO
 
     @model_validator(mode="after")
     def _of_weights(self) -> Pruning:
@@ -126,7 +127,7 @@ class Joint:
         lowest: the smallest share of all singular values that is drawn.
         highest: the largest.
         rank_min: the smallest rank of a layer.
-        layers: `kxk` or `all`.
+        layers: which may be cut, as in `Pruning`.
     """
 
     scheme: Literal["channel", "spatial"] = "channel"
@@ -134,7 +135,7 @@ class Joint:
     lowest: Share = 0.01
     highest: Share = 0.25
     rank_min: PositiveInt = 5
-    layers: Layers = "all"
+    layers: Layers = AUTO
 
     @model_validator(mode="after")
     def _in_order(self) -> Joint:

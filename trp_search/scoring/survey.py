@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.lowrank import cutting
-from trp_search.lowrank.costs import MeasuredLayer, measure
+from trp_search.lowrank.costs import MeasuredLayer, measure, settled
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.schemes import SCHEMES, Scheme
 from trp_search.progress import doing
 from trp_search.scoring.flops import count
-from trp_search.space import SearchSpace, any_trial
+from trp_search.space import SearchSpace, any_trial, entries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,7 @@ class Survey:
     Attributes:
         macs: multiply-adds of the dense network for one image.
         counted: how multiply-adds were counted, if not by fvcore alone.
+        selection: the layers that could be cut, not `auto`.
         best: the highest speedup each scheme could reach, every layer at rank 1; `per-layer` uses
             the cheapest scheme in each layer.
     """
@@ -52,6 +53,7 @@ class Survey:
     parameters: int
     counted: str | None
     layers: tuple[SurveyedLayer, ...]
+    selection: records.Layers
     best: Mapping[str, float]
 
     def caps(self, scheme: str) -> list[SurveyedLayer]:
@@ -63,9 +65,10 @@ class Survey:
 def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers = "all") -> Survey:
     """Surveys every convolution and linear layer under every scheme."""
     dense = count(network, example_input)
+    selection = settled(network, example_input, layers)
     found: dict[str, dict[str, records.Layer]] = {}
     for name, scheme in SCHEMES.items():
-        best = at_best(network, example_input, scheme, layers=layers)
+        best = at_best(network, example_input, scheme, layers=selection)
         found[name] = {layer.name: layer for layer in best}
     names = list(next(iter(found.values())))
     surveyed = tuple(
@@ -83,6 +86,7 @@ def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers 
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         counted=dense.note,
         layers=surveyed,
+        selection=selection,
         best={scheme: dense.macs / (dense.macs - saving) for scheme, saving in saved.items()},
     )
 
@@ -100,10 +104,14 @@ def at_best(
 
 
 def widest_layers(space: SearchSpace) -> records.Layers:
-    """`all` if any trial can touch all layers."""
-    drawn = [p.choices or () for p in space.parameters() if p.entry == "layers"]
-    own = any_trial(space, {}).cuts[0].layers
-    return "all" if any("all" in choices for choices in drawn) else own
+    """The choice of layers if all trials have the same, else `all`."""
+    choices = set(entries.values(space.space.layers))
+    return str(choices.pop()) if len(choices) == 1 else "all"
+
+
+def said_of(selection: records.Layers, asked: records.Layers) -> str:
+    """The layers that may be cut, and that `auto` chose them, if so."""
+    return selection if selection == asked else f"{selection}, which suits this network ({asked})"
 
 
 def check_reach(network: nn.Module, example_input: Tensor, cut: records.Cut) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from trp_search.errors import InputError
+from trp_search.lowrank.costs import settled
 from trp_search.runs.probe import baseline_network, probe_
 from trp_search.runtimes.serving import runtime
 from trp_search.scoring.candidate import example
-from trp_search.scoring.survey import check_methods
+from trp_search.scoring.survey import check_methods, said_of, widest_layers
 from trp_search.space import SearchSpace, entries
 from trp_search.workloads import data
 from trp_search.workloads.callables import theirs
 from trp_search.workloads.guard import SECONDS
 
 
-def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool = False) -> None:
+def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool = False) -> str:
     """Tries the network and looks for the images, so that errors show before the start.
 
-    Nothing is downloaded that only a trial needs: published weights are downloaded later.
+    Returns which layers trials may cut. Nothing is downloaded that only a trial needs: published
+    weights are downloaded later.
 
     Args:
         space: the search space.
@@ -32,12 +34,14 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool =
     network, shape = baseline_network(workload, seconds=seconds)
     if not trained:
         probe_(space, network, shape, seconds=seconds)
-    check_methods(space, network, example(shape, "cpu"))
+    image, asked = example(shape, "cpu"), widest_layers(space)
+    check_methods(space, network, image)
     with theirs(workload.data.name, where="workload.data", seconds=seconds):
         images, _, _ = data.sizes(workload.data, outside_weights=workload.weights is not None)
     _check_batches(space, images)
     for target in space.targets:
         runtime(target.runtime).check(target.device)
+    return f"layers: {said_of(settled(network, image, asked), asked)}"
 
 
 def _check_batches(space: SearchSpace, images: int) -> None:

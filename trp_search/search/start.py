@@ -63,7 +63,8 @@ def new_search(  # noqa: PLR0913  options of a public call, each with a default
     changed(space, concurrency=concurrency)
     if told := added(given, space.workload):
         (on_event or _ignore)(Stage(text=told))
-    check_ready(space, seconds=timeout)
+    layers = check_ready(space, seconds=timeout)
+    (on_event or _ignore)(Stage(text=layers))
     with _created(Path(out)) as run:
         run_search(
             space,

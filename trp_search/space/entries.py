@@ -77,6 +77,10 @@ def _distinct(values: tuple[T, ...]) -> OneOf[T]:
 def _form(raw: object) -> str:
     if isinstance(raw, dict | Range | ByScheme):
         return "<range>"
+    return _form_of_mappings(raw)
+
+
+def _form_of_mappings(raw: object) -> str:
     return "<list>" if isinstance(raw, list | OneOf) else "<value>"
 
 
@@ -107,6 +111,10 @@ NumberOr = Annotated[
 ]
 Choice = Annotated[
     Annotated[T, Tag("<value>")] | Annotated[_List[T], Tag("<list>")], Discriminator(_form)
+]
+ChoiceOfMappings = Annotated[
+    Annotated[T, Tag("<value>")] | Annotated[_List[T], Tag("<list>")],
+    Discriminator(_form_of_mappings),
 ]
 ChoiceOfLists = Annotated[
     Annotated[tuple[T, ...], Tag("<value>")] | Annotated[_List[tuple[T, ...]], Tag("<list>")],

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from trp_search.records import (
+    AUTO,
     Allocation,
     Fraction,
     Keep,
@@ -24,7 +25,15 @@ from trp_search.records import (
     Start,
 )
 from trp_search.space import entries
-from trp_search.space.entries import Choice, ChoiceOfLists, Entry, Number, NumberOr, PerScheme
+from trp_search.space.entries import (
+    Choice,
+    ChoiceOfLists,
+    ChoiceOfMappings,
+    Entry,
+    Number,
+    NumberOr,
+    PerScheme,
+)
 from trp_search.space.settings import ENTRIES, SOLVED, TRAINED
 
 Images = Annotated[int, Field(ge=0)]
@@ -82,7 +91,7 @@ class _Truncations(create_model("_Keep", __base__=_Methods, **keep_entries(TRAIN
     projection: PerScheme[Choice[bool]] = True
     nuclear_weight: PerScheme[Number[NonNegative]] | None = None
     nuclear_every_step: PerScheme[Choice[bool]] = False
-    layers: PerScheme[Choice[Layers]] = "kxk"
+    layers: PerScheme[ChoiceOfMappings[Layers]] = AUTO
 
 
 _CUTS = keep_entries(TRAINED, "cut_") | keep_entries(SOLVED)
@@ -103,7 +112,10 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
         nuclear_weight: factor of the nuclear norm's sub-gradient per iteration: the paper's lambda
             over its period.
         nuclear_every_step: whether that term acts at every iteration, not only at truncations.
-        layers: `kxk` are convolutions wider than 1x1 but the first (the paper's), or `all`.
+        layers: which may be cut: `kxk` are convolutions wider than 1x1 but the first (the paper's),
+            `all`, or `auto`: `kxk` where these hold nearly all multiply-adds, else `all`. Or names
+            and patterns: `{exclude: [head, "stem.*"]}`, `{include: ["blocks.*"]}`, in one line
+            `all, !head`; a name stands for all below it too.
         allocation: how a budget is divided among layers: `knapsack`, `greedy`, `alds-style`, one
             `energy` or one `uniform` ratio.
         multiple: ranks are multiples of this.

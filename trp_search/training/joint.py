@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, cast, final
+from typing import Any, Literal, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from trp_search.workloads.seeds import seeded
 class JointTraining(Hook):
     """Trains a network to be good in full and at any low rank, so that one training serves many.
 
-        joint = JointTraining(network, scheme="channel", highest=0.25)
+        joint = JointTraining(network, images, scheme="channel", highest=0.25)
 
         def passes(images, labels):
             optimizer.zero_grad()
@@ -52,13 +52,14 @@ class JointTraining(Hook):
     Args:
         network: the module to train, before `torch.compile`; `scheme` and `layers` choose among its
             trainable weights, which are looked up by name each time.
+        example_input: input of its forward pass.
         scheme: `channel` or `spatial`.
         alpha: weight of the low-rank loss, in [0, 1].
         lowest: the smallest ratio, in (0, 1].
         highest: the largest ratio, in (0, 1].
         rank_min: the smallest rank, or a layer's full rank if that is less.
         seed: determines the ratio, together with the iteration.
-        layers: `all`, or `kxk`: convolutions wider than 1x1 but the first.
+        layers: which may be cut, as in `decompose`.
 
     Raises:
         InputError: a setting out of range; no weight to truncate; a network that is compiled,
@@ -68,6 +69,7 @@ class JointTraining(Hook):
     def __init__(  # noqa: PLR0913  options of a public call, each with a default
         self,
         network: nn.Module,
+        example_input: Tensor | Sequence[Any],
         *,
         scheme: str = "channel",
         alpha: float = 0.5,
@@ -75,7 +77,7 @@ class JointTraining(Hook):
         highest: float = 0.25,
         rank_min: int = 5,
         seed: int = 0,
-        layers: records.Layers = "all",
+        layers: records.Layers = records.AUTO,
     ) -> None:
         try:
             self._settings = records.Joint(
@@ -90,7 +92,9 @@ class JointTraining(Hook):
             raise InputError(f"JointTraining: {records.problem(error)}") from None
         self._network = network
         unfolded = SCHEMES[self._settings.scheme]
-        self._weights = Weights(network, unfolded, layers=layers, where="JointTraining")
+        self._weights = Weights(
+            network, example_input, unfolded, layers=layers, where="JointTraining"
+        )
         if not self._weights.found():
             raise InputError(f"JointTraining: layers: {layers}: no weight that trains can be cut")
         self._seed = seed

@@ -14,7 +14,7 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.allocation import relaxed
 from trp_search.lowrank.budgets import counted, room
-from trp_search.lowrank.costs import MeasuredLayer, measure, outside
+from trp_search.lowrank.costs import outside
 from trp_search.lowrank.counter import multiply_adds
 from trp_search.lowrank.rules import ranks
 from trp_search.lowrank.schemes import SCHEMES
@@ -33,7 +33,11 @@ class TrainedRankPruning(Hook):
     >>> from trp_search import Energy, TrainedRankPruning
     >>> network = nn.Sequential(nn.Conv2d(1, 16, 3), nn.Flatten(), nn.Linear(576, 10))
     >>> optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    >>> pruning = TrainedRankPruning(network, Energy(0.95), scheme="spatial", period=20)
+    >>> pruning = TrainedRankPruning(
+    ...     network, torch.rand(1, 1, 8, 8), Energy(0.95), scheme="spatial", period=20
+    ... )
+    >>> pruning
+    TrainedRankPruning(energy 0.95, spatial, every 20 iterations, 2 of 2 layers)
     >>> for images, labels in [(torch.rand(8, 1, 8, 8), torch.arange(8))] * 3:
     ...     pruning.before_forward()
     ...     loss = nn.functional.cross_entropy(network(images), labels)
@@ -53,17 +57,21 @@ class TrainedRankPruning(Hook):
     Args:
         network: the module to train, before `torch.compile`; `scheme` and `layers` choose among its
             trainable weights, which are looked up by name each time.
+        example_input: input of its forward pass, which tells the layers that a cut could replace.
         keep: the rank rule: `Energy`, `Value`, `Ratio` or `Evbmf` of each weight, or `Speedup` or
             `Parameters`, for which each truncation chooses anew the ranks over all layers that lose
             least within the budget.
         scheme: `channel`, `spatial` or `decoupled`.
-        example_input: input of the network, needed to count costs for a budget.
         period: iterations between truncations (the paper's m); None for never.
         projection: whether weights are replaced, or only pulled by the nuclear term.
         nuclear_weight: weight of the nuclear term per iteration: the paper's lambda over its
             period.
         nuclear_every_step: add w * U_k V_k^T at every iteration instead.
-        layers: `all`, or `kxk`: convolutions wider than 1x1 but the first (the paper's choice).
+        layers: which may be cut, as in `decompose`.
+
+    Attributes:
+        layers: names of the layers that are truncated; those that a cut would leave dense are not.
+        left_out: all other convolutions and linear layers, with the reason.
 
     Raises:
         InputError: a setting out of range, or a network that is compiled, scripted or exported, or
@@ -73,15 +81,15 @@ class TrainedRankPruning(Hook):
     def __init__(  # noqa: PLR0913  options of a public call, each with a default
         self,
         network: nn.Module,
+        example_input: Tensor | Sequence[Any],
         keep: records.Keep = records.Pruning.keep,
         *,
         scheme: str = "channel",
-        example_input: Tensor | Sequence[Any] | None = None,
         period: int | None = 20,
         projection: bool = True,
         nuclear_weight: float = 0.0,
         nuclear_every_step: bool = False,
-        layers: records.Layers = "all",
+        layers: records.Layers = records.AUTO,
     ) -> None:
         try:
             self._settings = records.Pruning(
@@ -96,26 +104,30 @@ class TrainedRankPruning(Hook):
         except ValueError as error:
             raise InputError(f"TrainedRankPruning: {records.problem(error)}") from None
         self._network = network
-        self._weights = Weights(
-            network,
-            SCHEMES[scheme],
-            layers=layers,
-            where="TrainedRankPruning",
-            example_input=example_input,
+        self._weights = weights = Weights(
+            network, example_input, SCHEMES[scheme], layers=layers, where="TrainedRankPruning"
         )
+        self.layers, self.left_out = weights.names, weights.left_out
         self._plan: _Plan | None = None
         if isinstance(keep, records.WholeNetwork):
-            if example_input is None:
-                raise InputError(f"TrainedRankPruning: {keep.key()} needs an example_input")
-            measured = measure(network, example_input, SCHEMES[scheme], layers=layers)
-            order = [weight.name for group in self._weights.found() for weight in group.weights]
+            order = [weight.name for group in weights.found() for weight in group.weights]
             try:
-                self._plan = _plan(network, example_input, measured, order, self._settings)
+                self._plan = _plan(network, example_input, weights, order, keep)
             except InputError as error:
                 raise InputError(f"TrainedRankPruning: {error}") from None
         self._pulls: list[list[Tensor]] = []
         self._left: list[tuple[int, int]] = []
         self._idle = False
+
+    @override
+    def __repr__(self) -> str:
+        settings, taken = self._settings, len(self.layers)
+        keep = settings.keep.key() + (
+            "" if settings.keep.is_switch() else f" {settings.keep.amount:g}"
+        )
+        often = "never" if settings.period is None else f"every {settings.period} iterations"
+        total = taken + len(self.left_out)
+        return f"TrainedRankPruning({keep}, {settings.scheme}, {often}, {taken} of {total} layers)"
 
     @override
     @torch.no_grad()
@@ -232,14 +244,12 @@ class _Plan:
 def _plan(
     network: nn.Module,
     example_input: Tensor | Sequence[Any],
-    measured: Sequence[MeasuredLayer],
+    weights: Weights,
     order: Sequence[str],
-    settings: records.Pruning,
+    keep: records.WholeNetwork,
 ) -> _Plan:
     """The plan for the weights of the layers `order`; the cost of all other parts is fixed."""
-    keep = settings.keep
-    assert isinstance(keep, records.WholeNetwork), keep
-    count = counted(keep)
+    count, measured = counted(keep), weights.measured
     by_name = {layer.name: layer for layer in measured}
     layers = [by_name[name] for name in order]
     cost = torch.full(
@@ -259,6 +269,6 @@ def _plan(
         dense=dense,
         least=float(cost.min(1).values.sum()),
         other=other + every - dense,
-        layers=settings.layers,
+        layers=weights.selection,
     )
     return _Plan(cost=cost, budget=budget)

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.attention import opened, weight_at
+from trp_search.lowrank.attention import weight_at
+from trp_search.lowrank.costs import measure, settled
 from trp_search.lowrank.kernels import Shape, groups_of, shape_of
 from trp_search.lowrank.plain import is_plain
 from trp_search.lowrank.schemes import Scheme
-from trp_search.lowrank.select import select
 from trp_search.lowrank.truncation import wide
 
 
@@ -82,41 +82,57 @@ class Weights:
     Loading with `assign=True`, moving a network or setting a layer's weight may replace a weight's
     tensor; `found` returns the current tensors.
 
+    Attributes:
+        selection: `layers`, with `auto` replaced by what suits the network.
+        measured: every convolution and linear layer with its costs.
+        left_out: the layers that are not chosen, with the reason.
+
     Args:
         network: any module.
+        example_input: input of its forward pass.
         scheme: how weights are unfolded.
         layers: which layers may be cut.
         where: prefix of error messages.
-        example_input: input of the network, which decides whether attention can be opened.
 
     Raises:
-        InputError: `select` refuses the network, or its weights are complex.
+        InputError: `measure` refuses the network, or its weights are complex.
     """
 
     def __init__(
         self,
         network: nn.Module,
+        example_input: Tensor | Sequence[Any],
         scheme: Scheme,
         *,
         layers: records.Layers,
         where: str,
-        example_input: Tensor | Sequence[Any] | None = None,
     ) -> None:
         self._network = network
         self._scheme = scheme
         self._where = where
         self._names: dict[tuple[int, Shape], dict[str, torch.Size]] = defaultdict(dict)
-        parts = opened(network, example_input)
-        for name, module in select(parts, scheme, layers=layers)[0].items():
-            weight = module.weight
-            if isinstance(weight, nn.Parameter) and weight.requires_grad and is_plain(module):
-                self._names[groups_of(module), shape_of(module)][name] = weight.shape
+        self.left_out: dict[str, str] = {}
+        self.selection = settled(network, example_input, layers)
+        self.measured = measure(network, example_input, scheme, layers=self.selection)
+        for layer in self.measured:
+            module, reason = layer.module, layer.reason or _untrained(layer.module)
+            if reason is None:
+                assert isinstance(module.weight, Tensor)
+                named = self._names[groups_of(module), shape_of(module)]
+                named[layer.name] = module.weight.shape
+            else:
+                self.left_out[layer.name] = reason
         if not self._names:
             self._check_real()
 
     def _check_real(self) -> None:
         if any(weight.is_complex() for weight in self._network.parameters()):
             raise InputError(f"{self._where}: no layer can be truncated: their weights are complex")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The layers whose weights are chosen, in the network's order."""
+        return tuple(x.name for x in self.measured if x.name not in self.left_out)
 
     def found(self) -> list[Group]:
         """The weights that the network has now.
@@ -144,3 +160,11 @@ class Weights:
                 "that was chosen"
             )
         return Weight(name=name, parameter=parameter, rows=rows)
+
+
+def _untrained(module: nn.Module) -> str | None:
+    """Why training does not change the weight that the layer works with, or None."""
+    weight = module.weight
+    if not (isinstance(weight, nn.Parameter) and weight.requires_grad):
+        return "its weight is not trained"
+    return None if is_plain(module) else "its weight is computed from another"
