@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib
 import multiprocessing
 import re
@@ -57,6 +58,7 @@ def main() -> None:
     given = parser.parse_args()
     path = given.table / f"{'onnx' if given.onnx else 'table'}.csv"
     fields = FIELDS[path.stem]
+    _commit()
     for library in ("timm", "torchvision.models"):
         importlib.import_module(library)  # seconds, which each process would take
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,8 +104,10 @@ def _has(table: pd.DataFrame, name: str, scheme: str) -> bool:
     return bool(((table["network"] == name) & (table["scheme"] == scheme)).any())
 
 
+@functools.cache
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
+    """That of the code at the start."""
+    command = ["git", "describe", "--always"]
     found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     return found.stdout.strip()
 
