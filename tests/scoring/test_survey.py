@@ -33,7 +33,9 @@ def test_the_best_speedup_is_that_of_the_network_cut_to_rank_1(scheme, layers):
 
 def test_the_layers_that_cap_a_scheme_come_first():
     found = survey(small(), IMAGE, layers="kxk")
-    left = [layer.reach["spatial"].macs for layer in found.caps("spatial")]
+    left = [macs for _, macs in found.caps("spatial")]
     assert left == sorted(left, reverse=True)
-    assert found.caps("spatial")[0].reach["spatial"].reason == "first convolution, not selected"
+    assert found.caps("spatial")[0][0] == found.layers[0].name
+    assert found.layers[0].reach["spatial"].reason == "first convolution, not selected"
+    assert sum(left) == found.macs - sum(x.macs - x.reach["spatial"].macs for x in found.layers)
     assert found.macs == count(small(), IMAGE).macs

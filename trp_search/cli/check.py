@@ -124,7 +124,7 @@ def _layers(space: SearchSpace, found: Survey) -> None:
         many = (str(len(names)),) if len(groups) < len(found.layers) else ()
         cells = [_best(layers, scheme, notes) for scheme in schemes]
         table.add_row(shown(pattern), *many, amount(macs), PERCENT(macs / found.macs), *cells)
-    if other := found.macs - sum(layer.macs for layer in found.layers):
+    if other := found.elsewhere:
         many = ("",) if len(groups) < len(found.layers) else ()
         why = mark(notes, "products of two activations, as in attention, or weights read directly")
         cells = [why for _ in schemes]
@@ -151,10 +151,7 @@ def _reach(space: SearchSpace, found: Survey) -> None:
     table.add_column("what remains then is mostly in")
     for scheme in space.space.schemes:
         left = found.macs / found.best[scheme]
-        capping = [
-            f"{layer.name} ({layer.reach[scheme].macs / left:.0%})"
-            for layer in found.caps(scheme)[:_CAPPING]
-        ]
+        capping = [f"{name} ({macs / left:.0%})" for name, macs in found.caps(scheme)[:_CAPPING]]
         table.add_row(scheme, TIMES(found.best[scheme]), Text("\n".join(map(shown, capping))))
     table.add_row("per-layer", TIMES(found.best["per-layer"]), "the cheapest scheme in each layer")
     line()

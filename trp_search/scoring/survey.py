@@ -56,9 +56,15 @@ class Survey:
     selection: records.Layers
     best: Mapping[str, float]
 
-    def caps(self, scheme: str) -> list[SurveyedLayer]:
-        """Layers by the multiply-adds that remain at rank 1, the largest first."""
-        return sorted(self.layers, key=lambda layer: -layer.reach[scheme].macs)
+    @property
+    def elsewhere(self) -> int:
+        """Multiply-adds outside convolutions and linear layers."""
+        return self.macs - sum(layer.macs for layer in self.layers)
+
+    def caps(self, scheme: str) -> list[tuple[str, int]]:
+        """Layers and the rest, with the multiply-adds that remain at rank 1, the largest first."""
+        left = [(layer.name, layer.reach[scheme].macs) for layer in self.layers]
+        return sorted([*left, ("elsewhere", self.elsewhere)], key=lambda one: -one[1])
 
 
 @doing("surveying layers")
