@@ -130,9 +130,10 @@ def test_the_training_loop_trains_and_cuts(capsys: pytest.CaptureFixture[str]):
         nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(256, 10)
     )
     batches = [(torch.rand(8, 1, 8, 8), torch.randint(10, (8,))) for _ in range(3)]
-    cut = train(network, batches, torch.optim.SGD(network.parameters(), lr=0.01))
+    example = torch.rand(1, 1, 8, 8)
+    cut = train(network, example, batches, torch.optim.SGD(network.parameters(), lr=0.01))
     assert cut(torch.rand(2, 1, 8, 8)).shape == (2, 10)
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 4
 
 
 def test_the_first_example_searches_chooses_exports_and_loads(

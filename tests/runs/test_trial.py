@@ -31,7 +31,7 @@ WORKLOAD = Workload(
     data=DataSpec(name="digits", subset=400, heldout_subset=100, validation=0.25),
 )
 TRAINING = Training(epochs=3, batch_size=50, learning_rate=0.05)
-PRUNING = Pruning(scheme="spatial", keep=Energy(0.9), period=4, nuclear_weight=1e-3)
+PRUNING = Pruning(scheme="spatial", keep=Energy(0.9), period=4, nuclear_weight=1e-3, layers="all")
 
 
 def spec(name="0", **changes):
@@ -43,7 +43,7 @@ def spec(name="0", **changes):
         "workload": WORKLOAD,
         "training": TRAINING,
         "pruning": PRUNING,
-        "cuts": (Cut(scheme="spatial", keep=Energy(0.9)),),
+        "cuts": (Cut(scheme="spatial", keep=Energy(0.9), layers="all"),),
     }
     return TrialSpec(**(given | changes))
 

@@ -160,7 +160,10 @@ def test_a_front_outside_the_space_is_refused_by_the_trials_name(
         (("energy: {low: 0.6, high: 0.99}", "energy: 0.8"), "energy: 0.7 there, 0.8 here"),
         (("energy: {low: 0.6, high: 0.99}", "speedup: 1.6"), "energy: 0.7 there, none here"),
         (("space:\n", "space:\n  fine_tuning_epochs: 1\n"), "fine-tuned: False there, True here"),
-        (("space:\n", "space:\n  method: plain\n"), "method: trp there, plain here"),
+        (
+            ("  start: scratch\n", "  method: nuclear\n  nuclear_weight: 1.0e-4\n"),
+            "method: trp there, nuclear here",
+        ),
     ],
 )
 def test_a_front_whose_method_the_space_lacks_is_refused(
@@ -197,9 +200,10 @@ def test_a_front_whose_method_the_space_lacks_is_refused(
 def test_a_space_takes_what_it_proposed_itself(
     make_space: Space, folder: RunFolder, make_point: Callable[..., Point], varies: str, drawn: dict
 ):
-    space = make_space(
-        ("start: scratch\n  scheme: channel\n  energy: {low: 0.6, high: 0.99}", varies)
-    )
+    changes = [("start: scratch\n  scheme: channel\n  energy: {low: 0.6, high: 0.99}", varies)]
+    if "trp" not in varies and "nuclear" not in varies:  # such methods train nothing
+        changes.append(("  training: {epochs: 1}\n", ""))
+    space = make_space(*changes)
     first = {p.name: p.choices[0] if p.choices else p.low for p in space.parameters()}
     spec = space.trial_spec(first | drawn, number=0)
     write_whole(folder.trial("0").spec, to_json(spec))

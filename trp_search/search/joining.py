@@ -25,6 +25,12 @@ _CONNECT_SECONDS = 10.0
 _JOIN_SECONDS = 60.0
 # Where nobody answers, or answers no, Ray asks again for minutes and says so on stderr each time.
 _IMPATIENT = {"RAY_NUM_REDIS_GET_RETRIES": "1"}
+# What a start on this machine may take; a cluster that runs answers in Ray's own times.
+_PATIENT = (
+    "RAY_agent_register_timeout_ms",
+    "RAY_gcs_server_port_wait_time_s",
+    "RAY_worker_register_timeout_seconds",
+)
 _REFUSALS = {
     "InvalidAuthToken": "it wants an authentication token that this machine does not have",
     "Timed out while waiting for GCS": "something answers there, but not Ray",
@@ -109,11 +115,12 @@ def _check_port(address: str) -> None:
 
 def _try_to_join(address: str) -> None:
     """Tries to join from a child process first, so that Ray's errors become one line."""
+    env = {name: value for name, value in os.environ.items() if name not in _PATIENT}
     program = f"import ray; ray.init(address={address!r}, log_to_driver=False)"
     try:
         done = subprocess.run(  # noqa: S603  our own program
             [sys.executable, "-c", program],
-            env=os.environ | _IMPATIENT,
+            env=env | _IMPATIENT,
             capture_output=True,
             text=True,
             timeout=_JOIN_SECONDS,

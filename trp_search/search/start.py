@@ -64,8 +64,8 @@ def new_search(  # noqa: PLR0913  options of a public call, each with a default
     if told := added(given, space.workload):
         (on_event or _ignore)(Stage(text=told))
     layers = check_ready(space, seconds=timeout)
-    (on_event or _ignore)(Stage(text=layers))
     with _created(Path(out)) as run:
+        (on_event or _ignore)(Stage(text=layers))
         run_search(
             space,
             run,

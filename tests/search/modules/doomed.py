@@ -71,6 +71,7 @@ def _after_score(plan: dict[str, Any]) -> None:
     def append_and_kill(path: Path, record: Any) -> None:
         append(path, record)
         _kill_driver(plan)
+        _die()
 
     stored.append_record = append_and_kill
 
