@@ -16,6 +16,7 @@ COMMANDS = sorted(p for p in FOLDER.glob("*.py") if "__main__" in p.read_text())
 def test_a_benchmark_starts_and_tells_its_options(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
+    monkeypatch.syspath_prepend(str(FOLDER.parent))  # the root, for `python -m benchmarks.NAME`
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.setattr(sys, "argv", [path.name, "--help"])
     with pytest.raises(SystemExit) as ended:
