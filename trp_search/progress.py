@@ -6,6 +6,7 @@ hears it, and nobody waits for a device.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -92,6 +93,24 @@ def tracked(
     finally:
         if done < total:
             tell(what, done=total, total=total, unit=unit)
+
+
+@contextmanager
+def repeated(act: Callable[[], bool], *, every: float) -> Iterator[None]:
+    """Calls `act` from a thread, `every` so many seconds inside the block, until it is true."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(every) and not act():
+            pass
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class Pace:

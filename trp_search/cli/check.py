@@ -106,11 +106,11 @@ def _layers(space: SearchSpace, found: Survey) -> None:
     """Each layer's best speedup; reasons for dense layers follow below the table."""
     schemes = space.space.schemes
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    groups = patterns([layer.name for layer in found.layers])
-    if len(found.layers) <= _MANY:
-        groups = {layer.name: [layer.name] for layer in found.layers}
+    names = [layer.name for layer in found.layers]
+    groups = patterns(names) if len(names) > _MANY else {name: [name] for name in names}
+    grouped = len(groups) < len(names)
     table.add_column("layer", overflow="fold", max_width=40)
-    if len(groups) < len(found.layers):
+    if grouped:
         table.add_column("layers", justify="right")
     table.add_column("multiply-adds", justify="right")
     table.add_column("share", justify="right")
@@ -118,14 +118,14 @@ def _layers(space: SearchSpace, found: Survey) -> None:
         table.add_column(scheme, justify="right")
     notes: dict[str, str] = {}
     by_name = {layer.name: layer for layer in found.layers}
-    for pattern, names in groups.items():
-        layers = [by_name[name] for name in names]
+    for pattern, alike in groups.items():
+        layers = [by_name[name] for name in alike]
         macs = sum(layer.macs for layer in layers)
-        many = (str(len(names)),) if len(groups) < len(found.layers) else ()
+        many = (str(len(alike)),) if grouped else ()
         cells = [_best(layers, scheme, notes) for scheme in schemes]
         table.add_row(shown(pattern), *many, amount(macs), PERCENT(macs / found.macs), *cells)
     if other := found.elsewhere:
-        many = ("",) if len(groups) < len(found.layers) else ()
+        many = ("",) if grouped else ()
         why = mark(notes, "products of two activations, as in attention, or weights read directly")
         cells = [why for _ in schemes]
         table.add_row("elsewhere", *many, amount(other), PERCENT(other / found.macs), *cells)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from rich.text import Text
 
 from trp_search.cli.console import OUT, shown
 from trp_search.cli.formatting import clock
-from trp_search.progress import Pace, heard
+from trp_search.progress import Pace, heard, repeated
 from trp_search.records import Progress
 
 _BAR_WIDTH = 12
@@ -119,22 +118,11 @@ class Log:
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Writes the lines of the block."""
-        over = threading.Event()
-
-        def watch() -> None:
-            while not over.wait(_TICK_SECONDS):
-                self.tick()
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
+        with repeated(self.tick, every=_TICK_SECONDS):
             yield
-        finally:
-            over.set()
-            thread.join()
 
-    def tick(self) -> None:
-        """Writes a line if one is due."""
+    def tick(self) -> bool:
+        """Writes a line if one is due; false, since there may be more."""
         now = self._clock()
         if (
             self._last is not None
@@ -143,6 +131,7 @@ class Log:
         ):
             self._written = now
             self._write(f"{clock(now - self._began)}  {shown(sentence(self._last))}\n")
+        return False
 
 
 def is_due(now: float, last: float) -> bool:

@@ -18,7 +18,7 @@ from typing_extensions import override
 from trp_search import records
 from trp_search.lowrank.attention import opened
 from trp_search.lowrank.budgets import Count
-from trp_search.lowrank.costs import MeasuredLayer, measure, settled
+from trp_search.lowrank.costs import MeasuredLayer, measure_each, settled
 from trp_search.lowrank.counter import multiply_adds
 from trp_search.lowrank.factoring import Factoring, Ranks
 from trp_search.lowrank.kernels import shape_of
@@ -167,10 +167,9 @@ class Decomposition(ABC):
         Raises:
             InputError: no weights of the network could be decomposed in this way.
         """
-        found = [
-            measure(network, example_input, one, layers=layers, replaced=self.replaces)
-            for one in self.factorings
-        ]
+        found = measure_each(
+            network, example_input, self.factorings, layers=layers, replaced=self.replaces
+        )
         return [_distinct(row) for row in zip(*found, strict=True)]
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,11 +16,11 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.attention import opened
 from trp_search.lowrank.factoring import Factoring, Number, Ranks
-from trp_search.lowrank.kernels import Extent, groups_of, kernel, seen, shape_of
+from trp_search.lowrank.kernels import Extent, groups_of, seen, shape_of
 from trp_search.lowrank.placing import copied
 from trp_search.lowrank.reads import probed
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.lowrank.select import select
+from trp_search.lowrank.select import parsed, select
 from trp_search.lowrank.tracing import extents, needed, run
 
 
@@ -31,14 +32,29 @@ def measure(
     layers: records.Layers,
     replaced: bool = True,
 ) -> list[MeasuredLayer]:
-    """Every convolution and linear layer, in the network's order, by three forward passes.
+    """As `measure_each`, under one factoring."""
+    (found,) = measure_each(network, example_input, [scheme], layers=layers, replaced=replaced)
+    return found
+
+
+def measure_each(
+    network: nn.Module,
+    example_input: Tensor | Sequence[Any],
+    schemes: Sequence[Factoring],
+    *,
+    layers: records.Layers,
+    replaced: bool = True,
+) -> list[list[MeasuredLayer]]:
+    """Every convolution and linear layer under each scheme, by three forward passes in all.
+
+    Layers are in the network's order.
 
     Torch's attention counts as its four projections: see `attention.opened`.
 
     Args:
         network: any module.
         example_input: input of its forward pass.
-        scheme: how layers are unfolded.
+        schemes: the ways to factor a layer.
         layers: which layers may be cut.
         replaced: whether new layers replace the old ones; a layer that the network uses other than
             by calls then stays.
@@ -49,24 +65,31 @@ def measure(
     """
     network = opened(network, example_input)
     layers = settled(network, example_input, layers)
-    chosen, refused = select(network, scheme, layers=layers)
-    if "" in chosen or "" in refused:
+    picks = [select(network, scheme, layers=layers) for scheme in schemes]
+    chosen = {name: module for some, _ in picks for name, module in some.items()}
+    every = chosen.keys() | picks[0][1].keys()
+    if "" in every:
         raise InputError("the network is a single layer: wrap it in torch.nn.Sequential")
-    found = {name: m for name, m in network.named_modules() if name in chosen or name in refused}
+    found = {name: m for name, m in network.named_modules() if name in every}
     sizes = extents(network, example_input, found)
+    uses: dict[str, str] = {}
     if replaced:
         calls = {name: len(sizes[name]) for name in chosen}
-        refused |= needed(network, example_input, chosen, calls)
-        refused |= _read_in_training(network, example_input, set(chosen) - set(refused))
+        uses |= needed(network, example_input, chosen, calls)
+        uses |= _read_in_training(network, example_input, chosen.keys() - uses.keys())
+    uncalled = {name: "not called in a forward pass" for name in found if not sizes[name]}
     return [
-        MeasuredLayer(
-            name=name,
-            module=module,
-            scheme=scheme,
-            extents=sizes[name],
-            reason=refused.get(name, None if sizes[name] else "not called in a forward pass"),
-        )
-        for name, module in found.items()
+        [
+            MeasuredLayer(
+                name=name,
+                module=module,
+                scheme=scheme,
+                extents=sizes[name],
+                reason=(uncalled | uses | refused).get(name),
+            )
+            for name, module in found.items()
+        ]
+        for scheme, (_, refused) in zip(schemes, picks, strict=True)
     ]
 
 
@@ -78,11 +101,11 @@ def settled(
     `kxk` is the TRP authors' choice: each convolution wider than 1x1 but the first. It suits where
     these hold nearly all multiply-adds of the layers that can be cut.
     """
-    network = opened(network, example_input)
-    every, _ = select(network, _CHANNEL, layers=layers)
-    selection = records.Selection.of(layers)
+    selection = parsed(layers)
     if selection.word != records.AUTO:
         return layers
+    network = opened(network, example_input)
+    every, _ = select(network, _CHANNEL, layers=layers)
     wide, _ = select(network, _CHANNEL, layers="kxk")
     sizes = extents(network, example_input, every)
     macs = {
@@ -130,8 +153,9 @@ class MeasuredLayer:
     @property
     def dense_macs(self) -> int:
         """Multiply-adds for one image."""
+        weights = groups_of(self.module) * math.prod(shape_of(self.module))
         extents = seen(self.module, self.extents)
-        return kernel(self.module).numel() * sum(e.height_out * e.width_out for e in extents)
+        return weights * sum(e.height_out * e.width_out for e in extents)
 
     @property
     def biases(self) -> int:

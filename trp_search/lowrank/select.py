@@ -26,10 +26,7 @@ def select(
     Raises:
         InputError: `layers` is malformed or names no layer, or `check_eager` refuses the network.
     """
-    try:
-        selection = records.Selection.of(layers)
-    except ValueError as error:
-        raise InputError(f"layers: {error}") from None
+    selection = parsed(layers)
     check_eager(network, where="network")
     found = {n: m for n, m in network.named_modules() if _has_weight(m)}
     # Counted by name: a weight, or a whole module, under two names has two uses.
@@ -53,6 +50,14 @@ def select(
         else:
             refused[name] = reason
     return chosen, refused
+
+
+def parsed(layers: records.Layers) -> records.Selection:
+    """The selection that `layers` spells; raises InputError if it is malformed."""
+    try:
+        return records.Selection.of(layers)
+    except ValueError as error:
+        raise InputError(f"layers: {error}") from None
 
 
 def _has_weight(module: nn.Module) -> bool:

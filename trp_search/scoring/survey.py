@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.lowrank import cutting
-from trp_search.lowrank.costs import MeasuredLayer, measure, settled
+from trp_search.lowrank.costs import MeasuredLayer, measure, measure_each, settled
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.schemes import SCHEMES, Scheme
 from trp_search.progress import doing
@@ -59,7 +59,7 @@ class Survey:
     @property
     def elsewhere(self) -> int:
         """Multiply-adds outside convolutions and linear layers."""
-        return self.macs - sum(layer.macs for layer in self.layers)
+        return max(0, self.macs - sum(layer.macs for layer in self.layers))
 
     def caps(self, scheme: str) -> list[tuple[str, int]]:
         """Layers and the rest, with the multiply-adds that remain at rank 1, the largest first."""
@@ -72,10 +72,11 @@ def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers 
     """Surveys every convolution and linear layer under every scheme."""
     dense = count(network, example_input)
     selection = settled(network, example_input, layers)
-    found: dict[str, dict[str, records.Layer]] = {}
-    for name, scheme in SCHEMES.items():
-        best = at_best(network, example_input, scheme, layers=selection)
-        found[name] = {layer.name: layer for layer in best}
+    each = measure_each(network, example_input, list(SCHEMES.values()), layers=selection)
+    found = {
+        scheme: {layer.name: _at_best(layer) for layer in layers_}
+        for scheme, layers_ in zip(SCHEMES, each, strict=True)
+    }
     names = list(next(iter(found.values())))
     surveyed = tuple(
         _surveyed(name, {s: layers_[name] for s, layers_ in found.items()}) for name in names

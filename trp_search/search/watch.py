@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray._private.node import Node
+
+from trp_search.progress import repeated
 
 _EVERY_SECONDS = 0.5
 _VITAL = {"gcs_server": "GCS", "raylet": "raylet"}
@@ -19,23 +21,16 @@ def watched(tell: Callable[[str], None]) -> Iterator[None]:
 
     Ray notices it after up to a minute, and then ends this process without running more Python.
     """
-    node = ray._private.worker._global_node
-    over = threading.Event()
-    thread = threading.Thread(target=_watch, args=(node, over, tell), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    node: Any = ray._private.worker._global_node
 
-
-def _watch(node: Node, over: threading.Event, tell: Callable[[str], None]) -> None:
-    while not over.wait(_EVERY_SECONDS):
+    def look() -> bool:
         dead = died(node)
         if dead:
             tell(f"a process of Ray died ({', '.join(dead)})")
-            return
+        return bool(dead)
+
+    with repeated(look, every=_EVERY_SECONDS):
+        yield
 
 
 def died(node: Node) -> list[str]:

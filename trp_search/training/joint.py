@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from trp_search import records
 from trp_search.errors import InputError
+from trp_search.lowrank.costs import measure
 from trp_search.lowrank.gradient import pulled_back
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.truncation import Spectra, spectra
@@ -92,9 +93,8 @@ class JointTraining(Hook):
             raise InputError(f"JointTraining: {records.problem(error)}") from None
         self._network = network
         unfolded = SCHEMES[self._settings.scheme]
-        self._weights = Weights(
-            network, example_input, unfolded, layers=layers, where="JointTraining"
-        )
+        measured = measure(network, example_input, unfolded, layers=layers)
+        self._weights = Weights(network, measured, unfolded, where="JointTraining")
         if not self._weights.found():
             raise InputError(f"JointTraining: layers: {layers}: no weight that trains can be cut")
         self._seed = seed

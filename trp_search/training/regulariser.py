@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast, final
@@ -14,7 +15,7 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.allocation import relaxed
 from trp_search.lowrank.budgets import counted, room
-from trp_search.lowrank.costs import outside
+from trp_search.lowrank.costs import MeasuredLayer, measure, outside, settled
 from trp_search.lowrank.counter import multiply_adds
 from trp_search.lowrank.rules import ranks
 from trp_search.lowrank.schemes import SCHEMES
@@ -104,15 +105,16 @@ class TrainedRankPruning(Hook):
         except ValueError as error:
             raise InputError(f"TrainedRankPruning: {records.problem(error)}") from None
         self._network = network
-        self._weights = weights = Weights(
-            network, example_input, SCHEMES[scheme], layers=layers, where="TrainedRankPruning"
-        )
-        self.layers, self.left_out = weights.names, weights.left_out
+        selection = settled(network, example_input, layers)
+        measured = measure(network, example_input, SCHEMES[scheme], layers=selection)
+        self._weights = Weights(network, measured, SCHEMES[scheme], where="TrainedRankPruning")
+        self.layers, self.left_out = self._weights.names, self._weights.left_out
         self._plan: _Plan | None = None
         if isinstance(keep, records.WholeNetwork):
-            order = [weight.name for group in weights.found() for weight in group.weights]
+            order = [weight.name for group in self._weights.found() for weight in group.weights]
+            asked = dataclasses.replace(self._settings, layers=selection)
             try:
-                self._plan = _plan(network, example_input, weights, order, keep)
+                self._plan = _plan(network, example_input, measured, order, asked)
             except InputError as error:
                 raise InputError(f"TrainedRankPruning: {error}") from None
         self._pulls: list[list[Tensor]] = []
@@ -122,12 +124,11 @@ class TrainedRankPruning(Hook):
     @override
     def __repr__(self) -> str:
         settings, taken = self._settings, len(self.layers)
-        keep = settings.keep.key() + (
-            "" if settings.keep.is_switch() else f" {settings.keep.amount:g}"
-        )
+        kept = settings.keep.key()
+        kept += "" if settings.keep.is_switch() else f" {settings.keep.amount:g}"
         often = "never" if settings.period is None else f"every {settings.period} iterations"
         total = taken + len(self.left_out)
-        return f"TrainedRankPruning({keep}, {settings.scheme}, {often}, {taken} of {total} layers)"
+        return f"TrainedRankPruning({kept}, {settings.scheme}, {often}, {taken} of {total} layers)"
 
     @override
     @torch.no_grad()
@@ -244,12 +245,14 @@ class _Plan:
 def _plan(
     network: nn.Module,
     example_input: Tensor | Sequence[Any],
-    weights: Weights,
+    measured: Sequence[MeasuredLayer],
     order: Sequence[str],
-    keep: records.WholeNetwork,
+    settings: records.Pruning,
 ) -> _Plan:
     """The plan for the weights of the layers `order`; the cost of all other parts is fixed."""
-    count, measured = counted(keep), weights.measured
+    keep = settings.keep
+    assert isinstance(keep, records.WholeNetwork), keep
+    count = counted(keep)
     by_name = {layer.name: layer for layer in measured}
     layers = [by_name[name] for name in order]
     cost = torch.full(
@@ -257,10 +260,9 @@ def _plan(
     ).double()
     for row, layer in zip(cost, layers, strict=True):
         row[0] = count.dense(layer)
-        if layer.reason is None:
-            found = count.at(layer, [torch.arange(1, layer.full_ranks[-1] + 1)])
-            cheaper = found[found < count.dense(layer)]
-            row[1 : len(cheaper) + 1] = cheaper
+        found = count.at(layer, [torch.arange(1, layer.full_ranks[-1] + 1)])
+        cheaper = found[found < count.dense(layer)]
+        row[1 : len(cheaper) + 1] = cheaper
     every, dense = (sum(count.dense(layer) for layer in those) for those in (measured, layers))
     macs = multiply_adds(network, example_input) // images_in(example_input)
     other = count.other(network, every, other_macs=outside(measured, macs=macs))
@@ -269,6 +271,6 @@ def _plan(
         dense=dense,
         least=float(cost.min(1).values.sum()),
         other=other + every - dense,
-        layers=weights.selection,
+        layers=settings.layers,
     )
     return _Plan(cost=cost, budget=budget)

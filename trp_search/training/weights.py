@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.attention import weight_at
-from trp_search.lowrank.costs import measure, settled
+from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.kernels import Shape, groups_of, shape_of
 from trp_search.lowrank.plain import is_plain
 from trp_search.lowrank.schemes import Scheme
@@ -83,28 +82,24 @@ class Weights:
     tensor; `found` returns the current tensors.
 
     Attributes:
-        selection: `layers`, with `auto` replaced by what suits the network.
-        measured: every convolution and linear layer with its costs.
+        names: the layers whose weights are chosen, in the network's order.
         left_out: the layers that are not chosen, with the reason.
 
     Args:
         network: any module.
-        example_input: input of its forward pass.
-        scheme: how weights are unfolded.
-        layers: which layers may be cut.
+        measured: its layers under a scheme, which says how weights are unfolded.
         where: prefix of error messages.
 
     Raises:
-        InputError: `measure` refuses the network, or its weights are complex.
+        InputError: the weights are complex.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        example_input: Tensor | Sequence[Any],
+        measured: Sequence[MeasuredLayer],
         scheme: Scheme,
         *,
-        layers: records.Layers,
         where: str,
     ) -> None:
         self._network = network
@@ -112,9 +107,7 @@ class Weights:
         self._where = where
         self._names: dict[tuple[int, Shape], dict[str, torch.Size]] = defaultdict(dict)
         self.left_out: dict[str, str] = {}
-        self.selection = settled(network, example_input, layers)
-        self.measured = measure(network, example_input, scheme, layers=self.selection)
-        for layer in self.measured:
+        for layer in measured:
             module, reason = layer.module, layer.reason or _untrained(layer.module)
             if reason is None:
                 assert isinstance(module.weight, Tensor)
@@ -122,17 +115,13 @@ class Weights:
                 named[layer.name] = module.weight.shape
             else:
                 self.left_out[layer.name] = reason
+        self.names = tuple(x.name for x in measured if x.name not in self.left_out)
         if not self._names:
             self._check_real()
 
     def _check_real(self) -> None:
         if any(weight.is_complex() for weight in self._network.parameters()):
             raise InputError(f"{self._where}: no layer can be truncated: their weights are complex")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The layers whose weights are chosen, in the network's order."""
-        return tuple(x.name for x in self.measured if x.name not in self.left_out)
 
     def found(self) -> list[Group]:
         """The weights that the network has now.
