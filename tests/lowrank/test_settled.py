@@ -1,5 +1,8 @@
 """The layers that suit a network where nobody chose."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -57,3 +60,20 @@ def test_a_pattern_is_kept_by_name_with_its_reason():
 def test_a_name_that_no_layer_has_is_one_line():
     with pytest.raises(InputError, match=r"^layers: 'body' matches no convolution"):
         decompose(resnet(), IMAGE, Energy(0.5), layers="body")
+
+
+def test_settings_in_the_place_of_the_example_are_one_line():
+    code = """
+from torch import nn
+from trp_search import Energy, InputError, TrainedRankPruning, decompose
+network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.TransformerEncoderLayer(8, 2, 8))
+for call in (TrainedRankPruning, decompose):
+    try:
+        call(network, Energy(0.5), Energy(0.5))
+    except InputError as error:
+        print(error)
+"""
+    # In a process of its own: here types are checked before the call.
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    line = "example_input: Energy(energy=0.5) is neither a tensor nor a list of arguments"
+    assert found.stdout.splitlines() == [line, line]

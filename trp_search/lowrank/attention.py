@@ -18,6 +18,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 from typing_extensions import override
 
+from trp_search.lowrank.tracing import arguments
 from trp_search.tasks.modes import evaluating
 
 PROJECTIONS = ("q", "k", "v")
@@ -159,7 +160,7 @@ def opened(network: nn.Module, example_input: Tensor | Sequence[Any] | None = No
         return network
     found = _opened(network, fit, {})
     if example_input is not None:
-        given = (example_input,) if isinstance(example_input, Tensor) else example_input
+        given = arguments(example_input)
         try:
             with evaluating(found), torch.no_grad():
                 found(*given)

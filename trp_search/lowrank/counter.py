@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from trp_search.errors import InputError, one_line
-from trp_search.lowrank.tracing import layer_by_layer, run
+from trp_search.lowrank.tracing import arguments, layer_by_layer, run
 from trp_search.tasks.modes import evaluating
 
 Size = Sequence[int]
@@ -71,7 +71,7 @@ def without_gradients(network: nn.Module) -> Iterator[None]:
 
 
 def _detached(example_input: Tensor | Sequence[Any]) -> tuple[Any, ...]:
-    given = (example_input,) if isinstance(example_input, Tensor) else example_input
+    given = arguments(example_input)
     return tuple(each.detach() if isinstance(each, Tensor) else each for each in given)
 
 

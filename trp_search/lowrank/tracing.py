@@ -105,7 +105,7 @@ def needed(
 @torch.no_grad()
 def run(network: nn.Module, example_input: Tensor | Sequence[Any]) -> None:
     """One forward pass."""
-    network(*_arguments(example_input))
+    network(*arguments(example_input))
 
 
 def images_in(example_input: Tensor | Sequence[Any]) -> int:
@@ -114,7 +114,7 @@ def images_in(example_input: Tensor | Sequence[Any]) -> int:
     Raises:
         InputError: the batch is empty.
     """
-    first = next((given for given in _arguments(example_input) if isinstance(given, Tensor)), None)
+    first = next((given for given in arguments(example_input) if isinstance(given, Tensor)), None)
     batch = first.shape[0] if first is not None and first.dim() > 1 else 1
     if batch == 0:
         raise InputError("example_input: its batch is empty")
@@ -140,8 +140,15 @@ def layer_by_layer() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def _arguments(example_input: Tensor | Sequence[Any]) -> tuple[Any, ...]:
-    return (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
+def arguments(example_input: Tensor | Sequence[Any]) -> tuple[Any, ...]:
+    """The arguments of a forward pass; InputError if `example_input` is neither of its kinds."""
+    if isinstance(example_input, Tensor):
+        return (example_input,)
+    if not isinstance(example_input, Sequence):
+        raise InputError(
+            f"example_input: {example_input!r:.80} is neither a tensor nor a list of arguments"
+        )
+    return tuple(example_input)
 
 
 def _extent(module: nn.Module, given: Tensor, output: Tensor, *, images: int) -> Extent:
