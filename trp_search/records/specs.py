@@ -8,7 +8,7 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.cut import Cut
-from trp_search.records.keep import Energy, Error, Keep
+from trp_search.records.keep import Energy, Keep, PerLayer, WholeNetwork
 from trp_search.records.kinds import (
     STRICT,
     Count,
@@ -103,8 +103,8 @@ class Pruning:
 
     @model_validator(mode="after")
     def _of_weights(self) -> Pruning:
-        if isinstance(self.keep, Error):
-            raise ValueError("keep: error is of answers, and truncations see weights")  # noqa: TRY004
+        if not isinstance(self.keep, PerLayer | WholeNetwork):
+            raise ValueError(f"keep: {self.keep.key()}: truncations choose ranks by weights")  # noqa: TRY004
         return self
 
     @property

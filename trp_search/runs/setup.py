@@ -74,7 +74,8 @@ class Setup:
 
     def _hook(self, network: nn.Module) -> Hook:
         spec, image = self.spec, example(self.splits.shape, self.spec.device)
-        own = METHODS[spec.method].hook(network, spec, image) if spec.method else None
+        samples = self.splits.train.calibration
+        own = METHODS[spec.method].hook(network, spec, image, samples) if spec.method else None
         return own or Hook()
 
     def _job(self, settings: Training, checkpoint: Path, hook: Callable[[nn.Module], Hook]) -> Job:
