@@ -47,7 +47,8 @@ class Training:
         gamma: what `step` multiplies the learning rate by at each milestone.
         warmup: share of the epochs over which the rate rises linearly.
         label_smoothing: share of the target that is spread over all classes.
-        precision: `bfloat16` is autocast on CUDA; on a CPU it is refused.
+        precision: `bfloat16` is autocast, faster on GPUs and on CPUs with AMX; slow on CPUs without
+            instructions for it.
         channels_last: whether images and weights lie in memory channels last.
         compile: whether torch.compile compiles the steps: half a minute, for long trainings.
     """
