@@ -149,7 +149,7 @@ def chosen(arm: str, rows: pd.DataFrame) -> float | None:
     at = rows[(rows["arm"] == arm) & (rows["seed"] == FIRST) & (rows["budget"] == TRIED)]
     if set(at["rate"]) != set(RATES):
         return None
-    return float(at.loc[at["validation"].idxmax(), "rate"])
+    return float(at.sort_values("validation")["rate"].iloc[-1])
 
 
 def _job(arm: Arm, seed: int, rate: float, budgets: tuple[float, ...], device: str) -> Job:
