@@ -13,7 +13,7 @@ from trp_search.records import Cut, CutScheme, Joint, TrialSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from trp_search.training.hook import Hook
+    from trp_search.training.hook import Hook, Samples
 
 _JOINT = {"joint_alpha", "joint_lowest", "joint_highest", "joint_rank_min"}
 
@@ -51,7 +51,10 @@ class Decomposable(Method):
         return Joint(**fields)
 
     @override
-    def hook(self, network: nn.Module, spec: TrialSpec, example_input: Tensor) -> Hook:
+    def hook(
+        self, network: nn.Module, spec: TrialSpec, example_input: Tensor, samples: Samples
+    ) -> Hook:
+        del samples
         from trp_search.training.joint import JointTraining
 
         assert spec.joint is not None

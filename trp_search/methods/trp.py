@@ -14,7 +14,7 @@ from trp_search.records import Cut, Pruning, TrialSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from trp_search.training.hook import Hook
+    from trp_search.training.hook import Hook, Samples
 
 _NUCLEAR = {"nuclear_weight", "nuclear_every_step", "period"}
 
@@ -35,7 +35,10 @@ class _Pruned(Method):
         return made if made.can_pull else dataclasses.replace(made, nuclear_weight=0.0)
 
     @override
-    def hook(self, network: nn.Module, spec: TrialSpec, example_input: Tensor) -> Hook:
+    def hook(
+        self, network: nn.Module, spec: TrialSpec, example_input: Tensor, samples: Samples
+    ) -> Hook:
+        del samples
         from trp_search.training.regulariser import TrainedRankPruning
 
         assert spec.pruning is not None

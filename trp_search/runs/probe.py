@@ -210,7 +210,7 @@ def _check_methods(
     """Raises InputError where a method has no weight to train towards low rank."""
     for method in () if wanted is not None else space.space.methods:
         spec = any_trial(space, {"method": method})
-        METHODS[method].hook(network, spec, image)
+        METHODS[method].hook(network, spec, image, lambda _: [image])
 
 
 def _starts_from_baseline(space: SearchSpace) -> bool:

@@ -74,7 +74,8 @@ class Setup:
 
     def _hook(self, network: nn.Module) -> Hook:
         spec, image = self.spec, example(self.splits.shape, self.spec.device)
-        own = METHODS[spec.method].hook(network, spec, image) if spec.method else None
+        samples = self.splits.train.calibration
+        own = METHODS[spec.method].hook(network, spec, image, samples) if spec.method else None
         return own or Hook()
 
     def _job(self, settings: Training, checkpoint: Path, hook: Callable[[nn.Module], Hook]) -> Job:
@@ -176,8 +177,7 @@ def on_this_machine(spec: TrialSpec) -> TrialSpec:
     """The specification on a device that this machine has."""
     if spec.device != "cuda" or torch.cuda.is_available():
         return spec
-    training = spec.training and dataclasses.replace(spec.training, precision="float32")
-    return dataclasses.replace(spec, device="cpu", training=training)
+    return dataclasses.replace(spec, device="cpu")
 
 
 def alone(spec: TrialSpec) -> TrialSpec:

@@ -21,7 +21,6 @@ from trp_search.tasks.task import DivergedError, Evaluation, Task
 from trp_search.workloads.data import Shape, Splits, Train, Validation
 
 _BATCH = 256
-_CALIBRATION_BATCH = 32
 _NOTHING = 1e-3  # of a layer's energy; right after a truncation a cut takes 1e-9 to 1e-6
 
 
@@ -63,7 +62,7 @@ class Cuts:
             network,
             _example(splits, network),
             macs=self._dense,
-            samples=lambda count: splits.train.samples(count, batch_size=_CALIBRATION_BATCH),
+            samples=splits.train.calibration,
         )
         self._ranks: dict[tuple[object, ...], str] = {}
 
