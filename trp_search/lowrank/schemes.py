@@ -24,12 +24,10 @@ class Scheme(Factoring):
     """One way to unfold a kernel. Stateless; `SCHEMES` holds one of each.
 
     Attributes:
-        reads: whether a matrix's inputs span the kernel's height, and its width.
         reads_rows: whether inputs are a matrix's rows; its columns otherwise.
     """
 
     name: records.Scheme
-    reads: tuple[bool, bool]
     reads_rows: bool
 
     @abstractmethod
@@ -64,7 +62,6 @@ class Channel(Scheme):
     """N x (C kh kw): a kh x kw convolution to r channels, then 1 x 1."""
 
     name = "channel"
-    reads = (True, True)
     reads_rows = False
 
     @override
@@ -97,7 +94,6 @@ class Spatial(Scheme):
     """(C kh) x (N kw): a kh x 1 convolution to r channels, then 1 x kw."""
 
     name = "spatial"
-    reads = (True, False)
     reads_rows = True
 
     @override
@@ -138,7 +134,6 @@ class Decoupled(Scheme):
     """
 
     name = "decoupled"
-    reads = (False, False)
     reads_rows = True
 
     @override
