@@ -89,7 +89,7 @@ def written(value: object) -> str:
 
 
 def _kind(layer: nn.Module) -> type[nn.Module]:
-    """Its class; the last layer of torch's attention is a linear one of a name that adds nothing."""
+    """Its class; that of the last layer of torch's attention adds nothing to a linear layer."""
     return nn.Linear if type(layer) is NonDynamicallyQuantizableLinear else type(layer)
 
 
