@@ -58,6 +58,7 @@ from trp_search.records.run import Environment, Importance, Split
 from trp_search.records.scores import Score
 from trp_search.records.specs import (
     Distillation,
+    Elastic,
     Joint,
     Pruning,
     Training,
@@ -77,6 +78,7 @@ __all__ = [
     "DataSpec",
     "Device",
     "Distillation",
+    "Elastic",
     "Ending",
     "Energy",
     "Environment",
