@@ -106,8 +106,9 @@ class Moments:
     """Second moments of a layer's inputs, or of its outputs for them, without the bias.
 
     Attributes:
-        matrix: (d, d), any scale.
-        of_outputs: whether the moments are of outputs, which are smaller and enough for one matrix.
+        matrix: (d, d), any scale; or (g, d, d), where every b / g of b matrices read other inputs.
+        of_outputs: whether the moments are of outputs, which are smaller and enough where there are
+            as many as matrices.
     """
 
     matrix: Tensor
@@ -128,13 +129,16 @@ def weighted_spectra(matrices: Tensor, moments: Moments) -> Spectra:
     plain = matrices @ matrices.mT
     known = moments.matrix.to(matrices)
     energy = _traces(plain).sum()
-    height, width = matrices.shape[-2:]
+    count, height, width = matrices.shape
     if moments.of_outputs:
-        outputs = known.unsqueeze(0)
+        outputs = known.reshape(-1, height, height)
         squares, vectors = torch.linalg.eigh(_scaled(outputs, energy, plain) + _WHITE * plain)
     else:
         white = torch.eye(width, dtype=matrices.dtype, device=matrices.device)
-        inputs = _scaled(known, white.trace(), white) + _WHITE * white
+        blocks = known.shape[:-2].numel()
+        inputs = _scaled(known, blocks * white.trace(), white) + _WHITE * white
+        if blocks > 1:
+            inputs = inputs.repeat_interleave(count // blocks, 0)
         if height <= width:
             squares, vectors = torch.linalg.eigh(matrices @ inputs @ matrices.mT)
         else:
@@ -150,7 +154,7 @@ _WHITE = 1.0
 def _tall(matrices: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """`eigh` of M A M^T, without the zero values, through the smaller side."""
     values, axes = torch.linalg.eigh(inputs)
-    root = axes * values.clamp_min(_WHITE).sqrt()
+    root = axes * values.clamp_min(_WHITE).sqrt().unsqueeze(-2)
     squares, right = torch.linalg.eigh(root.mT @ matrices.mT @ matrices @ root)
     # QR keeps the spans of the first k columns, so the largest values go first.
     left = torch.linalg.qr((matrices @ root @ right).flip(-1)).Q

@@ -178,8 +178,7 @@ def on_this_machine(spec: TrialSpec) -> TrialSpec:
     """The specification on a device that this machine has."""
     if spec.device != "cuda" or torch.cuda.is_available():
         return spec
-    training = spec.training and dataclasses.replace(spec.training, precision="float32")
-    return dataclasses.replace(spec, device="cpu", training=training)
+    return dataclasses.replace(spec, device="cpu")
 
 
 def alone(spec: TrialSpec) -> TrialSpec:
