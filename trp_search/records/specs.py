@@ -197,9 +197,9 @@ class TrialSpec:
     `search`, which has Optuna's `number` and which of its repeats it is, another seed of one
     (`confirm`) or a `refit`; the last two keep the number. `method` is None for the baseline;
     without `pruning`, `joint` and `elastic` it is an ordinary training. Each of `cuts` becomes a
-    point; with `fine_tuning` the one cut is fine-tuned into another. Those of `screening` are scored
-    on `screening_images` validation images first, survivors on all; cuts out of reach are left out.
-    After each epoch in `rungs` the report has the scores of a cut on as many images. With
+    point; with `fine_tuning` the one cut is fine-tuned into another. Those of `screening` are
+    scored on `screening_images` validation images first, survivors on all; cuts out of reach are
+    left out. After each epoch in `rungs` the report has the scores of a cut on as many images. With
     `score_uncut` the uncut network is scored too. `baseline` names the trial whose weights a start
     from the baseline takes. With `fit_on_validation` validation images are trained on.
     """
