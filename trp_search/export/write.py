@@ -64,8 +64,8 @@ def export_point(  # noqa: PLR0913  options of a command
         out: a folder that does not exist yet, or is empty.
         network: `package.module:callable` that builds the baseline of a custom architecture, in
             place of the one that the run names.
-        formats: `onnx` or `pt2`, written beside the weights; the card says how far each one's
-            logits are from the network's on real images, or why it is absent.
+        formats: `onnx`, `openvino` or `pt2`, written beside the weights; the card says how far
+            each one's logits are from the network's on real images, or why it is absent.
         licence: the weights' licence, for the card.
         trust: whether to call code that the run names outside the current folder, and to download
             its images.
@@ -161,8 +161,8 @@ def _with_formats(
                 written[form.file] = write_format(bundle, network, images, form, task)
         except TrpSearchError as error:
             refused[form.file] = str(error)
-    weights = [WEIGHTS, *(file for file in written if file != SOURCE.file)]
-    sizes = {file: (bundle / file).stat().st_size for file in weights}
+    others = [file for form in formats if form is not SOURCE for file in form.files_in(bundle)]
+    sizes = {file.name: file.stat().st_size for file in (bundle / WEIGHTS, *others)}
     return with_formats(card, written=written, refused=refused, file_bytes=sizes)
 
 

@@ -8,11 +8,13 @@ import math
 import torch
 from torch import Tensor, nn
 
+from trp_search.errors import TrpSearchError
+
 # Most numbers of a tensor that is written out because no weights file holds it.
 _NUMBERS = 4096
 
 
-class NoSourceError(Exception):
+class NoSourceError(TrpSearchError):
     """A network that cannot be written as source; the message says why."""
 
 
