@@ -93,7 +93,8 @@ class Cut:
     def name(self) -> str:
         """Short: `3x`, `channel-0.9`; says what is unlike most cuts of its kind."""
         budget = isinstance(self.keep, WholeNetwork)
-        parts: list[str] = [] if self.scheme == "per-layer" else [self.scheme]
+        told = self.scheme != "per-layer" and not isinstance(self.keep, Ranks)
+        parts: list[str] = [self.scheme] if told else []
         parts.append(self.keep.name)
         if self.allocation != "knapsack" and (budget or self.pools):
             parts.append(self.allocation)

@@ -27,7 +27,7 @@ Reconstruct = Literal["none", "linear", "relu"]
 TaskName = Literal["classification"]
 Start = Literal["baseline", "scratch"]
 Device = Literal["cpu", "cuda"]
-Kind = Literal["baseline", "search", "confirm", "refit"]
+Kind = Literal["baseline", "search", "confirm", "refit", "ranks"]
 Ending = Literal["finished", "diverged", "failed", "stopped"]
 Role = Literal["baseline", "control", "trial", "derived", "screened_out", "refit"]
 

@@ -202,6 +202,9 @@ class TrialSpec:
     left out. After each epoch in `rungs` the report has the scores of a cut on as many images. With
     `score_uncut` the uncut network is scored too. `baseline` names the trial whose weights a start
     from the baseline takes. With `fit_on_validation` validation images are trained on.
+
+    A trial of `ranks` trains nothing: it scores its `cuts` of the trained weights of the trial
+    `weights_of`, and the points are that trial's.
     """
 
     name: Name
@@ -228,6 +231,7 @@ class TrialSpec:
     split_seed: Seed = 0
     baseline: Name = "baseline"
     fit_on_validation: bool = False
+    weights_of: Name | None = None
 
     @model_validator(mode="after")
     def _one_way_to_train(self) -> TrialSpec:
@@ -235,6 +239,8 @@ class TrialSpec:
             raise ValueError("takes one of pruning, joint and elastic")
         if self.fine_tuning is not None and len(self.cuts) != 1:
             raise ValueError("fine_tuning is of one cut")
+        if (self.kind == "ranks") != (self.weights_of is not None):
+            raise ValueError("weights_of is of a trial of kind ranks, which needs it")
         return self
 
     @model_validator(mode="after")

@@ -79,7 +79,10 @@ class TrialFolder:
         """The trial's result, or None before it ended; InputError if it cannot be read."""
         result = read_record(self.result, TrialResult, what="is not a trial's result")
         if result is not None:
-            self._own(self.result, result.trial, *(point.trial for point in result.points))
+            others = {point.trial for point in result.points} - {self.path.name}
+            if others and self.spec.exists():
+                others -= {self.read_spec().weights_of}
+            self._own(self.result, result.trial, *others)
         return result
 
     def read_progress(self) -> Progress | None:
