@@ -103,7 +103,7 @@ class ElasticTraining(Hook):
                 scheme=settings.scheme, keep=records.Speedup(settings.lowest), layers=layers
             )
         except ValueError as error:
-            raise InputError(f"ElasticTraining: {records.problem(error)}") from None
+            raise InputError(f"ElasticTraining: {records.problem(error, records.Elastic)}") from None
         unfolded = SCHEMES[settings.scheme]
         analysis = analyse(
             network, example_input, DECOMPOSITIONS[unfolded.name], wanted, calibration
