@@ -15,6 +15,7 @@ from trp_search.records import (
     CutScheme,
     DataSpec,
     Distillation,
+    Elastic,
     NetworkSpec,
     Pruning,
     Scheme,
@@ -123,7 +124,26 @@ def _trp(scheme: Scheme, nuclear: float) -> Makes:
     return changes
 
 
+def _elastic(budgets: tuple[float, ...], training: Training) -> Changes:
+    cuts = tuple(_cut("nested", budget) for budget in budgets)
+    elastic = Elastic(scheme="spatial")
+    return {"method": "elastic", "training": training, "elastic": elastic, "cuts": cuts}
+
+
+def _all_at_once(epochs: int, *, tried: str | None = None) -> Arm:
+    return Arm(
+        name=f"elastic, {epochs} epochs",
+        changes=_elastic,
+        epochs=epochs,
+        passes=Elastic.draws,
+        serves=(BUDGETS,),
+        tried=tried,
+    )
+
+
 ARMS = (
+    _all_at_once(16),
+    _all_at_once(32, tried="elastic, 16 epochs"),
     Arm(name="plain, per-layer by activations", changes=_plain("per-layer")),
     Arm(name="TRP, spatial", changes=_trp("spatial", 0.0)),
     Arm(name="plain, spatial", changes=_plain("spatial")),
