@@ -122,16 +122,26 @@ def test_a_trial_reports_every_epoch_and_ends_with_a_point(folder):
     assert not folder.trial("0").checkpoint.exists()
 
 
-@pytest.mark.parametrize("epochs_before", [1, 2])
-def test_a_resumed_trial_gives_what_an_uninterrupted_one_gives_bit_for_bit(tmp_path, epochs_before):
+@pytest.mark.parametrize(
+    ("epochs_before", "own"),
+    [
+        (1, {}),
+        (2, {}),
+        (1, {"scheme": "per-layer", "calibration_images": 40, "calibration_every": 2}),
+    ],
+)
+def test_a_resumed_trial_gives_what_an_uninterrupted_one_gives_bit_for_bit(
+    tmp_path, epochs_before, own
+):
     whole = RunFolder.create(tmp_path / "whole")
     parts = RunFolder.create(tmp_path / "parts")
-    _, expected = run(whole, spec())
-    started = trial.run(spec(), parts)
+    wanted = spec(pruning=dataclasses.replace(PRUNING, **own))
+    _, expected = run(whole, wanted)
+    started = trial.run(wanted, parts)
     for _ in range(epochs_before):
         next(started)
     started.close()  # as a kill would leave it: a checkpoint and no result
-    reports, result = run(parts, spec())
+    reports, result = run(parts, wanted)
     again = list(range(epochs_before, 4))
     assert [report.epoch for report in reports] == again, "it says where it stood"
     assert without_time(result) == without_time(expected)

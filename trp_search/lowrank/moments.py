@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trp_search.errors import InputError
-from trp_search.lowrank.kernels import kernel, shape_of
+from trp_search.lowrank.kernels import Shape, shape_of
 from trp_search.lowrank.schemes import Scheme
 from trp_search.lowrank.tracing import watching
 from trp_search.lowrank.truncation import Moments
@@ -21,12 +21,15 @@ def collect(
     network: nn.Module,
     batches: Iterable[Tensor],
     layers: Mapping[str, tuple[nn.Module, Sequence[Scheme]]],
+    *,
+    outputs: bool = True,
 ) -> dict[tuple[str, str], Moments]:
     """Second moments by layer and scheme, from forward passes of `network` over `batches`.
 
     Products are single precision within a few images and summed in double. Memory holds one square
     matrix per layer and scheme and, during a layer's call, the patches of a few images. A layer
-    that is not called has no entry. The network is left as it was.
+    that is not called has no entry. The network is left as it was. Without `outputs` all moments
+    are of inputs, which hold for other weights too.
 
     Raises:
         InputError: there are no images, or a layer meets a value that is not finite.
@@ -39,7 +42,8 @@ def collect(
             for read, written in zip(
                 torch.split(given, images), torch.split(output, images), strict=True
             ):
-                rows = _rows(module, scheme, read.float(), written.float())
+                of_outputs = outputs and writes(shape_of(module), scheme)
+                rows = _rows(module, scheme, read.float(), written.float(), of_outputs=of_outputs)
                 product = (rows @ rows.mT).double()
                 if not product.isfinite().all():
                     raise InputError(
@@ -57,7 +61,8 @@ def collect(
         raise InputError("calibration: there are no images")
     return {
         (name, scheme.name): Moments(
-            matrix=sums[name, scheme.name], of_outputs=_writes(module, scheme)
+            matrix=sums[name, scheme.name],
+            of_outputs=outputs and writes(shape_of(module), scheme),
         )
         for name, (module, schemes) in layers.items()
         for scheme in schemes
@@ -69,16 +74,18 @@ def collect(
 _PATCHES = 2**24
 
 
-def _writes(module: nn.Module, scheme: Scheme) -> bool:
+def writes(shape: Shape, scheme: Scheme) -> bool:
     """Whether outputs replace inputs: the kernel is read at once, and outputs are fewer."""
-    n, _, *taps = shape_of(module)
+    n, c, *taps = shape
     at_once = all(together or size == 1 for together, size in zip(scheme.reads, taps, strict=True))
-    return at_once and n <= kernel(module)[0].numel()
+    return at_once and n <= c * math.prod(taps)
 
 
-def _rows(module: nn.Module, scheme: Scheme, given: Tensor, output: Tensor) -> Tensor:
+def _rows(
+    module: nn.Module, scheme: Scheme, given: Tensor, output: Tensor, *, of_outputs: bool
+) -> Tensor:
     """(d, s) every vector that the scheme's matrices read, or write, in one call."""
-    if _writes(module, scheme):
+    if of_outputs:
         bias = module.bias
         channels = -1 if isinstance(module, nn.Linear) else 1
         written = output.movedim(channels, 0).flatten(1)

@@ -95,7 +95,11 @@ class Spectral(Decomposition):
             wanted = {
                 fit[0].name: (fit[0].module, [self._schemes[layer.scheme.name] for layer in fit])
                 for row in given.rows
-                if (fit := [layer for layer in row if layer.reason is None and _is_weighted(layer)])
+                if (
+                    fit := [
+                        layer for layer in row if layer.reason is None and is_weighted(layer.module)
+                    ]
+                )
             }
             moments = collect(given.network, given.batches, wanted)
         for row in given.rows:
@@ -110,9 +114,8 @@ class Spectral(Decomposition):
             )
 
 
-def _is_weighted(layer: MeasuredLayer) -> bool:
+def is_weighted(module: nn.Module) -> bool:
     """Whether activations weight the errors of a layer; those of other kinds weigh the same."""
-    module = layer.module
     return kind_of(module) in (nn.Linear, nn.Conv1d, nn.Conv2d) and groups_of(module) == 1
 
 

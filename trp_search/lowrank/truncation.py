@@ -106,7 +106,7 @@ class Moments:
     """Second moments of a layer's inputs, or of its outputs for them, without the bias.
 
     Attributes:
-        matrix: (d, d), any scale.
+        matrix: (d, d), any scale; (layers, d, d) of several layers, zero where they are unknown.
         of_outputs: whether the moments are of outputs, which are smaller and enough for one matrix.
     """
 
@@ -124,23 +124,29 @@ def weighted_spectra(matrices: Tensor, moments: Moments) -> Spectra:
     `squares` sum to the plain ones, so white inputs give plain spectra. White inputs of the same
     weight are mixed in (shrinkage): directions that no input takes are ranked by the weights, and a
     few hundred images do not decide alone (results/cuts has the measurement).
+
+    The matrices are those of one layer, or, with moments of several, of each in turn.
     """
     plain = matrices @ matrices.mT
     known = moments.matrix.to(matrices)
-    energy = _traces(plain).sum()
+    layers = known.shape[:-2]
+    energy = _traces(plain).reshape(*layers, -1).sum(-1)
     height, width = matrices.shape[-2:]
     if moments.of_outputs:
-        outputs = known.unsqueeze(0)
+        outputs = known.reshape(plain.shape)
         squares, vectors = torch.linalg.eigh(_scaled(outputs, energy, plain) + _WHITE * plain)
     else:
         white = torch.eye(width, dtype=matrices.dtype, device=matrices.device)
         inputs = _scaled(known, white.trace(), white) + _WHITE * white
         if height <= width:
-            squares, vectors = torch.linalg.eigh(matrices @ inputs @ matrices.mT)
+            weighted = matrices.reshape(*layers, -1, width) @ inputs
+            squares, vectors = torch.linalg.eigh(weighted.reshape(matrices.shape) @ matrices.mT)
         else:
             squares, vectors = _tall(matrices, inputs)
     squares = squares.clamp_min(0)
-    squares = squares * (energy / squares.sum().clamp_min(torch.finfo(squares.dtype).tiny))
+    found = squares.reshape(*layers, -1).sum(-1)
+    scale = energy / found.clamp_min(torch.finfo(squares.dtype).tiny)
+    squares = (squares.reshape(*layers, -1) * scale.unsqueeze(-1)).reshape(squares.shape)
     return Spectra(squares=squares, vectors=vectors, matrices=matrices)
 
 
@@ -150,7 +156,9 @@ _WHITE = 1.0
 def _tall(matrices: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """`eigh` of M A M^T, without the zero values, through the smaller side."""
     values, axes = torch.linalg.eigh(inputs)
-    root = axes * values.clamp_min(_WHITE).sqrt()
+    root = axes * values.clamp_min(_WHITE).sqrt().unsqueeze(-2)
+    if root.dim() > 2:
+        root = root.repeat_interleave(len(matrices) // len(root), 0)
     squares, right = torch.linalg.eigh(root.mT @ matrices.mT @ matrices @ root)
     # QR keeps the spans of the first k columns, so the largest values go first.
     left = torch.linalg.qr((matrices @ root @ right).flip(-1)).Q
@@ -159,8 +167,9 @@ def _tall(matrices: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 def _scaled(found: Tensor, trace: Tensor, fallback: Tensor) -> Tensor:
     """`found` with the given trace; `fallback`, which has it, where `found` is zero."""
-    own = _traces(found).sum()
-    return torch.where(own > 0, found * (trace / own), fallback)
+    own = _traces(found)
+    scaled = found * (trace / own).unsqueeze(-1).unsqueeze(-1)
+    return torch.where((own > 0).unsqueeze(-1).unsqueeze(-1), scaled, fallback)
 
 
 def _traces(matrices: Tensor) -> Tensor:

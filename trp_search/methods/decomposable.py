@@ -13,6 +13,7 @@ from trp_search.records import Cut, CutScheme, Joint, TrialSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from trp_search.lowrank.cutting import Samples
     from trp_search.training.hook import Hook
 
 _JOINT = {"joint_alpha", "joint_lowest", "joint_highest", "joint_rank_min"}
@@ -31,8 +32,9 @@ class Decomposable(Method):
 
     @override
     def problems(self, possible: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
-        if "decoupled" in possible["scheme"]:
-            yield "scheme", "method decomposable takes channel and spatial, not decoupled"
+        for scheme in ("decoupled", "per-layer"):
+            if scheme in possible["scheme"]:
+                yield "scheme", f"method decomposable takes channel and spatial, not {scheme}"
         most = max(possible.get("joint_lowest", (Joint.lowest,)))
         least = min(possible.get("joint_highest", (Joint.highest,)))
         if most > least:
@@ -51,7 +53,10 @@ class Decomposable(Method):
         return Joint(**fields)
 
     @override
-    def hook(self, network: nn.Module, spec: TrialSpec, example_input: Tensor) -> Hook:
+    def hook(
+        self, network: nn.Module, spec: TrialSpec, example_input: Tensor, samples: Samples
+    ) -> Hook:
+        del samples
         from trp_search.training.joint import JointTraining
 
         assert spec.joint is not None

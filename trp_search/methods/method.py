@@ -13,6 +13,7 @@ from trp_search import records
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from trp_search.lowrank.cutting import Samples
     from trp_search.training.hook import Hook
 
 Fields: TypeAlias = Mapping[str, Any]
@@ -84,14 +85,14 @@ class Method(ABC):
         return self.label
 
     def hook(
-        self, network: nn.Module, spec: records.TrialSpec, example_input: Tensor
+        self, network: nn.Module, spec: records.TrialSpec, example_input: Tensor, samples: Samples
     ) -> Hook | None:
-        """The method's hook in the training of `network`, if any.
+        """The method's hook in the training of `network`, if any; `samples` are training images.
 
         Raises:
             InputError: the method has nothing to do on the network.
         """
-        del network, spec, example_input
+        del network, spec, example_input, samples
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import override
@@ -14,9 +15,11 @@ from trp_search.records import Cut, Pruning, TrialSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from trp_search.lowrank.cutting import Samples
     from trp_search.training.hook import Hook
 
 _NUCLEAR = {"nuclear_weight", "nuclear_every_step", "period"}
+_NUCLEAR |= {"truncation_images", "truncation_images_every"}
 
 
 class _Pruned(Method):
@@ -35,11 +38,27 @@ class _Pruned(Method):
         return made if made.can_pull else dataclasses.replace(made, nuclear_weight=0.0)
 
     @override
-    def hook(self, network: nn.Module, spec: TrialSpec, example_input: Tensor) -> Hook:
+    def hook(
+        self, network: nn.Module, spec: TrialSpec, example_input: Tensor, samples: Samples
+    ) -> Hook:
         from trp_search.training.regulariser import TrainedRankPruning
 
         assert spec.pruning is not None
-        return TrainedRankPruning(network, example_input, **vars(spec.pruning))
+        settings = dict(vars(spec.pruning))
+        images = settings.pop("calibration_images")
+        calibration = _Again(samples=samples, images=images) if images else None
+        return TrainedRankPruning(network, example_input, **settings, calibration=calibration)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Again:
+    """A number of training images, the same each time they are read."""
+
+    samples: Samples
+    images: int
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.samples(self.images))
 
 
 @final

@@ -15,7 +15,7 @@ from torch import nn
 from trp_search.errors import InputError
 from trp_search.methods import METHODS
 from trp_search.records import Training, TrialSpec, to_json
-from trp_search.scoring.candidate import Cost, Cuts, cost_of, example
+from trp_search.scoring.candidate import Cost, Cuts, cost_of, example, samples_of
 from trp_search.store import RunFolder, TrialFolder, write_whole
 from trp_search.tasks import task_of
 from trp_search.tasks.distillation import Teacher
@@ -74,8 +74,9 @@ class Setup:
 
     def _hook(self, network: nn.Module) -> Hook:
         spec, image = self.spec, example(self.splits.shape, self.spec.device)
-        own = METHODS[spec.method].hook(network, spec, image) if spec.method else None
-        return own or Hook()
+        if spec.method is None:
+            return Hook()
+        return METHODS[spec.method].hook(network, spec, image, samples_of(self.splits)) or Hook()
 
     def _job(self, settings: Training, checkpoint: Path, hook: Callable[[nn.Module], Hook]) -> Job:
         return Job(

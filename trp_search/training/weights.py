@@ -15,7 +15,7 @@ from trp_search.lowrank.attention import weight_at
 from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.kernels import Shape, groups_of, shape_of
 from trp_search.lowrank.plain import is_plain
-from trp_search.lowrank.schemes import Scheme
+from trp_search.lowrank.schemes import SCHEMES, Scheme
 from trp_search.lowrank.truncation import wide
 
 
@@ -41,11 +41,22 @@ class Weight:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Weights of one shape, unfolded and decomposed together."""
+    """Weights of one shape, unfolded and decomposed together.
+
+    Attributes:
+        reading: whether the columns of the matrices are inputs, by which activations weigh errors;
+            else matrices are wide.
+    """
 
     scheme: Scheme
     shape: Shape
     weights: tuple[Weight, ...]
+    reading: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """The layer of each weight."""
+        return [weight.name for weight in self.weights]
 
     @property
     def values(self) -> list[Tensor]:
@@ -53,18 +64,22 @@ class Group:
         return [weight.values for weight in self.weights]
 
     def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
-        """(b, m, n) with m <= n, one matrix of each tensor; tensors have the weights' shape."""
+        """(b, m, n), the matrices of each tensor in turn; tensors have the weights' shape."""
         unfolded = [self.scheme.unfolded(tensor.detach(), self.shape) for tensor in tensors]
-        return wide(torch.cat(unfolded).float())[0]
+        matrices = torch.cat(unfolded).float()
+        return matrices.mT if self._turns(matrices) else matrices
 
     def folded(self, matrices: Tensor) -> list[Tensor]:
         """The tensors that `stacked` made `matrices` from."""
-        _, transposed = wide(self.scheme.unfolded(self.values[0], self.shape))
-        matrices = matrices.mT if transposed else matrices
+        turns = self._turns(self.scheme.unfolded(self.values[0], self.shape))
+        matrices = matrices.mT if turns else matrices
         return [
             self.scheme.folded(part, weight.values, self.shape)
             for part, weight in zip(matrices.chunk(len(self.weights)), self.weights, strict=True)
         ]
+
+    def _turns(self, unfolded: Tensor) -> bool:
+        return self.scheme.reads_rows if self.reading else wide(unfolded)[1]
 
 
 def device_type(groups: Sequence[Group]) -> str:
@@ -74,7 +89,7 @@ def device_type(groups: Sequence[Group]) -> str:
 
 @final
 class Weights:
-    """The trainable weights of `network` that `scheme` and `layers` choose, grouped by shape.
+    """The trainable weights of `network` that schemes and `layers` choose, grouped by shape.
 
     Weights that a layer computes another from stay as they are.
 
@@ -87,8 +102,9 @@ class Weights:
 
     Args:
         network: any module.
-        measured: its layers under a scheme, which says how weights are unfolded.
+        rows: its layers, each under one scheme or several, which say how weights are unfolded.
         where: prefix of error messages.
+        reading: whether activations weigh errors: see `Group`.
 
     Raises:
         InputError: the weights are complex.
@@ -97,25 +113,28 @@ class Weights:
     def __init__(
         self,
         network: nn.Module,
-        measured: Sequence[MeasuredLayer],
-        scheme: Scheme,
+        rows: Sequence[Sequence[MeasuredLayer]],
         *,
         where: str,
+        reading: bool = False,
     ) -> None:
         self._network = network
-        self._scheme = scheme
         self._where = where
-        self._names: dict[tuple[int, Shape], dict[str, torch.Size]] = defaultdict(dict)
+        self._reading = reading
+        self._names: dict[tuple[str, int, Shape], dict[str, torch.Size]] = defaultdict(dict)
         self.left_out: dict[str, str] = {}
-        for layer in measured:
-            module, reason = layer.module, layer.reason or _untrained(layer.module)
+        for row in rows:
+            name, module = row[0].name, row[0].module
+            fit = [layer.scheme.name for layer in row if layer.reason is None]
+            reason = _untrained(module) if fit else row[0].reason
             if reason is None:
                 assert isinstance(module.weight, Tensor)
-                named = self._names[groups_of(module), shape_of(module)]
-                named[layer.name] = module.weight.shape
+                for scheme in fit:
+                    named = self._names[scheme, groups_of(module), shape_of(module)]
+                    named[name] = module.weight.shape
             else:
-                self.left_out[layer.name] = reason
-        self.names = tuple(x.name for x in measured if x.name not in self.left_out)
+                self.left_out[name] = reason
+        self.names = tuple(row[0].name for row in rows if row[0].name not in self.left_out)
         if not self._names:
             self._check_real()
 
@@ -124,18 +143,19 @@ class Weights:
             raise InputError(f"{self._where}: no layer can be truncated: their weights are complex")
 
     def found(self) -> list[Group]:
-        """The weights that the network has now.
+        """The weights that the network has now, once under each of their schemes.
 
         Raises:
             InputError: a layer is gone, of another shape, or its weight is no parameter any more.
         """
         return [
             Group(
-                scheme=self._scheme,
+                scheme=SCHEMES[scheme],
                 shape=shape,
                 weights=tuple(self._weight(*one) for one in sizes.items()),
+                reading=self._reading,
             )
-            for (_, shape), sizes in self._names.items()
+            for (scheme, _, shape), sizes in self._names.items()
         ]
 
     def _weight(self, name: str, size: torch.Size) -> Weight:
