@@ -11,7 +11,7 @@ from trp_search.errors import InputError
 from trp_search.lowrank import decompose as decomposing
 from trp_search.lowrank.allocation import BUDGET_RULES
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.records import Energy, Evbmf, NetworkSpec, Parameters, Ratio, Speedup, Value
+from trp_search.records import Energy, Evbmf, NetworkSpec, Parameters, Ranks, Ratio, Speedup, Value
 from trp_search.workloads.networks import build
 
 decompose = partial(decomposing.decompose, layers="all")
@@ -281,3 +281,15 @@ def test_a_budget_out_of_reach_says_why_all_layers_stay_dense():
         match=r"best is 1\.00x; all layers stay dense, 2 of 2 for: 1x1: nothing to decouple$",
     ):
         decompose(network, EXAMPLE, Speedup(2), scheme="decoupled")
+
+
+@pytest.mark.parametrize("scheme", [*SCHEMES, "cp"])
+@pytest.mark.parametrize("calibration", [None, [IMAGES]])
+def test_ranks_taken_from_a_cut_make_the_same_network(scheme, calibration):
+    options = {"scheme": scheme, "calibration": calibration}
+    chosen = decompose(small(), IMAGES, Ratio(0.2), **options)
+    ranks = {layer.name: layer.rank for layer in chosen.layers if layer.rank}
+    assert ranks
+    given = decompose(small(), IMAGES, Ranks(ranks), **options)
+    assert [x for x in given.layers if x.rank] == [x for x in chosen.layers if x.rank]
+    assert torch.equal(given.network(IMAGES), chosen.network(IMAGES))

@@ -139,14 +139,15 @@ def test_a_rebuilt_network_takes_the_decomposed_weights(scheme):
         ({"keep": Parameters(9)}, "parameters: 9 cannot be reached; the fewest are 575"),
         (
             {"keep": {"4": 2}, "scheme": "per-layer"},
-            "decompose: ranks need one scheme of pairs, not per-layer",
+            "decompose: ranks by layer are for scheme channel or spatial or decoupled or cp, not "
+            "per-layer",
         ),
         (
             {"keep": {"9": 1}},
             "ranks: '9' cannot be factored: there is no such convolution or linear layer",
         ),
         ({"keep": {"3": 1}}, "ranks: '3' cannot be factored: depthwise convolution"),
-        ({"keep": {"4": 0}}, "ranks: 4: 0 is below 1"),
+        ({"keep": {"4": 0}}, "Ranks: 4: 0 is not above 0"),
     ],
 )
 def test_a_wrong_request_is_one_clear_line(options, message):

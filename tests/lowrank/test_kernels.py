@@ -48,7 +48,7 @@ def network_of(kind):
 
 
 def full_rank(network, scheme):
-    return SCHEMES[scheme].full_rank(shape_of(network[0]))
+    return SCHEMES[scheme].full_ranks(shape_of(network[0]))[0]
 
 
 def flops(network, inputs):

@@ -293,7 +293,7 @@ def test_a_weight_with_zero_rows_and_columns_survives_full_rank(size):
 def test_at_full_rank_a_calibrated_network_is_the_network(scheme, images):
     network = nn.Sequential(nn.Conv2d(4, 9, 3, stride=2, padding=1)).double().eval()
     other = randn(2, 4, 6, 6)
-    ranks = {"0": SCHEMES[scheme].full_rank((9, 4, 3, 3))}
+    ranks = {"0": SCHEMES[scheme].full_ranks((9, 4, 3, 3))[0]}
     calibration = [images.double()]
     result = decompose(network, other, scheme=scheme, keep=ranks, calibration=calibration)
     torch.testing.assert_close(result.network(other), network(other), atol=1e-9, rtol=0)

@@ -20,7 +20,7 @@ def test_a_kernel_unfolded_and_folded_is_the_kernel(shape, name):
     scheme = SCHEMES[name]
     matrices = scheme.matrices(weight)
     assert torch.equal(scheme.weight(matrices, shape), weight)
-    assert scheme.full_rank(shape) == min(matrices.shape[1:])
+    assert scheme.full_ranks(shape) == (min(matrices.shape[1:]),)
 
 
 convolutions = st.fixed_dictionaries(
@@ -38,7 +38,7 @@ convolutions = st.fixed_dictionaries(
 
 
 def full_rank_of(scheme, convolution):
-    return SCHEMES[scheme].full_rank(tuple(convolution.weight.shape))
+    return SCHEMES[scheme].full_ranks(tuple(convolution.weight.shape))[0]
 
 
 @given(settings_=convolutions, scheme=st.sampled_from(list(SCHEMES)), seed=st.integers(0, 99))

@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.records import KEEPS, Cut, Energy, Error, Keep, Point, Pruning, Speedup, keep_of
+from trp_search.records import (
+    KEEPS,
+    Cut,
+    Energy,
+    Error,
+    Keep,
+    Point,
+    Pruning,
+    Ranks,
+    Speedup,
+    keep_of,
+)
 
 AMOUNTS = {
     "energy": 0.9,
@@ -49,7 +60,31 @@ def test_names_of_points_say_how_much_is_kept():
     }
 
 
-KNOWN = ", ".join(KEEPS)
+@given(st.dictionaries(st.text(min_size=1, max_size=9), st.integers(1, 999)), st.randoms())
+def test_ranks_by_layer_are_one_key_of_json_and_have_one_name_in_any_order(ranks, random):
+    shuffled = list(ranks.items())
+    random.shuffle(shuffled)
+    one, other = (Cut(keep=Ranks(dict(each))) for each in (ranks.items(), shuffled))
+    assert records.to_dict(one)["keep"] == {"ranks": ranks}
+    assert records.from_json(Cut, records.to_json(one)) == one
+    assert records.to_json(one) == records.to_json(other)
+    assert one.name == other.name
+    assert records.is_name(one.name)
+
+
+@given(st.dictionaries(st.sampled_from("abc"), st.integers(1, 9)), st.sampled_from("abc"))
+def test_another_rank_makes_another_name(ranks, layer):
+    changed = {**ranks, layer: ranks.get(layer, 0) + 1}
+    assert Ranks(changed).name != Ranks(ranks).name
+
+
+@pytest.mark.parametrize("scheme", ["per-layer", "tucker"])
+def test_ranks_by_layer_need_one_rank_in_each(scheme):
+    with pytest.raises(ValueError, match=f"ranks by layer are for .*, not {scheme}"):
+        Cut(keep=Ranks({"a": 1}), scheme=scheme)
+
+
+KNOWN = ", ".join([*KEEPS, "ranks"])
 
 
 @pytest.mark.parametrize(
@@ -70,9 +105,10 @@ def test_an_amount_that_cannot_be_is_one_line(keep: str, problem: str):
     assert records.problem(caught.value) == problem
 
 
-def test_truncations_take_no_share_of_answers():
-    with pytest.raises(ValueError, match="error is of answers") as caught:
-        Pruning(keep=Error(0.1))
+@pytest.mark.parametrize("keep", [Error(0.1), Ranks({"a": 1})])
+def test_truncations_take_what_makes_ranks_of_weights(keep):
+    with pytest.raises(ValueError, match="truncations choose ranks by weights") as caught:
+        Pruning(keep=keep)
     assert "\n" not in records.problem(caught.value)
 
 

@@ -163,7 +163,8 @@ def test_a_space_for_a_gpu_is_compressed_where_there_is_none(space, tmp_path):
     folder = RunFolder(path=tmp_path / "run")
     items = list(compress(space.model_copy(update=own), folder, budget(2.0)))
     assert kinds(items) == [EpochReport, TrialResult, Point]
-    assert folder.trial("baseline").read_spec().device == "cpu"
+    found = folder.trial("baseline").read_spec()
+    assert (found.device, found.training.precision) == ("cpu", "bfloat16")
 
 
 def test_a_further_cut_of_a_trial_is_a_derived_point_that_is_listed_once(searched):

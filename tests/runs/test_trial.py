@@ -24,6 +24,7 @@ from trp_search.records.scores import share
 from trp_search.runs import networks, trial
 from trp_search.runs.refit import refit
 from trp_search.store import RunFolder, append_record, write_whole
+from trp_search.training.loop import train
 from trp_search.workloads import data
 
 WORKLOAD = Workload(
@@ -123,19 +124,23 @@ def test_a_trial_reports_every_epoch_and_ends_with_a_point(folder):
 
 
 @pytest.mark.parametrize(
-    ("epochs_before", "own"),
+    ("epochs_before", "changes", "own"),
     [
-        (1, {}),
-        (2, {}),
-        (1, {"scheme": "per-layer", "calibration_images": 40, "calibration_every": 2}),
+        (1, {}, {}),
+        (2, {}, {}),
+        (1, {"precision": "bfloat16", "channels_last": True}, {}),
+        (1, {}, {"scheme": "per-layer", "calibration_images": 40, "calibration_every": 2}),
     ],
 )
 def test_a_resumed_trial_gives_what_an_uninterrupted_one_gives_bit_for_bit(
-    tmp_path, epochs_before, own
+    tmp_path, epochs_before, changes, own
 ):
     whole = RunFolder.create(tmp_path / "whole")
     parts = RunFolder.create(tmp_path / "parts")
-    wanted = spec(pruning=dataclasses.replace(PRUNING, **own))
+    wanted = spec(
+        training=dataclasses.replace(TRAINING, **changes),
+        pruning=dataclasses.replace(PRUNING, **own),
+    )
     _, expected = run(whole, wanted)
     started = trial.run(wanted, parts)
     for _ in range(epochs_before):
@@ -150,6 +155,20 @@ def test_a_resumed_trial_gives_what_an_uninterrupted_one_gives_bit_for_bit(
     assert whole.trial("0").weights.read_bytes() == parts.trial("0").weights.read_bytes()
     losses = [[r.loss for r in f.trial("0").read_epochs()] for f in (whole, parts)]
     assert losses[0] == losses[1]
+
+
+def test_half_precision_is_of_passes_alone(finished, tmp_path):
+    folder = RunFolder(path=shutil.copytree(finished.path, tmp_path / "run"))
+    training = dataclasses.replace(TRAINING, epochs=1, precision="bfloat16")
+    wanted = spec("1", start="baseline", training=training, distillation=Distillation())
+    begun = trial.setup.begin(wanted, folder)
+    kinds = set()
+    begun.network.conv1.register_forward_hook(
+        lambda module, _, found: kinds.add((module.training, found.dtype))
+    )
+    for _ in train(begun.network, begun.training(training)):
+        assert {p.grad.dtype for p in begun.network.parameters()} == {torch.float32}
+    assert kinds == {(True, torch.bfloat16), (False, torch.float32)}
 
 
 @pytest.mark.parametrize("moment", ["append_record", "save_checkpoint"])

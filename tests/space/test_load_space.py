@@ -136,9 +136,6 @@ ENTRIES = {
     "{training: {momentum: [0, 0.9]}}": (
         "space.training: nesterov needs momentum above 0, and momentum can be 0"
     ),
-    "{training: {precision: [float32, bfloat16]}}": (
-        "space.training.precision: 'bfloat16' needs a GPU, and resources.gpus is 0"
-    ),
     "{method: [plain, tucker], period: [5, 10]}": (
         "space.period: is read by none of the methods: plain, tucker"
     ),
@@ -202,9 +199,6 @@ FILES = {
     PLAIN.replace("3", "'3'"): "training.epochs: '3' is not a whole number above 0",
     PLAIN.replace("3", "true"): "training.epochs: true is not a whole number above 0",
     PLAIN.replace("3", "3, momentum: 0"): "training: nesterov needs momentum above 0",
-    PLAIN.replace("3", "3, precision: bfloat16") + "space: {energy: [0.8, 0.9]}": (
-        "training.precision: 'bfloat16' needs a GPU, and resources.gpus is 0"
-    ),
     PLAIN.replace("digits", "{name: digits, subset: 0}"): "workload.data.subset: 0 is not above 0",
     PLAIN.replace("digits", "{nme: digits}"): "workload.data.nme: unknown key; did you mean name?",
 }

@@ -55,6 +55,13 @@ def test_who_answers_as_the_teacher_has_nothing_to_learn():
     assert student[1].weight.grad.abs().max() < 1e-12
 
 
+def test_half_precision_around_a_distance_does_not_round_it():
+    logits, teacher = (torch.randn(IMAGES, CLASSES).bfloat16() for _ in range(2))
+    expected = TASK.distance(logits.float(), teacher.float(), 4.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(TASK.distance(logits, teacher, 4.0), expected)
+
+
 def test_the_distance_is_weighed_against_the_labels():
     student, teacher = linear(0), linear(1)
     one = mixed(student, teacher, weight=1.0, temperature=2.0)

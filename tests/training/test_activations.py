@@ -68,7 +68,7 @@ def test_a_truncation_leaves_what_the_cut_leaves(scheme, calibration):
             given = torch.randn(3, module.weight.shape[1], 11, 11)
             given = given[..., 0, 0] if isinstance(module, nn.Linear) else given
             pair = cut.network.get_submodule(layer.name)
-            torch.testing.assert_close(module(given), pair(given), atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(module(given), pair(given), atol=1e-3, rtol=1e-3)
     if scheme == "per-layer":
         assert len({layer.scheme for layer in cut.layers}) > 1
 
@@ -158,19 +158,26 @@ def test_measuring_leaves_the_network_as_it_was():
         torch.testing.assert_close(tensor, before[name], atol=1e-5, rtol=1e-5)
 
 
-def test_layers_that_activations_do_not_weigh_are_truncated_by_weights():
-    torch.manual_seed(0)
-    two = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(8, 6, 3), nn.Conv2d(6, 8, 3, groups=2)
-    )
-    other = copy.deepcopy(two)
-    for each, calibration in ((two, BATCHES), (other, None)):
-        TrainedRankPruning(
-            each, EXAMPLE, Ratio(0.3), layers="all", calibration=calibration
-        ).before_forward()
-    for index in (1, 2):
-        torch.testing.assert_close(two[index].weight, other[index].weight, atol=1e-5, rtol=1e-4)
-    assert (two[0].weight - other[0].weight).abs().max() > 1e-3
+def test_kernels_of_every_kind_are_weighed_as_in_the_cut():
+    def kinds() -> nn.Sequential:
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3),
+            nn.ConvTranspose2d(8, 8, 3),
+            nn.Conv2d(8, 8, 3, groups=2),
+            nn.Conv2d(8, 8, 3, groups=2),
+        )
+
+    for scheme in ("channel", "spatial"):
+        trained = kinds()
+        options = {"scheme": scheme, "layers": "all", "calibration": BATCHES}
+        TrainedRankPruning(trained, EXAMPLE, Ratio(0.3), **options).before_forward()
+        cut = decompose(kinds(), EXAMPLE, Ratio(0.3), **options)
+        assert all(layer.rank for layer in cut.layers[1:])
+        for index in (1, 2, 3):
+            given = torch.randn(2, 8, 9, 9)
+            expected = cut.network.get_submodule(f"{index}")(given)
+            torch.testing.assert_close(trained[index](given), expected, atol=1e-3, rtol=1e-3)
 
 
 def test_an_iterator_of_batches_is_refused():

@@ -140,6 +140,10 @@ def text(path: Path) -> None:
     path.write_text("these are no weights")
 
 
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
 def pickled(path: Path) -> None:
     path.write_bytes(pickle.dumps({"a": 1}))
 
@@ -154,7 +158,7 @@ def bomb(path: Path) -> None:
                 part.write(bytes(2**20))
 
 
-@pytest.mark.parametrize("damage", [truncated, huge_header, text, pickled, bomb])
+@pytest.mark.parametrize("damage", [truncated, huge_header, text, empty, pickled, bomb])
 def test_a_damaged_or_foreign_file_is_refused_in_one_line(network, tmp_path, damage):
     path = saved(tmp_path, network.state_dict())
     damage(path)

@@ -56,6 +56,7 @@ def test_a_timm_network_is_drawn_from_the_global_generator():
         ("timm:resnet10tt", "'timm:resnet10tt' is not known to timm; did you mean timm:resnet10t?"),
         ("timm:hf-hub:me/mine", "'timm:hf-hub:me/mine' is not known to timm"),
         ("timm:resnet10t.none", "of resnet10t there are the weights c3_in1k"),
+        ("timm:resnet10t.", "of resnet10t there are the weights c3_in1k"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_one_that_timm_has(name, hint):

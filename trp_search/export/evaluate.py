@@ -17,6 +17,7 @@ from trp_search.scoring.candidate import Cost, cost, example
 from trp_search.tasks import task_of
 from trp_search.tasks.task import Evaluation, threads
 from trp_search.workloads import data as images
+from trp_search.workloads.sources import SOURCES
 
 _BATCH = 256
 _MOST_PIXELS = 64  # a side, of digits that a card asks for; theirs are 8
@@ -94,8 +95,8 @@ def scored_on(bundle: Bundle, given: DataSpec | None) -> DataSpec:
     if come_along(own):
         return dataclasses.replace(own, download=False, root=None, options={})
     what = f"{own.name!r:.100}, which a bundle may not have called or read"
-    if own.name == "digits":
-        what = f"digits of {own.image_size} pixels a side, more than a card may ask for"
+    if _included(own):
+        what = f"{own.name} of {own.image_size} pixels a side, more than a card may ask for"
     raise InputError(
         f"{bundle.folder}: its images are {what}: "
         "give them by --data SPACE.yaml or --data MODULE:CALLABLE"
@@ -104,7 +105,11 @@ def scored_on(bundle: Bundle, given: DataSpec | None) -> DataSpec:
 
 def come_along(spec: DataSpec) -> bool:
     """Whether the images come with this package, at a size that a card may ask for."""
-    return spec.name == "digits" and (spec.image_size or 0) <= _MOST_PIXELS
+    return _included(spec) and (spec.image_size or 0) <= _MOST_PIXELS
+
+
+def _included(spec: DataSpec) -> bool:
+    return spec.name in SOURCES and SOURCES[spec.name].included
 
 
 def check_runs(bundle: Bundle, network: nn.Module, image: Tensor) -> None:

@@ -39,8 +39,11 @@ def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list
     `other_macs` are multiply-adds of the network that no layer accounts for.
 
     Raises:
-        InputError: the budget is out of reach; the message names the best reachable one.
+        InputError: the budget is out of reach, and the message names the best reachable one; or a
+            layer of `Ranks` cannot be factored.
     """
+    if isinstance(cut.keep, records.Ranks):
+        return _as_given(analysis, cut.keep.ranks)
     count = counted(cut.keep)
     menus = [_menu(layer, count, cut.multiple) for layer in analysis.layers]
     allocation = BUDGET_RULES[cut.allocation]
@@ -113,6 +116,28 @@ def _menu(layer: AnalysedLayer, count: Count, multiple: int) -> _Menu:
     if reason is None and not any(len(offer.cost) for offer in offers):
         reason = f"even rank {multiple} would not save {count.noun}"
     return _Menu(dense=count.dense(layer.layer), offers=tuple(offers), reason=reason)
+
+
+def _as_given(analysis: Analysis, ranks: Mapping[str, int]) -> list[Choice]:
+    """Each layer that `ranks` names at its rank, or at its full one if that is less."""
+    reasons = {layer.layer.name: layer.reason for layer in analysis.layers}
+    for name in ranks:
+        reason = reasons.get(name, "there is no such convolution or linear layer")
+        if reason is not None:
+            raise InputError(f"ranks: {name!r} cannot be factored: {reason}")
+    return [
+        _at_rank(layer, ranks[layer.layer.name])
+        if layer.layer.name in ranks
+        else Choice(reason=layer.reason or "no rank given")
+        for layer in analysis.layers
+    ]
+
+
+def _at_rank(layer: AnalysedLayer, rank: int) -> Choice:
+    candidate = layer.candidates[0]
+    ranks = (min(rank, *candidate.layer.full_ranks),)
+    lost = float(candidate.losses(torch.tensor([ranks]))["error"])
+    return Choice(candidate=candidate, ranks=ranks, kept={candidate.layer.scheme.name: 1 - lost})
 
 
 def _why_dense(menus: Sequence[_Menu]) -> str:

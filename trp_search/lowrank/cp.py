@@ -10,7 +10,7 @@ axes take turns, each by a ridge regression whose multiplier meets the bound.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -24,7 +24,7 @@ from trp_search.lowrank import rules
 from trp_search.lowrank.analysis import ByWeights, Candidate, losses_at
 from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.factoring import Bottleneck, Number, Ranks
-from trp_search.lowrank.kernels import Extent, Part, Shape, kernel
+from trp_search.lowrank.kernels import Part, Shape, kernel
 
 _HALVINGS = 60
 _FITS = 6  # ranks at which a layer's loss is measured; interpolated between them
@@ -108,18 +108,7 @@ class CpFactoring(Bottleneck):
         return (math.prod(shape) // max(shape),)
 
     @override
-    def macs(self, shape: Shape, extents: Iterable[Extent], ranks: Sequence[Number]) -> Number:
-        (n, c, kh, kw), extents = shape, list(extents)
-        first = sum(c * e.height_in * e.width_in for e in extents)
-        rest = sum((kh * e.width_in + (kw + n) * e.width_out) * e.height_out for e in extents)
-        return ranks[-1] * (first + rest)
-
-    @override
-    def parameters(self, shape: Shape, ranks: Sequence[Number]) -> Number:
-        return ranks[-1] * sum(shape)
-
-    @override
-    def between(self, ranks: Ranks) -> tuple[Part, ...]:
+    def between(self, ranks: Sequence[Number]) -> tuple[Part, ...]:
         (rank,) = ranks
         vertical = Part(read=rank, written=rank, height=True, groups=rank)
         return vertical, Part(read=rank, written=rank, width=True, groups=rank)

@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.agreement import check_count
-from trp_search.lowrank.analysis import AnalysedLayer, Analysis, analyse
+from trp_search.lowrank.analysis import Analysis, analyse
 from trp_search.lowrank.choice import Choice, choose
 from trp_search.lowrank.costs import outside
 from trp_search.lowrank.counter import by_module
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.placing import check_runs, copied
-from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.tracing import full_precision, images_in
 
 
@@ -82,7 +81,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
             `ddlr-style` and `net-trim`; or ranks by layer name, used even where they save no
             multiply-adds; layers not named stay dense.
         scheme: pairs by `channel`, `spatial` or `decoupled`, `per-layer` for the best pair in each
-            layer, or another of `records.Cut`; ranks by layer need one of the first three.
+            layer, or another of `records.Cut`; ranks by layer need one with one rank in each.
         allocation: how a budget is spread over layers.
         multiple: ranks are multiples of this.
         calibration: batches of images whose activations weight errors, a few hundred in all;
@@ -103,25 +102,21 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
         if asked not in known:
             raise InputError(f"{name}: {asked!r} is not one of {', '.join(known)}")
     options: dict[str, Any] = {"scheme": scheme, "allocation": allocation, "multiple": multiple}
-    given = keep if isinstance(keep, Mapping) else None
-    named = given is not None and layers == records.AUTO
-    options |= {"layers": "all" if named else layers}
-    options |= {"calibration_images": 0 if calibration is None else 1}
-    if not isinstance(keep, records.Keep) and not given:
+    if isinstance(keep, Mapping) and keep:
+        keep = records.Ranks(dict(keep))
+    if not isinstance(keep, records.Keep):
         raise InputError(
             f"decompose: keep: {keep!r:.80} is neither a value, such as Speedup(2) or "
             "Energy(0.95), nor ranks by layer"
         )
-    if given is not None and scheme not in SCHEMES:
-        raise InputError(f"decompose: ranks need one scheme of pairs, not {scheme}")
-    wanted_keep = records.Energy(1.0) if given is not None else keep
+    named = isinstance(keep, records.Ranks) and layers == records.AUTO
+    options |= {"keep": keep, "layers": "all" if named else layers}
+    options |= {"calibration_images": 0 if calibration is None else 1}
     try:
-        wanted = TypeAdapter(records.Cut).validate_python({"keep": wanted_keep, **options})
+        wanted = TypeAdapter(records.Cut).validate_python(options)
     except ValueError as error:
         raise InputError(f"decompose: {records.problem(error)}") from None
     analysis = analyse(network, example_input, DECOMPOSITIONS[scheme], wanted, calibration)
-    if given is not None:
-        return build(analysis, _given(analysis, given))
     if isinstance(wanted.keep, records.Speedup):
         return _faster(analysis, wanted, wanted.keep.speedup)
     return cut(analysis, wanted)
@@ -172,24 +167,3 @@ def build(analysis: Analysis, choices: Sequence[Choice]) -> Decomposed:
         dense_macs=analysis.macs // images,
         macs=counted[""] // images - sum(x.dense_macs - x.macs for x in layers if x.is_sparse),
     )
-
-
-def _given(analysis: Analysis, ranks: Mapping[str, int]) -> list[Choice]:
-    reasons = {layer.layer.name: layer.reason for layer in analysis.layers}
-    for name, rank in ranks.items():
-        reason = reasons.get(name, "there is no such convolution or linear layer")
-        if reason is not None:
-            raise InputError(f"ranks: {name!r} cannot be factored: {reason}")
-        if rank < 1:
-            raise InputError(f"ranks: {name}: {rank} is below 1")
-    return [
-        _at_rank(layer, ranks[layer.layer.name])
-        if layer.layer.name in ranks
-        else Choice(reason=layer.reason or "no rank given")
-        for layer in analysis.layers
-    ]
-
-
-def _at_rank(layer: AnalysedLayer, rank: int) -> Choice:
-    candidate = layer.candidates[0]
-    return Choice(candidate=candidate, ranks=(min(rank, *candidate.layer.full_ranks),))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 from typing_extensions import override
@@ -31,16 +31,26 @@ class Factoring(ABC):
         """The least ranks at which nothing is lost."""
 
     @abstractmethod
-    def macs(self, shape: Shape, extents: Iterable[Extent], ranks: Sequence[Number]) -> Number:
-        """Multiply-adds for one image, over all calls of the layer."""
+    def parts(self, shape: Shape, ranks: Sequence[Number]) -> tuple[Part, ...]:
+        """The layers in the place of a kernel, as a convolution's."""
 
-    @abstractmethod
+    def macs(self, shape: Shape, extents: Iterable[Extent], ranks: Sequence[Number]) -> Number:
+        """Multiply-adds for one image, over all calls of the layer.
+
+        Strides take effect, and edges are lost, where a part spans the axis.
+        """
+        found: Any = 0
+        for extent in extents:
+            height, width = extent.height_in, extent.width_in
+            for part in self.parts(shape, ranks):
+                height = extent.height_out if part.height else height
+                width = extent.width_out if part.width else width
+                found += part.weights(shape) * height * width
+        return cast("Number", found)
+
     def parameters(self, shape: Shape, ranks: Sequence[Number]) -> Number:
         """Weights, without biases."""
-
-    @abstractmethod
-    def parts(self, shape: Shape, ranks: Ranks) -> tuple[Part, ...]:
-        """The layers in the place of a kernel, as a convolution's."""
+        return cast("Number", sum(part.weights(shape) for part in self.parts(shape, ranks)))
 
     def layers(self, module: nn.Module, ranks: Ranks) -> tuple[nn.Module, ...]:
         """The untrained layers that replace `module`; the last layer has its bias."""
@@ -72,11 +82,11 @@ class Bottleneck(Factoring):
     by_group = False
 
     @abstractmethod
-    def between(self, ranks: Ranks) -> tuple[Part, ...]:
+    def between(self, ranks: Sequence[Number]) -> tuple[Part, ...]:
         """The layers along the kernel's axes."""
 
     @override
-    def parts(self, shape: Shape, ranks: Ranks) -> tuple[Part, ...]:
+    def parts(self, shape: Shape, ranks: Sequence[Number]) -> tuple[Part, ...]:
         n, c, *_ = shape
         first, last = Part(read=c, written=ranks[0]), Part(read=ranks[-1], written=n)
         return first, *self.between(ranks), last

@@ -53,13 +53,21 @@ class Extent:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One of the layers in the place of a kernel; 1 wide along an axis that it does not span."""
+    """One of the layers in the place of a kernel; 1 wide along an axis that it does not span.
 
-    read: int
-    written: int
+    Channels and groups are numbers, or tensors of them to count layers of many sizes at once.
+    """
+
+    read: Any
+    written: Any
     height: bool = False
     width: bool = False
-    groups: int = 1
+    groups: Any = 1
+
+    def weights(self, shape: Shape) -> Any:  # noqa: ANN401  a number, or a tensor of them
+        """The weights of the layer in the place of a kernel of this shape."""
+        taps = (shape[2] if self.height else 1) * (shape[3] if self.width else 1)
+        return self.read // self.groups * self.written * taps
 
 
 def kind_of(module: nn.Module) -> type[nn.Module] | None:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.modules.conv import _ConvNd
 
 from trp_search.errors import InputError
-from trp_search.lowrank.kernels import Shape, shape_of
+from trp_search.lowrank.kernels import Part, groups_of, is_adjoint, ordered, shape_of
+from trp_search.lowrank.patches import patches
 from trp_search.lowrank.schemes import Scheme
 from trp_search.lowrank.tracing import watching
 from trp_search.lowrank.truncation import Moments
@@ -26,10 +27,10 @@ def collect(
 ) -> dict[tuple[str, str], Moments]:
     """Second moments by layer and scheme, from forward passes of `network` over `batches`.
 
-    Products are single precision within a few images and summed in double. Memory holds one square
-    matrix per layer and scheme and, during a layer's call, the patches of a few images. A layer
+    Products are single precision within a few images and summed in double. Memory holds the
+    matrices of moments and, during a layer's call, the patches of a few images. A layer
     that is not called has no entry. The network is left as it was. Without `outputs` all moments
-    are of inputs, which hold for other weights too.
+    are of inputs, which hold while weights move.
 
     Raises:
         InputError: there are no images, or a layer meets a value that is not finite.
@@ -37,13 +38,14 @@ def collect(
     sums: dict[tuple[str, str], Tensor] = {}
 
     def note(name: str, module: nn.Module, given: Tensor, output: Tensor) -> None:
-        images = max(1, _PATCHES // (given[0].numel() * math.prod(shape_of(module)[2:])))
+        pixels = (output if is_adjoint(module) else given)[0].numel()
+        images = max(1, _PATCHES // (pixels * math.prod(shape_of(module)[2:])))
         for scheme in layers[name][1]:
             for read, written in zip(
                 torch.split(given, images), torch.split(output, images), strict=True
             ):
-                of_outputs = outputs and writes(shape_of(module), scheme)
-                rows = _rows(module, scheme, read.float(), written.float(), of_outputs=of_outputs)
+                writing = outputs and writes(module, scheme)
+                rows = _rows(module, scheme, read.float(), written.float(), writing=writing)
                 product = (rows @ rows.mT).double()
                 if not product.isfinite().all():
                     raise InputError(
@@ -61,8 +63,7 @@ def collect(
         raise InputError("calibration: there are no images")
     return {
         (name, scheme.name): Moments(
-            matrix=sums[name, scheme.name],
-            of_outputs=outputs and writes(shape_of(module), scheme),
+            matrix=sums[name, scheme.name], of_outputs=outputs and writes(module, scheme)
         )
         for name, (module, schemes) in layers.items()
         for scheme in schemes
@@ -74,56 +75,38 @@ def collect(
 _PATCHES = 2**24
 
 
-def writes(shape: Shape, scheme: Scheme) -> bool:
+def _first(module: nn.Module, scheme: Scheme) -> Part:
+    """The first to act of the layers in a layer's place, for one of its kernels."""
+    shape = shape_of(module)
+    first: Part = ordered(module, scheme.parts(shape, scheme.full_ranks(shape)))[0]
+    return first
+
+
+def writes(module: nn.Module, scheme: Scheme) -> bool:
     """Whether outputs replace inputs: the kernel is read at once, and outputs are fewer."""
-    n, c, *taps = shape
-    at_once = all(together or size == 1 for together, size in zip(scheme.reads, taps, strict=True))
-    return at_once and n <= c * math.prod(taps)
+    n, *read = shape_of(module)
+    first = _first(module, scheme)
+    at_once = (first.height or read[1] == 1) and (first.width or read[2] == 1)
+    return at_once and not is_adjoint(module) and n <= math.prod(read)
 
 
 def _rows(
-    module: nn.Module, scheme: Scheme, given: Tensor, output: Tensor, *, of_outputs: bool
+    module: nn.Module, scheme: Scheme, given: Tensor, output: Tensor, *, writing: bool
 ) -> Tensor:
-    """(d, s) every vector that the scheme's matrices read, or write, in one call."""
-    if of_outputs:
+    """(b, d, s) every vector that the scheme's matrices read, or write, in one call.
+
+    There are b blocks of channels, of which no matrix reads two; a single one has no axis.
+    """
+    blocks = groups_of(module)
+    if writing:
         bias = module.bias
         channels = -1 if isinstance(module, nn.Linear) else 1
-        written = output.movedim(channels, 0).flatten(1)
-        return written - bias.unsqueeze(1) if isinstance(bias, Tensor) else written
-    if isinstance(module, nn.Linear):
-        return given.movedim(-1, 0).flatten(1)
-    assert isinstance(module, nn.Conv1d | nn.Conv2d)
-    return _patches(module, given, reads=scheme.reads)
-
-
-def _patches(module: nn.Conv1d | nn.Conv2d, given: Tensor, *, reads: tuple[bool, bool]) -> Tensor:
-    """(C * taps, s) patches over the axes that are read at once.
-
-    Along any other axis the kernel's taps land on single pixels; a pixel's weight is its landings.
-    """
-    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-    given = functional.pad(given, module._reversed_padding_repeated_twice, mode=mode)
-    if isinstance(module, nn.Conv1d):
-        given = given.unsqueeze(-1)
-    sizes = ((*each, 1)[:2] for each in (module.kernel_size, module.stride, module.dilation))
-    axes = list(zip(reads, *sizes, strict=True))
-    taps, strides, dilations = zip(
-        *((axis[1:] if axis[0] else (1, 1, 1)) for axis in axes), strict=True
-    )
-    patches = functional.unfold(given, taps, stride=strides, dilation=dilations)
-    height, width = (
-        given.new_ones(1) if axis[0] else _landings(size, *axis[1:]).to(given)
-        for axis, size in zip(axes, given.shape[-2:], strict=True)
-    )
-    counts = height.unsqueeze(1) * width
-    if counts.numel() > 1:
-        rows = patches.shape[-1] // counts.shape[1] if reads[0] else counts.shape[0]
-        patches = patches * counts.expand(rows, -1).flatten().sqrt()
-    return patches.movedim(1, 0).flatten(1)
-
-
-def _landings(size: int, taps: int, stride: int, dilation: int) -> Tensor:
-    """(size,) how many taps land on each pixel of a line."""
-    starts = torch.arange(0, size - dilation * (taps - 1), stride)
-    reached = starts.unsqueeze(1) + dilation * torch.arange(taps)
-    return torch.bincount(reached.flatten(), minlength=size)
+        rows = output.movedim(channels, 0).flatten(1)
+        rows = rows - bias.unsqueeze(1) if isinstance(bias, Tensor) else rows
+    elif isinstance(module, nn.Linear):
+        rows = given.movedim(-1, 0).flatten(1)
+    else:
+        assert isinstance(module, _ConvNd)
+        first = _first(module, scheme)
+        rows, blocks = patches(module, given, output, first=first), blocks * first.groups
+    return rows if blocks == 1 else rows.reshape(blocks, -1, rows.shape[1])

@@ -1,7 +1,5 @@
 """Schemes: how a kernel is unfolded into matrices and how their factors become two layers.
 
-Costs are linear in the rank: `macs_per_rank` counts the multiply-adds of one rank for one image.
-
 Sources: channel, Zhang et al., arXiv 1505.06798; spatial, Jaderberg et al., arXiv 1405.3866;
 decoupled, Guo et al., arXiv 1808.05517.
 """
@@ -10,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -19,19 +17,17 @@ from typing_extensions import override
 
 from trp_search import records
 from trp_search.lowrank.factoring import Factoring, Number, Ranks
-from trp_search.lowrank.kernels import Extent, Part, Shape
+from trp_search.lowrank.kernels import Part, Shape
 
 
 class Scheme(Factoring):
     """One way to unfold a kernel. Stateless; `SCHEMES` holds one of each.
 
     Attributes:
-        reads: whether a matrix's inputs span the kernel's height, and its width.
         reads_rows: whether inputs are a matrix's rows; its columns otherwise.
     """
 
     name: records.Scheme
-    reads: tuple[bool, bool]
     reads_rows: bool
 
     @abstractmethod
@@ -41,18 +37,6 @@ class Scheme(Factoring):
     @abstractmethod
     def weight(self, matrices: Tensor, shape: Shape) -> Tensor:
         """The (N, C, kh, kw) weight that unfolds into `matrices`."""
-
-    @abstractmethod
-    def full_rank(self, shape: Shape) -> int:
-        """The rank at which nothing is lost."""
-
-    @abstractmethod
-    def macs_per_rank(self, shape: Shape, extent: Extent) -> int:
-        """Multiply-adds that one rank costs for one image."""
-
-    @abstractmethod
-    def parameters_per_rank(self, shape: Shape) -> int:
-        """Weights that one rank costs."""
 
     @abstractmethod
     def factors(self, left: Tensor, right: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
@@ -67,18 +51,6 @@ class Scheme(Factoring):
         kernels = matrices.chunk(weight.numel() // math.prod(shape))
         return _joined([self.weight(one, shape) for one in kernels]).reshape(weight.shape)
 
-    @override
-    def full_ranks(self, shape: Shape) -> Ranks:
-        return (self.full_rank(shape),)
-
-    @override
-    def macs(self, shape: Shape, extents: Iterable[Extent], ranks: Sequence[Number]) -> Number:
-        return ranks[-1] * sum(self.macs_per_rank(shape, extent) for extent in extents)
-
-    @override
-    def parameters(self, shape: Shape, ranks: Sequence[Number]) -> Number:
-        return ranks[-1] * self.parameters_per_rank(shape)
-
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors along their first axis; a single one as it is, which rounding depends on."""
@@ -90,7 +62,6 @@ class Channel(Scheme):
     """N x (C kh kw): a kh x kw convolution to r channels, then 1 x 1."""
 
     name = "channel"
-    reads = (True, True)
     reads_rows = False
 
     @override
@@ -102,19 +73,9 @@ class Channel(Scheme):
         return matrices.reshape(shape)
 
     @override
-    def full_rank(self, shape: Shape) -> int:
+    def full_ranks(self, shape: Shape) -> Ranks:
         n, c, kh, kw = shape
-        return min(n, c * kh * kw)
-
-    @override
-    def macs_per_rank(self, shape: Shape, extent: Extent) -> int:
-        n, c, kh, kw = shape
-        return (c * kh * kw + n) * extent.height_out * extent.width_out
-
-    @override
-    def parameters_per_rank(self, shape: Shape) -> int:
-        n, c, kh, kw = shape
-        return c * kh * kw + n
+        return (min(n, c * kh * kw),)
 
     @override
     def factors(self, left: Tensor, right: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
@@ -122,7 +83,7 @@ class Channel(Scheme):
         return right.reshape(-1, c, kh, kw), left.reshape(n, -1, 1, 1)
 
     @override
-    def parts(self, shape: Shape, ranks: Ranks) -> tuple[Part, ...]:
+    def parts(self, shape: Shape, ranks: Sequence[Number]) -> tuple[Part, ...]:
         (n, c, *_), (rank,) = shape, ranks
         first = Part(read=c, written=rank, height=True, width=True)
         return first, Part(read=rank, written=n)
@@ -133,7 +94,6 @@ class Spatial(Scheme):
     """(C kh) x (N kw): a kh x 1 convolution to r channels, then 1 x kw."""
 
     name = "spatial"
-    reads = (True, False)
     reads_rows = True
 
     @override
@@ -147,20 +107,9 @@ class Spatial(Scheme):
         return matrices.reshape(c, kh, n, kw).permute(2, 0, 1, 3)
 
     @override
-    def full_rank(self, shape: Shape) -> int:
+    def full_ranks(self, shape: Shape) -> Ranks:
         n, c, kh, kw = shape
-        return min(c * kh, n * kw)
-
-    @override
-    def macs_per_rank(self, shape: Shape, extent: Extent) -> int:
-        n, c, kh, kw = shape
-        first = c * kh * extent.height_out * extent.width_in
-        return first + n * kw * extent.height_out * extent.width_out
-
-    @override
-    def parameters_per_rank(self, shape: Shape) -> int:
-        n, c, kh, kw = shape
-        return c * kh + n * kw
+        return (min(c * kh, n * kw),)
 
     @override
     def factors(self, left: Tensor, right: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
@@ -170,7 +119,7 @@ class Spatial(Scheme):
         return vertical, horizontal
 
     @override
-    def parts(self, shape: Shape, ranks: Ranks) -> tuple[Part, ...]:
+    def parts(self, shape: Shape, ranks: Sequence[Number]) -> tuple[Part, ...]:
         (n, c, *_), (rank,) = shape, ranks
         first = Part(read=c, written=rank, height=True)
         return first, Part(read=rank, written=n, width=True)
@@ -185,7 +134,6 @@ class Decoupled(Scheme):
     """
 
     name = "decoupled"
-    reads = (False, False)
     reads_rows = True
 
     @override
@@ -197,20 +145,9 @@ class Decoupled(Scheme):
         return matrices.reshape(shape)
 
     @override
-    def full_rank(self, shape: Shape) -> int:
+    def full_ranks(self, shape: Shape) -> Ranks:
         _, c, kh, kw = shape
-        return min(c, kh * kw)
-
-    @override
-    def macs_per_rank(self, shape: Shape, extent: Extent) -> int:
-        n, c, kh, kw = shape
-        pointwise = n * c * extent.height_in * extent.width_in
-        return pointwise + n * kh * kw * extent.height_out * extent.width_out
-
-    @override
-    def parameters_per_rank(self, shape: Shape) -> int:
-        n, c, kh, kw = shape
-        return n * c + n * kh * kw
+        return (min(c, kh * kw),)
 
     @override
     def refuses(self, shape: Shape) -> str | None:
@@ -222,7 +159,7 @@ class Decoupled(Scheme):
         return left.mT.reshape(-1, c, 1, 1), right.reshape(n, -1, kh, kw)
 
     @override
-    def parts(self, shape: Shape, ranks: Ranks) -> tuple[Part, ...]:
+    def parts(self, shape: Shape, ranks: Sequence[Number]) -> tuple[Part, ...]:
         (n, c, *_), (rank,) = shape, ranks
         last = Part(read=n * rank, written=n, height=True, width=True, groups=n)
         return Part(read=c, written=n * rank), last

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
 from trp_search import records
@@ -22,7 +22,7 @@ from trp_search.lowrank.analysis import (
 )
 from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.factoring import Ranks
-from trp_search.lowrank.kernels import groups_of, kernel, kind_of, shape_of
+from trp_search.lowrank.kernels import groups_of, is_adjoint, kernel, shape_of
 from trp_search.lowrank.moments import collect
 from trp_search.lowrank.schemes import Scheme
 from trp_search.lowrank.truncation import Moments, Spectra, spectra, weighted_spectra, wide
@@ -95,11 +95,7 @@ class Spectral(Decomposition):
             wanted = {
                 fit[0].name: (fit[0].module, [self._schemes[layer.scheme.name] for layer in fit])
                 for row in given.rows
-                if (
-                    fit := [
-                        layer for layer in row if layer.reason is None and is_weighted(layer.module)
-                    ]
-                )
+                if (fit := [layer for layer in row if layer.reason is None])
             }
             moments = collect(given.network, given.batches, wanted)
         for row in given.rows:
@@ -114,11 +110,6 @@ class Spectral(Decomposition):
             )
 
 
-def is_weighted(module: nn.Module) -> bool:
-    """Whether activations weight the errors of a layer; those of other kinds weigh the same."""
-    return kind_of(module) in (nn.Linear, nn.Conv1d, nn.Conv2d) and groups_of(module) == 1
-
-
 def _pair(layer: MeasuredLayer, scheme: Scheme, moments: Moments | None) -> Pair:
     matrices = scheme.unfolded(kernel(layer.module), shape_of(layer.module))
     double = min(matrices.shape[1:]) <= _DOUBLE_SIDE
@@ -127,6 +118,6 @@ def _pair(layer: MeasuredLayer, scheme: Scheme, moments: Moments | None) -> Pair
         turned, transposed = wide(matrices)
         found = spectra(turned)
     else:
-        transposed = scheme.reads_rows
+        transposed = scheme.reads_rows != is_adjoint(layer.module)
         found = weighted_spectra(matrices.mT if transposed else matrices, moments)
     return Pair(layer=layer, scheme=scheme, spectra=found, transposed=transposed)

@@ -106,8 +106,10 @@ class Moments:
     """Second moments of a layer's inputs, or of its outputs for them, without the bias.
 
     Attributes:
-        matrix: (d, d), any scale; (layers, d, d) of several layers, zero where they are unknown.
-        of_outputs: whether the moments are of outputs, which are smaller and enough for one matrix.
+        matrix: (d, d), any scale; or (g, d, d), where every b / g of b matrices read other inputs;
+            or (l, g, d, d) of l layers, zero where unknown, which are then as if alone.
+        of_outputs: whether the moments are of outputs, which are smaller and enough where there are
+            as many as matrices.
     """
 
     matrix: Tensor
@@ -124,29 +126,30 @@ def weighted_spectra(matrices: Tensor, moments: Moments) -> Spectra:
     `squares` sum to the plain ones, so white inputs give plain spectra. White inputs of the same
     weight are mixed in (shrinkage): directions that no input takes are ranked by the weights, and a
     few hundred images do not decide alone (results/cuts has the measurement).
-
-    The matrices are those of one layer, or, with moments of several, of each in turn.
     """
     plain = matrices @ matrices.mT
     known = moments.matrix.to(matrices)
-    layers = known.shape[:-2]
+    layers = known.shape[:-3]
+    blocks = known.reshape(*layers, -1, *known.shape[-2:])
     energy = _traces(plain).reshape(*layers, -1).sum(-1)
-    height, width = matrices.shape[-2:]
+    _, height, width = matrices.shape
     if moments.of_outputs:
-        outputs = known.reshape(plain.shape)
-        squares, vectors = torch.linalg.eigh(_scaled(outputs, energy, plain) + _WHITE * plain)
+        outputs = plain.reshape(blocks.shape)
+        mixed = _scaled(blocks, energy, outputs) + _WHITE * outputs
+        squares, vectors = torch.linalg.eigh(mixed.reshape(plain.shape))
     else:
         white = torch.eye(width, dtype=matrices.dtype, device=matrices.device)
-        inputs = _scaled(known, white.trace(), white) + _WHITE * white
+        inputs = _scaled(blocks, blocks.shape[-3] * white.trace(), white) + _WHITE * white
+        inputs = inputs.reshape(known.shape)
         if height <= width:
-            weighted = matrices.reshape(*layers, -1, width) @ inputs
+            weighted = matrices.reshape(*known.shape[:-2], -1, width) @ inputs
             squares, vectors = torch.linalg.eigh(weighted.reshape(matrices.shape) @ matrices.mT)
         else:
             squares, vectors = _tall(matrices, inputs)
     squares = squares.clamp_min(0)
-    found = squares.reshape(*layers, -1).sum(-1)
-    scale = energy / found.clamp_min(torch.finfo(squares.dtype).tiny)
-    squares = (squares.reshape(*layers, -1) * scale.unsqueeze(-1)).reshape(squares.shape)
+    found = squares.reshape(*layers, -1)
+    scale = energy / found.sum(-1).clamp_min(torch.finfo(squares.dtype).tiny)
+    squares = (found * scale.unsqueeze(-1)).reshape(squares.shape)
     return Spectra(squares=squares, vectors=vectors, matrices=matrices)
 
 
@@ -155,10 +158,11 @@ _WHITE = 1.0
 
 def _tall(matrices: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """`eigh` of M A M^T, without the zero values, through the smaller side."""
+    if inputs.dim() > 2:
+        inputs = inputs.flatten(0, -3)
+        inputs = inputs.repeat_interleave(len(matrices) // len(inputs), 0)
     values, axes = torch.linalg.eigh(inputs)
     root = axes * values.clamp_min(_WHITE).sqrt().unsqueeze(-2)
-    if root.dim() > 2:
-        root = root.repeat_interleave(len(matrices) // len(root), 0)
     squares, right = torch.linalg.eigh(root.mT @ matrices.mT @ matrices @ root)
     # QR keeps the spans of the first k columns, so the largest values go first.
     left = torch.linalg.qr((matrices @ root @ right).flip(-1)).Q
@@ -166,10 +170,10 @@ def _tall(matrices: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _scaled(found: Tensor, trace: Tensor, fallback: Tensor) -> Tensor:
-    """`found` with the given trace; `fallback`, which has it, where `found` is zero."""
-    own = _traces(found)
-    scaled = found * (trace / own).unsqueeze(-1).unsqueeze(-1)
-    return torch.where((own > 0).unsqueeze(-1).unsqueeze(-1), scaled, fallback)
+    """(..., g, d, d) `found` with the given trace; `fallback`, which has it, where it is zero."""
+    own = _traces(found).sum(-1)
+    factor, known = (x[..., None, None, None] for x in (trace / own, own > 0))
+    return torch.where(known, found * factor, fallback)
 
 
 def _traces(matrices: Tensor) -> Tensor:

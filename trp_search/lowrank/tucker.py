@@ -8,7 +8,7 @@ alone (HOSVD, pp. 1253-1278), then alternately given the other (HOOI, pp. 1324-1
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -18,7 +18,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from trp_search.lowrank.factoring import Bottleneck, Number, Ranks
-from trp_search.lowrank.kernels import Extent, Part, Shape
+from trp_search.lowrank.kernels import Part, Shape
 from trp_search.lowrank.rules import most
 from trp_search.records import Keep
 
@@ -63,20 +63,7 @@ class TuckerFactoring(Bottleneck):
         return full_ranks(shape)
 
     @override
-    def macs(self, shape: Shape, extents: Iterable[Extent], ranks: Sequence[Number]) -> Number:
-        (n, c, kh, kw), (rank_in, rank_out), extents = shape, ranks, list(extents)
-        before = sum(extent.height_in * extent.width_in for extent in extents)
-        after = sum(extent.height_out * extent.width_out for extent in extents)
-        core = kh * kw * after
-        return c * before * rank_in + core * rank_in * rank_out + n * after * rank_out
-
-    @override
-    def parameters(self, shape: Shape, ranks: Sequence[Number]) -> Number:
-        (n, c, kh, kw), (rank_in, rank_out) = shape, ranks
-        return c * rank_in + kh * kw * rank_in * rank_out + n * rank_out
-
-    @override
-    def between(self, ranks: Ranks) -> tuple[Part, ...]:
+    def between(self, ranks: Sequence[Number]) -> tuple[Part, ...]:
         return (Part(read=ranks[0], written=ranks[1], height=True, width=True),)
 
     @override

@@ -13,8 +13,7 @@ from trp_search.records import Cut, CutScheme, Joint, TrialSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from trp_search.lowrank.cutting import Samples
-    from trp_search.training.hook import Hook
+    from trp_search.training.hook import Hook, Samples
 
 _JOINT = {"joint_alpha", "joint_lowest", "joint_highest", "joint_rank_min"}
 

@@ -13,8 +13,7 @@ from trp_search import records
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from trp_search.lowrank.cutting import Samples
-    from trp_search.training.hook import Hook
+    from trp_search.training.hook import Hook, Samples
 
 Fields: TypeAlias = Mapping[str, Any]
 

@@ -15,8 +15,7 @@ from trp_search.records import Cut, Pruning, TrialSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from trp_search.lowrank.cutting import Samples
-    from trp_search.training.hook import Hook
+    from trp_search.training.hook import Hook, Samples
 
 _NUCLEAR = {"nuclear_weight", "nuclear_every_step", "period"}
 _NUCLEAR |= {"truncation_images", "truncation_images_every"}

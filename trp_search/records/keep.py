@@ -6,11 +6,15 @@ A further one is its class and its line in `KEEPS`. What it does to singular val
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import re
 from abc import ABCMeta, abstractmethod
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, final, get_args, get_type_hints
 
 from pydantic import (
+    AfterValidator,
     GetCoreSchemaHandler,
     PlainSerializer,
     PlainValidator,
@@ -35,7 +39,7 @@ class _OneLine(ABCMeta):
         try:
             return super().__call__(*given, **named)
         except ValidationError as error:
-            why = problem(error).removeprefix("0: ")
+            why = re.sub("^0(: |[.])", "", problem(error))  # a place in the call
             raise InputError(f"{cls.__name__}: {why}") from None
 
 
@@ -83,14 +87,14 @@ class Keep(metaclass=_OneLine):
     def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> Any:  # noqa: ANN401  pydantic's own
         if cls not in (Keep, PerLayer, WholeNetwork):
             return handler(source)
-        written = PlainSerializer(lambda keep: {keep.key(): keep.amount})
+        written = PlainSerializer(lambda keep: {keep.key(): getattr(keep, keep.key())})
         return handler.generate_schema(Annotated[Any, PlainValidator(cls._checked), written])
 
     @classmethod
     def _checked(cls, raw: object) -> Keep:
-        known = [name for name, kind in KEEPS.items() if issubclass(kind, cls)]
+        known = {k: kind for k, kind in (KEEPS | _UNNAMED).items() if issubclass(kind, cls)}
         if isinstance(raw, dict) and len(raw) == 1 and (name := next(iter(raw))) in known:
-            return TypeAdapter(KEEPS[name]).validate_python(raw)
+            return TypeAdapter(known[name]).validate_python(raw)
         if not isinstance(raw, cls):
             raise ValueError(f"takes exactly one of {', '.join(known)}")  # noqa: TRY004
         return raw
@@ -204,6 +208,26 @@ class Error(Keep):
     error: Share
 
 
+def _sorted(ranks: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(ranks.items()))
+
+
+@final
+@checked(frozen=True, config=STRICT)
+class Ranks(Keep):
+    """The rank of each layer by its name; layers not named stay dense."""
+
+    written: ClassVar[str] = "ranks-{}"
+    ranks: Annotated[dict[str, PositiveInt], AfterValidator(_sorted)]
+
+    @property
+    @override
+    def name(self) -> str:
+        digest = hashlib.blake2b(json.dumps(self.ranks).encode(), digest_size=4)
+        return self.written.format(digest.hexdigest())
+
+
+# By the key of each, as options and search spaces name them; ranks by layer are neither.
 KEEPS: dict[str, type[Keep]] = {
     kind.key(): kind
     for kind in (
@@ -217,6 +241,7 @@ KEEPS: dict[str, type[Keep]] = {
         Error,
     )
 }
+_UNNAMED: dict[str, type[Keep]] = {Ranks.key(): Ranks}
 
 
 def keep_of(name: str, amount: Amount) -> Keep:

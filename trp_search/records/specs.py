@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.cut import Cut
-from trp_search.records.keep import Energy, Error, Keep
+from trp_search.records.keep import Energy, Keep, PerLayer, WholeNetwork
 from trp_search.records.kinds import (
     STRICT,
     Count,
@@ -47,7 +47,8 @@ class Training:
         gamma: what `step` multiplies the learning rate by at each milestone.
         warmup: share of the epochs over which the rate rises linearly.
         label_smoothing: share of the target that is spread over all classes.
-        precision: `bfloat16` is autocast on CUDA; on a CPU it is refused.
+        precision: `bfloat16` is autocast, faster on GPUs and on CPUs with AMX; slow on CPUs without
+            instructions for it.
         channels_last: whether images and weights lie in memory channels last.
         compile: whether torch.compile compiles the steps: half a minute, for long trainings.
     """
@@ -109,8 +110,8 @@ class Pruning:
 
     @model_validator(mode="after")
     def _of_weights(self) -> Pruning:
-        if isinstance(self.keep, Error):
-            raise ValueError("keep: error is of answers, and truncations see weights")  # noqa: TRY004
+        if not isinstance(self.keep, PerLayer | WholeNetwork):
+            raise ValueError(f"keep: {self.keep.key()}: truncations choose ranks by weights")  # noqa: TRY004
         return self
 
     @property

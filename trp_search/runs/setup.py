@@ -15,7 +15,7 @@ from torch import nn
 from trp_search.errors import InputError
 from trp_search.methods import METHODS
 from trp_search.records import Training, TrialSpec, to_json
-from trp_search.scoring.candidate import Cost, Cuts, cost_of, example, samples_of
+from trp_search.scoring.candidate import Cost, Cuts, cost_of, example
 from trp_search.store import RunFolder, TrialFolder, write_whole
 from trp_search.tasks import task_of
 from trp_search.tasks.distillation import Teacher
@@ -74,9 +74,9 @@ class Setup:
 
     def _hook(self, network: nn.Module) -> Hook:
         spec, image = self.spec, example(self.splits.shape, self.spec.device)
-        if spec.method is None:
-            return Hook()
-        return METHODS[spec.method].hook(network, spec, image, samples_of(self.splits)) or Hook()
+        samples = self.splits.train.calibration
+        own = METHODS[spec.method].hook(network, spec, image, samples) if spec.method else None
+        return own or Hook()
 
     def _job(self, settings: Training, checkpoint: Path, hook: Callable[[nn.Module], Hook]) -> Job:
         return Job(
@@ -177,8 +177,7 @@ def on_this_machine(spec: TrialSpec) -> TrialSpec:
     """The specification on a device that this machine has."""
     if spec.device != "cuda" or torch.cuda.is_available():
         return spec
-    training = spec.training and dataclasses.replace(spec.training, precision="float32")
-    return dataclasses.replace(spec, device="cpu", training=training)
+    return dataclasses.replace(spec, device="cpu")
 
 
 def alone(spec: TrialSpec) -> TrialSpec:

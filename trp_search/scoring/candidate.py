@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trp_search.errors import InputError
 from trp_search.lowrank.agreement import agree
-from trp_search.lowrank.cutting import Cutter, Samples
+from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.decompose import Decomposed
 from trp_search.records import Cut, Layer
 from trp_search.scoring.batch_norm import reestimate
@@ -21,7 +21,6 @@ from trp_search.tasks.task import DivergedError, Evaluation, Task
 from trp_search.workloads.data import Shape, Splits, Train, Validation
 
 _BATCH = 256
-_CALIBRATION_BATCH = 32
 _NOTHING = 1e-3  # of a layer's energy; right after a truncation a cut takes 1e-9 to 1e-6
 
 
@@ -53,11 +52,6 @@ class Scored:
     validation: Evaluation
 
 
-def samples_of(splits: Splits) -> Samples:
-    """Training images whose activations weigh errors: a number of them, always the same."""
-    return lambda count: splits.train.samples(count, batch_size=_CALIBRATION_BATCH)
-
-
 class Cuts:
     """Scores the cuts of a trained network; work common to all cuts is done once."""
 
@@ -68,7 +62,7 @@ class Cuts:
             network,
             _example(splits, network),
             macs=self._dense,
-            samples=samples_of(splits),
+            samples=splits.train.calibration,
         )
         self._ranks: dict[tuple[object, ...], str] = {}
 

@@ -19,7 +19,6 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
     yield from _by_scheme(space)
     yield from _pairs(space)
     yield from _methods(space)
-    yield from _precision(space)
     yield from _objectives(space)
     yield from _unread(space)
     yield from _course(space)
@@ -73,16 +72,6 @@ def _methods(space: SearchSpace) -> Iterator[Breach]:
     spent = space.least_epochs
     if any(METHODS[method].trains for method in own.methods) and tuning >= spent:
         yield "space.fine_tuning_epochs", f"{tuning:g} leaves nothing of a trial's {spent} epochs"
-
-
-def _precision(space: SearchSpace) -> Iterator[Breach]:
-    for where, values in (
-        ("training", (space.training.precision,)),
-        ("space.training", _possible(space, "precision")),
-    ):
-        if space.resources.gpus == 0 and "bfloat16" in values:
-            yield f"{where}.precision", "'bfloat16' needs a GPU, and resources.gpus is 0"
-            return
 
 
 def _possible(space: SearchSpace, name: str) -> tuple[entries.Plain, ...]:

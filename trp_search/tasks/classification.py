@@ -29,10 +29,11 @@ class Classification(Task):
         """The Kullback-Leibler divergence, times the temperature squared.
 
         The factor keeps gradients as large at any temperature (Hinton et al., arXiv 1503.02531,
-        section 2).
+        section 2). Autocast on a CPU would leave the logarithms in half precision.
         """
-        wanted = functional.log_softmax(teacher / temperature, dim=1)
-        found = functional.log_softmax(answers / temperature, dim=1)
+        kind = torch.promote_types(answers.dtype, torch.float32)
+        wanted = functional.log_softmax(teacher / temperature, dim=1, dtype=kind)
+        found = functional.log_softmax(answers / temperature, dim=1, dtype=kind)
         distance = functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
         return distance * temperature**2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, final
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor, nn
 from trp_search.lowrank.attention import opened
 from trp_search.lowrank.moments import collect, writes
 from trp_search.lowrank.schemes import Scheme
-from trp_search.lowrank.spectral import is_weighted
 from trp_search.lowrank.truncation import Moments, Spectra, weighted_spectra
 from trp_search.training.weights import Group
 
@@ -36,11 +36,11 @@ class Activations:
     ) -> None:
         self._network, self._example = network, example_input
         self._batches = batches
-        self._inputs: list[Tensor] = []
+        self._found: list[_Measured] = []
 
     def forget(self) -> None:
         """The next spectra are by activations that are measured anew."""
-        self._inputs = []
+        self._found = []
 
     def spectra(self, groups: Sequence[Group]) -> list[Spectra]:
         """Those of each group, the same groups each time.
@@ -48,32 +48,54 @@ class Activations:
         Raises:
             InputError: there are no images, or a layer meets a value that is not finite.
         """
-        self._inputs = self._inputs or self._measured(groups)
-        return [_spectra(*pair) for pair in zip(groups, self._inputs, strict=True)]
+        self._found = self._found or self._measured(groups)
+        pairs = zip(groups, self._found, strict=True)
+        return [found.spectra(group.stacked(group.values)) for group, found in pairs]
 
-    def _measured(self, groups: Sequence[Group]) -> list[Tensor]:
-        """(l, n, n) second moments of the inputs of each group's layers, zero where unknown."""
+    def _measured(self, groups: Sequence[Group]) -> list[_Measured]:
         parts = opened(self._network, self._example)
-        wanted: dict[str, tuple[nn.Module, list[Scheme]]] = {}
+        layers: dict[str, tuple[nn.Module, list[Scheme]]] = {}
         for group in groups:
             for name in group.names:
-                module = parts.get_submodule(name)
-                if is_weighted(module):
-                    wanted.setdefault(name, (module, []))[1].append(group.scheme)
-        found = collect(parts, self._batches, wanted, outputs=False)
-        return [_stacked(group, found) for group in groups]
+                layers.setdefault(name, (parts.get_submodule(name), []))[1].append(group.scheme)
+        found = collect(parts, self._batches, layers, outputs=False)
+        return [
+            _Measured(
+                inputs=_stacked(group, found),
+                writes=writes(layers[group.names[0]][0], group.scheme),
+            )
+            for group in groups
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """Of a group's layers.
+
+    Attributes:
+        inputs: (l, g, n, n) second moments, zero where unknown; see `Moments`.
+        writes: whether those of outputs weigh the errors.
+    """
+
+    inputs: Tensor
+    writes: bool
+
+    def spectra(self, matrices: Tensor) -> Spectra:
+        """Those of the (b, m, n) matrices of all layers."""
+        known = self.inputs
+        if self.writes:
+            outputs = matrices @ known.flatten(0, 1) @ matrices.mT
+            known = outputs.reshape(*known.shape[:2], *outputs.shape[1:])
+        return weighted_spectra(matrices, Moments(matrix=known, of_outputs=self.writes))
 
 
 def _stacked(group: Group, found: Mapping[tuple[str, str], Moments]) -> Tensor:
     one = group.stacked(group.values[:1])
-    zero = one.new_zeros(one.shape[-1], one.shape[-1])
     keys = [(name, group.scheme.name) for name in group.names]
-    return torch.stack([found[key].matrix.to(zero) if key in found else zero for key in keys])
-
-
-def _spectra(group: Group, inputs: Tensor) -> Spectra:
-    matrices = group.stacked(group.values)
-    if not writes(group.shape, group.scheme):
-        return weighted_spectra(matrices, Moments(matrix=inputs, of_outputs=False))
-    outputs = matrices @ inputs @ matrices.mT
-    return weighted_spectra(matrices, Moments(matrix=outputs, of_outputs=True))
+    width = one.shape[-1]
+    parts = [found[key].matrix.to(one).reshape(-1, width, width) for key in keys if key in found]
+    parts += [one.new_zeros(1, width, width)]
+    known = iter(parts)
+    return torch.stack(
+        [next(known) if key in found else torch.zeros_like(parts[0]) for key in keys]
+    )

@@ -6,6 +6,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from trp_search.lowrank.cutting import Samples
+
+__all__ = ["Hook", "Samples"]
+
 
 class Hook:
     """Hooks into every optimiser step; this base class does nothing."""

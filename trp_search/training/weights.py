@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trp_search.errors import InputError
 from trp_search.lowrank.attention import weight_at
 from trp_search.lowrank.costs import MeasuredLayer
-from trp_search.lowrank.kernels import Shape, groups_of, shape_of
+from trp_search.lowrank.kernels import Shape, groups_of, is_adjoint, shape_of
 from trp_search.lowrank.plain import is_plain
 from trp_search.lowrank.schemes import SCHEMES, Scheme
 from trp_search.lowrank.truncation import wide
@@ -44,14 +44,14 @@ class Group:
     """Weights of one shape, unfolded and decomposed together.
 
     Attributes:
-        reading: whether the columns of the matrices are inputs, by which activations weigh errors;
-            else matrices are wide.
+        turned: whether matrices are transposed, so that activations can weigh their errors; None
+            makes them wide.
     """
 
     scheme: Scheme
     shape: Shape
     weights: tuple[Weight, ...]
-    reading: bool = False
+    turned: bool | None = None
 
     @property
     def names(self) -> list[str]:
@@ -79,12 +79,15 @@ class Group:
         ]
 
     def _turns(self, unfolded: Tensor) -> bool:
-        return self.scheme.reads_rows if self.reading else wide(unfolded)[1]
+        return wide(unfolded)[1] if self.turned is None else self.turned
 
 
 def device_type(groups: Sequence[Group]) -> str:
     """The type of the device that holds the weights of `groups`."""
     return next((group.weights[0].parameter.device.type for group in groups), "cpu")
+
+
+_Key = tuple[Scheme, int, Shape, bool | None]
 
 
 @final
@@ -104,7 +107,7 @@ class Weights:
         network: any module.
         rows: its layers, each under one scheme or several, which say how weights are unfolded.
         where: prefix of error messages.
-        reading: whether activations weigh errors: see `Group`.
+        reading: whether activations weigh errors: the columns of matrices are inputs then.
 
     Raises:
         InputError: the weights are complex.
@@ -120,18 +123,18 @@ class Weights:
     ) -> None:
         self._network = network
         self._where = where
-        self._reading = reading
-        self._names: dict[tuple[str, int, Shape], dict[str, torch.Size]] = defaultdict(dict)
+        self._names: dict[_Key, dict[str, torch.Size]] = defaultdict(dict)
         self.left_out: dict[str, str] = {}
         for row in rows:
             name, module = row[0].name, row[0].module
-            fit = [layer.scheme.name for layer in row if layer.reason is None]
+            fit = [SCHEMES[x.scheme.name] for x in row if x.reason is None]
             reason = _untrained(module) if fit else row[0].reason
             if reason is None:
                 assert isinstance(module.weight, Tensor)
                 for scheme in fit:
-                    named = self._names[scheme, groups_of(module), shape_of(module)]
-                    named[name] = module.weight.shape
+                    turned = scheme.reads_rows != is_adjoint(module) if reading else None
+                    key = scheme, groups_of(module), shape_of(module), turned
+                    self._names[key][name] = module.weight.shape
             else:
                 self.left_out[name] = reason
         self.names = tuple(row[0].name for row in rows if row[0].name not in self.left_out)
@@ -150,12 +153,12 @@ class Weights:
         """
         return [
             Group(
-                scheme=SCHEMES[scheme],
+                scheme=scheme,
                 shape=shape,
                 weights=tuple(self._weight(*one) for one in sizes.items()),
-                reading=self._reading,
+                turned=turned,
             )
-            for (scheme, _, shape), sizes in self._names.items()
+            for (scheme, _, shape, turned), sizes in self._names.items()
         ]
 
     def _weight(self, name: str, size: torch.Size) -> Weight:

@@ -6,6 +6,7 @@ import dataclasses
 
 from trp_search.records import Workload
 from trp_search.workloads import timm_networks
+from trp_search.workloads.sources import source_of
 
 
 def configured(workload: Workload) -> Workload:
@@ -17,7 +18,7 @@ def configured(workload: Workload) -> Workload:
         InputError: timm is not installed, or has no such network.
     """
     network, data = workload.network, workload.data
-    if not timm_networks.is_timm(network.name) or data.name != "images":
+    if not timm_networks.is_timm(network.name) or not source_of(data).files:
         return workload
     timm_networks.check_known(network.name)
     size, known = timm_networks.side(network), timm_networks.normalisation(network)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import os
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,13 +12,12 @@ from trp_search.errors import InputError
 from trp_search.progress import doing
 from trp_search.records import DataSpec, from_json, to_json
 from trp_search.workloads import folder, pixels
-from trp_search.workloads.callables import is_callable_name
 from trp_search.workloads.choose import balanced
 from trp_search.workloads.collection import Collection
-from trp_search.workloads.custom_data import Given
 from trp_search.workloads.images import HeldImages, Images, Normalisation, Shape
 from trp_search.workloads.listing import Passed
 from trp_search.workloads.seeds import seeded
+from trp_search.workloads.sources import source_of
 from trp_search.workloads.splits import Splits, Test, Train, Validation
 
 __all__ = [
@@ -34,22 +30,12 @@ __all__ = [
     "census",
     "class_names",
     "describe",
-    "is_here",
     "load",
     "sizes",
 ]
 
 _WHERE = "workload.data"
 _LOOKED_AT = 16  # images of a census
-_CIFAR10 = (
-    *("airplane", "automobile", "bird", "cat", "deer"),
-    *("dog", "frog", "horse", "ship", "truck"),
-)
-_FIXED = {
-    "digits": Shape(channels=1, height=8, width=8, classes=10),
-    "cifar10": Shape(channels=3, height=32, width=32, classes=10),
-    "cifar100": Shape(channels=3, height=32, width=32, classes=100),
-}
 
 
 def describe(spec: DataSpec) -> Shape:
@@ -62,20 +48,8 @@ def describe(spec: DataSpec) -> Shape:
 
 def class_names(spec: DataSpec) -> tuple[str, ...]:
     """A name for each class: folders', CIFAR-10's, or numbers if the data have none."""
-    if spec.name == "images" and _root(spec).is_dir():
-        return folder.class_names(_root(spec))
-    if spec.name == "cifar10":
-        return _CIFAR10
-    return tuple(str(number) for number in range(describe(spec).classes))
-
-
-def is_here(spec: DataSpec) -> bool:
-    """Whether `spec` needs no download."""
-    if not spec.download or spec.name not in ("cifar10", "cifar100"):
-        return True
-    from trp_search.workloads.cifar import is_whole  # noqa: PLC0415  as `_collection`
-
-    return is_whole(spec.name, root=_root(spec))
+    names = source_of(spec).class_names(spec) or map(str, range(describe(spec).classes))
+    return tuple(names)
 
 
 def load(spec: DataSpec, *, split_seed: int, outside_weights: bool, device: str) -> Splits:
@@ -97,7 +71,9 @@ def sizes(spec: DataSpec, *, outside_weights: bool) -> tuple[int, int, int]:
     Raises:
         InputError: as `load`, but for images that cannot be decoded.
     """
-    parts = _divided(_collection(spec), spec, seed=0, outside_weights=outside_weights)
+    parts = _divided(
+        source_of(spec).collection(spec), spec, seed=0, outside_weights=outside_weights
+    )
     train, validation, test = (len(part) for part in parts)
     return train, validation, test
 
@@ -121,7 +97,7 @@ def census(spec: DataSpec, *, outside_weights: bool) -> Census:
     Raises:
         InputError: as `load`, as far as these images show.
     """
-    collection = _collection(spec)
+    collection = source_of(spec).collection(spec)
     parts = _divided(collection, spec, seed=0, outside_weights=outside_weights)
     classes = describe(spec).classes
     ids = torch.cat(parts)
@@ -137,23 +113,19 @@ def census(spec: DataSpec, *, outside_weights: bool) -> Census:
 @lru_cache(maxsize=16)
 def _described(text: str) -> Shape:
     spec = from_json(DataSpec, text)
-    _check(spec)
-    channels, size, classes = spec.channels or 3, spec.image_size, spec.classes
-    if spec.name in _FIXED:
-        shape = _FIXED[spec.name]
-    elif spec.name == "images" and (size is None or classes is None or _root(spec).is_dir()):
-        shape = folder.describe(_root(spec), channels=channels, size=size, classes=classes)
-    elif size and classes and (spec.name == "images" or spec.channels):
-        shape = Shape(channels=channels, height=size, width=size, classes=classes)
-    else:
-        shape = Given(spec).shape
+    source = source_of(spec)
+    if spec.channels not in (None, 1, 3):
+        raise InputError(f"{_WHERE}.channels: {spec.channels} is not 1 or 3")
+    if spec.stream and (not source.files or spec.image_size is None or spec.channels == 1):
+        raise InputError(f"{_WHERE}.stream: needs data images in colour and an image_size")
+    shape = source.shape(spec)
     if shape.classes < 2:
         raise InputError(f"{_WHERE}.classes: {shape.classes} is less than 2, nothing to tell apart")
     return dataclasses.replace(
         shape,
         channels=spec.channels or shape.channels,
-        height=size or shape.height,
-        width=size or shape.width,
+        height=spec.image_size or shape.height,
+        width=spec.image_size or shape.width,
     )
 
 
@@ -161,7 +133,7 @@ def _described(text: str) -> Shape:
 def _loaded(text: str, split_seed: int, outside_weights: bool, device: str) -> Splits:  # noqa: FBT001  a cache's key
     spec = from_json(DataSpec, text)
     shape = describe(spec)
-    collection = _collection(spec)
+    collection = source_of(spec).collection(spec)
     parts = _divided(collection, spec, seed=split_seed, outside_weights=outside_weights)
     ids = torch.cat(parts).sort().values
     train, validation, test = (torch.searchsorted(ids, part) for part in parts)
@@ -187,7 +159,7 @@ def _held(
         collection.labels[ids].to(device),
         ids,
         normalisation=_given(spec, shape.channels) or Normalisation.of(held[train]),
-        mirror=spec.name != "digits",
+        mirror=source_of(spec).mirrors,
     )
 
 
@@ -202,7 +174,7 @@ def _given(spec: DataSpec, channels: int) -> Normalisation | None:
 def _streamed(
     collection: Collection, spec: DataSpec, ids: Tensor, *, train: Tensor, device: str
 ) -> Images:
-    from trp_search.workloads.streamed import StreamedImages  # noqa: PLC0415  as `_collection`
+    from trp_search.workloads.streamed import StreamedImages  # noqa: PLC0415  torchvision
 
     assert isinstance(collection, folder.Folder)
     del train  # normalised by ImageNet's statistics, not by its own
@@ -243,40 +215,3 @@ def _subset(ids: Tensor, labels: Tensor, key: str, count: int | None, *, seed: i
     if count > len(ids):
         raise InputError(f"{_WHERE}.{key}: {count} is more than the {len(ids)} images there are")
     return ids[balanced(labels[ids], count, generator=seeded(key, seed))]
-
-
-def _collection(spec: DataSpec) -> Collection:
-    # Each source loads a library that costs seconds, and a workload needs one of them.
-    if spec.name == "digits":
-        from trp_search.workloads.embedded import Digits  # noqa: PLC0415
-
-        return Digits()
-    if spec.name in _FIXED:
-        from trp_search.workloads.cifar import Cifar  # noqa: PLC0415
-
-        return Cifar(spec.name, root=_root(spec), download=spec.download)
-    if spec.name == "images":
-        return folder.Folder(_root(spec), channels=spec.channels or 3, size=spec.image_size)
-    return Given(spec)
-
-
-def _root(spec: DataSpec) -> Path:
-    if spec.root is None:
-        raise InputError(f"{_WHERE}.root: is missing; {spec.name} needs the folder of its files")
-    return Path(os.path.expandvars(spec.root)).expanduser()
-
-
-def _check(spec: DataSpec) -> None:
-    """Checks `spec` without reading anything."""
-    if not is_callable_name(spec.name) and spec.name not in (*_FIXED, "images"):
-        close = difflib.get_close_matches(spec.name, (*_FIXED, "images"), n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        known = ", ".join((*_FIXED, "images"))
-        raise InputError(
-            f"{_WHERE}: {spec.name!r} is not known; {hint}There are {known} and "
-            "package.module:callable"
-        )
-    if spec.channels not in (None, 1, 3):
-        raise InputError(f"{_WHERE}.channels: {spec.channels} is not 1 or 3")
-    if spec.stream and (spec.name != "images" or spec.image_size is None or spec.channels == 1):
-        raise InputError(f"{_WHERE}.stream: needs data images in colour and an image_size")

@@ -61,6 +61,13 @@ class Train:
         for images, _ in tracked(batches, "calibration", total=total, unit="images", size=_images):
             yield images
 
+    def calibration(self, count: int) -> Iterator[Tensor]:
+        """As `samples`, in batches small enough for every layer's inputs to be kept."""
+        return self.samples(count, batch_size=_CALIBRATION_BATCH)
+
+
+_CALIBRATION_BATCH = 32
+
 
 def _images(batch: Batch) -> int:
     return len(batch[1])

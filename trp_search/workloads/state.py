@@ -40,6 +40,8 @@ def read_state(path: Path, *, own: State) -> State:
     try:
         with path.open("rb") as file:
             start = file.read(len(_ZIP))
+        if not start:
+            raise InputError("is no file of weights: it is empty")
         if start == _ZIP or start.startswith(_PICKLE):
             return renamed(_state_in(_loaded(path, mapped=start == _ZIP)), own=own)
         return renamed(safetensors.torch.load_file(path), own=own)

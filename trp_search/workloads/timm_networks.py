@@ -45,13 +45,13 @@ def check_known(name: str) -> None:
         raise InputError(f"{_WHERE}: {name!r} is timm's, which is not installed:  {INSTALL}")
     import timm  # noqa: PLC0415  optional
 
-    architecture, _, tag = name.removeprefix(TIMM).partition(".")
+    architecture, dot, tag = name.removeprefix(TIMM).partition(".")
     if architecture not in (known := timm.list_models()):
         close = difflib.get_close_matches(architecture, known, n=1)
         hint = f"; did you mean {TIMM}{close[0]}?" if close else ""
         raise InputError(f"{_WHERE}: {name!r} is not known to timm{hint}")
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
-    if tag and tag not in tags:
+    if dot and tag not in tags:
         there = ", ".join(tags) or "none"
         raise InputError(f"{_WHERE}: {name!r}: of {architecture} there are the weights {there}")
 

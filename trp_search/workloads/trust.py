@@ -22,9 +22,9 @@ from typing import Any
 from trp_search.errors import InputError
 from trp_search.records import DataSpec, Workload
 from trp_search.store import RunFolder
-from trp_search.workloads import data
 from trp_search.workloads.callables import is_callable_name, resolved, see_current_folder
 from trp_search.workloads.guard import SECONDS, guarded
+from trp_search.workloads.sources import source_of
 
 _TRUST = "--trust (from Python trust=True)"
 _SITES = {"site-packages", "dist-packages"}
@@ -80,7 +80,7 @@ def _workloads(folder: RunFolder, workload: Workload) -> Iterator[tuple[Path, Wo
 
 def _check_images(images: DataSpec, where: str, *, handed: Path) -> None:
     _check_code(images.name, where, handed=handed)
-    if not data.is_here(images):
+    if not source_of(images).is_here(images):
         raise InputError(
             f"{where}.root: {images.root!r} holds no whole {images.name}; {_TRUST} fetches it"
         )
