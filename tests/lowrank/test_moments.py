@@ -175,11 +175,11 @@ def test_outputs_for_white_inputs_give_the_plain_spectra(size):
 def test_layers_together_have_the_spectra_of_each_alone(size, count):
     matrices = randn(4 * count, *size)
     inputs = torch.stack([correlated(30, size[1], seed=seed).double() for seed in range(4)])
-    known = inputs.mT @ inputs
+    known = (inputs.mT @ inputs).unsqueeze(1)
     known[2] = 0  # of a layer that is not known
     together = weighted_spectra(matrices, Moments(matrix=known, of_outputs=False))
     for layer, part in enumerate(matrices.chunk(4)):
-        alone = weighted_spectra(part, Moments(matrix=known[layer], of_outputs=False))
+        alone = weighted_spectra(part, Moments(matrix=known[layer, 0], of_outputs=False))
         own = slice(layer * count, (layer + 1) * count)
         torch.testing.assert_close(together.squares[own], alone.squares, atol=1e-9, rtol=1e-9)
         kept = alone.last(torch.full((count,), 1))

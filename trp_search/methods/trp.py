@@ -34,7 +34,10 @@ class _Pruned(Method):
     @override
     def pruning(self, fields: Fields) -> Pruning:
         made = Pruning(**fields)
-        return made if made.can_pull else dataclasses.replace(made, nuclear_weight=0.0)
+        idle: dict[str, Any] = {} if made.can_pull else {"nuclear_weight": 0.0}
+        if not made.calibration_images:
+            idle["calibration_every"] = Pruning.calibration_every
+        return dataclasses.replace(made, **idle)
 
     @override
     def hook(
