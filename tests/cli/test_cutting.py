@@ -129,7 +129,7 @@ def test_compress_writes_the_formats_that_it_is_asked_for(
 def test_a_format_that_is_unknown_is_named_before_anything_starts(trp, place: Path):
     ended = trp("compress", "small.yaml", "--speedup", "2", "--format", "gguf")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == "trp-search: format: 'gguf' is none of onnx, pt2\n"
+    assert ended.err == "trp-search: format: 'gguf' is none of onnx, openvino, pt2\n"
     assert [path.name for path in place.iterdir()] == ["small.yaml"]
 
 
@@ -192,7 +192,7 @@ def test_the_baselines_weights_can_be_cut_by_every_amount(trp, run: RunFolder):
 AMOUNTS = {
     "none": ([], "give one of --energy, --value"),
     "two": (["--speedup", "2", "--parameters", "9000"], "give one of --energy, --value"),
-    "nothing": (["--energy", "0"], "--energy: 0.0 is not above 0"),
+    "nothing": (["--energy", "0"], "--energy: 0.0 is not in (0, 1]"),
     "below one": (["--speedup", "0.5"], "--speedup: "),
     "no number": (["--speedup", "fast"], "'fast' is not a number"),
     "not finite": (["--speedup", "inf"], "--speedup: "),

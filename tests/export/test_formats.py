@@ -64,7 +64,7 @@ def test_another_number_of_classes_does_not_agree():
 
 
 def test_an_unknown_format_is_refused_with_those_there_are():
-    with pytest.raises(InputError, match="format: 'tflite' is none of onnx, pt2"):
+    with pytest.raises(InputError, match="format: 'tflite' is none of onnx, openvino, pt2"):
         check_formats(["pt2", "tflite"])
 
 
@@ -127,20 +127,21 @@ def test_source_loads_with_torch_and_safetensors_alone(tmp_path: Path):
 
 @pytest.mark.slow
 def test_every_format_goes_into_the_bundle_and_its_card(own_run: RunFolder, tmp_path: Path):
-    out = export_point(own_run, "0", tmp_path / "own", formats=["onnx", "pt2"], licence="MIT")
-    files = {"network.onnx", "network.pt2", "network.py"}
-    assert files < {path.name for path in out.iterdir()}
+    out = export_point(own_run, "0", tmp_path / "own", formats=list(FORMATS), licence="MIT")
+    files = {"network.onnx", "network.xml", "network.pt2", "network.py"}
+    assert files | {"network.bin"} < {path.name for path in out.iterdir()}
     card = read_card(out)
     assert set(card.formats) == files
     assert max(card.formats.values()) < 1e-4
     assert card.not_written == {}
-    assert card.file_bytes["network.onnx"] == (out / "network.onnx").stat().st_size
+    others = {"weights.safetensors", "network.onnx", "network.xml", "network.bin", "network.pt2"}
+    assert card.file_bytes == {name: (out / name).stat().st_size for name in others}
     readable = (out / "card.md").read_text()
     assert "Licence: MIT." in readable
     assert "from network import load" in readable
     assert "| images | (n, 1, 8, 8), pixels from 0 to 1, normalised |" in readable
     assert card.load["torch and safetensors"] == ("from network import load", "network = load()")
-    assert "onnxruntime" in card.versions
+    assert {"onnxruntime", "openvino"} <= card.versions.keys()
 
 
 @pytest.mark.slow

@@ -12,13 +12,15 @@ from trp_search.records import RuntimeName, Target
 from trp_search.runtimes.fold import fold_batch_norm
 from trp_search.runtimes.serving import Runtime, ready, runtime
 
+RUNTIMES = get_args(RuntimeName)
+
 
 def target(runtime: str, **given: object) -> Target:
     return Target(name="here", runtime=runtime, height=8, width=8, **given)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runtime", get_args(RuntimeName))
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("number", [1, 3])
 def test_every_runtime_answers_as_the_network_does(
     runtime: str, number: int, pairs: nn.Module, images: Tensor
@@ -34,9 +36,11 @@ class Untraceable(nn.Module):
         raise RuntimeError("not in\nthis life")
 
 
-def test_a_network_that_the_compiler_refuses_is_one_line(images: Tensor):
-    with pytest.raises(InputError, match=r"torch\.compile cannot serve this network: [^\n]+$"):
-        ready(Untraceable(), images, target("compile"))
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", [name for name in RUNTIMES if name != "eager"])
+def test_a_network_that_a_compiler_or_exporter_refuses_is_one_line(runtime: str, images: Tensor):
+    with pytest.raises(InputError, match=rf"^{runtime} cannot serve this network: [^\n]+$"):
+        ready(Untraceable(), images, target(runtime))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
@@ -46,11 +50,11 @@ def test_a_device_that_is_not_there_is_told(pairs: nn.Module, images: Tensor):
 
 
 def test_every_name_has_a_runtime_whose_software_is_kept_by_version():
-    found = [runtime(name) for name in get_args(RuntimeName)]
+    found = [runtime(name) for name in RUNTIMES]
     assert all(isinstance(one, Runtime) for one in found)
     assert len({type(one) for one in found}) == len(found)
     assert all("torch" in one.versions() for one in found)
-    assert "onnxruntime" in runtime("onnxruntime").versions()
+    assert all(name in runtime(name).versions() for name in ("onnxruntime", "openvino"))
 
 
 class OnCpu(Runtime):
@@ -69,5 +73,6 @@ def test_a_device_that_a_runtime_does_not_know_is_told():
 def test_software_that_is_missing_is_told_before_anything_is_made(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     runtime("eager").check("cpu")
-    with pytest.raises(InputError, match="not installed"):
-        runtime("onnxruntime").check("cpu")
+    for name in ("onnxruntime", "openvino"):
+        with pytest.raises(InputError, match=rf"^[^\n]*{name}[^\n]*: not installed; [^\n]+$"):
+            runtime(name).check("cpu")

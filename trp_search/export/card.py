@@ -15,7 +15,16 @@ from trp_search.runs.environment import installed
 from trp_search.selection.snapshot import Snapshot
 from trp_search.workloads.callables import is_callable_name
 
-_SOFTWARE = ("trp_search", "torch", "torchvision", "timm", "safetensors", "onnx", "onnxruntime")
+_SOFTWARE = (
+    "trp_search",
+    "torch",
+    "torchvision",
+    "timm",
+    "safetensors",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+)
 _SHOWN = 20
 
 

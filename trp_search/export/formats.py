@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from trp_search.errors import InputError, TrpSearchError
+from trp_search.errors import InputError, TrpSearchError, in_words
 from trp_search.export.bundle import SOURCE as SOURCE_FILE
 from trp_search.export.bundle import WEIGHTS
-from trp_search.runtimes.constructors import NoSourceError
-from trp_search.runtimes.onnx import check_installed, onnx_session, write_onnx
+from trp_search.runtimes.onnx import check_onnx, write_onnx
+from trp_search.runtimes.openvino import check_openvino, write_openvino
 from trp_search.runtimes.pt2 import write_program
 from trp_search.runtimes.source import as_source
 from trp_search.tasks.task import Task
@@ -34,6 +34,19 @@ with torch.no_grad():
     logits = network(load_file(sys.argv[2])["images"])
 save_file({{"logits": logits.contiguous()}}, sys.argv[3])
 """
+_LOAD_ONNX = """
+import onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+def network(images):
+    return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+"""
+_LOAD_OPENVINO = """
+import openvino
+options = {"INFERENCE_PRECISION_HINT": "f32"}
+compiled = openvino.Core().compile_model(sys.argv[1], "CPU", options)
+def network(images):
+    return torch.from_numpy(compiled(images.numpy())["logits"])
+"""
 _LOAD_PT2 = "network = torch.export.load(sys.argv[1]).module()"
 _LOAD_SOURCE = """
 import pathlib
@@ -48,22 +61,27 @@ network = scope["load"]()
 class Format:
     """One way to write a network, and to run the file without this package.
 
-    `check` raises InputError if its software is not installed.
+    Attributes:
+        file: its name in a bundle.
+        beside: a second file, with weights, where the first one does not hold them.
+        check: raises InputError if its software is not installed.
     """
 
     file: str
+    beside: str | None = None
     write: Callable[[nn.Module, Tensor, Path], None]
     run: Callable[[Path, Tensor], Tensor]
     check: Callable[[], None] = lambda: None
+
+    def files_in(self, bundle: Path) -> list[Path]:
+        """Those of its files that are there."""
+        names = [self.file] if self.beside is None else [self.file, self.beside]
+        return [bundle / name for name in names if (bundle / name).exists()]
 
 
 def _write_source(network: nn.Module, images: Tensor, path: Path) -> None:
     del images
     path.write_text(as_source(network, weights=WEIGHTS), encoding="utf-8")
-
-
-def _run_onnx(path: Path, images: Tensor) -> Tensor:
-    return onnx_session(path, device="cpu", threads=1)(images)
 
 
 def _run_alone(load: str, *without: str) -> Callable[[Path, Tensor], Tensor]:
@@ -88,11 +106,24 @@ def _run_alone(load: str, *without: str) -> Callable[[Path, Tensor], Tensor]:
     return run
 
 
+_WITHOUT = ("torchvision", "timm", "onnx", "onnxscript", "openvino_telemetry")
 FORMATS = {
-    "onnx": Format(file="network.onnx", write=write_onnx, run=_run_onnx, check=check_installed),
+    "onnx": Format(
+        file="network.onnx",
+        beside="network.onnx.data",
+        write=write_onnx,
+        run=_run_alone(_LOAD_ONNX, *_WITHOUT),
+        check=check_onnx,
+    ),
+    "openvino": Format(
+        file="network.xml",
+        beside="network.bin",
+        write=write_openvino,
+        run=_run_alone(_LOAD_OPENVINO, *_WITHOUT),
+        check=check_openvino,
+    ),
     "pt2": Format(file="network.pt2", write=write_program, run=_run_alone(_LOAD_PT2)),
 }
-_WITHOUT = ("torchvision", "timm")
 SOURCE = Format(file=SOURCE_FILE, write=_write_source, run=_run_alone(_LOAD_SOURCE, *_WITHOUT))
 
 
@@ -126,15 +157,10 @@ def write_format(
         with torch.no_grad():
             expected = network(images)
         return agreement(expected, form.run(path, images), task)
-    except NoSourceError as error:
-        raise TrpSearchError(f"{form.file}: {error}") from None
-    except TrpSearchError as error:
-        path.unlink(missing_ok=True)
-        raise TrpSearchError(f"{form.file}: {error}") from None
     except Exception as error:  # noqa: BLE001  exporters raise anything
-        path.unlink(missing_ok=True)
-        said = " ".join(str(error).split())[:200]
-        raise TrpSearchError(f"{form.file}: {type(error).__name__}: {said}") from None
+        for file in form.files_in(bundle):
+            file.unlink()
+        raise TrpSearchError(f"{form.file}: {in_words(error)}") from None
 
 
 def agreement(expected: Tensor, found: Tensor, task: Task) -> float:

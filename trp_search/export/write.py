@@ -33,9 +33,9 @@ from trp_search.records import Point, Score, TrialSpec, to_json
 from trp_search.runs import networks as stored
 from trp_search.runs import setup
 from trp_search.selection.snapshot import Snapshot
-from trp_search.store import RunFolder
+from trp_search.store import NESTED, RunFolder
 from trp_search.tasks import task_of
-from trp_search.training.checkpoint import save_weights
+from trp_search.training.checkpoint import save_nested, save_weights
 from trp_search.workloads import data
 from trp_search.workloads.callables import is_callable_name
 from trp_search.workloads.trust import check_run
@@ -64,8 +64,8 @@ def export_point(  # noqa: PLR0913  options of a command
         out: a folder that does not exist yet, or is empty.
         network: `package.module:callable` that builds the baseline of a custom architecture, in
             place of the one that the run names.
-        formats: `onnx` or `pt2`, written beside the weights; the card says how far each one's
-            logits are from the network's on real images, or why it is absent.
+        formats: `onnx`, `openvino` or `pt2`, written beside the weights; the card says how far
+            each one's logits are from the network's on real images, or why it is absent.
         licence: the weights' licence, for the card.
         trust: whether to call code that the run names outside the current folder, and to download
             its images.
@@ -124,6 +124,7 @@ def _write(bundle: Path, network: nn.Module, card: Card) -> None:
     point, taken = card.point, card.input
     assert taken is not None
     save_weights(bundle / WEIGHTS, network)
+    save_nested(bundle / NESTED, network)
     architecture = Architecture(
         format=FORMAT,
         network=card.workload.network,
@@ -138,7 +139,8 @@ def _write(bundle: Path, network: nn.Module, card: Card) -> None:
     write_json(bundle / ARCHITECTURE, architecture)
     _write_cards(bundle, card)
     # The library writes weights for their owner alone; a bundle is there to be passed on.
-    (bundle / WEIGHTS).chmod((bundle / CARD).stat().st_mode)
+    for file in bundle.glob("*.safetensors"):
+        file.chmod((bundle / CARD).stat().st_mode)
 
 
 def _write_cards(bundle: Path, card: Card) -> None:
@@ -159,8 +161,8 @@ def _with_formats(
                 written[form.file] = write_format(bundle, network, images, form, task)
         except TrpSearchError as error:
             refused[form.file] = str(error)
-    weights = [WEIGHTS, *(file for file in written if file != SOURCE.file)]
-    sizes = {file: (bundle / file).stat().st_size for file in weights}
+    others = [file for form in formats if form is not SOURCE for file in form.files_in(bundle)]
+    sizes = {file.name: file.stat().st_size for file in (bundle / WEIGHTS, *others)}
     return with_formats(card, written=written, refused=refused, file_bytes=sizes)
 
 

@@ -1,1 +1,1 @@
-"""Runtimes that serve a network, with timings: PyTorch itself, its compiler, ONNX Runtime."""
+"""What serves a network, with timings: PyTorch itself, its compiler, ONNX Runtime, OpenVINO."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,19 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError
+from trp_search.runtimes.installed import check_installed
 from trp_search.runtimes.quiet import quiet
 
-_NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _INPUT, _OUTPUT = "images", "logits"
 
 
-def check_installed() -> None:
-    """Raises InputError when ONNX is not installed."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"{', '.join(missing)}: not installed; ONNX needs  pip install 'trp_search[onnx]'"
-        )
+def check_onnx() -> None:
+    """Raises InputError when ONNX or ONNX Runtime is not installed."""
+    check_installed("onnx", "onnx", "onnxscript", "onnxruntime")
 
 
 def write_onnx(network: nn.Module, images: Tensor, path: Path) -> None:
@@ -33,7 +28,7 @@ def write_onnx(network: nn.Module, images: Tensor, path: Path) -> None:
         images: at least two images, as the exporter treats a batch of one as constant.
         path: the file; from 2 GB on, a second file beside it has the weights.
     """
-    check_installed()
+    check_installed("onnx", "onnx", "onnxscript")
     batch = torch.export.Dim("batch")
     with quiet():
         program = torch.onnx.export(
@@ -51,7 +46,7 @@ def write_onnx(network: nn.Module, images: Tensor, path: Path) -> None:
 
 def onnx_session(path: Path, *, device: str, threads: int) -> Callable[[Tensor], Tensor]:
     """A function from images to logits: ONNX Runtime on the network of a file."""
-    check_installed()
+    check_onnx()
     import onnxruntime  # noqa: PLC0415  optional
 
     provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"

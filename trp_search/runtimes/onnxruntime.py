@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trp_search.records import Device, Target
-from trp_search.runtimes.onnx import check_installed, onnx_session, write_onnx
+from trp_search.runtimes.onnx import check_onnx, onnx_session, write_onnx
 from trp_search.runtimes.serving import Call, Runtime
 
 
@@ -23,7 +23,7 @@ class OnnxRuntime(Runtime):
     @override
     def check(self, device: Device) -> None:
         super().check(device)
-        check_installed()
+        check_onnx()
 
     @override
     def prepare(self, network: nn.Module, images: Tensor, target: Target) -> Call:

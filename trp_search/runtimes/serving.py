@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, one_line
 from trp_search.records import Device, RuntimeName, Target
 from trp_search.runtimes.fold import fold_batch_norm
 
@@ -40,9 +40,6 @@ class Runtime(ABC):
             network: in evaluation mode, on the CPU; may be changed.
             images: one batch, (n, c, h, w).
             target: runtime and device; PyTorch's CPU threads are set already.
-
-        Raises:
-            InputError: the runtime refuses the network.
         """
 
     def check(self, device: Device) -> None:
@@ -79,7 +76,17 @@ def serve(
 
 
 def ready(network: nn.Module, images: Tensor, target: Target) -> Call:
-    """`network` as a call on `images` under the target's runtime, which is checked first."""
+    """`network` as a call on `images` under the target's runtime, which is checked first.
+
+    Raises:
+        InputError: the runtime is not there, or refuses the network.
+    """
     serving = runtime(target.runtime)
     serving.check(target.device)
-    return serving.prepare(network.eval(), images, target)
+    try:
+        return serving.prepare(network.eval(), images, target)
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001  compilers and exporters raise anything
+        said = one_line(error)
+        raise InputError(f"{target.runtime} cannot serve this network: {said}") from None

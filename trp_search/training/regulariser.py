@@ -107,7 +107,9 @@ class TrainedRankPruning(Hook):
                 calibration_every=calibration_every,
             )
         except ValueError as error:
-            raise InputError(f"TrainedRankPruning: {records.problem(error)}") from None
+            raise InputError(
+                f"TrainedRankPruning: {records.problem(error, records.Pruning)}"
+            ) from None
         if isinstance(calibration, Iterator):
             raise InputError("TrainedRankPruning: calibration: is read anew; give a list")
         self._network = network

@@ -63,16 +63,23 @@ class Group:
         """A view of each weight."""
         return [weight.values for weight in self.weights]
 
+    def unfolded(self, tensors: Sequence[Tensor]) -> Tensor:
+        """(b, m, n) the scheme's matrices of each tensor; tensors have the weights' shape."""
+        found = [self.scheme.unfolded(tensor.detach(), self.shape) for tensor in tensors]
+        return torch.cat(found).float()
+
     def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
-        """(b, m, n), the matrices of each tensor in turn; tensors have the weights' shape."""
-        unfolded = [self.scheme.unfolded(tensor.detach(), self.shape) for tensor in tensors]
-        matrices = torch.cat(unfolded).float()
+        """As `unfolded`, transposed if need be: see `turned`."""
+        matrices = self.unfolded(tensors)
         return matrices.mT if self._turns(matrices) else matrices
 
     def folded(self, matrices: Tensor) -> list[Tensor]:
         """The tensors that `stacked` made `matrices` from."""
         turns = self._turns(self.scheme.unfolded(self.values[0], self.shape))
-        matrices = matrices.mT if turns else matrices
+        return self.of_scheme(matrices.mT if turns else matrices)
+
+    def of_scheme(self, matrices: Tensor) -> list[Tensor]:
+        """The tensors that `unfolded` made `matrices` from."""
         return [
             self.scheme.folded(part, weight.values, self.shape)
             for part, weight in zip(matrices.chunk(len(self.weights)), self.weights, strict=True)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trp_search.records import Target
+from trp_search.runtimes import openvino
+from trp_search.runtimes.serving import ready
+
+
+@pytest.mark.slow
+def test_the_file_takes_any_batch_in_single_precision(
+    pairs: nn.Module, images: Tensor, tmp_path: Path
+):
+    openvino.write_openvino(pairs, images, tmp_path / "network.xml")
+    sizes = {entry.name: entry.stat().st_size for entry in tmp_path.iterdir()}
+    assert sizes.keys() == {"network.xml", "network.bin"}
+    assert sizes["network.bin"] > 3.5 * sum(p.numel() for p in pairs.parameters())
+    run = importlib.import_module("openvino").Core().compile_model(tmp_path / "network.xml", "CPU")
+    for number in (1, 3, 7):
+        batch = torch.randn(number, 3, 8, 8)
+        found = torch.from_numpy(run(batch.numpy())["logits"])
+        torch.testing.assert_close(found, pairs(batch).detach(), rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.slow
+def test_nothing_is_told_to_its_makers_and_the_process_keeps_its_cores(
+    pairs: nn.Module, images: Tensor
+):
+    cores = os.sched_getaffinity(0)
+    where = Target(name="here", runtime="openvino", batch=3, height=8, width=8)
+    call = ready(pairs, images, where)
+    call()
+    assert sys.modules["openvino_telemetry"] is None
+    assert os.sched_getaffinity(0) == cores

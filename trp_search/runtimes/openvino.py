@@ -1,0 +1,73 @@
+"""OpenVINO: a network as a file, and the file compiled for the processor."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from trp_search.records import Device, Target
+from trp_search.runtimes.installed import check_installed
+from trp_search.runtimes.onnx import write_onnx
+from trp_search.runtimes.serving import Call, Runtime
+
+
+def check_openvino() -> None:
+    """Raises InputError when OpenVINO, or ONNX, by way of which it reads, is not installed."""
+    check_installed("openvino", "openvino", "onnx", "onnxscript")
+
+
+def write_openvino(network: nn.Module, images: Tensor, path: Path) -> None:
+    """Writes `network` to `path`, an XML file, and its weights beside it; arguments as ONNX's."""
+    model = _read(network, images)
+    _library().save_model(model, path, compress_to_fp16=False)
+
+
+@final
+class OpenVino(Runtime):
+    """The network compiled for the size of its images, in float32."""
+
+    packages = ("torch", "openvino")
+    devices = ("cpu",)
+
+    @override
+    def check(self, device: Device) -> None:
+        super().check(device)
+        check_openvino()
+
+    @override
+    def prepare(self, network: nn.Module, images: Tensor, target: Target) -> Call:
+        model = _read(network, images[:1].expand(2, -1, -1, -1).clone())
+        model.reshape(list(images.shape))
+        options = {
+            "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 on processors that have it
+            "INFERENCE_NUM_THREADS": target.threads,
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,  # two networks in turn would share one core with others
+        }
+        request = _library().Core().compile_model(model, "CPU", options).create_infer_request()
+        given = [images.numpy()]
+        return lambda: torch.from_numpy(request.infer(given, share_inputs=True)[0])
+
+
+def _read(network: nn.Module, images: Tensor) -> Any:  # noqa: ANN401  OpenVINO is optional
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "network.onnx"
+        write_onnx(network.cpu(), images, path)
+        return _library().Core().read_model(path)
+
+
+def _library() -> Any:  # noqa: ANN401  OpenVINO is optional
+    # Else each import is told to its makers.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino  # noqa: PLC0415  optional
+
+    return openvino
+
+
+RUNTIME = OpenVino()
