@@ -103,14 +103,15 @@ class ElasticTraining(Hook):
                 scheme=settings.scheme, keep=records.Speedup(settings.lowest), layers=layers
             )
         except ValueError as error:
-            raise InputError(f"ElasticTraining: {records.problem(error)}") from None
+            why = records.problem(error, records.Elastic)
+            raise InputError(f"ElasticTraining: {why}") from None
         unfolded = SCHEMES[settings.scheme]
         analysis = analyse(
             network, example_input, DECOMPOSITIONS[unfolded.name], wanted, calibration
         )
         self._network, self._settings, self._seed = network, settings, seed
-        layers_ = [layer.layer for layer in analysis.layers]
-        self._weights = Weights(network, layers_, unfolded, where="ElasticTraining")
+        rows = [[layer.layer] for layer in analysis.layers]
+        self._weights = Weights(network, rows, where="ElasticTraining")
         started = begun(analysis)
         groups = self._weights.found()
         if not groups:
