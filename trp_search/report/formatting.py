@@ -6,7 +6,7 @@ import shlex
 import statistics
 from collections.abc import Callable, Sequence
 
-from trp_search.records import BASELINE, Latency, Layer, Point, Repeat, Score
+from trp_search.records import BASELINE, Latency, Layer, Point, Ranks, Repeat, Score
 from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES, Objective
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
@@ -134,9 +134,17 @@ def facts(row: Row) -> list[tuple[str, str]]:
     lines += [
         *sizes(point, size),
         ("scheme", row.style.label),
+        *_chosen(point),
         ("batch norm", point.batch_norm),
     ]
     return lines + [("constraint", missed(name, by)) for name, by in row.violations.items()]
+
+
+def _chosen(point: Point) -> list[tuple[str, str]]:
+    """How the ranks were chosen, where the network was not trained for them."""
+    if point.cut is None or not isinstance(point.cut.keep, Ranks):
+        return []
+    return [("ranks", f"chosen by forward passes of trial {point.trial}'s network")]
 
 
 def sizes(point: Point, show: Callable[[int], str] = "{:,}".format) -> list[tuple[str, str]]:

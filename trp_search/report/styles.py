@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trp_search.methods import METHODS, Method
-from trp_search.records import Point
+from trp_search.records import Point, Ranks
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -36,7 +36,10 @@ _SCHEMES = {
     "spatial": ("spatial", "#c96a1b", "square"),
     "decoupled": ("decoupled", "#2a9272", "diamond"),
     "per-layer": ("per-layer", "#9a5bb5", "triangle-up"),
+    "nested": ("elastic", "#2f8f6b", "star-diamond"),
 }
+
+_SEARCHED = "circle"  # among hundreds, the simplest
 
 UNCUT = Style(label="uncut", colour="#83868c", symbol="cross")
 
@@ -63,6 +66,8 @@ def style_of(point: Point) -> Style:
     fitted = settings.get("reconstruct") or "none"
     parts += {"none": [], "relu": ["fitted"]}.get(str(fitted), [f"fitted ({fitted})"])
     parts += ["fine-tuned"] if tuned else []
+    if point.cut is not None and isinstance(point.cut.keep, Ranks):
+        parts, symbol = [*parts, "ranks searched"], _SEARCHED
     return Style(
         label=", ".join(dict.fromkeys(parts)),
         colour=colour,

@@ -31,20 +31,24 @@ from trp_search.workloads.seeds import seeded
 class ElasticTraining(Hook):
     """Trains the factors of every layer, nested by rank, to be good at any budget.
 
-        elastic = ElasticTraining(network, images, scheme="spatial", lowest=1.5, highest=6)
-        optimizer = torch.optim.SGD([*network.parameters(), *elastic.parameters()], lr=0.05)
-
-        def passes(images, labels):
-            optimizer.zero_grad()
-            loss = loss_function(network(images), labels)
-            loss.backward()
-            return loss
-
-        for images, labels in batches:
-            loss = elastic.backward(lambda: passes(images, labels))
-            optimizer.step()
-        elastic.finish()
-        faster = decompose(network, images, Speedup(3), scheme="nested").network
+    >>> import torch
+    >>> from torch import nn
+    >>> from trp_search import ElasticTraining, Speedup, decompose
+    >>> network = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.Flatten())
+    >>> images, labels = torch.rand(8, 3, 16, 16), torch.arange(8)
+    >>> elastic = ElasticTraining(network, images, scheme="spatial", lowest=1.5, highest=6.0)
+    >>> optimizer = torch.optim.SGD([*network.parameters(), *elastic.parameters()], lr=0.01)
+    >>> def passes():
+    ...     optimizer.zero_grad()
+    ...     loss = nn.functional.cross_entropy(network(images), labels)
+    ...     loss.backward()
+    ...     return loss
+    >>> for _ in range(3):
+    ...     loss = elastic.backward(passes)
+    ...     optimizer.step()
+    >>> elastic.finish()
+    >>> [decompose(network, images, Speedup(x), scheme="nested").speedup >= x for x in (2, 4)]
+    [True, True]
 
     Each selected weight is the product of two factors, which begin as its SVD, weighed by
     activations if `calibration` has images; rank r takes the first r rows and columns. At each
