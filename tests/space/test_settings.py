@@ -38,6 +38,10 @@ VARIED: dict[str, Any] = {
     "joint_lowest": {"low": 0.01, "high": 0.2},
     "joint_highest": {"low": 0.3, "high": 0.8},
     "joint_rank_min": [1, 5],
+    "elastic_lowest": [1.25, 2.0],
+    "elastic_highest": {"low": 4.0, "high": 8.0},
+    "elastic_spread": {"low": 0.0, "high": 3.0},
+    "elastic_images": [0, 64],
     "fine_tuning_epochs": {"low": 0, "high": 3},
     "fine_tuning_learning_rate": [0.01, 0.02],
     "distillation": {"low": 0.0, "high": 1.0},
@@ -199,7 +203,7 @@ def panel_names(
 
 
 ALL = VARIED | {"error": SHARES}
-OF = {"joint_": "decomposable", "error": "ddlr-style"}
+OF = {"joint_": "decomposable", "elastic_": "elastic", "error": "ddlr-style"}
 
 
 @pytest.mark.parametrize("name", [*ALL, *KEPT, *(f"cut_{kept}" for kept in KEPT), *TRAINING])

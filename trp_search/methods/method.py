@@ -67,6 +67,11 @@ class Method(ABC):
         del fields
         return None
 
+    def elastic(self, fields: Fields) -> records.Elastic | None:
+        """Settings of an elastic training, if the method trains by one."""
+        del fields
+        return None
+
     def again(self, scheme: records.CutScheme) -> Fields:
         """Scheme and allocation of further cuts of weights whose own cut is by `scheme`."""
         del scheme

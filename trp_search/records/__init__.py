@@ -59,6 +59,7 @@ from trp_search.records.run import Environment, Importance, Split
 from trp_search.records.scores import Score
 from trp_search.records.specs import (
     Distillation,
+    Elastic,
     Joint,
     Pruning,
     Training,
@@ -78,6 +79,7 @@ __all__ = [
     "DataSpec",
     "Device",
     "Distillation",
+    "Elastic",
     "Ending",
     "Energy",
     "Environment",

@@ -9,11 +9,19 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 Scheme = Literal["channel", "spatial", "decoupled"]
 LayerScheme = Literal["channel", "spatial", "decoupled", "tucker", "cp", "sparse"]
 CutScheme = Literal[
-    "channel", "spatial", "decoupled", "per-layer", "tucker", "cp", "ddlr-style", "net-trim"
+    "channel",
+    "spatial",
+    "decoupled",
+    "per-layer",
+    "nested",
+    "tucker",
+    "cp",
+    "ddlr-style",
+    "net-trim",
 ]
 Allocation = Literal["knapsack", "greedy", "alds-style", "energy", "uniform", "pooled"]
 MethodName = Literal[
-    "trp", "nuclear", "plain", "decomposable", "tucker", "cp", "ddlr-style", "net-trim"
+    "trp", "nuclear", "elastic", "plain", "decomposable", "tucker", "cp", "ddlr-style", "net-trim"
 ]
 Reconstruct = Literal["none", "linear", "relu"]
 TaskName = Literal["classification"]

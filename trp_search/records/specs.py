@@ -13,6 +13,7 @@ from trp_search.records.kinds import (
     STRICT,
     Count,
     Device,
+    Factor,
     Fraction,
     Kind,
     MethodName,
@@ -146,6 +147,35 @@ class Joint:
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
+class Elastic:
+    """A training of factors nested by rank, for every budget.
+
+    Attributes:
+        scheme: how a weight is unfolded into a matrix.
+        lowest: the smallest speedup that is trained.
+        highest: the largest, or what can be reached if that is less.
+        draws: networks of each batch.
+        spread: standard deviation of a layer's place among the budgets around the network's.
+        images: training images whose activations weigh the first factors; 0 uses weights alone.
+        layers: which may be cut, as in `Pruning`.
+    """
+
+    scheme: Scheme = "spatial"
+    lowest: Factor = 1.5
+    highest: Factor = 6.0
+    draws: PositiveInt = 2
+    spread: NonNegative = 1.0
+    images: Count = 512
+    layers: Layers = AUTO
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Elastic:
+        if self.lowest > self.highest:
+            raise ValueError(f"lowest: {self.lowest:g} is above highest ({self.highest:g})")
+        return self
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
 class Distillation:
     """Distillation from the baseline's answers (arXiv 1503.02531).
 
@@ -166,10 +196,10 @@ class TrialSpec:
     `name` is the folder under `trials/`. `kind` says what for: the `baseline`, a trial of the
     `search`, which has Optuna's `number` and which of its repeats it is, another seed of one
     (`confirm`) or a `refit`; the last two keep the number. `method` is None for the baseline;
-    without `pruning` and `joint` it is an ordinary training. Each of `cuts` becomes a point; with
-    `fine_tuning` the one cut is fine-tuned into another. Those of `screening` are scored on
-    `screening_images` validation images first, survivors on all; cuts out of reach are left out.
-    After each epoch in `rungs` the report has the scores of a cut on as many images. With
+    without `pruning`, `joint` and `elastic` it is an ordinary training. Each of `cuts` becomes a
+    point; with `fine_tuning` the one cut is fine-tuned into another. Those of `screening` are
+    scored on `screening_images` validation images first, survivors on all; cuts out of reach are
+    left out. After each epoch in `rungs` the report has the scores of a cut on as many images. With
     `score_uncut` the uncut network is scored too. `baseline` names the trial whose weights a start
     from the baseline takes. With `fit_on_validation` validation images are trained on.
 
@@ -189,6 +219,7 @@ class TrialSpec:
     cuts: tuple[Cut, ...]
     method: MethodName | None = None
     joint: Joint | None = None
+    elastic: Elastic | None = None
     distillation: Distillation | None = None
     fine_tuning: Training | None = None
     screening: tuple[Cut, ...] = ()
@@ -204,8 +235,8 @@ class TrialSpec:
 
     @model_validator(mode="after")
     def _one_way_to_train(self) -> TrialSpec:
-        if self.pruning is not None and self.joint is not None:
-            raise ValueError("takes pruning or joint, not both")
+        if sum(part is not None for part in (self.pruning, self.joint, self.elastic)) > 1:
+            raise ValueError("takes one of pruning, joint and elastic")
         if self.fine_tuning is not None and len(self.cuts) != 1:
             raise ValueError("fine_tuning is of one cut")
         if (self.kind == "ranks") != (self.weights_of is not None):

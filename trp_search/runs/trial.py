@@ -27,11 +27,12 @@ from trp_search.scoring.candidate import (
     Scored,
     example,
     score_uncut,
+    settle_uncut_,
 )
 from trp_search.scoring.points import PointFactory
 from trp_search.store import RunFolder, TrialFolder, append_record, unwritable, write_whole
 from trp_search.tasks.task import DivergedError, threads
-from trp_search.training.checkpoint import load_tensors, save_weights
+from trp_search.training.checkpoint import load_tensors, save_nested, save_weights
 from trp_search.training.loop import train
 from trp_search.workloads import data
 from trp_search.workloads.networks import PUBLISHERS
@@ -84,7 +85,10 @@ def _train_and_score(
         if place.checkpoint.exists():
             yield from place.read_epochs()[-1:]  # whoever judges may not have heard of it
         yield from train(begun.network, begun.training(spec.training), note=note)
+    if spec.elastic is not None:
+        settle_uncut_(begun.network, begun.splits.train, spec.cuts[0].batch_norm_images)
     save_weights(place.weights, begun.network)
+    save_nested(place.nested, begun.network)
     points: list[Point] = []
     result = TrialResult(trial=spec.name, points=())
     try:

@@ -49,6 +49,7 @@ class Keeper:
                 place.point_weights(point.id).unlink(missing_ok=True)
             if point.trial not in trials | self.held:
                 place.weights.unlink(missing_ok=True)
+                place.nested.unlink(missing_ok=True)
 
     def _by_hand(self, point: Point) -> bool:
         """Whether the point is a cut that a user added to its trial."""

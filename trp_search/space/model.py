@@ -139,6 +139,7 @@ class SearchSpace(Strict):
             way.joint(written("joint", setting)),
             way.pruning(written("pruning", setting)),
         )
+        elastic = way.elastic(written("elastic", setting))
         truncated = pruning is not None and pruning.truncates
         training = self._training(setting) if way.trains else None
         fine_tuning = self._fine_tuning(setting)
@@ -153,13 +154,14 @@ class SearchSpace(Strict):
             training=training,
             pruning=pruning,
             joint=joint,
+            elastic=elastic,
             cuts=(own,),
             distillation=_distillation(setting) if training or fine_tuning else None,
             fine_tuning=fine_tuning,
             screening=self._further(setting, own, truncated=truncated) if way.trains else (),
             screening_images=self.extra_cuts.images,
             rungs=self.rungs.epochs(training.epochs) if self.rungs and training else (),
-            score_uncut=joint is not None,
+            score_uncut=joint is not None or elastic is not None,
         )
 
     def baseline_spec(self) -> TrialSpec:
@@ -264,9 +266,9 @@ class SearchSpace(Strict):
         same = {name: setting[name] for name in SHARED}
         speedups = self.extra_cuts.speedups_of(truncated=truncated)
         energies = self.extra_cuts.energies_of(truncated=truncated)
-        if own.pools:
+        if own.pools or own.scheme == "nested":
             kind = {"scheme": own.scheme, "allocation": own.allocation} | same
-            found = [Cut(keep=Energy(energy), **kind) for energy in energies]
+            found = [Cut(keep=Energy(energy), **kind) for energy in energies if own.pools]
             found += [Cut(keep=Speedup(speedup), **kind) for speedup in speedups]
         else:
             own_scheme = setting.get("scheme", own.scheme)

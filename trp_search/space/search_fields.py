@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from trp_search.records import (
     AUTO,
     Allocation,
+    Factor,
     Fraction,
     Keep,
     Layers,
@@ -103,7 +104,8 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
     Attributes:
         method: how a network is made smaller; each reads the entries that concern it. `trp` trains
             with truncations, `nuclear` with the nuclear term alone, `decomposable` with a joint
-            loss of the full and a low-rank network (Decomposable-Net); `plain`, `tucker` and `cp`
+            loss of the full and a low-rank network (Decomposable-Net), `elastic` trains factors
+            nested by rank for all budgets at once; `plain`, `tucker` and `cp`
             cut the baseline, `ddlr-style` (DDLR-style) and `net-trim` its linear layers.
         scheme: how a kernel is unfolded into a matrix, and so which two layers replace it.
         start: `baseline` trains from the baseline's weights, `scratch` from new ones.
@@ -128,6 +130,12 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
         joint_lowest: the smallest share of all singular values that an iteration keeps.
         joint_highest: the largest.
         joint_rank_min: the smallest rank of a layer.
+        elastic_lowest: of `elastic`: the smallest speedup that is trained, 1.5 by default.
+        elastic_highest: the largest, 6 by default, or what can be reached if that is less.
+        elastic_spread: how far a layer's rank may lie from that of the budget drawn: standard
+            deviation in steps of the 24 budgets between these, 1 by default.
+        elastic_images: training images whose activations weigh the factors that it begins with, 512
+            by default.
         fine_tuning_epochs: epochs of fine-tuning after the cut, taken from the trial's own epochs
             if it trains before the cut; the cut without it is a point too.
         fine_tuning_learning_rate: its highest rate; a fifth of the recipe's by default.
@@ -148,6 +156,10 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
     joint_lowest: PerScheme[Number[Share]] | None = None
     joint_highest: PerScheme[Number[Share]] | None = None
     joint_rank_min: PerScheme[Number[PositiveInt]] | None = None
+    elastic_lowest: PerScheme[Number[Factor]] | None = None
+    elastic_highest: PerScheme[Number[Factor]] | None = None
+    elastic_spread: PerScheme[Number[NonNegative]] | None = None
+    elastic_images: PerScheme[Number[Images]] | None = None
     fine_tuning_epochs: PerScheme[Number[Images]] | None = None
     fine_tuning_learning_rate: PerScheme[Number[Positive]] | None = None
     distillation: PerScheme[Number[Part]] = 0.5

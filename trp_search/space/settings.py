@@ -175,7 +175,7 @@ SOLVED = {name: kind for name, kind in KEEPS.items() if name not in TRAINED}
 # In the order in which they are drawn.
 ENTRIES: dict[str, Entry] = {
     "method": Entry(places=("trial.method",)),
-    "scheme": Entry(places=("cut.scheme", "pruning.scheme", "joint.scheme")),
+    "scheme": Entry(places=("cut.scheme", "pruning.scheme", "joint.scheme", "elastic.scheme")),
     "start": Entry(places=("trial.start",)),
     **{name: _kept(name, kind, "pruning.keep", "own.keep") for name, kind in TRAINED.items()},
     "period": Entry(
@@ -186,7 +186,7 @@ ENTRIES: dict[str, Entry] = {
     "projection": Entry(places=("pruning.projection",)),
     "nuclear_weight": Entry(places=("pruning.nuclear_weight",), acts=_pulls),
     "nuclear_every_step": Entry(places=("pruning.nuclear_every_step",)),
-    "layers": Entry(places=("cut.layers", "pruning.layers", "joint.layers")),
+    "layers": Entry(places=("cut.layers", "pruning.layers", "joint.layers", "elastic.layers")),
     **{f"cut_{name}": _kept(name, kind, "cut.keep") for name, kind in TRAINED.items()},
     **{name: _kept(name, kind, "cut.keep") for name, kind in SOLVED.items()},
     "allocation": Entry(places=("cut.allocation",)),
@@ -197,6 +197,10 @@ ENTRIES: dict[str, Entry] = {
     "joint_lowest": Entry(places=("joint.lowest",)),
     "joint_highest": Entry(places=("joint.highest",)),
     "joint_rank_min": Entry(places=("joint.rank_min",)),
+    "elastic_lowest": Entry(places=("elastic.lowest",)),
+    "elastic_highest": Entry(places=("elastic.highest",)),
+    "elastic_spread": Entry(places=("elastic.spread",)),
+    "elastic_images": Entry(places=("elastic.images",)),
     "fine_tuning_epochs": Entry(places=("fine_tuning.epochs",), absent=0, recipe=True),
     "fine_tuning_learning_rate": Entry(places=("fine_tuning.learning_rate",), recipe=True),
     "distillation": Entry(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from trp_search.lowrank.cutting import Samples
 
@@ -31,6 +31,18 @@ class Hook:
 
     def before_step(self) -> None:
         """May change gradients before the optimiser's step."""
+        return
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What trains beside the network's parameters."""
+        return []
+
+    def rest(self) -> None:
+        """Leaves the network as its score after an epoch is of."""
+        return
+
+    def finish(self) -> None:
+        """Leaves the network as it would be handed over, after any epoch."""
         return
 
     def state_dict(self) -> dict[str, int]:

@@ -52,15 +52,22 @@ class Group:
         """A view of each weight."""
         return [weight.values for weight in self.weights]
 
+    def unfolded(self, tensors: Sequence[Tensor]) -> Tensor:
+        """(b, m, n) the scheme's matrices of each tensor; tensors have the weights' shape."""
+        found = [self.scheme.unfolded(tensor.detach(), self.shape) for tensor in tensors]
+        return torch.cat(found).float()
+
     def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
-        """(b, m, n) with m <= n, one matrix of each tensor; tensors have the weights' shape."""
-        unfolded = [self.scheme.unfolded(tensor.detach(), self.shape) for tensor in tensors]
-        return wide(torch.cat(unfolded).float())[0]
+        """As `unfolded`, transposed if needed so that m <= n."""
+        return wide(self.unfolded(tensors))[0]
 
     def folded(self, matrices: Tensor) -> list[Tensor]:
         """The tensors that `stacked` made `matrices` from."""
         _, transposed = wide(self.scheme.unfolded(self.values[0], self.shape))
-        matrices = matrices.mT if transposed else matrices
+        return self.of_scheme(matrices.mT if transposed else matrices)
+
+    def of_scheme(self, matrices: Tensor) -> list[Tensor]:
+        """The tensors that `unfolded` made `matrices` from."""
         return [
             self.scheme.folded(part, weight.values, self.shape)
             for part, weight in zip(matrices.chunk(len(self.weights)), self.weights, strict=True)
