@@ -184,18 +184,23 @@ def show(place: Place) -> None:
     plain = rows[rows["arm"] == BASELINE].set_index("seed")["test"]
     rows["lost"] = 100 * (rows["seed"].map(plain) - rows["test"])
     rows["test"] *= 100
-    rates = {arm: chosen(arm, rows) or found["rate"].max() for arm, found in rows.groupby("arm")}
-    own = rows[rows["rate"] == rows["arm"].map(rates)]
+    first = [row.rate != chosen(row.arm, rows) for row in rows.itertuples()]
+    own = rows.assign(first=first).sort_values(["first", "rate"], ascending=[True, False])
+    own = own.drop_duplicates(["seed", "arm", "budget"])
     print(f"baseline: {', '.join(f'{value:.2%} (seed {seed})' for seed, value in plain.items())}")
     print("\nTest accuracy in per cent, mean of the seeds there are; below, points lost\n")
     for what in ("test", "lost"):
         table = own[own["arm"] != BASELINE].pivot_table(what, "arm", "budget")
         print(table.round(2).to_markdown(), end="\n\n")
     told = own.groupby("arm").agg(
-        rate=("rate", "first"), seeds=("seed", "nunique"), seconds=("seconds", "mean")
+        rates=("rate", _listed), seeds=("seed", "nunique"), seconds=("seconds", "mean")
     )
     print("Rate, and seconds of one training on a thread that other work may have shared\n")
     print(told.round(2).to_markdown())
+
+
+def _listed(rates: pd.Series[float]) -> str:
+    return ", ".join(f"{rate:g}" for rate in sorted(set(rates)))
 
 
 def main() -> None:

@@ -84,7 +84,7 @@ def test_ranks_by_layer_need_one_rank_in_each(scheme):
         Cut(keep=Ranks({"a": 1}), scheme=scheme)
 
 
-KNOWN = ", ".join([*KEEPS, "ranks"])
+KNOWN = ", ".join([*KEEPS, "ranks", "max_drop"])
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Annotated
 
-import typer
-
 from trp_search import report as page
-from trp_search.cli.arguments import Run
+from trp_search.cli.arguments import Run, option
 from trp_search.cli.console import OUT, line, pairs, warn
 from trp_search.cli.formatting import command, duration, here
 from trp_search.cli.progress import sentence
@@ -63,9 +61,7 @@ def report(run: Run) -> None:
 
 
 def published(
-    network: Annotated[
-        str | None, typer.Option(metavar="NAME", help="this network alone, such as resnet20")
-    ] = None,
+    network: Annotated[str | None, option("NAME", "this network alone, such as resnet20")] = None,
 ) -> None:
     """List published results (top-1 on test) with their sources."""
     found = rows_of(network)

@@ -110,8 +110,8 @@ class ElasticTraining(Hook):
             network, example_input, DECOMPOSITIONS[unfolded.name], wanted, calibration
         )
         self._network, self._settings, self._seed = network, settings, seed
-        layers_ = [layer.layer for layer in analysis.layers]
-        self._weights = Weights(network, layers_, unfolded, where="ElasticTraining")
+        rows = [[layer.layer] for layer in analysis.layers]
+        self._weights = Weights(network, rows, where="ElasticTraining")
         started = begun(analysis)
         groups = self._weights.found()
         if not groups:
