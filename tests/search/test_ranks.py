@@ -256,14 +256,15 @@ def test_options_save_multiply_adds_and_hold_the_ranks_to_begin_with(
         for v in vectors
     ]
     points = [_bare(vector) for vector in useful]
-    menus = menus_of(points, points, multiple=multiple)
+    menus = menus_of(points, points[:1], points[1:], multiple=multiple)
     assert set(menus.options) == {name for vector in useful for name in vector}
     for name, ranks in menus.options.items():
         assert list(ranks) == sorted(set(ranks))
         assert all(rank % multiple == 0 for rank in ranks)
         assert all(rank * costs[name][1] < costs[name][0] for rank in ranks)
-    assert [v for n, v in enumerate(useful) if v not in useful[:n]] == menus.begun
-    for vector in useful:
+    assert menus.begun[0] == useful[0]
+    assert {frozenset(vector) for vector in menus.begun} == {frozenset(v) for v in useful}
+    for vector in menus.begun:
         assert menus.vector(menus.places(vector)) == vector
 
 
