@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial
 
@@ -239,6 +239,7 @@ def test_a_batch_that_fails_ends_it_and_a_resumed_search_goes_on(
     assert folder.trial(batch.name).read_result() is None
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.dictionaries(st.sampled_from("abc"), st.integers(1, 24).map(lambda rank: 2 * rank)),
@@ -248,7 +249,7 @@ def test_a_batch_that_fails_ends_it_and_a_resumed_search_goes_on(
     st.sampled_from([1, 2]),
 )
 def test_options_save_multiply_adds_and_hold_the_ranks_to_begin_with(
-    tmp_path_factory: pytest.TempPathFactory, vectors: list[dict[str, int]], multiple: int
+    vectors: list[dict[str, int]], multiple: int
 ):
     costs = {name: LAYERS[name] for name in "abc"}
     useful = [
