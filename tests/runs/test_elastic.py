@@ -89,6 +89,13 @@ def test_its_points_reach_their_budgets_with_nested_factors(run):
             assert torch.equal(first, own)
 
 
+def test_each_epoch_scores_a_slow_a_middle_and_a_fast_cut(run):
+    reports = run.trial("0").read_epochs()
+    assert len(reports) == 2
+    for report in reports:
+        assert [round(score.speedup, 1) for score in report.curve] == [1.5, 2.0, 3.0]
+
+
 def test_a_killed_training_goes_on_bit_for_bit(run, space, tmp_path):
     folder = RunFolder.create(tmp_path / "run")
     write_whole(folder.search, space.dump())

@@ -113,7 +113,18 @@ def under_way(watch: Watch) -> str:
     steps = [(name, watch.within.get(name)) for name in watch.names]
     known = [(name, step) for name, step in steps if step is not None and not step.is_over]
     more = f"; and {len(known) - _TOLD} more" if len(known) > _TOLD else ""
-    return "; ".join(f"{_called(name)}: {sentence(p)}" for name, p in known[:_TOLD]) + more
+    told = [f"{_called(n)}: {sentence(step)}{_curve(watch, n)}" for n, step in known[:_TOLD]]
+    return "; ".join(told) + more
+
+
+def _curve(watch: Watch, name: str) -> str:
+    """What an elastic training's network scored at some budgets after its last epoch."""
+    report = watch.running.get(name)
+    if report is None or not report.curve:
+        return ""
+    show = OBJECTIVES[watch.metric].show
+    scores = [f"{show(score.metric)} at {TIMES(score.speedup)}" for score in report.curve]
+    return f" ({', '.join(scores)})"
 
 
 def _called(trial: str) -> str:
@@ -209,6 +220,7 @@ def _bar(watch: Watch, name: str) -> tuple[RenderableType, ...]:
     if within is not None and not within.is_over:
         epoch = f"epoch {within.epoch} of {within.epochs}" if within.epoch else within.what
         told = measures(within)
+    told += _curve(watch, name)
     return (
         Text(shown(_called(name))),
         ProgressBar(total=1.0, completed=watch.share(name), width=_BAR_WIDTH),

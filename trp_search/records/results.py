@@ -45,7 +45,8 @@ class RungScore:
 class EpochReport:
     """One epoch of one trial; `loss` is None if it was not finite, `metric` is on validation.
 
-    `rung_score` is set after the epochs that the specification names as rungs.
+    `rung_score` is set after the epochs that the specification names as rungs; `curve` has the
+    scores of a few cuts of an elastic training, the slowest first, on a sample of images.
     """
 
     trial: Name
@@ -56,6 +57,7 @@ class EpochReport:
     learning_rate: NonNegative
     seconds: Seconds
     rung_score: RungScore | None = None
+    curve: tuple[RungScore, ...] = ()
 
     @model_validator(mode="after")
     def _within(self) -> EpochReport:

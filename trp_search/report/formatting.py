@@ -7,7 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from trp_search.records import BASELINE, Latency, Layer, Point, Ranks, Repeat, Score
+from trp_search.records import BASELINE, Latency, Layer, Point, Repeat, Score
 from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES, Objective
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
@@ -143,7 +143,7 @@ def facts(row: Row) -> list[tuple[str, str]]:
 
 def _chosen(point: Point) -> list[tuple[str, str]]:
     """How the ranks were chosen, where the network was not trained for them."""
-    if point.cut is None or not isinstance(point.cut.keep, Ranks):
+    if not point.by_ranks:
         return []
     return [("ranks", f"chosen by forward passes of trial {point.trial}'s network")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trp_search.methods import METHODS, Method
-from trp_search.records import Point, Ranks
+from trp_search.records import Point
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -46,8 +46,6 @@ _SCHEMES = {
     "nested": ("elastic", "#2f8f6b", "star-diamond"),
 }
 
-_SEARCHED = "circle"  # among hundreds, the simplest
-
 UNCUT = Style(label="uncut", colour="#83868c", symbol="cross")
 
 
@@ -73,8 +71,6 @@ def style_of(point: Point) -> Style:
     fitted = settings.get("reconstruct") or "none"
     parts += {"none": [], "relu": ["fitted"]}.get(str(fitted), [f"fitted ({fitted})"])
     parts += ["fine-tuned"] if tuned else []
-    if point.cut is not None and isinstance(point.cut.keep, Ranks):
-        parts, symbol = [*parts, "ranks searched"], _SEARCHED
     return Style(
         label=", ".join(dict.fromkeys(parts)),
         colour=colour,

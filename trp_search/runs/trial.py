@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Iterator
+import functools
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 
 import torch
 
@@ -15,6 +17,7 @@ from trp_search.records import (
     MaxDrop,
     Point,
     RungScore,
+    Speedup,
     Training,
     TrialResult,
     TrialSpec,
@@ -26,10 +29,11 @@ from trp_search.runs.fine_tuning import tuned
 from trp_search.runs.setup import Setup
 from trp_search.scoring import survey
 from trp_search.scoring.candidate import (
+    Cuts,
     Scored,
     example,
     score_uncut,
-    settle_uncut_,
+    settle_,
 )
 from trp_search.scoring.points import PointFactory
 from trp_search.store import RunFolder, TrialFolder, append_record, unwritable, write_whole
@@ -81,20 +85,24 @@ def _train_and_score(
     if spec.training is not None:
 
         def note(report: EpochReport) -> EpochReport:
-            rung_score = _rung_score(begun) if report.epoch in spec.rungs else None
-            return _noted(dataclasses.replace(report, rung_score=rung_score), spec, place)
+            now = functools.partial(_score_now, begun, begun.cuts)
+            own = now(spec.cuts[0], spec.screening_images) if report.epoch in spec.rungs else None
+            curve = _curve(now, spec) if spec.elastic is not None else ()
+            return _noted(dataclasses.replace(report, rung_score=own, curve=curve), spec, place)
 
         if place.checkpoint.exists():
             yield from place.read_epochs()[-1:]  # whoever judges may not have heard of it
         yield from train(begun.network, begun.training(spec.training), note=note)
-    if spec.elastic is not None:
-        settle_uncut_(begun.network, begun.splits.train, spec.cuts[0].batch_norm_images)
+    batch_norm = "as trained"
+    if spec.elastic is not None:  # where statistics are of networks at any rank
+        images = spec.cuts[0].batch_norm_images
+        batch_norm = settle_(begun.network, begun.splits.train, images)
     save_weights(place.weights, begun.network)
     save_nested(place.nested, begun.network)
     points: list[Point] = []
     result = TrialResult(trial=spec.name, points=())
     try:
-        refused = yield from _score(begun, points)
+        refused = yield from _score(begun, points, batch_norm=batch_norm)
         result = dataclasses.replace(result, refused=refused)
     except DivergedError as error:
         result = dataclasses.replace(result, diverged=str(error))
@@ -126,9 +134,9 @@ def _seconds(place: TrialFolder) -> float:
     return sum((report.seconds for report in place.read_epochs()), 0.0)
 
 
-def _rung_score(begun: Setup) -> RungScore:
-    """The score of the trial's own cut, if training ended now."""
-    scored = begun.cuts.score(begun.spec.cuts[0], images=begun.spec.screening_images)
+def _score_now(begun: Setup, cuts: Cuts, cut: Cut, images: int) -> RungScore:
+    """The score of a cut on some images, if training ended now."""
+    scored = cuts.score(cut, images=images)
     cost = scored.made.cost
     return RungScore(
         metric=scored.validation.score.value,
@@ -138,12 +146,29 @@ def _rung_score(begun: Setup) -> RungScore:
     )
 
 
-def _score(begun: Setup, points: list[Point]) -> Generator[EpochReport, None, dict[str, str]]:
+def _curve(now: Callable[[Cut, int], RungScore], spec: TrialSpec) -> tuple[RungScore, ...]:
+    """The scores of the slowest, the middle and the fastest cut of an elastic training."""
+    budgets = [cut for cut in (*spec.cuts, *spec.screening) if isinstance(cut.keep, Speedup)]
+    asked = sorted(budgets, key=lambda cut: float(cut.keep.amount))
+    found = []
+    for cut in dict.fromkeys((*asked[:1], *asked[len(asked) // 2 :][:1], *asked[-1:])):
+        with suppress(InputError, DivergedError):  # out of reach, or not yet a network
+            found.append(now(dataclasses.replace(cut, batch_norm_images=_GLANCE), _GLANCE))
+    return tuple(found)
+
+
+_GLANCE = 256  # images of a score after each epoch
+
+
+def _score(
+    begun: Setup, points: list[Point], *, batch_norm: str
+) -> Generator[EpochReport, None, dict[str, str]]:
     """Adds every point of the trial and stores its weights; returns cuts that gave no point."""
     spec, place, cuts = begun.spec, begun.place, begun.cuts
     factory = PointFactory(spec=spec, dense=begun.dense, seconds=_seconds(place))
     if spec.score_uncut:
-        points.append(factory.point(score_uncut(begun.network, begun.splits, begun.task), None))
+        uncut = score_uncut(begun.network, begun.splits, begun.task, batch_norm=batch_norm)
+        points.append(factory.point(uncut, None))
     for cut in spec.cuts:
         scored = cuts.score(cut)
         if spec.fine_tuning is not None:

@@ -158,17 +158,20 @@ def _overtakes(one: Scored, other: Scored, task: Task) -> bool:
     return faster and task.overtakes(one.validation.score, other.validation.score)
 
 
-def score_uncut(network: nn.Module, splits: Splits, task: Task) -> Scored:
+def score_uncut(
+    network: nn.Module, splits: Splits, task: Task, *, batch_norm: str = "as trained"
+) -> Scored:
     """Scores `network` as it is; raises as `Cuts.score` does."""
     made = CompressedNetwork(
-        network=network, layers=(), batch_norm="as trained", cost=cost_of(network, splits)
+        network=network, layers=(), batch_norm=batch_norm, cost=cost_of(network, splits)
     )
     return _scored(made, splits.validation, task)
 
 
-def settle_uncut_(network: nn.Module, train: Train, images: int) -> None:
-    """Estimates batch-norm statistics anew, those of a training being of networks at any rank."""
-    reestimate(network, train.samples(images, batch_size=_BATCH))
+def settle_(network: nn.Module, train: Train, images: int) -> str:
+    """Estimates batch-norm statistics anew, in place; says so."""
+    seen = reestimate(network, train.samples(images, batch_size=_BATCH))
+    return f"re-estimated on {seen} training images" if seen else "none in the network"
 
 
 def cost_of(network: nn.Module, splits: Splits, *, layers: Sequence[Layer] = ()) -> Cost:
@@ -203,8 +206,7 @@ def _settle_batch_norm(decomposed: Decomposed, cut: Cut, train: Train) -> str:
         return "fitted with the factors"  # measuring again would undo part of the fit
     if not cut.reestimate_batch_norm or not any(_took(layer) for layer in decomposed.layers):
         return "as trained"
-    images = reestimate(decomposed.network, train.samples(cut.batch_norm_images, batch_size=_BATCH))
-    return f"re-estimated on {images} training images" if images else "none in the network"
+    return settle_(decomposed.network, train, cut.batch_norm_images)
 
 
 def _took(layer: Layer) -> bool:
