@@ -52,10 +52,11 @@ class ExecuTorch(Runtime):
         with tempfile.TemporaryDirectory() as place:
             path = Path(place) / "network.pte"
             write_executorch(network.cpu(), images, path)
-            from executorch.extension.pybindings import portable_lib  # noqa: PLC0415  optional
+            with quiet():
+                from executorch.extension.pybindings import portable_lib  # noqa: PLC0415  optional
 
-            portable_lib._unsafe_reset_threadpool(target.threads)
-            module = portable_lib._load_for_executorch(str(path))
+                portable_lib._unsafe_reset_threadpool(target.threads)
+                module = portable_lib._load_for_executorch(str(path))
 
         def call() -> Tensor:
             logits: Tensor = module.forward([images])[0]
