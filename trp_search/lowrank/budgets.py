@@ -12,14 +12,7 @@ from typing_extensions import override
 from trp_search.errors import InputError
 from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.factoring import Number
-from trp_search.records import (
-    Keep,
-    LatencySpeedup,
-    Layers,
-    Milliseconds,
-    Parameters,
-    WholeNetwork,
-)
+from trp_search.records import TIMED, Keep, Layers, Parameters, WholeNetwork
 
 
 class Count(ABC):
@@ -88,7 +81,7 @@ def counted(keep: Keep) -> Count:
     Raises:
         InputError: `keep` is time, which only a target tells.
     """
-    if isinstance(keep, LatencySpeedup | Milliseconds):
+    if keep.key() in TIMED:
         raise InputError(f"{keep.key()}: {keep.amount:g} needs the times of layers on a target")
     return _OWN.get(type(keep), _USUAL)
 

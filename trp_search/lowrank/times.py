@@ -81,6 +81,10 @@ class LayerTimes(Count):
     def other(self, network: nn.Module, dense: float | int, *, other_macs: int) -> float:
         return self.total - dense
 
+    def saved_by(self, ranks: Mapping[tuple[str, str], int]) -> float:
+        """Milliseconds that layers save together at `ranks`, by layer and scheme."""
+        return sum(float(self.saved[key].at(torch.tensor([rank]))) for key, rank in ranks.items())
+
     def scaled(self, factor: float) -> LayerTimes:
         """The table with all that is saved times `factor`."""
         saved = {

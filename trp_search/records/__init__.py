@@ -4,6 +4,7 @@ from trp_search.records.cut import TAKES, Cut
 from trp_search.records.json import from_json, problem, to_dict, to_json
 from trp_search.records.keep import (
     KEEPS,
+    TIMED,
     Energy,
     Error,
     Evbmf,
@@ -74,6 +75,7 @@ __all__ = [
     "BASELINE",
     "KEEPS",
     "TAKES",
+    "TIMED",
     "Allocation",
     "Cut",
     "CutScheme",

@@ -265,8 +265,7 @@ class Ranks(Keep):
         return self.written.format(digest.hexdigest())
 
 
-# By the key of each, as options and search spaces name them; ranks by layer are neither. Budgets in
-# time are none of these: a target makes ranks of them, and these are recorded.
+# By the key of each, as options and search spaces name them; ranks by layer are neither.
 KEEPS: dict[str, type[Keep]] = {
     kind.key(): kind
     for kind in (
@@ -283,6 +282,10 @@ KEEPS: dict[str, type[Keep]] = {
 _UNNAMED: dict[str, type[Keep]] = {Ranks.key(): Ranks}
 
 
+# A target makes ranks of these, and the ranks are recorded.
+TIMED: dict[str, type[Keep]] = {kind.key(): kind for kind in (LatencySpeedup, Milliseconds)}
+
+
 def keep_of(name: str, amount: Amount) -> Keep:
-    """`amount` of the kind `name`, one of `KEEPS`; ValueError where it is not in range."""
-    return TypeAdapter(KEEPS[name]).validate_python({name: amount})
+    """`amount` of the kind `name`, of `KEEPS` or `TIMED`; ValueError where it is not in range."""
+    return TypeAdapter((KEEPS | TIMED)[name]).validate_python({name: amount})
