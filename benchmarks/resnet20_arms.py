@@ -15,9 +15,10 @@ from trp_search.records import (
     CutScheme,
     DataSpec,
     Distillation,
+    Elastic,
     NetworkSpec,
+    PairScheme,
     Pruning,
-    Scheme,
     Speedup,
     Training,
     TrialSpec,
@@ -26,7 +27,7 @@ from trp_search.records import (
 
 BUDGETS = (2.0, 3.0, 4.0, 5.0)
 EPOCHS = 8  # for each network handed over
-TRIED, RATES = 3.0, (0.05, 0.02)  # both rates at this budget; validation chooses for the others
+TRIED, RATES = 3.0, (0.05, 0.02)  # at this budget both; validation chooses for the others
 NUCLEAR = 3e-4 / 20  # the paper's lambda over its period
 FIRST = 0  # the seed that tries the rates
 IMAGES = 45_000 // 128 * 128  # of an epoch
@@ -41,19 +42,29 @@ WHOLE = Training(
 )
 
 Changes = dict[str, Any]
+Makes = Callable[[tuple[float, ...], Training], Changes]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Arm:
-    """A way of making the network smaller: what its trial has beside the baseline's settings.
+    """A way of making the network smaller.
 
     Attributes:
         name: in the table.
-        changes: of a trial for these budgets that trains by these settings.
+        changes: what its trial has beside the baseline's settings, for the budgets that it serves
+            and a training.
+        epochs: of images that a training sees, each pass counted.
+        passes: of each batch.
+        serves: the budgets of its trainings.
+        tried: the arm whose rate it takes; its own by default.
     """
 
     name: str
-    changes: Callable[[tuple[float, ...], Training], Changes]
+    changes: Makes
+    epochs: int = EPOCHS
+    passes: int = 1
+    serves: tuple[tuple[float, ...], ...] = ((TRIED,), (2.0,), (4.0,), (5.0,))
+    tried: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +81,14 @@ class Job:
 
 def baseline(seed: int, device: str) -> Job:
     """The training of the baseline; compiling pays off on a CPU, where no graph is recorded."""
+    training = dataclasses.replace(WHOLE, compile=device == "cpu")
     spec = TrialSpec(
         kind="baseline",
         name=BASELINE,
         seed=seed,
         start="scratch",
         workload=Workload(network=NetworkSpec(name="resnet20"), data=DATA),
-        training=dataclasses.replace(WHOLE, compile=device == "cpu"),
+        training=training,
         pruning=None,
         cuts=(),
         score_uncut=True,
@@ -92,85 +104,128 @@ def _cut(scheme: CutScheme, budget: float) -> Cut:
     return Cut(scheme=scheme, keep=Speedup(budget), calibration_images=by)
 
 
-def _plain(scheme: CutScheme) -> Callable[[tuple[float, ...], Training], Changes]:
+def _plain(scheme: CutScheme) -> Makes:
     def changes(budgets: tuple[float, ...], training: Training) -> Changes:
         (budget,) = budgets
-        return {"method": "plain", "fine_tuning": training, "cuts": (_cut(scheme, budget),)}
+        tuning = dataclasses.replace(training, compile=False)  # anew for each network: minutes
+        return {"method": "plain", "fine_tuning": tuning, "cuts": (_cut(scheme, budget),)}
 
     return changes
 
 
-def _trp(scheme: Scheme, nuclear: float) -> Callable[[tuple[float, ...], Training], Changes]:
+def _trp(scheme: PairScheme, *, nuclear: float = 0.0, factored: bool = False) -> Makes:
+    """TRP towards the budget; with `factored` half of the epochs are after the cut."""
+
     def changes(budgets: tuple[float, ...], training: Training) -> Changes:
         (budget,) = budgets
-        keep = Speedup(budget)
-        pruning = Pruning(scheme=scheme, keep=keep, period=10, nuclear_weight=nuclear)
-        cuts = (_cut(scheme, budget),)
-        return {"method": "trp", "training": training, "pruning": pruning, "cuts": cuts}
+        cut = _cut(scheme, budget)
+        pruning = Pruning(
+            scheme=scheme,
+            keep=cut.keep,
+            period=10,
+            nuclear_weight=nuclear,
+            calibration_images=cut.calibration_images,
+        )
+        before, after = training, None
+        if factored:
+            before = dataclasses.replace(training, epochs=training.epochs // 2)
+            after = dataclasses.replace(before, compile=False)
+        own = {"training": before, "pruning": pruning, "fine_tuning": after, "cuts": (cut,)}
+        return {"method": "trp", **own}
 
     return changes
+
+
+def _elastic(budgets: tuple[float, ...], training: Training) -> Changes:
+    cuts = tuple(_cut("nested", budget) for budget in budgets)
+    elastic = Elastic(scheme="spatial")
+    return {"method": "elastic", "training": training, "elastic": elastic, "cuts": cuts}
+
+
+def _all_at_once(epochs: int, *, tried: str | None = None) -> Arm:
+    return Arm(
+        name=f"elastic, {epochs} epochs",
+        changes=_elastic,
+        epochs=epochs,
+        passes=Elastic.draws,
+        serves=(BUDGETS,),
+        tried=tried,
+    )
 
 
 ARMS = (
-    Arm("plain, per-layer by activations", _plain("per-layer")),
-    Arm("TRP, spatial", _trp("spatial", 0.0)),
-    Arm("plain, spatial", _plain("spatial")),
-    Arm("TRP, channel", _trp("channel", 0.0)),
-    Arm("TRP + nuclear, spatial", _trp("spatial", NUCLEAR)),
-    Arm("TRP + nuclear, channel", _trp("channel", NUCLEAR)),
+    _all_at_once(16),
+    Arm(name="plain, per-layer by activations", changes=_plain("per-layer")),
+    _all_at_once(32, tried="elastic, 16 epochs"),
+    Arm(name="TRP, spatial", changes=_trp("spatial")),
+    Arm(
+        name="TRP, per-layer by activations, half factored",
+        changes=_trp("per-layer", factored=True),
+    ),
+    Arm(name="TRP, per-layer by activations", changes=_trp("per-layer")),
+    Arm(name="plain, spatial", changes=_plain("spatial")),
+    Arm(name="TRP, channel", changes=_trp("channel")),
+    Arm(name="TRP + nuclear, spatial", changes=_trp("spatial", nuclear=NUCLEAR)),
+    Arm(name="TRP + nuclear, channel", changes=_trp("channel", nuclear=NUCLEAR)),
 )
 
 
 def jobs(rows: pd.DataFrame, seeds: Sequence[int], device: str) -> Iterator[Job]:
     """Everything that can run now, given the `rows` there are, in order; what has ended too.
 
-    Of each seed the baseline is first; other seeds wait for the rates that the first one chooses.
+    Of each seed the baseline is first. The first seed runs every arm at the first rate, then tries
+    the other; arms that do better with it run again. Other seeds wait for these choices.
     """
     ended = set(rows.loc[rows["arm"] == BASELINE, "seed"])
     for seed in seeds:
         yield baseline(seed, device)
         if seed in ended:
+            yield from _tried(device) if seed == FIRST else ()
             for arm in ARMS:
-                yield from _of_arm(arm, rows, seed, device)
+                if (rate := chosen(arm.name, rows)) is not None:
+                    yield from (_job(arm, seed, rate, budgets, device) for budgets in arm.serves)
 
 
-def _of_arm(arm: Arm, rows: pd.DataFrame, seed: int, device: str) -> Iterator[Job]:
-    rate = chosen(arm.name, rows)
-    if seed == FIRST:
-        for tried in RATES:
-            yield _job(arm, seed, tried, (TRIED,), device)
-    if rate is not None:
-        for budget in BUDGETS:
-            yield _job(arm, seed, rate, (budget,), device)
+def _tried(device: str) -> Iterator[Job]:
+    usual, other = RATES
+    for arm in ARMS:
+        yield from (_job(arm, FIRST, usual, budgets, device) for budgets in arm.serves)
+    for arm in ARMS:
+        if arm.tried is None:
+            (first,) = (budgets for budgets in arm.serves if TRIED in budgets)
+            yield _job(arm, FIRST, other, first, device)
 
 
 def chosen(arm: str, rows: pd.DataFrame) -> float | None:
     """The rate of the best validation accuracy at the budget where all are tried, once they are."""
-    at = rows[(rows["arm"] == arm) & (rows["seed"] == FIRST) & (rows["budget"] == TRIED)]
+    tried = {own.name: own.tried or own.name for own in ARMS}.get(arm)
+    at = rows[(rows["arm"] == tried) & (rows["seed"] == FIRST) & (rows["budget"] == TRIED)]
     if set(at["rate"]) != set(RATES):
         return None
     return float(at.sort_values("validation")["rate"].iloc[-1])
 
 
 def _job(arm: Arm, seed: int, rate: float, budgets: tuple[float, ...], device: str) -> Job:
-    training = dataclasses.replace(WHOLE, epochs=EPOCHS * len(budgets), learning_rate=rate)
     plain = baseline(seed, device)
+    assert plain.spec.training is not None
+    training = dataclasses.replace(
+        plain.spec.training, epochs=arm.epochs // arm.passes, learning_rate=rate
+    )
     name = f"{arm.name}-{'-'.join(f'{budget:g}x' for budget in budgets)}-{rate:g}"
     spec = dataclasses.replace(
         plain.spec,
         kind="search",
         name="".join(c if c.isalnum() or c in ".-" else "_" for c in name),
         start="baseline",
-        training=None,
         score_uncut=False,
         distillation=Distillation(),
-        **arm.changes(budgets, training),
+        **{"training": None, **arm.changes(budgets, training)},
     )
     return Job(
         arm=arm.name,
         seed=seed,
         rate=rate,
         budgets=budgets,
-        images=EPOCHS * len(budgets) * IMAGES,
+        images=arm.epochs * IMAGES,
         spec=spec,
     )

@@ -14,6 +14,7 @@ from trp_search.records import (
     EpochReport,
     NetworkSpec,
     Pruning,
+    Ranks,
     Training,
     TrialResult,
     TrialSpec,
@@ -124,15 +125,23 @@ def test_a_trial_reports_every_epoch_and_ends_with_a_point(folder):
 
 
 @pytest.mark.parametrize(
-    ("epochs_before", "changes"),
-    [(1, {}), (2, {}), (1, {"precision": "bfloat16", "channels_last": True})],
+    ("epochs_before", "changes", "own"),
+    [
+        (1, {}, {}),
+        (2, {}, {}),
+        (1, {"precision": "bfloat16", "channels_last": True}, {}),
+        (1, {}, {"scheme": "per-layer", "calibration_images": 40, "calibration_every": 2}),
+    ],
 )
 def test_a_resumed_trial_gives_what_an_uninterrupted_one_gives_bit_for_bit(
-    tmp_path, epochs_before, changes
+    tmp_path, epochs_before, changes, own
 ):
     whole = RunFolder.create(tmp_path / "whole")
     parts = RunFolder.create(tmp_path / "parts")
-    wanted = spec(training=dataclasses.replace(TRAINING, **changes))
+    wanted = spec(
+        training=dataclasses.replace(TRAINING, **changes),
+        pruning=dataclasses.replace(PRUNING, **own),
+    )
     _, expected = run(whole, wanted)
     started = trial.run(wanted, parts)
     for _ in range(epochs_before):
@@ -289,6 +298,38 @@ def test_the_baseline_is_scored_uncut_and_at_its_controls(finished):
     assert points["baseline"].role == "baseline"
     assert points["baseline"].speedup == 1
     assert points["plain-channel-0.8"].role == "control"
+
+
+def of_ranks(folder, *vectors):
+    origin = folder.trial("0").read_spec()
+    cuts = tuple(dataclasses.replace(origin.cuts[0], keep=Ranks(vector)) for vector in vectors)
+    parts = {"training": None, "pruning": None, "cuts": cuts}
+    return spec("ranks-0-a", kind="ranks", weights_of="0", **parts)
+
+
+def test_a_batch_of_ranks_makes_points_of_the_trial_whose_weights_it_cuts(tmp_path, finished):
+    folder = RunFolder(path=shutil.copytree(finished.path, tmp_path / "run"))
+    own = folder.point("0")
+    ranks = {layer.name: layer.rank for layer in own.layers if layer.rank}
+    first = next(iter(ranks))
+    reports, result = run(folder, of_ranks(folder, ranks, {first: 1}, {"nowhere": 2}))
+    assert reports == []
+    same, other = result.points
+    assert {(p.trial, p.role) for p in result.points} == {("0", "derived")}
+    assert (same.score, same.loss, same.macs) == (own.score, own.loss, own.macs)
+    assert [(x.name, x.rank) for x in other.layers if x.rank] == [(first, 1)]
+    assert list(result.refused.values()) == [
+        "ranks: 'nowhere' cannot be factored: there is no such convolution or linear layer"
+    ]
+    for point in result.points:
+        network = networks.network_of(folder, point)
+        assert count_of(network) == point.parameters
+    _, again = run(folder, of_ranks(folder))
+    assert again == result, "a batch that ended is not scored again"
+
+
+def count_of(network):
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def test_a_refit_trains_on_validation_too_and_is_scored_on_test(finished):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trp_search import decompose
+from trp_search import Energy, decompose
 from trp_search.runtimes.constructors import NoSourceError, layer_call, written
 from trp_search.runtimes.source import as_source
 
@@ -23,7 +24,11 @@ def again(tmp_path: Path) -> Callable[[nn.Module], nn.Module]:
     """A network written and read back, in this process."""
 
     def made(network: nn.Module) -> nn.Module:
-        source = as_source(network, weights=WEIGHTS)
+        jaxtyping.config.update("jaxtyping_disable", True)  # proxies are no tensors
+        try:
+            source = as_source(network, weights=WEIGHTS)
+        finally:
+            jaxtyping.config.update("jaxtyping_disable", False)
         assert "trp_search" not in source
         save_file(network.state_dict(), tmp_path / WEIGHTS)
         scope = {"__file__": str(tmp_path / "network.py"), "__name__": "network"}
@@ -165,3 +170,63 @@ def test_cut_layers_of_every_kind_come_back(again, scheme: str):
     cut = decompose(network, images, dict.fromkeys(names, 2), scheme=scheme)
     assert all(layer.rank is not None for layer in cut.layers)
     assert_same(cut.network, again(cut.network), images)
+
+
+class Encoder(nn.Module):
+    """Torch's encoder of the pixels of an image, and a first layer that makes them wide enough."""
+
+    def __init__(self, *, norm_first: bool, batch_first: bool) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 4, stride=4)
+        layer = nn.TransformerEncoderLayer(
+            16, 4, 24, activation="gelu", norm_first=norm_first, batch_first=batch_first
+        )
+        norm = nn.LayerNorm(16) if norm_first else None
+        self.encoder = nn.TransformerEncoder(layer, 2, norm=norm, enable_nested_tensor=False)
+        self.order = (0, 2, 1) if batch_first else (2, 0, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = self.first(images).flatten(2).permute(self.order)
+        encoded: Tensor = self.encoder(pixels)
+        return encoded
+
+
+@pytest.mark.parametrize(("norm_first", "batch_first"), [(True, True), (False, False)])
+@pytest.mark.parametrize("layers", ["!*", "*.linear1", "all"])
+def test_encoders_come_back_whole_and_cut(again, norm_first: bool, batch_first: bool, layers: str):
+    torch.manual_seed(0)
+    images = torch.rand(3, 3, 8, 8)
+    network = Encoder(norm_first=norm_first, batch_first=batch_first).eval()
+    if layers != "!*":
+        cut = decompose(network, images, Energy(0.5), layers=layers)
+        assert any(layer.rank is not None for layer in cut.layers)
+        network = cut.network.eval()
+    with torch.no_grad():
+        found = again(network)(images)
+        torch.testing.assert_close(found, network(images), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"kdim": 5, "vdim": 7}, {"dropout": 0.1}, {}])
+def test_attention_comes_back(again, options: dict[str, object]):
+    class Attends(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True, **options)
+            self.keys, self.values = nn.Linear(8, 5), nn.Linear(8, 7)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            keys, values = (
+                (self.keys(tokens), self.values(tokens)) if "kdim" in options else [tokens] * 2
+            )
+            answer: Tensor = self.attention(tokens, keys, values)[0]
+            return answer
+
+    network = Attends().eval()
+    assert_same(network, again(network), torch.rand(2, 5, 8))
+
+
+def test_attention_whose_layer_was_changed_is_a_reason_not_to_write():
+    attention = nn.MultiheadAttention(8, 2)
+    attention.out_proj = nn.Sequential(nn.Linear(8, 8))
+    with pytest.raises(NoSourceError, match="not as its constructor makes it"):
+        layer_call("a", attention)

@@ -30,6 +30,8 @@ VARIED: dict[str, Any] = {
     "nuclear_weight": {"low": 1e-6, "high": 1e-3, "log": True},
     "nuclear_every_step": [True, False],
     "layers": ["kxk", "all"],
+    "truncation_images": [0, 64],
+    "truncation_images_every": [2, 4],
     "allocation": ["knapsack", "greedy", "uniform"],
     "multiple": [1, 4],
     "calibration_images": [0, 64],
@@ -38,6 +40,10 @@ VARIED: dict[str, Any] = {
     "joint_lowest": {"low": 0.01, "high": 0.2},
     "joint_highest": {"low": 0.3, "high": 0.8},
     "joint_rank_min": [1, 5],
+    "elastic_lowest": [1.25, 2.0],
+    "elastic_highest": {"low": 4.0, "high": 8.0},
+    "elastic_spread": {"low": 0.0, "high": 3.0},
+    "elastic_images": [0, 64],
     "fine_tuning_epochs": {"low": 0, "high": 3},
     "fine_tuning_learning_rate": [0.01, 0.02],
     "distillation": {"low": 0.0, "high": 1.0},
@@ -76,12 +82,13 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
     names = draw(st.lists(st.sampled_from(list(TRAINING)), unique=True, max_size=3))
     training = {"epochs": 9, **{name: TRAINING[name] for name in names}}
     methods = draw(st.lists(st.sampled_from(METHODS), unique=True, min_size=1, max_size=3))
-    space |= {"method": methods, "scheme": ["channel", "spatial"], "error": SHARES}
+    schemes = draw(st.sampled_from([["channel", "spatial"], ["per-layer", "channel"]]))
+    space |= {"method": methods, "scheme": schemes, "error": SHARES}
     by = draw(
         st.sampled_from([None, *(name for name in own if name in KEPT or name == "multiple")])
     )
     if by is not None:
-        space[by] = {"by_scheme": {"channel": space[by], "spatial": VARIED[by]}}
+        space[by] = {"by_scheme": dict(zip(schemes, (space[by], VARIED[by]), strict=True))}
     space.setdefault("nuclear_weight", 1e-4)
     read, trained = (
         {name: entry for name, entry in part.items() if any(uses(m, name) for m in methods)}
@@ -199,7 +206,7 @@ def panel_names(
 
 
 ALL = VARIED | {"error": SHARES}
-OF = {"joint_": "decomposable", "error": "ddlr-style"}
+OF = {"joint_": "decomposable", "elastic_": "elastic", "error": "ddlr-style"}
 
 
 @pytest.mark.parametrize("name", [*ALL, *KEPT, *(f"cut_{kept}" for kept in KEPT), *TRAINING])

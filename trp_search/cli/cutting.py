@@ -22,6 +22,7 @@ from trp_search.cli.arguments import (
     Scheme,
     Space,
     Trust,
+    option,
 )
 from trp_search.cli.bundles import checked, epoch, export_bundle, images, stoppable
 from trp_search.cli.console import following, line
@@ -59,22 +60,14 @@ def cut(  # noqa: PLR0913  options of a command
     ],
     keep: Keep,
     trial: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N", help="of a run: the trial's number, or baseline", rich_help_panel=READ
-        ),
+        str | None, option("N", "of a run: the trial's number, or baseline", READ)
     ] = None,
     scheme: Scheme = None,
     allocation: Allocation = None,
     multiple: Multiple = 1,
     layers: Layers = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="for a bundle: a new folder [default: BUNDLE-cut]",
-            rich_help_panel=WRITTEN,
-        ),
+        Path | None, option("DIR", "for a bundle: a new folder [default: BUNDLE-cut]", WRITTEN)
     ] = None,
     form: Formats = None,
     network: Network = None,
@@ -205,11 +198,11 @@ def compress(  # noqa: PLR0913  options of a command
     keep: Keep,
     weights: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="weights of the baseline (safetensors or torch.save's) "
+        option(
+            "FILE",
+            "weights of the baseline (safetensors or torch.save's) "
             "[default: the space's, or train]",
-            rich_help_panel=READ,
+            READ,
         ),
     ] = None,
     scheme: Scheme = None,
@@ -218,19 +211,14 @@ def compress(  # noqa: PLR0913  options of a command
     layers: Layers = None,
     run: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="run folder, with the baseline and its cuts [default: results/SPACE-baseline]",
-            rich_help_panel=WRITTEN,
+        option(
+            "DIR",
+            "run folder, with the baseline and its cuts [default: results/SPACE-baseline]",
+            WRITTEN,
         ),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="the bundle, a new folder [default: RUN/models/POINT]",
-            rich_help_panel=WRITTEN,
-        ),
+        Path | None, option("DIR", "the bundle, a new folder [default: RUN/models/POINT]", WRITTEN)
     ] = None,
     form: Formats = None,
 ) -> None:

@@ -12,11 +12,13 @@ import typer
 from trp_search.cli.arguments import number, positive
 from trp_search.cli.help import KEPT
 from trp_search.errors import InputError
-from trp_search.records import KEEPS, TIMED, Keep, keep_of, problem
+from trp_search.records import KEEPS, TIMED, Keep, MaxDrop, keep_of, problem
+
+_OPTIONS: dict[str, type[Keep]] = KEEPS | {MaxDrop.key(): MaxDrop}
 
 
 def with_keep(
-    command: Callable[..., None], kinds: Mapping[str, type[Keep]] = KEEPS
+    command: Callable[..., None], kinds: Mapping[str, type[Keep]] = _OPTIONS
 ) -> Callable[..., None]:
     """A command that takes a `keep`, as one with an option for each of `kinds` in its place."""
 
@@ -40,7 +42,7 @@ def with_keep(
 
 def with_any_keep(command: Callable[..., None]) -> Callable[..., None]:
     """As `with_keep`, with budgets in time as well."""
-    return with_keep(command, KEEPS | TIMED)
+    return with_keep(command, _OPTIONS | TIMED)
 
 
 def _option(parameter: inspect.Parameter, kind: type[Keep]) -> inspect.Parameter:
@@ -62,4 +64,4 @@ def _only(given: dict[str, Any], kinds: Iterable[str]) -> Keep:
     try:
         return keep_of(name, amount)
     except ValueError as error:
-        raise InputError(f"--{problem(error)}") from None
+        raise InputError(f"--{problem(error, _OPTIONS[name])}") from None

@@ -23,7 +23,8 @@ from trp_search.records import BASELINE, TrialResult
 from trp_search.records.objectives import OBJECTIVES, TIMES
 from trp_search.report.formatting import count
 from trp_search.search.driver import OnEvent
-from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started, Working
+from trp_search.search.events import Epoch, Event, Finished, Lost, Ranked, Stage, Started, Working
+from trp_search.search.names import RANKS
 
 _ROWS = 8
 _BARS = 8
@@ -62,20 +63,28 @@ def _update(watch: Watch, event: Event) -> None:
             watch.epoch(event.report, now=time.monotonic())
         case Working():
             watch.within[event.trial] = event.progress
-        case Finished():
-            watch.finish(
-                event.result,
-                done=event.done,
-                baseline=event.baseline,
-                front=event.front,
-                hypervolume=event.hypervolume,
-            )
-            if event.result.ending in ("failed", "diverged"):
-                line(ending(event.result), style="yellow")
+        case Finished() | Ranked():
+            _ended(watch, event)
         case Stage():
             watch.stage = event.text
         case Lost():
             lost(event.reason)
+
+
+def _ended(watch: Watch, event: Finished | Ranked) -> None:
+    """A training or a batch of ranks came to its end."""
+    if isinstance(event, Ranked):
+        watch.rank(event, now=time.monotonic())
+    else:
+        watch.finish(
+            event.result,
+            done=event.done,
+            baseline=event.baseline,
+            front=event.front,
+            hypervolume=event.hypervolume,
+        )
+    if event.result is not None and event.result.ending in ("failed", "diverged"):
+        line(ending(event.result), style="yellow")
 
 
 def _tell(watch: Watch, event: Event) -> None:
@@ -83,28 +92,40 @@ def _tell(watch: Watch, event: Event) -> None:
     stamp = clock(now)
     _update(watch, event)
     if isinstance(event, Working):
-        if wanted() and is_due(now, watch.told):
+        told = under_way(watch)
+        if told and wanted() and is_due(now, watch.told):
             watch.told = now
-            line(f"{stamp}  {_under_way(watch)}")
+            line(f"{stamp}  {told}")
         return
     if isinstance(event, Started):
         earlier = f", {event.done} of them done earlier" if event.done else ""
         line(f"{stamp}  {event.trials} trials{earlier}, {event.concurrency} at a time")
     elif isinstance(event, Finished) and (event.result.ended_well or event.result.stopped):
         line(f"{stamp}  {ending(event.result)}{_rung_score(watch)}")
+    elif isinstance(event, Ranked) and event.result is not None and event.result.ended_well:
+        line(f"{stamp}  {_scored(event.result)}{_rung_score(watch)}")
     elif isinstance(event, Stage):
         line(f"{stamp}  {event.text}")
 
 
-def _under_way(watch: Watch) -> str:
-    """The trials under way in a line."""
-    known = [(name, watch.within[name]) for name in watch.names if name in watch.within]
+def under_way(watch: Watch) -> str:
+    """The trials under way in a line; empty between steps."""
+    steps = [(name, watch.within.get(name)) for name in watch.names]
+    known = [(name, step) for name, step in steps if step is not None and not step.is_over]
     more = f"; and {len(known) - _TOLD} more" if len(known) > _TOLD else ""
     return "; ".join(f"{_called(name)}: {sentence(p)}" for name, p in known[:_TOLD]) + more
 
 
 def _called(trial: str) -> str:
+    if trial.startswith(RANKS):
+        return f"ranks of trial {trial.removeprefix(RANKS).rpartition('-')[0]}"
     return "baseline" if trial == BASELINE else f"trial {trial}"
+
+
+def _scored(result: TrialResult) -> str:
+    """What a batch of ranks gave, in a line."""
+    refused = f", {len(result.refused)} refused" if result.refused else ""
+    return f"{_called(result.trial)}: {count(len(result.points), 'point')}{refused}"
 
 
 def ending(result: TrialResult) -> str:
@@ -120,9 +141,8 @@ def _rung_score(watch: Watch) -> str:
     left = watch.seconds_left(time.monotonic())
     covered = "" if watch.hypervolume is None else f", hypervolume {watch.hypervolume:.4g}"
     rest = "" if left is None else f", about {clock(left)} to go"
-    return (
-        f"  ({watch.done} of {watch.trials} done, {len(watch.front)} on the front{covered}{rest})"
-    )
+    _, done, total = watch.ranked or ("", watch.done, watch.trials)
+    return f"  ({done} of {total} done, {len(watch.front)} on the front{covered}{rest})"
 
 
 def picture(watch: Watch, *, now: float) -> RenderableType:
@@ -147,6 +167,10 @@ def _headline(watch: Watch, now: float) -> RenderableType:
     bar = ProgressBar(total=watch.trials, completed=watch.done, width=_TRIALS_WIDTH)
     progress = Table.grid(padding=(0, 2))
     progress.add_row(bar, Text(f"{watch.done} of {watch.trials} trials{bad}{running}"))
+    if watch.ranked is not None:
+        trial, done, total = watch.ranked
+        bar = ProgressBar(total=total, completed=done, width=_TRIALS_WIDTH)
+        progress.add_row(bar, Text(f"{done} of {total} proposals of ranks of trial {trial}"))
     return Group(head, progress)
 
 

@@ -19,6 +19,7 @@ from trp_search.cli.arguments import (
     Timeout,
     Trials,
     Trust,
+    option,
 )
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.formatting import command, here
@@ -39,12 +40,7 @@ from trp_search.store import RunFolder
 def search(  # noqa: PLR0913  options of a command
     space: Space,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="a new run folder [default: results/SPACE-DATE-TIME]",
-            rich_help_panel=WRITTEN,
-        ),
+        Path | None, option("DIR", "a new run folder [default: results/SPACE-DATE-TIME]", WRITTEN)
     ] = None,
     trials: Trials = None,
     concurrency: Concurrency = None,

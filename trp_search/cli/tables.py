@@ -28,7 +28,8 @@ def point_table(
     """
     counted = [name for name in objectives if OBJECTIVES[name].show is COUNT] or ["parameters"]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("point")
+    shown = _spread(rows, most)
+    table.add_column("point", min_width=max((len(point.id) for point in shown), default=0))
     for name in (
         "speedup",
         "validation",
@@ -38,7 +39,6 @@ def point_table(
     ):
         table.add_column(name, justify="right")
     table.add_column("scheme")
-    shown = _spread(rows, most)
     for point in ([baseline] if baseline else []) + shown:
         test = (tests or {}).get(point.id)
         scores = ([test.score.shown if test else "-"]) if tests else []

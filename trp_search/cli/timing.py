@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from trp_search import records
-from trp_search.cli.arguments import Network, Run, Trust, number, positive
+from trp_search.cli.arguments import Network, Run, Trust, number, option, positive
 from trp_search.cli.console import OUT, following, line, warn
 from trp_search.cli.formatting import amount, command, here
 from trp_search.cli.help import TIMED
@@ -32,56 +32,26 @@ _LOADED = 0.5
 
 Runtime = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"{', '.join(get_args(records.RuntimeName))} [default: eager]",
-        rich_help_panel=TIMED,
-    ),
+    option("NAME", f"{', '.join(get_args(records.RuntimeName))} [default: eager]", TIMED),
 ]
-Device = Annotated[
-    str | None,
-    typer.Option(metavar="cpu|cuda", help="cpu or cuda [default: cpu]", rich_help_panel=TIMED),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        parser=positive, metavar="N", help="CPU threads [default: 1]", rich_help_panel=TIMED
-    ),
-]
-Batch = Annotated[
-    int | None,
-    typer.Option(
-        parser=positive, metavar="N", help="images at a time [default: 1]", rich_help_panel=TIMED
-    ),
-]
+Device = Annotated[str | None, option("cpu|cuda", "cpu or cuda [default: cpu]", TIMED)]
+Threads = Annotated[int | None, option("N", "CPU threads [default: 1]", TIMED, parser=positive)]
+Batch = Annotated[int | None, option("N", "images at a time [default: 1]", TIMED, parser=positive)]
 ImageSize = Annotated[
-    int | None,
-    typer.Option(
-        parser=positive, metavar="N", help="pixels [default: the data's]", rich_help_panel=TIMED
-    ),
+    int | None, option("N", "pixels [default: the data's]", TIMED, parser=positive)
 ]
-Seconds = Annotated[
-    float | None,
-    typer.Option(parser=number, metavar="S", help="seconds per network [default: 3]"),
-]
+Seconds = Annotated[float | None, option("S", "seconds per network [default: 3]", parser=number)]
 
 
 def latency(  # noqa: PLR0913  options of a command
     run: Run,
-    target: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="name of the target, such as laptop", rich_help_panel=TIMED
-        ),
-    ],
+    target: Annotated[str, option("NAME", "name of the target, such as laptop", TIMED)],
     runtime: Runtime = None,
     device: Device = None,
     threads: Threads = None,
     batch: Batch = None,
     image_size: ImageSize = None,
-    point: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="time this point; may be repeated")
-    ] = None,
+    point: Annotated[list[str] | None, option("ID", "time this point; may be repeated")] = None,
     seconds: Seconds = None,
     *,
     trust: Trust = False,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trp_search.records import BASELINE, EpochReport, Point, Progress, TrialResult
-from trp_search.search.events import Started
+from trp_search.search.events import Ranked, Started
 
 
 @dataclass(kw_only=True)
@@ -25,6 +25,8 @@ class Watch:
         metric: the name of what networks are scored by.
         objectives: the names of the search's.
         began: when trials began to run; the rate is measured from there.
+        ranked: the search over ranks under way: its trial, proposals scored and in total.
+        ranked_since: when it began, and how many were scored by then.
         told: seconds after `started` when a log had its last line of progress.
     """
 
@@ -45,6 +47,8 @@ class Watch:
     metric: str = ""
     objectives: tuple[str, ...] = ()
     began: float | None = None
+    ranked: tuple[str, int, int] | None = None
+    ranked_since: tuple[float, int] = (0.0, 0)
     told: float = 0.0
 
     def start(self, event: Started) -> None:
@@ -77,6 +81,15 @@ class Watch:
         self.unsuccessful += result.ending in ("failed", "diverged")
         self.stopped += result.ending == "stopped"
 
+    def rank(self, event: Ranked, *, now: float) -> None:
+        """A batch of ranks was scored, or a search over ranks begins."""
+        if self.ranked is None or self.ranked[0] != event.trial:
+            self.ranked_since = now, event.done
+        self.ranked = event.trial, event.done, event.total
+        self.front, self.hypervolume = event.front, event.hypervolume
+        if event.result is not None:
+            self.within.pop(event.result.trial, None)
+
     @property
     def names(self) -> list[str]:
         """The trials under way, the baseline first."""
@@ -92,7 +105,11 @@ class Watch:
         return max(share, begun / (report.epochs if report else within.epochs))
 
     def seconds_left(self, now: float) -> float | None:
-        """Expected seconds to the last trial's end; None if unknown."""
+        """Expected seconds to the last trial's end, or to the last ranks'; None if unknown."""
+        if self.ranked is not None:
+            _, done, total = self.ranked
+            began, before = self.ranked_since
+            return (now - began) / (done - before) * (total - done) if done > before else None
         under_way = sum(self.share(name) for name in self.names if name != BASELINE)
         made = self.done - self.done_before + under_way
         if self.began is None or made <= 0 or now <= self.began:

@@ -33,9 +33,9 @@ from trp_search.records import Point, Score, TrialSpec, to_json
 from trp_search.runs import networks as stored
 from trp_search.runs import setup
 from trp_search.selection.snapshot import Snapshot
-from trp_search.store import RunFolder
+from trp_search.store import NESTED, RunFolder
 from trp_search.tasks import task_of
-from trp_search.training.checkpoint import save_weights
+from trp_search.training.checkpoint import save_nested, save_weights
 from trp_search.workloads import data
 from trp_search.workloads.callables import is_callable_name
 from trp_search.workloads.trust import check_run
@@ -124,6 +124,7 @@ def _write(bundle: Path, network: nn.Module, card: Card) -> None:
     point, taken = card.point, card.input
     assert taken is not None
     save_weights(bundle / WEIGHTS, network)
+    save_nested(bundle / NESTED, network)
     architecture = Architecture(
         format=FORMAT,
         network=card.workload.network,
@@ -138,7 +139,8 @@ def _write(bundle: Path, network: nn.Module, card: Card) -> None:
     write_json(bundle / ARCHITECTURE, architecture)
     _write_cards(bundle, card)
     # The library writes weights for their owner alone; a bundle is there to be passed on.
-    (bundle / WEIGHTS).chmod((bundle / CARD).stat().st_mode)
+    for file in bundle.glob("*.safetensors"):
+        file.chmod((bundle / CARD).stat().st_mode)
 
 
 def _write_cards(bundle: Path, card: Card) -> None:

@@ -50,6 +50,8 @@ def choose(
     """
     if isinstance(cut.keep, records.Ranks):
         return _as_given(analysis, cut.keep.ranks)
+    if isinstance(cut.keep, records.MaxDrop):
+        raise InputError("max_drop: a cut alone has no scores; ask for a speedup")
     count = count or counted(cut.keep)
     menus = [_menu(layer, count, cut.multiple) for layer in analysis.layers]
     allocation = BUDGET_RULES[cut.allocation]

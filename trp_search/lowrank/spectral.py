@@ -24,6 +24,7 @@ from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.factoring import Ranks
 from trp_search.lowrank.kernels import groups_of, is_adjoint, kernel, shape_of
 from trp_search.lowrank.moments import collect
+from trp_search.lowrank.nested import Nested
 from trp_search.lowrank.schemes import Scheme
 from trp_search.lowrank.truncation import Moments, Spectra, spectra, weighted_spectra, wide
 
@@ -40,7 +41,7 @@ class Unfolded(Candidate):
     """
 
     scheme: Scheme
-    spectra: Spectra
+    spectra: Spectra | Nested
     transposed: bool
 
     @property

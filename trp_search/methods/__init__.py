@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from trp_search.methods.cp import Cp
 from trp_search.methods.decomposable import Decomposable
+from trp_search.methods.elastic import Elastic
 from trp_search.methods.method import Method
 from trp_search.methods.plain import Plain
 from trp_search.methods.solved import DdlrStyle, NetTrim
@@ -21,6 +22,7 @@ METHODS: dict[str, Method] = {
     for method in (
         Trp(),
         Nuclear(),
+        Elastic(),
         Plain(),
         Decomposable(),
         Tucker(),

@@ -41,6 +41,7 @@ class Method(ABC):
         reads: the entries of a space that the method reads, other than a training's.
         trains: whether the method trains before the cut; else it cuts the baseline.
         passes: passes of a batch through the network per training step.
+        any_ranks: whether it trains for any ranks, so that these are searched once it has.
     """
 
     name: records.MethodName
@@ -50,6 +51,7 @@ class Method(ABC):
     reads: frozenset[str]
     trains: bool = False
     passes: int = 1
+    any_ranks: bool = False
 
     @abstractmethod
     def cut(self, fields: Fields) -> records.Cut:
@@ -62,6 +64,11 @@ class Method(ABC):
 
     def joint(self, fields: Fields) -> records.Joint | None:
         """Settings of the joint loss, if the method trains by one."""
+        del fields
+        return None
+
+    def elastic(self, fields: Fields) -> records.Elastic | None:
+        """Settings of an elastic training, if the method trains by one."""
         del fields
         return None
 

@@ -38,8 +38,9 @@ class Cut:
     Attributes:
         keep: how much is kept; an `Error` is for `ddlr-style` and `net-trim` alone, which take
             nothing else; `Ranks` are for schemes with one rank per layer, and taken as they are.
-        scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most, `tucker`
-            factors both channel axes, `ddlr-style` and `net-trim` solve for linear layers.
+        scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most, `nested`
+            the factors that an elastic training left, `tucker` factors both channel axes,
+            `ddlr-style` and `net-trim` solve for linear layers.
         allocation: `knapsack` (least sum of lost energies), `greedy` (largest product of kept
             ones), `alds-style` (ALDS's criterion), `pooled` (the largest singular values of all
             layers), or one `energy` or one `uniform` ratio in all layers.
@@ -92,12 +93,14 @@ class Cut:
     def name(self) -> str:
         """Short: `3x`, `channel-0.9`; says what is unlike most cuts of its kind."""
         budget = isinstance(self.keep, WholeNetwork)
-        parts: list[str] = [] if self.scheme == "per-layer" else [self.scheme]
+        told = self.scheme != "per-layer" and not isinstance(self.keep, Ranks)
+        parts: list[str] = [self.scheme] if told else []
         parts.append(self.keep.name)
         if self.allocation != "knapsack" and (budget or self.pools):
             parts.append(self.allocation)
         parts += [f"by-{self.multiple}"] if self.multiple > 1 else []
-        if self.solved is None and budget != (self.calibration_images > 0):
+        weighs = self.solved is None and self.scheme != "nested"
+        if weighs and budget != (self.calibration_images > 0):
             parts.append("weights-only" if budget else "aware")
         parts += [f"fitted-{self.reconstruct}"] if self.reconstruct != "none" else []
         return "-".join(parts)

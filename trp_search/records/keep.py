@@ -11,7 +11,19 @@ import json
 import math
 import re
 from abc import ABCMeta, abstractmethod
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, final, get_args, get_type_hints
+from collections.abc import Callable
+from functools import reduce
+from operator import or_
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeAlias,
+    final,
+    get_args,
+    get_type_hints,
+)
 
 from pydantic import (
     AfterValidator,
@@ -26,7 +38,7 @@ from typing_extensions import override
 
 from trp_search.errors import InputError
 from trp_search.records.json import problem
-from trp_search.records.kinds import STRICT, Factor, Positive, PositiveInt, Share
+from trp_search.records.kinds import STRICT, Factor, NonNegative, Positive, PositiveInt, Share
 
 Amount: TypeAlias = bool | int | float
 
@@ -34,12 +46,16 @@ Amount: TypeAlias = bool | int | float
 class _OneLine(ABCMeta):
     """Refuses an amount in one line."""
 
+    key: Callable[[], str]
+
     @override
     def __call__(cls, *given: Any, **named: Any) -> Any:
+        if len(given) == 1 and not named:
+            return cls(**{cls.key(): given[0]})
         try:
             return super().__call__(*given, **named)
         except ValidationError as error:
-            why = re.sub("^0(: |[.])", "", problem(error))  # a place in the call
+            why = re.sub(f"^{cls.key()}(: |[.])", "", problem(error, cls))
             raise InputError(f"{cls.__name__}: {why}") from None
 
 
@@ -87,12 +103,17 @@ class Keep(metaclass=_OneLine):
     def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> Any:  # noqa: ANN401  pydantic's own
         if cls not in (Keep, PerLayer, WholeNetwork):
             return handler(source)
+        kinds: Any = reduce(or_, cls._known().values())
         written = PlainSerializer(lambda keep: {keep.key(): getattr(keep, keep.key())})
-        return handler.generate_schema(Annotated[Any, PlainValidator(cls._checked), written])
+        return handler.generate_schema(Annotated[Any, PlainValidator(cls._checked, kinds), written])
+
+    @classmethod
+    def _known(cls) -> dict[str, type[Keep]]:
+        return {k: kind for k, kind in (KEEPS | _UNNAMED).items() if issubclass(kind, cls)}
 
     @classmethod
     def _checked(cls, raw: object) -> Keep:
-        known = {k: kind for k, kind in (KEEPS | _UNNAMED).items() if issubclass(kind, cls)}
+        known = cls._known()
         if isinstance(raw, dict) and len(raw) == 1 and (name := next(iter(raw))) in known:
             return TypeAdapter(known[name]).validate_python(raw)
         if not isinstance(raw, cls):
@@ -265,7 +286,17 @@ class Ranks(Keep):
         return self.written.format(digest.hexdigest())
 
 
-# By the key of each, as options and search spaces name them; ranks by layer are neither.
+@final
+@checked(frozen=True, config=STRICT)
+class MaxDrop(Keep):
+    """The metric on validation at most this far behind the baseline's, as fast as that allows."""
+
+    written: ClassVar[str] = "drop-{:g}"
+    max_drop: NonNegative
+
+
+# By the key of each, as options and search spaces name them. Ranks by layer are neither; what may
+# be lost is an option of commands that score, which find the speedup for it.
 KEEPS: dict[str, type[Keep]] = {
     kind.key(): kind
     for kind in (
@@ -279,7 +310,7 @@ KEEPS: dict[str, type[Keep]] = {
         Error,
     )
 }
-_UNNAMED: dict[str, type[Keep]] = {Ranks.key(): Ranks}
+_UNNAMED: dict[str, type[Keep]] = {kind.key(): kind for kind in (Ranks, MaxDrop)}
 
 
 # A target makes ranks of these, and the ranks are recorded.
@@ -287,5 +318,5 @@ TIMED: dict[str, type[Keep]] = {kind.key(): kind for kind in (LatencySpeedup, Mi
 
 
 def keep_of(name: str, amount: Amount) -> Keep:
-    """`amount` of the kind `name`, of `KEEPS` or `TIMED`; ValueError where it is not in range."""
-    return TypeAdapter((KEEPS | TIMED)[name]).validate_python({name: amount})
+    """`amount` of the kind `name`; ValueError where it is not in range."""
+    return TypeAdapter((KEEPS | _UNNAMED | TIMED)[name]).validate_python({name: amount})

@@ -7,19 +7,28 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 Scheme = Literal["channel", "spatial", "decoupled"]
+PairScheme = Literal["channel", "spatial", "decoupled", "per-layer"]
 LayerScheme = Literal["channel", "spatial", "decoupled", "tucker", "cp", "sparse"]
 CutScheme = Literal[
-    "channel", "spatial", "decoupled", "per-layer", "tucker", "cp", "ddlr-style", "net-trim"
+    "channel",
+    "spatial",
+    "decoupled",
+    "per-layer",
+    "nested",
+    "tucker",
+    "cp",
+    "ddlr-style",
+    "net-trim",
 ]
 Allocation = Literal["knapsack", "greedy", "alds-style", "energy", "uniform", "pooled"]
 MethodName = Literal[
-    "trp", "nuclear", "plain", "decomposable", "tucker", "cp", "ddlr-style", "net-trim"
+    "trp", "nuclear", "elastic", "plain", "decomposable", "tucker", "cp", "ddlr-style", "net-trim"
 ]
 Reconstruct = Literal["none", "linear", "relu"]
 TaskName = Literal["classification"]
 Start = Literal["baseline", "scratch"]
 Device = Literal["cpu", "cuda"]
-Kind = Literal["baseline", "search", "confirm", "refit"]
+Kind = Literal["baseline", "search", "confirm", "refit", "ranks"]
 Ending = Literal["finished", "diverged", "failed", "stopped"]
 Role = Literal["baseline", "control", "trial", "derived", "screened_out", "refit"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.cut import Cut
@@ -13,11 +13,13 @@ from trp_search.records.kinds import (
     STRICT,
     Count,
     Device,
+    Factor,
     Fraction,
     Kind,
     MethodName,
     Name,
     NonNegative,
+    PairScheme,
     Part,
     Positive,
     PositiveInt,
@@ -80,7 +82,8 @@ class Pruning:
     """Trained Rank Pruning during a training (arXiv 1812.02402, 2004.14566).
 
     Attributes:
-        scheme: how a weight is unfolded into a matrix.
+        scheme: how a weight is unfolded into a matrix; `per-layer` takes in each layer what keeps
+            most, as in `Cut`, anew at each truncation.
         keep: what a truncation keeps of each weight; a budget is what the whole network would cost,
             with ranks chosen anew over all layers each time.
         period: iterations between truncated SVDs (the paper's m); None is never.
@@ -91,15 +94,21 @@ class Pruning:
             `period`-th.
         layers: which may be cut: `kxk` (the paper's: convolutions wider than 1x1 but the first),
             `all`, `auto` for what suits the network, or patterns: see `records.layers`.
+        calibration_images: training images whose activations weigh the truncations' errors; 0 uses
+            weights alone.
+        calibration_every: truncations from one measurement of these activations to the next; each
+            epoch begins with one.
     """
 
-    scheme: Scheme = "channel"
+    scheme: PairScheme = "channel"
     keep: Keep = Energy(0.95)
     period: PositiveInt | None = 20
     projection: bool = True
     nuclear_weight: NonNegative = 0.0
     nuclear_every_step: bool = False
     layers: Layers = AUTO
+    calibration_images: Annotated[int, Field(ge=0)] = 0
+    calibration_every: PositiveInt = 4
 
     @model_validator(mode="after")
     def _of_weights(self) -> Pruning:
@@ -146,6 +155,35 @@ class Joint:
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
+class Elastic:
+    """A training of factors nested by rank, for every budget.
+
+    Attributes:
+        scheme: how a weight is unfolded into a matrix.
+        lowest: the smallest speedup that is trained.
+        highest: the largest, or what can be reached if that is less.
+        draws: networks of each batch.
+        spread: standard deviation of a layer's place among the budgets around the network's.
+        images: training images whose activations weigh the first factors; 0 uses weights alone.
+        layers: which may be cut, as in `Pruning`.
+    """
+
+    scheme: Scheme = "spatial"
+    lowest: Factor = 1.5
+    highest: Factor = 6.0
+    draws: PositiveInt = 2
+    spread: NonNegative = 1.0
+    images: Count = 512
+    layers: Layers = AUTO
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Elastic:
+        if self.lowest > self.highest:
+            raise ValueError(f"lowest: {self.lowest:g} is above highest ({self.highest:g})")
+        return self
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
 class Distillation:
     """Distillation from the baseline's answers (arXiv 1503.02531).
 
@@ -166,12 +204,15 @@ class TrialSpec:
     `name` is the folder under `trials/`. `kind` says what for: the `baseline`, a trial of the
     `search`, which has Optuna's `number` and which of its repeats it is, another seed of one
     (`confirm`) or a `refit`; the last two keep the number. `method` is None for the baseline;
-    without `pruning` and `joint` it is an ordinary training. Each of `cuts` becomes a point; with
-    `fine_tuning` the one cut is fine-tuned into another. Those of `screening` are scored on
-    `screening_images` validation images first, survivors on all; cuts out of reach are left out.
-    After each epoch in `rungs` the report has the scores of a cut on as many images. With
+    without `pruning`, `joint` and `elastic` it is an ordinary training. Each of `cuts` becomes a
+    point; with `fine_tuning` the one cut is fine-tuned into another. Those of `screening` are
+    scored on `screening_images` validation images first, survivors on all; cuts out of reach are
+    left out. After each epoch in `rungs` the report has the scores of a cut on as many images. With
     `score_uncut` the uncut network is scored too. `baseline` names the trial whose weights a start
     from the baseline takes. With `fit_on_validation` validation images are trained on.
+
+    A trial of `ranks` trains nothing: it scores its `cuts` of the trained weights of the trial
+    `weights_of`, and the points are that trial's.
     """
 
     name: Name
@@ -186,6 +227,7 @@ class TrialSpec:
     cuts: tuple[Cut, ...]
     method: MethodName | None = None
     joint: Joint | None = None
+    elastic: Elastic | None = None
     distillation: Distillation | None = None
     fine_tuning: Training | None = None
     screening: tuple[Cut, ...] = ()
@@ -197,13 +239,16 @@ class TrialSpec:
     split_seed: Seed = 0
     baseline: Name = "baseline"
     fit_on_validation: bool = False
+    weights_of: Name | None = None
 
     @model_validator(mode="after")
     def _one_way_to_train(self) -> TrialSpec:
-        if self.pruning is not None and self.joint is not None:
-            raise ValueError("takes pruning or joint, not both")
+        if sum(part is not None for part in (self.pruning, self.joint, self.elastic)) > 1:
+            raise ValueError("takes one of pruning, joint and elastic")
         if self.fine_tuning is not None and len(self.cuts) != 1:
             raise ValueError("fine_tuning is of one cut")
+        if (self.kind == "ranks") != (self.weights_of is not None):
+            raise ValueError("weights_of is of a trial of kind ranks, which needs it")
         return self
 
     @model_validator(mode="after")

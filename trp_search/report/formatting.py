@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import statistics
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 from trp_search.records import BASELINE, Latency, Layer, Point, Repeat, Score
 from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES, Objective
@@ -133,7 +134,7 @@ def facts(row: Row) -> list[tuple[str, str]]:
         ]
     lines += [
         *sizes(point, size),
-        ("scheme", row.style.label),
+        ("scheme", row.style.name),
         ("batch norm", point.batch_norm),
     ]
     return lines + [("constraint", missed(name, by)) for name, by in row.violations.items()]
@@ -214,3 +215,10 @@ def export(row: Row, location: str) -> str:
     out = f"{location}/models/{row.point.id}"
     run, point, out = (shlex.quote(word) for word in (location, row.point.id, out))
     return f"trp-search export {run} --point {point} --out {out}"
+
+
+def searched_ranks(points: Iterable[Point]) -> str:
+    """How many networks searches over ranks found: `72 networks of trial 2, without training`."""
+    trials = Counter(point.trial for point in points if point.by_ranks)
+    found = [f"{count(number, 'network')} of trial {trial}" for trial, number in trials.items()]
+    return f"{', '.join(found)}, without training" if found else ""

@@ -16,11 +16,18 @@ class Style:
         label: `uncut`, `channel`, or with the method: `plain, channel, fine-tuned`.
         colour: the method's; TRP's own by the scheme.
         symbol: plotly's, by the scheme; with a dot if it was fine-tuned.
+        note: how ranks were found, if by a search over them.
     """
 
     label: str
     colour: str
     symbol: str
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """The label and the note."""
+        return f"{self.label}, {self.note}" if self.note else self.label
 
     def mark(self, *, hollow: bool = False) -> str:
         """The symbol, filled or hollow."""
@@ -66,5 +73,6 @@ def style_of(point: Point) -> Style:
     return Style(
         label=", ".join(dict.fromkeys(parts)),
         colour=colour,
-        symbol=symbol + ("-dot" if tuned else ""),
+        symbol="bowtie" if point.by_ranks else symbol + ("-dot" if tuned else ""),
+        note="searched ranks" if point.by_ranks else "",
     )

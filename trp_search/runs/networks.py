@@ -10,7 +10,7 @@ from trp_search.runs import setup
 from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.tasks import task_of
 from trp_search.tasks.task import threads
-from trp_search.training.checkpoint import load_tensors
+from trp_search.training.checkpoint import load_nested, load_tensors
 from trp_search.workloads.data import Test
 
 _EVALUATION_BATCH = 256
@@ -61,6 +61,8 @@ def network_of(folder: RunFolder, point: Point, *, network: nn.Module | None = N
         network = setup.untrained(folder.trial(point.trial).read_spec())
     rebuild(network, point.layers)
     load_tensors(network, folder.weights(point))
+    if point.cut is None:
+        load_nested(network, folder.trial(point.trial).nested)
     return network.eval()
 
 
@@ -73,4 +75,5 @@ def trained(folder: RunFolder, name: str) -> nn.Module:
     place = folder.trial(name)
     network = setup.untrained(place.read_spec())
     load_tensors(network, place.weights)
+    load_nested(network, place.nested)
     return network.eval()

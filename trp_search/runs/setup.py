@@ -16,11 +16,11 @@ from trp_search.errors import InputError
 from trp_search.methods import METHODS
 from trp_search.records import Training, TrialSpec, to_json
 from trp_search.scoring.candidate import Cost, Cuts, cost_of, example
-from trp_search.store import RunFolder, TrialFolder, write_whole
+from trp_search.store import NESTED, RunFolder, TrialFolder, write_whole
 from trp_search.tasks import task_of
 from trp_search.tasks.distillation import Teacher
 from trp_search.tasks.task import Task
-from trp_search.training.checkpoint import load_tensors
+from trp_search.training.checkpoint import load_nested, load_tensors
 from trp_search.training.hook import Hook
 from trp_search.training.loop import Job
 from trp_search.workloads import data, networks
@@ -150,6 +150,7 @@ def start(spec: TrialSpec, folder: RunFolder) -> nn.Module:
     if workload.weights is not None and spec.training is None:
         channels = data.describe(workload.data).channels
         networks.load_weights(network, workload.weights, spec=workload.network, channels=channels)
+        load_nested(network, Path(workload.weights).with_name(NESTED))
     return network.to(spec.device)
 
 

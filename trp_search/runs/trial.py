@@ -8,9 +8,11 @@ from collections.abc import Generator, Iterator
 import torch
 
 from trp_search.errors import InputError, in_words
+from trp_search.progress import tracked
 from trp_search.records import (
     Cut,
     EpochReport,
+    MaxDrop,
     Point,
     RungScore,
     Training,
@@ -19,6 +21,7 @@ from trp_search.records import (
     to_json,
 )
 from trp_search.runs import networks, setup
+from trp_search.runs.fastest import baseline_of, fastest
 from trp_search.runs.fine_tuning import tuned
 from trp_search.runs.setup import Setup
 from trp_search.scoring import survey
@@ -26,11 +29,12 @@ from trp_search.scoring.candidate import (
     Scored,
     example,
     score_uncut,
+    settle_uncut_,
 )
 from trp_search.scoring.points import PointFactory
 from trp_search.store import RunFolder, TrialFolder, append_record, unwritable, write_whole
 from trp_search.tasks.task import DivergedError, threads
-from trp_search.training.checkpoint import load_tensors, save_weights
+from trp_search.training.checkpoint import load_tensors, save_nested, save_weights
 from trp_search.training.loop import train
 from trp_search.workloads import data
 from trp_search.workloads.networks import PUBLISHERS
@@ -71,6 +75,8 @@ def _attempt(
 def _train_and_score(
     spec: TrialSpec, folder: RunFolder, place: TrialFolder
 ) -> Generator[EpochReport, None, TrialResult]:
+    if spec.weights_of is not None:
+        return _cut_on(spec, spec.weights_of, folder)
     begun = setup.begin(spec, folder)
     if spec.training is not None:
 
@@ -81,7 +87,10 @@ def _train_and_score(
         if place.checkpoint.exists():
             yield from place.read_epochs()[-1:]  # whoever judges may not have heard of it
         yield from train(begun.network, begun.training(spec.training), note=note)
+    if spec.elastic is not None:
+        settle_uncut_(begun.network, begun.splits.train, spec.cuts[0].batch_norm_images)
     save_weights(place.weights, begun.network)
+    save_nested(place.nested, begun.network)
     points: list[Point] = []
     result = TrialResult(trial=spec.name, points=())
     try:
@@ -90,6 +99,18 @@ def _train_and_score(
     except DivergedError as error:
         result = dataclasses.replace(result, diverged=str(error))
     return dataclasses.replace(result, points=tuple(points), seconds=_seconds(place))
+
+
+def _cut_on(spec: TrialSpec, trained: str, folder: RunFolder) -> TrialResult:
+    """Points of the trial `trained`, as `spec` cuts its weights."""
+    begun, factory = _again(trained, folder)
+    cuts, points, refused = begun.cuts, [], {}
+    for cut in tracked(spec.cuts, "scoring ranks", total=len(spec.cuts), unit="networks"):
+        try:
+            points.append(_kept(begun.place, factory, cut, cuts.score(cut)))
+        except (InputError, DivergedError) as error:
+            refused[cut.name] = str(error)
+    return TrialResult(trial=spec.name, points=tuple(points), refused=refused)
 
 
 def _noted(
@@ -170,18 +191,37 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
         raise InputError(
             f"{folder.path}: no trial {name!r} that ended well; ended: {known or 'none'}"
         )
-    spec = setup.on_this_machine(place.read_spec())
-    with threads(spec.threads):
-        begun = setup.begin(spec, folder, network=networks.trained(folder, name))
-        factory = PointFactory(spec=spec, dense=begun.dense, seconds=result.seconds)
+    begun, factory = _again(name, folder)
+    with threads(begun.spec.threads):
+        cuts = begun.cuts
+        if isinstance(cut.keep, MaxDrop):
+            cut = fastest(
+                lambda one: cuts.score(one).validation.score,
+                cut,
+                baseline=baseline_of(folder),
+                most=cut.keep.max_drop,
+            )
         other = next((p for p in folder.read_points() if p.id == factory.name(cut)), None)
         if other is not None and other.cut != cut:
             raise InputError(f"{folder.path}: point {other.id!r} is there with other settings")
-        return _kept(place, factory, cut, begun.cuts.score(cut))
+        return _kept(place, factory, cut, cuts.score(cut))
+
+
+def _again(name: str, folder: RunFolder) -> tuple[Setup, PointFactory]:
+    """What further points from the stored weights of a trial that ended are made with."""
+    place = folder.trial(name)
+    spec = setup.on_this_machine(place.read_spec())
+    result = place.read_result()
+    assert result is not None, name
+    with threads(spec.threads):
+        begun = setup.begin(spec, folder, network=networks.trained(folder, name))
+    return begun, PointFactory(spec=spec, dense=begun.dense, seconds=result.seconds)
 
 
 def check_reach(spec: TrialSpec, cut: Cut) -> None:
     """Raises InputError if no weights of the baseline could be cut so; trains nothing."""
+    if cut.scheme == "nested":
+        return  # what these factors can reach is known when they are there
     network = setup.untrained(spec).eval()
     image = example(data.describe(spec.workload.data), "cpu")
     survey.check_reach(network, image, cut)

@@ -7,6 +7,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from trp_search.errors import TrpSearchError
 
@@ -27,8 +28,8 @@ def layer_call(name: str, layer: nn.Module) -> str:
     Raises:
         NoSourceError: the layer is not one of PyTorch's own, or its attributes do not rebuild it.
     """
-    kind = type(layer)
-    if getattr(nn, kind.__name__, None) is not kind or next(layer.children(), None) is not None:
+    kind = _kind(layer)
+    if getattr(nn, kind.__name__, None) is not kind:
         raise NoSourceError(f"{name} is a {kind.__name__}, which is not one of PyTorch's layers")
     positional, named = _arguments(layer)
     try:
@@ -87,11 +88,16 @@ def written(value: object) -> str:
     raise NoSourceError(f"a {type(value).__name__} has no plain source")
 
 
+def _kind(layer: nn.Module) -> type[nn.Module]:
+    """Its class; that of the last layer of torch's attention adds nothing to a linear layer."""
+    return nn.Linear if type(layer) is NonDynamicallyQuantizableLinear else type(layer)
+
+
 def _arguments(layer: nn.Module) -> tuple[list[object], dict[str, object]]:
     """Required constructor arguments, and keyword arguments that differ from the defaults."""
     positional: list[object] = []
     named: dict[str, object] = {}
-    for key, parameter in inspect.signature(type(layer)).parameters.items():
+    for key, parameter in inspect.signature(_kind(layer)).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if not hasattr(layer, key):
@@ -124,10 +130,14 @@ def _alike(layer: nn.Module, again: nn.Module) -> bool:
         {key: tensor.shape for key, tensor in module.state_dict().items()}
         for module in (layer, again)
     )
+    parts, made = list(layer.modules()), list(again.modules())
+    same = shapes == found and list(map(_kind, parts)) == list(map(_kind, made))
+    return same and all(map(_set_alike, parts, made))
+
+
+def _set_alike(layer: nn.Module, again: nn.Module) -> bool:
     settings = {k: v for k, v in vars(again).items() if not k.startswith("_") and k != "training"}
-    return shapes == found and all(
-        k in vars(layer) and vars(layer)[k] == v for k, v in settings.items()
-    )
+    return all(k in vars(layer) and vars(layer)[k] == v for k, v in settings.items())
 
 
 def _precision(name: str, layer: nn.Module) -> str:

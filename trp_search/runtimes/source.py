@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Tracer
 
 from trp_search.runtimes.constructors import NoSourceError, layer_call, tensor_call
+from trp_search.runtimes.unfused import unfuse_
 
 _FILE = '''\
 """The network of this folder, without the package that made it.
@@ -100,6 +101,7 @@ def _traced(network: nn.Module, stored: Mapping[str, Tensor]) -> GraphModule:
 
 def _trace(network: nn.Module, tracer: Tracer) -> GraphModule:
     copied = copy.deepcopy(network)  # a tracer leaves the constants it meets in the module
+    unfuse_(copied)
     try:
         return GraphModule(copied, tracer.trace(copied))
     except Exception as error:  # noqa: BLE001  tracing may raise anything
@@ -131,6 +133,8 @@ def _imports(names: dict[str, object]) -> list[str]:
     """Imports for names in the traced code; only PyTorch and the standard library are allowed."""
     lines = {"import torch"}
     for name, value in names.items():
+        if value is getattr:  # of a tensor's shape, say
+            continue
         module = value.__name__ if isinstance(value, types.ModuleType) else _home(value)
         if module is None or module.partition(".")[0] not in ("torch", "math", "operator"):
             raise NoSourceError(f"it calls {name}, which is not PyTorch's")

@@ -171,6 +171,11 @@ def score_uncut(network: nn.Module, splits: Splits, task: Task) -> Scored:
     return _scored(made, splits.validation, task)
 
 
+def settle_uncut_(network: nn.Module, train: Train, images: int) -> None:
+    """Estimates batch-norm statistics anew, those of a training being of networks at any rank."""
+    reestimate(network, train.samples(images, batch_size=_BATCH))
+
+
 def cost_of(network: nn.Module, splits: Splits, *, layers: Sequence[Layer] = ()) -> Cost:
     """Multiply-adds, parameters and bytes, less the zeros of the sparse ones of `layers`."""
     return cost(network, _example(splits, network), layers=layers)

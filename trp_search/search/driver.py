@@ -16,9 +16,10 @@ from trp_search.search.endings import check_not_removed, nothing_half_written, s
 from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started, Working
 from trp_search.search.halving import halving_of
 from trp_search.search.heartbeat import Heartbeats
-from trp_search.search.names import TEST
+from trp_search.search.names import RANKS, TEST
 from trp_search.search.page import RunningPage
 from trp_search.search.proposer import Proposer
+from trp_search.search.rank_searches import RankSearches
 from trp_search.search.retention import Keeper
 from trp_search.search.searcher import Listener, StudySearcher
 from trp_search.search.trainable import Workplace, sweep
@@ -133,6 +134,9 @@ class _Search:
             cores=cluster.cores(space.resources.cpus * concurrency),
         )
         self._keeper = Keeper(space, folder)
+        self._ranks = RankSearches(
+            space, folder, self._proposer, self._keeper, workers=concurrency, tell=on_event
+        )
         self._keeper.add(folder.read_points())
         if folder.search.read_text() != space.dump():
             write_whole(folder.search, space.dump())  # a resumed search with another end
@@ -162,12 +166,17 @@ class _Search:
         """
         proposer = self._proposer
         shutil.rmtree(self._folder.scratch, ignore_errors=True)  # of a driver that was killed
-        if proposer.exhausted and not self._untested():
+        if proposer.exhausted and self._ranks.exhausted and not self._untested():
             self._tell_patience()
         else:
             try:
                 run_trials(
-                    StudySearcher(proposer, concurrency=self._concurrency, chosen=self._chosen),
+                    StudySearcher(
+                        proposer,
+                        self._ranks,
+                        concurrency=self._concurrency,
+                        chosen=self._chosen,
+                    ),
                     Listener(self._receive, self._look),
                     workplace,
                     resources=self._space.resources,
@@ -177,7 +186,7 @@ class _Search:
             finally:
                 if proposer.stop_reason is not None:
                     proposer.give_up(f"the search stopped: {proposer.stop_reason}")
-        self._tell(Stage(text="writing the report"))
+        self._tell(Stage(text="measuring what the settings did"))
         proposer.write_importance()
         self._page.close()
         report.write(self._folder)
@@ -241,6 +250,10 @@ class _Search:
             if reason is None:
                 return
             item = TrialResult(trial=item.trial, points=(), stopped=reason)
+        if item.trial.startswith(RANKS):
+            self._ranks.finish(item)
+            self._page.refresh()
+            return
         proposer = self._proposer
         proposer.finish(item)
         self._keeper.add(item.points)

@@ -62,6 +62,27 @@ class Finished:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """A batch of ranks was scored, or a search over ranks begins.
+
+    Attributes:
+        trial: the one whose network it is.
+        done: proposals that are scored.
+        total: how many there will be.
+        result: of the batch.
+        front: as in `Finished`.
+        hypervolume: as in `Finished`.
+    """
+
+    trial: str
+    done: int
+    total: int
+    result: TrialResult | None
+    front: tuple[Point, ...]
+    hypervolume: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """A message: the next step, or a failure that does not end the search."""
 
@@ -75,4 +96,4 @@ class Lost:
     reason: str
 
 
-Event = Started | Epoch | Working | Finished | Stage | Lost
+Event = Started | Epoch | Working | Finished | Ranked | Stage | Lost

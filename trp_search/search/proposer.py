@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import optuna
@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from trp_search.records import BASELINE, Point, TrialResult, TrialSpec, to_json, trial_name
 from trp_search.search.front_history import FrontHistory
 from trp_search.search.importance import write_importance
+from trp_search.search.names import RANKS
 from trp_search.search.streak import Streak
 from trp_search.search.study import draw, opened
 from trp_search.search.study_updates import Teller
@@ -101,6 +102,11 @@ class Proposer:
         """Whether nothing is left to hand out."""
         return not (self._ready or self._held or self._wanting())
 
+    @property
+    def storage(self) -> optuna.storages.RDBStorage:
+        """The storage of the run's studies."""
+        return self._storage
+
     def next(self) -> TrialSpec | None:
         """The next training, or None if none can start yet."""
         while not self._ready and self._wanting() and len(self._held) < self._ahead:
@@ -125,6 +131,14 @@ class Proposer:
             asked = next(a for a in self._asked.values() if a.waits_for(result.trial))
             asked.results[result.trial] = result
             self._settle(asked)
+
+    def record(self, points: Iterable[Point]) -> None:
+        """Adds points to the run and to the front, but for those that are in it."""
+        new = [point for point in points if point.id not in self._known]
+        for point in new:
+            append_record(self._folder.points, point)
+        self._known.update(point.id for point in new)
+        self.front_history.add(new)
 
     def give_up(self, reason: str) -> None:
         """Tells Optuna that open trials will not be finished; none of them counts."""
@@ -176,7 +190,7 @@ class Proposer:
         points: dict[str, list[Point]] = defaultdict(list)
         for point in known:
             if point.searched:
-                points[point.trial].append(point)
+                points[f"{RANKS if point.by_ranks else ''}{point.trial}"].append(point)
         for number in self._ended:
             for repeat in range(self._space.repeats):
                 self.front_history.add(points.pop(trial_name(number, repeat), ()))
@@ -212,11 +226,7 @@ class Proposer:
             place.checkpoint.unlink(missing_ok=True)
 
     def _record(self, result: TrialResult) -> None:
-        new = [point for point in result.points if point.id not in self._known]
-        for point in new:
-            append_record(self._folder.points, point)
-        self._known.update(point.id for point in new)
-        self.front_history.add(new)
+        self.record(result.points)
         if result.trial == BASELINE:
             self.front_history.baseline = next(
                 (p for p in result.points if p.role == BASELINE), None

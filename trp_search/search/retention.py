@@ -18,9 +18,17 @@ class Keeper:
 
     A dominated point stays dominated, so only the kept points need to be known. The baseline, its
     cuts, refits and further cuts that a user asked for are always kept.
+
+    Args:
+        space: what is kept, and the objectives.
+        folder: the run.
+
+    Attributes:
+        held: trials whose own weights stay as well: their ranks are searched.
     """
 
     def __init__(self, space: SearchSpace, folder: RunFolder) -> None:
+        self.held: set[str] = set()
         self._space = space
         self._folder = folder
         self._kept: list[Point] = []
@@ -39,11 +47,14 @@ class Keeper:
             place = self._folder.trial(point.trial)
             if point.id not in ids and not self._by_hand(point):
                 place.point_weights(point.id).unlink(missing_ok=True)
-            if point.trial not in trials:
+            if point.trial not in trials | self.held:
                 place.weights.unlink(missing_ok=True)
+                place.nested.unlink(missing_ok=True)
 
     def _by_hand(self, point: Point) -> bool:
         """Whether the point is a cut that a user added to its trial."""
+        if point.by_ranks:
+            return False
         place = self._folder.trial(point.trial)
         if not place.spec.exists():
             return False

@@ -18,19 +18,22 @@ from trp_search.errors import SearchError
 from trp_search.records import EpochReport, TrialResult, from_json
 from trp_search.search.names import TEST
 from trp_search.search.proposer import Proposer
+from trp_search.search.rank_searches import RankSearches
 from trp_search.search.trainable import EPOCH, NAME, POINTS, RESULT, UNWRITTEN
 
 
 class StudySearcher(Searcher):
     """Suggests the proposer's trainings by name; their specifications are in the run folder.
 
-    Once all have ended, a running worker scores the chosen points on test: starting another takes
-    longer than most scores. The study is the state; Tune saves nothing of this object.
+    Once all have ended, batches of ranks follow, and then a running worker scores the chosen points
+    on test: starting another takes longer than most scores. The studies are the state; Tune saves
+    nothing of this object.
 
     Args:
         proposer: the source of trainings.
+        ranks: the source of batches of ranks.
         concurrency: how many workers there are.
-        chosen: called once, when no training is left; returns the points to score on test.
+        chosen: called once, when nothing of both is left; returns the points to score on test.
 
     Attributes:
         error: what the proposer raised; Tune itself only passes on its text.
@@ -39,12 +42,14 @@ class StudySearcher(Searcher):
     def __init__(
         self,
         proposer: Proposer,
+        ranks: RankSearches,
         *,
         concurrency: int,
         chosen: Callable[[], Sequence[str]],
     ) -> None:
         super().__init__()
         self._proposer = proposer
+        self._ranks = ranks
         self._concurrency = concurrency
         self._chosen = chosen
         self._scoring = False
@@ -63,15 +68,18 @@ class StudySearcher(Searcher):
             raise
 
     def _suggest(self) -> dict[str, Any] | str | None:
-        if self._proposer.running >= self._concurrency:
+        if self._proposer.running + self._ranks.running >= self._concurrency:
             return None
-        if self._proposer.exhausted:
-            return None if self._proposer.running else self._scores()
-        spec = self._proposer.next()
-        if spec is None:
+        if not self._proposer.exhausted:
+            spec = self._proposer.next()
+        elif self._proposer.running:
             return None
+        elif not self._ranks.exhausted:
+            spec = self._ranks.next()
+        else:
+            return None if self._ranks.running else self._scores()
         # Tune keeps half a dozen copies of what it is given here for as long as it runs.
-        return {NAME: spec.name}
+        return None if spec is None else {NAME: spec.name}
 
     def _scores(self) -> dict[str, Any] | str:
         points = () if self._scoring else self._chosen()

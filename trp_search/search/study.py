@@ -36,8 +36,7 @@ def opened(
     """
     check_there(folder)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    goals = (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE)
-    wanted = [goals[objective.maximise] for objective in space.objective_list]
+    wanted = directions(space)
     with _damage_named(folder.study):
         storage = _storage(folder.study)
         study = optuna.create_study(
@@ -56,6 +55,12 @@ def opened(
         if index not in begun:
             study.enqueue_trial(drawn, user_attrs={_FIRST: index})
     return storage, study, study.get_trials(deepcopy=False)
+
+
+def directions(space: SearchSpace) -> list[StudyDirection]:
+    """That of each objective."""
+    goals = (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE)
+    return [goals[objective.maximise] for objective in space.objective_list]
 
 
 @contextmanager

@@ -12,12 +12,13 @@ from pydantic import Discriminator, Field, Tag
 from trp_search.methods import METHODS, uses
 from trp_search.records import (
     BASELINE,
+    TAKES,
     Cut,
     Distillation,
     Energy,
+    PairScheme,
     Point,
     PositiveInt,
-    Scheme,
     Speedup,
     Training,
     TrialSpec,
@@ -28,7 +29,15 @@ from trp_search.records.objectives import METRICS, OBJECTIVES, Name, Objective
 from trp_search.space import entries, text
 from trp_search.space.entries import Parameter
 from trp_search.space.search_fields import Space, Strict
-from trp_search.space.sections import ExtraCuts, Patience, Resources, Rungs, Sampler, Timed
+from trp_search.space.sections import (
+    ExtraCuts,
+    Patience,
+    RankSearch,
+    Resources,
+    Rungs,
+    Sampler,
+    Timed,
+)
 from trp_search.space.settings import written
 
 # The baseline's own cuts, from 1.1x to about 4x on the residual networks that are shipped.
@@ -66,6 +75,7 @@ class SearchSpace(Strict):
         extra_cuts: further cuts of trained networks.
         rungs: epochs at which the worse trials stop; none by default.
         patience: early stopping of the whole search; none by default.
+        rank_search: a search over ranks of trained networks; none by default.
         warm_start: settings tried first; entries that one does not name are proposed.
         targets: devices and runtimes on which networks are timed after the last trial.
         keep: which checkpoints are kept: those on the `front`; also those `near` it (the second
@@ -88,6 +98,7 @@ class SearchSpace(Strict):
     extra_cuts: ExtraCuts = ExtraCuts()
     rungs: Rungs | None = None
     patience: Patience | None = None
+    rank_search: RankSearch | None = None
     warm_start: tuple[_Given, ...] = ()
     targets: tuple[Timed, ...] = ()
     keep: Literal["front", "near", "all"] = "near"
@@ -128,6 +139,7 @@ class SearchSpace(Strict):
             way.joint(written("joint", setting)),
             way.pruning(written("pruning", setting)),
         )
+        elastic = way.elastic(written("elastic", setting))
         truncated = pruning is not None and pruning.truncates
         training = self._training(setting) if way.trains else None
         fine_tuning = self._fine_tuning(setting)
@@ -142,13 +154,14 @@ class SearchSpace(Strict):
             training=training,
             pruning=pruning,
             joint=joint,
+            elastic=elastic,
             cuts=(own,),
             distillation=_distillation(setting) if training or fine_tuning else None,
             fine_tuning=fine_tuning,
             screening=self._further(setting, own, truncated=truncated) if way.trains else (),
             screening_images=self.extra_cuts.images,
             rungs=self.rungs.epochs(training.epochs) if self.rungs and training else (),
-            score_uncut=joint is not None,
+            score_uncut=joint is not None or elastic is not None,
         )
 
     def baseline_spec(self) -> TrialSpec:
@@ -170,6 +183,16 @@ class SearchSpace(Strict):
             screening_images=self.extra_cuts.images,
             score_uncut=True,
         )
+
+    def searches_ranks(self, spec: TrialSpec) -> RankSearch | None:
+        """The search over ranks of the network of a trial, if it may have one.
+
+        Without `rank_search` it is that of the methods that train for any ranks.
+        """
+        if spec.method is None or not spec.cuts or "ranks" not in TAKES[spec.cuts[0].scheme]:
+            return None
+        default = RankSearch() if METHODS[spec.method].any_ranks else None
+        return self.rank_search or default
 
     def violations(self, point: Point) -> dict[str, float]:
         """By how much `point` misses each constraint; at most 0 if it meets it."""
@@ -229,11 +252,11 @@ class SearchSpace(Strict):
         own = {"learning_rate": self.training.learning_rate / 5} | written("fine_tuning", setting)
         return dataclasses.replace(self.training, **own)
 
-    def _controls(self, scheme: Scheme) -> list[Cut]:
+    def _controls(self, scheme: PairScheme) -> list[Cut]:
         same = self._first(scheme)
         return [Cut(scheme=scheme, keep=Energy(energy), **same) for energy in CONTROL_ENERGIES]
 
-    def _first(self, scheme: Scheme) -> dict[str, Any]:
+    def _first(self, scheme: PairScheme) -> dict[str, Any]:
         """Settings that cuts share: of each entry the first value for `scheme`."""
         named = self.space.named()
         return {name: entries.first(named[name], scheme=scheme) for name in SHARED}
@@ -243,9 +266,9 @@ class SearchSpace(Strict):
         same = {name: setting[name] for name in SHARED}
         speedups = self.extra_cuts.speedups_of(truncated=truncated)
         energies = self.extra_cuts.energies_of(truncated=truncated)
-        if own.pools:
+        if own.pools or own.scheme == "nested":
             kind = {"scheme": own.scheme, "allocation": own.allocation} | same
-            found = [Cut(keep=Energy(energy), **kind) for energy in energies]
+            found = [Cut(keep=Energy(energy), **kind) for energy in energies if own.pools]
             found += [Cut(keep=Speedup(speedup), **kind) for speedup in speedups]
         else:
             own_scheme = setting.get("scheme", own.scheme)

@@ -16,7 +16,15 @@ from pydantic import BaseModel, TypeAdapter
 from trp_search.records import KEEPS, DataSpec, Keep, NetworkSpec, Pruning, Training, Workload
 from trp_search.space.model import SearchSpace
 from trp_search.space.search_fields import Space, TrainingEntries
-from trp_search.space.sections import ExtraCuts, Patience, Resources, Rungs, Sampler, Timed
+from trp_search.space.sections import (
+    ExtraCuts,
+    Patience,
+    RankSearch,
+    Resources,
+    Rungs,
+    Sampler,
+    Timed,
+)
 from trp_search.space.settings import TRAINED
 
 _HEAD = """# The keys of a search space
@@ -43,6 +51,7 @@ SECTIONS: list[tuple[str, type[Any], str]] = [
     ("extra_cuts", ExtraCuts, "Further cuts of trained networks"),
     ("rungs", Rungs, "Early stopping of trials; off unless given"),
     ("patience", Patience, "Early stopping of the search; off unless given"),
+    ("rank_search", RankSearch, "Search over ranks of trained networks; off unless given"),
     ("targets", Timed, "Each target; timed after the last trial"),
     ("resources", Resources, "Resources of one trial"),
 ]

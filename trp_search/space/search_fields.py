@@ -10,17 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from trp_search.records import (
     AUTO,
     Allocation,
+    Factor,
     Fraction,
     Keep,
     Layers,
     MethodName,
     NonNegative,
+    PairScheme,
     Part,
     Positive,
     PositiveInt,
     Pruning,
     Reconstruct,
-    Scheme,
     Share,
     Start,
 )
@@ -82,7 +83,7 @@ def keep_entries(kinds: Mapping[str, type[Keep]], prefix: str = "") -> dict[str,
 
 class _Methods(Strict):
     method: Choice[MethodName] = "trp"
-    scheme: Choice[Scheme] = "channel"
+    scheme: Choice[PairScheme] = "channel"
     start: PerScheme[Choice[Start]] = "baseline"
 
 
@@ -92,6 +93,8 @@ class _Truncations(create_model("_Keep", __base__=_Methods, **keep_entries(TRAIN
     nuclear_weight: PerScheme[Number[NonNegative]] | None = None
     nuclear_every_step: PerScheme[Choice[bool]] = False
     layers: PerScheme[ChoiceOfMappings[Layers]] = AUTO
+    truncation_images: PerScheme[Number[Images]] = 0
+    truncation_images_every: PerScheme[Number[PositiveInt]] = Pruning.calibration_every
 
 
 _CUTS = keep_entries(TRAINED, "cut_") | keep_entries(SOLVED)
@@ -103,9 +106,12 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
     Attributes:
         method: how a network is made smaller; each reads the entries that concern it. `trp` trains
             with truncations, `nuclear` with the nuclear term alone, `decomposable` with a joint
-            loss of the full and a low-rank network (Decomposable-Net); `plain`, `tucker` and `cp`
+            loss of the full and a low-rank network (Decomposable-Net), `elastic` trains factors
+            nested by rank for all budgets at once; `plain`, `tucker` and `cp`
             cut the baseline, `ddlr-style` (DDLR-style) and `net-trim` its linear layers.
-        scheme: how a kernel is unfolded into a matrix, and so which two layers replace it.
+        scheme: how a kernel is unfolded into a matrix, and so which two layers replace it;
+            `per-layer` takes in each layer the one that keeps most at its cost, in training and at
+            the cut.
         start: `baseline` trains from the baseline's weights, `scratch` from new ones.
         period: iterations between truncations (the paper's m).
         projection: whether truncations replace the weights; without it the nuclear term acts alone.
@@ -116,6 +122,10 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
             `all`, or `auto`: `kxk` where these hold nearly all multiply-adds, else `all`. Or names
             and patterns: `{exclude: [head, "stem.*"]}`, `{include: ["blocks.*"]}`, in one line
             `all, !head`; a name stands for all below it too.
+        truncation_images: training images whose activations weigh errors at truncations in
+            training; 0 uses weights alone.
+        truncation_images_every: truncations from one measurement of these activations to the next;
+            each epoch begins with one.
         allocation: how a budget is divided among layers: `knapsack`, `greedy`, `alds-style`, one
             `energy` or one `uniform` ratio.
         multiple: ranks are multiples of this.
@@ -128,6 +138,12 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
         joint_lowest: the smallest share of all singular values that an iteration keeps.
         joint_highest: the largest.
         joint_rank_min: the smallest rank of a layer.
+        elastic_lowest: of `elastic`: the smallest speedup that is trained, 1.5 by default.
+        elastic_highest: the largest, 6 by default, or what can be reached if that is less.
+        elastic_spread: how far a layer's rank may lie from that of the budget drawn: standard
+            deviation in steps of the 24 budgets between these, 1 by default.
+        elastic_images: training images whose activations weigh the factors that it begins with, 512
+            by default.
         fine_tuning_epochs: epochs of fine-tuning after the cut, taken from the trial's own epochs
             if it trains before the cut; the cut without it is a point too.
         fine_tuning_learning_rate: its highest rate; a fifth of the recipe's by default.
@@ -148,6 +164,10 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
     joint_lowest: PerScheme[Number[Share]] | None = None
     joint_highest: PerScheme[Number[Share]] | None = None
     joint_rank_min: PerScheme[Number[PositiveInt]] | None = None
+    elastic_lowest: PerScheme[Number[Factor]] | None = None
+    elastic_highest: PerScheme[Number[Factor]] | None = None
+    elastic_spread: PerScheme[Number[NonNegative]] | None = None
+    elastic_images: PerScheme[Number[Images]] | None = None
     fine_tuning_epochs: PerScheme[Number[Images]] | None = None
     fine_tuning_learning_rate: PerScheme[Number[Positive]] | None = None
     distillation: PerScheme[Number[Part]] = 0.5
@@ -171,7 +191,7 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
         return {name: entry for name, entry in every.items() if entry is not None}
 
     @property
-    def schemes(self) -> tuple[Scheme, ...]:
+    def schemes(self) -> tuple[PairScheme, ...]:
         """Those that can be drawn."""
         schemes: tuple[Any, ...] = entries.values(self.named()["scheme"])
         return schemes

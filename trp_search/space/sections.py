@@ -109,6 +109,24 @@ class Patience(Strict):
     gain: Annotated[float, Field(gt=0, lt=1)] = 0.001
 
 
+class RankSearch(Strict):
+    """A search over ranks per layer of trained networks, by forward passes alone.
+
+    It follows the last training. NSGA-II proposes a rank, or dense, for every layer; it begins with
+    the ranks of the trial's own points and those of the baseline's cuts.
+
+    Attributes:
+        vectors: how many it proposes for a network; 0 is off. One that was scored already is not
+            scored again.
+        trials: how many networks: those of the trials whose points cover the largest hypervolume.
+        population: proposals of one generation; workers share them.
+    """
+
+    vectors: Annotated[int, Field(ge=0)] = 300
+    trials: PositiveInt = 1
+    population: Annotated[int, Field(ge=2)] = 24
+
+
 class Sampler(Strict):
     """The sampler that proposes settings.
 

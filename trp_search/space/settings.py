@@ -154,6 +154,11 @@ def _pulls(parts: Parts) -> bool:
     return pruning is not None and pruning.can_pull
 
 
+def _weighs(parts: Parts) -> bool:
+    pruning = parts.trial.pruning
+    return pruning is not None and pruning.calibration_images > 0
+
+
 def _can_fit(parts: Parts) -> bool:
     return parts.cut is not None and "reconstruct" in TAKES[parts.cut.scheme]
 
@@ -175,7 +180,7 @@ SOLVED = {name: kind for name, kind in KEEPS.items() if name not in TRAINED}
 # In the order in which they are drawn.
 ENTRIES: dict[str, Entry] = {
     "method": Entry(places=("trial.method",)),
-    "scheme": Entry(places=("cut.scheme", "pruning.scheme", "joint.scheme")),
+    "scheme": Entry(places=("cut.scheme", "pruning.scheme", "joint.scheme", "elastic.scheme")),
     "start": Entry(places=("trial.start",)),
     **{name: _kept(name, kind, "pruning.keep", "own.keep") for name, kind in TRAINED.items()},
     "period": Entry(
@@ -186,7 +191,9 @@ ENTRIES: dict[str, Entry] = {
     "projection": Entry(places=("pruning.projection",)),
     "nuclear_weight": Entry(places=("pruning.nuclear_weight",), acts=_pulls),
     "nuclear_every_step": Entry(places=("pruning.nuclear_every_step",)),
-    "layers": Entry(places=("cut.layers", "pruning.layers", "joint.layers")),
+    "layers": Entry(places=("cut.layers", "pruning.layers", "joint.layers", "elastic.layers")),
+    "truncation_images": Entry(places=("pruning.calibration_images",)),
+    "truncation_images_every": Entry(places=("pruning.calibration_every",), acts=_weighs),
     **{f"cut_{name}": _kept(name, kind, "cut.keep") for name, kind in TRAINED.items()},
     **{name: _kept(name, kind, "cut.keep") for name, kind in SOLVED.items()},
     "allocation": Entry(places=("cut.allocation",)),
@@ -197,6 +204,10 @@ ENTRIES: dict[str, Entry] = {
     "joint_lowest": Entry(places=("joint.lowest",)),
     "joint_highest": Entry(places=("joint.highest",)),
     "joint_rank_min": Entry(places=("joint.rank_min",)),
+    "elastic_lowest": Entry(places=("elastic.lowest",)),
+    "elastic_highest": Entry(places=("elastic.highest",)),
+    "elastic_spread": Entry(places=("elastic.spread",)),
+    "elastic_images": Entry(places=("elastic.images",)),
     "fine_tuning_epochs": Entry(places=("fine_tuning.epochs",), absent=0, recipe=True),
     "fine_tuning_learning_rate": Entry(places=("fine_tuning.learning_rate",), recipe=True),
     "distillation": Entry(

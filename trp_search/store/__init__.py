@@ -12,10 +12,11 @@ from trp_search.store.files import (
 )
 from trp_search.store.folders import FORMAT, RunFolder
 from trp_search.store.scratch import scratch, sweep_scratch
-from trp_search.store.trial import TrialFolder
+from trp_search.store.trial import NESTED, TrialFolder
 
 __all__ = [
     "FORMAT",
+    "NESTED",
     "RunFolder",
     "TrialFolder",
     "append_record",

@@ -12,6 +12,9 @@ from trp_search.records import EpochReport, Progress, TrialResult, TrialSpec
 from trp_search.store.files import read_record, read_records
 from trp_search.store.inside import inside, named
 
+# Beside a file of weights: the nested factors of an elastic training.
+NESTED = "nested.safetensors"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialFolder:
@@ -40,6 +43,11 @@ class TrialFolder:
     def weights(self) -> Path:
         """The trained, uncut weights."""
         return inside(self.path, "weights.safetensors")
+
+    @property
+    def nested(self) -> Path:
+        """The nested factors of these weights, if an elastic training left any."""
+        return inside(self.path, NESTED)
 
     @property
     def result(self) -> Path:
@@ -71,7 +79,10 @@ class TrialFolder:
         """The trial's result, or None before it ended; InputError if it cannot be read."""
         result = read_record(self.result, TrialResult, what="is not a trial's result")
         if result is not None:
-            self._own(self.result, result.trial, *(point.trial for point in result.points))
+            others = {point.trial for point in result.points} - {self.path.name}
+            if others and self.spec.exists():
+                others -= {self.read_spec().weights_of}
+            self._own(self.result, result.trial, *others)
         return result
 
     def read_progress(self) -> Progress | None:

@@ -8,11 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, one_line
+from trp_search.lowrank.nested import Nested, carry_, check_products, factors_of
+from trp_search.records import Scheme
 from trp_search.store import replacing
 
 
@@ -43,6 +46,48 @@ def load_tensors(network: nn.Module, path: Path) -> None:
     except RuntimeError as error:
         reason = textwrap.shorten(str(error).partition("\n")[2], 160, placeholder=" ...")
         raise InputError(f"{path}: not this network's weights: {reason}") from None
+
+
+def save_nested(path: Path, network: nn.Module) -> None:
+    """Writes the nested factors that the network carries, if any, to `path`."""
+    factors = factors_of(network)
+    if not factors:
+        return
+    tensors = {
+        f"{name}.{part}": getattr(found, part) for name, found in factors.items() for part in _PARTS
+    }
+    schemes = {name: found.scheme for name, found in factors.items()}
+    with replacing(path) as temporary:
+        save_file(_own(tensors), temporary, metadata={"schemes": json.dumps(schemes)})
+
+
+_PARTS = ("left", "right", "squares")
+
+
+def load_nested(network: nn.Module, path: Path) -> None:
+    """Lets `network`, with its weights, carry the nested factors in a file, if there is one.
+
+    Raises:
+        InputError: the file is damaged, or its factors are not those of the weights.
+    """
+    if not path.is_file():
+        return
+    tensors, metadata = _read(path)
+    try:
+        schemes: dict[str, Scheme] = TypeAdapter(dict[str, Scheme]).validate_json(
+            metadata.get("schemes", "")
+        )
+        device = next(network.parameters()).device
+        factors = {
+            name: Nested(
+                scheme=scheme, **{part: tensors[f"{name}.{part}"].to(device) for part in _PARTS}
+            )
+            for name, scheme in schemes.items()
+        }
+        check_products(network, factors)
+    except (ValueError, KeyError, RuntimeError, InputError) as error:
+        raise InputError(f"{path}: not this network's nested factors: {one_line(error)}") from None
+    carry_(network, factors)
 
 
 def save_checkpoint(

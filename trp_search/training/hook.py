@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from trp_search.lowrank.cutting import Samples
 
@@ -21,6 +21,10 @@ class Hook:
         """Optimiser steps so far."""
         return self._iteration
 
+    def before_epoch(self) -> None:
+        """Drops what a checkpoint does not hold: an epoch is alike after a resume."""
+        return
+
     def before_forward(self) -> None:
         """May change weights before a batch."""
         return
@@ -31,6 +35,18 @@ class Hook:
 
     def before_step(self) -> None:
         """May change gradients before the optimiser's step."""
+        return
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What trains beside the network's parameters."""
+        return []
+
+    def rest(self) -> None:
+        """Leaves the network as its score after an epoch is of."""
+        return
+
+    def finish(self) -> None:
+        """Leaves the network as it would be handed over, after any epoch."""
         return
 
     def state_dict(self) -> dict[str, int]:

@@ -62,6 +62,7 @@ def train(
     loop = _Loop(network, job, note)
     while loop.progress.epoch < job.training.epochs:
         yield loop.epoch()
+    loop.hook.finish()
 
 
 class _Loop:
@@ -71,8 +72,10 @@ class _Loop:
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.network = network.to(device=job.device, memory_format=layout)  # type: ignore[call-overload]
         self.job = job
+        self.hook = job.hook(network)
+        self.trained = _with(network, self.hook.parameters())
         self.optimizer = torch.optim.SGD(
-            network.parameters(),
+            self.trained.parameters(),
             lr=settings.learning_rate,
             momentum=settings.momentum,
             nesterov=settings.nesterov,
@@ -81,10 +84,9 @@ class _Loop:
         )
         self._forward = torch.compile(network) if settings.compile else network
         self.passes: Passes = (Recorded if job.device == "cuda" else Eager)(network, self._loss)
-        self.hook = job.hook(network)
         self.progress = Progress()
         if job.checkpoint.exists():
-            self.progress = load_checkpoint(job.checkpoint, network, self.optimizer)
+            self.progress = load_checkpoint(job.checkpoint, self.trained, self.optimizer)
         self.hook.load_state_dict({"iteration": self.progress.iteration})
 
     def epoch(self) -> EpochReport:
@@ -98,7 +100,9 @@ class _Loop:
         loss, steps = self._pass(done)
         if loss is None:
             raise DivergedError(f"the loss was not finite in epoch {done.epoch + 1}")
+        self.hook.rest()
         result = job.task.evaluate(self.network, job.validation.batches(_EVALUATION_BATCH))
+        self.hook.finish()
         seconds = time.perf_counter() - started
         self.progress = Progress(
             epoch=done.epoch + 1,
@@ -116,7 +120,7 @@ class _Loop:
                 seconds=seconds,
             )
         )
-        save_checkpoint(job.checkpoint, self.network, self.optimizer, self.progress)
+        save_checkpoint(job.checkpoint, self.trained, self.optimizer, self.progress)
         return report
 
     def _pass(self, done: Progress) -> tuple[float | None, int]:
@@ -125,6 +129,7 @@ class _Loop:
         # Seeded per epoch for the network's own draws (dropout); data has its own generator.
         torch.manual_seed(job.seed * 100_003 + done.epoch)
         self.network.train()
+        self.hook.before_epoch()
         per_epoch = max(1, len(job.train) // settings.batch_size)
         total: Tensor | None = None
         steps = 0
@@ -172,6 +177,11 @@ class _Loop:
             loss = self.job.task.loss(found, labels, settings)
             teacher = self.job.teacher
             return loss if teacher is None else teacher.mixed(loss, images, found)
+
+
+def _with(network: nn.Module, more: list[nn.Parameter]) -> nn.Module:
+    """What is trained and checkpointed: a network, and what its hook trains beside it."""
+    return nn.ModuleDict({"of": network, "beside": nn.ParameterList(more)}) if more else network
 
 
 _EVALUATION_BATCH = 256

@@ -1,0 +1,274 @@
+"""The search over ranks alone: no Ray, scores made up."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import FrozenTrial
+
+from trp_search.records import Cut, Layer, Point, Ranks, TrialResult, TrialSpec, to_json
+from trp_search.records.scores import share
+from trp_search.search.menus import menus_of
+from trp_search.search.ranks import RankSearcher
+from trp_search.space import RankSearch, SearchSpace
+from trp_search.store import RunFolder, write_whole
+
+MakePoint = Callable[..., Point]
+ASKED = RankSearch(vectors=45, population=10)
+# By layer: multiply-adds when dense and for each rank, and the full rank.
+LAYERS = {"a": (900, 30, 64), "b": (1600, 40, 32), "c": (700, 35, 24), "d": (64, 64, 1)}
+BATCH_NORM = {"reestimate_batch_norm": True}
+
+
+def layers_at(ranks: dict[str, int]) -> tuple[Layer, ...]:
+    return tuple(
+        Layer(
+            name=name,
+            scheme="spatial" if name in ranks else None,
+            rank=ranks.get(name),
+            full_rank=full if name in ranks else None,
+            macs=each * ranks[name] if name in ranks else dense,
+            dense_macs=dense,
+            parameters=each * ranks.get(name, full),
+            dense_parameters=dense,
+            reason=None if name in ranks else "dense",
+        )
+        for name, (dense, each, full) in LAYERS.items()
+    )
+
+
+@pytest.fixture
+def point_at(make_point: MakePoint) -> Callable[..., Point]:
+    """A point of trial 0 at these ranks: the more multiply-adds, the better."""
+
+    def make(cut: Cut, ranks: dict[str, int], *, name: str | None = None) -> Point:
+        layers = layers_at(ranks)
+        macs = sum(layer.macs for layer in layers)
+        made = make_point(name or f"0-{cut.name}", correct=1, speedup=1.0, role="derived")
+        correct = 200 - sum((64 - rank) ** 2 // 99 for rank in ranks.values())
+        own = {"trial": "0", "score": share(correct, 200), "macs": macs, "layers": layers}
+        dense = sum(dense for dense, _, _ in LAYERS.values())
+        return dataclasses.replace(made, cut=cut, scheme=cut.scheme, dense_macs=dense, **own)
+
+    return make
+
+
+@pytest.fixture
+def trained(
+    folder: RunFolder, point_at: Callable[..., Point], make_spec: Callable[[str], TrialSpec]
+) -> TrialSpec:
+    """Trial 0 and its own point, whose ranks the search begins with."""
+    cut = Cut(keep=make_spec("0").cuts[0].keep, scheme="spatial")
+    spec = dataclasses.replace(make_spec("0"), cuts=(cut,), method="plain")
+    own = dataclasses.replace(point_at(cut, {"a": 11, "b": 9, "c": 5}, name="0"), role="trial")
+    place = folder.trial("0")
+    write_whole(place.spec, to_json(spec))
+    write_whole(place.result, to_json(TrialResult(trial="0", points=(own,))))
+    folder.add_points([own])
+    return spec
+
+
+class Workers:
+    """Score batches in whatever order; may be killed at any moment, with their driver.
+
+    Attributes:
+        scored: names of the cuts, once for each time.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        folder: RunFolder,
+        point_at: Callable[..., Point],
+        *,
+        refuses: Callable[[Cut], bool] = lambda _: False,
+    ) -> None:
+        self._space, self._folder, self._point_at = space, folder, point_at
+        self._refuses = refuses
+        self.scored: list[str] = []
+        self.storage = optuna.storages.InMemoryStorage()
+
+    @property
+    def told(self) -> list[FrozenTrial]:
+        """What the study was told."""
+        return optuna.load_study(study_name="ranks-0", storage=self.storage).trials
+
+    def search(self, spec: TrialSpec, *, workers: int, seed: int = 0, kills: float = 0.0) -> None:
+        """The whole of it, from where the folder stands."""
+        chance = random.Random(seed)  # noqa: S311
+        while not self._until_killed(spec, workers, chance, kills):
+            pass
+
+    def _until_killed(
+        self, spec: TrialSpec, workers: int, chance: random.Random, kills: float
+    ) -> bool:
+        search = RankSearcher(
+            self._space, self._folder, self.storage, spec=spec, asked=ASKED, workers=workers
+        )
+        out: list[TrialSpec] = []
+        while not search.exhausted:
+            while len(out) < workers and (batch := search.next()):
+                assert self._folder.trial(batch.name).read_spec() == batch
+                out.append(batch)
+            result = self._result(out.pop(chance.randrange(len(out))))
+            if chance.random() < kills:
+                return False
+            self._folder.add_points(result.points)
+            if chance.random() < kills:
+                return False
+            search.finish(result)
+        return True
+
+    def _result(self, batch: TrialSpec) -> TrialResult:
+        assert batch.weights_of == "0"
+        found, refused = [], {}
+        for cut in batch.cuts:
+            assert isinstance(cut.keep, Ranks)
+            self.scored.append(cut.name)
+            if self._refuses(cut):
+                refused[cut.name] = "the validation loss is not finite"
+            else:
+                found.append(self._point_at(cut, cut.keep.ranks))
+        return TrialResult(trial=batch.name, points=tuple(found), refused=refused)
+
+
+def essence(trials: list[FrozenTrial]) -> list[object]:
+    return [(t.params, t.values, t.constraints, t.user_attrs) for t in trials]
+
+
+@pytest.fixture
+def once(
+    make_space: Callable[..., SearchSpace],
+    folder: RunFolder,
+    trained: TrialSpec,
+    point_at: Callable[..., Point],
+) -> Workers:
+    """One worker, never killed."""
+    workers = Workers(make_space(), folder, point_at)
+    workers.search(trained, workers=1)
+    return workers
+
+
+@pytest.mark.parametrize(("workers", "kills"), [(1, 0.3), (2, 0.0), (3, 0.2), (7, 0.1)])
+def test_neither_workers_nor_kills_change_what_is_proposed_and_found(
+    make_space: Callable[..., SearchSpace],
+    folder: RunFolder,
+    trained: TrialSpec,
+    point_at: Callable[..., Point],
+    once: Workers,
+    workers: int,
+    kills: float,
+):
+    trials, points = essence(once.told), {p.id: p for p in folder.read_points()}
+    folder.points.unlink()
+    folder.add_points(folder.trial("0").read_result().points)
+    again = Workers(make_space(), folder, point_at)
+    again.search(trained, workers=workers, seed=workers, kills=kills)
+    assert essence(again.told) == trials
+    assert {p.id: p for p in folder.read_points()} == points
+
+
+def test_every_vector_is_scored_once_and_told(once: Workers, folder: RunFolder):
+    trials, points = once.told, folder.read_points()
+    assert len(trials) == ASKED.vectors
+    assert len(once.scored) == len(set(once.scored)) == len(points) - 1
+    vectors = [trial.user_attrs["ranks"] for trial in trials]
+    assert len({Ranks(vector).name for vector in vectors}) < ASKED.vectors, "some come again"
+    values = {Ranks(v).name: t.values for v, t in zip(vectors, trials, strict=True)}
+    for point in points:
+        ranks = {layer.name: layer.rank for layer in point.layers if layer.rank}
+        assert values[Ranks(ranks).name] == pytest.approx([point.metric, point.speedup])
+
+
+def test_the_trials_own_ranks_come_first_and_are_not_scored_again(once: Workers, folder: RunFolder):
+    first, *others = once.told
+    own = folder.point("0")
+    assert first.user_attrs["ranks"] == {"a": 11, "b": 9, "c": 5}
+    assert first.values == pytest.approx([own.metric, own.speedup])
+    assert Ranks({"a": 11, "b": 9, "c": 5}).name not in once.scored
+    assert any(len(trial.user_attrs["ranks"]) < 3 for trial in others), "dense is an option"
+
+
+def test_no_batch_is_left_once_it_is_told(once: Workers, folder: RunFolder):
+    assert folder.trial_names() == ["0"]
+
+
+def test_ranks_that_give_no_point_are_told_as_the_worst_and_not_tried_again(
+    make_space: Callable[..., SearchSpace],
+    folder: RunFolder,
+    trained: TrialSpec,
+    point_at: Callable[..., Point],
+):
+    workers = Workers(
+        make_space(), folder, point_at, refuses=lambda cut: cut.keep.ranks.get("a", 64) < 8
+    )
+    workers.search(trained, workers=2, kills=0.2)
+    bad = [trial for trial in workers.told if "failure" in trial.user_attrs]
+    assert bad
+    for trial in bad:
+        assert trial.values == [0.0, 0.0]
+        assert trial.constraints == {"diverged": 1.0}
+        assert trial.user_attrs["failure"] == "the validation loss is not finite"
+    assert not {p.cut.name for p in folder.read_points()} & {
+        Ranks(trial.user_attrs["ranks"]).name for trial in bad
+    }
+
+
+def test_a_batch_that_fails_ends_it_and_a_resumed_search_goes_on(
+    make_space: Callable[..., SearchSpace],
+    folder: RunFolder,
+    trained: TrialSpec,
+    point_at: Callable[..., Point],
+):
+    storage = optuna.storages.InMemoryStorage()
+    search = RankSearcher(make_space(), folder, storage, spec=trained, asked=ASKED, workers=2)
+    batch = search.next()
+    failed = TrialResult(trial=batch.name, points=(), failed="the worker was killed")
+    write_whole(folder.trial(batch.name).result, to_json(failed))
+    search.finish(failed)
+    assert search.exhausted
+    assert search.failure == "the worker was killed"
+    again = RankSearcher(make_space(), folder, storage, spec=trained, asked=ASKED, workers=2)
+    assert again.next() == batch
+    assert folder.trial(batch.name).read_result() is None
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from("abc"), st.integers(1, 24).map(lambda rank: 2 * rank)),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from([1, 2]),
+)
+def test_options_save_multiply_adds_and_hold_the_ranks_to_begin_with(
+    tmp_path_factory: pytest.TempPathFactory, vectors: list[dict[str, int]], multiple: int
+):
+    costs = {name: LAYERS[name] for name in "abc"}
+    useful = [
+        {n: r for n, r in v.items() if r * costs[n][1] < costs[n][0] and r <= costs[n][2]}
+        for v in vectors
+    ]
+    points = [_bare(vector) for vector in useful]
+    menus = menus_of(points, points[:1], points[1:], multiple=multiple)
+    assert set(menus.options) == {name for vector in useful for name in vector}
+    for name, ranks in menus.options.items():
+        assert list(ranks) == sorted(set(ranks))
+        assert all(rank % multiple == 0 for rank in ranks)
+        assert all(rank * costs[name][1] < costs[name][0] for rank in ranks)
+    assert menus.begun[0] == useful[0]
+    assert {frozenset(vector) for vector in menus.begun} == {frozenset(v) for v in useful}
+    for vector in menus.begun:
+        assert menus.vector(menus.places(vector)) == vector
+
+
+def _bare(ranks: dict[str, int]) -> Point:
+    found = object.__new__(Point)
+    object.__setattr__(found, "layers", layers_at(ranks))
+    return found

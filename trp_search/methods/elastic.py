@@ -1,0 +1,74 @@
+"""Elastic: one training of nested factors for every budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, final
+
+from typing_extensions import override
+
+from trp_search import records
+from trp_search.methods.method import EVERY, Fields, Method
+from trp_search.records import Cut, CutScheme, Speedup, TrialSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from trp_search.training.hook import Hook, Samples
+
+_OWN = {"elastic_lowest", "elastic_highest", "elastic_spread", "elastic_images"}
+_CUTS = {f"cut_{name}" for name in records.KEEPS if name != records.Error.key()}
+_USUAL = Speedup(3.0)
+
+
+@final
+class Elastic(Method):
+    """Trains nested factors at budgets drawn at random, then leaves out what a budget cannot pay.
+
+    Its points are told by the cut that a space names, to 3x by default.
+    """
+
+    name = "elastic"
+    label = "elastic"
+    colour = "#2f8f6b"
+    reads = EVERY | _OWN | _CUTS | {"start", "scheme", "allocation", "multiple"}
+    trains = True
+    any_ranks = True
+    passes = records.Elastic.draws
+
+    @override
+    def problems(self, possible: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
+        if "per-layer" in possible["scheme"]:
+            yield "scheme", "method elastic takes channel, spatial and decoupled, not per-layer"
+        most = max(possible.get("elastic_lowest", (records.Elastic.lowest,)))
+        least = min(possible.get("elastic_highest", (records.Elastic.highest,)))
+        if most > least:
+            yield (
+                "elastic_lowest",
+                f"can be {most:g}, above elastic_highest, which can be {least:g}",
+            )
+
+    @override
+    def cut(self, fields: Fields) -> Cut:
+        return Cut(**{"keep": _USUAL, **fields, "scheme": "nested"})
+
+    @override
+    def again(self, scheme: CutScheme) -> Fields:
+        del scheme
+        return {"scheme": "nested", "allocation": "knapsack"}
+
+    @override
+    def elastic(self, fields: Fields) -> records.Elastic:
+        return records.Elastic(**fields)
+
+    @override
+    def hook(
+        self, network: nn.Module, spec: TrialSpec, example_input: Tensor, samples: Samples
+    ) -> Hook:
+        from trp_search.training.elastic import ElasticTraining
+
+        assert spec.elastic is not None
+        own = dict(vars(spec.elastic))
+        images = own.pop("images")
+        weighed = samples(images) if images else None
+        return ElasticTraining(network, example_input, calibration=weighed, seed=spec.seed, **own)

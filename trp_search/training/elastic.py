@@ -1,0 +1,316 @@
+"""Elastic training: one training for every budget, as one call in any training loop."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast, final
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from trp_search import records
+from trp_search.errors import InputError
+from trp_search.lowrank import nested
+from trp_search.lowrank.analysis import Analysis, analyse
+from trp_search.lowrank.choice import choose
+from trp_search.lowrank.costs import outside
+from trp_search.lowrank.decompositions import DECOMPOSITIONS
+from trp_search.lowrank.nested import Nested
+from trp_search.lowrank.nested_cut import begun
+from trp_search.lowrank.schemes import SCHEMES
+from trp_search.lowrank.tracing import images_in
+from trp_search.training.hook import Hook
+from trp_search.training.weights import Group, Weights, device_type
+from trp_search.workloads.seeds import seeded
+
+
+@final
+class ElasticTraining(Hook):
+    """Trains the factors of every layer, nested by rank, to be good at any budget.
+
+        elastic = ElasticTraining(network, images, scheme="spatial", lowest=1.5, highest=6)
+        optimizer = torch.optim.SGD([*network.parameters(), *elastic.parameters()], lr=0.05)
+
+        def passes(images, labels):
+            optimizer.zero_grad()
+            loss = loss_function(network(images), labels)
+            loss.backward()
+            return loss
+
+        for images, labels in batches:
+            loss = elastic.backward(lambda: passes(images, labels))
+            optimizer.step()
+        elastic.finish()
+        faster = decompose(network, images, Speedup(3), scheme="nested").network
+
+    Each selected weight is the product of two factors, which begin as its SVD, weighed by
+    activations if `calibration` has images; rank r takes the first r rows and columns. At each
+    iteration `draws` budgets are drawn from a grid between `lowest` and `highest`, each layer's
+    rank from the allocations nearby, and gradients are averaged: the sampling of universally
+    slimmable networks (arXiv 1903.05134) over ranks instead of widths. Weight decay of the factors
+    acts as a nuclear norm of the weights.
+
+    A layer computes with the product at its rank, so a pass costs as much as one of the dense
+    network, compiled or not. Batch norm uses the batch's statistics while it trains; measure its
+    averages again after each cut.
+
+    Args:
+        network: the module to train, before `torch.compile`; `scheme` and `layers` choose among its
+            trainable weights, which from now on are computed from factors.
+        example_input: input of its forward pass.
+        scheme: `channel`, `spatial` or `decoupled`.
+        lowest: the smallest speedup of the grid, of the network's multiply-adds.
+        highest: the largest, or what can be reached if that is less.
+        draws: networks for each batch.
+        spread: standard deviation of a layer's place on the grid around the budget's, in steps
+            between budgets of which the grid has 24.
+        seed: determines the draws, together with the iteration.
+        calibration: batches of images whose activations weigh errors.
+        layers: which may be cut, as in `decompose`.
+
+    Raises:
+        InputError: a setting out of range; a budget out of reach; no weight to factor; a network
+            that is compiled, scripted or exported, or has no weights yet.
+    """
+
+    def __init__(  # noqa: PLR0913  options of a public call, each with a default
+        self,
+        network: nn.Module,
+        example_input: Tensor | Sequence[Any],
+        *,
+        scheme: str = "spatial",
+        lowest: float = 1.5,
+        highest: float = 6.0,
+        draws: int = 2,
+        spread: float = 1.0,
+        seed: int = 0,
+        calibration: Iterable[Tensor] | None = None,
+        layers: records.Layers = records.AUTO,
+    ) -> None:
+        try:
+            settings = records.Elastic(
+                scheme=cast("records.Scheme", scheme),
+                lowest=lowest,
+                highest=highest,
+                draws=draws,
+                spread=spread,
+                layers=layers,
+            )
+            wanted = records.Cut(
+                scheme=settings.scheme, keep=records.Speedup(settings.lowest), layers=layers
+            )
+        except ValueError as error:
+            why = records.problem(error, records.Elastic)
+            raise InputError(f"ElasticTraining: {why}") from None
+        unfolded = SCHEMES[settings.scheme]
+        analysis = analyse(
+            network, example_input, DECOMPOSITIONS[unfolded.name], wanted, calibration
+        )
+        self._network, self._settings, self._seed = network, settings, seed
+        rows = [[layer.layer] for layer in analysis.layers]
+        self._weights = Weights(network, rows, where="ElasticTraining")
+        started = begun(analysis)
+        groups = self._weights.found()
+        if not groups:
+            raise InputError(f"ElasticTraining: layers: {layers}: no weight that trains can be cut")
+        grid = _grid(analysis, wanted, settings)
+        self._stacks = [_Stack.of(group, started, grid) for group in groups]
+        self._budgets, self._layers = len(grid), sum(len(group.weights) for group in groups)
+
+    @override
+    def parameters(self) -> list[nn.Parameter]:
+        """The factors, which the optimiser has to train beside the network's parameters."""
+        return [side for stack in self._stacks for side in (stack.left, stack.right)]
+
+    @override
+    def backward(self, passes: Callable[[], Tensor]) -> Tensor:
+        """The mean loss of this iteration's networks on a batch, detached; leaves the gradient.
+
+        Args:
+            passes: runs one batch forward and backward: replaces earlier gradients and returns the
+                loss. Called once for each of `draws` networks. A replay of a CUDA graph is allowed.
+        """
+        groups, share = self._weights.found(), 1 / self._settings.draws
+        losses: list[Tensor] = []
+        sums: dict[nn.Parameter, Tensor] = {}
+        for factor in self.parameters():
+            factor.grad = torch.zeros_like(factor)
+        for places in self._drawn():
+            masks = self._masks(places)
+            self._place_(groups, masks)
+            losses.append(passes().detach().clone())
+            self._pull_back_(groups, masks, share=share)
+            for parameter in self._network.parameters():
+                if (found := parameter.grad) is not None:
+                    sums[parameter] = found * share + sums.get(parameter, 0.0)
+        for parameter, total in sums.items():
+            if parameter.grad is None:  # a network may skip a layer at random
+                parameter.grad = total
+            parameter.grad.copy_(total)
+        gradients = [weight.gradient for group in groups for weight in group.weights]
+        torch._foreach_zero_([g for g in gradients if g is not None])  # the factors have them
+        self._iteration += 1
+        return torch.stack(losses).mean()
+
+    @override
+    def rest(self) -> None:
+        """Leaves the network at the budget in the middle of the grid."""
+        middle = torch.full((self._layers,), self._budgets // 2)
+        self._place_(self._weights.found(), self._masks(middle))
+
+    @override
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Leaves the network with all ranks, as one of dense layers that carries its factors.
+
+        `decompose` with scheme `nested` cuts it.
+        """
+        groups = self._weights.found()
+        self._place_(groups, [torch.ones_like(stack.left[:, 0]) for stack in self._stacks])
+        found: dict[str, Nested] = {}
+        for stack, group in zip(self._stacks, groups, strict=True):
+            found |= stack.factors(group)
+        nested.carry_(self._network, {name: found[name] for name in self._weights.names})
+
+    def _drawn(self) -> list[Tensor]:
+        """(L,) the place on the grid of each layer, for each network."""
+        generator = seeded("elastic", self._seed, self._iteration)
+        last = self._budgets - 1
+        found = []
+        for _ in range(self._settings.draws):
+            place = torch.rand((), generator=generator) * last
+            apart = torch.randn(self._layers, generator=generator) * self._settings.spread
+            found.append((place + apart).round().clamp(0, last).long())
+        return found
+
+    def _masks(self, places: Tensor) -> list[Tensor]:
+        """Masks of the ranks of each stack, from the (L,) places of all layers on the grid."""
+        counts = [stack.kept.shape[1] for stack in self._stacks]
+        own = torch.split(places, counts)
+        return [stack.mask(some) for stack, some in zip(self._stacks, own, strict=True)]
+
+    @torch.no_grad()
+    def _place_(self, groups: Sequence[Group], masks: Sequence[Tensor]) -> None:
+        """Computes the weights from the factors that `masks` keep."""
+        with torch.autocast(device_type(groups), enabled=False):
+            found = [
+                value
+                for stack, group, mask in zip(self._stacks, groups, masks, strict=True)
+                for value in group.of_scheme(stack.products(mask))
+            ]
+        torch._foreach_copy_([value for group in groups for value in group.values], found)
+        torch.clear_autocast_cache()  # an autocast around all passes holds the old weights
+
+    @torch.no_grad()
+    def _pull_back_(
+        self, groups: Sequence[Group], masks: Sequence[Tensor], *, share: float
+    ) -> None:
+        with torch.autocast(device_type(groups), enabled=False):
+            for stack, group, mask in zip(self._stacks, groups, masks, strict=True):
+                stack.pull_back_(group, mask, share=share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stack:
+    """The factors of all layers of one shape.
+
+    Attributes:
+        left: (b, m, q), as many matrices for each layer.
+        right: (b, q, n).
+        squares: (l, q) as `Nested` has them for each layer.
+        kept: (G, l, q) the ranks of each layer at each budget, as masks.
+    """
+
+    left: nn.Parameter
+    right: nn.Parameter
+    squares: Tensor
+    kept: Tensor
+
+    @staticmethod
+    def of(
+        group: Group, started: Mapping[str, Nested], grid: Sequence[Mapping[str, int]]
+    ) -> _Stack:
+        """The stack of `group`; `grid` has ranks by layer for each budget."""
+        own = [started[weight.name] for weight in group.weights]
+        left = torch.cat([one.left for one in own])
+        width = left.shape[-1]
+        ranks = torch.tensor(
+            [[budget.get(weight.name, width) for weight in group.weights] for budget in grid]
+        )
+        kept = torch.arange(width) < ranks.unsqueeze(-1)
+        return _Stack(
+            left=nn.Parameter(left),
+            right=nn.Parameter(torch.cat([one.right for one in own])),
+            squares=torch.stack([one.squares for one in own]),
+            kept=kept.to(left),
+        )
+
+    def mask(self, places: Tensor) -> Tensor:
+        """(b, q) the ranks of each matrix, from the (l,) places of the layers on the grid."""
+        layers = self.kept.shape[1]
+        each = len(self.left) // layers
+        chosen = self.kept[places.to(self.kept.device), torch.arange(layers)]
+        return chosen.repeat_interleave(each, 0)
+
+    def products(self, mask: Tensor) -> Tensor:
+        """(b, m, n) the matrices with only the ranks of `mask`."""
+        return (self.left * mask.unsqueeze(-2)) @ self.right
+
+    def pull_back_(self, group: Group, mask: Tensor, *, share: float) -> None:
+        """Adds a `share` of the weights' gradients to those of the factors."""
+        zero = torch.zeros_like(group.values[0])
+        matrices = group.unfolded(
+            [zero if (g := weight.gradient) is None else g for weight in group.weights]
+        )
+        assert self.left.grad is not None
+        assert self.right.grad is not None
+        wanted = matrices * share
+        self.left.grad += (wanted @ self.right.mT) * mask.unsqueeze(-2)
+        self.right.grad += mask.unsqueeze(-1) * (self.left.mT @ wanted)
+
+    def factors(self, group: Group) -> dict[str, Nested]:
+        """The factors by layer."""
+        count = len(group.weights)
+        sides = zip(self.left.detach().chunk(count), self.right.detach().chunk(count), strict=True)
+        return {
+            weight.name: Nested(
+                scheme=group.scheme.name,
+                left=left.clone(),
+                right=right.clone(),
+                squares=squares,
+            )
+            for weight, (left, right), squares in zip(
+                group.weights, sides, self.squares, strict=True
+            )
+        }
+
+
+def _grid(
+    analysis: Analysis, wanted: records.Cut, settings: records.Elastic
+) -> list[dict[str, int]]:
+    """Ranks of the layers that are cut, for each budget that can be reached.
+
+    Raises:
+        InputError: the lowest budget cannot be reached.
+    """
+    layers = [layer.layer for layer in analysis.layers]
+    other = outside(layers, macs=analysis.macs // images_in(analysis.example_input))
+    ratio = (settings.highest / settings.lowest) ** (1 / (_BUDGETS - 1))
+    found: list[dict[str, int]] = []
+    for place in range(_BUDGETS):
+        keep = records.Speedup(settings.lowest * ratio**place)
+        try:
+            chosen = choose(analysis, dataclasses.replace(wanted, keep=keep), other_macs=other)
+        except InputError:
+            if found:
+                break  # as far as it goes
+            raise
+        named = zip(layers, chosen, strict=True)
+        found.append({layer.name: one.ranks[-1] for layer, one in named if one.ranks})
+    return found
+
+
+_BUDGETS = 24
