@@ -25,7 +25,10 @@ from trp_search.cli import main
             ["--speedup", "2", "--batch", "8"],
             "--target: --speedup is no budget in time; these are --latency-speedup, --milliseconds",
         ),
-        (["--latency-speedup", "0.5", "--target", "laptop"], "--latency_speedup: 0.5 is below 1"),
+        (
+            ["--latency-speedup", "0.5", "--target", "laptop"],
+            "--latency_speedup: 0.5 is not at least 1",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_one_line(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -57,11 +57,11 @@ def _option(parameter: inspect.Parameter, kind: type[Keep]) -> inspect.Parameter
     return parameter.replace(name=kind.key(), annotation=annotation, default=None)
 
 
-def _only(given: dict[str, Any], kinds: Iterable[str]) -> Keep:
+def _only(given: dict[str, Any], kinds: Mapping[str, type[Keep]]) -> Keep:
     if len(given) != 1:
         raise InputError(f"give one of {', '.join('--' + n.replace('_', '-') for n in kinds)}")
     ((name, amount),) = given.items()
     try:
         return keep_of(name, amount)
     except ValueError as error:
-        raise InputError(f"--{problem(error, _OPTIONS[name])}") from None
+        raise InputError(f"--{problem(error, kinds[name])}") from None
