@@ -145,7 +145,7 @@ def _reach(space: SearchSpace, found: Survey) -> None:
     table.add_column("scheme")
     table.add_column("at best", justify="right")
     table.add_column("what remains then is mostly in")
-    for scheme in space.space.schemes:
+    for scheme in (one for one in space.space.schemes if one != "per-layer"):
         left = found.macs / found.best[scheme]
         capping = [f"{name} ({macs / left:.0%})" for name, macs in found.caps(scheme)[:_CAPPING]]
         table.add_row(scheme, TIMES(found.best[scheme]), Text("\n".join(map(shown, capping))))

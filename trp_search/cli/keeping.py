@@ -12,7 +12,9 @@ import typer
 from trp_search.cli.arguments import number, positive
 from trp_search.cli.help import KEPT
 from trp_search.errors import InputError
-from trp_search.records import KEEPS, Keep, keep_of, problem
+from trp_search.records import KEEPS, Keep, MaxDrop, keep_of, problem
+
+_OPTIONS: dict[str, type[Keep]] = KEEPS | {MaxDrop.key(): MaxDrop}
 
 
 def with_keep(command: Callable[..., None]) -> Callable[..., None]:
@@ -20,7 +22,7 @@ def with_keep(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def called(**options: Any) -> None:  # noqa: ANN401  whatever the command takes
-        every = {name: options.pop(name) for name in KEEPS}
+        every = {name: options.pop(name) for name in _OPTIONS}
         given = {
             n: amount for n, amount in every.items() if amount is not None and amount is not False
         }
@@ -29,7 +31,7 @@ def with_keep(command: Callable[..., None]) -> Callable[..., None]:
     own = inspect.signature(command, eval_str=True)
     parameters: list[inspect.Parameter] = []
     for parameter in own.parameters.values():
-        kinds = [_option(parameter, kind) for kind in KEEPS.values()]
+        kinds = [_option(parameter, kind) for kind in _OPTIONS.values()]
         parameters += kinds if parameter.name == "keep" else [parameter]
     vars(called)["__signature__"] = own.replace(parameters=parameters)
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -50,9 +52,9 @@ def _option(parameter: inspect.Parameter, kind: type[Keep]) -> inspect.Parameter
 
 def _only(given: dict[str, Any]) -> Keep:
     if len(given) != 1:
-        raise InputError(f"give one of {', '.join('--' + n.replace('_', '-') for n in KEEPS)}")
+        raise InputError(f"give one of {', '.join('--' + n.replace('_', '-') for n in _OPTIONS)}")
     ((name, amount),) = given.items()
     try:
         return keep_of(name, amount)
     except ValueError as error:
-        raise InputError(f"--{problem(error, KEEPS[name])}") from None
+        raise InputError(f"--{problem(error, _OPTIONS[name])}") from None

@@ -17,7 +17,7 @@ from trp_search.records import EpochReport, Progress, TrialResult
 from trp_search.records.objectives import TIMES
 from trp_search.records.published import rows as rows_of
 from trp_search.report import contents, history, rows
-from trp_search.report.formatting import count
+from trp_search.report.formatting import count, searched_ranks
 from trp_search.store import RunFolder
 
 _SILENT_SECONDS = 30.0
@@ -34,6 +34,7 @@ def status(run: Run) -> None:
             ("network", f"{read.network} on {read.data}"),
             ("baseline", _baseline(read, built)),
             ("trials", _counts(history.ends(read.results, read.numbers))),
+            *([("ranks", ranks)] if (ranks := searched_ranks(read.points)) else []),
             ("report", here(folder.report) if folder.report.exists() else "not written yet"),
         ]
     )

@@ -44,6 +44,8 @@ def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list
     """
     if isinstance(cut.keep, records.Ranks):
         return _as_given(analysis, cut.keep.ranks)
+    if isinstance(cut.keep, records.MaxDrop):
+        raise InputError("max_drop: a cut alone has no scores; ask for a speedup")
     count = counted(cut.keep)
     menus = [_menu(layer, count, cut.multiple) for layer in analysis.layers]
     allocation = BUDGET_RULES[cut.allocation]

@@ -38,7 +38,7 @@ from typing_extensions import override
 
 from trp_search.errors import InputError
 from trp_search.records.json import problem
-from trp_search.records.kinds import STRICT, Factor, Positive, PositiveInt, Share
+from trp_search.records.kinds import STRICT, Factor, NonNegative, Positive, PositiveInt, Share
 
 Amount: TypeAlias = bool | int | float
 
@@ -248,7 +248,17 @@ class Ranks(Keep):
         return self.written.format(digest.hexdigest())
 
 
-# By the key of each, as options and search spaces name them; ranks by layer are neither.
+@final
+@checked(frozen=True, config=STRICT)
+class MaxDrop(Keep):
+    """The metric on validation at most this far behind the baseline's, as fast as that allows."""
+
+    written: ClassVar[str] = "drop-{:g}"
+    max_drop: NonNegative
+
+
+# By the key of each, as options and search spaces name them. Ranks by layer are neither; what may
+# be lost is an option of commands that score, which find the speedup for it.
 KEEPS: dict[str, type[Keep]] = {
     kind.key(): kind
     for kind in (
@@ -262,9 +272,9 @@ KEEPS: dict[str, type[Keep]] = {
         Error,
     )
 }
-_UNNAMED: dict[str, type[Keep]] = {Ranks.key(): Ranks}
+_UNNAMED: dict[str, type[Keep]] = {kind.key(): kind for kind in (Ranks, MaxDrop)}
 
 
 def keep_of(name: str, amount: Amount) -> Keep:
-    """`amount` of the kind `name`, one of `KEEPS`; ValueError where it is not in range."""
-    return TypeAdapter(KEEPS[name]).validate_python({name: amount})
+    """`amount` of the kind `name`; ValueError where it is not in range."""
+    return TypeAdapter((KEEPS | _UNNAMED)[name]).validate_python({name: amount})
