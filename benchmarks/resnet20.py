@@ -13,8 +13,8 @@ tables of OUT or of `results/resnet20` is not run again, and where OUT has no ba
 of `results/resnet20`. Rows are written as trainings end; `show` brings rows and weights of
 baselines into `results/resnet20` and prints the table.
 
-On a GPU: `--device cuda --seeds 0,1,2 --at-once 8 --minutes 9`, again until nothing is left, and
-the paper's own table: `python -m benchmarks.paper_cifar10 run OUT --energies 0.95,0.93,0.9`.
+On a GPU: `--device cuda --seeds 0,1,2 --at-once 8 --minutes 9`, again until nothing is left; the
+paper's own table, from scratch: `python -m benchmarks.paper_cifar10 run OUT`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Place:
 
     def rows(self) -> pd.DataFrame:
         """All rows, here and in `results`; these have the last word."""
-        found = [pd.read_csv(p) for p in (RESULTS / TABLE, self.path / TABLE) if p.exists()]
+        found = [_read(p) for p in (RESULTS / TABLE, self.path / TABLE) if p.exists()]
         every = pd.concat([pd.DataFrame(columns=COLUMNS), *found]) if found else _EMPTY
         return every.drop_duplicates(KEY, keep="last").reset_index(drop=True)
 
@@ -69,9 +69,13 @@ class Place:
         """Adds rows to those here; several programs may."""
         with exclusive(self.path / ".lock", wait_seconds=60, holder="rows are being written"):
             path = self.path / TABLE
-            before = [pd.read_csv(path)] if path.exists() else []
+            before = [_read(path)] if path.exists() else []
             table = pd.concat([*before, pd.DataFrame(found, columns=COLUMNS)])
             write_whole(path, table.drop_duplicates(KEY, keep="last").to_csv(index=False))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"commit": str})
 
 
 _EMPTY = pd.DataFrame(columns=COLUMNS)
@@ -101,7 +105,7 @@ def work(job: Job, folder: RunFolder, deadline: float) -> list[Row] | str:
 
 
 def _rows(job: Job, result: TrialResult, folder: RunFolder) -> Iterator[Row]:
-    points = [point for point in result.points if point.settings.get("fine_tuning_epochs") != 0]
+    points = [point for point in result.points if not point.untuned]
     for budget, point in zip(job.budgets, points, strict=True):
         yield {
             "seed": job.seed,
@@ -179,16 +183,18 @@ def show(place: Place) -> None:
         shutil.copyfile(place.run(seed).trial(BASELINE).weights, weights(seed))
     plain = rows[rows["arm"] == BASELINE].set_index("seed")["test"]
     rows["lost"] = 100 * (rows["seed"].map(plain) - rows["test"])
+    rows["test"] *= 100
     rates = {arm: chosen(arm, rows) or found["rate"].max() for arm, found in rows.groupby("arm")}
     own = rows[rows["rate"] == rows["arm"].map(rates)]
     print(f"baseline: {', '.join(f'{value:.2%} (seed {seed})' for seed, value in plain.items())}")
     print("\nTest accuracy in per cent, mean of the seeds there are; below, points lost\n")
-    for what, scale in (("test", 100), ("lost", 1)):
-        table = own[own["arm"] != BASELINE].pivot_table(what, "arm", "budget") * scale
+    for what in ("test", "lost"):
+        table = own[own["arm"] != BASELINE].pivot_table(what, "arm", "budget")
         print(table.round(2).to_markdown(), end="\n\n")
     told = own.groupby("arm").agg(
         rate=("rate", "first"), seeds=("seed", "nunique"), seconds=("seconds", "mean")
     )
+    print("Rate, and seconds of one training on a thread that other work may have shared\n")
     print(told.round(2).to_markdown())
 
 

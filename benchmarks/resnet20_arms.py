@@ -41,19 +41,29 @@ WHOLE = Training(
 )
 
 Changes = dict[str, Any]
+Makes = Callable[[tuple[float, ...], Training], Changes]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Arm:
-    """A way of making the network smaller: what its trial has beside the baseline's settings.
+    """A way of making the network smaller.
 
     Attributes:
         name: in the table.
-        changes: of a trial for these budgets that trains by these settings.
+        changes: what its trial has beside the baseline's settings, for the budgets that it serves
+            and a training.
+        epochs: of images that a training sees, each pass counted.
+        passes: of each batch.
+        serves: the budgets of its trainings.
+        tried: the arm whose rate it takes; its own by default.
     """
 
     name: str
-    changes: Callable[[tuple[float, ...], Training], Changes]
+    changes: Makes
+    epochs: int = EPOCHS
+    passes: int = 1
+    serves: tuple[tuple[float, ...], ...] = tuple((budget,) for budget in BUDGETS)
+    tried: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +80,14 @@ class Job:
 
 def baseline(seed: int, device: str) -> Job:
     """The training of the baseline; compiling pays off on a CPU, where no graph is recorded."""
+    training = dataclasses.replace(WHOLE, compile=device == "cpu")
     spec = TrialSpec(
         kind="baseline",
         name=BASELINE,
         seed=seed,
         start="scratch",
         workload=Workload(network=NetworkSpec(name="resnet20"), data=DATA),
-        training=dataclasses.replace(WHOLE, compile=device == "cpu"),
+        training=training,
         pruning=None,
         cuts=(),
         score_uncut=True,
@@ -92,15 +103,16 @@ def _cut(scheme: CutScheme, budget: float) -> Cut:
     return Cut(scheme=scheme, keep=Speedup(budget), calibration_images=by)
 
 
-def _plain(scheme: CutScheme) -> Callable[[tuple[float, ...], Training], Changes]:
+def _plain(scheme: CutScheme) -> Makes:
     def changes(budgets: tuple[float, ...], training: Training) -> Changes:
         (budget,) = budgets
-        return {"method": "plain", "fine_tuning": training, "cuts": (_cut(scheme, budget),)}
+        tuning = dataclasses.replace(training, compile=False)  # anew for each network: minutes
+        return {"method": "plain", "fine_tuning": tuning, "cuts": (_cut(scheme, budget),)}
 
     return changes
 
 
-def _trp(scheme: Scheme, nuclear: float) -> Callable[[tuple[float, ...], Training], Changes]:
+def _trp(scheme: Scheme, nuclear: float) -> Makes:
     def changes(budgets: tuple[float, ...], training: Training) -> Changes:
         (budget,) = budgets
         keep = Speedup(budget)
@@ -112,12 +124,12 @@ def _trp(scheme: Scheme, nuclear: float) -> Callable[[tuple[float, ...], Trainin
 
 
 ARMS = (
-    Arm("plain, per-layer by activations", _plain("per-layer")),
-    Arm("TRP, spatial", _trp("spatial", 0.0)),
-    Arm("plain, spatial", _plain("spatial")),
-    Arm("TRP, channel", _trp("channel", 0.0)),
-    Arm("TRP + nuclear, spatial", _trp("spatial", NUCLEAR)),
-    Arm("TRP + nuclear, channel", _trp("channel", NUCLEAR)),
+    Arm(name="plain, per-layer by activations", changes=_plain("per-layer")),
+    Arm(name="TRP, spatial", changes=_trp("spatial", 0.0)),
+    Arm(name="plain, spatial", changes=_plain("spatial")),
+    Arm(name="TRP, channel", changes=_trp("channel", 0.0)),
+    Arm(name="TRP + nuclear, spatial", changes=_trp("spatial", NUCLEAR)),
+    Arm(name="TRP + nuclear, channel", changes=_trp("channel", NUCLEAR)),
 )
 
 
@@ -136,41 +148,45 @@ def jobs(rows: pd.DataFrame, seeds: Sequence[int], device: str) -> Iterator[Job]
 
 def _of_arm(arm: Arm, rows: pd.DataFrame, seed: int, device: str) -> Iterator[Job]:
     rate = chosen(arm.name, rows)
-    if seed == FIRST:
+    if seed == FIRST and arm.tried is None:
+        (first,) = (budgets for budgets in arm.serves if TRIED in budgets)
         for tried in RATES:
-            yield _job(arm, seed, tried, (TRIED,), device)
+            yield _job(arm, seed, tried, first, device)
     if rate is not None:
-        for budget in BUDGETS:
-            yield _job(arm, seed, rate, (budget,), device)
+        for budgets in arm.serves:
+            yield _job(arm, seed, rate, budgets, device)
 
 
 def chosen(arm: str, rows: pd.DataFrame) -> float | None:
     """The rate of the best validation accuracy at the budget where all are tried, once they are."""
-    at = rows[(rows["arm"] == arm) & (rows["seed"] == FIRST) & (rows["budget"] == TRIED)]
+    tried = {own.name: own.tried or own.name for own in ARMS}.get(arm)
+    at = rows[(rows["arm"] == tried) & (rows["seed"] == FIRST) & (rows["budget"] == TRIED)]
     if set(at["rate"]) != set(RATES):
         return None
     return float(at.sort_values("validation")["rate"].iloc[-1])
 
 
 def _job(arm: Arm, seed: int, rate: float, budgets: tuple[float, ...], device: str) -> Job:
-    training = dataclasses.replace(WHOLE, epochs=EPOCHS * len(budgets), learning_rate=rate)
     plain = baseline(seed, device)
+    assert plain.spec.training is not None
+    training = dataclasses.replace(
+        plain.spec.training, epochs=arm.epochs // arm.passes, learning_rate=rate
+    )
     name = f"{arm.name}-{'-'.join(f'{budget:g}x' for budget in budgets)}-{rate:g}"
     spec = dataclasses.replace(
         plain.spec,
         kind="search",
         name="".join(c if c.isalnum() or c in ".-" else "_" for c in name),
         start="baseline",
-        training=None,
         score_uncut=False,
         distillation=Distillation(),
-        **arm.changes(budgets, training),
+        **{"training": None, **arm.changes(budgets, training)},
     )
     return Job(
         arm=arm.name,
         seed=seed,
         rate=rate,
         budgets=budgets,
-        images=EPOCHS * len(budgets) * IMAGES,
+        images=arm.epochs * IMAGES,
         spec=spec,
     )

@@ -192,7 +192,7 @@ def test_the_baselines_weights_can_be_cut_by_every_amount(trp, run: RunFolder):
 AMOUNTS = {
     "none": ([], "give one of --energy, --value"),
     "two": (["--speedup", "2", "--parameters", "9000"], "give one of --energy, --value"),
-    "nothing": (["--energy", "0"], "--energy: 0.0 is not above 0"),
+    "nothing": (["--energy", "0"], "--energy: 0.0 is not in (0, 1]"),
     "below one": (["--speedup", "0.5"], "--speedup: "),
     "no number": (["--speedup", "fast"], "'fast' is not a number"),
     "not finite": (["--speedup", "inf"], "--speedup: "),

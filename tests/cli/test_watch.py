@@ -8,9 +8,9 @@ import io
 import pytest
 from rich.console import Console
 
-from trp_search.cli.live import ending, picture, watching
+from trp_search.cli.live import ending, picture, under_way, watching
 from trp_search.cli.watch import Watch
-from trp_search.records import EpochReport, TrialResult
+from trp_search.records import EpochReport, Progress, TrialResult
 from trp_search.records.scores import share
 from trp_search.search.events import Epoch, Finished, Stage, Started
 
@@ -143,6 +143,26 @@ def test_where_there_is_no_terminal_every_ending_is_a_line(make_point, capsys):
     assert "(1 of 3 done, 1 on the front, hypervolume 0.1" in lines[2]
     assert lines[3] == "trial 1 failed: RuntimeError: no"
     assert len(lines) == 4
+
+
+def test_a_step_that_is_over_is_not_told_as_under_way(watch):
+    watch.epoch(report("0", epoch=1), now=101.0)
+    watch.epoch(report("1", epoch=1), now=101.0)
+    step = Progress(
+        what="training",
+        done=1,
+        total=4,
+        unit="images",
+        epoch=2,
+        epochs=4,
+        per_second=None,
+        seconds_left=None,
+        at=0.0,
+    )
+    watch.within = {"0": step, "1": dataclasses.replace(step, done=4)}
+    assert under_way(watch) == "trial 0: training, epoch 2 of 4: 25 %"
+    watch.within = {"1": watch.within["1"]}
+    assert not under_way(watch)
 
 
 def test_a_search_that_goes_on_says_how_many_trials_were_done_earlier(capsys):

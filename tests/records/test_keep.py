@@ -90,7 +90,7 @@ KNOWN = ", ".join([*KEEPS, "ranks"])
 @pytest.mark.parametrize(
     ("keep", "problem"),
     [
-        ('{"energy": 1.5}', "keep.energy: 1.5 is not at most 1"),
+        ('{"energy": 1.5}', "keep.energy: 1.5 is not in (0, 1]"),
         ('{"evbmf": false}', "keep.evbmf: False: input should be True"),
         ('{"parameters": 0}', "keep.parameters: 0 is not above 0"),
         ("{}", f"keep: takes exactly one of {KNOWN}"),
@@ -102,14 +102,14 @@ KNOWN = ", ".join([*KEEPS, "ranks"])
 def test_an_amount_that_cannot_be_is_one_line(keep: str, problem: str):
     with pytest.raises(ValueError, match="keep") as caught:
         records.from_json(Cut, f'{{"keep": {keep}}}')
-    assert records.problem(caught.value) == problem
+    assert records.problem(caught.value, Cut) == problem
 
 
 @pytest.mark.parametrize("keep", [Error(0.1), Ranks({"a": 1})])
 def test_truncations_take_what_makes_ranks_of_weights(keep):
     with pytest.raises(ValueError, match="truncations choose ranks by weights") as caught:
         Pruning(keep=keep)
-    assert "\n" not in records.problem(caught.value)
+    assert "\n" not in records.problem(caught.value, Pruning)
 
 
 @given(total=st.integers(1, 10**12), speedup=st.floats(1, 1000))
@@ -133,9 +133,9 @@ def test_a_rule_that_is_not_used_is_no_setting_to_tell_of(make_point: Callable[.
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: Energy(1.2), "Energy: 1.2 is not at most 1"),
+        (lambda: Energy(1.2), "Energy: 1.2 is not in (0, 1]"),
         (lambda: Speedup(0.5), "Speedup: 0.5 is not at least 1"),
-        (lambda: Energy(energy=0), "Energy: energy: 0 is not above 0"),
+        (lambda: Energy(energy=0), "Energy: 0 is not in (0, 1]"),
     ],
 )
 def test_an_amount_out_of_range_is_refused_in_one_line(make, sentence):

@@ -51,6 +51,12 @@ def test_the_page_states_what_the_run_is(sample_run: RunFolder):
     assert "fewer multiply-adds" in text
 
 
+def test_a_per_cent_sign_stays_on_the_line_of_its_number(sample_run: RunFolder):
+    text = _text(sample_run).replace("\\u00a0", "\N{NO-BREAK SPACE}")
+    assert re.search(r"\d\N{NO-BREAK SPACE}%", text)
+    assert not re.search(r"\d %", text.partition('id="report-data"')[0].partition("<body")[2])
+
+
 def test_every_front_point_comes_with_its_export_command(
     sample_run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ):
@@ -125,7 +131,7 @@ class TestHowMuchEachSettingExplains:
             ["70", "95"],
             ["30", "0"],
         ]
-        assert [re.findall(r">(\d+) %<", bars) for _, bars in lines] == [["70", "95"], ["30", "0"]]
+        assert [re.findall(r">(\d+)\s%<", bars) for _, bars in lines] == [["70", "95"], ["30", "0"]]
 
     def test_is_left_out_before_it_is_known(self, sample_run: RunFolder):
         assert "How much each setting explains" not in _text(sample_run)
@@ -186,7 +192,9 @@ class TestWithLittleToShow:
     ):
         append_record(empty_run.points, make_point("3", correct=194, speedup=2.0))
         text = _text(empty_run)
-        assert f"At 2.00{chr(215)} fewer multiply-adds: 97.0 % on validation." in text
+        assert (
+            f"At 2.00{chr(215)} fewer multiply-adds: 97.0\N{NO-BREAK SPACE}% on validation." in text
+        )
         assert "volume" not in _data(text)["figures"]
 
     def test_refits_are_listed_apart_by_test_accuracy(
@@ -196,7 +204,7 @@ class TestWithLittleToShow:
         append_record(empty_run.points, refit)
         text = _text(empty_run)
         assert "Trained again on train and validation" in text
-        assert "100.0 %" not in text
+        assert not re.search(r"100\.0\s%", text)
 
 
 def test_a_cross_in_the_curves_is_explained_where_there_is_one(sample_run: RunFolder):

@@ -383,3 +383,14 @@ def test_how_a_search_ends_early_is_checked(tmp_path, entries, problem):
     with pytest.raises(InputError) as caught:
         loaded(tmp_path, f"{FIXED}{entries}")
     assert str(caught.value).startswith(f"{tmp_path / 'x.yaml'}: {problem}")
+
+
+@pytest.mark.parametrize("key", ["energy", "value", "ratio", "speedup", "parameters"])
+@pytest.mark.parametrize("amount", [-1, 0])
+def test_what_is_out_of_bounds_is_told_alike_in_a_space_and_in_python(tmp_path, key, amount):
+    with pytest.raises(InputError) as in_python:
+        records.KEEPS[key](amount)
+    with pytest.raises(InputError) as in_a_space:
+        loaded(tmp_path, f"{FIXED}space: {{{key}: {amount}}}")
+    said = str(in_python.value).partition(": ")[2]
+    assert str(in_a_space.value) == f"{tmp_path / 'x.yaml'}: space.{key}: {said}"

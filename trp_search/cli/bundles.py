@@ -180,7 +180,7 @@ def images(given: str | None, *, trust: bool) -> DataSpec | None:
         try:
             return from_json(DataSpec, given)
         except ValueError as error:
-            raise InputError(f"--data: {problem(error)}") from None
+            raise InputError(f"--data: {problem(error, DataSpec)}") from None
     path = Path(given)
     if not path.exists():
         return DataSpec(name=given)

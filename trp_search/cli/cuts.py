@@ -39,7 +39,7 @@ def cut_of(
     try:
         found = Cut(keep=keep, **(same | chosen), calibration_images=images)
     except ValueError as error:
-        raise InputError(f"--{records.problem(error)}") from None
+        raise InputError(f"--{records.problem(error, Cut)}") from None
     return dataclasses.replace(found, calibration_images=0) if found.pools else found
 
 

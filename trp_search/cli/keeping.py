@@ -55,4 +55,4 @@ def _only(given: dict[str, Any]) -> Keep:
     try:
         return keep_of(name, amount)
     except ValueError as error:
-        raise InputError(f"--{problem(error)}") from None
+        raise InputError(f"--{problem(error, KEEPS[name])}") from None

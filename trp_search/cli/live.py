@@ -92,9 +92,10 @@ def _tell(watch: Watch, event: Event) -> None:
     stamp = clock(now)
     _update(watch, event)
     if isinstance(event, Working):
-        if wanted() and is_due(now, watch.told):
+        told = under_way(watch)
+        if told and wanted() and is_due(now, watch.told):
             watch.told = now
-            line(f"{stamp}  {_under_way(watch)}")
+            line(f"{stamp}  {told}")
         return
     if isinstance(event, Started):
         earlier = f", {event.done} of them done earlier" if event.done else ""
@@ -107,9 +108,10 @@ def _tell(watch: Watch, event: Event) -> None:
         line(f"{stamp}  {event.text}")
 
 
-def _under_way(watch: Watch) -> str:
-    """The trials under way in a line."""
-    known = [(name, watch.within[name]) for name in watch.names if name in watch.within]
+def under_way(watch: Watch) -> str:
+    """The trials under way in a line; empty between steps."""
+    steps = [(name, watch.within.get(name)) for name in watch.names]
+    known = [(name, step) for name, step in steps if step is not None and not step.is_over]
     more = f"; and {len(known) - _TOLD} more" if len(known) > _TOLD else ""
     return "; ".join(f"{_called(name)}: {sentence(p)}" for name, p in known[:_TOLD]) + more
 

@@ -193,7 +193,7 @@ def _read(bundle: Path, name: str, kind: type[T]) -> T:
     try:
         return from_json(kind, text)
     except ValidationError as error:
-        raise InputError(f"{path}: {problem(error)[:400]}") from None
+        raise InputError(f"{path}: {problem(error, kind)[:400]}") from None
 
 
 def _whole(text: str) -> int:

@@ -63,7 +63,7 @@ def target_of(bundles: Sequence[Path], given: dict[str, Any]) -> Target:
     try:
         return Target(**(default | given))
     except ValueError as error:
-        raise InputError(f"target: {problem(error)}") from None
+        raise InputError(f"target: {problem(error, Target)}") from None
 
 
 def compare(

@@ -115,7 +115,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     try:
         wanted = TypeAdapter(records.Cut).validate_python(options)
     except ValueError as error:
-        raise InputError(f"decompose: {records.problem(error)}") from None
+        raise InputError(f"decompose: {records.problem(error, records.Cut)}") from None
     analysis = analyse(network, example_input, DECOMPOSITIONS[scheme], wanted, calibration)
     if isinstance(wanted.keep, records.Speedup):
         return _faster(analysis, wanted, wanted.keep.speedup)

@@ -33,6 +33,7 @@ class Elastic(Method):
     colour = "#2f8f6b"
     reads = EVERY | _OWN | _CUTS | {"start", "scheme", "allocation", "multiple"}
     trains = True
+    any_ranks = True
     passes = records.Elastic.draws
 
     @override

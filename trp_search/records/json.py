@@ -7,19 +7,12 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from trp_search.records.kinds import NAME
+from trp_search.records.schemas import OUT_OF_BOUNDS, follow, interval
 
 T = TypeVar("T")
 _LIKE_A_NAME = {
     rf"String should match pattern '{NAME}'": "a name is letters, digits and _ . + -, a letter or "
     "digit first"
-}
-
-# As a search space's are told: type of the error, its bound's name, and the word.
-_BOUNDS = {
-    "greater_than": ("gt", "above"),
-    "greater_than_equal": ("ge", "at least"),
-    "less_than": ("lt", "below"),
-    "less_than_equal": ("le", "at most"),
 }
 
 
@@ -39,8 +32,8 @@ def from_json(kind: type[T], text: str | bytes) -> T:
     return TypeAdapter(kind).validate_json(text)
 
 
-def problem(error: ValueError) -> str:
-    """The first validation error: field, value given, what is allowed."""
+def problem(error: ValueError, kind: Any) -> str:  # noqa: ANN401  a type
+    """The first error in validating a `kind`: field, value given, what is allowed."""
     if not isinstance(error, ValidationError):
         return " ".join(str(error).split())
     first = error.errors(include_url=False)[0]
@@ -49,9 +42,10 @@ def problem(error: ValueError) -> str:
     if not place:
         return message
     given = first["input"]
-    if first["type"] in _BOUNDS:
-        bound, word = _BOUNDS[first["type"]]
-        return f"{place}: {given!r:.80} is not {word} {first['ctx'][bound]:g}"
+    if first["type"] in OUT_OF_BOUNDS:
+        place, nodes = follow(TypeAdapter(kind).json_schema(), first["loc"])
+        bounds = " or ".join(dict.fromkeys(filter(None, map(interval, nodes))))
+        return f"{place}: {given!r:.80} is not {bounds or 'a finite number'}"
     plain = given is None or isinstance(given, str | int | float)  # a section says little
     value = f"{given!r:.80}: " if plain and first["type"] != "missing" else ""
     return f"{place}: {value}{message[0].lower()}{message[1:]}"

@@ -11,7 +11,19 @@ import json
 import math
 import re
 from abc import ABCMeta, abstractmethod
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, final, get_args, get_type_hints
+from collections.abc import Callable
+from functools import reduce
+from operator import or_
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeAlias,
+    final,
+    get_args,
+    get_type_hints,
+)
 
 from pydantic import (
     AfterValidator,
@@ -34,12 +46,16 @@ Amount: TypeAlias = bool | int | float
 class _OneLine(ABCMeta):
     """Refuses an amount in one line."""
 
+    key: Callable[[], str]
+
     @override
     def __call__(cls, *given: Any, **named: Any) -> Any:
+        if len(given) == 1 and not named:
+            return cls(**{cls.key(): given[0]})
         try:
             return super().__call__(*given, **named)
         except ValidationError as error:
-            why = re.sub("^0(: |[.])", "", problem(error))  # a place in the call
+            why = re.sub(f"^{cls.key()}(: |[.])", "", problem(error, cls))
             raise InputError(f"{cls.__name__}: {why}") from None
 
 
@@ -87,12 +103,17 @@ class Keep(metaclass=_OneLine):
     def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> Any:  # noqa: ANN401  pydantic's own
         if cls not in (Keep, PerLayer, WholeNetwork):
             return handler(source)
+        kinds: Any = reduce(or_, cls._known().values())
         written = PlainSerializer(lambda keep: {keep.key(): getattr(keep, keep.key())})
-        return handler.generate_schema(Annotated[Any, PlainValidator(cls._checked), written])
+        return handler.generate_schema(Annotated[Any, PlainValidator(cls._checked, kinds), written])
+
+    @classmethod
+    def _known(cls) -> dict[str, type[Keep]]:
+        return {k: kind for k, kind in (KEEPS | _UNNAMED).items() if issubclass(kind, cls)}
 
     @classmethod
     def _checked(cls, raw: object) -> Keep:
-        known = {k: kind for k, kind in (KEEPS | _UNNAMED).items() if issubclass(kind, cls)}
+        known = cls._known()
         if isinstance(raw, dict) and len(raw) == 1 and (name := next(iter(raw))) in known:
             return TypeAdapter(known[name]).validate_python(raw)
         if not isinstance(raw, cls):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
@@ -35,14 +36,19 @@ def render(contents: Contents, *, running: bool = False) -> str:
     library = drawing.library()
     return Template(page).substitute(
         policy=_policy(library, script),
-        header=_header(contents, found),
+        header=_unbroken(_header(contents, found)),
         name=safe(contents.name),
-        sections="\n".join(part.html for part in parts),
-        data=_data(contents, found, parts, running=running),
+        sections=_unbroken("\n".join(part.html for part in parts)),
+        data=_unbroken(_data(contents, found, parts, running=running)),
         style=style,
         library=library,
         script=script,
     )
+
+
+def _unbroken(text: str) -> str:
+    """Keeps a per cent sign on the line of its number."""
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)
 
 
 def _sections(contents: Contents, found: Rows) -> list[Section]:

@@ -39,7 +39,7 @@ def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
     try:
         target = Target(**(default | given))
     except ValueError as error:
-        raise InputError(f"target {name!r}: {problem(error)}") from None
+        raise InputError(f"target {name!r}: {problem(error, Target)}") from None
     other = [f"{key} {value}" for key, value in default.items() if value != getattr(target, key)]
     if known and other:
         raise InputError(

@@ -186,7 +186,7 @@ class _Search:
             finally:
                 if proposer.stop_reason is not None:
                     proposer.give_up(f"the search stopped: {proposer.stop_reason}")
-        self._tell(Stage(text="writing the report"))
+        self._tell(Stage(text="measuring what the settings did"))
         proposer.write_importance()
         self._page.close()
         report.write(self._folder)

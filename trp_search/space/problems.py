@@ -12,12 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from trp_search.records.schemas import OUT_OF_BOUNDS, Schema, follow, interval, join
+
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
-_BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
 _NOT_A_MAPPING = {"model_type", "model_attributes_type", "dataclass_type", "dict_type"}
 _WHY = {"resources.gpus": "a trial trains on one device"}
-
-Schema = dict[str, Any]
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
@@ -27,9 +26,9 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
     problem = (unknown or problems)[0]
     schema = model.model_json_schema()
     loc = [part for part in problem["loc"] if part != "[key]"]
-    where, nodes = _follow(schema, loc[:-1] if unknown else loc)
+    where, nodes = follow(schema, loc[:-1] if unknown else loc)
     if unknown:
-        where = _join(where, str(loc[-1]))
+        where = join(where, str(loc[-1]))
     line = f"{where}: {_sentence(problem, nodes, str(loc[-1]) if loc else '')}"
     return f"{line}: {_WHY[where]}" if where in _WHY else line
 
@@ -51,7 +50,7 @@ def _sentence(problem: Mapping[str, Any], nodes: list[Schema], key: str) -> str:
     if kind in _NOT_A_MAPPING:
         mappings = [node for node in nodes if node.get("type") == "object"]
         return f"{given} is not {_allowed(mappings)}"
-    if kind in _BOUNDS:
+    if kind in OUT_OF_BOUNDS:
         return f"{given} is not {_allowed(nodes, noun=False)}"
     lists = ", or a list of such values" if kind == "union_tag_invalid" else ""
     return f"{given} is not {_allowed(nodes)}{lists}"
@@ -66,53 +65,6 @@ def _shown(value: object) -> str:
 def _nearest(key: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1)
     return f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
-
-
-def _follow(schema: Schema, loc: Sequence[int | str]) -> tuple[str, list[Schema]]:
-    """The key path of an error's location and the schemas that hold there.
-
-    A location also names pydantic's own alternatives (`<range>`, `nullable`, `int`), which are left
-    out.
-    """
-    definitions = schema.get("$defs", {})
-    path, nodes = "", _unfold([schema], definitions)
-    for part in loc:
-        below = _unfold(_children(nodes, part), definitions)
-        if below:
-            path, nodes = _join(path, part), below
-    return path, nodes
-
-
-def _join(path: str, part: int | str) -> str:
-    if isinstance(part, int):
-        return f"{path}[{part}]"
-    return f"{path}.{part}" if path else part
-
-
-def _children(nodes: list[Schema], part: int | str) -> list[Schema]:
-    if isinstance(part, int):
-        return [node["items"] for node in nodes if "items" in node]
-    if part.startswith("<"):
-        return []
-    return [child for node in nodes if (child := _property(node, part)) is not None]
-
-
-def _property(node: Schema, name: str) -> Schema | None:
-    other = node.get("additionalProperties")
-    known: Schema | None = node.get("properties", {}).get(name)
-    return known if known is not None or not isinstance(other, dict) else other
-
-
-def _unfold(nodes: list[Schema], definitions: dict[str, Schema]) -> list[Schema]:
-    """`nodes` with every reference and alternative resolved."""
-    out: list[Schema] = []
-    for node in nodes:
-        if "$ref" in node:
-            inner = [definitions[node["$ref"].rpartition("/")[2]]]
-        else:
-            inner = node.get("anyOf") or node.get("oneOf") or []
-        out += _unfold(inner, definitions) if inner else [node]
-    return out
 
 
 def _keys(nodes: list[Schema]) -> list[str]:
@@ -143,14 +95,5 @@ def _phrase(node: Schema, *, noun: bool) -> str:
     kind = node.get("type")
     if kind in ("integer", "number"):
         word = "a whole number" if kind == "integer" else "a number"
-        return f"{word} {_interval(node)}".strip() if noun else _interval(node)
+        return f"{word} {interval(node)}".strip() if noun else interval(node)
     return {"boolean": "true or false", "string": "text"}.get(str(kind), "")
-
-
-def _interval(node: Schema) -> str:
-    above, least = node.get("exclusiveMinimum"), node.get("minimum")
-    below, most = node.get("exclusiveMaximum"), node.get("maximum")
-    low, high = (least if above is None else above), (most if below is None else below)
-    if low is None or high is None:
-        return "" if low is None else f"at least {low}" if above is None else f"above {low}"
-    return f"in {'[' if above is None else '('}{low}, {high}{']' if below is None else ')'}"

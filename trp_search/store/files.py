@@ -130,7 +130,7 @@ def _record(path: Path, kind: type[T], text: bytes, *, what: str) -> T:
     try:
         return from_json(kind, text)
     except ValueError as error:
-        raise InputError(f"{path}: {what}: {problem(error)[:400]}") from None
+        raise InputError(f"{path}: {what}: {problem(error, kind)[:400]}") from None
 
 
 @contextmanager

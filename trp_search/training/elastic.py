@@ -103,7 +103,8 @@ class ElasticTraining(Hook):
                 scheme=settings.scheme, keep=records.Speedup(settings.lowest), layers=layers
             )
         except ValueError as error:
-            raise InputError(f"ElasticTraining: {records.problem(error)}") from None
+            why = records.problem(error, records.Elastic)
+            raise InputError(f"ElasticTraining: {why}") from None
         unfolded = SCHEMES[settings.scheme]
         analysis = analyse(
             network, example_input, DECOMPOSITIONS[unfolded.name], wanted, calibration

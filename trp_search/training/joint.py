@@ -90,7 +90,7 @@ class JointTraining(Hook):
                 layers=layers,
             )
         except ValueError as error:
-            raise InputError(f"JointTraining: {records.problem(error)}") from None
+            raise InputError(f"JointTraining: {records.problem(error, records.Joint)}") from None
         self._network = network
         unfolded = SCHEMES[self._settings.scheme]
         measured = measure(network, example_input, unfolded, layers=layers)

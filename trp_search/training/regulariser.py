@@ -103,7 +103,9 @@ class TrainedRankPruning(Hook):
                 layers=layers,
             )
         except ValueError as error:
-            raise InputError(f"TrainedRankPruning: {records.problem(error)}") from None
+            raise InputError(
+                f"TrainedRankPruning: {records.problem(error, records.Pruning)}"
+            ) from None
         self._network = network
         selection = settled(network, example_input, layers)
         measured = measure(network, example_input, SCHEMES[scheme], layers=selection)
