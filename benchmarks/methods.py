@@ -1,6 +1,6 @@
 """Which way of making a network smaller is best at a budget, at equal epochs.
 
-    python -m benchmarks.methods run OUT [--seeds 0,1,2] [--at-once 2]
+    python -m benchmarks.methods run OUT [--seeds 0,1,2] [--at-once 2] [--only PATTERN]
     python -m benchmarks.methods show OUT TABLE
 
 From the repository's folder, which needs CIFAR-10 as images under `data/cifar10-images`. The
@@ -10,6 +10,7 @@ each; a joint loss is charged for both of its passes. `plain` is trained on plai
 then cut. Where a method has a setting of its own, two values are tried. Points are chosen on
 validation; test accuracies are shown, with no further choosing. Seconds are those of all trainings
 behind an arm, of one thread. Everything is kept under OUT, and what has ended is not run again.
+`show` leaves rows of the table as they are whose arm is not in OUT.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -101,6 +103,28 @@ def specs(space: SearchSpace) -> Iterator[TrialSpec]:
     )
     for scheme in SVD:
         yield from _trained(makes, scheme)
+    yield from _best(makes)
+
+
+def _best(makes: _Makes) -> Iterator[TrialSpec]:
+    """TRP towards a budget with a scheme for each layer, by weights and by activations."""
+    after = makes.after
+    half, quarter, rest = (
+        dataclasses.replace(after, epochs=epochs)
+        for epochs in (EPOCHS // 2, EPOCHS // 4, EPOCHS - EPOCHS // 4)
+    )
+    for budget, images in itertools.product(BUDGETS, (0, 256)):
+        aimed = Pruning(
+            scheme="per-layer", keep=Speedup(budget), period=10, calibration_images=images
+        )
+        cuts = (_cut({"scheme": "per-layer", "calibration_images": images}, budget),)
+        name = f"aimed-per-layer{'-aware' if images else ''}-{budget:g}x"
+        for tail, own, tuned in (
+            ("", after, None),
+            ("-tuned", half, half),
+            ("-early", quarter, rest),
+        ):
+            yield makes.spec(name + tail, "trp", cuts, training=own, pruning=aimed, tuned=tuned)
 
 
 def _trained(makes: _Makes, scheme: Scheme) -> Iterator[TrialSpec]:
@@ -198,8 +222,8 @@ def work(spec: TrialSpec, folder: RunFolder) -> str:
     return f"{spec.name}: done"
 
 
-def run(out: Path, seeds: list[int], *, at_once: int) -> None:
-    """Runs what is left, a process for each of `at_once` workers."""
+def run(out: Path, seeds: list[int], *, at_once: int, only: str) -> None:
+    """Runs what is left and called as `only`, a process for each of `at_once` workers."""
     with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
         for seed in seeds:
             space = space_of(seed, out)
@@ -209,7 +233,11 @@ def run(out: Path, seeds: list[int], *, at_once: int) -> None:
                 write_whole(folder.search, space.dump())
             plain = dataclasses.replace(space.baseline_spec(), cuts=(), screening=())
             print(pool.submit(work, plain, folder).result(), flush=True)
-            left: list[Future[str]] = [pool.submit(work, spec, folder) for spec in specs(space)]
+            left: list[Future[str]] = [
+                pool.submit(work, spec, folder)
+                for spec in specs(space)
+                if re.search(only, spec.name)
+            ]
             for ended in as_completed(left):
                 print(f"seed {seed}, {ended.result()}", flush=True)
             report.write(folder)
@@ -250,6 +278,8 @@ def _label(point: Point) -> str | None:
         name += ", greedy ranks"
     if cut is not None and cut.calibration_images and cut.reconstruct == "none":
         name += ", by activations"
+    if point.trial.endswith("-early"):
+        name = name.replace("fine-tuned", "three quarters fine-tuning")
     if point.trial.startswith("aimed"):
         return name.replace("TRP", "TRP towards the budget")
     return name
@@ -262,14 +292,19 @@ def _seconds(folder: RunFolder, points: list[Point]) -> float:
 
 
 def show(out: Path, table: Path) -> None:
-    """Writes the rows of every seed that is there, prints their means, copies the page."""
+    """Writes the rows of what is there, prints all means; copies the page if it has all arms."""
     folders = {int(path.name[5:]): RunFolder.open(path) for path in sorted(out.glob("seed-*"))}
     table.mkdir(parents=True, exist_ok=True)
-    (table / TABLE).unlink(missing_ok=True)
-    for seed, folder in folders.items():
-        for row in rows(folder, seed):
-            append(table / TABLE, [row])
-    found = pd.read_csv(table / TABLE)
+    made = [row for seed, folder in folders.items() for row in rows(folder, seed)]
+    arms = {row["arm"] for row in made}
+    path = table / TABLE
+    if path.exists():
+        before = pd.read_csv(path)
+        left = before[~before["arm"].isin(arms)].to_dict("records")
+        made = [{str(name): value for name, value in row.items()} for row in left] + made
+    path.unlink(missing_ok=True)
+    append(path, made)
+    found = pd.read_csv(path)
     percent = [measure for measure in MEASURES if measure != "hypervolume"]
     found[percent] *= 100
     groups = found.groupby("arm")[MEASURES]
@@ -279,8 +314,9 @@ def show(out: Path, table: Path) -> None:
     shown["seconds"] = found.groupby("arm")["seconds"].mean().round().astype(int)
     shown["seeds"] = found.groupby("arm")["seed"].nunique()
     print(shown.sort_values("2x", ascending=False).to_markdown())
-    first = next(iter(folders.values()))
-    shutil.copyfile(report.write(first), table / "index.html")
+    if len(arms) == found["arm"].nunique():
+        first = next(iter(folders.values()))
+        shutil.copyfile(report.write(first), table / "index.html")
 
 
 def main() -> None:
@@ -291,6 +327,7 @@ def main() -> None:
     one.add_argument("out", type=Path)
     one.add_argument("--seeds", default="0,1,2")
     one.add_argument("--at-once", type=int, default=2)
+    one.add_argument("--only", default="")
     two = commands.add_parser("show")
     two.add_argument("out", type=Path)
     two.add_argument("table", type=Path)
@@ -299,7 +336,8 @@ def main() -> None:
         show(given.out, given.table)
         return
     given.out.mkdir(parents=True, exist_ok=True)
-    run(given.out, [int(seed) for seed in given.seeds.split(",")], at_once=given.at_once)
+    seeds = [int(seed) for seed in given.seeds.split(",")]
+    run(given.out, seeds, at_once=given.at_once, only=given.only)
 
 
 if __name__ == "__main__":

@@ -32,14 +32,17 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.resnet20_arms import Job, chosen, jobs
-from trp_search.records import BASELINE, Point, TrialResult
+from trp_search.records import BASELINE, EpochReport, Point, TrialResult
 from trp_search.runs import networks, trial
 from trp_search.store import RunFolder, exclusive, write_whole
 
 TABLE, RESULTS = "resnet20.csv", Path("results/resnet20")
+SPENT = "processor.txt"  # of a trial
 KEY = ["seed", "arm", "budget", "rate"]
-COLUMNS = [*KEY, "validation", "test", "speedup", "parameters", "seconds", "images", "commit"]
+COLUMNS = [*KEY, "validation", "test", "speedup", "parameters"]
+COLUMNS += ["images", "seconds", "processor_seconds", "commit"]
 Row = dict[str, object]
+Item = EpochReport | TrialResult
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def work(job: Job, folder: RunFolder, deadline: float) -> list[Row] | str:
         before = place.read_result()
         if before is not None and not before.ended_well:
             place.result.unlink()  # what failed is tried again
-        for item in trial.run(job.spec, folder):
+        for item in _timed(trial.run(job.spec, folder), place.path / SPENT):
             if isinstance(item, TrialResult):
                 if not item.ended_well:
                     return f"{name}: {item.ending}: {item.why_not}"
@@ -104,8 +107,20 @@ def work(job: Job, folder: RunFolder, deadline: float) -> list[Row] | str:
     return f"{name}: stopped after {len(place.read_epochs())} epochs; the same command goes on"
 
 
+def _timed(items: Iterator[Item], path: Path) -> Iterator[Item]:
+    """The items; a line in `path` for the processor seconds of each."""
+    began = time.process_time()
+    for item in items:
+        ended = time.process_time()
+        with path.open("a") as file:
+            file.write(f"{ended - began:.1f}\n")
+        yield item
+        began = time.process_time()
+
+
 def _rows(job: Job, result: TrialResult, folder: RunFolder) -> Iterator[Row]:
     points = [point for point in result.points if not point.untuned]
+    spent = (folder.trial(job.spec.name).path / SPENT).read_text().split()
     for budget, point in zip(job.budgets, points, strict=True):
         yield {
             "seed": job.seed,
@@ -116,8 +131,9 @@ def _rows(job: Job, result: TrialResult, folder: RunFolder) -> Iterator[Row]:
             "test": _test(folder, point),
             "speedup": round(point.speedup, 4),
             "parameters": point.parameters,
-            "seconds": round(result.seconds),
             "images": job.images,
+            "seconds": round(result.seconds),
+            "processor_seconds": round(sum(map(float, spent))),
             "commit": _commit(),
         }
 
@@ -184,18 +200,26 @@ def show(place: Place) -> None:
     plain = rows[rows["arm"] == BASELINE].set_index("seed")["test"]
     rows["lost"] = 100 * (rows["seed"].map(plain) - rows["test"])
     rows["test"] *= 100
-    rates = {arm: chosen(arm, rows) or found["rate"].max() for arm, found in rows.groupby("arm")}
-    own = rows[rows["rate"] == rows["arm"].map(rates)]
+    first = [row.rate != chosen(row.arm, rows) for row in rows.itertuples()]
+    own = rows.assign(first=first).sort_values(["first", "rate"], ascending=[True, False])
+    own = own.drop_duplicates(["seed", "arm", "budget"])
     print(f"baseline: {', '.join(f'{value:.2%} (seed {seed})' for seed, value in plain.items())}")
     print("\nTest accuracy in per cent, mean of the seeds there are; below, points lost\n")
     for what in ("test", "lost"):
         table = own[own["arm"] != BASELINE].pivot_table(what, "arm", "budget")
         print(table.round(2).to_markdown(), end="\n\n")
     told = own.groupby("arm").agg(
-        rate=("rate", "first"), seeds=("seed", "nunique"), seconds=("seconds", "mean")
+        rates=("rate", _listed),
+        seeds=("seed", "nunique"),
+        images=("images", "mean"),
+        processor_seconds=("processor_seconds", "mean"),
     )
-    print("Rate, and seconds of one training on a thread that other work may have shared\n")
-    print(told.round(2).to_markdown())
+    print("Learning rates, images and processor seconds of one training\n")
+    print(told.round().to_markdown())
+
+
+def _listed(rates: pd.Series[float]) -> str:
+    return ", ".join(f"{rate:g}" for rate in sorted(set(rates)))
 
 
 def main() -> None:

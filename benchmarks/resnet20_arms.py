@@ -15,9 +15,10 @@ from trp_search.records import (
     CutScheme,
     DataSpec,
     Distillation,
+    Elastic,
     NetworkSpec,
+    PairScheme,
     Pruning,
-    Scheme,
     Speedup,
     Training,
     TrialSpec,
@@ -26,7 +27,7 @@ from trp_search.records import (
 
 BUDGETS = (2.0, 3.0, 4.0, 5.0)
 EPOCHS = 8  # for each network handed over
-TRIED, RATES = 3.0, (0.05, 0.02)  # both rates at this budget; validation chooses for the others
+TRIED, RATES = 3.0, (0.05, 0.02)  # at this budget both; validation chooses for the others
 NUCLEAR = 3e-4 / 20  # the paper's lambda over its period
 FIRST = 0  # the seed that tries the rates
 IMAGES = 45_000 // 128 * 128  # of an epoch
@@ -62,7 +63,7 @@ class Arm:
     changes: Makes
     epochs: int = EPOCHS
     passes: int = 1
-    serves: tuple[tuple[float, ...], ...] = tuple((budget,) for budget in BUDGETS)
+    serves: tuple[tuple[float, ...], ...] = ((TRIED,), (2.0,), (4.0,), (5.0,))
     tried: str | None = None
 
 
@@ -112,49 +113,87 @@ def _plain(scheme: CutScheme) -> Makes:
     return changes
 
 
-def _trp(scheme: Scheme, nuclear: float) -> Makes:
+def _trp(scheme: PairScheme, *, nuclear: float = 0.0, factored: bool = False) -> Makes:
+    """TRP towards the budget; with `factored` half of the epochs are after the cut."""
+
     def changes(budgets: tuple[float, ...], training: Training) -> Changes:
         (budget,) = budgets
-        keep = Speedup(budget)
-        pruning = Pruning(scheme=scheme, keep=keep, period=10, nuclear_weight=nuclear)
-        cuts = (_cut(scheme, budget),)
-        return {"method": "trp", "training": training, "pruning": pruning, "cuts": cuts}
+        cut = _cut(scheme, budget)
+        pruning = Pruning(
+            scheme=scheme,
+            keep=cut.keep,
+            period=10,
+            nuclear_weight=nuclear,
+            calibration_images=cut.calibration_images,
+        )
+        before, after = training, None
+        if factored:
+            before = dataclasses.replace(training, epochs=training.epochs // 2)
+            after = dataclasses.replace(before, compile=False)
+        own = {"training": before, "pruning": pruning, "fine_tuning": after, "cuts": (cut,)}
+        return {"method": "trp", **own}
 
     return changes
 
 
+def _elastic(budgets: tuple[float, ...], training: Training) -> Changes:
+    cuts = tuple(_cut("nested", budget) for budget in budgets)
+    elastic = Elastic(scheme="spatial")
+    return {"method": "elastic", "training": training, "elastic": elastic, "cuts": cuts}
+
+
+def _all_at_once(epochs: int, *, tried: str | None = None) -> Arm:
+    return Arm(
+        name=f"elastic, {epochs} epochs",
+        changes=_elastic,
+        epochs=epochs,
+        passes=Elastic.draws,
+        serves=(BUDGETS,),
+        tried=tried,
+    )
+
+
 ARMS = (
+    _all_at_once(16),
     Arm(name="plain, per-layer by activations", changes=_plain("per-layer")),
-    Arm(name="TRP, spatial", changes=_trp("spatial", 0.0)),
+    _all_at_once(32, tried="elastic, 16 epochs"),
+    Arm(name="TRP, spatial", changes=_trp("spatial")),
+    Arm(
+        name="TRP, per-layer by activations, half factored",
+        changes=_trp("per-layer", factored=True),
+    ),
+    Arm(name="TRP, per-layer by activations", changes=_trp("per-layer")),
     Arm(name="plain, spatial", changes=_plain("spatial")),
-    Arm(name="TRP, channel", changes=_trp("channel", 0.0)),
-    Arm(name="TRP + nuclear, spatial", changes=_trp("spatial", NUCLEAR)),
-    Arm(name="TRP + nuclear, channel", changes=_trp("channel", NUCLEAR)),
+    Arm(name="TRP, channel", changes=_trp("channel")),
+    Arm(name="TRP + nuclear, spatial", changes=_trp("spatial", nuclear=NUCLEAR)),
+    Arm(name="TRP + nuclear, channel", changes=_trp("channel", nuclear=NUCLEAR)),
 )
 
 
 def jobs(rows: pd.DataFrame, seeds: Sequence[int], device: str) -> Iterator[Job]:
     """Everything that can run now, given the `rows` there are, in order; what has ended too.
 
-    Of each seed the baseline is first; other seeds wait for the rates that the first one chooses.
+    Of each seed the baseline is first. The first seed runs every arm at the first rate, then tries
+    the other; arms that do better with it run again. Other seeds wait for these choices.
     """
     ended = set(rows.loc[rows["arm"] == BASELINE, "seed"])
     for seed in seeds:
         yield baseline(seed, device)
         if seed in ended:
+            yield from _tried(device) if seed == FIRST else ()
             for arm in ARMS:
-                yield from _of_arm(arm, rows, seed, device)
+                if (rate := chosen(arm.name, rows)) is not None:
+                    yield from (_job(arm, seed, rate, budgets, device) for budgets in arm.serves)
 
 
-def _of_arm(arm: Arm, rows: pd.DataFrame, seed: int, device: str) -> Iterator[Job]:
-    rate = chosen(arm.name, rows)
-    if seed == FIRST and arm.tried is None:
-        (first,) = (budgets for budgets in arm.serves if TRIED in budgets)
-        for tried in RATES:
-            yield _job(arm, seed, tried, first, device)
-    if rate is not None:
-        for budgets in arm.serves:
-            yield _job(arm, seed, rate, budgets, device)
+def _tried(device: str) -> Iterator[Job]:
+    usual, other = RATES
+    for arm in ARMS:
+        yield from (_job(arm, FIRST, usual, budgets, device) for budgets in arm.serves)
+    for arm in ARMS:
+        if arm.tried is None:
+            (first,) = (budgets for budgets in arm.serves if TRIED in budgets)
+            yield _job(arm, FIRST, other, first, device)
 
 
 def chosen(arm: str, rows: pd.DataFrame) -> float | None:

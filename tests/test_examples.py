@@ -19,7 +19,9 @@ def assert_example_runs(name: str):
     doctest.DebugRunner().run(example)
 
 
-@pytest.mark.parametrize("name", ["decompose", "TrainedRankPruning", "select", "points"])
+@pytest.mark.parametrize(
+    "name", ["decompose", "TrainedRankPruning", "ElasticTraining", "select", "points"]
+)
 def test_the_example_runs(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     assert_example_runs(name)

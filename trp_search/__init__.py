@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from trp_search.selection.select import select
     from trp_search.space import load_space
     from trp_search.store import RunFolder
+    from trp_search.training.elastic import ElasticTraining
     from trp_search.training.regulariser import TrainedRankPruning
 
 __all__ = [
+    "ElasticTraining",
     "Energy",
     "Error",
     "Evbmf",
@@ -51,6 +53,7 @@ __all__ = [
 
 # Looked up on first use: torch and Ray cost seconds to import, a front needs neither.
 _HOMES = {
+    "ElasticTraining": "training.elastic",
     "Energy": "records",
     "Error": "records",
     "Evbmf": "records",

@@ -129,7 +129,7 @@ def test_compress_writes_the_formats_that_it_is_asked_for(
 def test_a_format_that_is_unknown_is_named_before_anything_starts(trp, place: Path):
     ended = trp("compress", "small.yaml", "--speedup", "2", "--format", "gguf")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == "trp-search: format: 'gguf' is none of onnx, openvino, pt2\n"
+    assert ended.err == "trp-search: format: 'gguf' is none of onnx, openvino, executorch, pt2\n"
     assert [path.name for path in place.iterdir()] == ["small.yaml"]
 
 
@@ -220,10 +220,8 @@ def test_an_amount_that_makes_no_cut_is_one_line_and_nothing_is_written(
 def test_cut_takes_one_amount(trp, run: RunFolder, words: list[str]):
     ended = trp("cut", run.path, "--trial", "0", "--energy", "0.5", *words)
     assert (ended.code, ended.out) == (2, "")
-    assert (
-        ended.err
-        == f"trp-search: give one of {', '.join('--' + n.replace('_', '-') for n in KEEPS)}\n"
-    )
+    options = ", ".join(f"--{name.replace('_', '-')}" for name in (*KEEPS, "max_drop"))
+    assert ended.err == f"trp-search: give one of {options}\n"
 
 
 def test_a_trial_that_is_not_there_is_told_with_those_that_are(trp, run: RunFolder):

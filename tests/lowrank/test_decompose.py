@@ -139,8 +139,8 @@ def test_a_rebuilt_network_takes_the_decomposed_weights(scheme):
         ({"keep": Parameters(9)}, "parameters: 9 cannot be reached; the fewest are 575"),
         (
             {"keep": {"4": 2}, "scheme": "per-layer"},
-            "decompose: ranks by layer are for scheme channel or spatial or decoupled or cp, not "
-            "per-layer",
+            "decompose: ranks by layer are for scheme channel or spatial or decoupled or nested or "
+            "cp, not per-layer",
         ),
         (
             {"keep": {"9": 1}},

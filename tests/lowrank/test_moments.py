@@ -170,6 +170,27 @@ def test_outputs_for_white_inputs_give_the_plain_spectra(size):
     torch.testing.assert_close(found.squares, spectra(matrices).squares, atol=1e-10, rtol=0)
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("count", [1, 3])
+def test_layers_together_have_the_spectra_of_each_alone(size, count):
+    matrices = randn(4 * count, *size)
+    inputs = torch.stack([correlated(30, size[1], seed=seed).double() for seed in range(4)])
+    known = (inputs.mT @ inputs).unsqueeze(1)
+    known[2] = 0  # of a layer that is not known
+    together = weighted_spectra(matrices, Moments(matrix=known, of_outputs=False))
+    for layer, part in enumerate(matrices.chunk(4)):
+        alone = weighted_spectra(part, Moments(matrix=known[layer, 0], of_outputs=False))
+        own = slice(layer * count, (layer + 1) * count)
+        torch.testing.assert_close(together.squares[own], alone.squares, atol=1e-9, rtol=1e-9)
+        kept = alone.last(torch.full((count,), 1))
+        torch.testing.assert_close(
+            together.truncated(together.last(torch.full((4 * count,), 1)))[own],
+            alone.truncated(kept),
+            atol=1e-9,
+            rtol=1e-9,
+        )
+
+
 def shares_lost(weight, inputs, factors):
     """The error of the outputs that each rank's factors leave, over the outputs."""
     errors = [((weight - left @ right) @ inputs).square().sum() for left, right in factors]

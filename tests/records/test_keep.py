@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trp_search import records
@@ -60,6 +60,7 @@ def test_names_of_points_say_how_much_is_kept():
     }
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1, max_size=9), st.integers(1, 999)), st.randoms())
 def test_ranks_by_layer_are_one_key_of_json_and_have_one_name_in_any_order(ranks, random):
     shuffled = list(ranks.items())
@@ -72,6 +73,7 @@ def test_ranks_by_layer_are_one_key_of_json_and_have_one_name_in_any_order(ranks
     assert records.is_name(one.name)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abc"), st.integers(1, 9)), st.sampled_from("abc"))
 def test_another_rank_makes_another_name(ranks, layer):
     changed = {**ranks, layer: ranks.get(layer, 0) + 1}
@@ -84,7 +86,7 @@ def test_ranks_by_layer_need_one_rank_in_each(scheme):
         Cut(keep=Ranks({"a": 1}), scheme=scheme)
 
 
-KNOWN = ", ".join([*KEEPS, "ranks"])
+KNOWN = ", ".join([*KEEPS, "ranks", "max_drop"])
 
 
 @pytest.mark.parametrize(

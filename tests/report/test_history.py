@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from trp_search.records import EpochReport, Point, TrialResult, to_json
+from trp_search.records import Cut, EpochReport, Point, Ranks, TrialResult, to_json
 from trp_search.records.objectives import OBJECTIVES
-from trp_search.report import contents, history, rows
+from trp_search.report import contents, formatting, history, rows
 from trp_search.report.history import Curve
 from trp_search.report.styles import UNCUT
 from trp_search.selection import pareto
@@ -155,3 +155,18 @@ def test_hours_count_what_trials_without_a_point_took(sample_run: RunFolder):
     every = history.volumes(found, read.objectives, read.results, read.numbers)
     assert every[-1].hours == pytest.approx(alone[-1].hours + 0.01)
     assert every[0].hours == alone[0].hours
+
+
+def test_a_search_over_ranks_adds_its_volume_after_the_last_trial_and_no_hours(
+    empty_run: RunFolder, make_point: Callable[..., Point]
+):
+    plain = make_point("baseline", correct=190, speedup=1.0, role="baseline", scheme=None)
+    trials = [make_point(name, correct=180, speedup=2.0) for name in ("0", "1")]
+    cut = Cut(keep=Ranks({"a": 1}))
+    ranked = make_point("0-ranks", correct=185, speedup=3.0, role="derived")
+    ranked = dataclasses.replace(ranked, trial="0", cut=cut)
+    read = dataclasses.replace(contents.read(empty_run), points=(plain, *trials, ranked))
+    first, second, last = history.volumes(rows.build(read), read.objectives, {}, {"0": 0, "1": 1})
+    assert first.value == second.value < last.value
+    assert (last.trial, last.by_ranks, last.hours) == ("0", True, second.hours)
+    assert formatting.searched_ranks(read.points) == "1 network of trial 0, without training"

@@ -125,15 +125,23 @@ def test_a_trial_reports_every_epoch_and_ends_with_a_point(folder):
 
 
 @pytest.mark.parametrize(
-    ("epochs_before", "changes"),
-    [(1, {}), (2, {}), (1, {"precision": "bfloat16", "channels_last": True})],
+    ("epochs_before", "changes", "own"),
+    [
+        (1, {}, {}),
+        (2, {}, {}),
+        (1, {"precision": "bfloat16", "channels_last": True}, {}),
+        (1, {}, {"scheme": "per-layer", "calibration_images": 40, "calibration_every": 2}),
+    ],
 )
 def test_a_resumed_trial_gives_what_an_uninterrupted_one_gives_bit_for_bit(
-    tmp_path, epochs_before, changes
+    tmp_path, epochs_before, changes, own
 ):
     whole = RunFolder.create(tmp_path / "whole")
     parts = RunFolder.create(tmp_path / "parts")
-    wanted = spec(training=dataclasses.replace(TRAINING, **changes))
+    wanted = spec(
+        training=dataclasses.replace(TRAINING, **changes),
+        pruning=dataclasses.replace(PRUNING, **own),
+    )
     _, expected = run(whole, wanted)
     started = trial.run(wanted, parts)
     for _ in range(epochs_before):

@@ -21,7 +21,9 @@ from trp_search.records import NetworkSpec, Point, TrialResult, TrialSpec
 from trp_search.runs import trial
 from trp_search.search import cluster, joining
 from trp_search.search.driver import run_search
-from trp_search.search.events import Epoch, Event, Finished, Stage, Started
+from trp_search.search.events import Epoch, Event, Finished, Ranked, Stage, Started
+from trp_search.search.ranks import RankSearcher
+from trp_search.selection import pareto
 from trp_search.space import Resources, SearchSpace, load_space
 from trp_search.store import RunFolder, exclusive
 
@@ -367,3 +369,64 @@ def test_a_node_that_does_not_see_the_run_folder_is_named(
     with pytest.raises(InputError, match=r"node \S+ \(.*\) does not see this folder"):
         cluster.check_storage(folder)
     assert list(folder.path.iterdir()) == []
+
+
+RANKED = """\
+workload: {network: small_resnet, data: {name: digits, subset: 200}}
+training: {epochs: 1, batch_size: 64}
+space: {method: plain, scheme: spatial, energy: 0.9}
+trials: 1
+rank_search: {vectors: 14, population: 7}
+extra_cuts: {speedups: [2], energies: []}
+"""
+
+
+@pytest.mark.slow
+def test_ranks_are_searched_after_the_trainings_as_if_never_interrupted(
+    one_ray: None, tmp_path: Path
+):
+    (tmp_path / "space.yaml").write_text(RANKED)
+    space, folder = load_space(tmp_path / "space.yaml"), RunFolder.create(tmp_path / "run")
+    heard: list[Event] = []
+
+    def interrupt(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, Ranked) and event.result is not None:
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        run_search(space, folder, concurrency=2, on_event=interrupt)
+    before = {point.id for point in folder.read_points() if point.by_ranks}
+    assert before
+    run_search(space, folder, concurrency=2, on_event=heard.append)
+    done = [event.done for event in heard if isinstance(event, Ranked)]
+    assert done[-1] == 14
+    assert folder.trial_names() == ["baseline", "0"]
+    volumes = [event.hypervolume for event in heard if isinstance(event, Ranked)]
+    assert volumes == sorted(volumes)
+    found = {point.id: point for point in folder.read_points() if point.by_ranks}
+    assert found == _searched_here(space, folder, tmp_path / "here")
+    assert before < set(found)
+    front = pareto.search_front(folder.read_points(), space)
+    assert all(folder.weights(point).exists() for point in front)
+    assert {point.id for point in front} <= set(folder.read_tests())
+
+
+def _searched_here(space: SearchSpace, folder: RunFolder, path: Path) -> dict[str, Point]:
+    """The points of the ranks in this process alone, from the trainings of `folder`."""
+    shutil.copytree(folder.path / "trials", path / "trials")
+    here = RunFolder(path=path)
+    here.add_points(point for point in folder.read_points() if not point.by_ranks)
+    search = RankSearcher(
+        space,
+        here,
+        optuna.storages.InMemoryStorage(),
+        spec=here.trial("0").read_spec(),
+        asked=space.rank_search,
+        workers=1,
+    )
+    while (batch := search.next()) is not None:
+        *_, result = trial.run(batch, here)
+        here.add_points(result.points)
+        search.finish(result)
+    return {point.id: point for point in here.read_points() if point.by_ranks}

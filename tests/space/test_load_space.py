@@ -104,7 +104,7 @@ ENTRIES = {
     "{period: [5, never, 1.5]}": "space.period[2]: 1.5 is not a whole number above 0 or never",
     "{period: {low: never, high: 3}}": "space.period.low: 'never' is not a whole number above 0",
     "{scheme: [channel, spatail]}": (
-        "space.scheme[1]: 'spatail' is not one of channel, spatial, decoupled"
+        "space.scheme[1]: 'spatail' is not one of channel, spatial, decoupled, per-layer"
     ),
     "{scheme: {low: 1, high: 2}}": (
         'space.scheme: {"low": 1, "high": 2} is not one of channel, spatial, decoupled, '

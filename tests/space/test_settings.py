@@ -30,6 +30,8 @@ VARIED: dict[str, Any] = {
     "nuclear_weight": {"low": 1e-6, "high": 1e-3, "log": True},
     "nuclear_every_step": [True, False],
     "layers": ["kxk", "all"],
+    "truncation_images": [0, 64],
+    "truncation_images_every": [2, 4],
     "allocation": ["knapsack", "greedy", "uniform"],
     "multiple": [1, 4],
     "calibration_images": [0, 64],
@@ -80,12 +82,13 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
     names = draw(st.lists(st.sampled_from(list(TRAINING)), unique=True, max_size=3))
     training = {"epochs": 9, **{name: TRAINING[name] for name in names}}
     methods = draw(st.lists(st.sampled_from(METHODS), unique=True, min_size=1, max_size=3))
-    space |= {"method": methods, "scheme": ["channel", "spatial"], "error": SHARES}
+    schemes = draw(st.sampled_from([["channel", "spatial"], ["per-layer", "channel"]]))
+    space |= {"method": methods, "scheme": schemes, "error": SHARES}
     by = draw(
         st.sampled_from([None, *(name for name in own if name in KEPT or name == "multiple")])
     )
     if by is not None:
-        space[by] = {"by_scheme": {"channel": space[by], "spatial": VARIED[by]}}
+        space[by] = {"by_scheme": dict(zip(schemes, (space[by], VARIED[by]), strict=True))}
     space.setdefault("nuclear_weight", 1e-4)
     read, trained = (
         {name: entry for name, entry in part.items() if any(uses(m, name) for m in methods)}

@@ -130,6 +130,22 @@ def test_what_trains_learns_from_the_baseline_unless_its_space_says_no(space, tm
     assert found("method: plain, fine_tuning_epochs: 2") == Distillation()
 
 
+def test_one_trial_can_have_all_that_makes_trp_better(tmp_path):
+    own = "method: trp, scheme: per-layer, speedup: 3, truncation_images: 64"
+    own += ", calibration_images: 64, fine_tuning_epochs: 1, distillation: 0.5"
+    spec = loaded(tmp_path, f"{FIXED}space: {{{own}, training: {{epochs: 3}}}}").trial_spec(
+        {}, number=0
+    )
+    assert spec.pruning == records.Pruning(
+        scheme="per-layer", keep=Speedup(3), calibration_images=64
+    )
+    assert spec.cuts == (Cut(scheme="per-layer", keep=Speedup(3), calibration_images=64),)
+    assert spec.training is not None
+    assert spec.fine_tuning is not None
+    assert (spec.training.epochs, spec.fine_tuning.epochs) == (2, 1)
+    assert spec.distillation == Distillation()
+
+
 def test_repeats_differ_and_settings_share_their_seeds(space):
     seeds = [space.trial_spec(DRAWN, number=0, repeat=repeat).seed for repeat in range(20)]
     assert len(set(seeds)) == 20

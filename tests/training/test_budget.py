@@ -19,7 +19,8 @@ def network():
 
 
 @pytest.mark.parametrize(
-    ("scheme", "speedup"), [*((scheme, 2.0) for scheme in SCHEMES), ("spatial", 4.0)]
+    ("scheme", "speedup"),
+    [*((scheme, 2.0) for scheme in SCHEMES), ("spatial", 4.0), ("per-layer", 3.0)],
 )
 def test_projected_weights_lose_nothing_when_they_are_cut_to_that_budget(scheme, speedup):
     trained = network()

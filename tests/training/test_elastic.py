@@ -49,9 +49,9 @@ def batch(number):
     return images, torch.randint(5, (6,), generator=generator)
 
 
-def passes(network, number):
+def passes(cleared, network, number):
     images, labels = batch(number)
-    network.zero_grad()
+    cleared.zero_grad()
     loss = functional.cross_entropy(network(images).flatten(1), labels)
     loss.backward()
     return loss
@@ -62,7 +62,7 @@ def train(network, elastic, steps, optimizer=None):
         [*network.parameters(), *elastic.parameters()], lr=0.05, momentum=0.9, weight_decay=1e-3
     )
     for number in range(elastic.iteration, elastic.iteration + steps):
-        elastic.backward(lambda number=number: passes(network, number))
+        elastic.backward(lambda number=number: passes(optimizer, network, number))
         optimizer.step()
     return network
 
@@ -91,7 +91,7 @@ def test_the_gradient_is_that_of_the_products(scheme):
 
     def watched():
         seen.append({n: p.detach().clone() for n, p in network.named_parameters()})
-        return passes(network, 0)
+        return passes(network, network, 0)
 
     elastic.backward(watched)
     found = [p.grad.clone() for p in elastic.parameters()]
@@ -103,7 +103,7 @@ def test_the_gradient_is_that_of_the_products(scheme):
         again.load_state_dict(
             weights | {k: v for k, v in again.state_dict().items() if k not in weights}
         )
-        passes(again, 0)
+        passes(again, again, 0)
         biases.append(again[0].bias.grad)
         for name, one in factors.items():
             module = again.get_submodule(name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -35,47 +36,30 @@ def _whole(text: str, *, least: int) -> int:
     return int(text)
 
 
+def option(
+    metavar: str,
+    text: str,
+    panel: str | None = None,
+    *,
+    parser: Callable[[str], float] | None = None,
+) -> Any:  # noqa: ANN401  as typer's own
+    """An option of a command, with its help `text` in a `panel`."""
+    return typer.Option(parser=parser, metavar=metavar, help=text, rich_help_panel=panel)
+
+
 Space = Annotated[Path, typer.Argument(metavar="SPACE", help="a search space (YAML)")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
-Speedup = typer.Option(
-    parser=number,
-    metavar="X",
-    help="at least this speedup: multiply-adds before / after",
-    rich_help_panel=LIMIT,
-)
+Speedup = option("X", "at least this speedup: multiply-adds before / after", LIMIT, parser=number)
 Trials = Annotated[
-    int | None,
-    typer.Option(
-        parser=positive,
-        metavar="N",
-        help="trials in total [default: the space's]",
-        rich_help_panel=SEARCHED,
-    ),
+    int | None, option("N", "trials in total [default: the space's]", SEARCHED, parser=positive)
 ]
 Concurrency = Annotated[
-    int | None,
-    typer.Option(
-        parser=positive,
-        metavar="N",
-        help="trials at a time [default: as many as fit]",
-        rich_help_panel=RUNS,
-    ),
+    int | None, option("N", "trials at a time [default: as many as fit]", RUNS, parser=positive)
 ]
-Address = Annotated[
-    str | None,
-    typer.Option(
-        metavar="A", help="join a running Ray cluster: auto or host:port", rich_help_panel=RUNS
-    ),
-]
+Address = Annotated[str | None, option("A", "join a running Ray cluster: auto or host:port", RUNS)]
 Seed = Annotated[
-    int | None,
-    typer.Option(
-        parser=natural,
-        metavar="S",
-        help="seed of the search [default: the space's]",
-        rich_help_panel=SEARCHED,
-    ),
+    int | None, option("S", "seed of the search [default: the space's]", SEARCHED, parser=natural)
 ]
 Trust = Annotated[
     bool,
@@ -99,53 +83,48 @@ Formats = Annotated[
     typer.Option(
         "--format",
         metavar="F",
-        help="a further format: onnx, openvino, pt2; may be repeated",
+        help="a further format: onnx, openvino, executorch, pt2; may be repeated",
         rich_help_panel=WRITTEN,
     ),
 ]
 Network = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODULE:CALLABLE",
-        help="builds the baseline of a custom architecture",
-        rich_help_panel=READ,
-    ),
+    str | None, option("MODULE:CALLABLE", "builds the baseline of a custom architecture", READ)
 ]
 Data = Annotated[
     str | None,
-    typer.Option(
-        metavar="IMAGES",
-        help="images: a search space, module:callable or a run folder "
+    option(
+        "IMAGES",
+        "images: a search space, module:callable or a run folder "
         "[default: digits, if the bundle's card says so]",
-        rich_help_panel=READ,
+        READ,
     ),
 ]
 Scheme = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"unfolding or method: {', '.join(get_args(records.CutScheme))} [default: per-layer; "
+    option(
+        "NAME",
+        f"unfolding or method: {', '.join(get_args(records.CutScheme))} [default: per-layer; "
         "of a decomposable trial its own]",
-        rich_help_panel=CUT,
+        CUT,
     ),
 ]
 Allocation = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"division of a budget among layers: {', '.join(get_args(records.Allocation))} "
+    option(
+        "NAME",
+        f"division of a budget among layers: {', '.join(get_args(records.Allocation))} "
         "[default: knapsack; of a decomposable trial pooled, by weights alone]",
-        rich_help_panel=CUT,
+        CUT,
     ),
 ]
 Layers = Annotated[
     str | None,
-    typer.Option(
-        metavar="WHICH",
-        help="layers that may be cut: kxk (convolutions wider than 1x1 but the first), all, auto "
+    option(
+        "WHICH",
+        "layers that may be cut: kxk (convolutions wider than 1x1 but the first), all, auto "
         "(what suits the network), or names and patterns, as in 'all, !head, !stem.*' "
         "[default: the space's, or the trial's]",
-        rich_help_panel=CUT,
+        CUT,
     ),
 ]
 Multiple = Annotated[

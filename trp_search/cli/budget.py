@@ -7,9 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, get_args
 
-import typer
-
-from trp_search.cli.arguments import Speedup, number, positive
+from trp_search.cli.arguments import Speedup, number, option, positive
 from trp_search.cli.help import LIMIT
 from trp_search.errors import InputError
 from trp_search.selection.axes import By
@@ -26,52 +24,27 @@ _OPTIONS: dict[str, Any] = {
     "speedup": Annotated[float | None, Speedup],
     "max_drop": Annotated[
         float | None,
-        typer.Option(
+        option(
+            "D",
+            "the smallest that loses at most this much accuracy, such as 0.01",
+            LIMIT,
             parser=number,
-            metavar="D",
-            help="the smallest that loses at most this much accuracy, such as 0.01",
-            rich_help_panel=LIMIT,
         ),
     ],
     "milliseconds": Annotated[
-        float | None,
-        typer.Option(
-            parser=number,
-            metavar="T",
-            help="at most this time per batch",
-            rich_help_panel=LIMIT,
-        ),
+        float | None, option("T", "at most this time per batch", LIMIT, parser=number)
     ],
     "parameters": Annotated[
-        int | None,
-        typer.Option(
-            parser=positive,
-            metavar="N",
-            help="at most this many parameters",
-            rich_help_panel=LIMIT,
-        ),
+        int | None, option("N", "at most this many parameters", LIMIT, parser=positive)
     ],
     "bytes": Annotated[
-        int | None,
-        typer.Option(
-            parser=positive,
-            metavar="N",
-            help="at most this many bytes of weights",
-            rich_help_panel=LIMIT,
-        ),
+        int | None, option("N", "at most this many bytes of weights", LIMIT, parser=positive)
     ],
     "by": Annotated[
         str | None,
-        typer.Option(
-            metavar="COUNT",
-            help=f"what a speedup counts: {', '.join(get_args(By))} [default: macs]",
-            rich_help_panel=LIMIT,
-        ),
+        option("COUNT", f"what a speedup counts: {', '.join(get_args(By))} [default: macs]", LIMIT),
     ],
-    "target": Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="target of --by latency", rich_help_panel=LIMIT),
-    ],
+    "target": Annotated[str | None, option("NAME", "target of --by latency", LIMIT)],
 }
 
 

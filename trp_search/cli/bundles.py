@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from trp_search.cli.arguments import Data, Formats, Json, Network, Run, Trust
+from trp_search.cli.arguments import Data, Formats, Json, Network, Run, Trust, option
 from trp_search.cli.budget import FLAGS, budgeted
 from trp_search.cli.console import following, line, pairs, raw
 from trp_search.cli.formatting import command, here
@@ -40,29 +40,12 @@ from trp_search.store import RunFolder
 @budgeted
 def export(  # noqa: PLR0913  options of a command
     run: Run,
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR",
-            help="the bundle, a new folder",
-            rich_help_panel=WRITTEN,
-        ),
-    ],
-    point: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ID",
-            help="this point of the run",
-            rich_help_panel=LIMIT,
-        ),
-    ] = None,
+    out: Annotated[Path, option("DIR", "the bundle, a new folder", WRITTEN)],
+    point: Annotated[str | None, option("ID", "this point of the run", LIMIT)] = None,
     network: Network = None,
     form: Formats = None,
     licence: Annotated[
-        str | None,
-        typer.Option(
-            metavar="L", help="licence of the weights, for the card", rich_help_panel=WRITTEN
-        ),
+        str | None, option("L", "licence of the weights, for the card", WRITTEN)
     ] = None,
     *,
     budget: Budget | None,
@@ -197,9 +180,9 @@ def images(given: str | None, *, trust: bool) -> DataSpec | None:
 
 def refit(
     run: Run,
-    point: Annotated[str, typer.Option(metavar="ID", help="a point of the run")],
+    point: Annotated[str, option("ID", "a point of the run")],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="a new folder [default: RUN/models/refit-ID]")
+        Path | None, option("DIR", "a new folder [default: RUN/models/refit-ID]")
     ] = None,
     *,
     trust: Trust = False,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
-from trp_search.cli.arguments import Space, Timeout, number, positive
+from trp_search.cli.arguments import Space, Timeout, number, option, positive
 from trp_search.cli.console import OUT, line, pairs, shown, warn
 from trp_search.cli.formatting import amount, command, duration
 from trp_search.cli.grouping import patterns
@@ -33,18 +32,15 @@ _MANY = 30  # layers; more are shown by pattern
 _A100 = 60.0
 
 Images = Annotated[
-    int | None,
-    typer.Option(
-        parser=positive, metavar="N", help="training images of a trial [default: counted]"
-    ),
+    int | None, option("N", "training images of a trial [default: counted]", parser=positive)
 ]
 Tflops = Annotated[
     float | None,
-    typer.Option(
-        parser=number,
-        metavar="X",
-        help="10^12 operations a second that a GPU sustains in training, if none is here  "
+    option(
+        "X",
+        "10^12 operations a second that a GPU sustains in training, if none is here  "
         f"[default: {_A100:g}, an A100 with ResNet-50; small networks reach less]",
+        parser=number,
     ),
 ]
 
@@ -149,7 +145,7 @@ def _reach(space: SearchSpace, found: Survey) -> None:
     table.add_column("scheme")
     table.add_column("at best", justify="right")
     table.add_column("what remains then is mostly in")
-    for scheme in space.space.schemes:
+    for scheme in (one for one in space.space.schemes if one != "per-layer"):
         left = found.macs / found.best[scheme]
         capping = [f"{name} ({macs / left:.0%})" for name, macs in found.caps(scheme)[:_CAPPING]]
         table.add_row(scheme, TIMES(found.best[scheme]), Text("\n".join(map(shown, capping))))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import statistics
 from typing import Annotated
 
-import typer
 from rich.table import Table
 
 from trp_search import report
-from trp_search.cli.arguments import Run, Trust, positive
+from trp_search.cli.arguments import Run, Trust, option, positive
 from trp_search.cli.bundles import follow, stoppable
 from trp_search.cli.console import OUT, line, pairs, warn
 from trp_search.cli.formatting import here
@@ -25,8 +24,7 @@ _SEEDS = 3
 def confirm(
     run: Run,
     seeds: Annotated[
-        int | None,
-        typer.Option(parser=positive, metavar="N", help="repeats of each training [default: 3]"),
+        int | None, option("N", "repeats of each training [default: 3]", parser=positive)
     ] = None,
     *,
     trust: Trust = False,

@@ -6,10 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Annotated
 
-import typer
-
 from trp_search import report as page
-from trp_search.cli.arguments import Run
+from trp_search.cli.arguments import Run, option
 from trp_search.cli.console import OUT, line, pairs, warn
 from trp_search.cli.formatting import command, duration, here
 from trp_search.cli.progress import sentence
@@ -19,7 +17,7 @@ from trp_search.records import EpochReport, Progress, TrialResult
 from trp_search.records.objectives import TIMES
 from trp_search.records.published import rows as rows_of
 from trp_search.report import contents, history, rows
-from trp_search.report.formatting import count
+from trp_search.report.formatting import count, searched_ranks
 from trp_search.store import RunFolder
 
 _SILENT_SECONDS = 30.0
@@ -36,6 +34,7 @@ def status(run: Run) -> None:
             ("network", f"{read.network} on {read.data}"),
             ("baseline", _baseline(read, built)),
             ("trials", _counts(history.ends(read.results, read.numbers))),
+            *([("ranks", ranks)] if (ranks := searched_ranks(read.points)) else []),
             ("report", here(folder.report) if folder.report.exists() else "not written yet"),
         ]
     )
@@ -62,9 +61,7 @@ def report(run: Run) -> None:
 
 
 def published(
-    network: Annotated[
-        str | None, typer.Option(metavar="NAME", help="this network alone, such as resnet20")
-    ] = None,
+    network: Annotated[str | None, option("NAME", "this network alone, such as resnet20")] = None,
 ) -> None:
     """List published results (top-1 on test) with their sources."""
     found = rows_of(network)

@@ -19,6 +19,7 @@ from trp_search.cli.arguments import (
     Timeout,
     Trials,
     Trust,
+    option,
 )
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.formatting import command, here
@@ -39,12 +40,7 @@ from trp_search.store import RunFolder
 def search(  # noqa: PLR0913  options of a command
     space: Space,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="a new run folder [default: results/SPACE-DATE-TIME]",
-            rich_help_panel=WRITTEN,
-        ),
+        Path | None, option("DIR", "a new run folder [default: results/SPACE-DATE-TIME]", WRITTEN)
     ] = None,
     trials: Trials = None,
     concurrency: Concurrency = None,
@@ -137,7 +133,10 @@ def _conclude(run: RunFolder, space: SearchSpace) -> None:
     early = f", {stopped} stopped at a rung" if stopped else ""
     line(f"Done: {trials}{early}, {len(front)} on the front", style="bold")
     if front:
-        OUT.print(point_table(front, space.objectives, baseline=baseline, tests=run.read_tests()))
+        tests = run.read_tests()
+        OUT.print(point_table(front, space.objectives, baseline=baseline, tests=tests, most=_SHOWN))
+        if len(front) > _SHOWN:
+            line(f"and {len(front) - _SHOWN} between them; the report has all", style="dim")
     line()
     pairs([("run", here(run.path)), ("report", here(run.report))])
     if front:
@@ -146,6 +145,9 @@ def _conclude(run: RunFolder, space: SearchSpace) -> None:
         reasons = [found.why_not for found in results.values() if found and found.why_not]
         why = f", as the last of {len(reasons)}: {reasons[-1]}" if reasons else ""
         raise NothingFoundError(f"{here(run.path)}: no trial gave a network{why}")
+
+
+_SHOWN = 24  # of the points on a front
 
 
 def next_commands(run: RunFolder, front: list[Point]) -> list[str]:

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from trp_search import records
-from trp_search.cli.arguments import Network, Run, Trust, number, positive
+from trp_search.cli.arguments import Network, Run, Trust, number, option, positive
 from trp_search.cli.console import OUT, following, line, warn
 from trp_search.cli.formatting import amount, command, here
 from trp_search.cli.help import TIMED
@@ -32,63 +32,33 @@ _LOADED = 0.5
 
 Runtime = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"{', '.join(get_args(records.RuntimeName))} [default: eager]",
-        rich_help_panel=TIMED,
-    ),
+    option("NAME", f"{', '.join(get_args(records.RuntimeName))} [default: eager]", TIMED),
 ]
-Device = Annotated[
-    str | None,
-    typer.Option(metavar="cpu|cuda", help="cpu or cuda [default: cpu]", rich_help_panel=TIMED),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        parser=positive, metavar="N", help="CPU threads [default: 1]", rich_help_panel=TIMED
-    ),
-]
-Batch = Annotated[
-    int | None,
-    typer.Option(
-        parser=positive, metavar="N", help="images at a time [default: 1]", rich_help_panel=TIMED
-    ),
-]
+Device = Annotated[str | None, option("cpu|cuda", "cpu or cuda [default: cpu]", TIMED)]
+Threads = Annotated[int | None, option("N", "CPU threads [default: 1]", TIMED, parser=positive)]
+Batch = Annotated[int | None, option("N", "images at a time [default: 1]", TIMED, parser=positive)]
 ImageSize = Annotated[
-    int | None,
-    typer.Option(
-        parser=positive, metavar="N", help="pixels [default: the data's]", rich_help_panel=TIMED
-    ),
+    int | None, option("N", "pixels [default: the data's]", TIMED, parser=positive)
 ]
-Seconds = Annotated[
-    float | None,
-    typer.Option(parser=number, metavar="S", help="seconds per network [default: 3]"),
-]
+Seconds = Annotated[float | None, option("S", "seconds per network [default: 3]", parser=number)]
 
 
 def latency(  # noqa: PLR0913  options of a command
     run: Run,
-    target: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="name of the target, such as laptop", rich_help_panel=TIMED
-        ),
-    ],
+    target: Annotated[str, option("NAME", "name of the target, such as laptop", TIMED)],
     runtime: Runtime = None,
     device: Device = None,
     threads: Threads = None,
     batch: Batch = None,
     image_size: ImageSize = None,
-    point: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="time this point; may be repeated")
-    ] = None,
+    point: Annotated[list[str] | None, option("ID", "time this point; may be repeated")] = None,
     seconds: Seconds = None,
     *,
     trust: Trust = False,
 ) -> None:
     """Time the front's networks in turn with the baseline. Run nothing else meanwhile."""
     budget = _seconds(seconds)
-    wanted = _given(runtime, device, threads, batch, image_size)
+    wanted = given_target(runtime, device, threads, batch, image_size)
     folder = RunFolder.open(run)
     from trp_search.runs import clock as stopwatch
     from trp_search.workloads.trust import check_run
@@ -101,7 +71,7 @@ def latency(  # noqa: PLR0913  options of a command
     else:
         left = stopwatch.untimed(folder, target)
     line(_described(where, len(left)), style="bold")
-    _warn_of_load()
+    warn_of_load()
     for found in stopwatch.measure(folder, where, left, seconds=budget):
         line(f"  {found.point}: {clock(found)[1]}", style="dim")
         known[found.point] = found
@@ -127,14 +97,14 @@ def compare(  # noqa: PLR0913  options of a command
 ) -> None:
     """Show bundles side by side, each timed in turn with the first."""
     budget = _seconds(seconds)
-    wanted = _given(runtime, device, threads, batch, image_size)
+    wanted = given_target(runtime, device, threads, batch, image_size)
     for bundle in bundles:
         opened(bundle)
     from trp_search.export import compare as side_by_side
 
     where = side_by_side.target_of(bundles, wanted)
     line(_described(where, len(bundles)), style="bold")
-    _warn_of_load()
+    warn_of_load()
     found = list(side_by_side.compare(bundles, where, network=network, seconds=budget))
     for row in _columns(found):
         line(row)
@@ -173,7 +143,7 @@ def _seconds(given: float | None) -> float:
     return seconds
 
 
-def _given(
+def given_target(
     runtime: str | None,
     device: str | None,
     threads: int | None,
@@ -194,7 +164,7 @@ def _described(target: records.Target, number: int) -> str:
     )
 
 
-def _warn_of_load() -> None:
+def warn_of_load() -> None:
     """Warns if other processes load the machine: ratios hold, milliseconds do not."""
     table = Path("/proc/loadavg")
     load = float(table.read_text().split()[0]) if table.is_file() else 0.0

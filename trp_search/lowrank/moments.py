@@ -22,12 +22,15 @@ def collect(
     network: nn.Module,
     batches: Iterable[Tensor],
     layers: Mapping[str, tuple[nn.Module, Sequence[Scheme]]],
+    *,
+    outputs: bool = True,
 ) -> dict[tuple[str, str], Moments]:
     """Second moments by layer and scheme, from forward passes of `network` over `batches`.
 
     Products are single precision within a few images and summed in double. Memory holds the
     matrices of moments and, during a layer's call, the patches of a few images. A layer
-    that is not called has no entry. The network is left as it was.
+    that is not called has no entry. The network is left as it was. Without `outputs` all moments
+    are of inputs, which hold while weights move.
 
     Raises:
         InputError: there are no images, or a layer meets a value that is not finite.
@@ -41,7 +44,8 @@ def collect(
             for read, written in zip(
                 torch.split(given, images), torch.split(output, images), strict=True
             ):
-                rows = _rows(module, scheme, read.float(), written.float())
+                writing = outputs and writes(module, scheme)
+                rows = _rows(module, scheme, read.float(), written.float(), writing=writing)
                 product = (rows @ rows.mT).double()
                 if not product.isfinite().all():
                     raise InputError(
@@ -59,7 +63,7 @@ def collect(
         raise InputError("calibration: there are no images")
     return {
         (name, scheme.name): Moments(
-            matrix=sums[name, scheme.name], of_outputs=_writes(module, scheme)
+            matrix=sums[name, scheme.name], of_outputs=outputs and writes(module, scheme)
         )
         for name, (module, schemes) in layers.items()
         for scheme in schemes
@@ -78,7 +82,7 @@ def _first(module: nn.Module, scheme: Scheme) -> Part:
     return first
 
 
-def _writes(module: nn.Module, scheme: Scheme) -> bool:
+def writes(module: nn.Module, scheme: Scheme) -> bool:
     """Whether outputs replace inputs: the kernel is read at once, and outputs are fewer."""
     n, *read = shape_of(module)
     first = _first(module, scheme)
@@ -86,13 +90,15 @@ def _writes(module: nn.Module, scheme: Scheme) -> bool:
     return at_once and not is_adjoint(module) and n <= math.prod(read)
 
 
-def _rows(module: nn.Module, scheme: Scheme, given: Tensor, output: Tensor) -> Tensor:
+def _rows(
+    module: nn.Module, scheme: Scheme, given: Tensor, output: Tensor, *, writing: bool
+) -> Tensor:
     """(b, d, s) every vector that the scheme's matrices read, or write, in one call.
 
     There are b blocks of channels, of which no matrix reads two; a single one has no axis.
     """
     blocks = groups_of(module)
-    if _writes(module, scheme):
+    if writing:
         bias = module.bias
         channels = -1 if isinstance(module, nn.Linear) else 1
         rows = output.movedim(channels, 0).flatten(1)

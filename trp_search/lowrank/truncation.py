@@ -110,7 +110,8 @@ class Moments:
     """Second moments of a layer's inputs, or of its outputs for them, without the bias.
 
     Attributes:
-        matrix: (d, d), any scale; or (g, d, d), where every b / g of b matrices read other inputs.
+        matrix: (d, d), any scale; or (g, d, d), where every b / g of b matrices read other inputs;
+            or (l, g, d, d) of l layers, zero where unknown, which are then as if alone.
         of_outputs: whether the moments are of outputs, which are smaller and enough where there are
             as many as matrices.
     """
@@ -132,23 +133,27 @@ def weighted_spectra(matrices: Tensor, moments: Moments) -> Spectra:
     """
     plain = matrices @ matrices.mT
     known = moments.matrix.to(matrices)
-    energy = _traces(plain).sum()
-    count, height, width = matrices.shape
+    layers = known.shape[:-3]
+    blocks = known.reshape(*layers, -1, *known.shape[-2:])
+    energy = _traces(plain).reshape(*layers, -1).sum(-1)
+    _, height, width = matrices.shape
     if moments.of_outputs:
-        outputs = known.reshape(-1, height, height)
-        squares, vectors = torch.linalg.eigh(_scaled(outputs, energy, plain) + _WHITE * plain)
+        outputs = plain.reshape(blocks.shape)
+        mixed = _scaled(blocks, energy, outputs) + _WHITE * outputs
+        squares, vectors = torch.linalg.eigh(mixed.reshape(plain.shape))
     else:
         white = torch.eye(width, dtype=matrices.dtype, device=matrices.device)
-        blocks = known.shape[:-2].numel()
-        inputs = _scaled(known, blocks * white.trace(), white) + _WHITE * white
-        if blocks > 1:
-            inputs = inputs.repeat_interleave(count // blocks, 0)
+        inputs = _scaled(blocks, blocks.shape[-3] * white.trace(), white) + _WHITE * white
+        inputs = inputs.reshape(known.shape)
         if height <= width:
-            squares, vectors = torch.linalg.eigh(matrices @ inputs @ matrices.mT)
+            weighted = matrices.reshape(*known.shape[:-2], -1, width) @ inputs
+            squares, vectors = torch.linalg.eigh(weighted.reshape(matrices.shape) @ matrices.mT)
         else:
             squares, vectors = _tall(matrices, inputs)
     squares = squares.clamp_min(0)
-    squares = squares * (energy / squares.sum().clamp_min(torch.finfo(squares.dtype).tiny))
+    found = squares.reshape(*layers, -1)
+    scale = energy / found.sum(-1).clamp_min(torch.finfo(squares.dtype).tiny)
+    squares = (found * scale.unsqueeze(-1)).reshape(squares.shape)
     return Spectra(squares=squares, vectors=vectors, matrices=matrices)
 
 
@@ -157,6 +162,9 @@ _WHITE = 1.0
 
 def _tall(matrices: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """`eigh` of M A M^T, without the zero values, through the smaller side."""
+    if inputs.dim() > 2:
+        inputs = inputs.flatten(0, -3)
+        inputs = inputs.repeat_interleave(len(matrices) // len(inputs), 0)
     values, axes = torch.linalg.eigh(inputs)
     root = axes * values.clamp_min(_WHITE).sqrt().unsqueeze(-2)
     squares, right = torch.linalg.eigh(root.mT @ matrices.mT @ matrices @ root)
@@ -166,9 +174,10 @@ def _tall(matrices: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _scaled(found: Tensor, trace: Tensor, fallback: Tensor) -> Tensor:
-    """`found` with the given trace; `fallback`, which has it, where `found` is zero."""
-    own = _traces(found).sum()
-    return torch.where(own > 0, found * (trace / own), fallback)
+    """(..., g, d, d) `found` with the given trace; `fallback`, which has it, where it is zero."""
+    own = _traces(found).sum(-1)
+    factor, known = (x[..., None, None, None] for x in (trace / own, own > 0))
+    return torch.where(known, found * factor, fallback)
 
 
 def _traces(matrices: Tensor) -> Tensor:

@@ -31,8 +31,9 @@ class Decomposable(Method):
 
     @override
     def problems(self, possible: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
-        if "decoupled" in possible["scheme"]:
-            yield "scheme", "method decomposable takes channel and spatial, not decoupled"
+        for scheme in ("decoupled", "per-layer"):
+            if scheme in possible["scheme"]:
+                yield "scheme", f"method decomposable takes channel and spatial, not {scheme}"
         most = max(possible.get("joint_lowest", (Joint.lowest,)))
         least = min(possible.get("joint_highest", (Joint.highest,)))
         if most > least:

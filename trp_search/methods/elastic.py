@@ -38,6 +38,8 @@ class Elastic(Method):
 
     @override
     def problems(self, possible: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
+        if "per-layer" in possible["scheme"]:
+            yield "scheme", "method elastic takes channel, spatial and decoupled, not per-layer"
         most = max(possible.get("elastic_lowest", (records.Elastic.lowest,)))
         least = min(possible.get("elastic_highest", (records.Elastic.highest,)))
         if most > least:

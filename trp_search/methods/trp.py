@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import override
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from trp_search.training.hook import Hook, Samples
 
 _NUCLEAR = {"nuclear_weight", "nuclear_every_step", "period"}
+_NUCLEAR |= {"truncation_images", "truncation_images_every"}
 
 
 class _Pruned(Method):
@@ -32,17 +34,33 @@ class _Pruned(Method):
     @override
     def pruning(self, fields: Fields) -> Pruning:
         made = Pruning(**fields)
-        return made if made.can_pull else dataclasses.replace(made, nuclear_weight=0.0)
+        idle: dict[str, Any] = {} if made.can_pull else {"nuclear_weight": 0.0}
+        if not made.calibration_images:
+            idle["calibration_every"] = Pruning.calibration_every
+        return dataclasses.replace(made, **idle)
 
     @override
     def hook(
         self, network: nn.Module, spec: TrialSpec, example_input: Tensor, samples: Samples
     ) -> Hook:
-        del samples
         from trp_search.training.regulariser import TrainedRankPruning
 
         assert spec.pruning is not None
-        return TrainedRankPruning(network, example_input, **vars(spec.pruning))
+        settings = dict(vars(spec.pruning))
+        images = settings.pop("calibration_images")
+        calibration = _Again(samples=samples, images=images) if images else None
+        return TrainedRankPruning(network, example_input, **settings, calibration=calibration)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Again:
+    """A number of training images, the same each time they are read."""
+
+    samples: Samples
+    images: int
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.samples(self.images))
 
 
 @final

@@ -99,7 +99,8 @@ class Cut:
         if self.allocation != "knapsack" and (budget or self.pools):
             parts.append(self.allocation)
         parts += [f"by-{self.multiple}"] if self.multiple > 1 else []
-        if self.solved is None and budget != (self.calibration_images > 0):
+        weighs = self.solved is None and self.scheme != "nested"
+        if weighs and budget != (self.calibration_images > 0):
             parts.append("weights-only" if budget else "aware")
         parts += [f"fitted-{self.reconstruct}"] if self.reconstruct != "none" else []
         return "-".join(parts)

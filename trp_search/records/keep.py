@@ -38,7 +38,7 @@ from typing_extensions import override
 
 from trp_search.errors import InputError
 from trp_search.records.json import problem
-from trp_search.records.kinds import STRICT, Factor, Positive, PositiveInt, Share
+from trp_search.records.kinds import STRICT, Factor, NonNegative, Positive, PositiveInt, Share
 
 Amount: TypeAlias = bool | int | float
 
@@ -129,11 +129,11 @@ class WholeNetwork(Keep):
     """For all layers together, spread over them by an allocation."""
 
     @abstractmethod
-    def within(self, total: int) -> float:
+    def within(self, total: float | int) -> float:
         """What may remain of a network that costs `total`."""
 
     @abstractmethod
-    def best(self, total: int, least: float) -> str:
+    def best(self, total: float | int, least: float | int) -> str:
         """The best that can be asked of a network that costs `total` and cut `least`."""
 
 
@@ -191,13 +191,13 @@ class Speedup(WholeNetwork):
     speedup: Factor
 
     @override
-    def within(self, total: int) -> float:
+    def within(self, total: float | int) -> float:
         if total == 0 and self.speedup > 1:
             return -math.inf  # nothing runs faster than nothing
         return total / self.speedup
 
     @override
-    def best(self, total: int, least: float) -> str:
+    def best(self, total: float | int, least: float | int) -> str:
         most = math.floor(100 * total / least) / 100 if total else 1.0
         return f"speedup: {self.speedup:g}x cannot be reached; the best is {most:.2f}x"
 
@@ -211,13 +211,51 @@ class Parameters(WholeNetwork):
     parameters: PositiveInt
 
     @override
-    def within(self, total: int) -> float:
+    def within(self, total: float | int) -> float:
         return float(self.parameters)
 
     @override
-    def best(self, total: int, least: float) -> str:
+    def best(self, total: float | int, least: float | int) -> str:
         fewest = f"the fewest are {int(least):,}"
         return f"parameters: {self.parameters:,} cannot be reached; {fewest}"
+
+
+@final
+@checked(frozen=True, config=STRICT)
+class LatencySpeedup(WholeNetwork):
+    """Time of the whole network before / after, as measured on a target."""
+
+    written: ClassVar[str] = "{:g}x-on-the-clock"
+    latency_speedup: Factor
+
+    @override
+    def within(self, total: float | int) -> float:
+        return total / self.latency_speedup
+
+    @override
+    def best(self, total: float | int, least: float | int) -> str:
+        most = math.floor(100 * total / least) / 100
+        return (
+            f"latency_speedup: {self.latency_speedup:g}x cannot be reached; the best is {most:.2f}x"
+        )
+
+
+@final
+@checked(frozen=True, config=STRICT)
+class Milliseconds(WholeNetwork):
+    """The most milliseconds of the whole network, as measured on a target."""
+
+    written: ClassVar[str] = "{:g}ms"
+    milliseconds: Positive
+
+    @override
+    def within(self, total: float | int) -> float:
+        return float(self.milliseconds)
+
+    @override
+    def best(self, total: float | int, least: float | int) -> str:
+        fewest = f"the fewest are {least:.3g}"
+        return f"milliseconds: {self.milliseconds:g} cannot be reached; {fewest}"
 
 
 @final
@@ -248,7 +286,17 @@ class Ranks(Keep):
         return self.written.format(digest.hexdigest())
 
 
-# By the key of each, as options and search spaces name them; ranks by layer are neither.
+@final
+@checked(frozen=True, config=STRICT)
+class MaxDrop(Keep):
+    """The metric on validation at most this far behind the baseline's, as fast as that allows."""
+
+    written: ClassVar[str] = "drop-{:g}"
+    max_drop: NonNegative
+
+
+# By the key of each, as options and search spaces name them. Ranks by layer are neither; what may
+# be lost is an option of commands that score, which find the speedup for it.
 KEEPS: dict[str, type[Keep]] = {
     kind.key(): kind
     for kind in (
@@ -262,9 +310,13 @@ KEEPS: dict[str, type[Keep]] = {
         Error,
     )
 }
-_UNNAMED: dict[str, type[Keep]] = {Ranks.key(): Ranks}
+_UNNAMED: dict[str, type[Keep]] = {kind.key(): kind for kind in (Ranks, MaxDrop)}
+
+
+# A target makes ranks of these, and the ranks are recorded.
+TIMED: dict[str, type[Keep]] = {kind.key(): kind for kind in (LatencySpeedup, Milliseconds)}
 
 
 def keep_of(name: str, amount: Amount) -> Keep:
-    """`amount` of the kind `name`, one of `KEEPS`; ValueError where it is not in range."""
-    return TypeAdapter(KEEPS[name]).validate_python({name: amount})
+    """`amount` of the kind `name`; ValueError where it is not in range."""
+    return TypeAdapter((KEEPS | _UNNAMED | TIMED)[name]).validate_python({name: amount})

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 Scheme = Literal["channel", "spatial", "decoupled"]
+PairScheme = Literal["channel", "spatial", "decoupled", "per-layer"]
 LayerScheme = Literal["channel", "spatial", "decoupled", "tucker", "cp", "sparse"]
 CutScheme = Literal[
     "channel",

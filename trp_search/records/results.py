@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.cut import Cut
-from trp_search.records.keep import KEEPS
+from trp_search.records.keep import KEEPS, Ranks
 from trp_search.records.kinds import (
     STRICT,
     Bounded,
@@ -170,6 +170,11 @@ class Point:
             for name, value in self.settings.items()
             if value is not None and (value is not False or name not in off)
         }
+
+    @property
+    def by_ranks(self) -> bool:
+        """Whether it was cut to given ranks, by a search over ranks."""
+        return self.cut is not None and isinstance(self.cut.keep, Ranks)
 
     @property
     def searched(self) -> bool:

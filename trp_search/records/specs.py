@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.cut import Cut
@@ -19,6 +19,7 @@ from trp_search.records.kinds import (
     MethodName,
     Name,
     NonNegative,
+    PairScheme,
     Part,
     Positive,
     PositiveInt,
@@ -81,7 +82,8 @@ class Pruning:
     """Trained Rank Pruning during a training (arXiv 1812.02402, 2004.14566).
 
     Attributes:
-        scheme: how a weight is unfolded into a matrix.
+        scheme: how a weight is unfolded into a matrix; `per-layer` takes in each layer what keeps
+            most, as in `Cut`, anew at each truncation.
         keep: what a truncation keeps of each weight; a budget is what the whole network would cost,
             with ranks chosen anew over all layers each time.
         period: iterations between truncated SVDs (the paper's m); None is never.
@@ -92,15 +94,21 @@ class Pruning:
             `period`-th.
         layers: which may be cut: `kxk` (the paper's: convolutions wider than 1x1 but the first),
             `all`, `auto` for what suits the network, or patterns: see `records.layers`.
+        calibration_images: training images whose activations weigh the truncations' errors; 0 uses
+            weights alone.
+        calibration_every: truncations from one measurement of these activations to the next; each
+            epoch begins with one.
     """
 
-    scheme: Scheme = "channel"
+    scheme: PairScheme = "channel"
     keep: Keep = Energy(0.95)
     period: PositiveInt | None = 20
     projection: bool = True
     nuclear_weight: NonNegative = 0.0
     nuclear_every_step: bool = False
     layers: Layers = AUTO
+    calibration_images: Annotated[int, Field(ge=0)] = 0
+    calibration_every: PositiveInt = 4
 
     @model_validator(mode="after")
     def _of_weights(self) -> Pruning:

@@ -94,7 +94,7 @@ def _missed(trials: Iterable[Row]) -> list[Trace]:
             color=style.colour,
             opacity=0.85,
         )
-        | {"name": f"misses a constraint ({style.label})", "legendrank": 1002}
+        | {"name": f"misses a constraint ({style.name})", "legendrank": 1002}
         for style, rows in by_style(row for row in trials if row.violations).items()
     ]
 
@@ -116,7 +116,7 @@ def _trials(trials: Sequence[Row]) -> dict[str, list[Trace]]:
             symbol = style.mark(hollow=look == "hollow")
             drawn = marks(group, symbol=symbol, color=style.colour, **_LOOKS[look])
             drawn |= {} if look == "pale" else {"error_y": _WHISKERS}
-            drawn |= {"meta": look, "legendgroup": style.label, "name": style.label}
+            drawn |= {"meta": look, "legendgroup": style.name, "name": style.name}
             traces[look].append(drawn | {"showlegend": look == named})
     return traces
 
@@ -170,7 +170,8 @@ def volume(steps: Sequence[Volume]) -> str:
         "meta": {"hours": [step.hours for step in steps]},
         "y": [step.value for step in steps],
         "customdata": [escaped(step.trial) for step in steps],
-        "hovertemplate": "%{y:.4g} once trial %{customdata} was scored<extra></extra>",
+        "text": [" and its ranks" if step.by_ranks else "" for step in steps],
+        "hovertemplate": "%{y:.4g} with trial %{customdata}%{text}<extra></extra>",
         "line": {"shape": "hv", "width": 2},
         "marker": {"size": 5},
     }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 import statistics
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
-from trp_search.records import BASELINE, Latency, Layer, Point, Repeat, Score
+from trp_search.records import BASELINE, Latency, Layer, Point, Ranks, Repeat, Score
 from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES, Objective
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
@@ -133,10 +134,18 @@ def facts(row: Row) -> list[tuple[str, str]]:
         ]
     lines += [
         *sizes(point, size),
-        ("scheme", row.style.label),
+        ("scheme", row.style.name),
+        *_chosen(point),
         ("batch norm", point.batch_norm),
     ]
     return lines + [("constraint", missed(name, by)) for name, by in row.violations.items()]
+
+
+def _chosen(point: Point) -> list[tuple[str, str]]:
+    """How the ranks were chosen, where the network was not trained for them."""
+    if point.cut is None or not isinstance(point.cut.keep, Ranks):
+        return []
+    return [("ranks", f"chosen by forward passes of trial {point.trial}'s network")]
 
 
 def sizes(point: Point, show: Callable[[int], str] = "{:,}".format) -> list[tuple[str, str]]:
@@ -214,3 +223,10 @@ def export(row: Row, location: str) -> str:
     out = f"{location}/models/{row.point.id}"
     run, point, out = (shlex.quote(word) for word in (location, row.point.id, out))
     return f"trp-search export {run} --point {point} --out {out}"
+
+
+def searched_ranks(points: Iterable[Point]) -> str:
+    """How many networks searches over ranks found: `72 networks of trial 2, without training`."""
+    trials = Counter(point.trial for point in points if point.by_ranks)
+    found = [f"{count(number, 'network')} of trial {trial}" for trial, number in trials.items()]
+    return f"{', '.join(found)}, without training" if found else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -18,6 +19,7 @@ class Volume:
     """The front's hypervolume once `finished` trials were scored, the last of them `trial`.
 
     Attributes:
+        by_ranks: whether the ranks of `trial` were searched as well.
         hours: training time until then, summed over workers, the baseline's included.
     """
 
@@ -25,6 +27,7 @@ class Volume:
     hours: float
     trial: str
     value: float
+    by_ranks: bool = False
 
 
 def volumes(
@@ -35,16 +38,18 @@ def volumes(
 ) -> tuple[Volume, ...]:
     """The front's hypervolume after each trial, in order; empty without a baseline.
 
-    Hours include those of trials without a point, once a later one is scored. `numbers` are those
-    of the search's trials, by name.
+    Hours include those of trials without a point, once a later one is scored; a search over ranks,
+    which trains nothing, takes none. `numbers` are those of the search's trials, by name.
     """
     if rows.baseline is None:
         return ()
     scored: dict[str, list[Point]] = {}
+    later: dict[str, list[Point]] = {}
     for row in (*rows.trials, *rows.derived):
         if row.point.role == "screened_out":
             continue
-        scored.setdefault(row.point.trial, []).extend([] if row.violations else [row.point])
+        found = later if row.point.by_ranks else scored
+        found.setdefault(row.point.trial, []).extend([] if row.violations else [row.point])
     trained = {row.point.trial: row.point.seconds for row in (*rows.trials, *rows.derived)}
     front: list[Point] = []
     seconds = rows.baseline.point.seconds
@@ -62,6 +67,10 @@ def volumes(
         seconds += sum(fruitless.pop(name) for name in before)
         hours = seconds / 3600
         steps.append(Volume(finished=finished, hours=hours, trial=trial, value=value))
+    for trial, points in later.items():
+        front = pareto.front([*front, *points], objectives)
+        value = pareto.covered(front, objectives, baseline=rows.baseline.point)
+        steps.append(dataclasses.replace(steps[-1], trial=trial, value=value, by_ranks=True))
     return tuple(steps)
 
 

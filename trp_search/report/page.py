@@ -78,6 +78,7 @@ def _header(contents: Contents, found: Rows) -> str:
         trials.append(f"{counts.unfinished} unfinished")
     facts = {"Network": contents.network, "Data": contents.data, "Date": _date(contents)}
     facts["Trials"] = ", ".join(trials)
+    facts["Ranks"] = formatting.searched_ranks(contents.points)
     listed = [
         f"<div><dt>{name}</dt><dd>{safe(text)}</dd></div>" for name, text in facts.items() if text
     ]

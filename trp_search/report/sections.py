@@ -109,7 +109,9 @@ def course(contents: Contents, found: Rows) -> Section | None:
             "The volume that the front covers from the baseline's speed and a little behind its "
             f"{found.metric.name}. It levels off once further trials find nothing better."
         )
-        label = f"Hypervolume of the front over {formatting.count(len(steps), 'scored trial')}."
+        label = (
+            f"Hypervolume of the front over {formatting.count(steps[-1].finished, 'scored trial')}."
+        )
         switch = '<button class="hours" aria-pressed="false">By hours of training</button>'
         text += _half("What the search gained", note, f"{_place('volume', label)}{switch}")
     lines = history.curves(found, contents.epochs, *trials)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trp_search.methods import METHODS, Method
-from trp_search.records import Point
+from trp_search.records import Point, Ranks
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -16,11 +16,18 @@ class Style:
         label: `uncut`, `channel`, or with the method: `plain, channel, fine-tuned`.
         colour: the method's; TRP's own by the scheme.
         symbol: plotly's, by the scheme; with a dot if it was fine-tuned.
+        note: how ranks were found, if by a search over them.
     """
 
     label: str
     colour: str
     symbol: str
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """The label and the note."""
+        return f"{self.label}, {self.note}" if self.note else self.label
 
     def mark(self, *, hollow: bool = False) -> str:
         """The symbol, filled or hollow."""
@@ -36,7 +43,10 @@ _SCHEMES = {
     "spatial": ("spatial", "#c96a1b", "square"),
     "decoupled": ("decoupled", "#2a9272", "diamond"),
     "per-layer": ("per-layer", "#9a5bb5", "triangle-up"),
+    "nested": ("elastic", "#2f8f6b", "star-diamond"),
 }
+
+_SEARCHED = "circle"  # among hundreds, the simplest
 
 UNCUT = Style(label="uncut", colour="#83868c", symbol="cross")
 
@@ -63,8 +73,11 @@ def style_of(point: Point) -> Style:
     fitted = settings.get("reconstruct") or "none"
     parts += {"none": [], "relu": ["fitted"]}.get(str(fitted), [f"fitted ({fitted})"])
     parts += ["fine-tuned"] if tuned else []
+    if point.cut is not None and isinstance(point.cut.keep, Ranks):
+        parts, symbol = [*parts, "ranks searched"], _SEARCHED
     return Style(
         label=", ".join(dict.fromkeys(parts)),
         colour=colour,
-        symbol=symbol + ("-dot" if tuned else ""),
+        symbol="bowtie" if point.by_ranks else symbol + ("-dot" if tuned else ""),
+        note="searched ranks" if point.by_ranks else "",
     )

@@ -177,9 +177,8 @@ def _layers(
     space: SearchSpace, network: nn.Module, image: Tensor, wanted: Cut | None
 ) -> list[Layer]:
     """Every layer at rank 1 by the first scheme that finds any to cut; none where none is asked."""
-    schemes: Sequence[str] = space.space.schemes
-    if wanted is not None:
-        schemes = [s for s in SCHEMES if wanted.scheme in (s, "per-layer")]
+    asked = space.space.schemes if wanted is None else (wanted.scheme,)
+    schemes = [s for s in SCHEMES if s in asked or "per-layer" in asked]
     kind = widest_layers(space) if wanted is None else wanted.layers
     layers: list[Layer] = []
     for scheme in schemes:

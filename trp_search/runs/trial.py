@@ -12,6 +12,7 @@ from trp_search.progress import tracked
 from trp_search.records import (
     Cut,
     EpochReport,
+    MaxDrop,
     Point,
     RungScore,
     Training,
@@ -20,6 +21,7 @@ from trp_search.records import (
     to_json,
 )
 from trp_search.runs import networks, setup
+from trp_search.runs.fastest import baseline_of, fastest
 from trp_search.runs.fine_tuning import tuned
 from trp_search.runs.setup import Setup
 from trp_search.scoring import survey
@@ -191,10 +193,18 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
         )
     begun, factory = _again(name, folder)
     with threads(begun.spec.threads):
+        cuts = begun.cuts
+        if isinstance(cut.keep, MaxDrop):
+            cut = fastest(
+                lambda one: cuts.score(one).validation.score,
+                cut,
+                baseline=baseline_of(folder),
+                most=cut.keep.max_drop,
+            )
         other = next((p for p in folder.read_points() if p.id == factory.name(cut)), None)
         if other is not None and other.cut != cut:
             raise InputError(f"{folder.path}: point {other.id!r} is there with other settings")
-        return _kept(place, factory, cut, begun.cuts.score(cut))
+        return _kept(place, factory, cut, cuts.score(cut))
 
 
 def _again(name: str, folder: RunFolder) -> tuple[Setup, PointFactory]:
@@ -210,6 +220,8 @@ def _again(name: str, folder: RunFolder) -> tuple[Setup, PointFactory]:
 
 def check_reach(spec: TrialSpec, cut: Cut) -> None:
     """Raises InputError if no weights of the baseline could be cut so; trains nothing."""
+    if cut.scheme == "nested":
+        return  # what these factors can reach is known when they are there
     network = setup.untrained(spec).eval()
     image = example(data.describe(spec.workload.data), "cpu")
     survey.check_reach(network, image, cut)

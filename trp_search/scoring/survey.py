@@ -29,7 +29,7 @@ class Reach:
 
 @dataclass(frozen=True, kw_only=True)
 class SurveyedLayer:
-    """One layer and its reach under each scheme."""
+    """One layer and its reach under each scheme; `per-layer` is the cheapest."""
 
     name: str
     macs: int
@@ -81,20 +81,17 @@ def survey(network: nn.Module, example_input: Tensor, *, layers: records.Layers 
     surveyed = tuple(
         _surveyed(name, {s: layers_[name] for s, layers_ in found.items()}) for name in names
     )
-    saved = {
-        scheme: sum(layer.dense_macs - layer.macs for layer in by_name.values())
-        for scheme, by_name in found.items()
+    left = {
+        scheme: dense.macs - sum(layer.macs - layer.reach[scheme].macs for layer in surveyed)
+        for scheme in (*SCHEMES, "per-layer")
     }
-    saved["per-layer"] = sum(
-        max(layer.macs - reach.macs for reach in layer.reach.values()) for layer in surveyed
-    )
     return Survey(
         macs=dense.macs,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         counted=dense.note,
         layers=surveyed,
         selection=selection,
-        best={scheme: dense.macs / (dense.macs - saving) for scheme, saving in saved.items()},
+        best={scheme: dense.macs / macs for scheme, macs in left.items()},
     )
 
 
@@ -123,7 +120,7 @@ def said_of(selection: records.Layers, asked: records.Layers) -> str:
 
 def check_reach(network: nn.Module, example_input: Tensor, cut: records.Cut) -> None:
     """Raises InputError when no weights of `network` could meet `cut`."""
-    if cut.solved is not None:
+    if cut.solved is not None or isinstance(cut.keep, records.MaxDrop):
         cutting.check(network, example_input, cut)
         return  # the rest depends on images
     macs = count(network, example_input).macs
@@ -149,14 +146,15 @@ def _at_best(layer: MeasuredLayer) -> records.Layer:
     return layer.factored(ones)
 
 
-def _surveyed(name: str, by_scheme: Mapping[str, records.Layer]) -> SurveyedLayer:
+def _surveyed(name: str, by_scheme: dict[str, records.Layer]) -> SurveyedLayer:
     first = next(iter(by_scheme.values()))
+    cheapest = min(by_scheme.values(), key=lambda layer: layer.macs)
     return SurveyedLayer(
         name=name,
         macs=first.dense_macs,
         parameters=first.dense_parameters,
         reach={
             scheme: Reach(macs=layer.macs, full_rank=layer.full_rank, reason=layer.reason)
-            for scheme, layer in by_scheme.items()
+            for scheme, layer in (by_scheme | {"per-layer": cheapest}).items()
         },
     )

@@ -40,27 +40,35 @@ class Menus:
         return {name: ranks[places[name]] for name, ranks in options if places[name] < len(ranks)}
 
 
-def menus_of(alike: Iterable[Point], own: Iterable[Point], *, multiple: int) -> Menus:
+def menus_of(
+    alike: Iterable[Point], own: Iterable[Point], others: Iterable[Point], *, multiple: int
+) -> Menus:
     """Those of a trained network.
 
     Args:
         alike: points of one scheme, of any weights: a layer costs as much in each.
-        own: the network's own, which to begin with, by whatever scheme.
+        own: the network's own, by whatever scheme: their ranks are among the options.
+        others: of other weights, to begin with as well, at the nearest options.
         multiple: ranks are multiples of this.
     """
     costs = {name: cost for name, cost in _costs(alike).items() if cost.most >= multiple}
-    begun: list[Vector] = []
-    for point in own:
-        layers = {layer.name: layer for layer in point.layers}
-        ranks = {name: cost.rank_of(layers[name], multiple) for name, cost in costs.items()}
-        vector = {name: rank for name, rank in ranks.items() if rank is not None}
-        if vector not in begun:
-            begun.append(vector)
+    begun = [_vector(point, costs, multiple) for point in own]
     options = {
         name: sorted({*cost.options(multiple), *(v[name] for v in begun if name in v)})
         for name, cost in costs.items()
     }
-    return Menus(options=options, begun=begun)
+    for point in others:
+        found = _vector(point, costs, multiple).items()
+        begun.append({name: _nearest(rank, options[name]) for name, rank in found})
+    distinct = [vector for place, vector in enumerate(begun) if vector not in begun[:place]]
+    return Menus(options=options, begun=distinct)
+
+
+def _vector(point: Point, costs: Mapping[str, _Cost], multiple: int) -> Vector:
+    """The ranks at which layers cost what they cost in `point`."""
+    layers = {layer.name: layer for layer in point.layers}
+    ranks = {name: cost.rank_of(layers[name], multiple) for name, cost in costs.items()}
+    return {name: rank for name, rank in ranks.items() if rank is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,3 +102,7 @@ def _costs(points: Iterable[Point]) -> dict[str, _Cost]:
             most = min(layer.full_rank, cheaper)
             found[layer.name] = _Cost(macs=layer.macs, rank=layer.rank, most=most)
     return found
+
+
+def _nearest(rank: int, options: Iterable[int]) -> int:
+    return min(options, key=lambda one: abs(one - rank))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from trp_search.records import BASELINE, Point, Ranks, TrialResult, TrialSpec, to_json, trial_name
+from trp_search.records import BASELINE, Point, TrialResult, TrialSpec, to_json, trial_name
 from trp_search.search.front_history import FrontHistory
 from trp_search.search.importance import write_importance
 from trp_search.search.names import RANKS
@@ -190,8 +190,7 @@ class Proposer:
         points: dict[str, list[Point]] = defaultdict(list)
         for point in known:
             if point.searched:
-                later = point.cut is not None and isinstance(point.cut.keep, Ranks)
-                points[f"{RANKS if later else ''}{point.trial}"].append(point)
+                points[f"{RANKS if point.by_ranks else ''}{point.trial}"].append(point)
         for number in self._ended:
             for repeat in range(self._space.repeats):
                 self.front_history.add(points.pop(trial_name(number, repeat), ()))

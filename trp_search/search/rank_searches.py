@@ -63,7 +63,10 @@ class RankSearches:
             if not self._left:
                 return True
             self._at = self._left.popleft()
-            if not self._at.exhausted:
+            if not self._at.total:
+                why = "no layer is cheaper at any rank"
+                self._tell(Stage(text=f"no ranks of trial {self._at.trial} are searched: {why}"))
+            elif not self._at.exhausted:
                 self._tell(Stage(text=f"searching the ranks of trial {self._at.trial}"))
                 self._tell(self._ranked(self._at, None))
         return self._at.exhausted

@@ -60,13 +60,15 @@ class RankSearcher:
         self._running: set[str] = set()
         points = folder.read_points()
         result = folder.trial(spec.name).read_result()
+        cuts = [point for point in points if point.cut is not None]
         own = [p for p in (result.points if result else ()) if p.searched and p.cut is not None]
-        alike = [p for p in points if p.cut is not None and p.cut.scheme == spec.cuts[0].scheme]
+        control = [point for point in cuts if point.role == "control"]
+        alike = [point for point in cuts if point.scheme == spec.cuts[0].scheme]
         self._study = RankStudy(
             storage,
             spec.name,
             space=space,
-            menus=menus_of(alike, own, multiple=spec.cuts[0].multiple),
+            menus=menus_of(alike, own, control, multiple=spec.cuts[0].multiple),
             population=asked.population,
         )
         self.total = asked.vectors if self._study.has_choices else 0

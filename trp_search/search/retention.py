@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from trp_search.records import Point, Ranks
+from trp_search.records import Point
 from trp_search.records.objectives import Objective
 from trp_search.selection import pareto
 from trp_search.space import SearchSpace
@@ -53,7 +53,7 @@ class Keeper:
 
     def _by_hand(self, point: Point) -> bool:
         """Whether the point is a cut that a user added to its trial."""
-        if point.cut is not None and isinstance(point.cut.keep, Ranks):
+        if point.by_ranks:
             return False
         place = self._folder.trial(point.trial)
         if not place.spec.exists():

@@ -10,7 +10,7 @@ from typing import Annotated, Generic, TypeAlias, TypeVar
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.dataclasses import dataclass as checked
 
-from trp_search.records import MethodName, Scheme
+from trp_search.records import MethodName, PairScheme
 
 N = TypeVar("N", bound=float)
 T = TypeVar("T")
@@ -53,7 +53,7 @@ def _whole(steps: float) -> bool:
 class ByScheme(Generic[E]):
     """One entry for each scheme that can be drawn."""
 
-    by_scheme: dict[Scheme, E]
+    by_scheme: dict[PairScheme, E]
 
 
 class OneOf(tuple[T, ...]):
@@ -144,7 +144,7 @@ class Parameter:
     step: int | float | None = None
     integer: bool = False
     choices: tuple[Scalar, ...] | None = None
-    scheme: Scheme | None = None
+    scheme: PairScheme | None = None
     methods: frozenset[MethodName] | None = None
 
     @property
@@ -171,7 +171,7 @@ def values(entry: Entry) -> tuple[Plain, ...]:
             return (entry,)
 
 
-def parameters(name: str, entry: Entry, *, schemes: tuple[Scheme, ...]) -> Iterator[Parameter]:
+def parameters(name: str, entry: Entry, *, schemes: tuple[PairScheme, ...]) -> Iterator[Parameter]:
     """The parameters that the entry `name` adds to a study in which `schemes` can be drawn."""
     if isinstance(entry, ByScheme) and len(schemes) > 1:
         for scheme in schemes:
@@ -182,7 +182,7 @@ def parameters(name: str, entry: Entry, *, schemes: tuple[Scheme, ...]) -> Itera
         yield _parameter(name, inner, scheme=None)
 
 
-def resolve(name: str, entry: Entry, *, scheme: Scheme, drawn: Mapping[str, Scalar]) -> Plain:
+def resolve(name: str, entry: Entry, *, scheme: PairScheme, drawn: Mapping[str, Scalar]) -> Plain:
     """The value of the entry `name` in a trial of `scheme` with the values `drawn`."""
     inner = _inner(entry, scheme=scheme)
     if not _varies(inner):
@@ -194,12 +194,12 @@ def resolve(name: str, entry: Entry, *, scheme: Scheme, drawn: Mapping[str, Scal
     return {label(choice): choice for choice in values(inner)}[value]
 
 
-def first(entry: Entry, *, scheme: Scheme) -> Plain:
+def first(entry: Entry, *, scheme: PairScheme) -> Plain:
     """The first value that `entry` names for `scheme`."""
     return values(_inner(entry, scheme=scheme))[0]
 
 
-def _inner(entry: Entry, *, scheme: Scheme) -> Inner:
+def _inner(entry: Entry, *, scheme: PairScheme) -> Inner:
     return entry.by_scheme[scheme] if isinstance(entry, ByScheme) else entry
 
 
@@ -207,7 +207,7 @@ def _varies(inner: Inner) -> bool:
     return len(values(inner)) > 1
 
 
-def _parameter(name: str, inner: Inner, *, scheme: Scheme | None) -> Parameter:
+def _parameter(name: str, inner: Inner, *, scheme: PairScheme | None) -> Parameter:
     if not isinstance(inner, Range):
         return Parameter(name=name, choices=tuple(map(label, values(inner))), scheme=scheme)
     return Parameter(

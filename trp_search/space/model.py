@@ -16,9 +16,9 @@ from trp_search.records import (
     Cut,
     Distillation,
     Energy,
+    PairScheme,
     Point,
     PositiveInt,
-    Scheme,
     Speedup,
     Training,
     TrialSpec,
@@ -252,11 +252,11 @@ class SearchSpace(Strict):
         own = {"learning_rate": self.training.learning_rate / 5} | written("fine_tuning", setting)
         return dataclasses.replace(self.training, **own)
 
-    def _controls(self, scheme: Scheme) -> list[Cut]:
+    def _controls(self, scheme: PairScheme) -> list[Cut]:
         same = self._first(scheme)
         return [Cut(scheme=scheme, keep=Energy(energy), **same) for energy in CONTROL_ENERGIES]
 
-    def _first(self, scheme: Scheme) -> dict[str, Any]:
+    def _first(self, scheme: PairScheme) -> dict[str, Any]:
         """Settings that cuts share: of each entry the first value for `scheme`."""
         named = self.space.named()
         return {name: entries.first(named[name], scheme=scheme) for name in SHARED}

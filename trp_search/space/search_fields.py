@@ -16,12 +16,12 @@ from trp_search.records import (
     Layers,
     MethodName,
     NonNegative,
+    PairScheme,
     Part,
     Positive,
     PositiveInt,
     Pruning,
     Reconstruct,
-    Scheme,
     Share,
     Start,
 )
@@ -83,7 +83,7 @@ def keep_entries(kinds: Mapping[str, type[Keep]], prefix: str = "") -> dict[str,
 
 class _Methods(Strict):
     method: Choice[MethodName] = "trp"
-    scheme: Choice[Scheme] = "channel"
+    scheme: Choice[PairScheme] = "channel"
     start: PerScheme[Choice[Start]] = "baseline"
 
 
@@ -93,6 +93,8 @@ class _Truncations(create_model("_Keep", __base__=_Methods, **keep_entries(TRAIN
     nuclear_weight: PerScheme[Number[NonNegative]] | None = None
     nuclear_every_step: PerScheme[Choice[bool]] = False
     layers: PerScheme[ChoiceOfMappings[Layers]] = AUTO
+    truncation_images: PerScheme[Number[Images]] = 0
+    truncation_images_every: PerScheme[Number[PositiveInt]] = Pruning.calibration_every
 
 
 _CUTS = keep_entries(TRAINED, "cut_") | keep_entries(SOLVED)
@@ -107,7 +109,9 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
             loss of the full and a low-rank network (Decomposable-Net), `elastic` trains factors
             nested by rank for all budgets at once; `plain`, `tucker` and `cp`
             cut the baseline, `ddlr-style` (DDLR-style) and `net-trim` its linear layers.
-        scheme: how a kernel is unfolded into a matrix, and so which two layers replace it.
+        scheme: how a kernel is unfolded into a matrix, and so which two layers replace it;
+            `per-layer` takes in each layer the one that keeps most at its cost, in training and at
+            the cut.
         start: `baseline` trains from the baseline's weights, `scratch` from new ones.
         period: iterations between truncations (the paper's m).
         projection: whether truncations replace the weights; without it the nuclear term acts alone.
@@ -118,6 +122,10 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
             `all`, or `auto`: `kxk` where these hold nearly all multiply-adds, else `all`. Or names
             and patterns: `{exclude: [head, "stem.*"]}`, `{include: ["blocks.*"]}`, in one line
             `all, !head`; a name stands for all below it too.
+        truncation_images: training images whose activations weigh errors at truncations in
+            training; 0 uses weights alone.
+        truncation_images_every: truncations from one measurement of these activations to the next;
+            each epoch begins with one.
         allocation: how a budget is divided among layers: `knapsack`, `greedy`, `alds-style`, one
             `energy` or one `uniform` ratio.
         multiple: ranks are multiples of this.
@@ -183,7 +191,7 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
         return {name: entry for name, entry in every.items() if entry is not None}
 
     @property
-    def schemes(self) -> tuple[Scheme, ...]:
+    def schemes(self) -> tuple[PairScheme, ...]:
         """Those that can be drawn."""
         schemes: tuple[Any, ...] = entries.values(self.named()["scheme"])
         return schemes

@@ -82,7 +82,7 @@ class Timed(Strict):
 
     Attributes:
         name: the target's name.
-        runtime: eager PyTorch, `torch.compile`, ONNX Runtime or OpenVINO.
+        runtime: eager PyTorch, `torch.compile`, ONNX Runtime, OpenVINO or ExecuTorch.
         device: a device of the machine that drives the search.
         threads: CPU threads of one call.
         batch: images at a time.
@@ -112,8 +112,8 @@ class Patience(Strict):
 class RankSearch(Strict):
     """A search over ranks per layer of trained networks, by forward passes alone.
 
-    It follows the last training. NSGA-II proposes a rank, or dense, for every layer; the first
-    proposals are the ranks of the trial's own points.
+    It follows the last training. NSGA-II proposes a rank, or dense, for every layer; it begins with
+    the ranks of the trial's own points and those of the baseline's cuts.
 
     Attributes:
         vectors: how many it proposes for a network; 0 is off. One that was scored already is not

@@ -154,6 +154,11 @@ def _pulls(parts: Parts) -> bool:
     return pruning is not None and pruning.can_pull
 
 
+def _weighs(parts: Parts) -> bool:
+    pruning = parts.trial.pruning
+    return pruning is not None and pruning.calibration_images > 0
+
+
 def _can_fit(parts: Parts) -> bool:
     return parts.cut is not None and "reconstruct" in TAKES[parts.cut.scheme]
 
@@ -187,6 +192,8 @@ ENTRIES: dict[str, Entry] = {
     "nuclear_weight": Entry(places=("pruning.nuclear_weight",), acts=_pulls),
     "nuclear_every_step": Entry(places=("pruning.nuclear_every_step",)),
     "layers": Entry(places=("cut.layers", "pruning.layers", "joint.layers", "elastic.layers")),
+    "truncation_images": Entry(places=("pruning.calibration_images",)),
+    "truncation_images_every": Entry(places=("pruning.calibration_every",), acts=_weighs),
     **{f"cut_{name}": _kept(name, kind, "cut.keep") for name, kind in TRAINED.items()},
     **{name: _kept(name, kind, "cut.keep") for name, kind in SOLVED.items()},
     "allocation": Entry(places=("cut.allocation",)),

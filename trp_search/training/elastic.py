@@ -31,20 +31,24 @@ from trp_search.workloads.seeds import seeded
 class ElasticTraining(Hook):
     """Trains the factors of every layer, nested by rank, to be good at any budget.
 
-        elastic = ElasticTraining(network, images, scheme="spatial", lowest=1.5, highest=6)
-        optimizer = torch.optim.SGD([*network.parameters(), *elastic.parameters()], lr=0.05)
-
-        def passes(images, labels):
-            optimizer.zero_grad()
-            loss = loss_function(network(images), labels)
-            loss.backward()
-            return loss
-
-        for images, labels in batches:
-            loss = elastic.backward(lambda: passes(images, labels))
-            optimizer.step()
-        elastic.finish()
-        faster = decompose(network, images, Speedup(3), scheme="nested").network
+    >>> import torch
+    >>> from torch import nn
+    >>> from trp_search import ElasticTraining, Speedup, decompose
+    >>> network = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.Flatten())
+    >>> images, labels = torch.rand(8, 3, 16, 16), torch.arange(8)
+    >>> elastic = ElasticTraining(network, images, scheme="spatial", lowest=1.5, highest=6.0)
+    >>> optimizer = torch.optim.SGD([*network.parameters(), *elastic.parameters()], lr=0.01)
+    >>> def passes():
+    ...     optimizer.zero_grad()
+    ...     loss = nn.functional.cross_entropy(network(images), labels)
+    ...     loss.backward()
+    ...     return loss
+    >>> for _ in range(3):
+    ...     loss = elastic.backward(passes)
+    ...     optimizer.step()
+    >>> elastic.finish()
+    >>> [decompose(network, images, Speedup(x), scheme="nested").speedup >= x for x in (2, 4)]
+    [True, True]
 
     Each selected weight is the product of two factors, which begin as its SVD, weighed by
     activations if `calibration` has images; rank r takes the first r rows and columns. At each
@@ -110,8 +114,8 @@ class ElasticTraining(Hook):
             network, example_input, DECOMPOSITIONS[unfolded.name], wanted, calibration
         )
         self._network, self._settings, self._seed = network, settings, seed
-        layers_ = [layer.layer for layer in analysis.layers]
-        self._weights = Weights(network, layers_, unfolded, where="ElasticTraining")
+        rows = [[layer.layer] for layer in analysis.layers]
+        self._weights = Weights(network, rows, where="ElasticTraining")
         started = begun(analysis)
         groups = self._weights.found()
         if not groups:
@@ -136,13 +140,12 @@ class ElasticTraining(Hook):
         groups, share = self._weights.found(), 1 / self._settings.draws
         losses: list[Tensor] = []
         sums: dict[nn.Parameter, Tensor] = {}
-        for factor in self.parameters():
-            factor.grad = torch.zeros_like(factor)
+        pulled = [torch.zeros_like(factor) for factor in self.parameters()]
         for places in self._drawn():
             masks = self._masks(places)
             self._place_(groups, masks)
             losses.append(passes().detach().clone())
-            self._pull_back_(groups, masks, share=share)
+            torch._foreach_add_(pulled, self._pulled_back(groups, masks), alpha=share)
             for parameter in self._network.parameters():
                 if (found := parameter.grad) is not None:
                     sums[parameter] = found * share + sums.get(parameter, 0.0)
@@ -150,6 +153,8 @@ class ElasticTraining(Hook):
             if parameter.grad is None:  # a network may skip a layer at random
                 parameter.grad = total
             parameter.grad.copy_(total)
+        for factor, gradient in zip(self.parameters(), pulled, strict=True):
+            factor.grad = gradient
         gradients = [weight.gradient for group in groups for weight in group.weights]
         torch._foreach_zero_([g for g in gradients if g is not None])  # the factors have them
         self._iteration += 1
@@ -205,12 +210,14 @@ class ElasticTraining(Hook):
         torch.clear_autocast_cache()  # an autocast around all passes holds the old weights
 
     @torch.no_grad()
-    def _pull_back_(
-        self, groups: Sequence[Group], masks: Sequence[Tensor], *, share: float
-    ) -> None:
+    def _pulled_back(self, groups: Sequence[Group], masks: Sequence[Tensor]) -> list[Tensor]:
+        """The gradients of all factors from those of the weights."""
         with torch.autocast(device_type(groups), enabled=False):
-            for stack, group, mask in zip(self._stacks, groups, masks, strict=True):
-                stack.pull_back_(group, mask, share=share)
+            return [
+                side
+                for stack, group, mask in zip(self._stacks, groups, masks, strict=True)
+                for side in stack.pulled_back(group, mask)
+            ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,17 +266,14 @@ class _Stack:
         """(b, m, n) the matrices with only the ranks of `mask`."""
         return (self.left * mask.unsqueeze(-2)) @ self.right
 
-    def pull_back_(self, group: Group, mask: Tensor, *, share: float) -> None:
-        """Adds a `share` of the weights' gradients to those of the factors."""
+    def pulled_back(self, group: Group, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients of both factors from those of the weights at the ranks of `mask`."""
         zero = torch.zeros_like(group.values[0])
         matrices = group.unfolded(
             [zero if (g := weight.gradient) is None else g for weight in group.weights]
         )
-        assert self.left.grad is not None
-        assert self.right.grad is not None
-        wanted = matrices * share
-        self.left.grad += (wanted @ self.right.mT) * mask.unsqueeze(-2)
-        self.right.grad += mask.unsqueeze(-1) * (self.left.mT @ wanted)
+        left = (matrices @ self.right.mT) * mask.unsqueeze(-2)
+        return left, mask.unsqueeze(-1) * (self.left.mT @ matrices)
 
     def factors(self, group: Group) -> dict[str, Nested]:
         """The factors by layer."""

@@ -21,6 +21,10 @@ class Hook:
         """Optimiser steps so far."""
         return self._iteration
 
+    def before_epoch(self) -> None:
+        """Drops what a checkpoint does not hold: an epoch is alike after a resume."""
+        return
+
     def before_forward(self) -> None:
         """May change weights before a batch."""
         return

@@ -94,7 +94,7 @@ class JointTraining(Hook):
         self._network = network
         unfolded = SCHEMES[self._settings.scheme]
         measured = measure(network, example_input, unfolded, layers=layers)
-        self._weights = Weights(network, measured, unfolded, where="JointTraining")
+        self._weights = Weights(network, [[x] for x in measured], where="JointTraining")
         if not self._weights.found():
             raise InputError(f"JointTraining: layers: {layers}: no weight that trains can be cut")
         self._seed = seed

@@ -129,6 +129,7 @@ class _Loop:
         # Seeded per epoch for the network's own draws (dropout); data has its own generator.
         torch.manual_seed(job.seed * 100_003 + done.epoch)
         self.network.train()
+        self.hook.before_epoch()
         per_epoch = max(1, len(job.train) // settings.batch_size)
         total: Tensor | None = None
         steps = 0

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast, final
 
 import torch
@@ -13,14 +12,10 @@ from typing_extensions import override
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.allocation import relaxed
-from trp_search.lowrank.budgets import counted, room
-from trp_search.lowrank.costs import MeasuredLayer, measure, outside, settled
-from trp_search.lowrank.counter import multiply_adds
-from trp_search.lowrank.rules import ranks
-from trp_search.lowrank.schemes import SCHEMES
-from trp_search.lowrank.tracing import images_in
+from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.truncation import Spectra, spectra
+from trp_search.training.activations import Activations
+from trp_search.training.choosing import choosing
 from trp_search.training.hook import Hook
 from trp_search.training.weights import Group, Weights, device_type
 
@@ -62,13 +57,19 @@ class TrainedRankPruning(Hook):
         keep: the rank rule: `Energy`, `Value`, `Ratio` or `Evbmf` of each weight, or `Speedup` or
             `Parameters`, for which each truncation chooses anew the ranks over all layers that lose
             least within the budget.
-        scheme: `channel`, `spatial` or `decoupled`.
+        scheme: `channel`, `spatial`, `decoupled`, or `per-layer`: in each weight, and anew at each
+            truncation, the one that costs least at the rank that `keep` gives or, towards a budget,
+            loses least.
         period: iterations between truncations (the paper's m); None for never.
         projection: whether weights are replaced, or only pulled by the nuclear term.
         nuclear_weight: weight of the nuclear term per iteration: the paper's lambda over its
             period.
         nuclear_every_step: add w * U_k V_k^T at every iteration instead.
         layers: which may be cut, as in `decompose`.
+        calibration: batches of images whose activations weigh errors, a few hundred in all, read
+            anew at each measurement, so no iterator; truncations then keep what changes the layers'
+            outputs least. None uses weights alone.
+        calibration_every: truncations from one measurement to the next; `before_epoch` begins anew.
 
     Attributes:
         layers: names of the layers that are truncated; those that a cut would leave dense are not.
@@ -91,34 +92,42 @@ class TrainedRankPruning(Hook):
         nuclear_weight: float = 0.0,
         nuclear_every_step: bool = False,
         layers: records.Layers = records.AUTO,
+        calibration: Iterable[Tensor] | None = None,
+        calibration_every: int = records.Pruning.calibration_every,
     ) -> None:
         try:
             self._settings = records.Pruning(
-                scheme=cast("records.Scheme", scheme),
+                scheme=cast("records.PairScheme", scheme),
                 keep=keep,
                 period=period,
                 projection=projection,
                 nuclear_weight=nuclear_weight,
                 nuclear_every_step=nuclear_every_step,
                 layers=layers,
+                calibration_every=calibration_every,
             )
         except ValueError as error:
             raise InputError(
                 f"TrainedRankPruning: {records.problem(error, records.Pruning)}"
             ) from None
+        if isinstance(calibration, Iterator):
+            raise InputError("TrainedRankPruning: calibration: is read anew; give a list")
         self._network = network
-        selection = settled(network, example_input, layers)
-        measured = measure(network, example_input, SCHEMES[scheme], layers=selection)
-        self._weights = Weights(network, measured, SCHEMES[scheme], where="TrainedRankPruning")
+        decomposition = DECOMPOSITIONS[scheme]
+        selection = decomposition.settled(network, example_input, layers)
+        rows = decomposition.measured(network, example_input, selection)
+        self._weights = Weights(
+            network, rows, where="TrainedRankPruning", reading=calibration is not None
+        )
+        self._activations = None
+        if calibration is not None:
+            self._activations = Activations(network, example_input, calibration)
         self.layers, self.left_out = self._weights.names, self._weights.left_out
-        self._plan: _Plan | None = None
-        if isinstance(keep, records.WholeNetwork):
-            order = [weight.name for group in self._weights.found() for weight in group.weights]
-            asked = dataclasses.replace(self._settings, layers=selection)
-            try:
-                self._plan = _plan(network, example_input, measured, order, asked)
-            except InputError as error:
-                raise InputError(f"TrainedRankPruning: {error}") from None
+        asked = dataclasses.replace(self._settings, layers=selection)
+        try:
+            self._choosing = choosing(network, example_input, rows, self._weights.found(), asked)
+        except InputError as error:
+            raise InputError(f"TrainedRankPruning: {error}") from None
         self._pulls: list[list[Tensor]] = []
         self._left: list[tuple[int, int]] = []
         self._idle = False
@@ -131,6 +140,12 @@ class TrainedRankPruning(Hook):
         often = "never" if settings.period is None else f"every {settings.period} iterations"
         total = taken + len(self.left_out)
         return f"TrainedRankPruning({kept}, {settings.scheme}, {often}, {taken} of {total} layers)"
+
+    @override
+    def before_epoch(self) -> None:
+        """Forgets measured activations: the next truncation measures them anew."""
+        if self._activations is not None:
+            self._activations.forget()
 
     @override
     @torch.no_grad()
@@ -152,39 +167,33 @@ class TrainedRankPruning(Hook):
                     "TrainedRankPruning: the network was given no gradient and its weights are as "
                     "they were: a copy that is trained in its place needs a TrainedRankPruning too"
                 )
+            if self._activations is not None and self._is_outdated():
+                self._activations.forget()
             # Half precision would round every singular value to zero.
             with torch.autocast(device_type(groups), enabled=False):
                 self._truncate(groups, pulling=pulling, projecting=projecting)
             self._left = _states(groups)
 
-    def _truncate(self, groups: list[Group], *, pulling: bool, projecting: bool) -> None:
-        found = [spectra(group.stacked(group.values)) for group in groups]
-        for group, one, kept in zip(groups, found, self._kept(groups, found), strict=True):
-            if pulling:
-                self._pulls.append(group.folded(one.polar(kept)))
-            if projecting:
-                low = group.folded(one.truncated(kept))
-                torch._foreach_copy_(group.values, low)
+    def _is_outdated(self) -> bool:
+        """Whether the activations are to be measured anew at this iteration."""
+        settings = self._settings
+        often = settings.period and settings.period * settings.calibration_every
+        return often is not None and self._iteration % often == 0
 
-    def _kept(self, groups: list[Group], found: list[Spectra]) -> list[Tensor]:
-        """Masks of the values that a truncation keeps, one for each group."""
-        keep = self._settings.keep
-        if isinstance(keep, records.PerLayer):
-            sides = [one.matrices.shape[-1] for one in found]
-            return [
-                one.last(ranks(keep, one.values(), longer=side))
-                for one, side in zip(found, sides, strict=True)
-            ]
-        assert self._plan is not None
-        if not found:
-            return []
-        counts = [len(group.weights) for group in groups]
-        lost = [one.lost(layers=count) for one, count in zip(found, counts, strict=True)]
-        chosen = torch.split(self._plan.ranks(lost), counts)
-        return [
-            one.last(rank.repeat_interleave(len(one.squares) // count))
-            for one, rank, count in zip(found, chosen, counts, strict=True)
-        ]
+    def _spectra(self, groups: list[Group]) -> list[Spectra]:
+        if self._activations is not None:
+            return self._activations.spectra(groups)
+        return [spectra(group.stacked(group.values)) for group in groups]
+
+    def _truncate(self, groups: list[Group], *, pulling: bool, projecting: bool) -> None:
+        found = self._spectra(groups)
+        for group, one, kept in zip(groups, found, self._choosing.kept(found), strict=True):
+            values = group.values
+            if pulling:
+                self._pulls.append(kept.chosen(group.folded(one.polar(kept.values))))
+            if projecting:
+                low = group.folded(one.truncated(kept.values))
+                torch._foreach_copy_(values, kept.chosen(low, values))
 
     @override
     @torch.no_grad()
@@ -217,62 +226,3 @@ def _states(groups: list[Group]) -> list[tuple[int, int]]:
     """State that changes when a weight is replaced or written to."""
     parameters = [weight.parameter for group in groups for weight in group.weights]
     return [(id(parameter), parameter._version) for parameter in parameters]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """The cost of each rank, one row per weight, and the budget for all weights.
-
-    Attributes:
-        cost: (L, K) multiply-adds or parameters of each rank; rank 0 stands for dense.
-        budget: for all weights together.
-    """
-
-    cost: Tensor
-    budget: float
-
-    def ranks(self, lost: Sequence[Tensor]) -> Tensor:
-        """(L,) ranks from the (l, q + 1) shares of energy lost; the full width for dense."""
-        cost = self.cost.to(lost[0].device)
-        error = cost.new_zeros(cost.shape)
-        start = 0
-        for table in lost:
-            rows = slice(start, start + len(table))
-            error[rows, 1 : table.shape[1]] = table[:, 1:].double()
-            start = rows.stop
-        chosen = relaxed(cost, error, self.budget)
-        return torch.where(chosen == 0, cost.shape[1], chosen)
-
-
-def _plan(
-    network: nn.Module,
-    example_input: Tensor | Sequence[Any],
-    measured: Sequence[MeasuredLayer],
-    order: Sequence[str],
-    settings: records.Pruning,
-) -> _Plan:
-    """The plan for the weights of the layers `order`; the cost of all other parts is fixed."""
-    keep = settings.keep
-    assert isinstance(keep, records.WholeNetwork), keep
-    count = counted(keep)
-    by_name = {layer.name: layer for layer in measured}
-    layers = [by_name[name] for name in order]
-    cost = torch.full(
-        (len(layers), 1 + max((layer.full_ranks[-1] for layer in layers), default=0)), torch.inf
-    ).double()
-    for row, layer in zip(cost, layers, strict=True):
-        row[0] = count.dense(layer)
-        found = count.at(layer, [torch.arange(1, layer.full_ranks[-1] + 1)])
-        cheaper = found[found < count.dense(layer)]
-        row[1 : len(cheaper) + 1] = cheaper
-    every, dense = (sum(count.dense(layer) for layer in those) for those in (measured, layers))
-    macs = multiply_adds(network, example_input) // images_in(example_input)
-    other = count.other(network, every, other_macs=outside(measured, macs=macs))
-    budget = room(
-        keep,
-        dense=dense,
-        least=float(cost.min(1).values.sum()),
-        other=other + every - dense,
-        layers=settings.layers,
-    )
-    return _Plan(cost=cost, budget=budget)

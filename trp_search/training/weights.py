@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from trp_search.errors import InputError
 from trp_search.lowrank.attention import weight_at
 from trp_search.lowrank.costs import MeasuredLayer
-from trp_search.lowrank.kernels import Shape, groups_of, shape_of
+from trp_search.lowrank.kernels import Shape, groups_of, is_adjoint, shape_of
 from trp_search.lowrank.plain import is_plain
-from trp_search.lowrank.schemes import Scheme
+from trp_search.lowrank.schemes import SCHEMES, Scheme
 from trp_search.lowrank.truncation import wide
 
 
@@ -41,11 +41,22 @@ class Weight:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Weights of one shape, unfolded and decomposed together."""
+    """Weights of one shape, unfolded and decomposed together.
+
+    Attributes:
+        turned: whether matrices are transposed, so that activations can weigh their errors; None
+            makes them wide.
+    """
 
     scheme: Scheme
     shape: Shape
     weights: tuple[Weight, ...]
+    turned: bool | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The layer of each weight."""
+        return [weight.name for weight in self.weights]
 
     @property
     def values(self) -> list[Tensor]:
@@ -58,13 +69,14 @@ class Group:
         return torch.cat(found).float()
 
     def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
-        """As `unfolded`, transposed if needed so that m <= n."""
-        return wide(self.unfolded(tensors))[0]
+        """As `unfolded`, transposed if need be: see `turned`."""
+        matrices = self.unfolded(tensors)
+        return matrices.mT if self._turns(matrices) else matrices
 
     def folded(self, matrices: Tensor) -> list[Tensor]:
         """The tensors that `stacked` made `matrices` from."""
-        _, transposed = wide(self.scheme.unfolded(self.values[0], self.shape))
-        return self.of_scheme(matrices.mT if transposed else matrices)
+        turns = self._turns(self.scheme.unfolded(self.values[0], self.shape))
+        return self.of_scheme(matrices.mT if turns else matrices)
 
     def of_scheme(self, matrices: Tensor) -> list[Tensor]:
         """The tensors that `unfolded` made `matrices` from."""
@@ -73,15 +85,21 @@ class Group:
             for part, weight in zip(matrices.chunk(len(self.weights)), self.weights, strict=True)
         ]
 
+    def _turns(self, unfolded: Tensor) -> bool:
+        return wide(unfolded)[1] if self.turned is None else self.turned
+
 
 def device_type(groups: Sequence[Group]) -> str:
     """The type of the device that holds the weights of `groups`."""
     return next((group.weights[0].parameter.device.type for group in groups), "cpu")
 
 
+_Key = tuple[Scheme, int, Shape, bool | None]
+
+
 @final
 class Weights:
-    """The trainable weights of `network` that `scheme` and `layers` choose, grouped by shape.
+    """The trainable weights of `network` that schemes and `layers` choose, grouped by shape.
 
     Weights that a layer computes another from stay as they are.
 
@@ -94,8 +112,9 @@ class Weights:
 
     Args:
         network: any module.
-        measured: its layers under a scheme, which says how weights are unfolded.
+        rows: its layers, each under one scheme or several, which say how weights are unfolded.
         where: prefix of error messages.
+        reading: whether activations weigh errors: the columns of matrices are inputs then.
 
     Raises:
         InputError: the weights are complex.
@@ -104,25 +123,28 @@ class Weights:
     def __init__(
         self,
         network: nn.Module,
-        measured: Sequence[MeasuredLayer],
-        scheme: Scheme,
+        rows: Sequence[Sequence[MeasuredLayer]],
         *,
         where: str,
+        reading: bool = False,
     ) -> None:
         self._network = network
-        self._scheme = scheme
         self._where = where
-        self._names: dict[tuple[int, Shape], dict[str, torch.Size]] = defaultdict(dict)
+        self._names: dict[_Key, dict[str, torch.Size]] = defaultdict(dict)
         self.left_out: dict[str, str] = {}
-        for layer in measured:
-            module, reason = layer.module, layer.reason or _untrained(layer.module)
+        for row in rows:
+            name, module = row[0].name, row[0].module
+            fit = [SCHEMES[x.scheme.name] for x in row if x.reason is None]
+            reason = _untrained(module) if fit else row[0].reason
             if reason is None:
                 assert isinstance(module.weight, Tensor)
-                named = self._names[groups_of(module), shape_of(module)]
-                named[layer.name] = module.weight.shape
+                for scheme in fit:
+                    turned = scheme.reads_rows != is_adjoint(module) if reading else None
+                    key = scheme, groups_of(module), shape_of(module), turned
+                    self._names[key][name] = module.weight.shape
             else:
-                self.left_out[layer.name] = reason
-        self.names = tuple(x.name for x in measured if x.name not in self.left_out)
+                self.left_out[name] = reason
+        self.names = tuple(row[0].name for row in rows if row[0].name not in self.left_out)
         if not self._names:
             self._check_real()
 
@@ -131,18 +153,19 @@ class Weights:
             raise InputError(f"{self._where}: no layer can be truncated: their weights are complex")
 
     def found(self) -> list[Group]:
-        """The weights that the network has now.
+        """The weights that the network has now, once under each of their schemes.
 
         Raises:
             InputError: a layer is gone, of another shape, or its weight is no parameter any more.
         """
         return [
             Group(
-                scheme=self._scheme,
+                scheme=scheme,
                 shape=shape,
                 weights=tuple(self._weight(*one) for one in sizes.items()),
+                turned=turned,
             )
-            for (_, shape), sizes in self._names.items()
+            for (scheme, _, shape, turned), sizes in self._names.items()
         ]
 
     def _weight(self, name: str, size: torch.Size) -> Weight:

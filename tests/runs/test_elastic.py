@@ -1,0 +1,142 @@
+"""One elastic training in a run: resumed, cut further, exported whole and cut again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from trp_search import Speedup
+from trp_search.cli import main
+from trp_search.errors import InputError
+from trp_search.export.load import load
+from trp_search.lowrank.nested import factors_of
+from trp_search.records import (
+    Cut,
+    Ranks,
+    TrialResult,
+)
+from trp_search.runs import networks, trial
+from trp_search.runs.compress import recut
+from trp_search.runs.environment import write_environment
+from trp_search.space import read_space
+from trp_search.store import RunFolder, append_record, write_whole
+
+pytestmark = pytest.mark.usefixtures("verified_here")
+
+DATA = {"name": "digits", "subset": 400, "heldout_subset": 100, "validation": 0.25}
+SPACE = {
+    "workload": {"network": "small_resnet", "data": DATA},
+    "training": {"epochs": 2, "batch_size": 50, "learning_rate": 0.05},
+    "space": {
+        "method": "elastic",
+        "scheme": "spatial",
+        "elastic_highest": 4.0,
+        "elastic_images": 32,
+        "batch_norm_images": 100,
+        "training": {"epochs": 4},
+    },
+    "extra_cuts": {"speedups": [1.5, 2.0], "calibration_images": 32},
+    "trials": 1,
+}
+
+
+def ended(folder, spec, *, epochs=None):
+    """The result, or nothing after some epochs, as if the process were killed then."""
+    items = trial.run(spec, folder)
+    if epochs is not None:
+        for _ in range(epochs):
+            next(items)
+        items.close()
+        return None
+    *_, result = items
+    assert isinstance(result, TrialResult)
+    assert result.ended_well, result.why_not
+    for point in result.points:
+        append_record(folder.points, point)
+    return result
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    return read_space(SPACE, tmp_path_factory.mktemp("space") / "space.yaml")
+
+
+@pytest.fixture(scope="module")
+def run(space, tmp_path_factory):
+    """A run with its baseline and one elastic trial."""
+    folder = RunFolder.create(tmp_path_factory.mktemp("run") / "run")
+    write_whole(folder.search, space.dump())
+    write_environment(folder, seed=space.seed)
+    ended(folder, space.baseline_spec())
+    ended(folder, space.trial_spec({}, number=0))
+    return folder
+
+
+def test_its_points_reach_their_budgets_with_nested_factors(run):
+    points = {point.id: point for point in run.read_points() if point.trial == "0"}
+    assert points.keys() == {"0", "0-uncut", "0-nested-1.5x", "0-nested-2x"}
+    for name, speedup in (("0", 3.0), ("0-nested-1.5x", 1.5), ("0-nested-2x", 2.0)):
+        assert points[name].speedup >= speedup
+        assert {layer.scheme for layer in points[name].layers} == {None, "spatial"}
+    whole = factors_of(networks.trained(run, "0"))
+    cut = networks.network_of(run, points["0"])
+    for layer in points["0"].layers:
+        if layer.rank is not None:
+            first = cut.get_submodule(layer.name)[0].weight
+            own = whole[layer.name].left[0, :, : layer.rank].mT.reshape(first.shape)
+            assert torch.equal(first, own)
+
+
+def test_a_killed_training_goes_on_bit_for_bit(run, space, tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    write_whole(folder.search, space.dump())
+    ended(folder, space.baseline_spec())
+    spec = space.trial_spec({}, number=0)
+    ended(folder, spec, epochs=1)
+    ended(folder, spec)
+    for path in (folder.trial("0").weights, folder.trial("0").nested):
+        assert path.read_bytes() == (run.path / path.relative_to(folder.path)).read_bytes()
+
+
+def test_ranks_are_those_of_a_vector(run):
+    full = {
+        name: found.left.shape[-1] for name, found in factors_of(networks.trained(run, "0")).items()
+    }
+    vector = {name: 1 + most // 5 for name, most in full.items()}
+    point = recut(run, "0", Cut(scheme="nested", keep=Ranks(vector)))
+    assert {layer.name: layer.rank for layer in point.layers if layer.rank} == vector
+
+
+def test_the_exported_whole_is_cut_to_any_budget(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(run.path), "--point", "0-uncut", "--out", "whole"]) == 0
+    assert main(["cut", "whole", "--speedup", "2.7", "--out", "faster"]) == 0
+    card = json.loads((tmp_path / "faster/card.json").read_text())
+    layers = card["point"]["layers"]
+    assert card["point"]["dense_macs"] >= 2.7 * card["point"]["macs"]
+    whole, faster = factors_of(networks.trained(run, "0")), load("faster")
+    for layer in layers:
+        if layer["rank"] is not None:
+            own = whole[layer["name"]].left[0, :, : layer["rank"]].mT
+            first = faster.get_submodule(layer["name"])[0].weight
+            assert torch.equal(first, own.reshape(first.shape))
+    assert main(["cut", "whole", "--max-drop", "0.5", "--out", "small"]) == 0
+    assert not (tmp_path / "faster/nested.safetensors").exists()
+
+
+def test_factors_of_other_weights_are_refused(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(run.path), "--point", "0-uncut", "--out", "whole"]) == 0
+    baseline = run.trial("baseline").weights
+    (tmp_path / "whole/weights.safetensors").write_bytes(baseline.read_bytes())
+    capsys.readouterr()
+    assert main(["cut", "whole", "--speedup", "2", "--out", "faster"]) == 2
+    assert "not this network's nested factors" in capsys.readouterr().err
+    assert not (tmp_path / "faster").exists()
+
+
+def test_only_an_elastic_trial_has_factors(run):
+    with pytest.raises(InputError, match="no nested factors"):
+        recut(run, "baseline", Cut(scheme="nested", keep=Speedup(2)))

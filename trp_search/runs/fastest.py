@@ -1,0 +1,61 @@
+"""The fastest cut of trained weights that loses no more than allowed, by scoring."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+from trp_search.errors import InputError
+from trp_search.progress import doing
+from trp_search.records import Cut, Score, Speedup
+from trp_search.store import RunFolder
+
+_STEPS = 5  # of bisection, to about 2 %
+
+
+def baseline_of(folder: RunFolder) -> Score:
+    """The score of the run's baseline; InputError if it has none."""
+    found = next((point for point in folder.read_points() if point.role == "baseline"), None)
+    if found is None:
+        raise InputError(f"{folder.path}: max_drop: the run has no baseline yet")
+    return found.score
+
+
+def fastest(score: Callable[[Cut], Score], like: Cut, *, baseline: Score, most: float) -> Cut:
+    """A cut like `like` to the largest speedup found at which it loses at most `most`.
+
+    `score` scores a cut on validation; what it loses is against the `baseline`.
+
+    Speedups double until one loses more or is out of reach, then halve the gap, by ratio. The loss
+    is taken to grow with the speedup, which noise may break; what is returned was scored.
+
+    Raises:
+        InputError: even 1.1x loses more.
+    """
+
+    def fits(speedup: float) -> bool:
+        try:
+            with doing(f"scoring {speedup:g}x"):
+                found = score(dataclasses.replace(like, keep=Speedup(speedup)))
+        except InputError:
+            if speedup == _LEAST:
+                raise
+            return False  # out of reach
+        return found.behind(baseline) <= most
+
+    low = _LEAST
+    if not fits(low):
+        raise InputError(f"max_drop: even {low:g}x loses more than {most:g} on validation")
+    high = 2 * low
+    while fits(high):
+        low, high = high, 2 * high
+    for _ in range(_STEPS):
+        middle = math.floor(100 * math.sqrt(low * high)) / 100
+        if not low < middle < high:
+            break
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return dataclasses.replace(like, keep=Speedup(low))
+
+
+_LEAST = 1.1
