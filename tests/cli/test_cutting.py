@@ -129,7 +129,7 @@ def test_compress_writes_the_formats_that_it_is_asked_for(
 def test_a_format_that_is_unknown_is_named_before_anything_starts(trp, place: Path):
     ended = trp("compress", "small.yaml", "--speedup", "2", "--format", "gguf")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == "trp-search: format: 'gguf' is none of onnx, openvino, pt2\n"
+    assert ended.err == "trp-search: format: 'gguf' is none of onnx, openvino, executorch, pt2\n"
     assert [path.name for path in place.iterdir()] == ["small.yaml"]
 
 

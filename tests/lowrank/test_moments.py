@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from tests.lowrank.drawn import convolutions
 from trp_search.errors import InputError
 from trp_search.lowrank import moments, truncation
 from trp_search.lowrank.analysis import analyse
@@ -17,18 +18,6 @@ from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.truncation import Moments, spectra, weighted_spectra, wide
 from trp_search.records import Cut, Energy
 
-convolutions = st.fixed_dictionaries(
-    {
-        "in_channels": st.integers(1, 4),
-        "out_channels": st.integers(1, 20),
-        "kernel_size": st.tuples(st.integers(1, 4), st.integers(1, 4)),
-        "stride": st.tuples(st.integers(1, 3), st.integers(1, 3)),
-        "padding": st.tuples(st.integers(0, 2), st.integers(0, 2)),
-        "dilation": st.tuples(st.integers(1, 2), st.integers(1, 2)),
-        "bias": st.booleans(),
-        "padding_mode": st.sampled_from(["zeros", "reflect", "replicate", "circular"]),
-    }
-)
 names = st.sampled_from(list(SCHEMES))
 SIZES = [(5, 12), (12, 5), (7, 7), (1, 6), (6, 1)]
 
@@ -75,7 +64,7 @@ def inputs_of(convolution, scheme, images):
     return sum(rows @ rows.mT for rows in read)
 
 
-@given(settings_=convolutions, scheme=names, seed=st.integers(0, 99))
+@given(settings_=convolutions(read=4, written=20), scheme=names, seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=150)
 def test_moments_of_a_convolution_are_those_of_its_unfolded_inputs(settings_, scheme, seed):
     convolution = nn.Conv2d(**settings_)

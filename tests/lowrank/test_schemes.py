@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.lowrank.drawn import convolutions
 from trp_search.errors import InputError
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.schemes import SCHEMES
@@ -23,25 +24,13 @@ def test_a_kernel_unfolded_and_folded_is_the_kernel(shape, name):
     assert scheme.full_ranks(shape) == (min(matrices.shape[1:]),)
 
 
-convolutions = st.fixed_dictionaries(
-    {
-        "in_channels": st.integers(1, 6),
-        "out_channels": st.integers(1, 7),
-        "kernel_size": st.tuples(st.integers(1, 5), st.integers(1, 5)),
-        "stride": st.tuples(st.integers(1, 3), st.integers(1, 3)),
-        "padding": st.tuples(st.integers(0, 2), st.integers(0, 2)),
-        "dilation": st.tuples(st.integers(1, 2), st.integers(1, 2)),
-        "bias": st.booleans(),
-        "padding_mode": st.sampled_from(["zeros", "reflect", "replicate", "circular"]),
-    }
-)
-
-
 def full_rank_of(scheme, convolution):
     return SCHEMES[scheme].full_ranks(tuple(convolution.weight.shape))[0]
 
 
-@given(settings_=convolutions, scheme=st.sampled_from(list(SCHEMES)), seed=st.integers(0, 99))
+@given(
+    settings_=convolutions(side=5), scheme=st.sampled_from(list(SCHEMES)), seed=st.integers(0, 99)
+)
 @settings(deadline=None, max_examples=150)
 def test_at_full_rank_a_convolution_is_itself(settings_, scheme, seed):
     torch.manual_seed(seed)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tensorly.decomposition import partial_tucker
 from torch import nn
 
+from tests.lowrank.drawn import convolutions
 from trp_search.lowrank import tucker
 from trp_search.lowrank.kernels import Extent
 from trp_search.lowrank.rules import ranks
@@ -203,21 +204,7 @@ def test_channels_that_are_all_alike_take_one_direction():
     torch.testing.assert_close(rebuilt(*parts), weight.contiguous())
 
 
-modules = st.fixed_dictionaries(
-    {
-        "in_channels": st.integers(1, 6),
-        "out_channels": st.integers(1, 7),
-        "kernel_size": st.tuples(st.integers(1, 4), st.integers(1, 4)),
-        "stride": st.tuples(st.integers(1, 3), st.integers(1, 3)),
-        "padding": st.tuples(st.integers(0, 2), st.integers(0, 2)),
-        "dilation": st.tuples(st.integers(1, 2), st.integers(1, 2)),
-        "bias": st.booleans(),
-        "padding_mode": st.sampled_from(["zeros", "reflect", "replicate", "circular"]),
-    }
-)
-
-
-@given(options=modules, seed=seeds, share_in=shares, share_out=shares)
+@given(options=convolutions(), seed=seeds, share_in=shares, share_out=shares)
 @settings(deadline=None, max_examples=50)
 def test_the_three_layers_compute_with_the_kernel_that_their_weights_make(
     options, seed, share_in, share_out

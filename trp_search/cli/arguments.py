@@ -83,7 +83,7 @@ Formats = Annotated[
     typer.Option(
         "--format",
         metavar="F",
-        help="a further format: onnx, openvino, pt2; may be repeated",
+        help="a further format: onnx, openvino, executorch, pt2; may be repeated",
         rich_help_panel=WRITTEN,
     ),
 ]

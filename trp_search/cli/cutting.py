@@ -28,9 +28,11 @@ from trp_search.cli.bundles import checked, epoch, export_bundle, images, stoppa
 from trp_search.cli.console import following, line
 from trp_search.cli.cuts import USUAL, cut_of, show_point
 from trp_search.cli.formatting import command, here
-from trp_search.cli.help import READ, WRITTEN
-from trp_search.cli.keeping import with_keep
+from trp_search.cli.help import READ, TIMED, WRITTEN
+from trp_search.cli.keeping import with_any_keep, with_keep
 from trp_search.cli.spaces import with_configured
+from trp_search.cli.timed_cuts import Clock, by_time, checked_clock, confirm_time
+from trp_search.cli.timing import Batch, Device, ImageSize, Runtime, Threads, given_target
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
@@ -50,7 +52,7 @@ from trp_search.space import SearchSpace, changed, load_space, read_space
 from trp_search.store import RunFolder
 
 
-@with_keep
+@with_any_keep
 def cut(  # noqa: PLR0913  options of a command
     source: Annotated[
         Path,
@@ -70,17 +72,30 @@ def cut(  # noqa: PLR0913  options of a command
     form: Formats = None,
     network: Network = None,
     data: Data = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="of a run: where a budget in time counts", rich_help_panel=TIMED
+        ),
+    ] = None,
+    runtime: Runtime = None,
+    device: Device = None,
+    threads: Threads = None,
+    batch: Batch = None,
+    image_size: ImageSize = None,
     *,
     trust: Trust = False,
 ) -> None:
     """Cut a trained network to another budget, without training."""
+    fields = given_target(runtime, device, threads, batch, image_size)
+    clock = checked_clock(keep, source, target, fields)
     options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
     if (source / ARCHITECTURE).is_file():
         if trial is not None:
             raise InputError(f"--trial: {source} is a bundle, which has one network")
         workload = _workload(source, network=network, data=images(data, trust=trust))
-        target = _Target(out=vacant(out or Path(f"{source}-cut")), formats=checked(form))
-        _cut_bundle(source, workload, keep, options, target)
+        place = _Target(out=vacant(out or Path(f"{source}-cut")), formats=checked(form))
+        _cut_bundle(source, workload, keep, options, place)
         return
     for name, given in (("--out", out), ("--format", form)):
         if given is not None:
@@ -91,11 +106,19 @@ def cut(  # noqa: PLR0913  options of a command
     from trp_search.workloads.trust import check_run
 
     check_run(folder, load_space(folder.search).workload, trust=trust)
-    _cut_run(folder, trial, keep, options)
+    _cut_run(folder, trial, keep, options, clock)
 
 
-def _cut_run(folder: RunFolder, trial: str | None, keep: Keep, options: dict[str, Any]) -> None:
+def _cut_run(
+    folder: RunFolder,
+    trial: str | None,
+    keep: Keep,
+    options: dict[str, Any],
+    clock: Clock | None,
+) -> None:
     """Cuts the weights of a run's trial; adds the point to the run."""
+    if clock is not None:
+        options = {**options, "scheme": options["scheme"] or "spatial"}
     space = load_space(folder.search)
     spec = folder.trial(trial).read_spec() if trial and trial in folder.trial_names() else None
     if spec is None:
@@ -107,9 +130,13 @@ def _cut_run(folder: RunFolder, trial: str | None, keep: Keep, options: dict[str
     wanted = cut_of(space, keep, options, like=like, own=own)
     from trp_search.runs.compress import recut
 
+    if clock is not None:
+        wanted = by_time(folder, spec.name, wanted, clock)
     line(f"Cutting trial {trial}'s weights, settling batch norm and scoring ...")
     point = recut(folder, spec.name, wanted)
     show_point(folder, point)
+    if clock is not None:
+        confirm_time(folder, point, keep, clock)
     bundle = Path("models") / f"{folder.path.name}-{point.id}"
     following([command("export", here(folder.path), "--point", point.id, "--out", bundle)])
 

@@ -58,7 +58,7 @@ def latency(  # noqa: PLR0913  options of a command
 ) -> None:
     """Time the front's networks in turn with the baseline. Run nothing else meanwhile."""
     budget = _seconds(seconds)
-    wanted = _given(runtime, device, threads, batch, image_size)
+    wanted = given_target(runtime, device, threads, batch, image_size)
     folder = RunFolder.open(run)
     from trp_search.runs import clock as stopwatch
     from trp_search.workloads.trust import check_run
@@ -71,7 +71,7 @@ def latency(  # noqa: PLR0913  options of a command
     else:
         left = stopwatch.untimed(folder, target)
     line(_described(where, len(left)), style="bold")
-    _warn_of_load()
+    warn_of_load()
     for found in stopwatch.measure(folder, where, left, seconds=budget):
         line(f"  {found.point}: {clock(found)[1]}", style="dim")
         known[found.point] = found
@@ -97,14 +97,14 @@ def compare(  # noqa: PLR0913  options of a command
 ) -> None:
     """Show bundles side by side, each timed in turn with the first."""
     budget = _seconds(seconds)
-    wanted = _given(runtime, device, threads, batch, image_size)
+    wanted = given_target(runtime, device, threads, batch, image_size)
     for bundle in bundles:
         opened(bundle)
     from trp_search.export import compare as side_by_side
 
     where = side_by_side.target_of(bundles, wanted)
     line(_described(where, len(bundles)), style="bold")
-    _warn_of_load()
+    warn_of_load()
     found = list(side_by_side.compare(bundles, where, network=network, seconds=budget))
     for row in _columns(found):
         line(row)
@@ -143,7 +143,7 @@ def _seconds(given: float | None) -> float:
     return seconds
 
 
-def _given(
+def given_target(
     runtime: str | None,
     device: str | None,
     threads: int | None,
@@ -164,7 +164,7 @@ def _described(target: records.Target, number: int) -> str:
     )
 
 
-def _warn_of_load() -> None:
+def warn_of_load() -> None:
     """Warns if other processes load the machine: ratios hold, milliseconds do not."""
     table = Path("/proc/loadavg")
     load = float(table.read_text().split()[0]) if table.is_file() else 0.0

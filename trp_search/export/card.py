@@ -24,6 +24,7 @@ _SOFTWARE = (
     "onnx",
     "onnxruntime",
     "openvino",
+    "executorch",
 )
 _SHOWN = 20
 

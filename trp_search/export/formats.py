@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from trp_search.errors import InputError, TrpSearchError, in_words
 from trp_search.export.bundle import SOURCE as SOURCE_FILE
 from trp_search.export.bundle import WEIGHTS
+from trp_search.runtimes.executorch import check_executorch, write_executorch
 from trp_search.runtimes.onnx import check_onnx, write_onnx
 from trp_search.runtimes.openvino import check_openvino, write_openvino
 from trp_search.runtimes.pt2 import write_program
@@ -46,6 +47,12 @@ options = {"INFERENCE_PRECISION_HINT": "f32"}
 compiled = openvino.Core().compile_model(sys.argv[1], "CPU", options)
 def network(images):
     return torch.from_numpy(compiled(images.numpy())["logits"])
+"""
+_LOAD_EXECUTORCH = """
+from executorch.runtime import Runtime
+method = Runtime.get().load_program(sys.argv[1]).load_method("forward")
+def network(images):
+    return torch.cat([method.execute([image])[0].clone() for image in images.split(1)])
 """
 _LOAD_PT2 = "network = torch.export.load(sys.argv[1]).module()"
 _LOAD_SOURCE = """
@@ -82,6 +89,10 @@ class Format:
 def _write_source(network: nn.Module, images: Tensor, path: Path) -> None:
     del images
     path.write_text(as_source(network, weights=WEIGHTS), encoding="utf-8")
+
+
+def _write_executorch(network: nn.Module, images: Tensor, path: Path) -> None:
+    write_executorch(network, images[:1], path)
 
 
 def _run_alone(load: str, *without: str) -> Callable[[Path, Tensor], Tensor]:
@@ -121,6 +132,12 @@ FORMATS = {
         write=write_openvino,
         run=_run_alone(_LOAD_OPENVINO, *_WITHOUT),
         check=check_openvino,
+    ),
+    "executorch": Format(
+        file="network.pte",
+        write=_write_executorch,
+        run=_run_alone(_LOAD_EXECUTORCH, *_WITHOUT),
+        check=check_executorch,
     ),
     "pt2": Format(file="network.pt2", write=write_program, run=_run_alone(_LOAD_PT2)),
 }

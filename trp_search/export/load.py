@@ -44,7 +44,7 @@ def load(bundle: Path | str, *, network: nn.Module | None = None) -> nn.Module:
     return network_in(opened(bundle), network=network)
 
 
-def network_in(bundle: Bundle, *, network: nn.Module | str | None = None) -> nn.Module:
+def network_in(bundle: Bundle, *, network: nn.Module | str | None) -> nn.Module:
     """As `load`; `network` may also be the caller's `package.module:callable`."""
     result = (
         copy.deepcopy(network) if isinstance(network, nn.Module) else _baseline(bundle, network)
@@ -60,7 +60,7 @@ def network_in(bundle: Bundle, *, network: nn.Module | str | None = None) -> nn.
     return result.eval()
 
 
-def network_spec(bundle: Bundle, *, name: str | None = None) -> NetworkSpec:
+def network_spec(bundle: Bundle, *, name: str | None) -> NetworkSpec:
     """The bundle's baseline, or the caller's `name` with its options; downloads no weights.
 
     Raises:

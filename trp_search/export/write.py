@@ -64,8 +64,8 @@ def export_point(  # noqa: PLR0913  options of a command
         out: a folder that does not exist yet, or is empty.
         network: `package.module:callable` that builds the baseline of a custom architecture, in
             place of the one that the run names.
-        formats: `onnx`, `openvino` or `pt2`, written beside the weights; the card says how far
-            each one's logits are from the network's on real images, or why it is absent.
+        formats: names of `formats.FORMATS`, written beside the weights; the card says how far each
+            one's logits are from the network's on real images, or why it is absent.
         licence: the weights' licence, for the card.
         trust: whether to call code that the run names outside the current folder, and to download
             its images.

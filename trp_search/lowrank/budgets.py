@@ -12,7 +12,7 @@ from typing_extensions import override
 from trp_search.errors import InputError
 from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.factoring import Number
-from trp_search.records import Keep, Layers, Parameters, WholeNetwork
+from trp_search.records import TIMED, Keep, Layers, Parameters, WholeNetwork
 
 
 class Count(ABC):
@@ -21,7 +21,7 @@ class Count(ABC):
     noun: ClassVar[str]
 
     @abstractmethod
-    def dense(self, layer: MeasuredLayer) -> int:
+    def dense(self, layer: MeasuredLayer) -> float | int:
         """The cost of a dense layer."""
 
     @abstractmethod
@@ -29,7 +29,7 @@ class Count(ABC):
         """The cost of a layer at `ranks`."""
 
     @abstractmethod
-    def other(self, network: nn.Module, dense: int, *, other_macs: int) -> int:
+    def other(self, network: nn.Module, dense: float | int, *, other_macs: int) -> float | int:
         """The network's cost outside its layers, which cost `dense` together."""
 
 
@@ -48,7 +48,7 @@ class MultiplyAdds(Count):
         return layer.macs(ranks)
 
     @override
-    def other(self, network: nn.Module, dense: int, *, other_macs: int) -> int:
+    def other(self, network: nn.Module, dense: float | int, *, other_macs: int) -> float | int:
         return other_macs
 
 
@@ -67,7 +67,7 @@ class Weights(Count):
         return layer.parameters(ranks) + layer.biases
 
     @override
-    def other(self, network: nn.Module, dense: int, *, other_macs: int) -> int:
+    def other(self, network: nn.Module, dense: float | int, *, other_macs: int) -> float | int:
         return sum(parameter.numel() for parameter in network.parameters()) - dense
 
 
@@ -76,11 +76,19 @@ _USUAL = MultiplyAdds()
 
 
 def counted(keep: Keep) -> Count:
-    """The cost that factoring a layer must lower under `keep`."""
+    """The cost that factoring a layer must lower under `keep`, if no other one is given.
+
+    Raises:
+        InputError: `keep` is time, which only a target tells.
+    """
+    if keep.key() in TIMED:
+        raise InputError(f"{keep.key()}: {keep.amount:g} needs the times of layers on a target")
     return _OWN.get(type(keep), _USUAL)
 
 
-def room(keep: WholeNetwork, *, dense: int, least: float, other: int, layers: Layers) -> float:
+def room(
+    keep: WholeNetwork, *, dense: float | int, least: float, other: float | int, layers: Layers
+) -> float:
     """The cost allowed to layers that cost `dense` uncut; the rest of the network costs `other`.
 
     Raises:

@@ -33,10 +33,16 @@ class Choice:
     kept: Mapping[str, float] = field(default_factory=dict)
 
 
-def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list[Choice]:
+def choose(
+    analysis: Analysis, cut: records.Cut, *, other_macs: int = 0, count: Count | None = None
+) -> list[Choice]:
     """One choice per layer of `analysis`, which was made for the cut's scheme and layers.
 
-    `other_macs` are multiply-adds of the network that no layer accounts for.
+    Args:
+        analysis: of the network.
+        cut: how to cut it.
+        other_macs: multiply-adds of the network that no layer accounts for.
+        count: the cost to lower; by default that of the cut's keep.
 
     Raises:
         InputError: the budget is out of reach, and the message names the best reachable one; or a
@@ -46,14 +52,14 @@ def choose(analysis: Analysis, cut: records.Cut, *, other_macs: int = 0) -> list
         return _as_given(analysis, cut.keep.ranks)
     if isinstance(cut.keep, records.MaxDrop):
         raise InputError("max_drop: a cut alone has no scores; ask for a speedup")
-    count = counted(cut.keep)
+    count = count or counted(cut.keep)
     menus = [_menu(layer, count, cut.multiple) for layer in analysis.layers]
     allocation = BUDGET_RULES[cut.allocation]
     if isinstance(cut.keep, WholeNetwork):
         rows = [_row(menu) for menu in menus]
         options = _table(rows)
         try:
-            budget = _budget(analysis, options, cut, other_macs=other_macs)
+            budget = _budget(analysis, options, cut.keep, count, other_macs=other_macs)
         except InputError as error:
             raise InputError(f"{error}{_why_dense(menus)}") from None
         picks = allocation.choose(options, budget).tolist()
@@ -91,7 +97,7 @@ class _Offer:
 class _Menu:
     """One layer's dense cost and its offers; `reason` says why no rank is on offer."""
 
-    dense: int
+    dense: float | int
     offers: tuple[_Offer, ...]
     reason: str | None
 
@@ -203,17 +209,18 @@ def _table(rows: Sequence[_Row]) -> Options:
     return Options(**found)
 
 
-def _budget(analysis: Analysis, options: Options, cut: records.Cut, *, other_macs: int) -> float:
-    """The cost allowed to all layers, dense at option 0, under the budget of `cut`.
+def _budget(
+    analysis: Analysis, options: Options, keep: WholeNetwork, count: Count, *, other_macs: int
+) -> float:
+    """The cost allowed to all layers, dense at option 0.
 
     Raises:
         InputError: the layers' least cost is more; the message names the best reachable budget.
     """
-    assert isinstance(cut.keep, WholeNetwork), cut.keep
-    dense = int(options.cost[:, 0].sum())
-    other = counted(cut.keep).other(analysis.network, dense, other_macs=other_macs)
+    dense = float(options.cost[:, 0].sum())
+    other = count.other(analysis.network, dense, other_macs=other_macs)
     least = float(options.spent(options.least))
-    return room(cut.keep, dense=dense, least=least, other=other, layers=analysis.selection)
+    return room(keep, dense=dense, least=least, other=other, layers=analysis.selection)
 
 
 def _picked(menu: _Menu, row: _Row, pick: int) -> Choice:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -112,13 +112,15 @@ class Spectral(Decomposition):
 
 
 def _pair(layer: MeasuredLayer, scheme: Scheme, moments: Moments | None) -> Pair:
-    matrices = scheme.unfolded(kernel(layer.module), shape_of(layer.module))
-    double = min(matrices.shape[1:]) <= _DOUBLE_SIDE
-    matrices = matrices.double() if double else matrices.float()
+    stored = scheme.unfolded(kernel(layer.module), shape_of(layer.module))
+    double = min(stored.shape[1:]) <= _DOUBLE_SIDE
+    matrices = stored.double() if double else stored.float()
     if moments is None:
         turned, transposed = wide(matrices)
         found = spectra(turned)
     else:
         transposed = scheme.reads_rows != is_adjoint(layer.module)
         found = weighted_spectra(matrices.mT if transposed else matrices, moments)
+    # Those of all layers in double precision would take twice the network's memory.
+    found = replace(found, matrices=stored.mT if transposed else stored)
     return Pair(layer=layer, scheme=scheme, spectra=found, transposed=transposed)

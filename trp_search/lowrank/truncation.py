@@ -22,21 +22,25 @@ class Spectra:
     Attributes:
         squares: (b, q) squared singular values, ascending.
         vectors: (b, m, q) columns are the left singular vectors.
-        matrices: (b, m, n) the matrices themselves.
+        matrices: (b, m, n) the matrices themselves, perhaps in a lower precision that holds them.
     """
 
     squares: Tensor
     vectors: Tensor
     matrices: Tensor
 
+    @property
+    def _exact(self) -> Tensor:
+        return self.matrices.to(self.vectors.dtype)
+
     def rows(self) -> Tensor:
         """(b, q, n) row i is singular value i times its right singular vector."""
-        return self.vectors.mT @ self.matrices
+        return self.vectors.mT @ self._exact
 
     def truncated(self, kept: Tensor) -> Tensor:
         """(b, m, n) the matrices with only the singular values of the (b, q) mask `kept`."""
         masked = self.vectors * kept.unsqueeze(-2)
-        return masked @ self.vectors.mT @ self.matrices
+        return masked @ self.vectors.mT @ self._exact
 
     def last(self, ranks: Tensor) -> Tensor:
         """(b, q) mask of the `ranks` (b,) largest values of each matrix."""
@@ -61,7 +65,7 @@ class Spectra:
         """(b, m, r) and (b, r, n), scales balanced: their product is the truncation at `rank`."""
         start = self.squares.shape[-1] - rank
         vectors = self.vectors[:, :, start:]
-        rows = vectors.mT @ self.matrices
+        rows = vectors.mT @ self._exact
         scale = torch.linalg.vector_norm(rows, dim=-1).clamp_min(1e-30).sqrt()
         return vectors * scale.unsqueeze(-2), rows / scale.unsqueeze(-1)
 

@@ -129,11 +129,11 @@ class WholeNetwork(Keep):
     """For all layers together, spread over them by an allocation."""
 
     @abstractmethod
-    def within(self, total: int) -> float:
+    def within(self, total: float | int) -> float:
         """What may remain of a network that costs `total`."""
 
     @abstractmethod
-    def best(self, total: int, least: float) -> str:
+    def best(self, total: float | int, least: float | int) -> str:
         """The best that can be asked of a network that costs `total` and cut `least`."""
 
 
@@ -191,13 +191,13 @@ class Speedup(WholeNetwork):
     speedup: Factor
 
     @override
-    def within(self, total: int) -> float:
+    def within(self, total: float | int) -> float:
         if total == 0 and self.speedup > 1:
             return -math.inf  # nothing runs faster than nothing
         return total / self.speedup
 
     @override
-    def best(self, total: int, least: float) -> str:
+    def best(self, total: float | int, least: float | int) -> str:
         most = math.floor(100 * total / least) / 100 if total else 1.0
         return f"speedup: {self.speedup:g}x cannot be reached; the best is {most:.2f}x"
 
@@ -211,13 +211,51 @@ class Parameters(WholeNetwork):
     parameters: PositiveInt
 
     @override
-    def within(self, total: int) -> float:
+    def within(self, total: float | int) -> float:
         return float(self.parameters)
 
     @override
-    def best(self, total: int, least: float) -> str:
+    def best(self, total: float | int, least: float | int) -> str:
         fewest = f"the fewest are {int(least):,}"
         return f"parameters: {self.parameters:,} cannot be reached; {fewest}"
+
+
+@final
+@checked(frozen=True, config=STRICT)
+class LatencySpeedup(WholeNetwork):
+    """Time of the whole network before / after, as measured on a target."""
+
+    written: ClassVar[str] = "{:g}x-on-the-clock"
+    latency_speedup: Factor
+
+    @override
+    def within(self, total: float | int) -> float:
+        return total / self.latency_speedup
+
+    @override
+    def best(self, total: float | int, least: float | int) -> str:
+        most = math.floor(100 * total / least) / 100
+        return (
+            f"latency_speedup: {self.latency_speedup:g}x cannot be reached; the best is {most:.2f}x"
+        )
+
+
+@final
+@checked(frozen=True, config=STRICT)
+class Milliseconds(WholeNetwork):
+    """The most milliseconds of the whole network, as measured on a target."""
+
+    written: ClassVar[str] = "{:g}ms"
+    milliseconds: Positive
+
+    @override
+    def within(self, total: float | int) -> float:
+        return float(self.milliseconds)
+
+    @override
+    def best(self, total: float | int, least: float | int) -> str:
+        fewest = f"the fewest are {least:.3g}"
+        return f"milliseconds: {self.milliseconds:g} cannot be reached; {fewest}"
 
 
 @final
@@ -275,6 +313,10 @@ KEEPS: dict[str, type[Keep]] = {
 _UNNAMED: dict[str, type[Keep]] = {kind.key(): kind for kind in (Ranks, MaxDrop)}
 
 
+# A target makes ranks of these, and the ranks are recorded.
+TIMED: dict[str, type[Keep]] = {kind.key(): kind for kind in (LatencySpeedup, Milliseconds)}
+
+
 def keep_of(name: str, amount: Amount) -> Keep:
     """`amount` of the kind `name`; ValueError where it is not in range."""
-    return TypeAdapter((KEEPS | _UNNAMED)[name]).validate_python({name: amount})
+    return TypeAdapter((KEEPS | _UNNAMED | TIMED)[name]).validate_python({name: amount})

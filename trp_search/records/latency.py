@@ -18,7 +18,7 @@ from trp_search.records.kinds import (
 )
 
 # Each is a file of `runtimes`.
-RuntimeName = Literal["eager", "compile", "onnxruntime", "openvino"]
+RuntimeName = Literal["eager", "compile", "onnxruntime", "openvino", "executorch"]
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -26,7 +26,7 @@ class Target:
     """A target: the runtime, device and input on which networks are timed.
 
     Attributes:
-        runtime: eager PyTorch, `torch.compile`, ONNX Runtime or OpenVINO.
+        runtime: eager PyTorch, `torch.compile`, ONNX Runtime, OpenVINO or ExecuTorch.
         threads: CPU threads of one call.
         batch: images at a time.
         height: pixels of an image; with `width` the size that is timed.

@@ -15,6 +15,8 @@ from trp_search.report.settings import label
 from trp_search.selection import pareto
 from trp_search.selection.axes import COUNTED
 
+_NAMED = 24  # trials in one cell of a table
+
 
 def count(number: int, thing: str) -> str:
     """`1 trial`, `2 trials`."""
@@ -212,10 +214,10 @@ def title(row: Row) -> str:
     return f"Point {row.point.id}"
 
 
-def some(names: Sequence[str], *, most: int = 24) -> str:
+def some(names: Sequence[str]) -> str:
     """The names, or the first of them and how many more there are."""
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def export(row: Row, location: str) -> str:

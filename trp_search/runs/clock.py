@@ -10,9 +10,9 @@ from trp_search.errors import InputError, NothingFoundError
 from trp_search.progress import tracked
 from trp_search.records import BASELINE, Latency, Point, Target, problem
 from trp_search.runs import networks
+from trp_search.runs.beside import Beside, Network
 from trp_search.runtimes.machine import device_name
-from trp_search.runtimes.serving import Call, runtime, serve
-from trp_search.runtimes.timing import compare
+from trp_search.runtimes.serving import runtime
 from trp_search.selection import pareto
 from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record, exclusive
@@ -91,21 +91,12 @@ def measure(
         machine = _machine(folder, target)
         channels = data.describe(folder.trial(BASELINE).read_spec().workload.data).channels
 
-        def served(point: Point, *, fold: bool = True) -> tuple[Call, str]:
-            network = networks.network_of(folder, point)
-            return serve(network, target, channels=channels, fold=fold)
+        def made(point: Point) -> Network:
+            return lambda: networks.network_of(folder, point)
 
-        baseline = folder.point(BASELINE)
-        dense, folded = served(baseline)
+        beside = Beside(made(folder.point(BASELINE)), target, channels=channels)
         for point in tracked(points, "timing", total=len(points), unit="networks"):
-            cut, batch_norm = served(point)
-            if batch_norm == folded:
-                reference = dense
-            else:  # what only one of two is spared would pass for speed
-                reference, _ = served(baseline, fold=False)
-                cut, _ = served(point, fold=False)
-                batch_norm = f"in neither: {folded} in the baseline, {batch_norm} in this one"
-            timing = compare(reference, cut, seconds=seconds)
+            timing, batch_norm = beside.time(made(point), seconds=seconds)
             latency = Latency(
                 point=point.id,
                 target=target,

@@ -1,1 +1,1 @@
-"""What serves a network, with timings: PyTorch itself, its compiler, ONNX Runtime, OpenVINO."""
+"""What serves a network, with timings: PyTorch, its compiler, ONNX Runtime and others."""

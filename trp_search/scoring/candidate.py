@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trp_search.errors import InputError
 from trp_search.lowrank.agreement import agree
+from trp_search.lowrank.analysis import Analysis
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.decompose import Decomposed
 from trp_search.records import Cut, Layer
@@ -82,6 +83,10 @@ class Cuts:
         validation = self._splits.validation
         seen = validation if images is None else validation.sample(images)
         return _scored(self._settled(decomposed, wanted), seen, self._task)
+
+    def analysis(self, wanted: Cut) -> Analysis:
+        """What the cut chooses from; raises as `score` does."""
+        return self._cutter.analysis(wanted)
 
     def screen(self, wanted: Sequence[Cut], *, images: int) -> Screening:
         """Scores all cuts on a sample of `images` validation images, survivors on the full set.

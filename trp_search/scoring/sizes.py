@@ -9,6 +9,8 @@ from torch import nn
 
 from trp_search.records import Layer
 
+_INDEX_BYTES = 4
+
 
 def weight_bytes(network: nn.Module, layers: Sequence[Layer] = ()) -> int:
     """Bytes of the weights file, with sparse `layers` as compressed rows."""
@@ -25,8 +27,6 @@ def weight_bytes(network: nn.Module, layers: Sequence[Layer] = ()) -> int:
     return size
 
 
-def csr_bytes(
-    nonzeros: int, rows: int, *, bytes_per_value: int = 4, bytes_per_index: int = 4
-) -> int:
+def csr_bytes(nonzeros: int, rows: int, *, bytes_per_value: int = 4) -> int:
     """Bytes of a matrix in compressed sparse rows: values, columns, row starts."""
-    return nonzeros * (bytes_per_value + bytes_per_index) + (rows + 1) * bytes_per_index
+    return nonzeros * (bytes_per_value + _INDEX_BYTES) + (rows + 1) * _INDEX_BYTES

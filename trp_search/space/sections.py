@@ -82,7 +82,7 @@ class Timed(Strict):
 
     Attributes:
         name: the target's name.
-        runtime: eager PyTorch, `torch.compile`, ONNX Runtime or OpenVINO.
+        runtime: eager PyTorch, `torch.compile`, ONNX Runtime, OpenVINO or ExecuTorch.
         device: a device of the machine that drives the search.
         threads: CPU threads of one call.
         batch: images at a time.

@@ -1,0 +1,121 @@
+"""Time as a cost: made-up tables, as measured ones are never the same twice."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from trp_search import decompose
+from trp_search.errors import InputError
+from trp_search.lowrank.analysis import analyse
+from trp_search.lowrank.choice import choose
+from trp_search.lowrank.decompositions import DECOMPOSITIONS
+from trp_search.lowrank.times import LayerTimes, Steps
+from trp_search.records import Cut, LatencySpeedup, Milliseconds, Speedup
+
+tables = st.dictionaries(st.integers(1, 8), st.floats(-5, 5), min_size=1)
+
+
+@settings(deadline=None)
+@given(tables, st.sampled_from([1, 4, 8]))
+def test_a_higher_rank_never_saves_more_and_ranks_cost_what_the_next_multiple_does(table, step):
+    steps = Steps(step=step, saved={step * rank: saved for rank, saved in table.items()})
+    ranks = torch.arange(1, 8 * step + 1)
+    saved = steps.at(ranks)
+    assert (saved.diff().nan_to_num(nan=0.0) <= 1e-9).all()
+    assert torch.equal(saved, saved[step - 1 :: step].repeat_interleave(step))
+    assert torch.equal(saved.isfinite(), ranks <= max(steps.saved))
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=6, unique=True), st.sampled_from([1, 4]))
+def test_a_table_that_falls_is_kept_as_it_was_measured(saved, step):
+    falling = sorted(saved, reverse=True)
+    steps = Steps(step=step, saved={step * (i + 1): one for i, one in enumerate(falling)})
+    found = steps.at(torch.tensor(list(steps.saved)))
+    torch.testing.assert_close(found, torch.tensor(falling).double())
+
+
+IMAGE = torch.zeros(1, 3, 8, 8)
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 24, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(24, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 36, 10)),
+    )
+
+
+def analysed(scheme):
+    wanted = Cut(keep=Speedup(1), scheme=scheme, layers="all")
+    analysis = analyse(network(), IMAGE, DECOMPOSITIONS[scheme], wanted)
+    return analysis, wanted
+
+
+def made_up(analysis, saved_at):
+    """A table of all ranks; the whole network takes as many milliseconds as multiply-adds."""
+    saved = {}
+    for layer in analysis.layers:
+        for one in layer.candidates:
+            ranks = range(1, one.layer.full_ranks[-1] + 1)
+            table = {rank: float(saved_at(one.layer, rank)) for rank in ranks}
+            saved[one.layer.name, one.layer.scheme.name] = Steps(step=1, saved=table)
+    return LayerTimes(total=float(analysis.macs), saved=saved, macs=analysis.macs)
+
+
+def picked(choices):
+    return [(c.candidate and c.candidate.layer.scheme.name, c.ranks) for c in choices]
+
+
+@pytest.mark.parametrize("scheme", ["channel", "spatial", "per-layer"])
+@pytest.mark.parametrize("asked", [1.5, 2.5])
+def test_where_time_is_multiply_adds_the_ranks_are_those_of_multiply_adds(scheme, asked):
+    analysis, _ = analysed(scheme)
+    times = made_up(analysis, lambda layer, rank: layer.dense_macs - layer.macs((rank,)))
+    by_macs = choose(analysis, Cut(keep=Speedup(asked), scheme=scheme))
+    by_time = choose(analysis, Cut(keep=LatencySpeedup(asked), scheme=scheme), count=times)
+    by_limit = Milliseconds(analysis.macs / asked)
+    assert picked(by_time) == picked(by_macs)
+    assert picked(choose(analysis, Cut(keep=by_limit, scheme=scheme), count=times)) == picked(
+        by_macs
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.floats(1.0, 3.0))
+def test_a_budget_in_time_is_met_or_refused_with_the_best_and_what_is_slower_stays_dense(
+    seed, asked
+):
+    analysis, _ = analysed("spatial")
+    generator = torch.Generator().manual_seed(seed)
+    slope = {layer.layer.name: 2 * torch.rand(1, generator=generator) for layer in analysis.layers}
+
+    def saved_at(layer, rank):
+        return layer.dense_macs * (1 - slope[layer.name] * (rank / layer.full_ranks[-1] + 0.5))
+
+    times = made_up(analysis, saved_at)
+    try:
+        found = choose(analysis, Cut(keep=LatencySpeedup(asked), scheme="spatial"), count=times)
+    except InputError as error:
+        best = float(str(error).split("the best is ")[1].split("x")[0])
+        assert 1 <= best < asked
+        return
+    saved = [
+        float(saved_at(choice.candidate.layer, choice.ranks[-1]))
+        for choice in found
+        if choice.candidate
+    ]
+    assert all(one > 0 for one in saved)
+    assert times.total - sum(saved) <= times.total / asked * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("keep", [LatencySpeedup(2), Milliseconds(3)])
+def test_time_without_a_target_is_refused_in_one_line(keep):
+    with pytest.raises(
+        InputError, match=rf"^{keep.key()}: . needs the times of layers on a target"
+    ):
+        decompose(network(), IMAGE, keep)

@@ -1,0 +1,90 @@
+"""A cut whose budget is time: chosen on a target, and timed there again by another process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trp_search.cli.console import line
+from trp_search.cli.timing import warn_of_load
+from trp_search.errors import InputError, TrpSearchError
+from trp_search.export.bundle import ARCHITECTURE
+from trp_search.records import TIMED, Cut, Keep, Point, WholeNetwork
+from trp_search.records.objectives import TIMES
+from trp_search.report.formatting import clock as clocked
+from trp_search.store import RunFolder
+
+_SECONDS = 1.0
+_WITHIN = 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """The target that was asked for, by name and fields."""
+
+    name: str
+    fields: Mapping[str, str | int]
+
+
+def checked_clock(
+    keep: Keep, source: Path, name: str | None, fields: Mapping[str, str | int]
+) -> Clock | None:
+    """Where a budget in time counts; None for another budget.
+
+    Raises:
+        InputError: a target without such a budget, such a budget without a target or of a bundle.
+    """
+    flag = f"--{keep.key().replace('_', '-')}"
+    if keep.key() not in TIMED:
+        if name is not None or fields:
+            wanted = ", ".join(f"--{key.replace('_', '-')}" for key in TIMED)
+            raise InputError(f"--target: {flag} is no budget in time; these are {wanted}")
+        return None
+    if (source / ARCHITECTURE).is_file():
+        raise InputError(f"{flag}: is for run folders; {source} is a bundle")
+    if name is None:
+        raise InputError(f"{flag}: needs --target NAME, where it is measured")
+    return Clock(name=name, fields=fields)
+
+
+def by_time(folder: RunFolder, trial: str, wanted: Cut, clock: Clock) -> Cut:
+    """`wanted` as ranks by layer, chosen by measured times."""
+    from trp_search.runs import clock as stopwatch
+    from trp_search.runs.timed_cut import timed_cut
+
+    target = stopwatch.target_of(folder, clock.name, dict(clock.fields))
+    line(f"Timing layers on {target.name}; run nothing else meanwhile ...")
+    warn_of_load()
+    found, timing = timed_cut(folder, trial, wanted, target, seconds=_SECONDS)
+    reached = f"{TIMES(timing.speedup)} ({timing.low:.2f} to {timing.high:.2f})"
+    line(f"Chosen: {reached} on {target.name}", style="dim")
+    return found
+
+
+def confirm_time(folder: RunFolder, point: Point, keep: Keep, clock: Clock) -> None:
+    """Times the point in a fresh process, and says how it keeps to the budget.
+
+    Raises:
+        TrpSearchError: it does not, within 3 %; the point stays.
+    """
+    command = [sys.executable, "-m", "trp_search", "latency", str(folder.path), "--trust"]
+    command += ["--target", clock.name, "--point", point.id]
+    for name, value in clock.fields.items():
+        if name != "width":
+            command += [f"--{'image-size' if name == 'height' else name}", str(value)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  own words
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise TrpSearchError(f"the point could not be timed: {reason}")
+    found = folder.read_latencies()[clock.name][point.id]
+    line(f"On {clock.name}, by another process: {clocked(found)[1]}", style="bold")
+    assert isinstance(keep, WholeNetwork), keep
+    asked = found.dense_seconds * 1e3 / keep.within(found.dense_seconds * 1e3)
+    if found.low < asked * (1 - _WITHIN):
+        raise TrpSearchError(
+            f"point {point.id} does not keep to {keep.key()} {keep.amount:g}: measured again it "
+            f"is {TIMES(found.speedup)} ({found.low:.2f} to {found.high:.2f}) as fast"
+        )
