@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from trp_search import Speedup, decompose
 from trp_search.space import load_space
@@ -36,6 +37,7 @@ class Three(nn.Module):
         ):
             part.load_state_dict({"weight": weight, "bias": bias})
 
+    @override
     def forward(self, tokens: Tensor) -> Tensor:
         """As the one layer."""
         return torch.cat([part(tokens) for part in self.parts], -1)
