@@ -105,7 +105,8 @@ def test_a_method_is_a_line_of_the_space_and_gives_a_point_that_loads(
     method: str, make_space: Callable[..., SearchSpace], plain_run: RunFolder
 ):
     given = OWN.get(method, {})
-    amount = {} if "error" in given else {"speedup": 2.0}
+    name = "cut_speedup" if method == "elastic" else "speedup"
+    amount = {} if "error" in given else {name: 2.0}
     space = make_space(method=method, layers="all", **given, **amount)
     result = ran(space, plain_run, method)
     own = result.own
@@ -416,7 +417,7 @@ def test_a_trial_s_epochs_in_all_begin_another_search(make_space: Callable[..., 
             {"cut_evbmf": True, "cut_energy": 0.5},
             "space: takes one of cut_energy and cut_evbmf",
         ),
-        ({"method": "trd"}, "space.method: 'trd' is not one of trp, nuclear, plain"),
+        ({"method": "trd"}, "space.method: 'trd' is not one of trp, nuclear, elastic, plain"),
     ],
 )
 def test_what_no_method_could_use_is_one_line(

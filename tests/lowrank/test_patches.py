@@ -73,7 +73,7 @@ def test_a_calibrated_pair_answers_better_where_inputs_are_far_from_white(kind, 
     mixing = torch.randn(inputs.shape[channels], 2)
     inputs = torch.randn(40, *inputs.shape[1:]).movedim(channels, -1)
     inputs = (inputs @ mixing @ mixing.mT).movedim(-1, channels)
-    rank = max(1, SCHEMES[scheme].full_rank(shape_of(network[0])) // 2)
+    rank = max(1, SCHEMES[scheme].full_ranks(shape_of(network[0]))[0] // 2)
     aware, blind = (
         decompose(network, inputs, {"0": rank}, scheme=scheme, calibration=calibration)
         for calibration in ([inputs], None)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.runs import clock
+from trp_search.runs import beside, clock
 from trp_search.runs.clock import measure, target_of, worth_it
 from trp_search.store import RunFolder, exclusive
 
@@ -99,14 +99,14 @@ def test_what_folds_in_one_network_alone_is_folded_in_neither(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ):
     served: list[bool] = []
-    own = clock.serve
+    own = beside.serve
 
     def serve(network, target, *, channels, fold=True):
         served.append(fold)
         call, _ = own(network, target, channels=channels, fold=fold)
         return call, "folded" if len(served) == 1 else "not folded: TraceError"
 
-    monkeypatch.setattr(clock, "serve", serve)
+    monkeypatch.setattr(beside, "serve", serve)
     (found,) = measure(run, target_of(run, "a", {}), [run.point("0")], seconds=0.0)
     assert served == [True, True, False, False]
     assert found.batch_norm == (

@@ -22,8 +22,9 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_eight_spaces_are_shipped():
+def test_nine_spaces_are_shipped():
     names = ["cifar10", "cifar10_images", "cifar10_methods", "cifar10_vit", "digits"]
+    names += ["elastic"]
     names += ["imagenet_resnet18", "imagenet_resnet50", "imagenet_resnet50_methods"]
     assert [path.stem for path in SHIPPED] == names
 
@@ -107,7 +108,7 @@ ENTRIES = {
         "space.scheme[1]: 'spatail' is not one of channel, spatial, decoupled, per-layer"
     ),
     "{scheme: {low: 1, high: 2}}": (
-        'space.scheme: {"low": 1, "high": 2} is not one of channel, spatial, decoupled, '
+        'space.scheme: {"low": 1, "high": 2} is not one of channel, spatial, decoupled, per-layer, '
         "or a list of such values"
     ),
     "{projection: 1}": "space.projection: 1 is not true or false",

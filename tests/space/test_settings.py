@@ -215,6 +215,7 @@ def test_an_entry_that_varies_has_a_panel(name, tmp_path, panel_names):
     section: dict[str, Any] = {"method": method, "fine_tuning_epochs": 1}
     section |= {"error": 0.3} if method == "ddlr-style" else {"training": {"epochs": 9}}
     section |= {"nuclear_weight": 1e-4} if method == "trp" else {}
+    section |= {"truncation_images": 64} if name == "truncation_images_every" else {}
     if name in TRAINING:
         section["training"] |= {name: TRAINING[name]}
     else:

@@ -180,7 +180,9 @@ SOLVED = {name: kind for name, kind in KEEPS.items() if name not in TRAINED}
 # In the order in which they are drawn.
 ENTRIES: dict[str, Entry] = {
     "method": Entry(places=("trial.method",)),
-    "scheme": Entry(places=("cut.scheme", "pruning.scheme", "joint.scheme", "elastic.scheme")),
+    "scheme": Entry(  # a cut of nested factors is by the scheme that they were trained in
+        places=("elastic.scheme", "cut.scheme", "pruning.scheme", "joint.scheme")
+    ),
     "start": Entry(places=("trial.start",)),
     **{name: _kept(name, kind, "pruning.keep", "own.keep") for name, kind in TRAINED.items()},
     "period": Entry(
