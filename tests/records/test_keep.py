@@ -40,14 +40,14 @@ def cut(keep: Keep) -> Cut:
 
 @pytest.mark.parametrize("name", KEEPS)
 def test_how_much_is_kept_is_one_key_of_json_and_comes_back(name: str):
-    wanted = cut(keep_of(name, AMOUNTS[name]))
+    wanted = cut(keep_of(KEEPS[name], AMOUNTS[name]))
     text = records.to_json(wanted)
     assert records.to_dict(wanted)["keep"] == {name: AMOUNTS[name]}
     assert records.from_json(Cut, text) == wanted
 
 
 def test_names_of_points_say_how_much_is_kept():
-    names = {name: cut(keep_of(name, amount)).name for name, amount in AMOUNTS.items()}
+    names = {name: cut(keep_of(KEEPS[name], amount)).name for name, amount in AMOUNTS.items()}
     assert names == {
         "energy": "channel-0.9",
         "value": "channel-value-0.1",

@@ -62,6 +62,6 @@ def _only(given: dict[str, Any], kinds: Mapping[str, type[Keep]]) -> Keep:
         raise InputError(f"give one of {', '.join('--' + n.replace('_', '-') for n in kinds)}")
     ((name, amount),) = given.items()
     try:
-        return keep_of(name, amount)
+        return keep_of(kinds[name], amount)
     except ValueError as error:
         raise InputError(f"--{problem(error, kinds[name])}") from None

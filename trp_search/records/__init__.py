@@ -4,15 +4,12 @@ from trp_search.records.cut import TAKES, Cut
 from trp_search.records.json import from_json, problem, to_dict, to_json
 from trp_search.records.keep import (
     KEEPS,
-    TIMED,
     Energy,
     Error,
     Evbmf,
     GavishDonoho,
     Keep,
-    LatencySpeedup,
     MaxDrop,
-    Milliseconds,
     Parameters,
     PerLayer,
     Ranks,
@@ -71,6 +68,7 @@ from trp_search.records.specs import (
     TrialSpec,
     trial_name,
 )
+from trp_search.records.timed import TIMED, LatencySpeedup, Milliseconds
 from trp_search.records.workload import DataSpec, NetworkSpec, Workload
 
 __all__ = [

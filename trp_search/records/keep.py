@@ -222,44 +222,6 @@ class Parameters(WholeNetwork):
 
 @final
 @checked(frozen=True, config=STRICT)
-class LatencySpeedup(WholeNetwork):
-    """Time of the whole network before / after, as measured on a target."""
-
-    written: ClassVar[str] = "{:g}x-on-the-clock"
-    latency_speedup: Factor
-
-    @override
-    def within(self, total: float | int) -> float:
-        return total / self.latency_speedup
-
-    @override
-    def best(self, total: float | int, least: float | int) -> str:
-        most = math.floor(100 * total / least) / 100
-        return (
-            f"latency_speedup: {self.latency_speedup:g}x cannot be reached; the best is {most:.2f}x"
-        )
-
-
-@final
-@checked(frozen=True, config=STRICT)
-class Milliseconds(WholeNetwork):
-    """The most milliseconds of the whole network, as measured on a target."""
-
-    written: ClassVar[str] = "{:g}ms"
-    milliseconds: Positive
-
-    @override
-    def within(self, total: float | int) -> float:
-        return float(self.milliseconds)
-
-    @override
-    def best(self, total: float | int, least: float | int) -> str:
-        fewest = f"the fewest are {least:.3g}"
-        return f"milliseconds: {self.milliseconds:g} cannot be reached; {fewest}"
-
-
-@final
-@checked(frozen=True, config=STRICT)
 class Error(Keep):
     """The share of a linear layer's outputs on calibration images that may be lost, by norm."""
 
@@ -313,10 +275,6 @@ KEEPS: dict[str, type[Keep]] = {
 _UNNAMED: dict[str, type[Keep]] = {kind.key(): kind for kind in (Ranks, MaxDrop)}
 
 
-# A target makes ranks of these, and the ranks are recorded.
-TIMED: dict[str, type[Keep]] = {kind.key(): kind for kind in (LatencySpeedup, Milliseconds)}
-
-
-def keep_of(name: str, amount: Amount) -> Keep:
-    """`amount` of the kind `name`; ValueError where it is not in range."""
-    return TypeAdapter((KEEPS | _UNNAMED | TIMED)[name]).validate_python({name: amount})
+def keep_of(kind: type[Keep], amount: Amount) -> Keep:
+    """`amount` of a kind; ValueError where it is not in range."""
+    return TypeAdapter(kind).validate_python({kind.key(): amount})

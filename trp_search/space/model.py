@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -14,7 +13,6 @@ from trp_search.records import (
     BASELINE,
     TAKES,
     Cut,
-    Distillation,
     Energy,
     PairScheme,
     Point,
@@ -27,6 +25,7 @@ from trp_search.records import (
 )
 from trp_search.records.objectives import METRICS, OBJECTIVES, Name, Objective
 from trp_search.space import entries, text
+from trp_search.space.derived import distillation, seed_of, shortened
 from trp_search.space.entries import Parameter
 from trp_search.space.search_fields import Space, Strict
 from trp_search.space.sections import (
@@ -148,7 +147,7 @@ class SearchSpace(Strict):
             name=trial_name(number, repeat),
             number=number,
             repeat=repeat,
-            seed=_seed(self.seed, repeat),
+            seed=seed_of(self.seed, repeat),
             method=setting["method"],
             start=setting.get("start", "baseline"),
             training=training,
@@ -156,7 +155,7 @@ class SearchSpace(Strict):
             joint=joint,
             elastic=elastic,
             cuts=(own,),
-            distillation=_distillation(setting) if training or fine_tuning else None,
+            distillation=distillation(setting) if training or fine_tuning else None,
             fine_tuning=fine_tuning,
             screening=self._further(setting, own, truncated=truncated) if way.trains else (),
             screening_images=self.extra_cuts.images,
@@ -229,7 +228,7 @@ class SearchSpace(Strict):
     def _training(self, setting: Mapping[str, Any]) -> Training:
         training = self.training
         if setting.get("start", "baseline") == "baseline" and self.workload.weights is None:
-            training = _short(training)
+            training = shortened(training)
         training = dataclasses.replace(training, **written("training", setting))
         left = training.epochs - (setting.get("fine_tuning_epochs") or 0)
         return dataclasses.replace(
@@ -244,7 +243,7 @@ class SearchSpace(Strict):
             return min(e for e in entries.values(own) if isinstance(e, int))
         starts = entries.values(self.space.named()["start"])
         short = "baseline" in starts and self.workload.weights is None
-        return (_short(self.training) if short else self.training).epochs
+        return (shortened(self.training) if short else self.training).epochs
 
     def _fine_tuning(self, setting: Mapping[str, Any]) -> Training | None:
         if not setting.get("fine_tuning_epochs"):
@@ -292,19 +291,3 @@ class SearchSpace(Strict):
             split_seed=self.seed,
             **fixed,
         )
-
-
-def _distillation(setting: Mapping[str, Any]) -> Distillation | None:
-    return Distillation(**written("distillation", setting)) if setting["distillation"] else None
-
-
-def _short(recipe: Training) -> Training:
-    """The default training of a trial that starts from the baseline."""
-    epochs = max(1, round(recipe.epochs / 4))
-    return dataclasses.replace(recipe, epochs=epochs, learning_rate=recipe.learning_rate / 5)
-
-
-def _seed(seed: int, repeat: int) -> int:
-    """One of 2**31 seeds, the same for every setting."""
-    digest = hashlib.blake2b(f"{seed}/{repeat}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest) >> 1

@@ -125,7 +125,7 @@ def _kept(name: str, kind: type[Keep], *places: str) -> Entry:
 
     def write(amount: Scalar) -> Keep | None:
         assert not isinstance(amount, str), name
-        return None if switch and not amount else keep_of(name, amount)
+        return None if switch and not amount else keep_of(kind, amount)
 
     return Entry(places=places, read=read, write=write)
 
