@@ -45,6 +45,24 @@ def test_a_killed_process_is_swept_after_and_a_living_one_is_left_alone(base: Pa
         assert list(base.iterdir()) == [own]
 
 
+def test_a_folder_that_is_written_to_while_it_is_removed_is_removed_later(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+):
+    own = Path.rmdir
+
+    def late(folder: Path) -> None:
+        (folder / "late").mkdir()
+        monkeypatch.setattr(Path, "rmdir", own)
+        folder.rmdir()
+
+    monkeypatch.setattr(Path, "rmdir", late)
+    with scratch() as folder:
+        pass
+    assert folder.exists()
+    assert sweep_scratch()
+    assert not list(base.iterdir())
+
+
 def test_what_others_put_there_is_left_alone(base: Path):
     (base / "trp-ray-mine").mkdir()
     (base / "elsewhere").mkdir()

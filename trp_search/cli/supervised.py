@@ -26,7 +26,7 @@ from trp_search.cli.formatting import command
 from trp_search.cli.signals import STOPS, exit_code, stopped
 
 _PATIENCE_SECONDS = 20
-_WORKERS_SECONDS = 3.0
+_WORKERS_SECONDS = 10.0
 _to_parent: int | None = None
 
 

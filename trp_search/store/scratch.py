@@ -55,11 +55,16 @@ def sweep_scratch() -> bool:
 
 def _remove(folder: Path) -> None:
     """Removes a folder, the lock last; one that a dying process still writes to goes later."""
+    lock = folder / _LOCK
     for entry in folder.iterdir():
-        if entry.name != _LOCK:
+        if entry != lock:
             shutil.rmtree(entry, ignore_errors=True)
-    if len(list(folder.iterdir())) == 1:
-        shutil.rmtree(folder, ignore_errors=True)
+    if list(folder.iterdir()) == [lock]:
+        lock.unlink()
+        try:
+            folder.rmdir()
+        except OSError:  # written to in between: without its lock nobody would remove it
+            lock.touch()
 
 
 def _base() -> Path:
