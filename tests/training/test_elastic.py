@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -254,3 +255,30 @@ def test_attention_is_elastic_too():
 def test_a_network_without_factors_is_refused_in_one_line():
     with pytest.raises(InputError, match="no nested factors"):
         decompose(small(), EXAMPLE, Speedup(2.0), scheme="nested")
+
+
+@pytest.mark.parametrize(
+    ("part", "shape", "said"),
+    [
+        ("left", (1, 9000, 1), "of other shapes"),
+        ("right", (1, 1, 9000), "of other shapes"),
+        ("squares", (1,), "of other shapes"),
+        ("squares", None, "no finite importance"),
+    ],
+)
+@pytest.mark.parametrize("made", [small, attention])
+def test_factors_that_do_not_fit_are_refused_before_they_are_multiplied(part, shape, said, made):
+    network = made()
+    options = {"scheme": "channel", "lowest": 1.2, "highest": 1.5, "layers": "all"}
+    elastic = ElasticTraining(network, EXAMPLE, **options)
+    elastic.finish()
+    factors = dict(factors_of(network))
+    name = sorted(factors)[-1]
+    own = getattr(factors[name], part)
+    wrong = torch.zeros(shape) if shape else torch.full_like(own, torch.nan)
+    factors[name] = dataclasses.replace(factors[name], **{part: wrong})
+    check_products(network, factors_of(network))
+    with pytest.raises(InputError, match=said):
+        check_products(network, factors)
+    with pytest.raises(InputError, match="none of that name"):
+        check_products(network, {"elsewhere": factors[name]})

@@ -14,11 +14,11 @@ from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import ARCHITECTURE
 from trp_search.records import TIMED, Cut, Keep, Point, WholeNetwork
 from trp_search.records.objectives import TIMES
+from trp_search.records.timed import asked_of, keeps
 from trp_search.report.formatting import clock as clocked
 from trp_search.store import RunFolder
 
 _SECONDS = 1.0
-_WITHIN = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +82,7 @@ def confirm_time(folder: RunFolder, point: Point, keep: Keep, clock: Clock) -> N
     found = folder.read_latencies()[clock.name][point.id]
     line(f"On {clock.name}, by another process: {clocked(found)[1]}", style="bold")
     assert isinstance(keep, WholeNetwork), keep
-    asked = found.dense_seconds * 1e3 / keep.within(found.dense_seconds * 1e3)
-    if found.low < asked * (1 - _WITHIN):
+    if not keeps(found.low, asked_of(keep, found.dense_seconds * 1e3)):
         raise TrpSearchError(
             f"point {point.id} does not keep to {keep.key()} {keep.amount:g}: measured again it "
             f"is {TIMES(found.speedup)} ({found.low:.2f} to {found.high:.2f}) as fast"

@@ -16,7 +16,7 @@ from trp_search.export.evaluate import check_runs
 from trp_search.export.load import network_in
 from trp_search.export.opened import Bundle, opened
 from trp_search.progress import tracked
-from trp_search.records import Target, problem
+from trp_search.records import Target, made
 from trp_search.runtimes.serving import Call, runtime, serve
 from trp_search.runtimes.timing import Timing
 from trp_search.runtimes.timing import compare as in_turn
@@ -60,10 +60,7 @@ def target_of(bundles: Sequence[Path], given: dict[str, Any]) -> Target:
             "say on which it is to be timed by --image-size N"
         )
     default: dict[str, Any] = {"name": "here", "height": first[1], "width": first[2]}
-    try:
-        return Target(**(default | given))
-    except ValueError as error:
-        raise InputError(f"target: {problem(error, Target)}") from None
+    return made(Target, "target", **(default | given))
 
 
 def compare(

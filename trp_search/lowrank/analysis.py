@@ -18,13 +18,13 @@ from typing_extensions import override
 from trp_search import records
 from trp_search.lowrank.attention import opened
 from trp_search.lowrank.budgets import Count
-from trp_search.lowrank.costs import MeasuredLayer, measure_each, settled
+from trp_search.lowrank.costs import MeasuredLayer, measure_each, outside, settled
 from trp_search.lowrank.counter import multiply_adds
 from trp_search.lowrank.factoring import Factoring, Ranks
 from trp_search.lowrank.kernels import shape_of
 from trp_search.lowrank.placing import fill_, replace
 from trp_search.lowrank.select import check_finite
-from trp_search.lowrank.tracing import full_precision
+from trp_search.lowrank.tracing import full_precision, images_in
 from trp_search.lowrank.truncation import sketch
 from trp_search.progress import tracked
 
@@ -124,6 +124,12 @@ class Analysis:
     layers: tuple[AnalysedLayer, ...]
     selection: records.Layers
     macs: int
+
+    @property
+    def other_macs(self) -> int:
+        """Multiply-adds for one image that no layer accounts for."""
+        macs = self.macs // images_in(self.example_input)
+        return outside([layer.layer for layer in self.layers], macs=macs)
 
 
 @dataclass(frozen=True, kw_only=True)

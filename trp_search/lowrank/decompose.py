@@ -15,7 +15,6 @@ from trp_search.errors import InputError
 from trp_search.lowrank.agreement import check_count
 from trp_search.lowrank.analysis import Analysis, analyse
 from trp_search.lowrank.choice import Choice, choose
-from trp_search.lowrank.costs import outside
 from trp_search.lowrank.counter import by_module
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.placing import check_runs, copied
@@ -124,9 +123,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
 
 def _faster(analysis: Analysis, wanted: records.Cut, speedup: float) -> Decomposed:
     """The cut to a speedup of the whole network, as counted after the cut."""
-    images = images_in(analysis.example_input)
-    layers = [layer.layer for layer in analysis.layers]
-    result = cut(analysis, wanted, other_macs=outside(layers, macs=analysis.macs // images))
+    result = cut(analysis, wanted, other_macs=analysis.other_macs)
     if result.dense_macs + 1 < speedup * result.macs * (1 - _ROUNDING):
         raise InputError(
             f"speedup: {speedup:g}x cannot be promised: the whole network was counted at "

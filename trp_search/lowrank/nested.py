@@ -12,12 +12,13 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from trp_search import records
 from trp_search.errors import InputError
-from trp_search.lowrank.kernels import kernel, shape_of
+from trp_search.lowrank.attention import opened
+from trp_search.lowrank.kernels import kernel, kind_of, shape_of
 from trp_search.lowrank.schemes import SCHEMES
+from trp_search.lowrank.truncation import beyond
 
 
 @final
@@ -56,8 +57,7 @@ class Nested:
     def lost(self, *, layers: int) -> Tensor:
         """(1, q + 1) share of the importance beyond each rank from 0."""
         assert layers == 1, layers
-        tails = functional.pad(self.squares.flip(0).cumsum(0), (1, 0)).flip(0)
-        return (tails / tails[0].clamp_min(torch.finfo(tails.dtype).tiny)).unsqueeze(0)
+        return beyond(self.squares.flip(0).unsqueeze(0))
 
 
 _ATTRIBUTE = "nested_factors"
@@ -76,14 +76,22 @@ def carry_(network: nn.Module, factors: Mapping[str, Nested]) -> None:
 
 def check_products(network: nn.Module, factors: Mapping[str, Nested]) -> None:
     """Raises InputError where a weight of `network` is not the product of its factors."""
-    modules = dict(network.named_modules())
+    modules = dict(opened(network).named_modules())
     for name, found in factors.items():
         module = modules.get(name)
-        if module is None:  # a projection of attention, which is packed with others
-            continue
-        wanted = kernel(module)
-        whole = SCHEMES[found.scheme].folded(found.matrices, wanted, shape_of(module))
-        if not torch.allclose(whole, wanted, rtol=_CLOSE, atol=_CLOSE * float(wanted.abs().max())):
+        if module is None or kind_of(module) is None:
+            raise InputError(f"layer {name!r}: the network has none of that name to factor")
+        scheme, shape = SCHEMES[found.scheme], shape_of(module)
+        wanted, (most,) = scheme.unfolded(kernel(module), shape), scheme.full_ranks(shape)
+        count, height, width = wanted.shape
+        shapes = [tuple(part.shape) for part in (found.left, found.right, found.squares)]
+        # The product of wrong shapes could be of any size.
+        if shapes != [(count, height, most), (count, most, width), (most,)]:
+            raise InputError(f"layer {name!r}: nested factors of other shapes: {shapes}")
+        if not (found.squares >= 0).all() or not found.squares.isfinite().all():
+            raise InputError(f"layer {name!r}: its ranks have no finite importance")
+        most_off = _CLOSE * float(wanted.abs().max())
+        if not torch.allclose(found.matrices, wanted, rtol=_CLOSE, atol=most_off):
             raise InputError(f"layer {name!r}: its weight is not the product of its nested factors")
 
 

@@ -16,6 +16,7 @@ from trp_search.lowrank.analysis import (
     Candidate,
     Decomposition,
     Measured,
+    analysed_by,
 )
 from trp_search.lowrank.costs import MeasuredLayer, measure_each
 from trp_search.lowrank.nested import Nested, factors_of
@@ -34,12 +35,11 @@ def begun(analysis: Analysis) -> dict[str, Nested]:
 
 def _begun(layer: Candidate) -> Nested:
     assert isinstance(layer, Unfolded)
-    left, right = layer.spectra.factors(*layer.layer.full_ranks)
-    sides = (right.mT, left.mT) if layer.transposed else (left, right)
+    left, right = layer.sides(*layer.layer.full_ranks)
     return Nested(
         scheme=layer.scheme.name,
-        left=sides[0].float().contiguous(),
-        right=sides[1].float().contiguous(),
+        left=left.float().contiguous(),
+        right=right.float().contiguous(),
         squares=(layer.spectra.values() ** 2).sum(0).float(),
     )
 
@@ -66,13 +66,17 @@ class NestedFactors(Decomposition):
         factors = factors_of(given.network)
         for row in given.rows:
             own = factors.get(row[0].name)
-            layer = next((x for x in row if own is not None and x.scheme.name == own.scheme), None)
-            if own is None or layer is None:
+            if own is None:
                 reason = row[0].reason or "it has no nested factors"
                 yield AnalysedLayer(layer=row[0], candidates=(), reason=reason)
-            elif layer.reason is not None:
-                yield AnalysedLayer(layer=layer, candidates=(), reason=layer.reason)
-            else:
-                scheme = SCHEMES[own.scheme]
-                pair = Pair(layer=layer, scheme=scheme, spectra=own, transposed=False)
-                yield AnalysedLayer(layer=layer, candidates=(pair,), reason=None)
+                continue
+            scheme = SCHEMES[own.scheme]
+            fit = [layer for layer in row if layer.scheme is scheme]
+            yield analysed_by(
+                fit,
+                [
+                    Pair(layer=layer, scheme=scheme, spectra=own, transposed=False)
+                    for layer in fit
+                    if layer.reason is None
+                ],
+            )

@@ -61,13 +61,16 @@ class Unfolded(Candidate):
 
     @override
     def factors(self, ranks: Ranks) -> tuple[Tensor, ...]:
-        left, right = self.spectra.factors(*ranks)
-        sides = (right.mT, left.mT) if self.transposed else (left, right)
         module = self.layer.module
-        lefts, rights = (side.chunk(groups_of(module)) for side in sides)
+        lefts, rights = (side.chunk(groups_of(module)) for side in self.sides(*ranks))
         pairs = zip(lefts, rights, strict=True)
         found = [self.scheme.factors(*pair, shape_of(module)) for pair in pairs]
         return tuple(torch.cat(each) for each in zip(*found, strict=True))
+
+    def sides(self, rank: int) -> tuple[Tensor, Tensor]:
+        """(b, m, r) and (b, r, n) factors of the scheme's matrices."""
+        left, right = self.spectra.factors(rank)
+        return (right.mT, left.mT) if self.transposed else (left, right)
 
 
 @final

@@ -54,8 +54,7 @@ class Spectra:
         Each of the `layers` layers has one rank and the same number of matrices.
         """
         squares = self.squares.reshape(layers, -1, self.squares.shape[-1]).sum(1)
-        tails = functional.pad(squares.cumsum(-1), (1, 0)).flip(-1)
-        return tails / tails[:, :1].clamp_min(torch.finfo(tails.dtype).tiny)
+        return beyond(squares)
 
     def values(self) -> Tensor:
         """(b, q) singular values, the largest first."""
@@ -80,6 +79,12 @@ class Spectra:
         nonzero = values > values.amax(-1, keepdim=True) * tolerance
         scale = torch.where(kept & nonzero, values.reciprocal(), 0.0)
         return self.vectors @ (scale.unsqueeze(-1) * rows)
+
+
+def beyond(squares: Tensor) -> Tensor:
+    """(l, q + 1) share of (l, q) ascending `squares` that lies beyond each rank from 0."""
+    tails = functional.pad(squares.cumsum(-1), (1, 0)).flip(-1)
+    return tails / tails[:, :1].clamp_min(torch.finfo(tails.dtype).tiny)
 
 
 def spectra(matrices: Tensor) -> Spectra:

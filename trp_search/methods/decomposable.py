@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import override
 
-from trp_search.methods.method import AMOUNT, EVERY, Fields, Method
+from trp_search.methods.method import AMOUNT, EVERY, Fields, Method, out_of_order
 from trp_search.records import Cut, CutScheme, Joint, TrialSpec
 
 if TYPE_CHECKING:
@@ -34,10 +34,7 @@ class Decomposable(Method):
         for scheme in ("decoupled", "per-layer"):
             if scheme in possible["scheme"]:
                 yield "scheme", f"method decomposable takes channel and spatial, not {scheme}"
-        most = max(possible.get("joint_lowest", (Joint.lowest,)))
-        least = min(possible.get("joint_highest", (Joint.highest,)))
-        if most > least:
-            yield "joint_lowest", f"can be {most:g}, above joint_highest, which can be {least:g}"
+        yield from out_of_order(possible, "joint", Joint)
 
     @override
     def cut(self, fields: Fields) -> Cut:

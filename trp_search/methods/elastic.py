@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 from typing_extensions import override
 
 from trp_search import records
-from trp_search.methods.method import EVERY, Fields, Method
+from trp_search.methods.method import EVERY, Fields, Method, out_of_order
 from trp_search.records import Cut, CutScheme, Speedup, TrialSpec
 
 if TYPE_CHECKING:
@@ -40,13 +40,7 @@ class Elastic(Method):
     def problems(self, possible: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
         if "per-layer" in possible["scheme"]:
             yield "scheme", "method elastic takes channel, spatial and decoupled, not per-layer"
-        most = max(possible.get("elastic_lowest", (records.Elastic.lowest,)))
-        least = min(possible.get("elastic_highest", (records.Elastic.highest,)))
-        if most > least:
-            yield (
-                "elastic_lowest",
-                f"can be {most:g}, above elastic_highest, which can be {least:g}",
-            )
+        yield from out_of_order(possible, "elastic", records.Elastic)
 
     @override
     def cut(self, fields: Fields) -> Cut:

@@ -102,6 +102,19 @@ class Method(ABC):
         return None
 
 
+def out_of_order(
+    possible: Mapping[str, tuple[Any, ...]],
+    prefix: str,
+    kind: type[records.Joint | records.Elastic],
+) -> Iterator[tuple[str, str]]:
+    """As `Method.problems`: that the entry `PREFIX_lowest` can be above `PREFIX_highest`."""
+    lowest, highest = f"{prefix}_lowest", f"{prefix}_highest"
+    most = max(possible.get(lowest, (kind.lowest,)))
+    least = min(possible.get(highest, (kind.highest,)))
+    if most > least:
+        yield lowest, f"can be {most:g}, above {highest}, which can be {least:g}"
+
+
 class Factored(Method):
     """Cuts the baseline, from weights alone, by the decomposition that has the method's name."""
 

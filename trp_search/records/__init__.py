@@ -1,7 +1,7 @@
 """The values that pass between stages: frozen, checked, JSON both ways, no torch."""
 
 from trp_search.records.cut import TAKES, Cut
-from trp_search.records.json import from_json, problem, to_dict, to_json
+from trp_search.records.json import from_json, made, problem, to_dict, to_json
 from trp_search.records.keep import (
     KEEPS,
     Energy,
@@ -144,6 +144,7 @@ __all__ = [
     "from_json",
     "is_name",
     "keep_of",
+    "made",
     "problem",
     "to_dict",
     "to_json",

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from trp_search.errors import InputError
 from trp_search.records.kinds import NAME
 from trp_search.records.schemas import OUT_OF_BOUNDS, follow, interval
 
@@ -30,6 +31,14 @@ def to_dict(record: object) -> dict[str, Any]:
 def from_json(kind: type[T], text: str | bytes) -> T:
     """A record of `kind`; raises `pydantic.ValidationError` (a ValueError) if it is none."""
     return TypeAdapter(kind).validate_json(text)
+
+
+def made(kind: type[T], where: str, **fields: Any) -> T:  # noqa: ANN401  of any field
+    """A `kind` with these fields; InputError, which begins with `where`, if one cannot be."""
+    try:
+        return kind(**fields)
+    except ValueError as error:
+        raise InputError(f"{where}: {problem(error, kind)}") from None
 
 
 def problem(error: ValueError, kind: Any) -> str:  # noqa: ANN401  a type

@@ -182,42 +182,58 @@ class GavishDonoho(PerLayer):
     gavish_donoho: Literal[True] = True
 
 
+class Faster(WholeNetwork):
+    """How many times less the whole network costs."""
+
+    @override
+    def within(self, total: float | int) -> float:
+        if total == 0 and self.amount > 1:
+            return -math.inf  # nothing runs faster than nothing
+        return total / self.amount
+
+    @override
+    def best(self, total: float | int, least: float | int) -> str:
+        most = math.floor(100 * total / least) / 100 if total else 1.0
+        return f"{self.key()}: {self.amount:g}x cannot be reached; the best is {most:.2f}x"
+
+
+class UpTo(WholeNetwork):
+    """The most that the whole network may cost.
+
+    Attributes:
+        asked: how an amount is printed.
+        found: how a cost is.
+    """
+
+    asked: ClassVar[str]
+    found: ClassVar[str]
+
+    @override
+    def within(self, total: float | int) -> float:
+        return float(self.amount)
+
+    @override
+    def best(self, total: float | int, least: float | int) -> str:
+        asked, fewest = self.asked.format(self.amount), self.found.format(least)
+        return f"{self.key()}: {asked} cannot be reached; the fewest are {fewest}"
+
+
 @final
 @checked(frozen=True, config=STRICT)
-class Speedup(WholeNetwork):
+class Speedup(Faster):
     """Multiply-adds of the whole network before / after."""
 
     written: ClassVar[str] = "{:g}x"
     speedup: Factor
 
-    @override
-    def within(self, total: float | int) -> float:
-        if total == 0 and self.speedup > 1:
-            return -math.inf  # nothing runs faster than nothing
-        return total / self.speedup
-
-    @override
-    def best(self, total: float | int, least: float | int) -> str:
-        most = math.floor(100 * total / least) / 100 if total else 1.0
-        return f"speedup: {self.speedup:g}x cannot be reached; the best is {most:.2f}x"
-
 
 @final
 @checked(frozen=True, config=STRICT)
-class Parameters(WholeNetwork):
+class Parameters(UpTo):
     """The most parameters of the whole network."""
 
-    written: ClassVar[str] = "{}p"
+    written, asked, found = "{}p", "{:,}", "{:,.0f}"
     parameters: PositiveInt
-
-    @override
-    def within(self, total: float | int) -> float:
-        return float(self.parameters)
-
-    @override
-    def best(self, total: float | int, least: float | int) -> str:
-        fewest = f"the fewest are {int(least):,}"
-        return f"parameters: {self.parameters:,} cannot be reached; {fewest}"
 
 
 @final

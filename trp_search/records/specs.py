@@ -149,8 +149,7 @@ class Joint:
 
     @model_validator(mode="after")
     def _in_order(self) -> Joint:
-        if self.lowest > self.highest:
-            raise ValueError(f"lowest: {self.lowest:g} is above highest ({self.highest:g})")
+        _check_order(self.lowest, self.highest)
         return self
 
 
@@ -178,9 +177,13 @@ class Elastic:
 
     @model_validator(mode="after")
     def _in_order(self) -> Elastic:
-        if self.lowest > self.highest:
-            raise ValueError(f"lowest: {self.lowest:g} is above highest ({self.highest:g})")
+        _check_order(self.lowest, self.highest)
         return self
+
+
+def _check_order(lowest: float, highest: float) -> None:
+    if lowest > highest:
+        raise ValueError(f"lowest: {lowest:g} is above highest ({highest:g})")
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)

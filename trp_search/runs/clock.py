@@ -8,7 +8,7 @@ from typing import Any
 
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.progress import tracked
-from trp_search.records import BASELINE, Latency, Point, Target, problem
+from trp_search.records import BASELINE, Latency, Point, Target, made
 from trp_search.runs import networks
 from trp_search.runs.beside import Beside, Network
 from trp_search.runtimes.machine import device_name
@@ -36,10 +36,7 @@ def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
     default: dict[str, Any] = {"name": name, "height": shape.height, "width": shape.width}
     if known:
         default = dataclasses.asdict(next(iter(known.values())).target)
-    try:
-        target = Target(**(default | given))
-    except ValueError as error:
-        raise InputError(f"target {name!r}: {problem(error, Target)}") from None
+    target = made(Target, f"target {name!r}", **(default | given))
     other = [f"{key} {value}" for key, value in default.items() if value != getattr(target, key)]
     if known and other:
         raise InputError(

@@ -10,7 +10,9 @@ from trp_search.errors import InputError
 from trp_search.progress import doing
 from trp_search.records import Cut, Score, Speedup
 from trp_search.store import RunFolder
+from trp_search.tasks.task import DivergedError
 
+_LEAST = 1.1  # the first speedup that is tried
 _STEPS = 5  # of bisection, to about 2 %
 
 
@@ -31,17 +33,18 @@ def fastest(score: Callable[[Cut], Score], like: Cut, *, baseline: Score, most: 
     is taken to grow with the speedup, which noise may break; what is returned was scored.
 
     Raises:
-        InputError: even 1.1x loses more.
+        InputError: even 1.1x loses more, or is out of reach.
+        DivergedError: at 1.1x the loss is not finite.
     """
 
     def fits(speedup: float) -> bool:
         try:
             with doing(f"scoring {speedup:g}x"):
                 found = score(dataclasses.replace(like, keep=Speedup(speedup)))
-        except InputError:
+        except (InputError, DivergedError):
             if speedup == _LEAST:
                 raise
-            return False  # out of reach
+            return False  # out of reach, or no network
         return found.behind(baseline) <= most
 
     low = _LEAST
@@ -56,6 +59,3 @@ def fastest(score: Callable[[Cut], Score], like: Cut, *, baseline: Score, most: 
             break
         low, high = (middle, high) if fits(middle) else (low, middle)
     return dataclasses.replace(like, keep=Speedup(low))
-
-
-_LEAST = 1.1

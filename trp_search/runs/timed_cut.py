@@ -18,6 +18,7 @@ from trp_search.lowrank.times import LayerTimes, Steps
 from trp_search.lowrank.tracing import images_in
 from trp_search.progress import tracked
 from trp_search.records import TAKES, Cut, Ranks, Target, WholeNetwork
+from trp_search.records.timed import asked_of, keeps, near
 from trp_search.runs import networks, setup
 from trp_search.runs.beside import Beside
 from trp_search.runtimes.serving import runtime
@@ -29,7 +30,6 @@ from trp_search.tasks.task import threads
 ByLayer = Mapping[str, int]
 
 _ROUNDS = 4
-_WITHIN = 0.03
 _RANKS = 4  # timed for each kind of layer
 _LEAST_FACTOR = 0.05
 
@@ -88,19 +88,18 @@ def settled(
         InputError: none keeps to it within 3 %.
     """
     assert isinstance(wanted.keep, WholeNetwork), wanted.keep
-    asked = times.total / wanted.keep.within(times.total)
+    asked = asked_of(wanted.keep, times.total)
     found: list[tuple[ByLayer, Timing]] = []
     for _ in range(_ROUNDS):
         ranks = solve(times)
         timing = time(ranks)
         found.append((ranks, timing))
-        near = timing.speedup <= asked * (1 + _WITHIN) or not ranks
-        if _keeps(timing, asked) and near:
+        if keeps(timing.low, asked) and (near(timing.speedup, asked) or not ranks):
             break
         promised = times.saved_by({(name, wanted.scheme): rank for name, rank in ranks.items()})
         saved = times.total * (1 - 1 / timing.speedup)
         times = times.scaled(max(saved / promised, _LEAST_FACTOR) if promised > 0 else 1.0)
-    kept = [pair for pair in found if _keeps(pair[1], asked)]
+    kept = [pair for pair in found if keeps(pair[1].low, asked)]
     if not kept:
         fastest = max((timing for _, timing in found), key=lambda timing: timing.low)
         raise InputError(
@@ -108,10 +107,6 @@ def settled(
             f"({fastest.low:.2f} to {fastest.high:.2f}) measured where {asked:.2f}x was chosen"
         )
     return min(kept, key=lambda pair: pair[1].speedup)
-
-
-def _keeps(timing: Timing, asked: float) -> bool:
-    return timing.low >= asked * (1 - _WITHIN)
 
 
 def _solved(analysis: Analysis, wanted: Cut, times: LayerTimes) -> ByLayer:

@@ -85,10 +85,7 @@ def _train_and_score(
     if spec.training is not None:
 
         def note(report: EpochReport) -> EpochReport:
-            now = functools.partial(_score_now, begun, begun.cuts)
-            own = now(spec.cuts[0], spec.screening_images) if report.epoch in spec.rungs else None
-            curve = _curve(now, spec) if spec.elastic is not None else ()
-            return _noted(dataclasses.replace(report, rung_score=own, curve=curve), spec, place)
+            return _noted(_scored_now(report, begun), spec, place)
 
         if place.checkpoint.exists():
             yield from place.read_epochs()[-1:]  # whoever judges may not have heard of it
@@ -132,6 +129,20 @@ def _noted(
 
 def _seconds(place: TrialFolder) -> float:
     return sum((report.seconds for report in place.read_epochs()), 0.0)
+
+
+def _scored_now(report: EpochReport, begun: Setup) -> EpochReport:
+    """The report with the scores that its epoch asks for: of a rung, of an elastic training."""
+    spec = begun.spec
+    at_rung, elastic = report.epoch in spec.rungs, spec.elastic is not None
+    if not (at_rung or elastic):
+        return report
+    now = functools.partial(_score_now, begun, begun.cuts)
+    return dataclasses.replace(
+        report,
+        rung_score=now(spec.cuts[0], spec.screening_images) if at_rung else None,
+        curve=_curve(now, spec) if elastic else (),
+    )
 
 
 def _score_now(begun: Setup, cuts: Cuts, cut: Cut, images: int) -> RungScore:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,10 @@ from trp_search.errors import InputError
 from trp_search.lowrank import nested
 from trp_search.lowrank.analysis import Analysis, analyse
 from trp_search.lowrank.choice import choose
-from trp_search.lowrank.costs import outside
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.nested import Nested
 from trp_search.lowrank.nested_cut import begun
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.lowrank.tracing import images_in
 from trp_search.training.hook import Hook
 from trp_search.training.stacks import Stack
 from trp_search.training.weights import Group, Weights, device_type
@@ -94,21 +92,19 @@ class ElasticTraining(Hook):
         calibration: Iterable[Tensor] | None = None,
         layers: records.Layers = records.AUTO,
     ) -> None:
-        try:
-            settings = records.Elastic(
-                scheme=cast("records.Scheme", scheme),
-                lowest=lowest,
-                highest=highest,
-                draws=draws,
-                spread=spread,
-                layers=layers,
-            )
-            wanted = records.Cut(
-                scheme=settings.scheme, keep=records.Speedup(settings.lowest), layers=layers
-            )
-        except ValueError as error:
-            why = records.problem(error, records.Elastic)
-            raise InputError(f"ElasticTraining: {why}") from None
+        settings = records.made(
+            records.Elastic,
+            "ElasticTraining",
+            scheme=scheme,
+            lowest=lowest,
+            highest=highest,
+            draws=draws,
+            spread=spread,
+            layers=layers,
+        )
+        wanted = records.Cut(
+            scheme=settings.scheme, keep=records.Speedup(settings.lowest), layers=layers
+        )
         unfolded = SCHEMES[settings.scheme]
         analysis = analyse(
             network, example_input, DECOMPOSITIONS[unfolded.name], wanted, calibration
@@ -228,8 +224,7 @@ def _grid(
     Raises:
         InputError: the lowest budget cannot be reached.
     """
-    layers = [layer.layer for layer in analysis.layers]
-    other = outside(layers, macs=analysis.macs // images_in(analysis.example_input))
+    names, other = [layer.layer.name for layer in analysis.layers], analysis.other_macs
     ratio = (settings.highest / settings.lowest) ** (1 / (_BUDGETS - 1))
     found: list[dict[str, int]] = []
     for place in range(_BUDGETS):
@@ -240,8 +235,8 @@ def _grid(
             if found:
                 break  # as far as it goes
             raise
-        named = zip(layers, chosen, strict=True)
-        found.append({layer.name: one.ranks[-1] for layer, one in named if one.ranks})
+        named = zip(names, chosen, strict=True)
+        found.append({name: one.ranks[-1] for name, one in named if one.ranks})
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, cast, final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -80,17 +80,16 @@ class JointTraining(Hook):
         seed: int = 0,
         layers: records.Layers = records.AUTO,
     ) -> None:
-        try:
-            self._settings = records.Joint(
-                scheme=cast("Literal['channel', 'spatial']", scheme),
-                alpha=alpha,
-                lowest=lowest,
-                highest=highest,
-                rank_min=rank_min,
-                layers=layers,
-            )
-        except ValueError as error:
-            raise InputError(f"JointTraining: {records.problem(error, records.Joint)}") from None
+        self._settings = records.made(
+            records.Joint,
+            "JointTraining",
+            scheme=scheme,
+            alpha=alpha,
+            lowest=lowest,
+            highest=highest,
+            rank_min=rank_min,
+            layers=layers,
+        )
         self._network = network
         unfolded = SCHEMES[self._settings.scheme]
         measured = measure(network, example_input, unfolded, layers=layers)

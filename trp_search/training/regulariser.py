@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, cast, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -95,21 +95,18 @@ class TrainedRankPruning(Hook):
         calibration: Iterable[Tensor] | None = None,
         calibration_every: int = records.Pruning.calibration_every,
     ) -> None:
-        try:
-            self._settings = records.Pruning(
-                scheme=cast("records.PairScheme", scheme),
-                keep=keep,
-                period=period,
-                projection=projection,
-                nuclear_weight=nuclear_weight,
-                nuclear_every_step=nuclear_every_step,
-                layers=layers,
-                calibration_every=calibration_every,
-            )
-        except ValueError as error:
-            raise InputError(
-                f"TrainedRankPruning: {records.problem(error, records.Pruning)}"
-            ) from None
+        self._settings = records.made(
+            records.Pruning,
+            "TrainedRankPruning",
+            scheme=scheme,
+            keep=keep,
+            period=period,
+            projection=projection,
+            nuclear_weight=nuclear_weight,
+            nuclear_every_step=nuclear_every_step,
+            layers=layers,
+            calibration_every=calibration_every,
+        )
         if isinstance(calibration, Iterator):
             raise InputError("TrainedRankPruning: calibration: is read anew; give a list")
         self._network = network
