@@ -22,6 +22,7 @@ from trp_search.records.keep import (
 from trp_search.records.kinds import (
     BASELINE,
     Allocation,
+    Criterion,
     CutScheme,
     Device,
     Ending,
@@ -43,6 +44,7 @@ from trp_search.records.kinds import (
     Start,
     TargetName,
     Threads,
+    Widths,
     is_name,
 )
 from trp_search.records.latency import Latency, RuntimeName, Target
@@ -78,6 +80,7 @@ __all__ = [
     "TAKES",
     "TIMED",
     "Allocation",
+    "Criterion",
     "Cut",
     "CutScheme",
     "DataSpec",
@@ -140,6 +143,7 @@ __all__ = [
     "TrialSpec",
     "Value",
     "WholeNetwork",
+    "Widths",
     "Workload",
     "from_json",
     "is_name",
