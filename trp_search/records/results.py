@@ -179,6 +179,11 @@ class Point:
         return self.cut is not None and isinstance(self.cut.keep, Ranks)
 
     @property
+    def winner(self) -> bool:
+        """Whether it was fine-tuned because its ranks had won a search over them."""
+        return self.by_ranks and bool(self.settings.get("fine_tuning_epochs"))
+
+    @property
     def searched(self) -> bool:
         """Whether it is a trial's and was scored in full, so that it may be on the front."""
         return self.role in ("trial", "derived")

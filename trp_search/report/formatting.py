@@ -147,7 +147,14 @@ def _chosen(point: Point) -> list[tuple[str, str]]:
     """How the ranks were chosen, where the network was not trained for them."""
     if not point.by_ranks:
         return []
-    return [("ranks", f"chosen by forward passes of trial {point.trial}'s network")]
+    tuned = f", then {count(_epochs(point), 'epoch')} of fine-tuning" if point.winner else ""
+    return [("ranks", f"chosen by forward passes of trial {point.trial}'s network{tuned}")]
+
+
+def _epochs(point: Point) -> int:
+    found = point.settings["fine_tuning_epochs"]
+    assert isinstance(found, int), found
+    return found
 
 
 def sizes(point: Point, show: Callable[[int], str] = "{:,}".format) -> list[tuple[str, str]]:
@@ -229,6 +236,9 @@ def export(row: Row, location: str) -> str:
 
 def searched_ranks(points: Iterable[Point]) -> str:
     """How many networks searches over ranks found: `72 networks of trial 2, without training`."""
-    trials = Counter(point.trial for point in points if point.by_ranks)
-    found = [f"{count(number, 'network')} of trial {trial}" for trial, number in trials.items()]
-    return f"{', '.join(found)}, without training" if found else ""
+    found = [point for point in points if point.by_ranks]
+    trials = Counter(point.trial for point in found if not point.winner)
+    named = [f"{count(number, 'network')} of trial {trial}" for trial, number in trials.items()]
+    tuned = sum(point.winner for point in found)
+    more = f"; {tuned} of them fine-tuned as well" if tuned else ""
+    return f"{', '.join(named)}, without training{more}" if named else ""
