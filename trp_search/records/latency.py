@@ -65,3 +65,8 @@ class Latency:
     batch_norm: str
     machine: str
     versions: dict[str, str]
+
+    @property
+    def slower(self) -> bool:
+        """Whether the point is slower than the baseline: all of the interval is below 1."""
+        return self.high < 1
