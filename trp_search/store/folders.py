@@ -70,6 +70,11 @@ class RunFolder:
         return inside(self.path, "environment.json")
 
     @property
+    def given(self) -> Path:
+        """The weights of a live network that a search was begun with."""
+        return inside(self.path, "given.safetensors")
+
+    @property
     def study(self) -> Path:
         for beside in ("-journal", "-wal", "-shm"):  # SQLite writes these too
             inside(self.path, f"study.db{beside}")
