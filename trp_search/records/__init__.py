@@ -10,6 +10,7 @@ from trp_search.records.keep import (
     GavishDonoho,
     Keep,
     MaxDrop,
+    Pairs,
     Parameters,
     PerLayer,
     Ranks,
@@ -45,7 +46,7 @@ from trp_search.records.kinds import (
     Threads,
     is_name,
 )
-from trp_search.records.latency import Latency, RuntimeName, Target
+from trp_search.records.latency import CutTime, Factored, Latency, RuntimeName, Target
 from trp_search.records.layers import AUTO, Layers, Selection
 from trp_search.records.progress import Progress
 from trp_search.records.results import (
@@ -80,6 +81,7 @@ __all__ = [
     "Allocation",
     "Cut",
     "CutScheme",
+    "CutTime",
     "DataSpec",
     "Device",
     "Distillation",
@@ -91,6 +93,7 @@ __all__ = [
     "Error",
     "Evbmf",
     "Factor",
+    "Factored",
     "Fraction",
     "GavishDonoho",
     "Importance",
@@ -109,6 +112,7 @@ __all__ = [
     "NetworkSpec",
     "NonNegative",
     "PairScheme",
+    "Pairs",
     "Parameters",
     "Part",
     "PerLayer",

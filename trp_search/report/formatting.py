@@ -15,6 +15,7 @@ from trp_search.report.settings import label
 from trp_search.selection import pareto
 from trp_search.selection.axes import COUNTED
 
+SLOWER = "slower than the baseline"
 _NAMED = 24  # trials in one cell of a table
 
 
@@ -78,6 +79,13 @@ def on_test(rows: Rows) -> str:
     return f"{text}, the baseline {rows.baseline.test.score.shown}."
 
 
+def on_the_clock(rows: Rows) -> str:
+    """Where the headline's point is slower than the baseline, if anywhere."""
+    best = leading(rows)
+    said = slower(best.slower_on) if best is not None else ""
+    return f"It is {said}." if said else ""
+
+
 def against_control(rows: Rows) -> str:
     """The headline's point beside the baseline's own cut, as far as both reach."""
     best = leading(rows)
@@ -136,6 +144,7 @@ def facts(row: Row) -> list[tuple[str, str]]:
         ]
     lines += [
         *sizes(point, size),
+        *map(clock, row.times),
         ("scheme", row.style.name),
         *_chosen(point),
         ("batch norm", point.batch_norm),
@@ -200,10 +209,17 @@ def milliseconds(seconds: float) -> str:
 
 
 def clock(found: Latency) -> tuple[str, str]:
-    """A time: its target and `0.61 ms, 1.20x (1.17 to 1.24)`."""
+    """A time: its target and `0.61 ms, 1.20x (1.17 to 1.24)`; and whether that is slower."""
     ends = f"{found.low:.2f} to {found.high:.2f}"
     text = f"{milliseconds(found.seconds)}, {TIMES(found.speedup)} ({ends})"
-    return f"time on {found.target.name}", text
+    mark = f", {SLOWER}" if found.slower else ""
+    return f"time on {found.target.name}", f"{text}{mark}"
+
+
+def slower(targets: Iterable[str]) -> str:
+    """On which targets a point is slower; nothing where there is none."""
+    named = ", ".join(targets)
+    return f"{SLOWER} on {named}" if named else ""
 
 
 def settings(row: Row, names: Sequence[str]) -> list[tuple[str, str]]:
