@@ -11,6 +11,7 @@ from trp_search.records.keep import (
     GavishDonoho,
     Keep,
     MaxDrop,
+    Pairs,
     Parameters,
     PerLayer,
     Ranks,
@@ -46,7 +47,7 @@ from trp_search.records.kinds import (
     Threads,
     is_name,
 )
-from trp_search.records.latency import Latency, RuntimeName, Target
+from trp_search.records.latency import CutTime, Factored, Latency, RuntimeName, Target
 from trp_search.records.layers import AUTO, Layers, Selection
 from trp_search.records.progress import Progress
 from trp_search.records.results import (
@@ -82,6 +83,7 @@ __all__ = [
     "Allocation",
     "Cut",
     "CutScheme",
+    "CutTime",
     "DataSpec",
     "Device",
     "Distillation",
@@ -93,6 +95,7 @@ __all__ = [
     "Error",
     "Evbmf",
     "Factor",
+    "Factored",
     "Fraction",
     "GavishDonoho",
     "Importance",
@@ -112,6 +115,7 @@ __all__ = [
     "NetworkSpec",
     "NonNegative",
     "PairScheme",
+    "Pairs",
     "Parameters",
     "Part",
     "PerLayer",

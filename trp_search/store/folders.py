@@ -10,6 +10,7 @@ from pathlib import Path
 from trp_search.errors import InputError
 from trp_search.records import (
     SUFFIXES,
+    CutTime,
     Environment,
     EpochReport,
     Importance,
@@ -71,6 +72,11 @@ class RunFolder:
         return inside(self.path, "environment.json")
 
     @property
+    def given(self) -> Path:
+        """The weights of a live network that a search was begun with."""
+        return inside(self.path, "given.safetensors")
+
+    @property
     def study(self) -> Path:
         for beside in ("-journal", "-wal", "-shm"):  # SQLite writes these too
             inside(self.path, f"study.db{beside}")
@@ -92,6 +98,11 @@ class RunFolder:
     @property
     def latencies(self) -> Path:
         return inside(self.path, "latency.jsonl")
+
+    @property
+    def cut_times(self) -> Path:
+        """Times of the baseline with some layers in factors."""
+        return inside(self.path, "cut_times.jsonl")
 
     @property
     def repeats(self) -> Path:
@@ -217,6 +228,10 @@ class RunFolder:
         for latency in read_records(self.latencies, Latency):
             found.setdefault(latency.target.name, {})[latency.point] = latency
         return found
+
+    def read_cut_times(self) -> list[CutTime]:
+        """In the order in which they were measured."""
+        return read_records(self.cut_times, CutTime)
 
     def read_repeats(self) -> dict[str, list[Repeat]]:
         """By point; each seed counts once."""
