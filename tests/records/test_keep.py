@@ -14,6 +14,7 @@ from trp_search.records import (
     Energy,
     Error,
     Keep,
+    Pairs,
     Point,
     Pruning,
     Ranks,
@@ -80,13 +81,36 @@ def test_another_rank_makes_another_name(ranks, layer):
     assert Ranks(changed).name != Ranks(ranks).name
 
 
+PAIRS = st.tuples(st.sampled_from(["channel", "spatial"]), st.integers(1, 99))
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text(min_size=1, max_size=9), PAIRS), st.randoms())
+def test_pairs_by_layer_come_back_from_json_and_have_one_name_in_any_order(pairs, random):
+    shuffled = list(pairs.items())
+    random.shuffle(shuffled)
+    one, other = (
+        Cut(keep=Pairs(dict(each)), scheme="per-layer") for each in (pairs.items(), shuffled)
+    )
+    assert records.from_json(Cut, records.to_json(one)) == one
+    assert records.to_json(one) == records.to_json(other)
+    assert one.name == other.name
+    assert records.is_name(one.name)
+
+
+@pytest.mark.parametrize("scheme", ["channel", "spatial", "nested", "tucker"])
+def test_pairs_by_layer_need_a_scheme_for_each(scheme):
+    with pytest.raises(ValueError, match=f"pairs by layer are for scheme per-layer, not {scheme}"):
+        Cut(keep=Pairs({"a": ("channel", 1)}), scheme=scheme)
+
+
 @pytest.mark.parametrize("scheme", ["per-layer", "tucker"])
 def test_ranks_by_layer_need_one_rank_in_each(scheme):
     with pytest.raises(ValueError, match=f"ranks by layer are for .*, not {scheme}"):
         Cut(keep=Ranks({"a": 1}), scheme=scheme)
 
 
-KNOWN = ", ".join([*KEEPS, "ranks", "max_drop"])
+KNOWN = ", ".join([*KEEPS, "ranks", "pairs", "max_drop"])
 
 
 @pytest.mark.parametrize(

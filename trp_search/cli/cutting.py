@@ -117,8 +117,6 @@ def _cut_run(
     clock: Clock | None,
 ) -> None:
     """Cuts the weights of a run's trial; adds the point to the run."""
-    if clock is not None:
-        options = {**options, "scheme": options["scheme"] or "spatial"}
     space = load_space(folder.search)
     spec = folder.trial(trial).read_spec() if trial and trial in folder.trial_names() else None
     if spec is None:

@@ -59,7 +59,8 @@ def counts(
     total = sum(parameter.numel() for parameter in found.network.parameters())
     dense, least = spent(0), spent(len(steps))
     other = other_macs if by_macs else total - dense
-    allowed = room(keep, dense=dense, least=least, other=other, layers=wanted.layers)
+    layers = "all" if wanted.layers == records.AUTO else wanted.layers
+    allowed = room(keep, dense=dense, least=float(least), other=other, layers=layers)
     low, high = -1, len(steps)  # too much is spent with `low` steps taken, not with `high`
     while high - low > 1:
         middle = (low + high) // 2

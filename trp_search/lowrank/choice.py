@@ -49,7 +49,9 @@ def choose(
             layer of `Ranks` cannot be factored.
     """
     if isinstance(cut.keep, records.Ranks):
-        return _as_given(analysis, cut.keep.ranks)
+        return _as_given(analysis, {name: (None, r) for name, r in cut.keep.ranks.items()})
+    if isinstance(cut.keep, records.Pairs):
+        return _as_given(analysis, cut.keep.pairs)
     if isinstance(cut.keep, records.MaxDrop):
         raise InputError("max_drop: a cut alone has no scores; ask for a speedup")
     count = count or counted(cut.keep)
@@ -126,23 +128,26 @@ def _menu(layer: AnalysedLayer, count: Count, multiple: int) -> _Menu:
     return _Menu(dense=count.dense(layer.layer), offers=tuple(offers), reason=reason)
 
 
-def _as_given(analysis: Analysis, ranks: Mapping[str, int]) -> list[Choice]:
-    """Each layer that `ranks` names at its rank, or at its full one if that is less."""
+def _as_given(analysis: Analysis, ranks: Mapping[str, tuple[str | None, int]]) -> list[Choice]:
+    """Each layer that `ranks` names by that scheme at that rank, or at its full one if less."""
     reasons = {layer.layer.name: layer.reason for layer in analysis.layers}
     for name in ranks:
         reason = reasons.get(name, "there is no such convolution or linear layer")
         if reason is not None:
             raise InputError(f"ranks: {name!r} cannot be factored: {reason}")
     return [
-        _at_rank(layer, ranks[layer.layer.name])
+        _at_rank(layer, *ranks[layer.layer.name])
         if layer.layer.name in ranks
         else Choice(reason=layer.reason or "no rank given")
         for layer in analysis.layers
     ]
 
 
-def _at_rank(layer: AnalysedLayer, rank: int) -> Choice:
-    candidate = layer.candidates[0]
+def _at_rank(layer: AnalysedLayer, scheme: str | None, rank: int) -> Choice:
+    fit = [one for one in layer.candidates if scheme in (None, one.layer.scheme.name)]
+    if not fit:
+        raise InputError(f"ranks: {layer.layer.name!r} cannot be factored: {scheme} is not for it")
+    candidate = fit[0]
     ranks = (min(rank, *candidate.layer.full_ranks),)
     lost = float(candidate.losses(torch.tensor([ranks]))["error"])
     return Choice(candidate=candidate, ranks=ranks, kept={candidate.layer.scheme.name: 1 - lost})

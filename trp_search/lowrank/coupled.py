@@ -110,8 +110,7 @@ def _group(graph: Any, module: Any, names: Mapping[nn.Module, str]) -> Group:  #
 
 
 def _places(places: Sequence[int], roots: Sequence[int], units: int) -> Tensor | None:
-    """(units, n) `places` by the unit of each; None unless all units have as many, each place once.
-    """
+    """(units, n) `places` by the unit of each; None unless each has as many, once."""
     each, rest = divmod(len(places), units)
     order = torch.tensor(roots).sort(stable=True)
     balanced = torch.arange(units).repeat_interleave(max(1, each))

@@ -61,7 +61,9 @@ def _magnitudes(network: nn.Module, group: Group) -> Tensor:
     for places, reads in ((group.written, False), (group.read, True)):
         for name, each in places.items():
             module = network.get_submodule(name)
-            weight = module.weight.detach().double().cpu()
+            weight = module.weight
+            assert isinstance(weight, Tensor)
+            weight = weight.detach().double().cpu()
             rows = weight.movedim(1, 0) if reads != is_adjoint(module) else weight
             lengths = rows.flatten(1)[each].flatten(1).norm(dim=1)
             found.append(lengths / lengths.mean().clamp_min(_TINY))
@@ -147,13 +149,14 @@ def fitted(weight: Tensor, moments: Tensor, kept: Tensor) -> Tensor:
     """
     both = moments[kept]
     own = both[:, kept]
-    ridge = _NEAR * own.diagonal().mean().clamp_min(_TINY)
+    # Moments are sums of products in single precision, which may leave them slightly indefinite.
+    ridge = (_NEAR + _ROUNDING * len(own)) * own.diagonal().mean().clamp_min(_TINY)
     lower = torch.linalg.cholesky(own + torch.eye(len(kept)).to(own) * ridge)
     return torch.cholesky_solve(both @ weight.T + ridge * weight[:, kept].T, lower).T
 
 
 _TINY = 1e-30
-_RIDGE, _NEAR = 1e-4, 1e-3
+_RIDGE, _NEAR, _ROUNDING = 1e-4, 1e-5, 1e-7
 
 
 def usable(module: nn.Module) -> bool:

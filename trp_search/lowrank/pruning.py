@@ -81,8 +81,8 @@ def ranked(
     }
     pairs = [(g, r) for g, r in zip(found.groups, each, strict=True) if isinstance(r, Ranking)]
     if not pairs:
-        why = next(iter((reasons | dict(found.reasons)).values()), "it has no such layer")
-        raise InputError(f"prune: the network has no channels to lose: {why}")
+        why = "; ".join(dict.fromkeys((reasons | dict(found.reasons)).values()))
+        raise InputError(f"prune: the network has no channels to lose: {why[:300]}")
     found = dataclasses.replace(
         found, groups=[group for group, _ in pairs], reasons={**found.reasons, **reasons}
     )

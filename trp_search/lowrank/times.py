@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -16,6 +18,7 @@ from typing_extensions import override
 from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.factoring import Number
+from trp_search.records import CutTime, Factored, Layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +39,20 @@ class Steps:
         Ranks below the lowest measured one save what that one does; those above the highest are on
         no offer, -inf.
         """
-        known = sorted(self.saved)
-        falling = isotonic_regression([self.saved[rank] for rank in known], increasing=False)
         padded = torch.ceil(ranks / self.step) * self.step
-        found = np.interp(padded.numpy(), known, falling, right=-np.inf)
+        found = np.interp(padded.numpy(), *self._falling, right=-np.inf)
         return torch.from_numpy(np.asarray(found, dtype=np.float64))
+
+    @cached_property
+    def _falling(self) -> tuple[list[int], list[float]]:
+        """Ranks, ascending, and what each saves."""
+        known = sorted(self.saved)
+        saved = isotonic_regression([self.saved[rank] for rank in known], increasing=False)
+        return known, list(saved)
+
+    def near(self, rank: int) -> float:
+        """Milliseconds saved at a rank, which counts as the highest measured one if it is above."""
+        return float(self.at(torch.tensor([min(rank, max(self.saved))])))
 
 
 @final
@@ -72,18 +84,23 @@ class LayerTimes(Count):
     @override
     def at(self, layer: MeasuredLayer, ranks: Sequence[Number]) -> Number:
         rank: Any = torch.as_tensor(ranks[-1])
-        steps = self.saved.get((layer.name, layer.scheme.name))
+        steps = self._steps(layer.name, layer.scheme.name)
         saved: Any = torch.full(rank.shape, -torch.inf) if steps is None else steps.at(rank)
         cost: Number = self.dense(layer) - saved
         return cost
 
     @override
-    def other(self, network: nn.Module, dense: float | int, *, other_macs: int) -> float:
+    def other(self, network: nn.Module, dense: float | int, *, other_macs: int) -> float | int:
         return self.total - dense
 
-    def saved_by(self, ranks: Mapping[tuple[str, str], int]) -> float:
-        """Milliseconds that layers save together at `ranks`, by layer and scheme."""
-        return sum(float(self.saved[key].at(torch.tensor([rank]))) for key, rank in ranks.items())
+    def milliseconds(self, layers: Iterable[Layer]) -> float:
+        """Of the network with these layers, those that were not timed by their multiply-adds."""
+        return self.total - sum(self._saved(layer) for layer in layers if layer.scheme is not None)
+
+    def saved_by(self, layers: Factored) -> float:
+        """Milliseconds that layers save together by a scheme at a rank; others count as none."""
+        found = ((self._steps(name, scheme), rank) for name, (scheme, rank) in layers.items())
+        return sum(steps.near(rank) for steps, rank in found if steps is not None)
 
     def scaled(self, factor: float) -> LayerTimes:
         """The table with all that is saved times `factor`."""
@@ -93,6 +110,55 @@ class LayerTimes(Count):
         }
         return dataclasses.replace(self, saved=saved)
 
+    def corrected(self, networks: Iterable[tuple[Factored, float]]) -> LayerTimes:
+        """The table scaled to the measured speedups of whole networks, by least squares.
+
+        Networks with a layer that is not in the table tell nothing.
+        """
+        promised, measured = [0.0], [0.0]
+        for layers, speedup in networks:
+            if all(self._steps(name, scheme) for name, (scheme, _) in layers.items()):
+                promised.append(self.saved_by(layers) / self.total)
+                measured.append(1 - 1 / speedup)
+        squares = float(np.dot(promised, promised))
+        if squares < _LEAST_SQUARES:
+            return self
+        return self.scaled(max(float(np.dot(promised, measured)) / squares, _LEAST_FACTOR))
+
+    def _steps(self, name: str, scheme: str) -> Steps | None:
+        """Those of a layer; spatial pairs of a 1 x 1 kernel are its channel pairs."""
+        own = self.saved.get((name, scheme))
+        return self.saved.get((name, "channel")) if own is None and scheme == "spatial" else own
+
+    def _saved(self, layer: Layer) -> float:
+        assert layer.scheme is not None, layer
+        steps = self._steps(layer.name, layer.scheme)
+        if steps is None or not layer.rank:
+            return self.total * (layer.dense_macs - layer.macs) / self.macs
+        return steps.near(layer.rank)
+
+
+def tabulated(timed: Sequence[CutTime], *, macs: int) -> LayerTimes:
+    """The table of what was timed on one target; the times of whole networks correct it.
+
+    What layers of one kind save together is shared out evenly. Of a rank timed twice the later
+    time counts.
+    """
+    total = 1e3 * statistics.median(one.dense_seconds for one in timed)
+    saved: dict[tuple[str, str], Steps] = {}
+    for one in timed:
+        if one.kind is None:
+            continue
+        each = total * (1 - 1 / one.speedup) / len(one.layers)
+        for name, (scheme, rank) in one.layers.items():
+            known = saved.get((name, scheme), Steps(step=one.step, saved={})).saved
+            saved[name, scheme] = Steps(step=one.step, saved={**known, rank: each})
+    whole = [(one.layers, one.speedup) for one in timed if one.kind is None]
+    return LayerTimes(total=total, saved=saved, macs=macs).corrected(whole)
+
 
 # A layer costs something at any rank.
 _MORE = 1.01
+# What networks save of their time, squared: below it nothing is learnt of a table's scale.
+_LEAST_SQUARES = 1e-3
+_LEAST_FACTOR = 0.05

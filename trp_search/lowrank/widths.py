@@ -40,26 +40,30 @@ def width_of(module: nn.Module) -> tuple[int, int] | None:
 @torch.no_grad()
 def narrow_(module: nn.Module, read: Tensor, written: Tensor) -> None:
     """Keeps the channels in and out at these places alone; `width_of` the module is not None."""
-    paired = is_paired(module)
+    axes = _axes(module)
     if isinstance(module, nn.Linear):
         module.in_features, module.out_features = len(read), len(written)
     elif isinstance(module, _ConvNd):
-        module.groups = len(written) if paired else 1
+        module.groups = len(written) if is_paired(module) else 1
         module.in_channels, module.out_channels = len(read), len(written)
     elif isinstance(module, _BatchNorm):
         module.num_features = len(written)
     for name, tensor in (*module._parameters.items(), *module._buffers.items()):
         if tensor is None or not tensor.dim():
             continue
-        kept = {0: written}
-        if name == "weight" and not paired:
-            kept = {0: read, 1: written} if is_adjoint(module) else {0: written, 1: read}
         found = tensor
-        for axis, places in kept.items():
-            found = found.index_select(axis, places.to(tensor.device))
+        for side, axis in axes.items() if name == "weight" else ((1, 0),):
+            found = found.index_select(axis, (read, written)[side].to(tensor.device))
         if isinstance(tensor, nn.Parameter):
             found = nn.Parameter(found, requires_grad=tensor.requires_grad)
         setattr(module, name, found)
+
+
+def _axes(module: nn.Module) -> dict[int, int]:
+    """The axis of a weight for channels in (0) and for those out (1)."""
+    if is_paired(module):
+        return {1: 0}
+    return {0: 0, 1: 1} if is_adjoint(module) else {0: 1, 1: 0}
 
 
 def narrow_to_(network: nn.Module, widths: Widths) -> None:

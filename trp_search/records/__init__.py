@@ -1,6 +1,7 @@
 """The values that pass between stages: frozen, checked, JSON both ways, no torch."""
 
 from trp_search.records.cut import TAKES, Cut
+from trp_search.records.int8 import SUFFIXES, Int8, QuantizerName, int8_name
 from trp_search.records.json import from_json, made, problem, to_dict, to_json
 from trp_search.records.keep import (
     KEEPS,
@@ -10,6 +11,7 @@ from trp_search.records.keep import (
     GavishDonoho,
     Keep,
     MaxDrop,
+    Pairs,
     Parameters,
     PerLayer,
     Ranks,
@@ -47,7 +49,7 @@ from trp_search.records.kinds import (
     Widths,
     is_name,
 )
-from trp_search.records.latency import Latency, RuntimeName, Target
+from trp_search.records.latency import CutTime, Factored, Latency, RuntimeName, Target
 from trp_search.records.layers import AUTO, Layers, Selection
 from trp_search.records.progress import Progress
 from trp_search.records.results import (
@@ -77,12 +79,14 @@ __all__ = [
     "AUTO",
     "BASELINE",
     "KEEPS",
+    "SUFFIXES",
     "TAKES",
     "TIMED",
     "Allocation",
     "Criterion",
     "Cut",
     "CutScheme",
+    "CutTime",
     "DataSpec",
     "Device",
     "Distillation",
@@ -94,9 +98,11 @@ __all__ = [
     "Error",
     "Evbmf",
     "Factor",
+    "Factored",
     "Fraction",
     "GavishDonoho",
     "Importance",
+    "Int8",
     "Joint",
     "Keep",
     "Kind",
@@ -112,6 +118,7 @@ __all__ = [
     "NetworkSpec",
     "NonNegative",
     "PairScheme",
+    "Pairs",
     "Parameters",
     "Part",
     "PerLayer",
@@ -120,6 +127,7 @@ __all__ = [
     "PositiveInt",
     "Progress",
     "Pruning",
+    "QuantizerName",
     "Ranks",
     "Ratio",
     "Reconstruct",
@@ -146,6 +154,7 @@ __all__ = [
     "Widths",
     "Workload",
     "from_json",
+    "int8_name",
     "is_name",
     "keep_of",
     "made",

@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
-from trp_search.records.keep import Error, Keep, MaxDrop, Ranks, Ratio, WholeNetwork
+from trp_search.records.keep import Error, Keep, MaxDrop, Pairs, Ranks, Ratio, WholeNetwork
 from trp_search.records.kinds import (
     STRICT,
     Allocation,
@@ -22,7 +22,8 @@ from trp_search.records.layers import AUTO, Layers
 TAKES: dict[CutScheme, frozenset[str]] = {
     **dict.fromkeys(get_args(CutScheme), frozenset({"multiple", "ranks"})),
     "channel": frozenset({"multiple", "ranks", "reconstruct"}),
-    **dict.fromkeys(("per-layer", "tucker"), frozenset({"multiple"})),
+    "per-layer": frozenset({"multiple", "pairs"}),
+    "tucker": frozenset({"multiple"}),
     "prune": frozenset({"multiple", "importance"}),
     "ddlr-style": frozenset({"multiple", "error"}),
     "net-trim": frozenset({"error"}),
@@ -39,7 +40,8 @@ class Cut:
 
     Attributes:
         keep: how much is kept; an `Error` is for `ddlr-style` and `net-trim` alone, which take
-            nothing else; `Ranks` are for schemes with one rank per layer, and taken as they are.
+            nothing else; `Ranks` are for schemes with one rank per layer, `Pairs` for `per-layer`;
+            both are taken as they are.
         scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most, `nested`
             the factors that an elastic training left, `tucker` factors both channel axes,
             `ddlr-style` and `net-trim` solve for linear layers, `prune` removes channels.
@@ -73,8 +75,11 @@ class Cut:
         takes = TAKES[self.scheme]
         if (self.solved is not None) != ("error" in takes):
             raise ValueError(f"error goes with scheme {_who('error')}, and these with error")
-        if isinstance(self.keep, Ranks) and "ranks" not in takes:
-            raise ValueError(f"ranks by layer are for scheme {_who('ranks')}, not {self.scheme}")
+        if isinstance(self.keep, Ranks | Pairs) and self.keep.key() not in takes:
+            wanted = _who(self.keep.key())
+            raise ValueError(
+                f"{self.keep.key()} by layer are for scheme {wanted}, not {self.scheme}"
+            )
         if (self.solved or self.reconstruct != "none") and not self.calibration_images:
             raise ValueError("error and reconstruct need calibration_images")
         if self.reconstruct != "none" and "reconstruct" not in takes:
@@ -88,7 +93,9 @@ class Cut:
         if (self.importance is not None) != ("importance" in TAKES[self.scheme]):
             raise ValueError(f"importance goes with scheme {_who('importance')}, and that with it")
         if self.importance and not isinstance(self.keep, WholeNetwork | Ratio | MaxDrop):
-            raise ValueError(f"keep: {self.keep.key()}: prune takes a budget or a ratio")  # noqa: TRY004
+            raise ValueError(f"keep: {self.keep.key()}: prune takes a budget or a ratio")
+        if self.importance and self.allocation not in ("knapsack", "uniform"):
+            raise ValueError(f"allocation: prune takes knapsack or uniform, not {self.allocation}")
         if self.fits and not self.calibration_images:
             raise ValueError(f"importance {self.importance} needs calibration_images")
         return self

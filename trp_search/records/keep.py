@@ -20,6 +20,7 @@ from typing import (
     ClassVar,
     Literal,
     TypeAlias,
+    TypeVar,
     final,
     get_args,
     get_type_hints,
@@ -38,9 +39,18 @@ from typing_extensions import override
 
 from trp_search.errors import InputError
 from trp_search.records.json import problem
-from trp_search.records.kinds import STRICT, Factor, NonNegative, Positive, PositiveInt, Share
+from trp_search.records.kinds import (
+    STRICT,
+    Factor,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Scheme,
+    Share,
+)
 
 Amount: TypeAlias = bool | int | float
+T = TypeVar("T")
 
 
 class _OneLine(ABCMeta):
@@ -245,8 +255,12 @@ class Error(Keep):
     error: Share
 
 
-def _sorted(ranks: dict[str, int]) -> dict[str, int]:
+def _sorted(ranks: dict[str, T]) -> dict[str, T]:
     return dict(sorted(ranks.items()))
+
+
+def _digest(value: object) -> str:
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=4).hexdigest()
 
 
 @final
@@ -260,8 +274,21 @@ class Ranks(Keep):
     @property
     @override
     def name(self) -> str:
-        digest = hashlib.blake2b(json.dumps(self.ranks).encode(), digest_size=4)
-        return self.written.format(digest.hexdigest())
+        return self.written.format(_digest(self.ranks))
+
+
+@final
+@checked(frozen=True, config=STRICT)
+class Pairs(Keep):
+    """The scheme and the rank of each layer by its name; layers not named stay dense."""
+
+    written: ClassVar[str] = "pairs-{}"
+    pairs: Annotated[dict[str, tuple[Scheme, PositiveInt]], AfterValidator(_sorted)]
+
+    @property
+    @override
+    def name(self) -> str:
+        return self.written.format(_digest(self.pairs))
 
 
 @final
@@ -288,7 +315,7 @@ KEEPS: dict[str, type[Keep]] = {
         Error,
     )
 }
-_UNNAMED: dict[str, type[Keep]] = {kind.key(): kind for kind in (Ranks, MaxDrop)}
+_UNNAMED: dict[str, type[Keep]] = {kind.key(): kind for kind in (Ranks, Pairs, MaxDrop)}
 
 
 def keep_of(kind: type[Keep], amount: Amount) -> Keep:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.kinds import (
     STRICT,
     Device,
+    LayerScheme,
     Name,
     PositiveInt,
     Size,
@@ -65,3 +67,42 @@ class Latency:
     batch_norm: str
     machine: str
     versions: dict[str, str]
+
+    @property
+    def slower(self) -> bool:
+        """Whether the point is slower than the baseline: all of the interval is below 1."""
+        return self.high < 1
+
+
+# The scheme and the rank of each factored layer by its name.
+Factored = Annotated[dict[str, tuple[LayerScheme, Size]], Field(max_length=10**5)]
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class CutTime:
+    """The time of the baseline with some layers in factors, in turn with the dense one.
+
+    Attributes:
+        kind: what all these layers are, each in factors of one rank; None where they differ.
+        step: the runtime pads ranks of this kind to multiples of it.
+        layers: those in factors.
+        dense_seconds: median of one batch of the dense network.
+        speedup: dense / cut, the median of the rounds' ratios.
+        machine: the processor or GPU.
+        versions: those of the runtime.
+    """
+
+    target: Target
+    kind: Annotated[str, Field(max_length=2000)] | None
+    step: Size
+    layers: Factored
+    dense_seconds: Times
+    speedup: Times
+    machine: str
+    versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> CutTime:
+        if self.kind is not None and len(set(self.layers.values())) != 1:
+            raise ValueError("layers of one kind have one scheme and one rank")
+        return self

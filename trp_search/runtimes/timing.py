@@ -27,6 +27,11 @@ class Timing:
     high: float
     rounds: int
 
+    @property
+    def slower(self) -> bool:
+        """Whether the other one is slower for sure: all of the interval is below 1."""
+        return self.high < 1
+
 
 def compare(
     dense: Call, other: Call, *, seconds: float, clock: Callable[[], float] = time.perf_counter

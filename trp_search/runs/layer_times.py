@@ -1,0 +1,174 @@
+"""What layers save on a target: timed in their network, kept in the run, corrected by points."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from trp_search.lowrank.costs import MeasuredLayer
+from trp_search.lowrank.placing import copied, replace
+from trp_search.lowrank.times import LayerTimes, tabulated
+from trp_search.progress import tracked
+from trp_search.records import BASELINE, CutTime, Factored, Target
+from trp_search.runs.beside import Beside
+from trp_search.runtimes.machine import device_name
+from trp_search.runtimes.serving import runtime
+from trp_search.runtimes.timing import Timing
+from trp_search.store import RunFolder, append_record
+
+_RANKS = 4  # timed for each kind of layer
+_STEPS = (8, 4, 1)
+_MULTIPLES = 8  # of a step at least, up to the full rank
+
+
+def predicted(folder: RunFolder, target: Target) -> LayerTimes | None:
+    """The table of a run's layers on a target as timed on this machine; None where none was.
+
+    Nothing is timed. The run's points that were timed on the target correct it.
+    """
+    timed = _timed(folder, target)
+    if not timed:
+        return None
+    times = tabulated(timed, macs=folder.point(BASELINE).dense_macs)
+    points = {point.id: point for point in folder.read_points()}
+    known = folder.read_latencies().get(target.name, {}).items()
+    return times.corrected(
+        (
+            {x.name: (x.scheme, x.rank) for x in points[name].layers if x.scheme and x.rank},
+            latency.speedup,
+        )
+        for name, latency in known
+        if name in points and latency.target == target
+    )
+
+
+def _timed(folder: RunFolder, target: Target) -> list[CutTime]:
+    """What was timed on a target, whatever it was called, by what serves networks here."""
+    here, versions = device_name(target.device), runtime(target.runtime).versions()
+    return [
+        one
+        for one in folder.read_cut_times()
+        if dataclasses.replace(one.target, name=target.name) == target
+        and (one.machine, one.versions) == (here, versions)
+    ]
+
+
+class Stopwatch:
+    """Times cuts of a network on a target, each in turn with the dense network, into a run.
+
+    Factors have random weights, which take no other time.
+
+    Args:
+        folder: the run.
+        network: its dense network, which is not changed.
+        layers: each layer by each scheme that may factor it.
+        target: where.
+        channels: of an image.
+        seconds: spent on each timing.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        network: nn.Module,
+        layers: Iterable[MeasuredLayer],
+        target: Target,
+        *,
+        channels: int,
+        seconds: float,
+    ) -> None:
+        self._folder, self._target, self._seconds = folder, target, seconds
+        self._network, self._channels = copied(network).cpu(), channels
+        self._layers = {(one.name, one.scheme.name): one for one in layers}
+        self._beside: Beside | None = None
+
+    def table(self) -> LayerTimes:
+        """What layers save at a few ranks: all of one kind at once, which differ in weights only.
+
+        What the run knows already is not timed again.
+        """
+        known = [(one.kind, one.layers) for one in _timed(self._folder, self._target)]
+        left = [one for one in self._rows() if (one.kind, one.layers) not in known]
+        for row in tracked(left, "timing layers", total=len(left), unit="ranks"):
+            self.time(row.layers, kind=row.kind, step=row.step)
+        if not left and not known:
+            self.time({})
+        found = predicted(self._folder, self._target)
+        assert found is not None
+        return found
+
+    def time(self, layers: Factored, *, kind: str | None = None, step: int = 1) -> Timing:
+        """The network with these layers in factors, in turn with the dense one; kept in the run."""
+
+        def made() -> nn.Module:
+            network = copied(self._network)
+            for name, (scheme, rank) in layers.items():
+                layer = self._layers[name, scheme]
+                parts = layer.scheme.layers(layer.module, (rank,))
+                replace(network, name, nn.Sequential(*parts))
+            return network.eval()
+
+        if self._beside is None:
+            dense = lambda: copied(self._network)  # noqa: E731
+            self._beside = Beside(dense, self._target, channels=self._channels)
+        timing, _ = self._beside.time(made, seconds=self._seconds)
+        append_record(
+            self._folder.cut_times,
+            CutTime(
+                target=self._target,
+                kind=kind,
+                step=step,
+                layers=layers,
+                dense_seconds=timing.dense_seconds,
+                speedup=timing.speedup,
+                machine=device_name(self._target.device),
+                versions=runtime(self._target.runtime).versions(),
+            ),
+        )
+        return timing
+
+    def _rows(self) -> Iterator[_Row]:
+        """What a table takes."""
+        kinds: dict[str, list[MeasuredLayer]] = {}
+        for layer in self._layers.values():
+            kinds.setdefault(_kind(layer), []).append(layer)
+        for kind, alike in kinds.items():
+            for step, rank in _ranks(alike[0]):
+                layers = {layer.name: (layer.scheme.name, rank) for layer in alike}
+                yield _Row(kind=kind, step=step, layers=layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    kind: str
+    step: int
+    layers: Factored
+
+
+def _kind(layer: MeasuredLayer) -> str:
+    """What alike layers have in common, on which their time depends."""
+    sizes = (f"{e.height_in} x {e.width_in}" for e in layer.extents)
+    return f"{layer.module!r:.1000} on {', '.join(sizes):.900}, {layer.scheme.name}"
+
+
+def _ranks(layer: MeasuredLayer) -> Iterator[tuple[int, int]]:
+    """The multiple that ranks of this layer are padded to, and a few of them to time."""
+    full = layer.full_ranks[-1]
+    step = next(step for step in _STEPS if full >= _MULTIPLES * step or step == 1)
+    useful = [r for r in range(step, full + 1, step) if layer.macs((r,)) < layer.dense_macs]
+    places = np.geomspace(1, len(useful), min(_RANKS, len(useful))).round().astype(int)
+    for place in np.unique(places) if useful else ():
+        yield step, useful[place - 1]
+
+
+def can_be_timed(layers: Iterable[MeasuredLayer]) -> Sequence[MeasuredLayer]:
+    """Those that a table holds: `decoupled` is hardly ever the fastest, two ranks are too many."""
+    return [
+        layer
+        for layer in layers
+        if layer.reason is None and layer.scheme.name != "decoupled" and len(layer.full_ranks) == 1
+    ]
