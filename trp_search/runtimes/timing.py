@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from trp_search.records import Target
+
 _SAMPLE_SECONDS = 2e-3
 _FEWEST = 20
 _MOST = 2000
@@ -26,6 +28,12 @@ class Timing:
     low: float
     high: float
     rounds: int
+
+
+def clock_of(target: Target) -> Callable[[], float]:
+    """The clock for a target: of one thread the processor's time, which other work cannot stretch."""
+    alone = target.device == "cpu" and target.threads == 1
+    return time.process_time if alone else time.perf_counter
 
 
 def compare(
