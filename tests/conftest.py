@@ -338,7 +338,7 @@ def make_report() -> Callable[..., EpochReport]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_latency() -> Callable[..., Latency]:
     """A point's time on a target: for sure `low` times less than the dense network's."""
 

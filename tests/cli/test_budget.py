@@ -41,6 +41,7 @@ LIMITS = {
     "parameters": ("--parameters", "30000"),
     "milliseconds": ("--milliseconds", "6"),
     "by parameters": ("--speedup", "1.5", "--by", "parameters"),
+    "latency speedup": ("--latency-speedup", "1.1"),
     "on a target": ("--speedup", "1.1", "--target", "laptop"),
 }
 
@@ -76,10 +77,10 @@ def test_a_limit_and_a_point_are_one_too_many(trp, sample_run: RunFolder):
 
 
 def test_what_is_wrong_with_a_limit_is_told_by_its_options(trp, sample_run: RunFolder):
-    every = "give one of --speedup, --max-drop, --milliseconds, --parameters, --bytes"
+    every = "--speedup, --max-drop, --latency-speedup, --milliseconds, --parameters, --bytes"
     for words, said in (
-        (["--by", "macs"], f"no limit: {every}"),
-        (["--max-drop", "0.1", "--bytes", "9"], f"--max-drop and --bytes: {every}"),
+        (["--by", "macs"], f"no limit: give one of {every}"),
+        (["--max-drop", "0.1", "--bytes", "9"], f"--max-drop and --bytes: give one of {every}"),
         (["--max-drop", "-1"], "--max-drop: -1 is not at least 0"),
         (["--speedup", "2", "--by", "size"], "--by: 'size' is none of"),
     ):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from trp_search.records import TestScore, to_json
 from trp_search.records.scores import share
-from trp_search.store import append_record
+from trp_search.store import RunFolder, append_record
 
 
 def test_the_choice_is_told_with_both_accuracies_named(trp, sample_run):
@@ -99,3 +101,39 @@ def test_a_test_score_made_earlier_is_used(trp, sample_run):
     sample_run.tests.write_text(to_json(score) + "\n")
     ended = trp("select", sample_run.path, "--speedup", "2.3")
     assert "test              92.5 % (200 images;" in ended.out
+
+
+@pytest.fixture
+def slower_run(sample_run: RunFolder, make_latency) -> RunFolder:
+    """The run with all of its front timed on a laptop: point 7 is slower, the others faster."""
+    for point in sample_run.read_points():
+        low = 0.7 if point.id == "7" else 1.3
+        append_record(sample_run.latencies, make_latency(point.id, target="laptop", low=low))
+    return sample_run
+
+
+def test_a_point_that_is_slower_on_a_target_is_marked_whatever_is_counted(trp, slower_run):
+    mark = "slower than the baseline"
+    for words in (["--speedup", "2"], ["--max-drop", "0.005", "--target", "laptop"]):
+        ended = trp("select", slower_run.path, *words).out
+        timed = next(line for line in ended.splitlines() if "time on laptop" in line)
+        assert (mark in timed) == ("point 7" in ended.splitlines()[0])
+    chosen = json.loads(trp("select", slower_run.path, "--speedup", "2", "--json").out)
+    found = slower_run.read_latencies()["laptop"]["7"]
+    assert chosen["latencies"]["laptop"] == {
+        "milliseconds": 1e3 * found.seconds,
+        "speedup": found.speedup,
+        "low": found.low,
+        "high": found.high,
+        "slower": True,
+    }
+    beside = trp("select", slower_run.path, "--speedup", "2.2").out.splitlines()
+    (line,) = [one for one in beside if "better accuracy" in one]
+    assert line.endswith(f"{mark} on laptop") == ("point 7:" in line)
+    assert "point 7:" in line
+
+
+def test_a_slower_point_within_a_budget_of_time_is_called_so(trp, sample_run, make_latency):
+    append_record(sample_run.latencies, make_latency("7", target="laptop", low=0.7))
+    ended = trp("select", sample_run.path, "--milliseconds", "10").out
+    assert "point 7, slower than the baseline on laptop" in ended.splitlines()[0]

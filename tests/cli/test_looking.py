@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from trp_search.store import append_record
+
 
 def test_status_tells_trials_failures_with_reasons_and_the_front(trp, sample_run):
     ended = trp("status", sample_run.path)
@@ -77,3 +79,13 @@ def test_an_accuracy_of_seven_is_no_result(trp, sample_run):
             f"{points}: not a list of Point records: line 1: score: value: 7 is not within "
             in ended.err
         )
+
+
+def test_points_that_are_slower_on_a_target_are_marked_in_the_front(trp, sample_run, make_latency):
+    for name, low in (("7", 0.7), ("2", 1.3)):
+        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
+    table = trp("status", sample_run.path).out.partition("Front")[2].splitlines()
+    marked = [line.split()[0] for line in table if "(a)" in line and "%" in line]
+    assert marked == ["7"]
+    assert "warning: (a) slower than the baseline on laptop" in table
+    assert all(len(line) <= 80 for line in table)

@@ -63,3 +63,10 @@ def test_what_is_shown_is_what_was_there(bundle: Path, words: str):
     for entity, sign in {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&amp;": "&"}.items():
         text = text.replace(entity, sign)
     assert text.count(words) >= 10
+
+
+def test_a_time_says_where_the_network_is_slower_than_the_baseline(bundle: Path, make_latency):
+    times = (make_latency("0", target="here", low=0.7), make_latency("0", target="there", low=1.3))
+    said = as_markdown(dataclasses.replace(read_card(bundle), latencies=times)).splitlines()
+    lines = {name: next(s for s in said if f"({name})" in s) for name in ("here", "there")}
+    assert [name for name, text in lines.items() if "slower than the baseline" in text] == ["here"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -166,3 +167,43 @@ def test_a_time_has_its_interval(open_page: Callable[..., Any], timed_run: RunFo
     below, above, place = ends
     assert (below[place], above[place]) == pytest.approx((0.14, 0.14))
     reader.leave_picture("clock-1280-light.png")
+
+
+def test_what_is_slower_on_a_clock_is_crossed_there_and_never_on_its_front(
+    open_page: Callable[..., Any], sample_run: RunFolder, make_latency: Callable[..., Latency]
+):
+    for name, low in (("7", 0.7), ("17", 0.95), ("2", 1.2), ("plain-channel-0.9", 0.6)):
+        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
+    reader = open_page(report.write(sample_run))
+    reader.read_to_the_end()
+    crosses = "document.getElementById('tradeoff').data.find((t) => t.meta === 'slower')"
+    assert not reader.script(f"{crosses}.visible")
+    Select(reader.one("#axis")).select_by_visible_text("time on laptop")
+    reader.wait(f"{crosses}.visible")
+    assert reader.script(f"{crosses}.x.length") == 2
+    assert "7" not in reader.script("front()")
+    assert set(reader.script("front()")) <= {"17", "2"}
+    row = reader.one('tr[data-point="7"] td[data-name="Time on laptop"]')
+    assert row.text.split("\n")[1:] == ["slower"]
+    reader.one('tr[data-point="7"] button.point').click()
+    assert "slower than the baseline" in reader.one("#chosen .main").text
+    assert reader.complaints() == []
+
+
+def test_a_budget_on_a_clock_can_be_given_in_milliseconds(
+    open_page: Callable[..., Any], sample_run: RunFolder, make_latency: Callable[..., Latency]
+):
+    for name, low in (("7", 1.2), ("2", 1.4)):
+        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
+    reader = open_page(report.write(sample_run))
+    assert not reader.one("#milliseconds").is_displayed()
+    Select(reader.one("#axis")).select_by_visible_text("time on laptop")
+    known = sample_run.read_latencies()["laptop"]
+    whole = 1e3 * statistics.median(found.dense_seconds for found in known.values())
+    field = reader.one("#milliseconds")
+    for wanted, chosen in ((1.1, "7"), (1.3, "2")):
+        field.clear()
+        field.send_keys(f"{whole / wanted:.4f}")
+        assert reader.one("#chosen h3").text == f"Point {chosen}"
+    reader.slide_to("1.25")
+    assert float(field.get_attribute("value")) == pytest.approx(whole / 1.25, rel=5e-3)

@@ -376,7 +376,7 @@ workload: {network: small_resnet, data: {name: digits, subset: 200}}
 training: {epochs: 1, batch_size: 64}
 space: {method: plain, scheme: spatial, energy: 0.9}
 trials: 1
-rank_search: {vectors: 14, population: 7}
+rank_search: {vectors: 14, population: 7, fine_tuning_epochs: 1, winners: 2}
 extra_cuts: {speedups: [2], energies: []}
 """
 
@@ -404,9 +404,12 @@ def test_ranks_are_searched_after_the_trainings_as_if_never_interrupted(
     assert folder.trial_names() == ["baseline", "0"]
     volumes = [event.hypervolume for event in heard if isinstance(event, Ranked)]
     assert volumes == sorted(volumes)
-    found = {point.id: point for point in folder.read_points() if point.by_ranks}
+    found = _by_ranks(folder)
     assert found == _searched_here(space, folder, tmp_path / "here")
     assert before < set(found)
+    winners = [point for point in found.values() if point.winner]
+    assert len(winners) == 2
+    assert all(point.batch_norm == "as fine-tuned" for point in winners)
     front = pareto.search_front(folder.read_points(), space)
     assert all(folder.weights(point).exists() for point in front)
     assert {point.id for point in front} <= set(folder.read_tests())
@@ -429,4 +432,9 @@ def _searched_here(space: SearchSpace, folder: RunFolder, path: Path) -> dict[st
         *_, result = trial.run(batch, here)
         here.add_points(result.points)
         search.finish(result)
-    return {point.id: point for point in here.read_points() if point.by_ranks}
+    return _by_ranks(here)
+
+
+def _by_ranks(folder: RunFolder) -> dict[str, Point]:
+    found = (point for point in folder.read_points() if point.by_ranks)
+    return {point.id: dataclasses.replace(point, seconds=0.0) for point in found}

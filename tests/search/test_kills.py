@@ -101,7 +101,8 @@ DISTURBANCES = {
     "the raylet": "raylet/raylet",
     "the GCS": "gcs_server",
     "SIGINT": None,
-    "the driver": "",
+    "SIGHUP": None,
+    "the driver at a random time": "",
     "an agent": "ray::RuntimeEnvAgent",
     "SIGTERM": None,
 }
@@ -111,6 +112,7 @@ SAID = {
     "the GCS": rf"run: a process of Ray died \(GCS\); resume with {AGAIN}",
     "an agent": rf"run: (Ray ended it|a process of Ray died)[^\n]*; resume with {AGAIN}",
     "SIGINT": f"stopped; resume with {AGAIN}",
+    "SIGHUP": f"stopped by SIGHUP; resume with {AGAIN}",
     "SIGTERM": f"stopped by SIGTERM; resume with {AGAIN}",
 }
 
@@ -152,10 +154,20 @@ class Command:
     def disturb(self, what: str) -> None:
         sign = DISTURBANCES[what]
         if sign:
-            found = [pid for pid in processes(self.process.pid) if sign in command_line(pid)]
-            os.kill(found[0], signal.SIGKILL)
+            os.kill(self.found(sign), signal.SIGKILL)
         else:
             self.process.send_signal(signal.SIGKILL if sign == "" else signal.Signals[what])
+
+    def found(self, sign: str) -> int:
+        """A process of the search with this in its command line, once there is one."""
+        deadline = time.monotonic() + 60
+        while True:
+            for pid in processes(self.process.pid):
+                if sign in command_line(pid):
+                    return pid
+            assert self.process.poll() is None, self.errors().read_text()
+            assert time.monotonic() < deadline, sign
+            time.sleep(0.02)
 
     def ended(self) -> tuple[int, str]:
         code = self.process.wait(timeout=120)
@@ -205,8 +217,10 @@ def listening(pids: list[int]) -> list[str]:
 @pytest.fixture(scope="module")
 def watched_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     place = tmp_path_factory.mktemp("disturbed")
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # what is ignored stays so in a child
     with tempfile.TemporaryDirectory(prefix="k-", dir="/tmp") as temporary:
         yield Command(place=place, temporary=Path(temporary))
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="module")
@@ -214,22 +228,23 @@ def doors(watched_command: Command) -> list[str]:
     """Where a search listened that was then disturbed in each way, and went on each time."""
     command = watched_command
     text = TEXT.replace('"doomed:build", options: {{marks: {marks}}}', "small_resnet")
-    text = text.format().replace("training: {epochs: 2}", "training: {epochs: 4}")
+    text = text.format().replace("training: {epochs: 2}", "training: {epochs: 8}")
     (command.place / "space.yaml").write_text(text)
     chance = np.random.default_rng(7)
     found = []
     command.start("search", "space.yaml", "--out", "run")
     for what in DISTURBANCES:
-        command.trained(int(chance.integers(1, 4)))
+        command.trained(int(chance.integers(1, 3)))
+        time.sleep(chance.uniform(0, 0.2))  # anywhere in an epoch
         found += listening(processes(command.process.pid))
         command.disturb(what)
         if what == "the worker":
             continue  # Ray starts another
         code, errors = command.ended()
-        if what == "the driver":
+        if what == "the driver at a random time":
             assert code == -signal.SIGKILL
         else:
-            assert code == (130 if what == "SIGINT" else 1), errors
+            assert code == (130 if what == "SIGINT" else 1), (what, errors)
             assert re.fullmatch(rf"trp-search: {SAID[what]}\n", errors), errors
             assert not command.page_is_running()
             assert not list(command.temporary.iterdir()), what

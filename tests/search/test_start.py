@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 
 from trp_search.errors import InputError
 from trp_search.records import Point, to_json
-from trp_search.search import driver
+from trp_search.runs import setup
+from trp_search.search import driver, start
+from trp_search.search.readiness import check_ready
 from trp_search.search.start import begun_with, new_search, resume_search
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder, append_record, write_whole
@@ -89,6 +92,37 @@ def test_a_folder_in_which_no_search_could_start_is_removed(
     with pytest.raises(end):
         new_search(make_space(), given)
     assert list(given.iterdir()) == []
+
+
+def test_a_trained_baseline_needs_no_first_weights(make_space: Space):
+    space = make_space((NETWORK, f"weights: gone.safetensors, {NETWORK}"))
+    assert check_ready(space, trained=True).startswith("layers: ")
+
+
+class Live(nn.Sequential):
+    """A network that a person has."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+
+
+def test_a_live_networks_weights_go_into_the_run_and_are_where_trials_start(
+    make_space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    live, started = Live(), []
+
+    def begins(space: SearchSpace, folder: RunFolder, **_: object) -> None:
+        network = setup.start(space.baseline_spec(), folder)
+        started.append(network.state_dict())
+        raise InputError("enough")
+
+    monkeypatch.setattr(start, "run_search", begins)
+    with pytest.raises(InputError, match="enough"):
+        new_search(
+            make_space(("start: scratch", "start: baseline")), tmp_path / "new", network=live
+        )
+    assert all(torch.equal(value, started[0][key]) for key, value in live.state_dict().items())
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_that_holds_a_lock_alone_is_empty(tmp_path: Path):

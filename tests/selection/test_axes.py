@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from trp_search.records import Latency, Point
 from trp_search.report import contents, rows
-from trp_search.selection.axes import axes
+from trp_search.selection.axes import axes, clock, slower_on
 from trp_search.store import RunFolder, append_record
 
 
@@ -57,3 +58,21 @@ def test_the_leader_along_an_axis_is_the_smallest_for_sure_that_loses_at_most_a_
     assert best is trials["1"]
     assert rows.foremost([trials["3"], trials["4"]], clock) is trials["3"]
     assert rows.foremost([trials["4"]], clock) is None
+
+
+def test_what_is_slower_for_sure_is_on_no_clock_s_front(
+    make_point: Callable[..., Point], make_latency: Callable[..., Latency]
+):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        points = [
+            make_point(str(n), correct=int(c), speedup=2.0)
+            for n, c in enumerate(rng.integers(100, 200, 8))
+        ]
+        lows = {point.id: rng.uniform(0.5, 1.5) for point in points}
+        known = {name: make_latency(name, target="a", low=low) for name, low in lows.items()}
+        fair = [point for point in points if known[point.id].high >= 1]
+        axis = clock("a", known)
+        assert axis.front(points) == axis.front(fair)
+        assert {point.id for point in axis.front(points)} <= {point.id for point in fair}
+        assert [point for point in points if not slower_on(point, {"a": known})] == fair

@@ -50,13 +50,6 @@ def test_what_other_processes_cannot_import_is_refused(network):
     assert "cannot be imported by other processes" in refused(network)
 
 
-def test_a_live_module_is_refused_with_the_way_out():
-    said = refused(nn.Linear(1, 1))
-    assert said.startswith(
-        "network: a live Linear cannot be built again by the processes of trials"
-    )
-
-
 def test_arguments_that_no_file_can_hold_are_refused():
     assert "its arguments are not plain values" in refused(
         functools.partial(nn.Conv2d, padding=object())

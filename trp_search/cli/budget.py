@@ -31,6 +31,10 @@ _OPTIONS: dict[str, Any] = {
             parser=number,
         ),
     ],
+    "latency_speedup": Annotated[
+        float | None,
+        option("X", "at least this many times less time on the target", LIMIT, parser=number),
+    ],
     "milliseconds": Annotated[
         float | None, option("T", "at most this time per batch", LIMIT, parser=number)
     ],
@@ -44,7 +48,7 @@ _OPTIONS: dict[str, Any] = {
         str | None,
         option("COUNT", f"what a speedup counts: {', '.join(get_args(By))} [default: macs]", LIMIT),
     ],
-    "target": Annotated[str | None, option("NAME", "target of --by latency", LIMIT)],
+    "target": Annotated[str | None, option("NAME", "where time was measured", LIMIT)],
 }
 
 

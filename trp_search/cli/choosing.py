@@ -11,10 +11,18 @@ from trp_search.cli.budget import FLAGS, budgeted
 from trp_search.cli.console import following, line, pairs, raw, warn
 from trp_search.cli.formatting import command, here
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.records import Point, Scheme, to_dict
+from trp_search.records import Latency, Point, Scheme, to_dict
 from trp_search.records.objectives import TIMES
-from trp_search.report.formatting import against_baseline, clock, repeated, scored, sizes
-from trp_search.selection.axes import COUNTED, MACS, Clock
+from trp_search.report.formatting import (
+    SLOWER,
+    against_baseline,
+    clock,
+    repeated,
+    scored,
+    sizes,
+    slower,
+)
+from trp_search.selection.axes import COUNTED, MACS
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import Choice, choose
 from trp_search.selection.snapshot import Snapshot
@@ -33,7 +41,7 @@ def select(run: Run, *, budget: Budget | None, as_json: Json = False) -> None:
     if as_json:
         raw(json.dumps(as_values(choice), indent=2))
     else:
-        _show(choice, budget)
+        _show(found, choice, budget)
     path, trial = here(found.folder.path), choice.point.trial
     if choice.unmet is not None:
         asked = budget.speedup if choice.axis is MACS and not as_json else None
@@ -65,15 +73,15 @@ def _can_be_cut(run: Snapshot, point: Point, speedup: float) -> bool:
     return point.dense_macs >= speedup * (point.dense_macs - saved)
 
 
-def _show(choice: Choice, budget: Budget) -> None:
+def _show(run: Snapshot, choice: Choice, budget: Budget) -> None:
     point, test = choice.point, choice.test
     heading = f"Best {point.score.name} on validation" if budget.max_drop is None else "Smallest"
     if not choice.reached:
         heading = "Nearest"
     size = f"{TIMES(choice.axis.of(point))} {choice.axis.fewer}"
+    if choice.axis.slower(point):
+        size = f"{SLOWER} on {choice.axis.target}"
     line(f"{heading}: point {point.id}, {size}", style="bold")
-    axis = choice.axis
-    timed = axis.latencies.get(point.id) if isinstance(axis, Clock) else None
     pairs(
         [
             ("validation", scored(point.score)),
@@ -85,11 +93,11 @@ def _show(choice: Choice, budget: Budget) -> None:
             *([repeated(choice.repeats)] if choice.repeats else []),
             ("test", scored(test.score) if test else "not scored yet; export scores it"),
             *sizes(point),
-            *([clock(timed)] if timed else []),
+            *map(clock, choice.times),
             ("batch norm", point.batch_norm),
         ]
     )
-    _beside(choice)
+    _beside(run, choice)
     line()
     line("Settings", style="bold")
     shown = {name: value for name, value in point.told.items() if name not in _HIDDEN}
@@ -99,11 +107,16 @@ def _show(choice: Choice, budget: Budget) -> None:
         line()
         warn(
             f"the baseline's own cut {control.id} does better at this budget: "
-            f"{control.score.shown} at {TIMES(choice.axis.of(control))}"
+            f"{control.score.shown} at {TIMES(choice.axis.of(control))}{_mark(run, control)}"
         )
 
 
-def _beside(choice: Choice) -> None:
+def _mark(run: Snapshot, point: Point) -> str:
+    said = slower(run.slower_on(point))
+    return f", {said}" if said else ""
+
+
+def _beside(run: Snapshot, choice: Choice) -> None:
     """The front's neighbours, and the cost of another half step."""
     point, axis = choice.point, choice.axis
     rows = [(f"better {point.score.name}", choice.larger), ("smaller", choice.smaller)]
@@ -114,7 +127,8 @@ def _beside(choice: Choice) -> None:
             shown.append((name, "none: the front ends here"))
         else:
             cost = against_baseline(other.score.behind(point.score), point.score.metric)[1]
-            shown.append((name, f"point {other.id}: {TIMES(axis.of(other))}, {cost}"))
+            mark = _mark(run, other)
+            shown.append((name, f"point {other.id}: {TIMES(axis.of(other))}, {cost}{mark}"))
     line()
     line("Beside it on the front", style="bold")
     pairs(shown)
@@ -122,6 +136,11 @@ def _beside(choice: Choice) -> None:
 
 def _plain(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _timed(found: Latency) -> dict[str, float | bool]:
+    span = {"speedup": found.speedup, "low": found.low, "high": found.high}
+    return {"milliseconds": 1e3 * found.seconds, **span, "slower": found.slower}
 
 
 def as_values(choice: Choice) -> dict[str, Any]:
@@ -148,6 +167,7 @@ def as_values(choice: Choice) -> dict[str, Any]:
         "by": choice.axis.by,
         "target": choice.axis.target,
         "times": choice.axis.of(point),
+        "latencies": {one.target.name: _timed(one) for one in choice.times},
         "larger": beside(choice.larger),
         "smaller": beside(choice.smaller),
         "half_step": beside(choice.half_step),

@@ -21,13 +21,13 @@ from trp_search.cli.arguments import (
     Trust,
     option,
 )
-from trp_search.cli.console import OUT, following, line, pairs
+from trp_search.cli.console import OUT, following, line, pairs, warn
 from trp_search.cli.formatting import command, here
 from trp_search.cli.help import SEARCHED, WRITTEN
 from trp_search.cli.signals import StoppedError
 from trp_search.cli.spaces import with_configured
 from trp_search.cli.supervised import tell_parent
-from trp_search.cli.tables import point_table
+from trp_search.cli.tables import point_table, slower_marks
 from trp_search.errors import NothingFoundError, SearchError
 from trp_search.records import Point
 from trp_search.report import history
@@ -133,8 +133,7 @@ def _conclude(run: RunFolder, space: SearchSpace) -> None:
     early = f", {stopped} stopped at a rung" if stopped else ""
     line(f"Done: {trials}{early}, {len(front)} on the front", style="bold")
     if front:
-        tests = run.read_tests()
-        OUT.print(point_table(front, space.objectives, baseline=baseline, tests=tests, most=_SHOWN))
+        _front(run, front, space, baseline)
         if len(front) > _SHOWN:
             line(f"and {len(front) - _SHOWN} between them; the report has all", style="dim")
     line()
@@ -145,6 +144,17 @@ def _conclude(run: RunFolder, space: SearchSpace) -> None:
         reasons = [found.why_not for found in results.values() if found and found.why_not]
         why = f", as the last of {len(reasons)}: {reasons[-1]}" if reasons else ""
         raise NothingFoundError(f"{here(run.path)}: no trial gave a network{why}")
+
+
+def _front(run: RunFolder, front: list[Point], space: SearchSpace, baseline: Point | None) -> None:
+    tests, (marks, notes) = run.read_tests(), slower_marks(front, run.read_latencies())
+    OUT.print(
+        point_table(
+            front, space.objectives, baseline=baseline, tests=tests, marks=marks, most=_SHOWN
+        )
+    )
+    for note in notes:
+        warn(note)
 
 
 _SHOWN = 24  # of the points on a front

@@ -23,10 +23,11 @@ from typing import Any
 from trp_search import store
 from trp_search.cli.console import OUT
 from trp_search.cli.formatting import command
+from trp_search.cli.orphans import adopting, end_all
 from trp_search.cli.signals import STOPS, exit_code, stopped
 
 _PATIENCE_SECONDS = 20
-_WORKERS_SECONDS = 10.0
+_WORKERS_SECONDS = 3.0
 _to_parent: int | None = None
 
 
@@ -53,20 +54,22 @@ def supervised(run: Callable[[], int], *, say: Callable[[str, int], int], quiet:
     """
     told, telling = os.pipe()
     watched, alive = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(told)
-        os.close(alive)
-        return _as_child(run, telling, watched, quiet=quiet)
-    os.close(telling)
-    os.close(watched)
-    status, stop = _waited(child)
-    os.set_blocking(told, False)  # a process that the child left behind may hold the other end
-    facts: dict[str, Any] = {}
-    with suppress(BlockingIOError):
-        facts = _facts(os.read(told, 1 << 16))
-    if "code" in facts:
-        return int(facts["code"])
+    with adopting() as before:
+        child = os.fork()
+        if child == 0:
+            os.close(told)
+            os.close(alive)
+            return _as_child(run, telling, watched, quiet=quiet)
+        os.close(telling)
+        os.close(watched)
+        status, stop = _waited(child)
+        os.set_blocking(told, False)  # a process that the child left behind may hold the other end
+        facts: dict[str, Any] = {}
+        with suppress(BlockingIOError):
+            facts = _facts(os.read(told, 1 << 16))
+        if "code" in facts:
+            return int(facts["code"])
+        end_all(but=before)  # a worker of Ray that is just starting makes a removed folder anew
     return _end(facts, status, stop, say)
 
 

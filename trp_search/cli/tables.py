@@ -8,10 +8,11 @@ from string import ascii_lowercase
 from rich.table import Table
 
 from trp_search.cli.formatting import amount
-from trp_search.records import Point, TestScore
+from trp_search.records import Latency, Point, TestScore
 from trp_search.records.objectives import COUNT, OBJECTIVES, PERCENT, TIMES
-from trp_search.report.formatting import scheme, unfactored
+from trp_search.report.formatting import scheme, slower, unfactored
 from trp_search.report.styles import style_of
+from trp_search.selection.axes import slower_on
 
 
 def point_table(
@@ -20,16 +21,18 @@ def point_table(
     *,
     baseline: Point | None,
     tests: Mapping[str, TestScore] | None = None,
+    marks: Mapping[str, str] | None = None,
     most: int | None = None,
 ) -> Table:
     """One row per point, the baseline first; of more than `most` rows an even choice.
 
-    Its sizes are those among the `objectives`, or parameters.
+    Its sizes are those among the `objectives`, or parameters; `marks` stand behind points' ids.
     """
     counted = [name for name in objectives if OBJECTIVES[name].show is COUNT] or ["parameters"]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     shown = _spread(rows, most)
-    table.add_column("point", min_width=max((len(point.id) for point in shown), default=0))
+    names = {point.id: f"{point.id} {(marks or {}).get(point.id, '')}".rstrip() for point in shown}
+    table.add_column("point", min_width=max(map(len, names.values()), default=0))
     for name in (
         "speedup",
         "validation",
@@ -43,7 +46,7 @@ def point_table(
         test = (tests or {}).get(point.id)
         scores = ([test.score.shown if test else "-"]) if tests else []
         table.add_row(
-            point.id,
+            names.get(point.id, point.id),
             TIMES(point.speedup),
             point.score.shown,
             _change(point, baseline),
@@ -53,6 +56,19 @@ def point_table(
             style="dim" if point is baseline else "",
         )
     return table
+
+
+def slower_marks(
+    points: Sequence[Point], latencies: Mapping[str, Mapping[str, Latency]]
+) -> tuple[dict[str, str], list[str]]:
+    """The marks of points that are slower than the baseline on a target, and their meanings."""
+    reasons: dict[str, str] = {}
+    marks = {
+        point.id: mark(reasons, slower(targets))
+        for point in points
+        if (targets := slower_on(point, latencies))
+    }
+    return marks, [f"{letters} {reason}" for reason, letters in reasons.items()]
 
 
 def layer_table(point: Point) -> tuple[Table, list[str]]:

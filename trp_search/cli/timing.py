@@ -19,11 +19,12 @@ from trp_search.errors import InputError
 from trp_search.export.opened import opened
 from trp_search.records import Latency, Point
 from trp_search.records.objectives import TIMES
-from trp_search.report.formatting import clock, count, milliseconds
+from trp_search.report.formatting import SLOWER, clock, count, milliseconds
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 
 if TYPE_CHECKING:
+    from trp_search.export.bundle import Card
     from trp_search.export.compare import Compared
 
 _SECONDS = 3.0
@@ -76,6 +77,8 @@ def latency(  # noqa: PLR0913  options of a command
         line(f"  {found.point}: {clock(found)[1]}", style="dim")
         known[found.point] = found
     OUT.print(_table(folder, known))
+    if slower := [name for name, found in known.items() if found.slower]:
+        warn(f"{SLOWER} on {target}: {', '.join(slower)}")
     searched = {point.id for point in folder.read_points() if point.searched}
     reached = max((found.low for name, found in known.items() if name in searched), default=0.0)
     if reached >= 1:
@@ -113,6 +116,7 @@ def compare(  # noqa: PLR0913  options of a command
 def _columns(found: Sequence[Compared]) -> list[str]:
     """One row per measure, one column per bundle."""
     rows: dict[str, list[str]] = {"": [str(here(one.bundle)) for one in found]}
+    targets = dict.fromkeys(known.target.name for one in found for known in one.card.latencies)
     for one in found:
         point, test = one.card.point, one.card.test
         validation = "trained on" if one.card.saw_validation else point.score.shown
@@ -123,17 +127,33 @@ def _columns(found: Sequence[Compared]) -> list[str]:
             "parameters": amount(point.parameters),
             "weights, bytes": f"{one.file_bytes:,}",
             "a batch": milliseconds(one.timing.seconds),
-            "times as fast": f"{TIMES(one.timing.speedup)}",
+            "times as fast": _against(one, found[0]),
             "95 % interval": f"{one.timing.low:.2f} to {one.timing.high:.2f}",
             "batch norm": one.batch_norm,
+            **{f"in the run, {name}": _earlier(one.card, name) for name in targets},
         }
         for name, value in values.items():
             rows.setdefault(name, []).append(value)
     widths = [max(map(len, column)) for column in zip(*rows.values(), strict=True)]
+    longest = max(map(len, rows))
     return [
-        f"{name:<14}  " + "  ".join(f"{v:>{w}}" for v, w in zip(values, widths, strict=True))
+        f"{name:<{longest}}  " + "  ".join(f"{v:>{w}}" for v, w in zip(values, widths, strict=True))
         for name, values in rows.items()
     ]
+
+
+def _against(one: Compared, first: Compared) -> str:
+    slower = one is not first and one.timing.slower
+    reference = "the first" if first.card.point.cut else "the baseline"
+    return f"{TIMES(one.timing.speedup)}{f', slower than {reference}' if slower else ''}"
+
+
+def _earlier(card: Card, target: str) -> str:
+    """How fast the network was on a target of its run, against its own baseline."""
+    known = next((one for one in card.latencies if one.target.name == target), None)
+    if known is None:
+        return "not timed"
+    return f"{TIMES(known.speedup)}{f', {SLOWER}' if known.slower else ''}"
 
 
 def _seconds(given: float | None) -> float:
@@ -189,7 +209,7 @@ def _row(point: Point, found: Latency) -> list[str]:
         point.id,
         point.score.shown,
         TIMES(point.speedup),
-        TIMES(found.speedup),
+        f"{'slower ' if found.slower else ''}{TIMES(found.speedup)}",
         f"{found.low:.2f} to {found.high:.2f}",
         milliseconds(found.seconds),
     ]

@@ -88,6 +88,7 @@ class Watch:
         self.ranked = event.trial, event.done, event.total
         self.front, self.hypervolume = event.front, event.hypervolume
         if event.result is not None:
+            self.running.pop(event.result.trial, None)
             self.within.pop(event.result.trial, None)
 
     @property

@@ -10,7 +10,7 @@ import re
 from trp_search.export.bundle import FORMAT, SOURCE, Card, Input
 from trp_search.records import Latency, Score, TestScore, TrialSpec
 from trp_search.records.objectives import Format, Objective
-from trp_search.report.formatting import count, milliseconds, sizes
+from trp_search.report.formatting import SLOWER, count, milliseconds, sizes
 from trp_search.runs.environment import installed
 from trp_search.selection.snapshot import Snapshot
 from trp_search.workloads.callables import is_callable_name
@@ -151,6 +151,7 @@ def _latency(latency: Latency) -> tuple[str, str]:
     return (
         f"speedup on the clock ({target.name})",
         f"{latency.speedup:.2f}x ({latency.low:.2f} to {latency.high:.2f}), "
+        f"{f'{SLOWER}, ' if latency.slower else ''}"
         f"{milliseconds(latency.seconds)}: {where}, {latency.machine}",
     )
 

@@ -68,6 +68,11 @@ class Latency:
     machine: str
     versions: dict[str, str]
 
+    @property
+    def slower(self) -> bool:
+        """Whether the point is slower than the baseline: all of the interval is below 1."""
+        return self.high < 1
+
 
 # The scheme and the rank of each factored layer by its name.
 Factored = Annotated[dict[str, tuple[LayerScheme, Size]], Field(max_length=10**5)]

@@ -9,6 +9,7 @@ from trp_search.records.objectives import PERCENT, SPEEDUP, Objective
 from trp_search.records.published import Published
 from trp_search.report import drawing
 from trp_search.report.drawing import Trace, escaped, figure, heading, marks
+from trp_search.report.formatting import SLOWER
 from trp_search.report.history import Curve, Volume, reach
 from trp_search.report.rows import Row, Rows, Window, by_style, distinct, staircase
 from trp_search.report.styles import Style
@@ -39,7 +40,7 @@ def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) ->
         data.append(marks([rows.baseline], **star) | {"name": "baseline"})
         across = {"xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
         shapes.append({"type": "line", "line": {"width": 1, "dash": "dot"}, **across})
-    data += _published(published)
+    data += [*_published(published), *_slower(rows)]
     return figure(
         data,
         shapes=shapes,
@@ -74,6 +75,15 @@ def _published(found: Sequence[Published]) -> list[Trace]:
             "marker": {"symbol": "x-thin", "size": 10, "line": {"width": 2}},
         }
     ]
+
+
+def _slower(rows: Rows) -> list[Trace]:
+    """Crosses over points that are slower than the baseline; the page places them on a clock."""
+    if not any(row.slower_on for row in rows.comparable()):
+        return []
+    mark = {"symbol": "x-thin", "size": 9, "line": {"width": 1.5}}
+    empty: Trace = {"type": "scatter", "mode": "markers", "x": [], "y": [], "hoverinfo": "skip"}
+    return [empty | {"name": SLOWER, "meta": "slower", "visible": False, "marker": mark}]
 
 
 def _controls(controls: Iterable[Row]) -> list[Trace]:

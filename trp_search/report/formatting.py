@@ -15,6 +15,7 @@ from trp_search.report.settings import label
 from trp_search.selection import pareto
 from trp_search.selection.axes import COUNTED
 
+SLOWER = "slower than the baseline"
 _NAMED = 24  # trials in one cell of a table
 
 
@@ -78,6 +79,13 @@ def on_test(rows: Rows) -> str:
     return f"{text}, the baseline {rows.baseline.test.score.shown}."
 
 
+def on_the_clock(rows: Rows) -> str:
+    """Where the headline's point is slower than the baseline, if anywhere."""
+    best = leading(rows)
+    said = slower(best.slower_on) if best is not None else ""
+    return f"It is {said}." if said else ""
+
+
 def against_control(rows: Rows) -> str:
     """The headline's point beside the baseline's own cut, as far as both reach."""
     best = leading(rows)
@@ -136,6 +144,7 @@ def facts(row: Row) -> list[tuple[str, str]]:
         ]
     lines += [
         *sizes(point, size),
+        *map(clock, row.times),
         ("scheme", row.style.name),
         *_chosen(point),
         ("batch norm", point.batch_norm),
@@ -147,7 +156,14 @@ def _chosen(point: Point) -> list[tuple[str, str]]:
     """How the ranks were chosen, where the network was not trained for them."""
     if not point.by_ranks:
         return []
-    return [("ranks", f"chosen by forward passes of trial {point.trial}'s network")]
+    tuned = f", then {count(_epochs(point), 'epoch')} of fine-tuning" if point.winner else ""
+    return [("ranks", f"chosen by forward passes of trial {point.trial}'s network{tuned}")]
+
+
+def _epochs(point: Point) -> int:
+    found = point.settings["fine_tuning_epochs"]
+    assert isinstance(found, int), found
+    return found
 
 
 def sizes(point: Point, show: Callable[[int], str] = "{:,}".format) -> list[tuple[str, str]]:
@@ -193,10 +209,17 @@ def milliseconds(seconds: float) -> str:
 
 
 def clock(found: Latency) -> tuple[str, str]:
-    """A time: its target and `0.61 ms, 1.20x (1.17 to 1.24)`."""
+    """A time: its target and `0.61 ms, 1.20x (1.17 to 1.24)`; and whether that is slower."""
     ends = f"{found.low:.2f} to {found.high:.2f}"
     text = f"{milliseconds(found.seconds)}, {TIMES(found.speedup)} ({ends})"
-    return f"time on {found.target.name}", text
+    mark = f", {SLOWER}" if found.slower else ""
+    return f"time on {found.target.name}", f"{text}{mark}"
+
+
+def slower(targets: Iterable[str]) -> str:
+    """On which targets a point is slower; nothing where there is none."""
+    named = ", ".join(targets)
+    return f"{SLOWER} on {named}" if named else ""
 
 
 def settings(row: Row, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -229,6 +252,9 @@ def export(row: Row, location: str) -> str:
 
 def searched_ranks(points: Iterable[Point]) -> str:
     """How many networks searches over ranks found: `72 networks of trial 2, without training`."""
-    trials = Counter(point.trial for point in points if point.by_ranks)
-    found = [f"{count(number, 'network')} of trial {trial}" for trial, number in trials.items()]
-    return f"{', '.join(found)}, without training" if found else ""
+    found = [point for point in points if point.by_ranks]
+    trials = Counter(point.trial for point in found if not point.winner)
+    named = [f"{count(number, 'network')} of trial {trial}" for trial, number in trials.items()]
+    tuned = sum(point.winner for point in found)
+    more = f"; {tuned} of them fine-tuned as well" if tuned else ""
+    return f"{', '.join(named)}, without training{more}" if named else ""

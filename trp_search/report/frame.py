@@ -27,7 +27,8 @@ def points(run: RunFolder | Path | str) -> pd.DataFrame:
     Scores are named by the task's metric, as `test_accuracy`, which is a share; those on test are
     missing where test images were not scored; `front` is
     whether the point is non-dominated among trials. `latency_speedup.NAME` is the baseline's time
-    over the point's on the target NAME, `latency_low.NAME` the lower end of its 95 % interval.
+    over the point's on the target NAME, `latency_low.NAME` and `latency_high.NAME` the ends of its
+    95 % interval.
     Settings are columns named `setting.*`.
 
     Raises:
@@ -59,7 +60,7 @@ def _timed(row: Row, latencies: Latencies) -> dict[str, object]:
     return {
         f"latency_{what}.{name}": value
         for name, one in found.items()
-        for what, value in (("speedup", one.speedup), ("low", one.low))
+        for what, value in (("speedup", one.speedup), ("low", one.low), ("high", one.high))
     }
 
 

@@ -7,11 +7,22 @@ function pick(id) {
   remember();
 }
 
-// Slider and number as the chosen point has them.
+// The budget in its fields, but for the one that it came from: as times and, on a clock, as the
+// milliseconds that the baseline's become.
+function fill(budget, from) {
+  for (const id of ["budget", "slide"]) {
+    if (id !== from) document.getElementById(id).value = budget;
+  }
+  const whole = state.axis.milliseconds;
+  document.getElementById("clock").hidden = !whole;
+  if (!whole || from === "milliseconds") return;
+  document.getElementById("milliseconds").value = budget > 0 ? (whole / budget).toPrecision(3) : "";
+}
+
+// The fields as the chosen point has them.
 function level() {
   if (!document.getElementById("budget") || !at(state.chosen)) return;
-  const value = (Math.floor(100 * at(state.chosen)[1]) / 100).toFixed(2);
-  for (const id of ["budget", "slide"]) document.getElementById(id).value = value;
+  fill((Math.floor(100 * at(state.chosen)[1]) / 100).toFixed(2));
   document.getElementById("answer").textContent = "";
 }
 
@@ -38,9 +49,7 @@ function meet() {
 }
 
 function ask(budget, from) {
-  for (const id of ["budget", "slide"]) {
-    if (id !== from) document.getElementById(id).value = budget;
-  }
+  fill(from === "milliseconds" ? budget.toFixed(2) : budget, from);
   [state.own, state.budget] = [null, budget > 0 ? budget : null];
   meet();
   remember();
@@ -150,6 +159,9 @@ if (document.getElementById("budget")) {
   for (const id of ["budget", "slide"]) {
     document.getElementById(id).addEventListener("input", ({ target }) => ask(Number(target.value), id));
   }
+  document.getElementById("milliseconds").addEventListener("input", ({ target }) => {
+    if (target.value > 0) ask(state.axis.milliseconds / target.value, "milliseconds");
+  });
   const axis = document.getElementById("axis");
   axis.value = state.axis.key;
   axis.addEventListener("change", () => count(axis.value));

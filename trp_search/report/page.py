@@ -82,7 +82,8 @@ def _header(contents: Contents, found: Rows) -> str:
     listed = [
         f"<div><dt>{name}</dt><dd>{safe(text)}</dd></div>" for name, text in facts.items() if text
     ]
-    aside = f"{formatting.on_test(found)} {formatting.against_control(found)}".strip()
+    about = (formatting.on_the_clock, formatting.on_test, formatting.against_control)
+    aside = " ".join(said for tell in about if (said := tell(found)))
     return "\n".join(
         [
             f"<h1>{safe(contents.name)}</h1>",
@@ -152,7 +153,7 @@ def _data(contents: Contents, found: Rows, parts: Sequence[Section], *, running:
     return _embedded(plain, drawn)
 
 
-def _axis(axis: Axis, found: Rows, eligible: Sequence[Row]) -> dict[str, str | None]:
+def _axis(axis: Axis, found: Rows, eligible: Sequence[Row]) -> dict[str, str | float | None]:
     """An axis, and the point that the page shows there before the reader chooses one."""
     by_macs = axis is MACS
     start = rows.leading(found) if by_macs else rows.foremost(eligible, axis) or found.baseline
@@ -160,6 +161,7 @@ def _axis(axis: Axis, found: Rows, eligible: Sequence[Row]) -> dict[str, str | N
         "key": axis.key,
         "name": axis.name,
         "title": axis.title,
+        "milliseconds": axis.dense_milliseconds,
         "start": start.point.id if start else None,
     }
 
@@ -187,8 +189,6 @@ def _at(row: Row, counted: Sequence[Axis]) -> dict[str, Times]:
 
 def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]:
     """The page's data of a point; settings that vary between trials come first."""
-    known = (points.get(row.point.id) for points in contents.latencies.values())
-    timed = [found for found in known if found is not None]
     rest = [name for name in row.point.told if name not in names]
     score = row.point.score
     return {
@@ -196,7 +196,7 @@ def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]
         "interval": [score.metric.show.drawn(end) for end in (score.low, score.high)],
         "title": formatting.title(row),
         "hover": drawing.hover(row, names),
-        "facts": formatting.facts(row) + [formatting.clock(found) for found in timed],
+        "facts": formatting.facts(row),
         "varied": formatting.settings(row, names),
         "fixed": formatting.settings(row, rest),
         "command": formatting.export(row, contents.location) if _can_be_had(row, contents) else "",

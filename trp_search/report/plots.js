@@ -66,6 +66,7 @@ function along({ data, layout }) {
   }
   for (const trace of data) {
     if (trace.meta === "repeats") trace.visible = byMacs();
+    if (trace.meta === "slower") crossed(trace);
     if (trace.meta === "published") trace.visible = byMacs() && state.published;
     if (trace.error_y) whiskers(trace);
   }
@@ -98,6 +99,13 @@ function regroup(data) {
   for (const trace of trials) {
     trace.showlegend = named(trace).findLast(({ x }) => x.length > 0) === trace;
   }
+}
+
+// Crosses over the points that are slower than the baseline.
+function crossed(trace) {
+  const found = inOrder().filter(slower);
+  [trace.x, trace.y] = [found.map((id) => at(id)[0]), found.map(metric)];
+  trace.visible = found.length > 0;
 }
 
 // 95 % intervals: of the metric, and of a time on the clock.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from trp_search.records import BASELINE, Point, Repeat, Role, TestScore
+from trp_search.records import BASELINE, Latency, Point, Repeat, Role, TestScore
 from trp_search.records.objectives import SPEEDUP, Objective
 from trp_search.report.contents import Contents
 from trp_search.report.styles import Style, style_of
@@ -26,6 +26,7 @@ class Row:
         drop: what is lost of the baseline's metric on validation; negative is a gain.
         violations: how far it is from each constraint that it misses.
         repeats: its training repeated with other seeds.
+        times: its time on every target where it was timed.
     """
 
     point: Point
@@ -34,6 +35,12 @@ class Row:
     on_front: bool
     violations: Mapping[str, float]
     repeats: Sequence[Repeat] = ()
+    times: Sequence[Latency] = ()
+
+    @property
+    def slower_on(self) -> list[str]:
+        """The targets on which it was measured to be slower than the baseline."""
+        return [found.target.name for found in self.times if found.slower]
 
     @property
     def style(self) -> Style:
@@ -91,6 +98,9 @@ def build(contents: Contents) -> Rows:
             on_front=point.id in front,
             violations=contents.violations.get(point.id, {}),
             repeats=contents.repeats.get(point.id, ()),
+            times=tuple(
+                known[point.id] for known in contents.latencies.values() if point.id in known
+            ),
         )
         of_baseline = point.role == "screened_out" and point.trial == BASELINE
         roles["control" if of_baseline else point.role].append(row)
@@ -127,9 +137,11 @@ def leading(rows: Rows) -> Row | None:
 def foremost(rows: Iterable[Row], axis: Axis) -> Row | None:
     """The smallest on `axis` (lower end) within one point of the baseline.
 
-    If none is so close, the best.
+    If none is so close, the best. What is larger than the baseline is no candidate.
     """
-    found = [row for row in rows if axis.times(row.point) is not None]
+    found = [
+        row for row in rows if axis.times(row.point) is not None and not axis.slower(row.point)
+    ]
     close = [
         row
         for row in found

@@ -80,6 +80,8 @@ def _choice(found: Rows, counted: Sequence[Axis]) -> str:
             f'autocomplete="off"> times smaller in '
             f'<select id="axis" autocomplete="off" aria-label="What gets smaller">'
             f"{options}</select>"
+            '<label id="clock" hidden>, at most <input id="milliseconds" type="number" min="0" '
+            'step="any" inputmode="decimal" autocomplete="off"> ms</label>'
             f'<input id="slide" type="range" min="1" step="0.01" value="{start:.1f}" '
             f'aria-label="Budget" autocomplete="off">'
             f'<p class="note" id="answer" aria-live="polite"></p>'

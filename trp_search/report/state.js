@@ -32,15 +32,19 @@ const metric = (id) => report.points[id].y;
 const gain = (id) => report.sign * metric(id); // larger is better
 const byMacs = () => state.axis === report.axes[0];
 
+// Whether a point is larger than the baseline for sure, as a time may be.
+const slower = (id) => at(id)[2] < 1;
+
 // Every point that was measured so, the largest network first.
 function inOrder() {
   const found = Object.keys(report.points).filter(at);
   return found.sort((a, b) => at(a)[0] - at(b)[0] || gain(b) - gain(a));
 }
 
-// The points that no other beats in the metric and in what is sure on this axis, the slowest first.
+// The points that no other beats in the metric and in what is sure on this axis, the slowest first;
+// none of them is slower than the baseline.
 function front() {
-  const found = report.eligible.filter(at);
+  const found = report.eligible.filter((id) => at(id) && !slower(id));
   found.sort((a, b) => at(b)[1] - at(a)[1] || gain(b) - gain(a));
   let best = -Infinity;
   return found.filter((id) => gain(id) > best && ((best = gain(id)), true)).reverse();

@@ -74,6 +74,13 @@ def style_of(point: Point) -> Style:
     return Style(
         label=", ".join(dict.fromkeys(parts)),
         colour=colour,
-        symbol="bowtie" if point.by_ranks else symbol + ("-dot" if tuned else ""),
+        symbol=_by_ranks(point) or symbol + ("-dot" if tuned else ""),
         note="searched ranks" if point.by_ranks else "",
     )
+
+
+def _by_ranks(point: Point) -> str | None:
+    """The symbol of a point whose ranks were searched."""
+    if not point.by_ranks:
+        return None
+    return "hourglass" if point.winner else "bowtie"

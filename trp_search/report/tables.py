@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from trp_search.records import Latency
 from trp_search.records.objectives import OBJECTIVES, SPEEDUP, TIMES, Objective
 from trp_search.report import formatting, history
 from trp_search.report.contents import Contents
@@ -15,7 +16,10 @@ def front(found: Rows, location: str, objectives: Sequence[Objective]) -> Sectio
     """The front as a table, with every objective of the search."""
     more = [o.name.capitalize() for o in objectives if o not in (found.metric, SPEEDUP)]
     sizes = more or ["Parameters"]
-    names = ["Point", "Speedup", "Validation", "Against baseline", "Test", *sizes, "Scheme"]
+    targets = dict.fromkeys(one.target.name for row in found.front for one in row.times)
+    clocks = [_time_on(target) for target in targets]
+    scores = ["Validation", "Against baseline", "Test"]
+    names = ["Point", "Speedup", *clocks, *scores, *sizes, "Scheme"]
     note = "Validation and test are scores on these images; test was used for no choice."
     text = f'<p class="note">{_no_front(found)}</p>'
     if found.front:
@@ -26,6 +30,10 @@ def front(found: Rows, location: str, objectives: Sequence[Objective]) -> Sectio
 {text}
 </section>"""
     )
+
+
+def _time_on(target: str) -> str:
+    return safe(f"Time on {target}")
 
 
 def _no_front(found: Rows) -> str:
@@ -63,9 +71,11 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
         "Test": "not scored" if row.test is None else row.test.score.shown,
         **{o.name.capitalize(): o.show(o.read(point)) for o in OBJECTIVES.values()},
         "Scheme": safe(row.style.label),
+        **{_time_on(one.target.name): _speed(one) for one in row.times},
     }
     cells = "".join(
-        f'<td role="cell" data-name="{name}"{_kind(name)}>{values[name]}</td>' for name in names
+        f'<td role="cell" data-name="{name}"{_kind(name)}>{values.get(name, "not timed")}</td>'
+        for name in names
     )
     command = f"<code>{safe(formatting.export(row, location))}</code>"
     copy = f'<button class="copy" aria-label="Copy the command for {safe(point.id)}">Copy</button>'
@@ -73,6 +83,12 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
         f'<tr role="row" data-point="{safe(point.id)}">{cells}<td role="cell" class="wide" '
         f'data-name="Export"><div class="command">{command}{copy}</div></td></tr>'
     )
+
+
+def _speed(found: Latency) -> str:
+    if not found.slower:
+        return TIMES(found.speedup)
+    return f'{TIMES(found.speedup)}<br><span class="slower">slower</span>'
 
 
 def refits(found: Rows, location: str) -> Section | None:

@@ -31,7 +31,8 @@ def plan(folder: RunFolder, *, seeds: int) -> list[tuple[TrialSpec, list[Point]]
     space = load_space(folder.search)
     behind: dict[str, list[Point]] = defaultdict(list)
     for point in pareto.search_front(folder.read_points(), space):
-        behind[point.trial].append(point)
+        if not point.winner:  # of one network's ranks alone: a repeat has others
+            behind[point.trial].append(point)
     if not behind:
         raise NothingFoundError(f"{folder.path}: has no front to confirm")
     repeats = folder.read_repeats()

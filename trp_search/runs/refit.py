@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Generator, Iterator
 
 from trp_search.errors import InputError
-from trp_search.records import BASELINE, EpochReport, TrialResult, TrialSpec
+from trp_search.records import BASELINE, EpochReport, Point, Training, TrialResult, TrialSpec
 from trp_search.runs import networks, setup, trial
 from trp_search.space import load_space
 from trp_search.store import RunFolder, TrialFolder, exclusive
@@ -31,7 +31,7 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
         kind="refit",
         name=f"refit-{point_id}",
         cuts=(point.cut,),
-        fine_tuning=spec.fine_tuning if point.settings.get("fine_tuning_epochs") else None,
+        fine_tuning=_fine_tuning(spec, point, folder),
         screening=(),
         rungs=(),
         score_uncut=False,
@@ -54,6 +54,15 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
             if isinstance(item, TrialResult):
                 _publish(item, folder)
             yield item
+
+
+def _fine_tuning(spec: TrialSpec, point: Point, folder: RunFolder) -> Training | None:
+    """That of the point: its trial's, or that of winners of a search over ranks."""
+    if point.winner:
+        space = load_space(folder.search)
+        asked = space.searches_ranks(spec)
+        return space.winners_tuning(asked) if asked else None
+    return spec.fine_tuning if point.settings.get("fine_tuning_epochs") else None
 
 
 _BUSY = "another refit of this point is at work"

@@ -51,6 +51,10 @@ class Setup:
         """The trial's folder."""
         return self.folder.trial(self.spec.name)
 
+    def again(self, spec: TrialSpec) -> Setup:
+        """The same for `spec`, whose networks come from this one."""
+        return dataclasses.replace(self, spec=spec)
+
     @property
     def cuts(self) -> Cuts:
         """The network as it is now, to be cut and scored."""

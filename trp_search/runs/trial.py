@@ -80,7 +80,7 @@ def _train_and_score(
     spec: TrialSpec, folder: RunFolder, place: TrialFolder
 ) -> Generator[EpochReport, None, TrialResult]:
     if spec.weights_of is not None:
-        return _cut_on(spec, spec.weights_of, folder)
+        return (yield from _cut_on(spec, spec.weights_of, folder))
     begun = setup.begin(spec, folder)
     if spec.training is not None:
 
@@ -106,16 +106,28 @@ def _train_and_score(
     return dataclasses.replace(result, points=tuple(points), seconds=_seconds(place))
 
 
-def _cut_on(spec: TrialSpec, trained: str, folder: RunFolder) -> TrialResult:
-    """Points of the trial `trained`, as `spec` cuts its weights."""
+def _cut_on(
+    spec: TrialSpec, trained: str, folder: RunFolder
+) -> Generator[EpochReport, None, TrialResult]:
+    """Points of the trial `trained`, as `spec` cuts its weights and fine-tunes the cut."""
     begun, factory = _again(trained, folder)
     cuts, points, refused = begun.cuts, [], {}
     for cut in tracked(spec.cuts, "scoring ranks", total=len(spec.cuts), unit="networks"):
         try:
-            points.append(_kept(begun.place, factory, cut, cuts.score(cut)))
+            scored = cuts.score(cut)
+            if spec.fine_tuning is not None:
+                scored = yield from _tuned(scored, begun.again(spec), spec.fine_tuning)
+                factory = _of_winner(factory, spec, seconds=_seconds(folder.trial(spec.name)))
+            points.append(_kept(begun.place, factory, cut, scored))
         except (InputError, DivergedError) as error:
             refused[cut.name] = str(error)
     return TrialResult(trial=spec.name, points=tuple(points), refused=refused)
+
+
+def _of_winner(factory: PointFactory, spec: TrialSpec, *, seconds: float) -> PointFactory:
+    own = dataclasses.replace(factory.spec, cuts=spec.cuts, fine_tuning=spec.fine_tuning)
+    whole = factory.seconds + seconds
+    return dataclasses.replace(factory, spec=own, seconds=whole, winner=True)
 
 
 def _noted(

@@ -29,6 +29,11 @@ class Timing:
     high: float
     rounds: int
 
+    @property
+    def slower(self) -> bool:
+        """Whether the other one is slower for sure: all of the interval is below 1."""
+        return self.high < 1
+
 
 def clock_of(target: Target) -> Callable[[], float]:
     """The clock for a target: of one thread the processor's time, which other work cannot stretch."""

@@ -14,11 +14,15 @@ from trp_search.space.settings import flat, parts_of
 
 @dataclass(frozen=True, kw_only=True)
 class PointFactory:
-    """Data shared by the points of one training: its settings, the dense cost, its time."""
+    """Data shared by the points of one training: its settings, the dense cost, its time.
+
+    A `winner` of a search over ranks is fine-tuned, beside the point that it was.
+    """
 
     spec: TrialSpec
     dense: Cost
     seconds: float
+    winner: bool = False
 
     def point(
         self, scored: Scored, cut: Cut | None, *, screened_out: bool = False, untuned: bool = False
@@ -62,6 +66,8 @@ class PointFactory:
         """A point's id and role: the first cut has the trial's name, a further cut both names."""
         spec = self.spec
         own, further = cut in spec.cuts[:1], "uncut" if cut is None else cut.name
+        if self.winner:
+            return f"{spec.name}-{further}-tuned", "derived"
         if spec.fit_on_validation:
             return spec.name if own else f"{spec.name}-{further}", "refit"
         if spec.kind != "baseline":

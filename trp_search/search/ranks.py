@@ -9,13 +9,15 @@ import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import optuna
 from optuna.trial import Trial
 
-from trp_search.records import Cut, Point, Ranks, TrialResult, TrialSpec, to_json
+from trp_search.records import Cut, Point, Ranks, Training, TrialResult, TrialSpec, to_json
 from trp_search.search.menus import Vector, menus_of
 from trp_search.search.names import RANKS
 from trp_search.search.rank_study import RankStudy
+from trp_search.selection import pareto
 from trp_search.space import RankSearch, SearchSpace
 from trp_search.store import RunFolder, write_whole
 
@@ -54,6 +56,8 @@ class RankSearcher:
         self._workers = workers
         self._space, self._folder, self._spec = space, folder, spec
         self._known: dict[str, Point] = {}
+        self._tuned: set[str] = set()
+        self._tuning, self._winners = space.winners_tuning(asked), asked.winners
         self._refused: dict[str, str] = {}
         self._asked: list[tuple[Trial, Vector]] = []
         self._ready: deque[TrialSpec] = deque()
@@ -101,7 +105,11 @@ class RankSearcher:
     @property
     def exhausted(self) -> bool:
         """Whether nothing is left to hand out, now or later."""
-        return self.failure is not None or self.told >= self.total
+        return not self._proposing and not self._ready
+
+    @property
+    def _proposing(self) -> bool:
+        return self.failure is None and self.told < self.total
 
     def next(self) -> TrialSpec | None:
         """The next batch, or None if the generation is out."""
@@ -129,8 +137,11 @@ class RankSearcher:
             self._begin()
 
     def _begin(self) -> None:
-        """Asks for proposals until some are new; tells of the others at once."""
-        while not self.exhausted:
+        """Asks for proposals until some are new; tells of the others at once.
+
+        Once all are told, those of the winners are fine-tuned.
+        """
+        while self._proposing:
             self._asked = self._study.ask(self.total - self.told)
             cuts = {cut.name: cut for cut in (self._cut(vector) for _, vector in self._asked)}
             known = self._known.keys() | self._refused.keys()
@@ -138,31 +149,46 @@ class RankSearcher:
                 self._ready.extend(self._batches(new))
                 return
             self._tell()
+        if self.failure is None and self._tuning is not None:
+            self._ready.extend(self._batch((cut,), self._tuning) for cut in self._won())
+
+    def _won(self) -> Iterator[Cut]:
+        """Cuts spread over the network's front, but for those that are tuned."""
+        own = [point for point in self._known.values() if self._space.admits(point)]
+        found = sorted(pareto.front(own, self._space.objective_list), key=lambda p: p.speedup)
+        places = np.linspace(0, len(found) - 1, min(self._winners, len(found))).round()
+        for point in (found[place] for place in places.astype(int)):
+            cut = self._cut(ranks_of(point))
+            if point.cut is not None and cut.name not in self._tuned | self._refused.keys():
+                yield cut
 
     def _cut(self, vector: Vector) -> Cut:
         return dataclasses.replace(self._spec.cuts[0], keep=Ranks(vector))
 
     def _batches(self, cuts: Sequence[Cut]) -> Iterator[TrialSpec]:
         size = min(_BATCH, math.ceil(len(cuts) / self._workers))
-        own = self._spec
         for first in range(0, len(cuts), size):
-            batch = tuple(cuts[first : first + size])
-            named = " ".join(cut.name for cut in batch)
-            digest = hashlib.blake2b(named.encode(), digest_size=4).hexdigest()
-            yield TrialSpec(
-                name=f"{RANKS}{own.name}-{digest}",
-                kind="ranks",
-                weights_of=own.name,
-                seed=own.seed,
-                start=own.start,
-                workload=own.workload,
-                training=None,
-                pruning=None,
-                cuts=batch,
-                threads=own.threads,
-                device=own.device,
-                split_seed=own.split_seed,
-            )
+            yield self._batch(tuple(cuts[first : first + size]))
+
+    def _batch(self, cuts: tuple[Cut, ...], tuning: Training | None = None) -> TrialSpec:
+        named, own = " ".join(cut.name for cut in cuts), self._spec
+        digest = hashlib.blake2b(named.encode(), digest_size=4).hexdigest()
+        return TrialSpec(
+            name=f"{RANKS}{own.name}-{digest}{'-tuned' if tuning else ''}",
+            kind="ranks",
+            weights_of=own.name,
+            seed=own.seed,
+            start=own.start,
+            workload=own.workload,
+            training=None,
+            pruning=None,
+            cuts=cuts,
+            fine_tuning=tuning,
+            distillation=own.distillation if tuning else None,
+            threads=own.threads,
+            device=own.device,
+            split_seed=own.split_seed,
+        )
 
     def _tell(self) -> None:
         for trial, vector in self._asked:
@@ -191,6 +217,15 @@ class RankSearcher:
             alike = dataclasses.replace(
                 point.cut, keep=own.keep, allocation=own.allocation, multiple=own.multiple
             )
-            if alike == own and not tuned:
-                ranks = {layer.name: layer.rank for layer in point.layers if layer.rank}
-                self._known[self._cut(ranks).name] = point
+            if alike != own or tuned:
+                continue
+            name = self._cut(ranks_of(point)).name
+            if point.winner:
+                self._tuned.add(name)
+            else:
+                self._known[name] = point
+
+
+def ranks_of(point: Point) -> Vector:
+    """The rank of each layer that is factored in `point`."""
+    return {layer.name: layer.rank for layer in point.layers if layer.rank}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from trp_search.errors import InputError
 from trp_search.lowrank.costs import settled
 from trp_search.runs.probe import baseline_network, probe_
@@ -23,7 +25,8 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool =
     Args:
         space: the search space.
         seconds: time limit of the user's own network, and of the data.
-        trained: whether the baseline exists already; then it is not tried again.
+        trained: whether the baseline exists already; then it is not tried again, and its first
+            weights are not looked for.
 
     Raises:
         InputError: the network, its weights or the images are not to be had, the network cannot be
@@ -31,7 +34,9 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool =
             than the training set.
     """
     workload = space.workload
-    network, shape = baseline_network(workload, seconds=seconds)
+    # A trained baseline lies in the run, wherever its first weights have gone.
+    begun = dataclasses.replace(workload, weights=None) if trained else workload
+    network, shape = baseline_network(begun, seconds=seconds)
     if not trained:
         probe_(space, network, shape, seconds=seconds)
     image, asked = example(shape, "cpu"), widest_layers(space)

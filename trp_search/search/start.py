@@ -14,6 +14,7 @@ from trp_search import report
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import BASELINE
 from trp_search.runs import clock
+from trp_search.runs.remade import remade
 from trp_search.search.agreement import check_there
 from trp_search.search.driver import OnEvent, run_search
 from trp_search.search.events import Event, Stage
@@ -21,6 +22,7 @@ from trp_search.search.readiness import check_ready
 from trp_search.selection import pareto
 from trp_search.space import SearchSpace, changed, load_space, warm_start
 from trp_search.store import RunFolder
+from trp_search.training.checkpoint import save_weights
 from trp_search.workloads.configured import added, configured
 from trp_search.workloads.guard import SECONDS
 from trp_search.workloads.live import specification
@@ -31,7 +33,7 @@ def new_search(  # noqa: PLR0913  options of a public call, each with a default
     space: SearchSpace | Path | str,
     out: Path | str,
     *,
-    network: str | Callable[..., nn.Module] | None = None,
+    network: str | Callable[..., nn.Module] | nn.Module | None = None,
     trials: int | None = None,
     concurrency: int | None = None,
     address: str | None = None,
@@ -43,8 +45,9 @@ def new_search(  # noqa: PLR0913  options of a public call, each with a default
     Args:
         space: the search space, or its YAML file.
         out: a folder that does not exist yet, or is empty.
-        network: in place of the space's: a name, or a function or class of a module that makes it;
-            a `functools.partial` of one gives its options.
+        network: in place of the space's: a name; a function or class of a module that makes it (a
+            `functools.partial` of one gives its options); or a live network, whose weights go
+            into the run and are where trials start.
         trials: how many; the space's number by default.
         concurrency: trials at a time; by default the space's number, or what fits.
         address: a Ray cluster, `auto` or `host:port`; by default the space's, or this machine.
@@ -57,15 +60,20 @@ def new_search(  # noqa: PLR0913  options of a public call, each with a default
     """
     space = space if isinstance(space, SearchSpace) else load_space(Path(space))
     given = space.workload
-    if network is not None:
+    if isinstance(network, nn.Module):
+        made = remade(network, given, seconds=timeout)
+        weights = str(RunFolder(path=Path(out).resolve()).given)
+        given = dataclasses.replace(given, network=made, weights=weights)
+    elif network is not None:
         given = dataclasses.replace(given, network=specification(network))
     space = changed(space, trials=trials, workload=configured(given))
     changed(space, concurrency=concurrency)
     if told := added(given, space.workload):
         (on_event or _ignore)(Stage(text=told))
-    layers = check_ready(space, seconds=timeout)
     with _created(Path(out)) as run:
-        (on_event or _ignore)(Stage(text=layers))
+        if isinstance(network, nn.Module):
+            save_weights(run.given, network)
+        (on_event or _ignore)(Stage(text=check_ready(space, seconds=timeout)))
         run_search(
             space,
             run,
@@ -174,9 +182,11 @@ def _created(path: Path) -> Iterator[RunFolder]:
     try:
         yield run
     finally:
-        if not existed and not run.search.exists():
-            with suppress(OSError):  # somebody else put something there
-                run.path.rmdir()
+        if not run.search.exists():
+            run.given.unlink(missing_ok=True)
+            if not existed:
+                with suppress(OSError):  # somebody else put something there
+                    run.path.rmdir()
 
 
 def _ignore(event: Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ class Axis(ABC):
         name: what is counted.
         title: of a figure's axis.
         fewer: what `2x` means on it.
-        target: where time was measured, if time is counted.
+        target: where time was measured, if time is counted ...
+        dense_milliseconds: ... and the baseline's there, the median over all measurements.
     """
 
     by: By
@@ -32,6 +34,7 @@ class Axis(ABC):
     title: str
     fewer: str
     target: str | None = None
+    dense_milliseconds: float | None = None
 
     @property
     def key(self) -> str:
@@ -51,14 +54,23 @@ class Axis(ABC):
         assert times is not None, point.id
         return times[1]
 
+    def slower(self, point: Point) -> bool:
+        """Whether a measured point is larger than the baseline: all of the interval is below 1."""
+        times = self.times(point)
+        return times is not None and times[2] < 1
+
     def measured(self, points: Iterable[Point]) -> list[Point]:
         """Those of `points` whose size on this axis is known."""
         return [point for point in points if self.times(point) is not None]
 
     def front(self, points: Sequence[Point]) -> list[Point]:
-        """The non-dominated points in the metric and on this axis, the largest first."""
+        """The non-dominated points in the metric and on this axis, the largest first.
+
+        Nobody takes a point that is larger than the baseline for its size.
+        """
         found: list[Point] = []
-        for point in sorted(points, key=lambda p: (self.of(p), p.score.gain), reverse=True):
+        smaller = [point for point in points if not self.slower(point)]
+        for point in sorted(smaller, key=lambda p: (self.of(p), p.score.gain), reverse=True):
             if not found or point.score.gain > found[-1].score.gain:
                 found.append(point)
         return found[::-1]
@@ -123,8 +135,16 @@ def clock(target: str, latencies: Mapping[str, Latency]) -> Clock:
         title=f"speedup on the clock, {target}",
         fewer=f"less time on {target}, for sure",
         target=target,
+        dense_milliseconds=1e3 * statistics.median(f.dense_seconds for f in latencies.values()),
         latencies=latencies,
     )
+
+
+def slower_on(point: Point, latencies: Mapping[str, Mapping[str, Latency]]) -> list[str]:
+    """The targets on which the point was measured to be slower than the baseline."""
+    return [
+        name for name, known in latencies.items() if point.id in known and known[point.id].slower
+    ]
 
 
 def axes(latencies: Mapping[str, Mapping[str, Latency]]) -> list[Axis]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 from trp_search.errors import InputError
-from trp_search.records import Point
-from trp_search.records.objectives import OBJECTIVES, Objective
+from trp_search.records import TIMED, Point
+from trp_search.records.objectives import OBJECTIVES, SPEEDUP, Objective
 from trp_search.selection.axes import COUNTED, Axis, By, Clock, clock
 from trp_search.selection.snapshot import Snapshot
 
@@ -17,6 +17,7 @@ from trp_search.selection.snapshot import Snapshot
 LIMITS: dict[str, By] = {
     "speedup": "macs",
     "max_drop": "macs",
+    "latency_speedup": "latency",
     "milliseconds": "latency",
     "parameters": "parameters",
     "bytes": "bytes",
@@ -30,6 +31,7 @@ class Budget:
     Attributes:
         speedup: at least this many times smaller than the baseline, along `by`.
         max_drop: the metric at most this far behind the baseline's on validation.
+        latency_speedup: at least this many times less time on the target.
         milliseconds: of one batch on the target, at most: the baseline's median over the
             speedup's lower end.
         parameters: at most.
@@ -40,6 +42,7 @@ class Budget:
 
     speedup: float | None = None
     max_drop: float | None = None
+    latency_speedup: float | None = None
     milliseconds: float | None = None
     parameters: int | None = None
     bytes: int | None = None
@@ -56,8 +59,8 @@ class Budget:
             raise InputError(f"by: {self.by!r} is none of {', '.join(get_args(By))}")
         if self.by in COUNTED and self.target is not None:
             raise InputError(f"target: {self.target!r} has a meaning by latency alone")
-        if self.limit == "milliseconds" and self.by in COUNTED:
-            raise InputError(f"milliseconds: time is not measured by {self.by}")
+        if self.limit in TIMED and self.by in COUNTED:
+            raise InputError(f"{self.limit}: time is not measured by {self.by}")
 
     @property
     def limit(self) -> str:
@@ -71,6 +74,8 @@ class Budget:
 
     def _problem(self) -> str | None:
         amount = self.amount
+        if self.limit == "latency_speedup":
+            return SPEEDUP.problem(amount)
         if self.limit in OBJECTIVES:
             return OBJECTIVES[self.limit].problem(amount)
         if self.limit == "max_drop":
@@ -93,7 +98,7 @@ class Budget:
             InputError: the run's points do not tell.
         """
         amount = self.amount
-        if self.limit == "speedup":
+        if self.limit in ("speedup", "latency_speedup"):
             return lambda point: axis.of(point) >= amount
         if self.limit == "milliseconds":
             assert isinstance(axis, Clock)
@@ -107,7 +112,7 @@ class Budget:
     def unmet(self, axis: Axis, metric: Objective) -> str:
         """The message that no point fits it."""
         amount, show = self.amount, metric.show
-        if self.limit == "speedup":
+        if self.limit in ("speedup", "latency_speedup"):
             return f"no point reaches {amount:g}x {axis.fewer}"
         if self.limit == "max_drop":
             return f"no point is within {show.scale * amount:g}{show.gap} of the baseline"

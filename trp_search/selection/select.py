@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trp_search.errors import NothingFoundError
-from trp_search.records import Point, Repeat, TestScore
+from trp_search.records import Latency, Point, Repeat, TestScore
 from trp_search.selection.axes import Axis, By
 from trp_search.selection.budgets import Budget
 from trp_search.selection.snapshot import Snapshot
@@ -31,6 +31,7 @@ class Choice:
         smaller: the next one that costs less and is worse.
         half_step: the best point at least 0.5x further: at 2x, the cost of 2.5x.
         repeats: the point's training repeated with other seeds.
+        times: of the point, on every target where it was timed.
     """
 
     point: Point
@@ -43,6 +44,7 @@ class Choice:
     smaller: Point | None
     half_step: Point | None
     repeats: Sequence[Repeat] = ()
+    times: Sequence[Latency] = ()
 
     @property
     def reached(self) -> bool:
@@ -60,6 +62,7 @@ def select(  # noqa: PLR0913  one argument per limit
     *,
     speedup: float | None = None,
     max_drop: float | None = None,
+    latency_speedup: float | None = None,
     milliseconds: float | None = None,
     parameters: int | None = None,
     bytes: int | None = None,
@@ -84,6 +87,7 @@ def select(  # noqa: PLR0913  one argument per limit
     budget = Budget(
         speedup=speedup,
         max_drop=max_drop,
+        latency_speedup=latency_speedup,
         milliseconds=milliseconds,
         parameters=parameters,
         bytes=bytes,
@@ -131,6 +135,7 @@ def choose(run: Snapshot | RunFolder | Path | str, budget: Budget) -> Choice:
         smaller=next((p for p in front if axis.of(p) > size), None),
         half_step=next((p for p in front if axis.of(p) >= size + _HALF), None),
         repeats=found.repeats.get(point.id, ()),
+        times=tuple(known[point.id] for known in found.latencies.values() if point.id in known),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trp_search.errors import InputError
 from trp_search.records import Latency, Point, Repeat, TestScore
+from trp_search.selection.axes import slower_on
 from trp_search.selection.pareto import contenders
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder
@@ -35,7 +36,7 @@ class Snapshot:
     @cached_property
     def points(self) -> tuple[Point, ...]:
         """Every scored point, in the order of scoring."""
-        return tuple(self.folder.read_points())
+        return tuple(self.folder.read_all_points())
 
     @cached_property
     def tests(self) -> Mapping[str, TestScore]:
@@ -46,6 +47,10 @@ class Snapshot:
     def latencies(self) -> Mapping[str, Mapping[str, Latency]]:
         """By the target's name, then by point."""
         return self.folder.read_latencies()
+
+    def slower_on(self, point: Point) -> list[str]:
+        """The targets on which the point was measured to be slower than the baseline."""
+        return slower_on(point, self.latencies)
 
     @cached_property
     def repeats(self) -> Mapping[str, Sequence[Repeat]]:

@@ -193,6 +193,10 @@ class SearchSpace(Strict):
         default = RankSearch() if METHODS[spec.method].any_ranks else None
         return self.rank_search or default
 
+    def winners_tuning(self, asked: RankSearch) -> Training | None:
+        """The fine-tuning of the winners of a search over ranks, if they get one."""
+        return self._tuning({"epochs": e}) if (e := asked.fine_tuning_epochs) else None
+
     def violations(self, point: Point) -> dict[str, float]:
         """By how much `point` misses each constraint; at most 0 if it meets it."""
         return {
@@ -248,8 +252,11 @@ class SearchSpace(Strict):
     def _fine_tuning(self, setting: Mapping[str, Any]) -> Training | None:
         if not setting.get("fine_tuning_epochs"):
             return None
-        own = {"learning_rate": self.training.learning_rate / 5} | written("fine_tuning", setting)
-        return dataclasses.replace(self.training, **own)
+        return self._tuning(written("fine_tuning", setting))
+
+    def _tuning(self, own: Mapping[str, Any]) -> Training:
+        given = {"learning_rate": self.training.learning_rate / 5, **own}
+        return dataclasses.replace(self.training, **given)
 
     def _controls(self, scheme: PairScheme) -> list[Cut]:
         same = self._first(scheme)

@@ -120,11 +120,16 @@ class RankSearch(Strict):
             scored again.
         trials: how many networks: those of the trials whose points cover the largest hypervolume.
         population: proposals of one generation; workers share them.
+        fine_tuning_epochs: epochs of fine-tuning for winners, at a fifth of the recipe's rate, each
+            one network more; 0 is off.
+        winners: how many of a network's front are fine-tuned, spread over it.
     """
 
     vectors: Annotated[int, Field(ge=0)] = 300
     trials: PositiveInt = 1
     population: Annotated[int, Field(ge=2)] = 24
+    fine_tuning_epochs: Images = 0
+    winners: PositiveInt = 5
 
 
 class Sampler(Strict):

@@ -1,4 +1,4 @@
-"""A network that a person has in Python, specified so that other processes can build it."""
+"""A function or class of Python that makes a network, as a name that other processes know."""
 
 from __future__ import annotations
 
@@ -26,12 +26,6 @@ def specification(network: str | Callable[..., nn.Module]) -> NetworkSpec:
     """
     if isinstance(network, str):
         return NetworkSpec(name=network)
-    if isinstance(network, nn.Module):
-        raise InputError(
-            f"network: a live {type(network).__name__} cannot be built again by the processes of "
-            "trials: give the function or class that makes it, and its weights as "
-            "workload.weights; decompose and TrainedRankPruning take live modules"
-        )
     options: dict[str, Any] = {}
     function: Callable[..., nn.Module] = network
     if isinstance(network, functools.partial) and not network.args:

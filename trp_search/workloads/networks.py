@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError, one_line
@@ -111,6 +113,26 @@ def load_weights(network: nn.Module, weights: str, *, spec: NetworkSpec, channel
         raise InputError(
             f"workload.weights: {weights!r} does not fit {spec.name}: {one_line(error)}"
         ) from None
+
+
+def builder_of(network: nn.Module) -> str | None:
+    """The name by which torchvision makes a classifier most like `network`, if of the same class.
+
+    Shapes of weights tell names apart; nothing is computed.
+    """
+    if not type(network).__module__.startswith("torchvision.models."):
+        return None
+    import torchvision.models  # noqa: PLC0415  as below
+
+    own = set(state.shapes(network.state_dict()).items())
+    other: dict[str, int] = {}
+    for name in torchvision.models.list_models(module=torchvision.models):
+        maker = torchvision.models.get_model_builder(name)
+        if inspect.signature(maker).return_annotation is type(network):
+            with torch.device("meta"):
+                found = maker(weights=None).state_dict()
+            other[name] = len(own.symmetric_difference(state.shapes(found).items()))
+    return min(other, key=other.__getitem__, default=None)
 
 
 @contextmanager
