@@ -36,7 +36,7 @@ class Timing:
 
 
 def clock_of(target: Target) -> Callable[[], float]:
-    """The clock for a target: of one thread the processor's time, which other work cannot stretch."""
+    """A target's clock: for one thread the processor's, which other work cannot stretch."""
     alone = target.device == "cpu" and target.threads == 1
     return time.process_time if alone else time.perf_counter
 
