@@ -1,6 +1,7 @@
 """The values that pass between stages: frozen, checked, JSON both ways, no torch."""
 
 from trp_search.records.cut import TAKES, Cut
+from trp_search.records.int8 import SUFFIXES, Int8, QuantizerName, int8_name
 from trp_search.records.json import from_json, made, problem, to_dict, to_json
 from trp_search.records.keep import (
     KEEPS,
@@ -76,6 +77,7 @@ __all__ = [
     "AUTO",
     "BASELINE",
     "KEEPS",
+    "SUFFIXES",
     "TAKES",
     "TIMED",
     "Allocation",
@@ -97,6 +99,7 @@ __all__ = [
     "Fraction",
     "GavishDonoho",
     "Importance",
+    "Int8",
     "Joint",
     "Keep",
     "Kind",
@@ -121,6 +124,7 @@ __all__ = [
     "PositiveInt",
     "Progress",
     "Pruning",
+    "QuantizerName",
     "Ranks",
     "Ratio",
     "Reconstruct",
@@ -146,6 +150,7 @@ __all__ = [
     "WholeNetwork",
     "Workload",
     "from_json",
+    "int8_name",
     "is_name",
     "keep_of",
     "made",

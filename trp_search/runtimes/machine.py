@@ -21,3 +21,11 @@ def processor() -> str:
 def device_name(device: str) -> str:
     """The GPU's name, or the processor's."""
     return torch.cuda.get_device_name() if device == "cuda" else processor()
+
+
+def adds_int8_products() -> bool:
+    """Whether the CPU adds products of int8 without saturating; Intel's do with VNNI, ARM's do."""
+    table = Path("/proc/cpuinfo")
+    flags = table.read_text() if table.is_file() else ""
+    intel = platform.machine().lower() in ("x86_64", "amd64")
+    return not intel or "avx512_vnni" in flags or "avx_vnni" in flags
