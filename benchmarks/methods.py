@@ -37,6 +37,7 @@ from trp_search import report
 from trp_search.records import Point, TrialResult, TrialSpec
 from trp_search.report.styles import style_of
 from trp_search.runs import networks, trial
+from trp_search.runs.environment import write_environment
 from trp_search.selection.pareto import best_at
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, exclusive, write_whole
@@ -82,6 +83,7 @@ def run(out: Path, seeds: list[int], *, at_once: int, only: str) -> None:
             folder = RunFolder(path=(out / f"seed-{seed}").resolve())
             if not folder.search.exists():
                 RunFolder.create(folder.path)
+                write_environment(folder, seed=seed)
                 write_whole(folder.search, space.dump())
             plain = dataclasses.replace(space.baseline_spec(), cuts=(), screening=())
             print(pool.submit(work, plain, folder).result(), flush=True)
