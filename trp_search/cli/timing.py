@@ -196,7 +196,7 @@ def _table(folder: RunFolder, known: dict[str, Latency]) -> Table:
     """One row per timed point: multiply-adds and measured time."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("point", no_wrap=True)
-    for name in ("validation", "multiply-adds", "clock", "95 % interval", "a batch"):
+    for name in ("validation", "speedup", "clock", "95 % interval", "a batch"):
         table.add_column(name, justify="right")
     points = [point for point in folder.read_all_points() if point.id in known]
     for point in sorted(points, key=lambda point: known[point.id].speedup):
