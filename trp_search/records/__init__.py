@@ -46,7 +46,16 @@ from trp_search.records.kinds import (
     Threads,
     is_name,
 )
-from trp_search.records.latency import CutTime, Factored, Latency, RuntimeName, Target
+from trp_search.records.latency import (
+    CutTime,
+    Factored,
+    Latency,
+    LayerSaves,
+    Prediction,
+    RuntimeName,
+    Target,
+    TimeTable,
+)
 from trp_search.records.layers import AUTO, Layers, Selection
 from trp_search.records.progress import Progress
 from trp_search.records.results import (
@@ -103,6 +112,7 @@ __all__ = [
     "Latency",
     "LatencySpeedup",
     "Layer",
+    "LayerSaves",
     "LayerScheme",
     "Layers",
     "MaxDrop",
@@ -119,6 +129,7 @@ __all__ = [
     "Point",
     "Positive",
     "PositiveInt",
+    "Prediction",
     "Progress",
     "Pruning",
     "Ranks",
@@ -139,6 +150,7 @@ __all__ = [
     "TargetName",
     "TestScore",
     "Threads",
+    "TimeTable",
     "Training",
     "TrialResult",
     "TrialSpec",
