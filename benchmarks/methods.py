@@ -6,55 +6,43 @@
 From the repository's folder, which needs CIFAR-10 as images under `data/cifar10-images`. The
 network of `benchmarks/front.py`, 8 layers, is trained plainly for 10 epochs. From it every method
 has 8 epochs for each network it hands over: of training, of fine-tuning after the cut, or half of
-each; a joint loss is charged for both of its passes. `plain` is trained on plainly for 8 epochs and
-then cut. Where a method has a setting of its own, two values are tried. Points are chosen on
-validation; test accuracies are shown, with no further choosing. Seconds are those of all trainings
-behind an arm, of one thread. Everything is kept under OUT, and what has ended is not run again.
-`show` leaves rows of the table as they are whose arm is not in OUT.
+each; a joint loss is charged for both of its passes. An elastic training hands over all budgets: it
+has 8 epochs in all, or as many as the others have together. `plain` is trained on plainly for 8
+epochs and then cut. Who is taught learns half from the baseline's answers; these try two rates.
+Where a method has a setting of its own, two values are tried. Points are chosen on validation; test
+accuracies are shown, with no further choosing. Seconds are those of all trainings behind an arm, of
+one thread. Everything is kept under OUT, and what has ended is not run again. `show` leaves rows of
+the table as they are whose arm is not in OUT.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import itertools
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import yaml
 
 from benchmarks.front import BASE, append
 from benchmarks.front_rows import BUDGETS, Found, chosen
+from benchmarks.methods_arms import ALL_AT_ONCE, SVD, TAUGHT, specs
 from trp_search import report
-from trp_search.records import (
-    Cut,
-    Energy,
-    Evbmf,
-    Joint,
-    MethodName,
-    Point,
-    Pruning,
-    Scheme,
-    Speedup,
-    Training,
-    TrialResult,
-    TrialSpec,
-)
+from trp_search.records import Point, TrialResult, TrialSpec
 from trp_search.report.styles import style_of
 from trp_search.runs import networks, trial
+from trp_search.runs.environment import write_environment
 from trp_search.selection.pareto import best_at
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, exclusive, write_whole
 
-PLAIN, EPOCHS = "baseline", 8
-SVD: tuple[Scheme, ...] = ("channel", "spatial")
+PLAIN = "baseline"
 TABLE = "methods.csv"
 MEASURES = [*(f"{budget:g}x" for budget in BUDGETS), "uniform 2x", "hypervolume"]
 
@@ -63,7 +51,7 @@ def space_of(seed: int, place: Path) -> SearchSpace:
     """The workload and the recipe, by way of a file as a user's would be."""
     raw = {key: BASE[key] for key in ("workload", "training")} | {"seed": seed}
     raw["space"] = {
-        "method": ["trp", "nuclear", "plain", "decomposable", "tucker"],
+        "method": ["trp", "nuclear", "plain", "decomposable", "tucker", "elastic"],
         "scheme": list(SVD),
         "nuclear_weight": 5e-5,
         "speedup": {"low": min(BUDGETS), "high": max(BUDGETS)},
@@ -72,141 +60,6 @@ def space_of(seed: int, place: Path) -> SearchSpace:
     path = place / f"space-{seed}.yaml"
     write_whole(path, yaml.safe_dump(raw))
     return load_space(path)
-
-
-def specs(space: SearchSpace) -> Iterator[TrialSpec]:
-    """Every training and cut of a seed but the baseline's."""
-    plain = space.baseline_spec()
-    assert plain.training is not None
-    after = dataclasses.replace(plain.training, epochs=EPOCHS, learning_rate=0.02, warmup=0.0)
-    makes = _Makes(plain=plain, after=after)
-    fitted = {"scheme": "channel", "reconstruct": "relu", "calibration_images": 1000}
-    kinds: list[dict[str, Any]] = [
-        *({"scheme": scheme} for scheme in SVD),
-        fitted,
-        {"scheme": "tucker"},
-    ]
-    greedy = [kind | {"allocation": "greedy"} for kind in (kinds[0], fitted, kinds[-1])]
-    by_activations = {"scheme": "channel", "calibration_images": 256}
-    aware = {"scheme": "per-layer", "calibration_images": 256}  # what `compress` does
-    cuts = (*_curves(*kinds), *_budgets(*greedy, by_activations))
-    yield makes.spec("plain-longer", "plain", cuts, training=after)
-    yield makes.spec("plain-aware", "plain", _curves(aware), training=after)
-    kinds.append(aware)
-    for kind, budget in itertools.product(kinds, BUDGETS):
-        method: MethodName = "tucker" if kind["scheme"] == "tucker" else "plain"
-        how = "-fitted" if "reconstruct" in kind else ""
-        name = f"{method}-{kind['scheme']}{how}-tuned-{budget:g}x"
-        yield makes.spec(name, method, (_cut(kind, budget),), tuned=after)
-    yield makes.spec(
-        "tucker-evbmf", "tucker", (Cut(scheme="tucker", keep=Evbmf(), layers="all"),), tuned=after
-    )
-    for scheme in SVD:
-        yield from _trained(makes, scheme)
-    yield from _best(makes)
-
-
-def _best(makes: _Makes) -> Iterator[TrialSpec]:
-    """TRP towards a budget with a scheme for each layer, by weights and by activations."""
-    after = makes.after
-    half, quarter, rest = (
-        dataclasses.replace(after, epochs=epochs)
-        for epochs in (EPOCHS // 2, EPOCHS // 4, EPOCHS - EPOCHS // 4)
-    )
-    for budget, images in itertools.product(BUDGETS, (0, 256)):
-        aimed = Pruning(
-            scheme="per-layer", keep=Speedup(budget), period=10, calibration_images=images
-        )
-        cuts = (_cut({"scheme": "per-layer", "calibration_images": images}, budget),)
-        name = f"aimed-per-layer{'-aware' if images else ''}-{budget:g}x"
-        for tail, own, tuned in (
-            ("", after, None),
-            ("-tuned", half, half),
-            ("-early", quarter, rest),
-        ):
-            yield makes.spec(name + tail, "trp", cuts, training=own, pruning=aimed, tuned=tuned)
-
-
-def _trained(makes: _Makes, scheme: Scheme) -> Iterator[TrialSpec]:
-    """The methods that train before the cut, under one scheme."""
-    after, own = makes.after, {"scheme": scheme}
-    half = dataclasses.replace(after, epochs=EPOCHS // 2)
-    curve = _curves(own)
-    for weight in (1e-3, 1e-2):
-        nuclear = Pruning(scheme=scheme, projection=False, nuclear_weight=weight, period=1)
-        yield makes.spec(
-            f"nuclear-{scheme}-{weight:g}", "nuclear", curve, training=after, pruning=nuclear
-        )
-    for energy, weight in itertools.product((0.95, 0.9), (0.0, 3e-3)):
-        trp = Pruning(scheme=scheme, keep=Energy(energy), nuclear_weight=weight / 10, period=10)
-        name = f"trp{'-nuclear' if weight else ''}-{scheme}-{energy:g}"
-        yield makes.spec(name, "trp", curve, training=after, pruning=trp)
-    for budget in BUDGETS:
-        aimed = Pruning(scheme=scheme, keep=Speedup(budget), period=10)
-        cut = (_cut(own, budget),)
-        name = f"aimed-{scheme}-{budget:g}x"
-        yield makes.spec(name, "trp", cut, training=after, pruning=aimed)
-        yield makes.spec(f"{name}-tuned", "trp", cut, training=half, pruning=aimed, tuned=half)
-    for highest in (0.3, 0.6):
-        joint = Joint(scheme=scheme, lowest=0.1, highest=highest, rank_min=2)
-        pooled = _curves(own | {"allocation": "pooled"})
-        name = f"decomposable-{scheme}-{highest:g}"
-        yield makes.spec(name, "decomposable", pooled, training=half, joint=joint)
-    quarter = dataclasses.replace(after, epochs=EPOCHS // 4)
-    joint = Joint(scheme=scheme, lowest=0.1, highest=0.6, rank_min=2)
-    for budget in BUDGETS:
-        cut = (_cut(own | {"allocation": "pooled"}, budget),)
-        name = f"decomposable-{scheme}-tuned-{budget:g}x"
-        yield makes.spec(name, "decomposable", cut, training=quarter, joint=joint, tuned=half)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Makes:
-    """Specifications that share all but what is given."""
-
-    plain: TrialSpec
-    after: Training
-
-    def spec(  # noqa: PLR0913  fields of a specification
-        self,
-        name: str,
-        method: MethodName,
-        cuts: tuple[Cut, ...],
-        *,
-        training: Training | None = None,
-        pruning: Pruning | None = None,
-        joint: Joint | None = None,
-        tuned: Training | None = None,
-    ) -> TrialSpec:
-        """The trial `name`, which starts from the baseline."""
-        return dataclasses.replace(
-            self.plain,
-            kind="search",
-            name=name,
-            method=method,
-            start="baseline",
-            training=training,
-            pruning=pruning,
-            joint=joint,
-            cuts=cuts,
-            fine_tuning=tuned,
-            screening=(),
-            score_uncut=False,
-        )
-
-
-def _curves(*kinds: Mapping[str, Any]) -> tuple[Cut, ...]:
-    """Each kind of cut at every budget, and with one share of all ranks at 2x."""
-    uniform = [_cut({**kind, "allocation": "uniform"}, 2.0) for kind in kinds]
-    return (*_budgets(*kinds), *uniform)
-
-
-def _budgets(*kinds: Mapping[str, Any]) -> tuple[Cut, ...]:
-    return tuple(_cut(kind, budget) for kind in kinds for budget in BUDGETS)
-
-
-def _cut(kind: Mapping[str, Any], budget: float) -> Cut:
-    return Cut(keep=Speedup(budget), layers="all", **kind)
 
 
 def work(spec: TrialSpec, folder: RunFolder) -> str:
@@ -230,6 +83,7 @@ def run(out: Path, seeds: list[int], *, at_once: int, only: str) -> None:
             folder = RunFolder(path=(out / f"seed-{seed}").resolve())
             if not folder.search.exists():
                 RunFolder.create(folder.path)
+                write_environment(folder, seed=seed)
                 write_whole(folder.search, space.dump())
             plain = dataclasses.replace(space.baseline_spec(), cuts=(), screening=())
             print(pool.submit(work, plain, folder).result(), flush=True)
@@ -278,6 +132,10 @@ def _label(point: Point) -> str | None:
         name += ", greedy ranks"
     if cut is not None and cut.calibration_images and cut.reconstruct == "none":
         name += ", by activations"
+    if TAUGHT in point.trial:
+        name += ", taught"
+    if ALL_AT_ONCE in point.trial:
+        name += ", all epochs"
     if point.trial.endswith("-early"):
         name = name.replace("fine-tuned", "three quarters fine-tuning")
     if point.trial.startswith("aimed"):

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from trp_search.cli import main
+from trp_search.export.bundle import read_card
+from trp_search.export.write import export_point
+from trp_search.store import RunFolder
 
 
 @pytest.mark.parametrize(
@@ -38,9 +41,23 @@ def test_what_does_not_go_together_is_one_line(
     assert capsys.readouterr().err == f"trp-search: {said}\n"
 
 
-def test_a_bundle_has_no_targets(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    (tmp_path / "architecture.json").write_text("{}")
-    assert main(["cut", str(tmp_path), "--milliseconds", "2", "--target", "laptop"]) == 2
-    assert capsys.readouterr().err == (
-        f"trp-search: --milliseconds: is for run folders; {tmp_path} is a bundle\n"
-    )
+@pytest.mark.slow
+@pytest.mark.usefixtures("verified_here")
+def test_a_bundle_is_cut_to_milliseconds_and_timed_by_another_process_before_it_is_written(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    bundle = export_point(run, "baseline", tmp_path / "full")
+    layer = run.point("plain-2x").layers[-1].name
+    words = [*("--target", "laptop"), *("--batch", "2"), *("--layers", layer)]
+    words += ["--data", str(run.search)]
+    assert main(["cut", str(bundle), "--milliseconds", "1e6", *words]) == 0
+    said = capsys.readouterr().out
+    assert said.index("On laptop, by another process: ") < said.index("Exported point plain-")
+    made = RunFolder.open(tmp_path / "full-cut-run")
+    (timed,) = made.read_latencies()["laptop"].values()
+    assert read_card(tmp_path / "full-cut").point == made.point(timed.point)
+    assert {name for one in made.read_cut_times() for name in one.layers} == {layer}
+    out = ["--out", str(tmp_path / "none")]
+    assert main(["cut", str(bundle), "--milliseconds", "1e-6", *words, *out]) == 2
+    assert "milliseconds: 1e-06 cannot be reached" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()

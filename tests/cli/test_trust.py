@@ -39,6 +39,7 @@ BUILDING = (
     ("export", "--point", "5", "--out", "bundle"),
     ("resume",),
     ("confirm", "--seeds", "1"),
+    ("quantize",),
     ("refit", "--point", "5"),
 )
 

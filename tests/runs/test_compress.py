@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 
 from trp_search.errors import InputError
-from trp_search.records import Cut, EpochReport, Point, Speedup, TrialResult
+from trp_search.records import Cut, EpochReport, Pairs, Point, Speedup, TrialResult
 from trp_search.runs import networks as stored
 from trp_search.runs import trial
 from trp_search.runs.compress import compress, recut
@@ -253,3 +253,17 @@ def test_a_baseline_that_diverged_is_tried_again(space, tmp_path):
         assert result.ending == "diverged"
         assert folder.read_points() == []
         assert not folder.trial("baseline").result.exists()
+
+
+def test_ranks_are_chosen_once_the_baseline_is_stored(space, folder):
+    def chosen(cut):
+        assert cut == asked
+        assert folder.point("baseline")
+        return found
+
+    asked = budget(2.0)
+    layer = folder.point("plain-2x").layers[-1].name
+    found = dataclasses.replace(asked, keep=Pairs({layer: ("channel", 2)}), layers="all")
+    *_, point = compress(space, folder, asked, chosen=chosen)
+    assert point.cut == found
+    assert [(x.name, x.scheme, x.rank) for x in point.layers if x.rank] == [(layer, "channel", 2)]

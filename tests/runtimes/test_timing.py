@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
-from trp_search.runtimes.timing import compare
+from trp_search.records import Target
+from trp_search.runtimes.timing import clock_of, compare
 
 
 class Machine:
@@ -79,3 +81,11 @@ def test_short_calls_are_timed_many_at_a_time():
     )
     assert timing.speedup == pytest.approx(2.0)
     assert machine.calls.count("cut") == pytest.approx(6 + 200 * timing.rounds, rel=0.02)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_one_thread_is_timed_by_the_processor_and_more_by_the_clock(device, threads):
+    target = Target(name="here", device=device, threads=threads, height=8, width=8)
+    alone = (device, threads) == ("cpu", 1)
+    assert clock_of(target) is (time.process_time if alone else time.perf_counter)

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from trp_search.cli import bundles, check, choosing, confirming, cutting, looking, searching, timing
+from trp_search.cli import (
+    bundles,
+    check,
+    choosing,
+    confirming,
+    cutting,
+    looking,
+    quantizing,
+    searching,
+    timing,
+)
 from trp_search.cli.console import line
 from trp_search.cli.help import GroupedCommand, GroupedCommands
 
@@ -52,7 +62,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Look at a run": (looking.status, looking.report, looking.published),
     "Measure a run again": (confirming.confirm, timing.latency),
     "Choose and export": (choosing.select, bundles.export, bundles.refit),
-    "Cut without a search": (cutting.compress, cutting.cut),
+    "Compress without training": (cutting.compress, cutting.cut, quantizing.quantize),
     "Use a bundle": (bundles.evaluate, timing.compare),
 }
 for title, commands in _COMMANDS.items():

@@ -28,10 +28,10 @@ from trp_search.cli.bundles import checked, epoch, export_bundle, images, stoppa
 from trp_search.cli.console import following, line
 from trp_search.cli.cuts import USUAL, cut_of, show_point
 from trp_search.cli.formatting import command, here
-from trp_search.cli.help import READ, TIMED, WRITTEN
-from trp_search.cli.keeping import with_any_keep, with_keep
+from trp_search.cli.help import READ, WRITTEN
+from trp_search.cli.keeping import with_keep
 from trp_search.cli.spaces import with_configured
-from trp_search.cli.timed_cuts import Clock, by_time, checked_clock, confirm_time
+from trp_search.cli.timed_cuts import Budgeted, Clock, by_time, checked_clock, confirm_time, later
 from trp_search.cli.timing import Batch, Device, ImageSize, Runtime, Threads, given_target
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
@@ -52,7 +52,7 @@ from trp_search.space import SearchSpace, changed, load_space, read_space
 from trp_search.store import RunFolder
 
 
-@with_any_keep
+@with_keep
 def cut(  # noqa: PLR0913  options of a command
     source: Annotated[
         Path,
@@ -72,12 +72,7 @@ def cut(  # noqa: PLR0913  options of a command
     form: Formats = None,
     network: Network = None,
     data: Data = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="of a run: where a budget in time counts", rich_help_panel=TIMED
-        ),
-    ] = None,
+    target: Budgeted = None,
     runtime: Runtime = None,
     device: Device = None,
     threads: Threads = None,
@@ -88,14 +83,14 @@ def cut(  # noqa: PLR0913  options of a command
 ) -> None:
     """Cut a trained network to another budget, without training."""
     fields = given_target(runtime, device, threads, batch, image_size)
-    clock = checked_clock(keep, source, target, fields)
+    clock = checked_clock(keep, target, fields)
     options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
     if (source / ARCHITECTURE).is_file():
         if trial is not None:
             raise InputError(f"--trial: {source} is a bundle, which has one network")
         workload = _workload(source, network=network, data=images(data, trust=trust))
-        place = _Target(out=vacant(out or Path(f"{source}-cut")), formats=checked(form))
-        _cut_bundle(source, workload, keep, options, place)
+        place = _Place(out=vacant(out or Path(f"{source}-cut")), formats=checked(form))
+        _cut_bundle(source, workload, keep, options, place, clock)
         return
     for name, given in (("--out", out), ("--format", form)):
         if given is not None:
@@ -161,7 +156,7 @@ def _workload(source: Path, *, network: str | None, data: DataSpec | None) -> Wo
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Target:
+class _Place:
     """Where the bundle of a cut is written, a new folder of the run by default, and in what."""
 
     out: Path | None
@@ -169,7 +164,12 @@ class _Target:
 
 
 def _cut_bundle(
-    bundle: Path, workload: Workload, keep: Keep, options: dict[str, Any], target: _Target
+    bundle: Path,
+    workload: Workload,
+    keep: Keep,
+    options: dict[str, Any],
+    place: _Place,
+    clock: Clock | None,
 ) -> None:
     """Cuts the uncut network of a bundle; an ordinary run is made beside the new bundle."""
     card = opened(bundle).card
@@ -187,7 +187,8 @@ def _cut_bundle(
     method = METHODS.get(str(settings.get("method")), METHODS["plain"])
     own = method.again(cast("CutScheme", settings.get("scheme", like.scheme)))
     wanted = cut_of(space, keep, options, like=like, own=own)
-    _compressed(space, RunFolder(path=Path(f"{target.out}-run").resolve()), wanted, target)
+    folder = RunFolder(path=Path(f"{place.out}-run").resolve())
+    _compressed(space, folder, wanted, place, clock)
 
 
 @with_keep
@@ -219,8 +220,16 @@ def compress(  # noqa: PLR0913  options of a command
         Path | None, option("DIR", "the bundle, a new folder [default: RUN/models/POINT]", WRITTEN)
     ] = None,
     form: Formats = None,
+    target: Budgeted = None,
+    runtime: Runtime = None,
+    device: Device = None,
+    threads: Threads = None,
+    batch: Batch = None,
+    image_size: ImageSize = None,
 ) -> None:
     """Cut the baseline to a budget and export it, without a search."""
+    fields = given_target(runtime, device, threads, batch, image_size)
+    clock = checked_clock(keep, target, fields)
     loaded = with_configured(space)
     if weights is not None:
         loaded = _with_weights(loaded, weights)
@@ -229,17 +238,20 @@ def compress(  # noqa: PLR0913  options of a command
     wanted = cut_of(loaded, keep, options, like=like, own=USUAL)
     name = f"{space.stem}-{'baseline' if weights is None else weights.stem}"
     folder = RunFolder(path=(run or Path("results") / name).resolve())
-    target = _Target(out=None if out is None else vacant(out), formats=checked(form))
-    _compressed(loaded, folder, wanted, target)
+    place = _Place(out=None if out is None else vacant(out), formats=checked(form))
+    _compressed(loaded, folder, wanted, place, clock)
 
 
-def _compressed(space: SearchSpace, folder: RunFolder, wanted: Cut, target: _Target) -> None:
+def _compressed(
+    space: SearchSpace, folder: RunFolder, wanted: Cut, place: _Place, clock: Clock | None
+) -> None:
     """Cuts the baseline of `space`, kept in `folder`, and exports it."""
     from trp_search.runs.compress import compress as compressing
 
+    chosen = None if clock is None else later(folder, wanted, clock)
     point = None
     with stoppable():
-        for item in compressing(space, folder, wanted):
+        for item in compressing(space, folder, wanted, chosen=chosen):
             if isinstance(item, EpochReport):
                 line(epoch(item))
             elif isinstance(item, TrialResult) and not item.ended_well:
@@ -251,9 +263,11 @@ def _compressed(space: SearchSpace, folder: RunFolder, wanted: Cut, target: _Tar
                 point = item
     assert point is not None
     show_point(folder, point)
+    if clock is not None:
+        confirm_time(folder, point, wanted.keep, clock)
     line()
-    out = target.out or _free(folder, point)
-    export_bundle(Snapshot.of(folder), point, out, formats=target.formats)
+    out = place.out or _free(folder, point)
+    export_bundle(Snapshot.of(folder), point, out, formats=place.formats)
     report.write(folder)  # with the score on test
 
 

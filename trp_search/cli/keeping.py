@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -14,35 +14,28 @@ from trp_search.cli.help import KEPT
 from trp_search.errors import InputError
 from trp_search.records import KEEPS, TIMED, Keep, MaxDrop, keep_of, problem
 
-_OPTIONS: dict[str, type[Keep]] = KEEPS | {MaxDrop.key(): MaxDrop}
+_OPTIONS: dict[str, type[Keep]] = {**KEEPS, MaxDrop.key(): MaxDrop, **TIMED}
 
 
-def with_keep(
-    command: Callable[..., None], kinds: Mapping[str, type[Keep]] = _OPTIONS
-) -> Callable[..., None]:
-    """A command that takes a `keep`, as one with an option for each of `kinds` in its place."""
+def with_keep(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes a `keep`, as one with an option for each kind of it in its place."""
 
     @functools.wraps(command)
     def called(**options: Any) -> None:  # noqa: ANN401  whatever the command takes
-        every = {name: options.pop(name) for name in kinds}
+        every = {name: options.pop(name) for name in _OPTIONS}
         given = {
             n: amount for n, amount in every.items() if amount is not None and amount is not False
         }
-        command(**options, keep=_only(given, kinds))
+        command(**options, keep=_only(given))
 
     own = inspect.signature(command, eval_str=True)
     parameters: list[inspect.Parameter] = []
     for parameter in own.parameters.values():
-        each = [_option(parameter, kind) for kind in kinds.values()]
+        each = [_option(parameter, kind) for kind in _OPTIONS.values()]
         parameters += each if parameter.name == "keep" else [parameter]
     vars(called)["__signature__"] = own.replace(parameters=parameters)
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return called
-
-
-def with_any_keep(command: Callable[..., None]) -> Callable[..., None]:
-    """As `with_keep`, with budgets in time as well."""
-    return with_keep(command, _OPTIONS | TIMED)
 
 
 def _option(parameter: inspect.Parameter, kind: type[Keep]) -> inspect.Parameter:
@@ -57,11 +50,11 @@ def _option(parameter: inspect.Parameter, kind: type[Keep]) -> inspect.Parameter
     return parameter.replace(name=kind.key(), annotation=annotation, default=None)
 
 
-def _only(given: dict[str, Any], kinds: Mapping[str, type[Keep]]) -> Keep:
+def _only(given: dict[str, Any]) -> Keep:
     if len(given) != 1:
-        raise InputError(f"give one of {', '.join('--' + n.replace('_', '-') for n in kinds)}")
+        raise InputError(f"give one of {', '.join('--' + n.replace('_', '-') for n in _OPTIONS)}")
     ((name, amount),) = given.items()
     try:
-        return keep_of(kinds[name], amount)
+        return keep_of(_OPTIONS[name], amount)
     except ValueError as error:
-        raise InputError(f"--{problem(error, kinds[name])}") from None
+        raise InputError(f"--{problem(error, _OPTIONS[name])}") from None

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated
 
+from trp_search.cli.arguments import option
 from trp_search.cli.console import line
+from trp_search.cli.help import TIMED as PANEL
 from trp_search.cli.timing import warn_of_load
 from trp_search.errors import InputError, TrpSearchError
-from trp_search.export.bundle import ARCHITECTURE
-from trp_search.records import TIMED, Cut, Keep, Point, WholeNetwork
+from trp_search.records import BASELINE, TIMED, Cut, Keep, Point, Target, WholeNetwork, made
 from trp_search.records.objectives import TIMES
 from trp_search.records.timed import asked_of, keeps
 from trp_search.report.formatting import clock as clocked
 from trp_search.store import RunFolder
+
+Budgeted = Annotated[str | None, option("NAME", "where a budget in time counts", PANEL)]
 
 _SECONDS = 1.0
 
@@ -29,13 +32,12 @@ class Clock:
     fields: Mapping[str, str | int]
 
 
-def checked_clock(
-    keep: Keep, source: Path, name: str | None, fields: Mapping[str, str | int]
-) -> Clock | None:
+def checked_clock(keep: Keep, name: str | None, fields: Mapping[str, str | int]) -> Clock | None:
     """Where a budget in time counts; None for another budget.
 
     Raises:
-        InputError: a target without such a budget, such a budget without a target or of a bundle.
+        InputError: a target without such a budget, such a budget without a target, or a target that
+            cannot be.
     """
     flag = f"--{keep.key().replace('_', '-')}"
     if keep.key() not in TIMED:
@@ -43,11 +45,16 @@ def checked_clock(
             wanted = ", ".join(f"--{key.replace('_', '-')}" for key in TIMED)
             raise InputError(f"--target: {flag} is no budget in time; these are {wanted}")
         return None
-    if (source / ARCHITECTURE).is_file():
-        raise InputError(f"{flag}: is for run folders; {source} is a bundle")
     if name is None:
         raise InputError(f"{flag}: needs --target NAME, where it is measured")
+    _target(name, fields)
     return Clock(name=name, fields=fields)
+
+
+def _target(name: str, fields: Mapping[str, str | int]) -> Target:
+    """A target as it was asked for, whatever the size of the images."""
+    given: dict[str, str | int] = {"name": name, "height": 1, "width": 1, **fields}
+    return made(Target, f"--target {name}", **given)
 
 
 def by_time(folder: RunFolder, trial: str, wanted: Cut, clock: Clock) -> Cut:
@@ -64,8 +71,20 @@ def by_time(folder: RunFolder, trial: str, wanted: Cut, clock: Clock) -> Cut:
     return found
 
 
+def later(folder: RunFolder, wanted: Cut, clock: Clock) -> Callable[[Cut], Cut]:
+    """`by_time`, for a baseline that is yet to be stored; what needs none is checked now.
+
+    Raises:
+        InputError: such a cut cannot be timed there.
+    """
+    from trp_search.runs.timed_cut import check_timed
+
+    check_timed(wanted, _target(clock.name, clock.fields))
+    return lambda cut: by_time(folder, BASELINE, cut, clock)
+
+
 def confirm_time(folder: RunFolder, point: Point, keep: Keep, clock: Clock) -> None:
-    """Times the point in a fresh process, and says how it keeps to the budget.
+    """Times the point's stored network in a fresh process, and says how it keeps to the budget.
 
     Raises:
         TrpSearchError: it does not, within 3 %; the point stays.

@@ -18,7 +18,7 @@ from trp_search.export.opened import Bundle, opened
 from trp_search.progress import tracked
 from trp_search.records import Target, made
 from trp_search.runtimes.serving import Call, runtime, serve
-from trp_search.runtimes.timing import Timing
+from trp_search.runtimes.timing import Timing, clock_of
 from trp_search.runtimes.timing import compare as in_turn
 from trp_search.tasks.task import threads
 from trp_search.workloads.callables import is_callable_name
@@ -92,7 +92,7 @@ def compare(
                 card=bundle.card,
                 file_bytes=bundle.weights.stat().st_size,
                 batch_norm=batch_norm,
-                timing=in_turn(first, call, seconds=seconds),
+                timing=in_turn(first, call, seconds=seconds, clock=clock_of(target)),
             )
 
 

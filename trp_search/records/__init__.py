@@ -1,6 +1,7 @@
 """The values that pass between stages: frozen, checked, JSON both ways, no torch."""
 
 from trp_search.records.cut import TAKES, Cut
+from trp_search.records.int8 import SUFFIXES, Int8, QuantizerName, int8_name
 from trp_search.records.json import from_json, made, problem, to_dict, to_json
 from trp_search.records.keep import (
     KEEPS,
@@ -85,6 +86,7 @@ __all__ = [
     "AUTO",
     "BASELINE",
     "KEEPS",
+    "SUFFIXES",
     "TAKES",
     "TIMED",
     "Allocation",
@@ -106,6 +108,7 @@ __all__ = [
     "Fraction",
     "GavishDonoho",
     "Importance",
+    "Int8",
     "Joint",
     "Keep",
     "Kind",
@@ -132,6 +135,7 @@ __all__ = [
     "Prediction",
     "Progress",
     "Pruning",
+    "QuantizerName",
     "Ranks",
     "Ratio",
     "Reconstruct",
@@ -158,6 +162,7 @@ __all__ = [
     "WholeNetwork",
     "Workload",
     "from_json",
+    "int8_name",
     "is_name",
     "keep_of",
     "made",

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.cut import Cut
+from trp_search.records.int8 import Int8
 from trp_search.records.keep import KEEPS, Ranks
 from trp_search.records.kinds import (
     STRICT,
@@ -125,13 +126,16 @@ class Point(Predicted):
             weights, form the front; a `screened_out` point fell behind on a sample of validation
             images and was not scored on all; `control` points are cuts of the baseline; a `refit`
             point was trained on the validation images too, so its validation score is meaningless.
-        bytes: of the file of its weights, sparse layers counted as compressed rows.
+        bytes: of the file of its weights, sparse layers counted as compressed rows; of an int8
+            point of the tensors in its file.
         settings: the trial's settings, flat, for people.
         batch_norm: the treatment of its statistics after the cut.
         counted: how its multiply-adds were counted, if not by fvcore alone.
         seconds: training time of the trial.
         untuned: whether it is a cut before the fine-tuning that its trial asks for.
         predicted: its time on the space's target, if that was asked for.
+        int8: how it was quantised; multiply-adds and layers are those of its float network, the
+            score is its own.
     """
 
     id: Name
@@ -154,6 +158,7 @@ class Point(Predicted):
     counted: str | None = None
     untuned: bool = False
     predicted: Prediction | None = None
+    int8: Int8 | None = None
 
     @property
     def metric(self) -> float:

@@ -8,7 +8,7 @@ from torch import nn
 
 from trp_search.records import Target
 from trp_search.runtimes.serving import Call, serve
-from trp_search.runtimes.timing import Timing, compare
+from trp_search.runtimes.timing import Timing, clock_of, compare
 
 Network = Callable[[], nn.Module]
 
@@ -30,7 +30,8 @@ class Beside:
             reference, _ = self._served(self._dense, fold=False)
             call, _ = self._served(network, fold=False)
             batch_norm = f"in neither: {self._folded} in the baseline, {batch_norm} in this one"
-        return compare(reference, call, seconds=seconds), batch_norm
+        clock = clock_of(self._target)
+        return compare(reference, call, seconds=seconds, clock=clock), batch_norm
 
     def _served(self, network: Network, *, fold: bool = True) -> tuple[Call, str]:
         return serve(network(), self._target, channels=self._channels, fold=fold)

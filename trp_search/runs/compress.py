@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from trp_search import report
 from trp_search.errors import InputError
@@ -16,12 +16,22 @@ from trp_search.store import RunFolder, append_record, exclusive, write_whole
 
 
 def compress(
-    space: SearchSpace, folder: RunFolder, cut: Cut
+    space: SearchSpace,
+    folder: RunFolder,
+    cut: Cut,
+    *,
+    chosen: Callable[[Cut], Cut] | None = None,
 ) -> Iterator[EpochReport | TrialResult | Point]:
     """Trains the baseline unless `folder` has it, cuts it, and stores all of it as a run.
 
     Yields a report per epoch, the training's result and, if it succeeded, the new point, scored on
     validation.
+
+    Args:
+        space: names the network and how it is trained.
+        folder: new, or of that baseline.
+        cut: how to cut it.
+        chosen: makes ranks of the cut once the baseline is stored, as a budget in time needs.
 
     Raises:
         InputError: the folder has another baseline or is in use; the budget is out of reach;
@@ -32,7 +42,8 @@ def compress(
     if untrained:
         network, shape = baseline_network(space.workload)  # before hours of training
         probe_(space, network, shape, wanted=cut)
-        trial.check_reach(spec, cut)
+        if chosen is None:
+            trial.check_reach(spec, cut)
     folder.path.mkdir(parents=True, exist_ok=True)
     with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
         _claim(space, folder)
@@ -46,7 +57,7 @@ def compress(
             return
         for point in item.points:
             _keep(folder, point)
-        yield _cut(folder, item.trial, cut)
+        yield _cut(folder, item.trial, cut if chosen is None else chosen(cut))
 
 
 def recut(folder: RunFolder, name: str, cut: Cut) -> Point:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from torch import nn
@@ -122,7 +123,7 @@ class Stopwatch:
             return network.eval()
 
         if self._beside is None:
-            dense = lambda: copied(self._network)  # noqa: E731
+            dense = partial(copied, self._network)
             self._beside = Beside(dense, self._target, channels=self._channels)
         timing, _ = self._beside.time(made, seconds=self._seconds)
         append_record(

@@ -7,6 +7,7 @@ from torch import nn
 from trp_search.lowrank.rebuild import rebuild
 from trp_search.records import Point, TestScore, TrialSpec
 from trp_search.runs import setup
+from trp_search.runtimes.quantizer import QuantizedNetwork
 from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.tasks import task_of
 from trp_search.tasks.task import threads
@@ -55,8 +56,10 @@ def network_of(folder: RunFolder, point: Point, *, network: nn.Module | None = N
         network: the baseline's network, changed in place; built from the run's workload by default.
 
     Raises:
-        InputError: its weights are missing or do not fit.
+        InputError: its weights are missing or do not fit, or the runtime of an int8 one is missing.
     """
+    if point.int8 is not None:
+        return QuantizedNetwork(folder.weights(point), point.int8.runtime)
     if network is None:
         network = setup.untrained(folder.trial(point.trial).read_spec())
     rebuild(network, point.layers)

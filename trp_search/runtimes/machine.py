@@ -33,3 +33,11 @@ def busy() -> str | None:
 
 
 _LOADED = 0.5
+
+
+def adds_int8_products() -> bool:
+    """Whether the CPU adds products of int8 without saturating; Intel's do with VNNI, ARM's do."""
+    table = Path("/proc/cpuinfo")
+    flags = table.read_text() if table.is_file() else ""
+    intel = platform.machine().lower() in ("x86_64", "amd64")
+    return not intel or "avx512_vnni" in flags or "avx_vnni" in flags

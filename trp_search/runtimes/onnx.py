@@ -12,7 +12,7 @@ from trp_search.errors import InputError
 from trp_search.runtimes.installed import check_installed
 from trp_search.runtimes.quiet import quiet
 
-_INPUT, _OUTPUT = "images", "logits"
+INPUT, OUTPUT = "images", "logits"
 
 
 def check_onnx() -> None:
@@ -35,8 +35,8 @@ def write_onnx(network: nn.Module, images: Tensor, path: Path) -> None:
             network,
             (images,),
             dynamo=True,
-            input_names=[_INPUT],
-            output_names=[_OUTPUT],
+            input_names=[INPUT],
+            output_names=[OUTPUT],
             dynamic_shapes=({0: batch},),
             verbose=False,
         )
@@ -64,6 +64,6 @@ def onnx_session(path: Path, *, device: str, threads: int) -> Callable[[Tensor],
         raise InputError(f"onnxruntime: {provider} does not start here; its libraries are missing")
 
     def run(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run([_OUTPUT], {_INPUT: images.numpy()})[0])
+        return torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
 
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -24,8 +25,27 @@ def check_openvino() -> None:
 
 def write_openvino(network: nn.Module, images: Tensor, path: Path) -> None:
     """Writes `network` to `path`, an XML file, and its weights beside it; arguments as ONNX's."""
-    model = _read(network, images)
+    save_openvino(read_openvino(network, images), path)
+
+
+def read_openvino(network: nn.Module, images: Tensor) -> Any:  # noqa: ANN401  OpenVINO is optional
+    """`network` as a model that takes any batch; `images` are at least two."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "network.onnx"
+        write_onnx(network.cpu(), images, path)
+        return _library().Core().read_model(path)
+
+
+def save_openvino(model: Any, path: Path) -> None:  # noqa: ANN401  OpenVINO is optional
+    """Writes a model to `path`, an XML file, and its weights beside it."""
     _library().save_model(model, path, compress_to_fp16=False)
+
+
+def openvino_session(
+    path: Path, *, threads: int, size: Sequence[int] | None = None
+) -> Callable[[Tensor], Tensor]:
+    """A function from images to logits: OpenVINO on the network of a file."""
+    return _compiled(_library().Core().read_model(path), threads=threads, size=size)
 
 
 @final
@@ -42,24 +62,27 @@ class OpenVino(Runtime):
 
     @override
     def prepare(self, network: nn.Module, images: Tensor, target: Target) -> Call:
-        model = _read(network, images[:1].expand(2, -1, -1, -1).clone())
-        model.reshape(list(images.shape))
-        options = {
-            "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 on processors that have it
-            "INFERENCE_NUM_THREADS": target.threads,
-            "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False,  # two networks in turn would share one core with others
-        }
-        request = _library().Core().compile_model(model, "CPU", options).create_infer_request()
-        given = [images.numpy()]
-        return lambda: torch.from_numpy(request.infer(given, share_inputs=True)[0])
+        model = read_openvino(network, images[:1].expand(2, -1, -1, -1).clone())
+        session = _compiled(model, threads=target.threads, size=images.shape)
+        return lambda: session(images)
 
 
-def _read(network: nn.Module, images: Tensor) -> Any:  # noqa: ANN401  OpenVINO is optional
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "network.onnx"
-        write_onnx(network.cpu(), images, path)
-        return _library().Core().read_model(path)
+def _compiled(
+    model: Any,  # noqa: ANN401  OpenVINO is optional
+    *,
+    threads: int,
+    size: Sequence[int] | None,
+) -> Callable[[Tensor], Tensor]:
+    if size is not None:
+        model.reshape(list(size))
+    options = {
+        "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 on processors that have it
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # two networks in turn would share one core with others
+    }
+    request = _library().Core().compile_model(model, "CPU", options).create_infer_request()
+    return lambda images: torch.from_numpy(request.infer([images.numpy()], share_inputs=True)[0])
 
 
 def _library() -> Any:  # noqa: ANN401  OpenVINO is optional

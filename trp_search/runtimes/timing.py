@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from trp_search.records import Target
+
 _SAMPLE_SECONDS = 2e-3
 _FEWEST = 20
 _MOST = 2000
@@ -31,6 +33,12 @@ class Timing:
     def slower(self) -> bool:
         """Whether the other one is slower for sure: all of the interval is below 1."""
         return self.high < 1
+
+
+def clock_of(target: Target) -> Callable[[], float]:
+    """A target's clock: for one thread the processor's, which other work cannot stretch."""
+    alone = target.device == "cpu" and target.threads == 1
+    return time.process_time if alone else time.perf_counter
 
 
 def compare(

@@ -90,9 +90,9 @@ def contenders(points: Iterable[Point], trials: Collection[str]) -> tuple[Point,
     """
     every = tuple(points)
     searched = tuple(point for point in every if point.searched)
-    if searched or trials:
+    if trials or any(point.int8 is None for point in searched):
         return searched
-    return tuple(point for point in every if point.role == "control")
+    return tuple(point for point in every if point.role == "control" or point.searched)
 
 
 def search_front(points: Iterable[Point], space: SearchSpace) -> list[Point]:

@@ -36,7 +36,7 @@ class Snapshot:
     @cached_property
     def points(self) -> tuple[Point, ...]:
         """Every scored point, in the order of scoring."""
-        return tuple(self.folder.read_points())
+        return tuple(self.folder.read_all_points())
 
     @cached_property
     def tests(self) -> Mapping[str, TestScore]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trp_search.errors import InputError
 from trp_search.records import (
+    SUFFIXES,
     CutTime,
     Environment,
     EpochReport,
@@ -91,6 +92,11 @@ class RunFolder:
         return inside(self.path, "points.jsonl")
 
     @property
+    def int8(self) -> Path:
+        """Points that are other points' networks in int8: nothing was trained for them."""
+        return inside(self.path, "int8.jsonl")
+
+    @property
     def tests(self) -> Path:
         return inside(self.path, "test.jsonl")
 
@@ -155,8 +161,10 @@ class RunFolder:
         return inside(self.path, ".ray")
 
     def weights(self, point: Point) -> Path:
-        """The weights of a point, if they were kept."""
+        """The weights of a point, if they were kept; of an int8 one its network's file."""
         place = self.trial(point.trial)
+        if point.int8 is not None:
+            return place.point_weights(point.id, SUFFIXES[point.int8.runtime])
         return place.weights if point.cut is None else place.point_weights(point.id)
 
     def trial(self, name: str) -> TrialFolder:
@@ -187,21 +195,35 @@ class RunFolder:
         return {s.name: s.number for s in specs if s.kind == "search" and s.number is not None}
 
     def read_points(self) -> list[Point]:
-        """Every scored point, in the order of scoring, each id once.
+        """Every scored point but those in int8, in the order of scoring, each id once.
 
         Raises:
             InputError: a record that cannot be, or whose dense network costs something else.
         """
         points = list({point.id: point for point in read_records(self.points, Point)}.values())
+        self._check_dense(self.points, points, points[:1])
+        return points
+
+    def read_all_points(self) -> list[Point]:
+        """As `read_points`, and then those in int8."""
+        points = self.read_points()
+        known = {point.id: point for point in points}
+        found = {point.id: point for point in read_records(self.int8, Point)}
+        for point in found.values():
+            if point.int8 is None or point.id in known or point.int8.of not in known:
+                raise InputError(f"{self.int8}: point {point.id!r} is not another point in int8")
+        self._check_dense(self.int8, found.values(), points[:1])
+        return [*points, *found.values()]
+
+    def _check_dense(self, file: Path, points: Iterable[Point], first: Sequence[Point]) -> None:
         for point in points:
             for name in ("dense_macs", "dense_parameters", "dense_bytes"):
-                own, first = getattr(point, name), getattr(points[0], name)
-                if own != first:
+                own, other = getattr(point, name), getattr(first[0], name)
+                if own != other:
                     raise InputError(
-                        f"{self.points}: point {point.id!r}: {name}: {own:,} is not the "
-                        f"{first:,} of {points[0].id!r}"
+                        f"{file}: point {point.id!r}: {name}: {own:,} is not the "
+                        f"{other:,} of {first[0].id!r}"
                     )
-        return points
 
     def read_tests(self) -> dict[str, TestScore]:
         return {score.point: score for score in read_records(self.tests, TestScore)}
@@ -255,7 +277,7 @@ class RunFolder:
 
     def point(self, point_id: str) -> Point:
         """The point with this id; raises InputError that lists the known ids."""
-        points = {point.id: point for point in self.read_points()}
+        points = {point.id: point for point in self.read_all_points()}
         if point_id not in points:
             known = ", ".join(list(points)[:8]) or "none"
             raise InputError(f"{self.path}: no point {point_id!r}; there are {known}")

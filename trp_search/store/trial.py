@@ -58,10 +58,10 @@ class TrialFolder:
         """How far its worker has come, while one is at work."""
         return inside(self.path, "progress.json")
 
-    def point_weights(self, point_id: str) -> Path:
-        """The weights of one cut network."""
+    def point_weights(self, point_id: str, suffix: str = ".safetensors") -> Path:
+        """The weights of one cut network, or the file of an int8 one."""
         name = named("point", point_id, of=self.path)
-        return inside(self.path, f"point-{name}.safetensors")
+        return inside(self.path, f"point-{name}{suffix}")
 
     @property
     def lock(self) -> Path:

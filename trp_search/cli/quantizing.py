@@ -1,0 +1,81 @@
+"""`trp-search quantize`: points of a run in int8."""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+
+import typer
+from rich.table import Table
+
+from trp_search import report
+from trp_search.cli.arguments import Run, Trust, option
+from trp_search.cli.console import OUT, following, line, pairs
+from trp_search.cli.formatting import amount, command, here
+from trp_search.errors import InputError
+from trp_search.records import Point, QuantizerName
+from trp_search.records.objectives import TIMES
+from trp_search.report.formatting import against_baseline, count
+from trp_search.selection.snapshot import Snapshot
+
+_TOOLS: tuple[QuantizerName, ...] = get_args(QuantizerName)
+
+
+def quantize(
+    run: Run,
+    runtime: Annotated[
+        str, typer.Option(metavar="NAME", help=f"which runs it: {', '.join(_TOOLS)}")
+    ] = _TOOLS[0],
+    point: Annotated[
+        list[str] | None,
+        option("ID", "this point; may be repeated [default: the baseline and the front]"),
+    ] = None,
+    *,
+    trust: Trust = False,
+) -> None:
+    """Quantise points to int8 without training; score each in its runtime."""
+    tool = next((name for name in _TOOLS if name == runtime), None)
+    if tool is None:
+        raise InputError(f"--runtime: {runtime!r} is none of {', '.join(_TOOLS)}")
+    found = Snapshot.of(run)
+    folder = found.folder
+    from trp_search.runs import quantize as quantizing
+    from trp_search.workloads.trust import check_run
+
+    check_run(folder, found.space.workload, trust=trust)
+    if point:
+        asked = [folder.point(name) for name in dict.fromkeys(point)]
+    else:
+        asked = quantizing.worth_it(found)
+    left = quantizing.unquantized(folder, asked, tool)
+    if left:
+        line(f"Quantising {count(len(left), 'network')} for {tool}", style="bold")
+    for made in quantizing.quantize(folder, left, tool):
+        line(f"  {made.id}: {made.score.shown}", style="dim")
+    names = {one.id for one in asked}
+    known = {one.id: one for one in folder.read_all_points()}
+    rows = [p for p in known.values() if p.int8 and p.int8.runtime == tool and p.int8.of in names]
+    OUT.print(_table(rows, known))
+    pairs([("report", here(report.write(folder)))])
+    path = here(folder.path)
+    timed = ("--target", f"{tool}-1", "--runtime", tool)
+    following([command("latency", path, *timed)])
+
+
+def _table(rows: list[Point], known: dict[str, Point]) -> Table:
+    """Each point in int8 beside its float network."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("point", no_wrap=True)
+    for name in ("speedup", "validation", "vs float32", "bytes", "float32"):
+        table.add_column(name, justify="right")
+    for point in rows:
+        assert point.int8 is not None
+        other = known[point.int8.of]
+        table.add_row(
+            point.id,
+            TIMES(point.speedup),
+            point.score.shown,
+            against_baseline(point.score.behind(other.score), point.score.metric)[1],
+            amount(point.bytes),
+            amount(other.bytes),
+        )
+    return table
