@@ -13,6 +13,7 @@ from trp_search.records.objectives import (
     COUNT,
     METRICS,
     OBJECTIVES,
+    ON_THE_CLOCK,
     PERCENT,
     SPEEDUP,
     TIMES,
@@ -47,7 +48,7 @@ def point_table(
         "validation",
         "vs baseline",
         *(["test"] if tests else []),
-        *(name.replace("_", " ") for name in counted),
+        *(_named(name) for name in counted),
     ):
         table.add_column(name, justify="right")
     table.add_column("scheme")
@@ -68,6 +69,10 @@ def point_table(
 
 
 _OWN_COLUMNS = {SPEEDUP.name, *(metric.name for metric in METRICS.values())}
+
+
+def _named(objective: str) -> str:
+    return f"predicted {objective}".replace("_", " ") if objective in ON_THE_CLOCK else objective
 
 
 def _sized(objective: Objective, point: Point) -> str:
