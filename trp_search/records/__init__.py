@@ -24,6 +24,7 @@ from trp_search.records.keep import (
 from trp_search.records.kinds import (
     BASELINE,
     Allocation,
+    Criterion,
     CutScheme,
     Device,
     Ending,
@@ -45,6 +46,7 @@ from trp_search.records.kinds import (
     Start,
     TargetName,
     Threads,
+    Widths,
     is_name,
 )
 from trp_search.records.latency import (
@@ -90,6 +92,7 @@ __all__ = [
     "TAKES",
     "TIMED",
     "Allocation",
+    "Criterion",
     "Cut",
     "CutScheme",
     "CutTime",
@@ -160,6 +163,7 @@ __all__ = [
     "TrialSpec",
     "Value",
     "WholeNetwork",
+    "Widths",
     "Workload",
     "from_json",
     "int8_name",

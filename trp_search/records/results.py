@@ -26,6 +26,7 @@ from trp_search.records.kinds import (
     Seconds,
     Size,
     Times,
+    Widths,
 )
 from trp_search.records.latency import Predicted, Prediction
 from trp_search.records.scores import Score
@@ -75,7 +76,7 @@ class Layer:
 
     Ranks of a grouped convolution are those of each group. A Tucker layer has `rank_in` channels
     before its core and `rank` after it. A `sparse` one has no rank: its parameters and
-    multiply-adds count non-zeros.
+    multiply-adds count non-zeros. A `pruned` one has `rank` outputs left and `rank_in` inputs.
 
     `kept` is the share of energy that each candidate scheme keeps at the layer's new cost;
     `spectrum` the singular values that the cut used (of the weight, or weighed by activations) over
@@ -113,7 +114,7 @@ class Layer:
     @property
     def is_sparse(self) -> bool:
         """Whether it is unfactored, with zeros among its weights."""
-        return self.scheme is not None and self.rank is None
+        return self.scheme == "sparse"
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -136,6 +137,7 @@ class Point(Predicted):
         predicted: its time on the space's target, if that was asked for.
         int8: how it was quantised; multiply-adds and layers are those of its float network, the
             score is its own.
+        widths: inputs and outputs of the modules that lost channels, before any is factored.
     """
 
     id: Name
@@ -159,6 +161,7 @@ class Point(Predicted):
     untuned: bool = False
     predicted: Prediction | None = None
     int8: Int8 | None = None
+    widths: Widths = field(default_factory=dict)
 
     @property
     def metric(self) -> float:

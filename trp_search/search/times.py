@@ -39,7 +39,7 @@ def after_trials(space: SearchSpace, run: RunFolder, *, tell: Callable[[str], No
     for asked in space.timed_on:
         try:
             target = clock.target_of(run, asked.name, asked.model_dump(exclude={"seconds"}))
-            left = clock.untimed(run, asked.name)
+            left = clock.untimed(run, target)
             tell(f"timing {len(left)} networks on {asked.name}")
             for _ in clock.measure(run, target, left, seconds=asked.seconds):
                 pass
