@@ -24,6 +24,7 @@ from trp_search.records.keep import (
 from trp_search.records.kinds import (
     BASELINE,
     Allocation,
+    Criterion,
     CutScheme,
     Device,
     Ending,
@@ -45,9 +46,19 @@ from trp_search.records.kinds import (
     Start,
     TargetName,
     Threads,
+    Widths,
     is_name,
 )
-from trp_search.records.latency import CutTime, Factored, Latency, RuntimeName, Target
+from trp_search.records.latency import (
+    CutTime,
+    Factored,
+    Latency,
+    LayerSaves,
+    Prediction,
+    RuntimeName,
+    Target,
+    TimeTable,
+)
 from trp_search.records.layers import AUTO, Layers, Selection
 from trp_search.records.progress import Progress
 from trp_search.records.results import (
@@ -81,6 +92,7 @@ __all__ = [
     "TAKES",
     "TIMED",
     "Allocation",
+    "Criterion",
     "Cut",
     "CutScheme",
     "CutTime",
@@ -106,6 +118,7 @@ __all__ = [
     "Latency",
     "LatencySpeedup",
     "Layer",
+    "LayerSaves",
     "LayerScheme",
     "Layers",
     "MaxDrop",
@@ -122,6 +135,7 @@ __all__ = [
     "Point",
     "Positive",
     "PositiveInt",
+    "Prediction",
     "Progress",
     "Pruning",
     "QuantizerName",
@@ -143,11 +157,13 @@ __all__ = [
     "TargetName",
     "TestScore",
     "Threads",
+    "TimeTable",
     "Training",
     "TrialResult",
     "TrialSpec",
     "Value",
     "WholeNetwork",
+    "Widths",
     "Workload",
     "from_json",
     "int8_name",
