@@ -123,7 +123,7 @@ def builder_of(network: nn.Module) -> str | None:
         return None
     import torchvision.models  # noqa: PLC0415  as below
 
-    sizes = {
+    sizes: dict[str, int] = {
         name: torchvision.models.get_model_weights(name)["DEFAULT"].meta["num_params"]
         for name in torchvision.models.list_models(module=torchvision.models)
         if inspect.signature(torchvision.models.get_model_builder(name)).return_annotation
