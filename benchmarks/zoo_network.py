@@ -7,7 +7,6 @@ import resource
 import tempfile
 import time
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -20,7 +19,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trp_search.errors import InputError, one_line
-from trp_search.lowrank.analysis import Analysis
 from trp_search.lowrank.choice import Choice
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.decompose import build
@@ -128,8 +126,6 @@ class Subject:
                 row |= self._measured(cutter, scheme, asked, common["exact"])
             except Exception as error:  # noqa: BLE001  as above
                 row |= {"outcome": _outcome(error), "reason": _said(error)}
-                if isinstance(error, InputError):
-                    row["reason"] += self._dense(cutter.analysis(wanted))
             yield row | {"seconds": round(time.perf_counter() - began, 1)}
             began = time.perf_counter()
 
@@ -158,18 +154,6 @@ class Subject:
             "outcome": "reached" if unlike < EXACT else "failed",
             "seconds": round(time.perf_counter() - began, 1),
         }
-
-    def _dense(self, analysis: Analysis) -> str:
-        """What keeps most of the layers' multiply-adds out of a cut, if over a tenth."""
-        held: Counter[str] = Counter()
-        for layer in analysis.layers:
-            if layer.reason is not None:
-                held[layer.reason] += layer.layer.dense_macs
-        return "".join(
-            f"; {macs / self.macs:.0%} stays dense: {reason}"
-            for reason, macs in held.most_common(1)
-            if macs > self.macs / 10
-        )
 
     def _double(self) -> Subject:
         network, images = copy.deepcopy(self.network).double(), self.images.double()

@@ -311,6 +311,18 @@ def run(trained_run: RunFolder, tmp_path: Path) -> RunFolder:
 
 
 @pytest.fixture(scope="session")
+def int8_run(trained_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """That run with `baseline-int8` and `0-int8`, for every test that only reads it."""
+    from trp_search.runs.quantize import quantize  # noqa: PLC0415  torch, for the tests that export
+
+    place = tmp_path_factory.mktemp("int8") / "small"
+    run = RunFolder.open(shutil.copytree(trained_run.path, place))
+    points = [run.point(name) for name in ("baseline", "0")]
+    assert len(list(quantize(run, points, "onnxruntime"))) == 2
+    return run
+
+
+@pytest.fixture(scope="session")
 def bundle(trained_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trial's point, exported once for every test that only reads it."""
     from trp_search.export.write import export_point  # noqa: PLC0415  torch

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from trp_search.errors import InputError, NothingFoundError
+from trp_search.records import Target
 from trp_search.runs import beside, clock
 from trp_search.runs.clock import measure, target_of, worth_it
 from trp_search.store import RunFolder, exclusive
+
+HERE = Target(name="here", height=8, width=8)
 
 
 def test_a_target_has_the_size_of_the_run_s_images(run: RunFolder):
@@ -82,9 +85,9 @@ def with_weights(run: RunFolder) -> RunFolder:
 
 
 def test_points_whose_weights_were_not_kept_are_left_out(sample_run: RunFolder):
-    wanted = worth_it(with_weights(sample_run))
+    wanted = worth_it(with_weights(sample_run), HERE)
     sample_run.weights(wanted[0]).unlink()
-    assert worth_it(sample_run) == wanted[1:]
+    assert worth_it(sample_run, HERE) == wanted[1:]
 
 
 def test_a_name_stands_for_one_machine(run: RunFolder, monkeypatch: pytest.MonkeyPatch):
@@ -116,8 +119,8 @@ def test_what_folds_in_one_network_alone_is_folded_in_neither(
 
 def test_the_front_of_every_scheme_is_worth_it(sample_run: RunFolder):
     with_weights(sample_run)
-    names = {point.id for point in worth_it(sample_run)}
-    by_scheme = {point.scheme for point in worth_it(sample_run) if point.searched}
+    names = {point.id for point in worth_it(sample_run, HERE)}
+    by_scheme = {point.scheme for point in worth_it(sample_run, HERE) if point.searched}
     assert by_scheme == {"channel", "spatial"}
     assert "baseline" not in names
     assert any(name.startswith("plain-channel") for name in names)
@@ -131,4 +134,4 @@ def test_the_front_of_every_scheme_is_worth_it(sample_run: RunFolder):
 
 def test_a_run_without_trials_has_nothing_to_time(empty_run: RunFolder):
     with pytest.raises(NothingFoundError, match="has no point whose weights are there"):
-        worth_it(empty_run)
+        worth_it(empty_run, HERE)

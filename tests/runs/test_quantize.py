@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import pytest
 
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.records import Point
-from trp_search.runs import networks, setup
+from trp_search.records import Target
+from trp_search.runs import clock, networks, setup
 from trp_search.runs.quantize import quantize, unquantized, worth_it
 from trp_search.selection.snapshot import Snapshot
 from trp_search.store import RunFolder, exclusive
@@ -16,50 +18,65 @@ from trp_search.tasks import task_of
 from trp_search.tasks.task import threads
 
 OWN = ("id", "role", "score", "loss", "bytes", "int8")
+HERE = Target(name="here", runtime="onnxruntime", height=8, width=8)
 
 
-def quantized(run: RunFolder, *names: str) -> list[Point]:
-    return list(quantize(run, [run.point(name) for name in names], "onnxruntime"))
+@pytest.fixture
+def written(int8_run: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy of the run in int8 that may be written to."""
+    return RunFolder.open(shutil.copytree(int8_run.path, tmp_path / "int8"))
 
 
 @pytest.mark.slow
-def test_a_point_in_int8_is_another_point_of_the_same_network(run: RunFolder):
-    before = run.read_points()
-    made = quantized(run, "baseline", "plain-2x", "0")
-    assert [(p.id, p.role) for p in made] == [
+def test_a_point_in_int8_is_another_point_of_the_same_network(
+    int8_run: RunFolder, trained_run: RunFolder
+):
+    before = trained_run.read_points()
+    assert int8_run.read_points() == before  # a search goes on as it would have
+    *others, plain, cut = int8_run.read_all_points()
+    assert others == before
+    assert [(p.id, p.role) for p in (plain, cut)] == [
         ("baseline-int8", "derived"),
-        ("plain-2x-int8", "control"),
         ("0-int8", "derived"),
     ]
-    assert run.read_points() == before  # a search goes on as it would have
-    assert run.read_all_points() == [*before, *made]
-    spec = setup.on_this_machine(run.trial("0").read_spec())
-    splits = setup.splits_of(spec, run)
-    for point in made:
-        assert point.int8 is not None
-        other = run.point(point.int8.of)
-        own = {name: getattr(other, name) for name in OWN}
-        assert dataclasses.replace(point, **own) == other
+    spec = setup.on_this_machine(int8_run.trial("0").read_spec())
+    splits = setup.splits_of(spec, int8_run)
+    for point in (plain, cut):
+        other = int8_run.point(point.id.removesuffix("-int8"))
+        assert dataclasses.replace(point, **{name: getattr(other, name) for name in OWN}) == other
         assert point.bytes < 0.45 * other.bytes
         with threads(spec.threads):
-            network = networks.network_of(run, point)
+            network = networks.network_of(int8_run, point)
             again = task_of(spec.workload).evaluate(network, splits.validation.batches(256))
         assert (again.score, again.loss) == (point.score, point.loss)
-        assert networks.score_test(run, point).score.images == 100
-    assert {p.id for p in made} <= Snapshot.of(run).kept
-    contenders = {point.id for point in Snapshot.of(run).contenders}
-    assert contenders & {p.id for p in made} == {"baseline-int8", "0-int8"}
+    found = Snapshot.of(int8_run)
+    assert {"baseline-int8", "0-int8"} <= found.kept & {p.id for p in found.contenders}
 
 
 @pytest.mark.slow
-def test_what_is_there_is_not_made_again(run: RunFolder):
-    wanted = worth_it(Snapshot.of(run))
-    assert wanted[0].id == "baseline"
-    (made,) = quantize(run, wanted[:1], "onnxruntime")
-    assert unquantized(run, wanted, "onnxruntime") == wanted[1:]
-    assert worth_it(Snapshot.of(run)) == wanted  # the front of float networks
-    with pytest.raises(InputError, match="point 'baseline-int8': is in int8; give 'baseline'"):
-        unquantized(run, [made], "onnxruntime")
+def test_a_point_in_int8_is_scored_on_test_and_timed_in_its_runtime(written: RunFolder):
+    point = written.point("0-int8")
+    assert networks.score_test(written, point).score.images == 100
+    (found,) = clock.measure(written, HERE, [point], seconds=0.0)
+    assert found.batch_norm.endswith(" in the baseline, as in its int8 file")
+    assert written.read_latencies()["here"][point.id] == found
+    eager = dataclasses.replace(HERE, name="eager", runtime="eager")
+    with pytest.raises(InputError, match="is int8 for onnxruntime on the CPU; target 'eager' is"):
+        list(clock.measure(written, eager, [point], seconds=0.0))
+    named = {p.id for p in clock.worth_it(written, HERE)}
+    assert {"0", "0-int8", "baseline-int8"} <= named
+    assert {p.id for p in clock.worth_it(written, eager)} == named - {"0-int8", "baseline-int8"}
+
+
+@pytest.mark.slow
+def test_what_is_there_is_not_made_again(int8_run: RunFolder):
+    wanted = worth_it(Snapshot.of(int8_run))
+    assert {"baseline", "0"} <= {p.id for p in wanted}
+    assert not {"baseline-int8", "0-int8"} & {p.id for p in wanted}
+    left = unquantized(int8_run, wanted, "onnxruntime")
+    assert left == [point for point in wanted if point.id not in ("baseline", "0")]
+    with pytest.raises(InputError, match="point '0-int8': is in int8; give '0'"):
+        unquantized(int8_run, [int8_run.point("0-int8")], "onnxruntime")
 
 
 def test_a_point_without_weights_is_told(run: RunFolder):
@@ -79,4 +96,4 @@ def test_nothing_is_quantised_while_a_search_is_at_work(run: RunFolder):
         exclusive(run.lock, wait_seconds=0.0, holder=""),
         pytest.raises(InputError, match="a search is at work in this folder"),
     ):
-        quantized(run, "0")
+        list(quantize(run, [run.point("0")], "onnxruntime"))

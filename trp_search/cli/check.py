@@ -122,7 +122,9 @@ def _layers(space: SearchSpace, found: Survey) -> None:
         table.add_row(shown(pattern), *many, amount(macs), PERCENT(macs / found.macs), *cells)
     if other := found.elsewhere:
         many = ("",) if grouped else ()
-        why = mark(notes, "products of two activations, as in attention, or weights read directly")
+        from trp_search.lowrank.costs import ELSEWHERE
+
+        why = mark(notes, ELSEWHERE)
         cells = [why for _ in schemes]
         table.add_row("elsewhere", *many, amount(other), PERCENT(other / found.macs), *cells)
     line()

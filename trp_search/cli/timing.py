@@ -70,7 +70,7 @@ def latency(  # noqa: PLR0913  options of a command
     if point:
         left = [folder.point(name) for name in dict.fromkeys(point)]
     else:
-        left = stopwatch.untimed(folder, target)
+        left = stopwatch.untimed(folder, where)
     line(_described(where, len(left)), style="bold")
     warn_of_load()
     for found in stopwatch.measure(folder, where, left, seconds=budget):
@@ -79,7 +79,7 @@ def latency(  # noqa: PLR0913  options of a command
     OUT.print(_table(folder, known))
     if slower := [name for name, found in known.items() if found.slower]:
         warn(f"{SLOWER} on {target}: {', '.join(slower)}")
-    searched = {point.id for point in folder.read_points() if point.searched}
+    searched = {point.id for point in folder.read_all_points() if point.searched}
     reached = max((found.low for name, found in known.items() if name in searched), default=0.0)
     if reached >= 1:
         wanted_speedup = f"{math.floor(2 * reached) / 2:g}"
@@ -196,9 +196,9 @@ def _table(folder: RunFolder, known: dict[str, Latency]) -> Table:
     """One row per timed point: multiply-adds and measured time."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("point", no_wrap=True)
-    for name in ("validation", "multiply-adds", "clock", "95 % interval", "a batch"):
+    for name in ("validation", "speedup", "clock", "95 % interval", "a batch"):
         table.add_column(name, justify="right")
-    points = [point for point in folder.read_points() if point.id in known]
+    points = [point for point in folder.read_all_points() if point.id in known]
     for point in sorted(points, key=lambda point: known[point.id].speedup):
         table.add_row(*_row(point, known[point.id]))
     return table

@@ -8,7 +8,8 @@ import platform
 import re
 
 from trp_search.export.bundle import FORMAT, SOURCE, Card, Input
-from trp_search.records import Latency, Score, TestScore, TrialSpec
+from trp_search.export.int8 import INT8_NAME, LOAD
+from trp_search.records import Latency, Point, Score, TestScore, TrialSpec
 from trp_search.records.objectives import Format, Objective
 from trp_search.report.formatting import SLOWER, count, milliseconds, sizes
 from trp_search.runs.environment import installed
@@ -24,6 +25,7 @@ _SOFTWARE = (
     "onnx",
     "onnxruntime",
     "openvino",
+    "nncf",
     "executorch",
 )
 _SHOWN = 20
@@ -45,7 +47,7 @@ def make_card(
         test=test,
         licence=licence,
         input=input,
-        load=_load(spec.workload.network.name, source=False),
+        load=_load(spec.workload.network.name, point, source=False),
         latencies=tuple(known[point.id] for known in run.latencies.values() if point.id in known),
         threads=spec.threads,
         device=spec.device,
@@ -63,7 +65,7 @@ def with_formats(
         formats=written,
         not_written=refused,
         file_bytes=file_bytes,
-        load=_load(card.workload.network.name, source=SOURCE in written),
+        load=_load(card.workload.network.name, card.point, source=SOURCE in written),
     )
 
 
@@ -78,9 +80,11 @@ def as_markdown(card: Card) -> str:
         *sizes(point),
         ("factored layers", f"{factored} of {len(point.layers)}, {point.scheme or 'none'}"),
         ("batch norm", point.batch_norm),
+        *_int8(point),
     ]
     settings = [(name, str(value)) for name, value in point.told.items()]
     title = f"{card.workload.network.name} on {card.workload.data.name}, {point.speedup:.2f}x"
+    title += ", int8" if point.int8 else ""
     provenance = [("run", card.run), ("point", point.id), *card.versions.items()]
     return "\n".join(
         [
@@ -100,6 +104,18 @@ def as_markdown(card: Card) -> str:
     )
 
 
+def _int8(point: Point) -> list[tuple[str, str]]:
+    made = point.int8
+    if made is None:
+        return []
+    images = count(made.images, "training image")
+    return [
+        ("precision", f"int8 for {made.runtime}, calibrated on {images}, on {made.machine}"),
+        *([("layers in float", ", ".join(made.in_float))] if made.in_float else []),
+        ("other files", "the network before, in float32: what trp_search and PyTorch load"),
+    ]
+
+
 def file_rows(card: Card) -> list[tuple[str, str]]:
     """Every file of the network with its size and the greatest difference of its logits."""
     rows = []
@@ -108,17 +124,20 @@ def file_rows(card: Card) -> list[tuple[str, str]]:
         if name in card.file_bytes:
             said.append(f"{card.file_bytes[name]:,} bytes")
         if name in card.formats:
-            most = card.formats[name]
-            said.append(f"logits within {most:.1e}" if most else "the same logits")
+            most, int8 = card.formats[name], name.startswith(INT8_NAME)
+            apart = f"int8: logits up to {most:.2g} from float32's"
+            within = f"logits within {most:.1e}" if most else "the same logits"
+            said.append(apart if int8 else within)
         rows.append((name, ", ".join(said)))
     return rows + [(name, f"not written: {reason}") for name, reason in card.not_written.items()]
 
 
-def _load(network: str, *, source: bool) -> dict[str, tuple[str, ...]]:
+def _load(network: str, point: Point, *, source: bool) -> dict[str, tuple[str, ...]]:
     own = ", network=baseline" if is_callable_name(network) else ""
-    found: dict[str, tuple[str, ...]] = {
-        "trp_search": ("import trp_search", f'network = trp_search.load("THIS FOLDER"{own})')
-    }
+    found: dict[str, tuple[str, ...]] = {}
+    if point.int8 is not None:
+        found[point.int8.runtime] = LOAD[point.int8.runtime]
+    found["trp_search"] = ("import trp_search", f'network = trp_search.load("THIS FOLDER"{own})')
     if source:
         found["torch and safetensors"] = ("from network import load", "network = load()")
     return found
@@ -127,8 +146,8 @@ def _load(network: str, *, source: bool) -> dict[str, tuple[str, ...]]:
 def _how_to_load(card: Card) -> list[str]:
     lines = []
     for needed, code in card.load.items():
-        alone = "" if needed == "trp_search" else " alone, in this folder (runs `network.py`)"
-        lines += [f"With {needed}{alone}:", "", *(f"    {line}" for line in code), ""]
+        where = " alone, in this folder (runs `network.py`)" if "from network" in code[0] else ""
+        lines += [f"With {needed}{where}:", "", *(f"    {line}" for line in code), ""]
     return lines[:-1]
 
 

@@ -99,7 +99,11 @@ def compare(
 def _serve(
     bundle: Bundle, target: Target, network: str | None, *, fold: bool = True
 ) -> tuple[Call, str]:
-    architecture = bundle.architecture
+    architecture, int8 = bundle.architecture, bundle.card.point.int8
+    if int8 is not None:
+        raise InputError(
+            f"{bundle.folder}: is int8, which compare does not time: latency does, in its run"
+        )
     own = is_callable_name(architecture.network.name)
     module = network_in(bundle, network=network if own else None)
     image = torch.zeros(1, architecture.channels, target.height, target.width)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError, one_line
+from trp_search.export.int8 import Int8File
 from trp_search.export.load import network_in
 from trp_search.export.opened import Bundle, opened
 from trp_search.lowrank.linear_cut import sparse_layers
@@ -43,6 +44,8 @@ def evaluate_bundle(
 ) -> BundleScore:
     """Loads the bundle, scores it on validation, and on test if asked, and counts its cost.
 
+    An int8 network is scored by its runtime in a process of its own, its cost that of its weights.
+
     Nothing is downloaded, and nothing that the bundle names is called or searched for: a card's own
     images are scored only if they come with this package.
 
@@ -74,9 +77,13 @@ def evaluate_bundle(
         image = example(shape, device)
         check_runs(found, module, image)
         price = _cost(found, module, image)
+        scored, batch = module, _BATCH
+        if card.point.int8 is not None:
+            scored = Int8File(found.folder, card.point.int8.runtime, image)
+            batch = scored.batch
         return BundleScore(
-            validation=task.evaluate(module, splits.validation.batches(_BATCH)),
-            test=task.evaluate(module, splits.test.batches(_BATCH)) if test else None,
+            validation=task.evaluate(scored, splits.validation.batches(batch)),
+            test=task.evaluate(scored, splits.test.batches(batch)) if test else None,
             macs=price.macs,
             parameters=price.parameters,
             device=device,

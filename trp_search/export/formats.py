@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from trp_search.errors import InputError, TrpSearchError, in_words
+from trp_search.export import alone
+from trp_search.export.alone import run_alone
 from trp_search.export.bundle import SOURCE as SOURCE_FILE
 from trp_search.export.bundle import WEIGHTS
 from trp_search.runtimes.executorch import check_executorch, write_executorch
@@ -24,44 +22,6 @@ from trp_search.runtimes.source import as_source
 from trp_search.tasks.task import Task
 
 TOLERANCE = 1e-4
-_PROGRAM = """
-import sys
-for name in ("trp_search", *sys.argv[4:]):
-    sys.modules[name] = None
-import torch
-from safetensors.torch import load_file, save_file
-{load}
-with torch.no_grad():
-    logits = network(load_file(sys.argv[2])["images"])
-save_file({{"logits": logits.contiguous()}}, sys.argv[3])
-"""
-_LOAD_ONNX = """
-import onnxruntime
-session = onnxruntime.InferenceSession(sys.argv[1])
-def network(images):
-    return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
-"""
-_LOAD_OPENVINO = """
-import openvino
-options = {"INFERENCE_PRECISION_HINT": "f32"}
-compiled = openvino.Core().compile_model(sys.argv[1], "CPU", options)
-def network(images):
-    return torch.from_numpy(compiled(images.numpy())["logits"])
-"""
-_LOAD_EXECUTORCH = """
-from executorch.runtime import Runtime
-method = Runtime.get().load_program(sys.argv[1]).load_method("forward")
-def network(images):
-    return torch.cat([method.execute([image])[0].clone() for image in images.split(1)])
-"""
-_LOAD_PT2 = "network = torch.export.load(sys.argv[1]).module()"
-_LOAD_SOURCE = """
-import pathlib
-path = pathlib.Path(sys.argv[1])
-scope = {"__file__": str(path), "__name__": "network"}
-exec(compile(path.read_text(), str(path), "exec"), scope)
-network = scope["load"]()
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,53 +55,31 @@ def _write_executorch(network: nn.Module, images: Tensor, path: Path) -> None:
     write_executorch(network, images[:1], path)
 
 
-def _run_alone(load: str, *without: str) -> Callable[[Path, Tensor], Tensor]:
-    """A fresh process that cannot import this package, nor the other names given."""
-
-    def run(path: Path, images: Tensor) -> Tensor:
-        with tempfile.TemporaryDirectory() as place:
-            given, found = Path(place) / "images", Path(place) / "logits"
-            save_file({"images": images.contiguous()}, given)
-            program = [sys.executable, "-I", "-c", _PROGRAM.format(load=load)]
-            done = subprocess.run(  # noqa: S603  our own program
-                [*program, str(path), str(given), str(found), *without],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode != 0:
-                lines = done.stderr.strip().splitlines() or ["no reason given"]
-                raise TrpSearchError(f"it does not run in a fresh process: {lines[-1][:200]}")
-            return load_file(found)["logits"]
-
-    return run
-
-
-_WITHOUT = ("torchvision", "timm", "onnx", "onnxscript", "openvino_telemetry")
+WITHOUT = ("torchvision", "timm", "onnx", "onnxscript", "openvino_telemetry")
 FORMATS = {
     "onnx": Format(
         file="network.onnx",
         beside="network.onnx.data",
         write=write_onnx,
-        run=_run_alone(_LOAD_ONNX, *_WITHOUT),
+        run=run_alone(alone.ONNX, *WITHOUT),
         check=check_onnx,
     ),
     "openvino": Format(
         file="network.xml",
         beside="network.bin",
         write=write_openvino,
-        run=_run_alone(_LOAD_OPENVINO, *_WITHOUT),
+        run=run_alone(alone.OPENVINO, *WITHOUT),
         check=check_openvino,
     ),
     "executorch": Format(
         file="network.pte",
         write=_write_executorch,
-        run=_run_alone(_LOAD_EXECUTORCH, *_WITHOUT),
+        run=run_alone(alone.EXECUTORCH, *WITHOUT),
         check=check_executorch,
     ),
-    "pt2": Format(file="network.pt2", write=write_program, run=_run_alone(_LOAD_PT2)),
+    "pt2": Format(file="network.pt2", write=write_program, run=run_alone(alone.PT2)),
 }
-SOURCE = Format(file=SOURCE_FILE, write=_write_source, run=_run_alone(_LOAD_SOURCE, *_WITHOUT))
+SOURCE = Format(file=SOURCE_FILE, write=_write_source, run=run_alone(alone.SOURCE, *WITHOUT))
 
 
 def check_formats(names: Sequence[str]) -> None:

@@ -28,10 +28,12 @@ from trp_search.export.bundle import (
 )
 from trp_search.export.card import as_markdown, make_card, with_formats
 from trp_search.export.formats import FORMATS, SOURCE, Format, check_formats, write_format
+from trp_search.export.int8 import write_int8
 from trp_search.progress import doing
 from trp_search.records import Point, Score, TrialSpec, to_json
 from trp_search.runs import networks as stored
 from trp_search.runs import setup
+from trp_search.runtimes.quantizer import QuantizedNetwork
 from trp_search.selection.snapshot import Snapshot
 from trp_search.store import NESTED, RunFolder
 from trp_search.tasks import task_of
@@ -84,20 +86,21 @@ def export_point(  # noqa: PLR0913  options of a command
     if network is not None:
         named = dataclasses.replace(spec.workload.network, name=network)
         spec = dataclasses.replace(spec, workload=dataclasses.replace(spec.workload, network=named))
-    here = setup.on_this_machine(spec)
-    splits = setup.splits_of(here, found.folder)
-    cut = stored.network_of(found.folder, chosen, network=setup.untrained(here))
+    splits = setup.splits_of(setup.on_this_machine(spec), found.folder)
+    cut, own = _stored(found, chosen, spec)
     test = found.tests.get(chosen.id) or stored.measure_test(
-        found.folder, chosen, cut, splits.test, spec=here
+        found.folder, chosen, own, splits.test, spec=setup.on_this_machine(spec)
     )
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.mkdir(parents=True)
         card = make_card(found, test, spec, licence=licence, input=_input(spec, splits))
+        images, _ = next(iter(splits.validation.batches(_IMAGES)))
         _write(temporary, cut.cpu(), card)
+        if isinstance(own, QuantizedNetwork):
+            card = _with_int8(temporary, own, cut, card, images.cpu())
         _verify(temporary, card, spec)
         wanted = [SOURCE, *(FORMATS[name] for name in formats)]
-        images, _ = next(iter(splits.validation.batches(_IMAGES)))
         _write_cards(temporary, _with_formats(temporary, cut, card, images.cpu(), wanted))
         temporary.rename(target)
     except OSError as error:
@@ -105,6 +108,13 @@ def export_point(  # noqa: PLR0913  options of a command
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def _stored(run: Snapshot, point: Point, spec: TrialSpec) -> tuple[nn.Module, nn.Module]:
+    """The network of the point's weights and its own, which is another in int8."""
+    weights = point if point.int8 is None else run.point(point.int8.of)
+    network = stored.network_of(run.folder, weights, network=setup.untrained(spec))
+    return network, network if weights is point else stored.network_of(run.folder, point)
 
 
 def _input(spec: TrialSpec, splits: data.Splits) -> Input:
@@ -135,6 +145,7 @@ def _write(bundle: Path, network: nn.Module, card: Card) -> None:
         mean=taken.mean,
         std=taken.std,
         layers=tuple(dataclasses.replace(layer, spectrum=()) for layer in point.layers),
+        widths=point.widths,
     )
     write_json(bundle / ARCHITECTURE, architecture)
     _write_cards(bundle, card)
@@ -146,6 +157,16 @@ def _write(bundle: Path, network: nn.Module, card: Card) -> None:
 def _write_cards(bundle: Path, card: Card) -> None:
     write_json(bundle / CARD, card)
     (bundle / READABLE_CARD).write_text(as_markdown(card), encoding="utf-8")
+
+
+@doing("running the int8 network alone")
+def _with_int8(
+    bundle: Path, network: QuantizedNetwork, weights: nn.Module, card: Card, images: Tensor
+) -> Card:
+    """Copies the int8 network and returns the card that tells of its files."""
+    form, most = write_int8(bundle, network, weights, images, task_of(card.workload))
+    sizes = {file.name: file.stat().st_size for file in form.files_in(bundle)}
+    return dataclasses.replace(card, formats={form.file: most}, file_bytes=sizes)
 
 
 def _with_formats(
@@ -163,7 +184,12 @@ def _with_formats(
             refused[form.file] = str(error)
     others = [file for form in formats if form is not SOURCE for file in form.files_in(bundle)]
     sizes = {file.name: file.stat().st_size for file in (bundle / WEIGHTS, *others)}
-    return with_formats(card, written=written, refused=refused, file_bytes=sizes)
+    return with_formats(
+        card,
+        written=card.formats | written,
+        refused=refused,
+        file_bytes=card.file_bytes | sizes,
+    )
 
 
 @doing("scoring the bundle in a fresh process")

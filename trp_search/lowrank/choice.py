@@ -15,8 +15,10 @@ from trp_search.errors import InputError
 from trp_search.lowrank.allocation import BUDGET_RULES, Options
 from trp_search.lowrank.analysis import LOSSES, AnalysedLayer, Analysis, Candidate
 from trp_search.lowrank.budgets import Count, counted, room
+from trp_search.lowrank.costs import ELSEWHERE
 from trp_search.lowrank.factoring import Ranks
 from trp_search.lowrank.frontiers import frontiers
+from trp_search.lowrank.tracing import images_in
 from trp_search.records import PerLayer, WholeNetwork
 
 
@@ -63,7 +65,7 @@ def choose(
         try:
             budget = _budget(analysis, options, cut.keep, count, other_macs=other_macs)
         except InputError as error:
-            raise InputError(f"{error}{_why_dense(menus)}") from None
+            raise InputError(f"{error}{_uncut(analysis, menus)}") from None
         picks = allocation.choose(options, budget).tolist()
         return [_picked(*each) for each in zip(menus, rows, picks, strict=True)]
     keep = cut.keep
@@ -153,13 +155,18 @@ def _at_rank(layer: AnalysedLayer, scheme: str | None, rank: int) -> Choice:
     return Choice(candidate=candidate, ranks=ranks, kept={candidate.layer.scheme.name: 1 - lost})
 
 
-def _why_dense(menus: Sequence[_Menu]) -> str:
-    """The most frequent reason, where all layers stay dense."""
-    reasons = Counter(menu.reason for menu in menus)
-    if not reasons or None in reasons:
-        return ""
-    ((reason, count),) = reasons.most_common(1)
-    return f"; all layers stay dense, {count} of {len(menus)} for: {reason}"
+def _uncut(analysis: Analysis, menus: Sequence[_Menu]) -> str:
+    """Why most of the multiply-adds are in no cut, unless by choice or under a tenth of all."""
+    held = Counter({ELSEWHERE: analysis.other_macs})
+    for layer, menu in zip(analysis.layers, menus, strict=True):
+        if menu.reason is not None and not menu.reason.endswith("not selected"):
+            held[menu.reason] += layer.layer.dense_macs
+    total = analysis.macs // images_in(analysis.example_input)
+    return "".join(
+        f"; {macs / total:.0%} of the multiply-adds stay dense ({reason})"
+        for reason, macs in held.most_common(1)
+        if macs > total / 10
+    )
 
 
 def _by_rule(menu: _Menu, keep: records.Keep, multiple: int) -> Choice:

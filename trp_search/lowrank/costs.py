@@ -208,6 +208,10 @@ class MeasuredLayer:
         )
 
 
+# What multiplies outside the layers that can be cut.
+ELSEWHERE = "products of two activations, as in attention, recurrent layers, weights read directly"
+
+
 def outside(layers: Iterable[MeasuredLayer], *, macs: int) -> int:
     """Multiply-adds for one image, of a network's `macs`, that no layer accounts for."""
     return max(0, macs - sum(layer.dense_macs for layer in layers))

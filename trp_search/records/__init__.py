@@ -24,6 +24,7 @@ from trp_search.records.keep import (
 from trp_search.records.kinds import (
     BASELINE,
     Allocation,
+    Criterion,
     CutScheme,
     Device,
     Ending,
@@ -45,6 +46,7 @@ from trp_search.records.kinds import (
     Start,
     TargetName,
     Threads,
+    Widths,
     is_name,
 )
 from trp_search.records.latency import CutTime, Factored, Latency, RuntimeName, Target
@@ -81,6 +83,7 @@ __all__ = [
     "TAKES",
     "TIMED",
     "Allocation",
+    "Criterion",
     "Cut",
     "CutScheme",
     "CutTime",
@@ -148,6 +151,7 @@ __all__ = [
     "TrialSpec",
     "Value",
     "WholeNetwork",
+    "Widths",
     "Workload",
     "from_json",
     "int8_name",

@@ -26,6 +26,7 @@ from trp_search.records.kinds import (
     Seconds,
     Size,
     Times,
+    Widths,
 )
 from trp_search.records.scores import Score
 
@@ -73,7 +74,7 @@ class Layer:
 
     Ranks of a grouped convolution are those of each group. A Tucker layer has `rank_in` channels
     before its core and `rank` after it. A `sparse` one has no rank: its parameters and
-    multiply-adds count non-zeros.
+    multiply-adds count non-zeros. A `pruned` one has `rank` outputs left and `rank_in` inputs.
 
     `kept` is the share of energy that each candidate scheme keeps at the layer's new cost;
     `spectrum` the singular values that the cut used (of the weight, or weighed by activations) over
@@ -111,7 +112,7 @@ class Layer:
     @property
     def is_sparse(self) -> bool:
         """Whether it is unfactored, with zeros among its weights."""
-        return self.scheme is not None and self.rank is None
+        return self.scheme == "sparse"
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -133,6 +134,7 @@ class Point:
         untuned: whether it is a cut before the fine-tuning that its trial asks for.
         int8: how it was quantised; multiply-adds and layers are those of its float network, the
             score is its own.
+        widths: inputs and outputs of the modules that lost channels, before any is factored.
     """
 
     id: Name
@@ -155,6 +157,7 @@ class Point:
     counted: str | None = None
     untuned: bool = False
     int8: Int8 | None = None
+    widths: Widths = field(default_factory=dict)
 
     @property
     def metric(self) -> float:

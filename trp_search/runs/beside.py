@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from trp_search.records import Target
-from trp_search.runtimes.serving import Call, serve
+from trp_search.runtimes.serving import IN_FILE, Call, serve
 from trp_search.runtimes.timing import FEWEST, Timing, clock_of, compare
 
 Network = Callable[[], nn.Module]
@@ -26,7 +26,9 @@ class Beside:
     def time(self, network: Network, *, seconds: float, fewest: int = FEWEST) -> tuple[Timing, str]:
         """The times of both, and whether batch norm was folded."""
         reference, (call, batch_norm) = self._call, self._served(network)
-        if batch_norm != self._folded:  # what only one of two is spared would pass for speed
+        if batch_norm == IN_FILE:
+            batch_norm = f"{self._folded} in the baseline, {IN_FILE}"
+        elif batch_norm != self._folded:  # what only one of two is spared would pass for speed
             reference, _ = self._served(self._dense, fold=False)
             call, _ = self._served(network, fold=False)
             batch_norm = f"in neither: {self._folded} in the baseline, {batch_norm} in this one"

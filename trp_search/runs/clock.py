@@ -45,31 +45,37 @@ def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
     return target
 
 
-def worth_it(folder: RunFolder) -> list[Point]:
+def worth_it(folder: RunFolder, target: Target) -> list[Point]:
     """The points to time: the front of each scheme and of the baseline's cuts, fastest last.
 
-    Multiply-adds do not tell which scheme is fast on a target. Points whose weights were not kept
-    are left out.
+    Multiply-adds do not tell which scheme is fast on a target, nor whether int8 is. Points whose
+    weights were not kept, and those in int8 for another runtime, are left out.
 
     Raises:
         NothingFoundError: the run has no such point.
     """
     space = load_space(folder.search)
-    groups: dict[tuple[bool, str | None], list[Point]] = {}
-    for point in folder.read_points():
+    groups: dict[tuple[bool, str | None, bool], list[Point]] = {}
+    for point in folder.read_all_points():
         asked = point.role == "control" or (point.searched and space.admits(point))
-        if asked and folder.weights(point).exists():
-            groups.setdefault((point.searched, point.scheme), []).append(point)
+        if asked and _runs_on(point, target) and folder.weights(point).exists():
+            kind = point.searched, point.scheme, point.int8 is not None
+            groups.setdefault(kind, []).append(point)
     found = [p for group in groups.values() for p in pareto.front(group, space.objective_list)]
     if not found:
         raise NothingFoundError(f"{folder.path}: has no point whose weights are there")
     return sorted(found, key=lambda point: point.speedup)
 
 
-def untimed(folder: RunFolder, name: str) -> list[Point]:
-    """Those of `worth_it` that were not timed on the target `name` yet; raises as it does."""
-    known = folder.read_latencies().get(name, {})
-    return [point for point in worth_it(folder) if point.id not in known]
+def _runs_on(point: Point, target: Target) -> bool:
+    asked = target.runtime, target.device
+    return point.int8 is None or (point.int8.runtime, "cpu") == asked
+
+
+def untimed(folder: RunFolder, target: Target) -> list[Point]:
+    """Those of `worth_it` that were not timed on the target yet; raises as it does."""
+    known = folder.read_latencies().get(target.name, {})
+    return [point for point in worth_it(folder, target) if point.id not in known]
 
 
 def measure(

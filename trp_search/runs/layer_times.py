@@ -43,7 +43,7 @@ def predicted(folder: RunFolder, target: Target) -> LayerTimes | None:
             latency.speedup,
         )
         for name, latency in known
-        if name in points and latency.target == target
+        if name in points and points[name].int8 is None and latency.target == target
     )
 
 

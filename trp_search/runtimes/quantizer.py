@@ -106,6 +106,12 @@ class QuantizedNetwork(nn.Module):
             self._sessions[threads] = self._opened(threads=threads)
         return self._sessions[threads](images.cpu()).to(images.device)
 
+    @property
+    def files(self) -> list[Path]:
+        """Its files: OpenVINO's weights are beside the network."""
+        beside = self._path.with_suffix(".bin")
+        return [self._path, beside] if self.runtime == "openvino" else [self._path]
+
     def call(self, images: Tensor, target: Target) -> Callable[[], Tensor]:
         """The network as a call on `images` on a target.
 

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from trp_search.errors import InputError, one_line
 from trp_search.records import Device, RuntimeName, Target
 from trp_search.runtimes.fold import fold_batch_norm
+from trp_search.runtimes.quantizer import QuantizedNetwork
 
 Call = Callable[[], Tensor]
+IN_FILE = "as in its int8 file"
 
 
 class Runtime(ABC):
@@ -67,10 +69,13 @@ def serve(
 ) -> tuple[Call, str]:
     """`network`, its batch norms folded, as a call on a batch of noise; and the folding outcome.
 
-    The noise is the same in every process. Raises InputError as the target's runtime does.
+    The noise is the same in every process. An int8 network is what its file holds. Raises
+    InputError as the target's runtime does.
     """
     size = (target.batch, channels, target.height, target.width)
     images = torch.randn(size, generator=torch.Generator().manual_seed(0))
+    if isinstance(network, QuantizedNetwork):
+        return network.call(images, target), IN_FILE
     folded, batch_norm = fold_batch_norm(network, images) if fold else (network, "not folded")
     return ready(folded, images, target), batch_norm
 

@@ -52,6 +52,7 @@ class PointFactory:
             cut=cut,
             settings=settings_of(self.spec, cut, tuned=cut in self.spec.cuts[:1] and not untuned),
             layers=scored.made.layers,
+            widths=scored.made.widths,
             batch_norm=scored.made.batch_norm,
             counted=scored.made.cost.counted,
             seconds=self.seconds,

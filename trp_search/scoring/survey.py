@@ -124,7 +124,10 @@ def check_reach(network: nn.Module, example_input: Tensor, cut: records.Cut) -> 
         cutting.check(network, example_input, cut)
         return  # the rest depends on images
     macs = count(network, example_input).macs
-    unseen = dataclasses.replace(cut, calibration_images=0, reconstruct="none")
+    importance = "magnitude" if cut.fits else cut.importance
+    unseen = dataclasses.replace(
+        cut, calibration_images=0, reconstruct="none", importance=importance
+    )
     Cutter(network, example_input, macs=macs, samples=None).cut(unseen)
 
 

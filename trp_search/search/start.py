@@ -142,7 +142,7 @@ def _time(space: SearchSpace, run: RunFolder, on_event: OnEvent) -> None:
     for asked in space.targets:
         try:
             target = clock.target_of(run, asked.name, asked.model_dump(exclude={"seconds"}))
-            left = clock.untimed(run, asked.name)
+            left = clock.untimed(run, target)
             on_event(Stage(text=f"timing {len(left)} networks on {asked.name}"))
             for _ in clock.measure(run, target, left, seconds=asked.seconds):
                 pass

@@ -1,0 +1,134 @@
+"""Bundles of networks in int8."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from trp_search.errors import InputError, TrpSearchError
+from trp_search.export import alone, compare
+from trp_search.export.bundle import read_card
+from trp_search.export.evaluate import evaluate_bundle
+from trp_search.export.load import load
+from trp_search.export.write import export_point
+from trp_search.records import Target
+from trp_search.runs import networks
+from trp_search.store import RunFolder
+
+FILE = "network-int8.onnx"
+
+
+@pytest.fixture(scope="module")
+def exported(int8_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_point(int8_run, "0-int8", tmp_path_factory.mktemp("bundles") / "int8")
+
+
+@pytest.fixture
+def own(exported: Path, tmp_path: Path) -> Path:
+    """A copy that may be changed."""
+    return shutil.copytree(exported, tmp_path / "own")
+
+
+@pytest.mark.slow
+def test_a_bundle_in_int8_holds_the_network_that_was_scored_and_its_float_weights(
+    int8_run: RunFolder, exported: Path
+):
+    point = int8_run.point("0-int8")
+    assert (exported / FILE).read_bytes() == int8_run.weights(point).read_bytes()
+    images = torch.rand(4, 1, 8, 8)
+    with torch.no_grad():
+        expected = networks.network_of(int8_run, int8_run.point("0"))(images)
+        assert torch.equal(load(exported)(images), expected)
+    card = read_card(exported)
+    assert card.point == point
+    assert card.test == int8_run.read_tests()["0-int8"]
+    assert card.file_bytes[FILE] == (exported / FILE).stat().st_size
+    assert 0 < card.formats[FILE] < 1
+    assert "InferenceSession" in "".join(card.load["onnxruntime"])
+    readable = (exported / "card.md").read_text()
+    assert "int8 for onnxruntime, calibrated on" in readable
+    assert "from float32's" in readable
+
+
+@pytest.mark.slow
+def test_a_bundle_in_int8_is_scored_in_its_runtime(int8_run: RunFolder, exported: Path):
+    point = int8_run.point("0-int8")
+    found = evaluate_bundle(exported, test=True)
+    assert found.validation.score == point.score
+    assert found.validation.loss == pytest.approx(point.loss)
+    assert found.test is not None
+    assert found.test.score == int8_run.read_tests()["0-int8"].score
+    assert (found.macs, found.parameters) == (point.macs, point.parameters)
+
+
+@pytest.mark.slow
+def test_a_file_that_does_not_run_is_one_line(own: Path):
+    (own / FILE).write_bytes((own / FILE).read_bytes()[:2000])
+    with pytest.raises(InputError, match=rf"^[^\n]*{FILE}: it does not run in a fresh process: "):
+        evaluate_bundle(own)
+    (own / FILE).unlink()
+    with pytest.raises(InputError, match=rf"^[^\n]*{FILE}: missing; "):
+        evaluate_bundle(own)
+
+
+@pytest.mark.slow
+def test_a_link_out_of_the_bundle_is_not_followed(own: Path, tmp_path: Path):
+    (own / FILE).rename(tmp_path / "elsewhere.onnx")
+    (own / FILE).symlink_to(tmp_path / "elsewhere.onnx")
+    with pytest.raises(InputError, match="a link to a file outside the bundle"):
+        evaluate_bundle(own)
+
+
+@pytest.mark.slow
+def test_a_bundle_whose_runtime_is_missing_is_told(own: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"^[^\n]*onnxruntime: not installed; [^\n]+$"):
+        evaluate_bundle(own)
+
+
+@pytest.mark.slow
+def test_compare_does_not_time_it(exported: Path):
+    target = Target(name="here", height=8, width=8)
+    with pytest.raises(InputError, match="is int8, which compare does not time"):
+        list(compare.compare([exported], target, network=None, seconds=0.1))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("verified_here")
+def test_a_point_whose_int8_scores_otherwise_is_not_exported(int8_run: RunFolder, tmp_path: Path):
+    run = RunFolder.open(shutil.copytree(int8_run.path, tmp_path / "run"))
+    shutil.copyfile(run.weights(run.point("baseline-int8")), run.weights(run.point("0-int8")))
+    with pytest.raises(TrpSearchError, match="validation images in a fresh process, the point"):
+        export_point(run, "0-int8", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+PROGRAM = """
+def network(images):
+    {line}
+    return images.mean((2, 3))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("torch.empty(2**34, dtype=torch.uint8).fill_(1)", "it does not run in a fresh process: "),
+        ("while True: pass", "it does not end within 3 s"),
+        ("import trp_search", "it does not run in a fresh process: "),
+    ],
+)
+def test_a_stranger_s_file_has_limited_memory_and_time_and_not_this_package(
+    line: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(alone, "_SECONDS", 3.0 if "while" in line else 60.0)
+    monkeypatch.setattr(alone, "_IMAGE_SECONDS", 0.0)
+    (tmp_path / "file").touch()
+    run = alone.run_alone(PROGRAM.format(line=line), limited=True)
+    with pytest.raises(TrpSearchError, match=said):
+        run(tmp_path / "file", torch.zeros(2, 3, 4, 4))
