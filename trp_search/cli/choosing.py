@@ -17,6 +17,7 @@ from trp_search.report.formatting import (
     SLOWER,
     against_baseline,
     clock,
+    predicted,
     repeated,
     scored,
     sizes,
@@ -93,6 +94,7 @@ def _show(run: Snapshot, choice: Choice, budget: Budget) -> None:
             *([repeated(choice.repeats)] if choice.repeats else []),
             ("test", scored(test.score) if test else "not scored yet; export scores it"),
             *sizes(point),
+            *predicted(point.predicted, choice.times),
             *map(clock, choice.times),
             ("batch norm", point.batch_norm),
         ]

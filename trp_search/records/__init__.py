@@ -49,7 +49,16 @@ from trp_search.records.kinds import (
     Widths,
     is_name,
 )
-from trp_search.records.latency import CutTime, Factored, Latency, RuntimeName, Target
+from trp_search.records.latency import (
+    CutTime,
+    Factored,
+    Latency,
+    LayerSaves,
+    Prediction,
+    RuntimeName,
+    Target,
+    TimeTable,
+)
 from trp_search.records.layers import AUTO, Layers, Selection
 from trp_search.records.progress import Progress
 from trp_search.records.results import (
@@ -109,6 +118,7 @@ __all__ = [
     "Latency",
     "LatencySpeedup",
     "Layer",
+    "LayerSaves",
     "LayerScheme",
     "Layers",
     "MaxDrop",
@@ -125,6 +135,7 @@ __all__ = [
     "Point",
     "Positive",
     "PositiveInt",
+    "Prediction",
     "Progress",
     "Pruning",
     "QuantizerName",
@@ -146,6 +157,7 @@ __all__ = [
     "TargetName",
     "TestScore",
     "Threads",
+    "TimeTable",
     "Training",
     "TrialResult",
     "TrialSpec",

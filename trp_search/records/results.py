@@ -28,19 +28,21 @@ from trp_search.records.kinds import (
     Times,
     Widths,
 )
+from trp_search.records.latency import Predicted, Prediction
 from trp_search.records.scores import Score
 
 _Setting = float | Annotated[Most, Field(ge=-(10**15))] | str | bool | None
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
-class RungScore:
+class RungScore(Predicted):
     """The scores of a network in training if it were cut now; rungs compare them."""
 
     metric: Bounded
     speedup: Times
     parameters: Size
     bytes: Size
+    predicted: Prediction | None = None
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -116,7 +118,7 @@ class Layer:
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
-class Point:
+class Point(Predicted):
     """A scored network; `score` and `loss` are on validation, test has a record of its own.
 
     Attributes:
@@ -132,6 +134,7 @@ class Point:
         counted: how its multiply-adds were counted, if not by fvcore alone.
         seconds: training time of the trial.
         untuned: whether it is a cut before the fine-tuning that its trial asks for.
+        predicted: its time on the space's target, if that was asked for.
         int8: how it was quantised; multiply-adds and layers are those of its float network, the
             score is its own.
         widths: inputs and outputs of the modules that lost channels, before any is factored.
@@ -156,6 +159,7 @@ class Point:
     seconds: Seconds
     counted: str | None = None
     untuned: bool = False
+    predicted: Prediction | None = None
     int8: Int8 | None = None
     widths: Widths = field(default_factory=dict)
 
