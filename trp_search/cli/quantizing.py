@@ -32,7 +32,7 @@ def quantize(
     *,
     trust: Trust = False,
 ) -> None:
-    """Quantise points to int8 without training; score each in its runtime."""
+    """Quantise points to int8 without training, and score each."""
     tool = next((name for name in _TOOLS if name == runtime), None)
     if tool is None:
         raise InputError(f"--runtime: {runtime!r} is none of {', '.join(_TOOLS)}")
