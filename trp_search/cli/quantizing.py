@@ -12,7 +12,7 @@ from trp_search.cli.arguments import Run, Trust, option
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.formatting import amount, command, here
 from trp_search.errors import InputError
-from trp_search.records import Point, QuantizerName
+from trp_search.records import USUAL_QUANTIZER, Point, QuantizerName
 from trp_search.records.objectives import TIMES
 from trp_search.report.formatting import against_baseline, count
 from trp_search.selection.snapshot import Snapshot
@@ -24,7 +24,7 @@ def quantize(
     run: Run,
     runtime: Annotated[
         str, typer.Option(metavar="NAME", help=f"which runs it: {', '.join(_TOOLS)}")
-    ] = _TOOLS[0],
+    ] = USUAL_QUANTIZER,
     point: Annotated[
         list[str] | None,
         option("ID", "this point; may be repeated [default: the baseline and the front]"),
