@@ -72,7 +72,7 @@ def _invented(
 ) -> Generator[EpochReport, None, TrialResult]:
     del folder
     draws = np.random.default_rng(zlib.crc32(spec.name.encode()))
-    origin = PointFactory(spec=spec, dense=_DENSE, seconds=0.0)
+    origin = PointFactory(spec=spec, dense=_DENSE, seconds=0.0, predict=lambda _: None)
     points = [origin.point(_scored(draws, 1.0), None)] if spec.score_uncut else []
     points += [
         origin.point(_scored(draws, draws.uniform(1.0, 8.0)), cut)

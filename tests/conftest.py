@@ -165,6 +165,7 @@ def in_int8() -> Callable[..., Point]:
             role="control" if point.role == "control" else "derived",
             score=share(round(point.score.value * IMAGES) - lost, IMAGES),
             bytes=point.bytes // 4,
+            predicted=None,
             int8=Int8(of=point.id, runtime=runtime, images=300, machine="a processor", versions={}),
         )
 

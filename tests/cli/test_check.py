@@ -284,3 +284,33 @@ def test_five_spaces_are_shipped():
     names = {path.stem for path in SHIPPED}
     resnets = {"imagenet_resnet18", "imagenet_resnet50"}
     assert names >= {"digits", "cifar10", "cifar10_images"} | resnets
+
+
+def test_what_schemes_reach_on_a_targets_clock_is_shown_where_one_is_named(trp, space):
+    path = space()
+    assert "Timing layers" not in trp("check", path).out
+    ended = trp("check", path, "--target", "phone", "--batch", "2")
+    assert (ended.code, ended.err) == (0, "")
+    assert "Timing layers on phone: eager, 1 thread, batch 2, 8 x 8 pixels" in ended.out
+    _, _, shown = ended.out.partition("Best the whole network could do on phone, measured")
+    rows = [line.split() for line in shown.splitlines()]
+    assert {"channel", "spatial", "per-layer"} <= {row[0] for row in rows if row}
+    assert re.search(r"the baseline takes [0-9.]+ ms", shown)
+    path.write_text(path.read_text() + "target: {name: own, batch: 3}\n")
+    assert "Timing layers on own: eager, 1 thread, batch 3" in trp("check", path).out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--threads", "2"], "--target: is missing; it names where time counts"),
+        (["--target", "a", "--runtime", "jax"], "target 'a': runtime: 'jax': "),
+        (["--target", "own", "--batch", "2"], "--target: own is the space's own"),
+    ],
+)
+def test_a_target_that_cannot_be_is_one_line(trp, space, words, said):
+    path = space()
+    path.write_text(path.read_text() + "targets: [{name: own}]\n")
+    ended = trp("check", path, *words)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert said in ended.err

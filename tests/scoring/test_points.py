@@ -57,7 +57,12 @@ def test_a_point_says_what_its_network_learned_from():
 
 
 def point(spec, cut, **options):
-    origin = PointFactory(spec=spec, dense=Cost(macs=1000, parameters=90, bytes=360), seconds=4.0)
+    origin = PointFactory(
+        spec=spec,
+        dense=Cost(macs=1000, parameters=90, bytes=360),
+        seconds=4.0,
+        predict=lambda _: None,
+    )
     made = CompressedNetwork(
         network=nn.Identity(),
         layers=(),

@@ -170,7 +170,7 @@ class Command:
             time.sleep(0.02)
 
     def ended(self) -> tuple[int, str]:
-        code = self.process.wait(timeout=120)
+        code = self.process.wait(timeout=300)
         return code, self.errors().read_text()
 
     def page_is_running(self) -> bool:

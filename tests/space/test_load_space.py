@@ -164,7 +164,10 @@ KEYS = {
     "trials: 0": "trials: 0 is not above 0",
     "trials: true": "trials: true is not a whole number above 0",
     "objectives: accuracy": "objectives: 'accuracy' is not a list",
-    "objectives: [acc]": "objectives[0]: 'acc' is not one of accuracy, speedup, parameters, bytes",
+    "objectives: [acc]": (
+        "objectives[0]: 'acc' is not one of accuracy, speedup, parameters, bytes, latency_speedup, "
+        "milliseconds"
+    ),
     "objectives: [speedup, speedup]": "objectives: one is in the list twice",
     "constraints: {accuracyy: 0.5}": "constraints.accuracyy: unknown key; did you mean accuracy?",
     "constraints: {accuracy: 92}": "constraints.accuracy: 92 is not in [0, 1]",

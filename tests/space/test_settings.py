@@ -35,6 +35,7 @@ VARIED: dict[str, Any] = {
     "allocation": ["knapsack", "greedy", "uniform"],
     "multiple": [1, 4],
     "calibration_images": [0, 64],
+    "importance": ["magnitude", "lasso"],
     "reconstruct": ["none", "linear", "relu"],
     "joint_alpha": SHARES,
     "joint_lowest": {"low": 0.01, "high": 0.2},
@@ -68,7 +69,7 @@ TRAINING: dict[str, Any] = {
     "schedule": ["cosine", "step"],
     "nesterov": [True, False],
 }
-METHODS = ["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr-style", "net-trim"]
+METHODS = ["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr-style", "net-trim", "prune"]
 
 
 @st.composite
@@ -84,6 +85,8 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
     methods = draw(st.lists(st.sampled_from(METHODS), unique=True, min_size=1, max_size=3))
     schemes = draw(st.sampled_from([["channel", "spatial"], ["per-layer", "channel"]]))
     space |= {"method": methods, "scheme": schemes, "error": SHARES}
+    if "prune" in methods and "allocation" in space:
+        space["allocation"] = ["knapsack", "uniform"]
     by = draw(
         st.sampled_from([None, *(name for name in own if name in KEPT or name == "multiple")])
     )
@@ -206,14 +209,17 @@ def panel_names(
 
 
 ALL = VARIED | {"error": SHARES}
-OF = {"joint_": "decomposable", "elastic_": "elastic", "error": "ddlr-style"}
+OF = {"joint_": "decomposable", "elastic_": "elastic", "error": "ddlr-style"} | {
+    "importance": "prune"
+}
 
 
 @pytest.mark.parametrize("name", [*ALL, *KEPT, *(f"cut_{kept}" for kept in KEPT), *TRAINING])
 def test_an_entry_that_varies_has_a_panel(name, tmp_path, panel_names):
     method = next((method for prefix, method in OF.items() if name.startswith(prefix)), "trp")
     section: dict[str, Any] = {"method": method, "fine_tuning_epochs": 1}
-    section |= {"error": 0.3} if method == "ddlr-style" else {"training": {"epochs": 9}}
+    section |= {"error": 0.3} if method == "ddlr-style" else {}
+    section |= {} if method in ("ddlr-style", "prune") else {"training": {"epochs": 9}}
     section |= {"nuclear_weight": 1e-4} if method == "trp" else {}
     section |= {"truncation_images": 64} if name == "truncation_images_every" else {}
     if name in TRAINING:

@@ -12,8 +12,10 @@ from trp_search.cli.arguments import Space, Timeout, number, option, positive
 from trp_search.cli.console import OUT, line, pairs, shown, warn
 from trp_search.cli.formatting import amount, command, duration
 from trp_search.cli.grouping import patterns
+from trp_search.cli.help import TIMED
 from trp_search.cli.spaces import with_configured
 from trp_search.cli.tables import mark
+from trp_search.cli.timing import Batch, Device, ImageSize, Runtime, Threads, given_target
 from trp_search.errors import InputError
 from trp_search.records.objectives import PERCENT, TIMES
 from trp_search.space import SearchSpace
@@ -45,21 +47,34 @@ Tflops = Annotated[
 ]
 
 
-def check(
-    space: Space, images: Images = None, tflops: Tflops = None, timeout: Timeout = 600.0
+def check(  # noqa: PLR0913  options of a command
+    space: Space,
+    images: Images = None,
+    tflops: Tflops = None,
+    timeout: Timeout = 600.0,
+    target: Annotated[
+        str | None,
+        option("NAME", "times layers on this target, the space's or one of your own", TIMED),
+    ] = None,
+    runtime: Runtime = None,
+    device: Device = None,
+    threads: Threads = None,
+    batch: Batch = None,
+    image_size: ImageSize = None,
 ) -> None:
     """Try a search space; show reachable speedups and the cost."""
+    fields = given_target(runtime, device, threads, batch, image_size)
     from trp_search.cli import cost
     from trp_search.cli.pictures import pictures
+    from trp_search.cli.reaching import show_reach, target_of
     from trp_search.runs.probe import baseline_network, probe_
     from trp_search.scoring.candidate import example
     from trp_search.scoring.survey import check_methods, survey, widest_layers
 
-    rate = _A100 if tflops is None else tflops
-    if not 0 < rate < math.inf:
-        raise InputError(f"--tflops: {rate:g} is not a number above 0")
+    rate = _rate(tflops)
     loaded = with_configured(space)
     network, shape = baseline_network(loaded.workload, seconds=timeout)
+    where = target_of(loaded, shape, target, fields)
     probe_(loaded, network, shape, seconds=timeout)
     image = example(shape, "cpu")
     check_methods(loaded, network, image)
@@ -68,15 +83,23 @@ def check(
     here, missing = pictures(loaded, seconds=timeout)
     _layers(loaded, found)
     _reach(loaded, found)
+    if where is not None:
+        show_reach(loaded, network, shape, where)
     _warnings(loaded, found)
     known = here if images is None else images
     _cost(loaded, cost.estimate(loaded, network, shape, images=known, tflops=rate))
-    if missing and loaded.workload.data.download:
-        warn("the images are not here yet; a search fetches them first")
-    elif missing:
-        warn(f"{missing}; a search would not start")
+    if missing:
+        fetched = "the images are not here yet; a search fetches them first"
+        warn(fetched if loaded.workload.data.download else f"{missing}; a search would not start")
     line()
     line(f"Next:  {command('search', space)}")
+
+
+def _rate(tflops: float | None) -> float:
+    rate = _A100 if tflops is None else tflops
+    if not 0 < rate < math.inf:
+        raise InputError(f"--tflops: {rate:g} is not a number above 0")
+    return rate
 
 
 def _overview(space: SearchSpace, found: Survey, size: tuple[int, ...], classes: int) -> None:

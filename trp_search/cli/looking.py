@@ -11,7 +11,7 @@ from trp_search.cli.arguments import Run, option
 from trp_search.cli.console import OUT, line, pairs, warn
 from trp_search.cli.formatting import command, duration, here
 from trp_search.cli.progress import sentence
-from trp_search.cli.tables import point_table, slower_marks
+from trp_search.cli.tables import misses, point_table, slower_marks
 from trp_search.errors import InputError
 from trp_search.records import EpochReport, Progress, TrialResult
 from trp_search.records.objectives import TIMES
@@ -48,7 +48,7 @@ def status(run: Run) -> None:
         names = [objective.name for objective in read.objectives]
         marks, notes = slower_marks(front, read.latencies)
         OUT.print(point_table(front, names, baseline=baseline, tests=read.tests, marks=marks))
-        for note in notes:
+        for note in [*notes, *misses(front, read.latencies)]:
             warn(note)
     for note in dict.fromkeys(point.counted for point in front if point.counted):
         warn(f"multiply-adds: counted {note}")

@@ -27,7 +27,7 @@ from trp_search.cli.help import SEARCHED, WRITTEN
 from trp_search.cli.signals import StoppedError
 from trp_search.cli.spaces import with_configured
 from trp_search.cli.supervised import tell_parent
-from trp_search.cli.tables import point_table, slower_marks
+from trp_search.cli.tables import misses, point_table, slower_marks
 from trp_search.errors import NothingFoundError, SearchError
 from trp_search.records import Point
 from trp_search.report import history
@@ -147,13 +147,14 @@ def _conclude(run: RunFolder, space: SearchSpace) -> None:
 
 
 def _front(run: RunFolder, front: list[Point], space: SearchSpace, baseline: Point | None) -> None:
-    tests, (marks, notes) = run.read_tests(), slower_marks(front, run.read_latencies())
+    tests, latencies = run.read_tests(), run.read_latencies()
+    marks, notes = slower_marks(front, latencies)
     OUT.print(
         point_table(
             front, space.objectives, baseline=baseline, tests=tests, marks=marks, most=_SHOWN
         )
     )
-    for note in notes:
+    for note in [*notes, *misses(front, latencies)]:
         warn(note)
 
 

@@ -9,10 +9,20 @@ from rich.table import Table
 
 from trp_search.cli.formatting import amount
 from trp_search.records import Latency, Point, TestScore
-from trp_search.records.objectives import COUNT, OBJECTIVES, PERCENT, TIMES
+from trp_search.records.objectives import (
+    COUNT,
+    METRICS,
+    OBJECTIVES,
+    ON_THE_CLOCK,
+    PERCENT,
+    SPEEDUP,
+    TIMES,
+    Objective,
+)
+from trp_search.report.formatting import mispredicted as said_mispredicted
 from trp_search.report.formatting import scheme, slower, unfactored
 from trp_search.report.styles import style_of
-from trp_search.selection.axes import slower_on
+from trp_search.selection.axes import mispredicted, slower_on
 
 
 def point_table(
@@ -28,7 +38,7 @@ def point_table(
 
     Its sizes are those among the `objectives`, or parameters; `marks` stand behind points' ids.
     """
-    counted = [name for name in objectives if OBJECTIVES[name].show is COUNT] or ["parameters"]
+    counted = [name for name in objectives if name not in _OWN_COLUMNS] or ["parameters"]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     shown = _spread(rows, most)
     names = {point.id: f"{point.id} {(marks or {}).get(point.id, '')}".rstrip() for point in shown}
@@ -38,7 +48,7 @@ def point_table(
         "validation",
         "vs baseline",
         *(["test"] if tests else []),
-        *counted,
+        *(_named(name) for name in counted),
     ):
         table.add_column(name, justify="right")
     table.add_column("scheme")
@@ -51,11 +61,23 @@ def point_table(
             point.score.shown,
             _change(point, baseline),
             *scores,
-            *(amount(round(OBJECTIVES[name].read(point))) for name in counted),
+            *(_sized(OBJECTIVES[name], point) for name in counted),
             style_of(point).label,
             style="dim" if point is baseline else "",
         )
     return table
+
+
+_OWN_COLUMNS = {SPEEDUP.name, *(metric.name for metric in METRICS.values())}
+
+
+def _named(objective: str) -> str:
+    return f"predicted {objective}".replace("_", " ") if objective in ON_THE_CLOCK else objective
+
+
+def _sized(objective: Objective, point: Point) -> str:
+    value = objective.read(point)
+    return amount(round(value)) if objective.show is COUNT else objective.show(value)
 
 
 def slower_marks(
@@ -69,6 +91,16 @@ def slower_marks(
         if (targets := slower_on(point, latencies))
     }
     return marks, [f"{letters} {reason}" for reason, letters in reasons.items()]
+
+
+def misses(points: Sequence[Point], latencies: Mapping[str, Mapping[str, Latency]]) -> list[str]:
+    """What is to be said of points whose time was predicted wrongly."""
+    found = [(point, mispredicted(point, latencies)) for point in points]
+    return [
+        f"point {point.id}: {said_mispredicted(point.predicted, measured)}"
+        for point, measured in found
+        if point.predicted and measured
+    ]
 
 
 def layer_table(point: Point) -> tuple[Table, list[str]]:

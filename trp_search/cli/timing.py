@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from trp_search.export.compare import Compared
 
 _SECONDS = 3.0
-_LOADED = 0.5
 
 
 Runtime = Annotated[
@@ -71,7 +70,7 @@ def latency(  # noqa: PLR0913  options of a command
         left = [folder.point(name) for name in dict.fromkeys(point)]
     else:
         left = stopwatch.untimed(folder, where)
-    line(_described(where, len(left)), style="bold")
+    line(f"Timing {len(left)} networks on {described(where)}", style="bold")
     warn_of_load()
     for found in stopwatch.measure(folder, where, left, seconds=budget):
         line(f"  {found.point}: {clock(found)[1]}", style="dim")
@@ -106,7 +105,7 @@ def compare(  # noqa: PLR0913  options of a command
     from trp_search.export import compare as side_by_side
 
     where = side_by_side.target_of(bundles, wanted)
-    line(_described(where, len(bundles)), style="bold")
+    line(f"Timing {len(bundles)} networks on {described(where)}", style="bold")
     warn_of_load()
     found = list(side_by_side.compare(bundles, where, network=network, seconds=budget))
     for row in _columns(found):
@@ -176,20 +175,21 @@ def given_target(
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _described(target: records.Target, number: int) -> str:
+def described(target: records.Target) -> str:
+    """A target's name and what it is."""
     where = count(target.threads, "thread") if target.device == "cpu" else "GPU"
     return (
-        f"Timing {number} networks on {target.name}: {target.runtime}, {where}, "
+        f"{target.name}: {target.runtime}, {where}, "
         f"batch {target.batch}, {target.height} x {target.width} pixels"
     )
 
 
 def warn_of_load() -> None:
-    """Warns if other processes load the machine: ratios hold, milliseconds do not."""
-    table = Path("/proc/loadavg")
-    load = float(table.read_text().split()[0]) if table.is_file() else 0.0
-    if load > _LOADED:
-        warn(f"other work runs here (load {load:.1f}): ratios hold, milliseconds do not")
+    """Warns if other processes load the machine."""
+    from trp_search.runtimes.machine import busy
+
+    if said := busy():
+        warn(said)
 
 
 def _table(folder: RunFolder, known: dict[str, Latency]) -> Table:

@@ -22,6 +22,7 @@ from trp_search.records import (
     PositiveInt,
     TestScore,
     Threads,
+    Widths,
     Workload,
     from_json,
     problem,
@@ -52,7 +53,8 @@ class Architecture:
         height: pixels of an input image; with `width` and `channels` the network's input.
         mean: per channel, subtracted from pixels in [0, 1].
         std: per channel, divides them after that.
-        layers: every convolution and linear layer; those with a rank are factored.
+        layers: every convolution and linear layer; those with a rank are factored or pruned.
+        widths: channels in and out of every module that lost some, before any is factored.
     """
 
     format: int
@@ -64,6 +66,7 @@ class Architecture:
     mean: tuple[float, ...]
     std: tuple[Positive, ...]
     layers: tuple[Layer, ...]
+    widths: Widths = field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_a_channel(self) -> Architecture:

@@ -51,7 +51,7 @@ def network_in(bundle: Bundle, *, network: nn.Module | str | None) -> nn.Module:
     )
     try:
         with _weightless(bundle):
-            rebuild(result, bundle.architecture.layers)
+            rebuild(result, bundle.architecture.layers, bundle.architecture.widths)
     except InputError as error:
         raise InputError(f"{bundle.folder / ARCHITECTURE}: {error}") from None
     _check_shapes(bundle, result)

@@ -145,6 +145,7 @@ def _write(bundle: Path, network: nn.Module, card: Card) -> None:
         mean=taken.mean,
         std=taken.std,
         layers=tuple(dataclasses.replace(layer, spectrum=()) for layer in point.layers),
+        widths=point.widths,
     )
     write_json(bundle / ARCHITECTURE, architecture)
     _write_cards(bundle, card)

@@ -12,6 +12,7 @@ from trp_search.lowrank.analysis import Analysis, analyse
 from trp_search.lowrank.costs import measure, outside
 from trp_search.lowrank.decompose import Decomposed, cut
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
+from trp_search.lowrank.pruning import Ranked, pruned, ranked
 from trp_search.lowrank.reconstruct import reconstruct_
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.progress import doing
@@ -43,6 +44,7 @@ class Cutter:
         layers = measure(network, example_input, SCHEMES["channel"], layers="all")
         self._other = outside(layers, macs=macs)
         self._analyses: dict[tuple[object, ...], Analysis] = {}
+        self._rankings: dict[tuple[object, ...], Ranked] = {}
 
     def cut(self, wanted: records.Cut) -> Decomposed:
         """The cut network, refitted if the cut asks for a refit.
@@ -51,6 +53,8 @@ class Cutter:
             InputError: the budget is out of reach, this kind of cut has nothing to do, or a value
                 is not finite.
         """
+        if wanted.importance is not None:
+            return pruned(self._ranked(wanted), wanted, other_macs=self._other)
         analysis = self.analysis(wanted)
         with doing("choosing ranks"):
             found = cut(analysis, wanted, other_macs=self._other)
@@ -73,6 +77,15 @@ class Cutter:
             )
         return self._analyses[key]
 
+    def _ranked(self, wanted: records.Cut) -> Ranked:
+        """The channels that cuts of this kind rank, ranked once."""
+        key = (wanted.importance, wanted.layers, wanted.calibration_images)
+        if key not in self._rankings:
+            images = self._images(wanted.calibration_images)
+            with doing("ranking channels"):
+                self._rankings[key] = ranked(self._network, self._example, wanted, images)
+        return self._rankings[key]
+
     def _images(self, count: int) -> Iterable[Tensor] | None:
         """`count` calibration images; None for a count of zero or without samples."""
         return self._samples(count) if count and self._samples is not None else None
@@ -80,6 +93,9 @@ class Cutter:
 
 def check(network: nn.Module, example_input: Tensor | Sequence[Any], wanted: records.Cut) -> None:
     """Raises InputError if this kind of cut has nothing to do, whatever the weights."""
+    if wanted.importance is not None:
+        ranked(network, example_input, wanted, None)
+        return
     decomposition = DECOMPOSITIONS[wanted.scheme]
     selection = decomposition.settled(network, example_input, wanted.layers)
     decomposition.measured(network, example_input, selection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import torch
@@ -31,12 +31,14 @@ class Decomposed:
         dense_macs: multiply-adds of the whole network for one image before the cut, by
             `torch.utils.flop_counter`.
         macs: of the copy, counted in the same way, less the zeros of sparse layers.
+        widths: channels in and out of every module that lost some.
     """
 
     network: nn.Module
     layers: tuple[records.Layer, ...]
     dense_macs: int
     macs: int
+    widths: records.Widths = field(default_factory=dict)
 
     @property
     def speedup(self) -> float:

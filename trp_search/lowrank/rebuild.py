@@ -12,17 +12,23 @@ from trp_search.lowrank.attention import open_
 from trp_search.lowrank.decompositions import FACTORINGS
 from trp_search.lowrank.kernels import kind_of, shape_of
 from trp_search.lowrank.placing import put
+from trp_search.lowrank.widths import narrow_to_
 
 
-def rebuild(network: nn.Module, layers: Sequence[records.Layer]) -> None:
+def rebuild(
+    network: nn.Module, layers: Sequence[records.Layer], widths: records.Widths | None = None
+) -> None:
     """Puts the (untrained) layers that `layers` describe into `network`, in place.
+
+    Before that, modules get the channels in and out that `widths` has by their names.
 
     Raises:
         InputError: a layer that the network does not have or that has no such factors.
     """
+    narrow_to_(network, widths or {})
     opens = _tell_of_projections(network, {layer.name for layer in layers})
     for layer in layers:
-        if layer.rank is None or layer.scheme is None:
+        if layer.rank is None or layer.scheme in (None, "pruned"):
             continue
         try:
             if opens:

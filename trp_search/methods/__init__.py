@@ -11,6 +11,7 @@ from trp_search.methods.decomposable import Decomposable
 from trp_search.methods.elastic import Elastic
 from trp_search.methods.method import Method
 from trp_search.methods.plain import Plain
+from trp_search.methods.prune import Prune
 from trp_search.methods.solved import DdlrStyle, NetTrim
 from trp_search.methods.trp import Nuclear, Trp
 from trp_search.methods.tucker import Tucker
@@ -29,6 +30,7 @@ METHODS: dict[str, Method] = {
         Cp(),
         DdlrStyle(),
         NetTrim(),
+        Prune(),
     )
 }
 

@@ -24,6 +24,7 @@ from trp_search.records.keep import (
 from trp_search.records.kinds import (
     BASELINE,
     Allocation,
+    Criterion,
     CutScheme,
     Device,
     Ending,
@@ -45,9 +46,19 @@ from trp_search.records.kinds import (
     Start,
     TargetName,
     Threads,
+    Widths,
     is_name,
 )
-from trp_search.records.latency import CutTime, Factored, Latency, RuntimeName, Target
+from trp_search.records.latency import (
+    CutTime,
+    Factored,
+    Latency,
+    LayerSaves,
+    Prediction,
+    RuntimeName,
+    Target,
+    TimeTable,
+)
 from trp_search.records.layers import AUTO, Layers, Selection
 from trp_search.records.progress import Progress
 from trp_search.records.results import (
@@ -82,6 +93,7 @@ __all__ = [
     "TIMED",
     "USUAL_QUANTIZER",
     "Allocation",
+    "Criterion",
     "Cut",
     "CutScheme",
     "CutTime",
@@ -107,6 +119,7 @@ __all__ = [
     "Latency",
     "LatencySpeedup",
     "Layer",
+    "LayerSaves",
     "LayerScheme",
     "Layers",
     "MaxDrop",
@@ -123,6 +136,7 @@ __all__ = [
     "Point",
     "Positive",
     "PositiveInt",
+    "Prediction",
     "Progress",
     "Pruning",
     "QuantizerName",
@@ -144,11 +158,13 @@ __all__ = [
     "TargetName",
     "TestScore",
     "Threads",
+    "TimeTable",
     "Training",
     "TrialResult",
     "TrialSpec",
     "Value",
     "WholeNetwork",
+    "Widths",
     "Workload",
     "from_json",
     "int8_name",

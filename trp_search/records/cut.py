@@ -7,10 +7,11 @@ from typing import Annotated, get_args
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
-from trp_search.records.keep import Error, Keep, Pairs, Ranks, WholeNetwork
+from trp_search.records.keep import Error, Keep, MaxDrop, Pairs, Ranks, Ratio, WholeNetwork
 from trp_search.records.kinds import (
     STRICT,
     Allocation,
+    Criterion,
     CutScheme,
     PositiveInt,
     Reconstruct,
@@ -23,6 +24,7 @@ TAKES: dict[CutScheme, frozenset[str]] = {
     "channel": frozenset({"multiple", "ranks", "reconstruct"}),
     "per-layer": frozenset({"multiple", "pairs"}),
     "tucker": frozenset({"multiple"}),
+    "prune": frozenset({"multiple", "importance"}),
     "ddlr-style": frozenset({"multiple", "error"}),
     "net-trim": frozenset({"error"}),
 }
@@ -42,12 +44,13 @@ class Cut:
             both are taken as they are.
         scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most, `nested`
             the factors that an elastic training left, `tucker` factors both channel axes,
-            `ddlr-style` and `net-trim` solve for linear layers.
+            `ddlr-style` and `net-trim` solve for linear layers, `prune` removes channels.
         allocation: `knapsack` (least sum of lost energies), `greedy` (largest product of kept
             ones), `alds-style` (ALDS's criterion), `pooled` (the largest singular values of all
             layers), or one `energy` or one `uniform` ratio in all layers.
         multiple: ranks are multiples of this.
         calibration_images: training images whose activations weigh errors; 0 uses weights alone.
+        importance: of `prune`, by what channels are ranked.
         reconstruct: whether factors are fitted to the layers' responses to calibration images:
             `linear`, or `relu`, which includes the activation that follows.
         layers: which may be cut, as in `Pruning`.
@@ -61,6 +64,7 @@ class Cut:
     allocation: Allocation = "knapsack"
     multiple: PositiveInt = 1
     calibration_images: Annotated[int, Field(ge=0)] = 0
+    importance: Criterion | None = None
     reconstruct: Reconstruct = "none"
     layers: Layers = AUTO
     reestimate_batch_norm: bool = True
@@ -84,10 +88,27 @@ class Cut:
             raise ValueError(f"multiple is of ranks, and {self.scheme} has none")
         return self
 
+    @model_validator(mode="after")
+    def _with_importance(self) -> Cut:
+        if (self.importance is not None) != ("importance" in TAKES[self.scheme]):
+            raise ValueError(f"importance goes with scheme {_who('importance')}, and that with it")
+        if self.importance and not isinstance(self.keep, WholeNetwork | Ratio | MaxDrop):
+            raise ValueError(f"keep: {self.keep.key()}: prune takes a budget or a ratio")
+        if self.importance and self.allocation not in ("knapsack", "uniform"):
+            raise ValueError(f"allocation: prune takes knapsack or uniform, not {self.allocation}")
+        if self.fits and not self.calibration_images:
+            raise ValueError(f"importance {self.importance} needs calibration_images")
+        return self
+
     @property
     def solved(self) -> Error | None:
         """The error that layers are solved for on calibration images, if they are."""
         return self.keep if isinstance(self.keep, Error) else None
+
+    @property
+    def fits(self) -> bool:
+        """Whether channels are chosen, and the weights that read them fitted, on images."""
+        return self.importance in ("lasso", "thinet")
 
     @property
     def pools(self) -> bool:
@@ -101,10 +122,11 @@ class Cut:
         told = self.scheme != "per-layer" and not isinstance(self.keep, Ranks)
         parts: list[str] = [self.scheme] if told else []
         parts.append(self.keep.name)
+        parts += [self.importance] if self.importance else []
         if self.allocation != "knapsack" and (budget or self.pools):
             parts.append(self.allocation)
         parts += [f"by-{self.multiple}"] if self.multiple > 1 else []
-        weighs = self.solved is None and self.scheme != "nested"
+        weighs = self.solved is None and self.scheme not in ("nested", "prune")
         if weighs and budget != (self.calibration_images > 0):
             parts.append("weights-only" if budget else "aware")
         parts += [f"fitted-{self.reconstruct}"] if self.reconstruct != "none" else []

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 Scheme = Literal["channel", "spatial", "decoupled"]
 PairScheme = Literal["channel", "spatial", "decoupled", "per-layer"]
-LayerScheme = Literal["channel", "spatial", "decoupled", "tucker", "cp", "sparse"]
+LayerScheme = Literal["channel", "spatial", "decoupled", "tucker", "cp", "sparse", "pruned"]
 CutScheme = Literal[
     "channel",
     "spatial",
@@ -19,10 +19,21 @@ CutScheme = Literal[
     "cp",
     "ddlr-style",
     "net-trim",
+    "prune",
 ]
+Criterion = Literal["magnitude", "bn-scale", "lasso", "thinet"]
 Allocation = Literal["knapsack", "greedy", "alds-style", "energy", "uniform", "pooled"]
 MethodName = Literal[
-    "trp", "nuclear", "elastic", "plain", "decomposable", "tucker", "cp", "ddlr-style", "net-trim"
+    "trp",
+    "nuclear",
+    "elastic",
+    "plain",
+    "decomposable",
+    "tucker",
+    "cp",
+    "ddlr-style",
+    "net-trim",
+    "prune",
 ]
 Reconstruct = Literal["none", "linear", "relu"]
 TaskName = Literal["classification"]
@@ -46,6 +57,8 @@ Bounded = Annotated[float, Field(ge=-1e12, le=1e12)]
 Most = Annotated[int, Field(le=10**15)]
 Count = Annotated[Most, Field(ge=0)]
 Size = Annotated[Most, Field(gt=0)]
+# Channels in and out, by the name of a module.
+Widths = dict[str, tuple[Size, Size]]
 # A share that was worked out in floating point: it may pass 1 in its last digits.
 Rounded = Annotated[float, Field(ge=-1e-3, le=1.001)]
 Seconds = Annotated[float, Field(ge=0, le=1e10)]

@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.kinds import (
     STRICT,
+    Bounded,
     Device,
     LayerScheme,
     Name,
@@ -106,3 +107,70 @@ class CutTime:
         if self.kind is not None and len(set(self.layers.values())) != 1:
             raise ValueError("layers of one kind have one scheme and one rank")
         return self
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class LayerSaves:
+    """Milliseconds that a layer saves by a scheme at some ranks, which are multiples of `step`."""
+
+    layer: str
+    scheme: LayerScheme
+    step: Size
+    saved: Annotated[dict[Size, Bounded], Field(min_length=1)]
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class TimeTable:
+    """The layers' times on a target from which a search predicts; it does not change in a run.
+
+    Attributes:
+        milliseconds: of the dense network, for one batch.
+        macs: multiply-adds of the dense network for one image.
+        machine: the processor or GPU.
+        versions: those of the runtime.
+    """
+
+    target: Target
+    milliseconds: Times
+    macs: Size
+    layers: tuple[LayerSaves, ...]
+    machine: str
+    versions: dict[str, str]
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class Prediction:
+    """The time of a network on a target by its layers' times; nothing was timed."""
+
+    target: TargetName
+    milliseconds: Times
+    dense_milliseconds: Times
+
+    @property
+    def speedup(self) -> float:
+        """Baseline / network."""
+        return self.dense_milliseconds / self.milliseconds
+
+    def missed(self, measured: Latency) -> bool:
+        """Whether the time that was measured is over 10 % from this one, as a speedup."""
+        return abs(self.speedup / measured.speedup - 1) > _OFF
+
+
+_OFF = 0.1
+UNKNOWN_MILLISECONDS = 1e9
+
+
+class Predicted:
+    """A record with a `predicted` time as an objective reads it; unknown, it is the worst."""
+
+    predicted: Prediction | None
+
+    @property
+    def latency_speedup(self) -> float:
+        """Time of the baseline over its own, as predicted."""
+        return 0.0 if self.predicted is None else self.predicted.speedup
+
+    @property
+    def milliseconds(self) -> float:
+        """Of one batch, as predicted."""
+        return UNKNOWN_MILLISECONDS if self.predicted is None else self.predicted.milliseconds

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-Name = Literal["accuracy", "speedup", "parameters", "bytes"]
+Name = Literal["accuracy", "speedup", "parameters", "bytes", "latency_speedup", "milliseconds"]
 
 
 @runtime_checkable
@@ -22,6 +22,10 @@ class Measured(Protocol):
     def parameters(self) -> int: ...
     @property
     def bytes(self) -> int: ...
+    @property
+    def latency_speedup(self) -> float: ...
+    @property
+    def milliseconds(self) -> float: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,7 @@ class Format:
 PERCENT = Format(scale=100.0, digits=1, suffix=" %", gap=" points")
 TIMES = Format(digits=2, suffix="\N{MULTIPLICATION SIGN}", gap="\N{MULTIPLICATION SIGN}")
 COUNT = Format()
+MILLISECONDS = Format(digits=3, suffix=" ms", gap=" ms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +167,24 @@ OBJECTIVES: dict[str, Objective] = {
             read=lambda found: float(found.bytes),
             low=1.0,
         ),
+        Objective(
+            name="latency_speedup",
+            maximise=True,
+            worst=0.0,
+            read=lambda found: found.latency_speedup,
+            low=1.0,
+            show=TIMES,
+        ),
+        Objective(
+            name="milliseconds",
+            maximise=False,
+            worst=1e9,
+            read=lambda found: found.milliseconds,
+            low=1e-6,
+            show=MILLISECONDS,
+        ),
     )
 }
 SPEEDUP = OBJECTIVES["speedup"]
+# Of the space's target, as predicted.
+ON_THE_CLOCK = ("latency_speedup", "milliseconds")

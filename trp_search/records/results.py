@@ -26,20 +26,23 @@ from trp_search.records.kinds import (
     Seconds,
     Size,
     Times,
+    Widths,
 )
+from trp_search.records.latency import Predicted, Prediction
 from trp_search.records.scores import Score
 
 _Setting = float | Annotated[Most, Field(ge=-(10**15))] | str | bool | None
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
-class RungScore:
+class RungScore(Predicted):
     """The scores of a network in training if it were cut now; rungs compare them."""
 
     metric: Bounded
     speedup: Times
     parameters: Size
     bytes: Size
+    predicted: Prediction | None = None
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -73,7 +76,7 @@ class Layer:
 
     Ranks of a grouped convolution are those of each group. A Tucker layer has `rank_in` channels
     before its core and `rank` after it. A `sparse` one has no rank: its parameters and
-    multiply-adds count non-zeros.
+    multiply-adds count non-zeros. A `pruned` one has `rank` outputs left and `rank_in` inputs.
 
     `kept` is the share of energy that each candidate scheme keeps at the layer's new cost;
     `spectrum` the singular values that the cut used (of the weight, or weighed by activations) over
@@ -111,11 +114,11 @@ class Layer:
     @property
     def is_sparse(self) -> bool:
         """Whether it is unfactored, with zeros among its weights."""
-        return self.scheme is not None and self.rank is None
+        return self.scheme == "sparse"
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
-class Point:
+class Point(Predicted):
     """A scored network; `score` and `loss` are on validation, test has a record of its own.
 
     Attributes:
@@ -131,8 +134,10 @@ class Point:
         counted: how its multiply-adds were counted, if not by fvcore alone.
         seconds: training time of the trial.
         untuned: whether it is a cut before the fine-tuning that its trial asks for.
+        predicted: its time on the space's target, if that was asked for.
         int8: how it was quantised; multiply-adds and layers are those of its float network, the
             score is its own.
+        widths: inputs and outputs of the modules that lost channels, before any is factored.
     """
 
     id: Name
@@ -154,7 +159,9 @@ class Point:
     seconds: Seconds
     counted: str | None = None
     untuned: bool = False
+    predicted: Prediction | None = None
     int8: Int8 | None = None
+    widths: Widths = field(default_factory=dict)
 
     @property
     def metric(self) -> float:

@@ -79,7 +79,8 @@ def _published(found: Sequence[Published]) -> list[Trace]:
 
 def _slower(rows: Rows) -> list[Trace]:
     """Crosses over points that are slower than the baseline; the page places them on a clock."""
-    if not any(row.slower_on for row in rows.comparable()):
+    found = [row for row in rows.comparable() if row.slower_on or row.point.predicted]
+    if not found:
         return []
     mark = {"symbol": "x-thin", "size": 9, "line": {"width": 1.5}}
     empty: Trace = {"type": "scatter", "mode": "markers", "x": [], "y": [], "hoverinfo": "skip"}

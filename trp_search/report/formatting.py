@@ -7,7 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from trp_search.records import BASELINE, Latency, Layer, Point, Repeat, Score
+from trp_search.records import BASELINE, Latency, Layer, Point, Prediction, Repeat, Score
 from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES, Objective
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
@@ -145,6 +145,7 @@ def facts(row: Row) -> list[tuple[str, str]]:
         ]
     lines += [
         *sizes(point, size),
+        *predicted(point.predicted, row.times),
         *map(clock, row.times),
         ("scheme", row.style.name),
         *in_int8(point),
@@ -230,6 +231,29 @@ def clock(found: Latency) -> tuple[str, str]:
     text = f"{milliseconds(found.seconds)}, {TIMES(found.speedup)} ({ends})"
     mark = f", {SLOWER}" if found.slower else ""
     return f"time on {found.target.name}", f"{text}{mark}"
+
+
+def mispredicted(told: Prediction, measured: Latency) -> str:
+    """How far a prediction is from the time: `mispredicted on laptop: 2.00x, 1.60x measured`."""
+    return (
+        f"mispredicted on {told.target}: {TIMES(told.speedup)}, {TIMES(measured.speedup)} measured"
+    )
+
+
+def predicted(told: Prediction | None, times: Iterable[Latency]) -> list[tuple[str, str]]:
+    """A predicted time as a row; and whether the measured one is far from it."""
+    if told is None:
+        return []
+    measured = next((found for found in times if found.target.name == told.target), None)
+    rows = [
+        (
+            f"predicted on {told.target}",
+            f"{milliseconds(told.milliseconds / 1e3)}, {TIMES(told.speedup)}",
+        )
+    ]
+    if measured is not None and told.missed(measured):
+        rows.append(("time", mispredicted(told, measured)))
+    return rows
 
 
 def slower(targets: Iterable[str]) -> str:

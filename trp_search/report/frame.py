@@ -28,7 +28,7 @@ def points(run: RunFolder | Path | str) -> pd.DataFrame:
     missing where test images were not scored; `front` is
     whether the point is non-dominated among trials. `latency_speedup.NAME` is the baseline's time
     over the point's on the target NAME, `latency_low.NAME` and `latency_high.NAME` the ends of its
-    95 % interval.
+    95 % interval, `predicted_speedup.NAME` what the search predicted.
     Settings are columns named `setting.*`.
 
     Raises:
@@ -54,10 +54,14 @@ def frame(chosen: Iterable[Row], latencies: Latencies, metric: Objective) -> pd.
 
 
 def _timed(row: Row, latencies: Latencies) -> dict[str, object]:
+    told = row.point.predicted
+    predicted: dict[str, object] = (
+        {f"predicted_speedup.{told.target}": told.speedup} if told else {}
+    )
     found = {
         name: known[row.point.id] for name, known in latencies.items() if row.point.id in known
     }
-    return {
+    return predicted | {
         f"latency_{what}.{name}": value
         for name, one in found.items()
         for what, value in (("speedup", one.speedup), ("low", one.low), ("high", one.high))

@@ -63,7 +63,7 @@ def _unbroken(text: str) -> str:
 def _sections(contents: Contents, found: Rows) -> list[Section]:
     """The page's sections in order; one with nothing to show is left out."""
     parts = [
-        sections.tradeoff(contents, found, axes(contents.latencies)),
+        sections.tradeoff(contents, found, axes(contents.latencies, contents.points)),
         tables.front(found, contents.location, contents.objectives),
         sections.course(contents, found),
         sections.rank_table(found),
@@ -146,7 +146,7 @@ def _policy(*scripts: str) -> str:
 def _data(contents: Contents, found: Rows, parts: Sequence[Section], *, running: bool) -> str:
     """The data of the page's script, as JSON that no HTML parser takes for markup."""
     names = varied(found.trials)
-    counted = axes(contents.latencies)
+    counted = axes(contents.latencies, contents.points)
     eligible = [
         row for row in found.comparable() if _can_be_had(row, contents) and not row.violations
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from trp_search.records import Latency
-from trp_search.records.objectives import OBJECTIVES, SPEEDUP, TIMES, Objective
+from trp_search.records.objectives import OBJECTIVES, ON_THE_CLOCK, SPEEDUP, TIMES, Objective
 from trp_search.report import formatting, history
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
@@ -14,7 +14,7 @@ from trp_search.report.rows import Row, Rows
 
 def front(found: Rows, location: str, objectives: Sequence[Objective]) -> Section:
     """The front as a table, with every objective of the search."""
-    more = [o.name.capitalize() for o in objectives if o not in (found.metric, SPEEDUP)]
+    more = [_named(o) for o in objectives if o not in (found.metric, SPEEDUP)]
     sizes = more or ["Parameters"]
     targets = dict.fromkeys(one.target.name for row in found.front for one in row.times)
     clocks = [_time_on(target) for target in targets]
@@ -30,6 +30,11 @@ def front(found: Rows, location: str, objectives: Sequence[Objective]) -> Sectio
 {text}
 </section>"""
     )
+
+
+def _named(objective: Objective) -> str:
+    told = "predicted " if objective.name in ON_THE_CLOCK else ""
+    return f"{told}{objective.name}".replace("_", " ").capitalize()
 
 
 def _time_on(target: str) -> str:
@@ -69,7 +74,7 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
         if row.drop is None
         else formatting.against_baseline(row.drop, point.score.metric)[1],
         "Test": "not scored" if row.test is None else row.test.score.shown,
-        **{o.name.capitalize(): o.show(o.read(point)) for o in OBJECTIVES.values()},
+        **{_named(o): o.show(o.read(point)) for o in OBJECTIVES.values()},
         "Scheme": safe(row.style.label),
         **{_time_on(one.target.name): _speed(one) for one in row.times},
     }

@@ -18,10 +18,11 @@ from trp_search.records import BASELINE, CutTime, Factored, Target
 from trp_search.runs.beside import Beside
 from trp_search.runtimes.machine import device_name
 from trp_search.runtimes.serving import runtime
-from trp_search.runtimes.timing import Timing
+from trp_search.runtimes.timing import FEWEST, Timing
 from trp_search.store import RunFolder, append_record
 
-_RANKS = 4  # timed for each kind of layer
+_RANKS = 4  # timed for each kind of layer ...
+_ROUNDS = 6  # ... at least so often, without an interval
 _STEPS = (8, 4, 1)
 _MULTIPLES = 8  # of a step at least, up to the full rank
 
@@ -31,10 +32,9 @@ def predicted(folder: RunFolder, target: Target) -> LayerTimes | None:
 
     Nothing is timed. The run's points that were timed on the target correct it.
     """
-    timed = _timed(folder, target)
-    if not timed:
+    times = measured(folder, target, macs=folder.point(BASELINE).dense_macs)
+    if times is None:
         return None
-    times = tabulated(timed, macs=folder.point(BASELINE).dense_macs)
     points = {point.id: point for point in folder.read_points()}
     known = folder.read_latencies().get(target.name, {}).items()
     return times.corrected(
@@ -43,8 +43,14 @@ def predicted(folder: RunFolder, target: Target) -> LayerTimes | None:
             latency.speedup,
         )
         for name, latency in known
-        if name in points and latency.target == target
+        if name in points and points[name].int8 is None and latency.target == target
     )
+
+
+def measured(folder: RunFolder, target: Target, *, macs: int) -> LayerTimes | None:
+    """As `predicted`, of a network of so many multiply-adds, by the run's timed cuts alone."""
+    timed = _timed(folder, target)
+    return tabulated(timed, macs=macs) if timed else None
 
 
 def _timed(folder: RunFolder, target: Target) -> list[CutTime]:
@@ -88,7 +94,14 @@ class Stopwatch:
         self._beside: Beside | None = None
 
     def table(self) -> LayerTimes:
-        """What layers save at a few ranks: all of one kind at once, which differ in weights only.
+        """What layers save at a few ranks, corrected by points that were timed."""
+        self.fill()
+        found = predicted(self._folder, self._target)
+        assert found is not None
+        return found
+
+    def fill(self) -> None:
+        """Times a few ranks: all layers of one kind at once, which differ in weights only.
 
         What the run knows already is not timed again.
         """
@@ -98,9 +111,6 @@ class Stopwatch:
             self.time(row.layers, kind=row.kind, step=row.step)
         if not left and not known:
             self.time({})
-        found = predicted(self._folder, self._target)
-        assert found is not None
-        return found
 
     def time(self, layers: Factored, *, kind: str | None = None, step: int = 1) -> Timing:
         """The network with these layers in factors, in turn with the dense one; kept in the run."""
@@ -116,7 +126,8 @@ class Stopwatch:
         if self._beside is None:
             dense = partial(copied, self._network)
             self._beside = Beside(dense, self._target, channels=self._channels)
-        timing, _ = self._beside.time(made, seconds=self._seconds)
+        fewest = FEWEST if kind is None else _ROUNDS
+        timing, _ = self._beside.time(made, seconds=self._seconds, fewest=fewest)
         append_record(
             self._folder.cut_times,
             CutTime(

@@ -62,7 +62,7 @@ def network_of(folder: RunFolder, point: Point, *, network: nn.Module | None = N
         return QuantizedNetwork(folder.weights(point), point.int8.runtime)
     if network is None:
         network = setup.untrained(folder.trial(point.trial).read_spec())
-    rebuild(network, point.layers)
+    rebuild(network, point.layers, point.widths)
     load_tensors(network, folder.weights(point))
     if point.cut is None:
         load_nested(network, folder.trial(point.trial).nested)

@@ -189,6 +189,7 @@ class Quantization:
             score=found.score,
             loss=found.loss,
             bytes=tool.weight_bytes(self._path),
+            predicted=None,
             int8=Int8(
                 of=point.id,
                 runtime=self._runtime,

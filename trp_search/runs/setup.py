@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -15,7 +16,9 @@ from torch import nn
 from trp_search.errors import InputError
 from trp_search.methods import METHODS
 from trp_search.records import Training, TrialSpec, to_json
+from trp_search.runs.predicted import predicting
 from trp_search.scoring.candidate import Cost, Cuts, cost_of, example
+from trp_search.scoring.points import PointFactory, Predict
 from trp_search.store import NESTED, RunFolder, TrialFolder, write_whole
 from trp_search.tasks import task_of
 from trp_search.tasks.distillation import Teacher
@@ -59,6 +62,15 @@ class Setup:
     def cuts(self) -> Cuts:
         """The network as it is now, to be cut and scored."""
         return Cuts(self.network, self.splits, self.task)
+
+    @cached_property
+    def predict(self) -> Predict:
+        """The time of a network on the search's target."""
+        return predicting(self.folder)
+
+    def points(self, seconds: float) -> PointFactory:
+        """What makes the trial's points, whose training took `seconds`."""
+        return PointFactory(spec=self.spec, dense=self.dense, seconds=seconds, predict=self.predict)
 
     def training(self, settings: Training) -> Job:
         """The training before the cut: by the trial's method."""

@@ -166,6 +166,7 @@ def _score_now(begun: Setup, cuts: Cuts, cut: Cut, images: int) -> RungScore:
         speedup=begun.dense.macs / cost.macs,
         parameters=cost.parameters,
         bytes=cost.bytes,
+        predicted=begun.predict(scored.made.layers),
     )
 
 
@@ -188,7 +189,7 @@ def _score(
 ) -> Generator[EpochReport, None, dict[str, str]]:
     """Adds every point of the trial and stores its weights; returns cuts that gave no point."""
     spec, place, cuts = begun.spec, begun.place, begun.cuts
-    factory = PointFactory(spec=spec, dense=begun.dense, seconds=_seconds(place))
+    factory = begun.points(_seconds(place))
     if spec.score_uncut:
         uncut = score_uncut(begun.network, begun.splits, begun.task, batch_norm=batch_norm)
         points.append(factory.point(uncut, None))
@@ -263,7 +264,7 @@ def _again(name: str, folder: RunFolder) -> tuple[Setup, PointFactory]:
     assert result is not None, name
     with threads(spec.threads):
         begun = setup.begin(spec, folder, network=networks.trained(folder, name))
-    return begun, PointFactory(spec=spec, dense=begun.dense, seconds=result.seconds)
+    return begun, begun.points(result.seconds)
 
 
 def check_reach(spec: TrialSpec, cut: Cut) -> None:

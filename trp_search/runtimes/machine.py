@@ -23,6 +23,18 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else processor()
 
 
+def busy() -> str | None:
+    """What other work does to times, if other processes load the machine."""
+    table = Path("/proc/loadavg")
+    load = float(table.read_text().split()[0]) if table.is_file() else 0.0
+    if load <= _LOADED:
+        return None
+    return f"other work runs here (load {load:.1f}): ratios hold, milliseconds do not"
+
+
+_LOADED = 0.5
+
+
 def adds_int8_products() -> bool:
     """Whether the CPU adds products of int8 without saturating; Intel's do with VNNI, ARM's do."""
     table = Path("/proc/cpuinfo")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from trp_search.lowrank.agreement import agree
 from trp_search.lowrank.analysis import Analysis
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.decompose import Decomposed
-from trp_search.records import Cut, Layer
+from trp_search.records import Cut, Layer, Widths
 from trp_search.scoring.batch_norm import reestimate
 from trp_search.scoring.flops import count
 from trp_search.scoring.sizes import weight_bytes
@@ -43,6 +43,7 @@ class CompressedNetwork:
     layers: tuple[Layer, ...]
     cost: Cost
     batch_norm: str
+    widths: Widths = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,14 @@ class Cuts:
         """The name of an earlier cut with these ranks and the same weighting, if any."""
         ranks = tuple((layer.scheme, layer.rank_in, layer.rank) for layer in decomposed.layers)
         images = wanted.calibration_images
-        key = (images, wanted.reconstruct, wanted.solved, wanted.reestimate_batch_norm, ranks)
+        key = (
+            wanted.importance,
+            images,
+            wanted.reconstruct,
+            wanted.solved,
+            wanted.reestimate_batch_norm,
+            ranks,
+        )
         name = self._ranks.setdefault(key, wanted.name)
         return None if name == wanted.name else name
 
@@ -138,6 +146,7 @@ class Cuts:
         return CompressedNetwork(
             network=decomposed.network,
             layers=decomposed.layers,
+            widths=decomposed.widths,
             batch_norm=_settle_batch_norm(decomposed, wanted, self._splits.train),
             cost=cost,
         )

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from trp_search.methods import uses
-from trp_search.records import Cut, Point, Role, TrialSpec
+from trp_search.records import Cut, Layer, Point, Prediction, Role, TrialSpec
 from trp_search.scoring.candidate import Cost, Scored
 from trp_search.space import Scalar
 from trp_search.space.settings import flat, parts_of
+
+Predict = Callable[[Sequence[Layer]], Prediction | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointFactory:
     """Data shared by the points of one training: its settings, the dense cost, its time.
 
-    A `winner` of a search over ranks is fine-tuned, beside the point that it was.
+    A `winner` of a search over ranks is fine-tuned, beside the point that it was. `predict` tells a
+    network's time on the search's target, if it has one.
     """
 
     spec: TrialSpec
     dense: Cost
     seconds: float
+    predict: Predict
     winner: bool = False
 
     def point(
@@ -52,10 +57,12 @@ class PointFactory:
             cut=cut,
             settings=settings_of(self.spec, cut, tuned=cut in self.spec.cuts[:1] and not untuned),
             layers=scored.made.layers,
+            widths=scored.made.widths,
             batch_norm=scored.made.batch_norm,
             counted=scored.made.cost.counted,
             seconds=self.seconds,
             untuned=untuned,
+            predicted=self.predict(scored.made.layers),
         )
 
     def name(self, cut: Cut) -> str:

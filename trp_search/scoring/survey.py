@@ -124,7 +124,10 @@ def check_reach(network: nn.Module, example_input: Tensor, cut: records.Cut) -> 
         cutting.check(network, example_input, cut)
         return  # the rest depends on images
     macs = count(network, example_input).macs
-    unseen = dataclasses.replace(cut, calibration_images=0, reconstruct="none")
+    importance = "magnitude" if cut.fits else cut.importance
+    unseen = dataclasses.replace(
+        cut, calibration_images=0, reconstruct="none", importance=importance
+    )
     Cutter(network, example_input, macs=macs, samples=None).cut(unseen)
 
 
@@ -132,7 +135,7 @@ def check_methods(space: SearchSpace, network: nn.Module, example_input: Tensor)
     """Raises InputError where a method of the space has nothing to do on `network`."""
     for method in space.space.methods:
         cut = any_trial(space, {"method": method}).cuts[0]
-        if cut.solved is not None:
+        if cut.solved is not None or cut.importance is not None:
             check_reach(network, example_input, cut)
 
 

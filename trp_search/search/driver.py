@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trp_search import report
 from trp_search.errors import SearchError
-from trp_search.records import EpochReport, Point, TrialResult
+from trp_search.records import EpochReport, Point, TimeTable, TrialResult, to_json
 from trp_search.runs.environment import write_environment
 from trp_search.search import cluster, joining
 from trp_search.search.endings import check_not_removed, nothing_half_written, storage_named
@@ -22,6 +22,7 @@ from trp_search.search.proposer import Proposer
 from trp_search.search.rank_searches import RankSearches
 from trp_search.search.retention import Keeper
 from trp_search.search.searcher import Listener, StudySearcher
+from trp_search.search.times import before_trials
 from trp_search.search.trainable import Workplace, sweep
 from trp_search.search.tune_run import run_trials
 from trp_search.search.watch import watched
@@ -64,12 +65,14 @@ def run_search(
         nothing_half_written(folder),
         storage_named(folder),
     ):
+        times = before_trials(space, folder, tell=lambda text: on_event(Stage(text=text)))
         _search(
             space,
             folder,
             concurrency=at_once,
             address=address or space.address,
             on_event=on_event,
+            times=times,
         )
 
 
@@ -80,6 +83,7 @@ def _search(
     concurrency: int | None,
     address: str | None,
     on_event: OnEvent,
+    times: TimeTable | None,
 ) -> None:
     sweep(folder.path)
     modules = joining.user_modules(space.workload)
@@ -93,6 +97,8 @@ def _search(
         if not folder.search.exists():
             write_environment(folder, seed=space.seed, accelerators=cluster.devices())
             write_whole(folder.search, space.dump())
+        if times is not None:
+            write_whole(folder.times, to_json(times))
         at_once = min(concurrency or fitting, fitting)
         search = _Search(space, folder, concurrency=at_once, on_event=on_event)
         workplace = Workplace(

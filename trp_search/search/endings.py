@@ -38,6 +38,7 @@ def nothing_half_written(folder: RunFolder) -> Iterator[None]:
     except (InputError, SearchError, KeyboardInterrupt):
         if not folder.search.exists():
             folder.environment.unlink(missing_ok=True)
+            folder.cut_times.unlink(missing_ok=True)
             folder.lock.unlink(missing_ok=True)
         raise
 

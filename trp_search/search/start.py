@@ -10,15 +10,14 @@ from pathlib import Path
 
 from torch import nn
 
-from trp_search import report
-from trp_search.errors import InputError, NothingFoundError
+from trp_search.errors import InputError
 from trp_search.records import BASELINE
-from trp_search.runs import clock
 from trp_search.runs.remade import remade
 from trp_search.search.agreement import check_there
 from trp_search.search.driver import OnEvent, run_search
 from trp_search.search.events import Event, Stage
 from trp_search.search.readiness import check_ready
+from trp_search.search.times import after_trials
 from trp_search.selection import pareto
 from trp_search.space import SearchSpace, changed, load_space, warm_start
 from trp_search.store import RunFolder
@@ -81,7 +80,7 @@ def new_search(  # noqa: PLR0913  options of a public call, each with a default
             address=address,
             on_event=on_event or _ignore,
         )
-    _time(space, run, on_event or _ignore)
+    after_trials(space, run, tell=lambda text: (on_event or _ignore)(Stage(text=text)))
     return run
 
 
@@ -119,7 +118,7 @@ def resume_search(  # noqa: PLR0913  as above
         address=address,
         on_event=on_event or _ignore,
     )
-    _time(space, folder, on_event or _ignore)
+    after_trials(space, folder, tell=lambda text: (on_event or _ignore)(Stage(text=text)))
     return folder
 
 
@@ -132,24 +131,6 @@ def _is_near(address: str | None) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _time(space: SearchSpace, run: RunFolder, on_event: OnEvent) -> None:
-    """Times the front on the space's targets where it was not timed yet; draws the page again.
-
-    A failure is only reported, because the search itself has succeeded.
-    """
-    for asked in space.targets:
-        try:
-            target = clock.target_of(run, asked.name, asked.model_dump(exclude={"seconds"}))
-            left = clock.untimed(run, target)
-            on_event(Stage(text=f"timing {len(left)} networks on {asked.name}"))
-            for _ in clock.measure(run, target, left, seconds=asked.seconds):
-                pass
-        except (InputError, NothingFoundError) as error:
-            on_event(Stage(text=f"not timed on {asked.name}: {error}"))
-    if space.targets:
-        report.write(run)
 
 
 def begun_with(space: SearchSpace, run: RunFolder) -> SearchSpace:

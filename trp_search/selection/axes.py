@@ -109,6 +109,21 @@ class Clock(Axis):
         return 1e3 * found.dense_seconds / found.low
 
 
+@dataclass(frozen=True, kw_only=True)
+class Promised(Axis):
+    """Time on the search's target, as predicted."""
+
+    @property
+    @override
+    def key(self) -> str:
+        return f"predicted:{self.target}"
+
+    @override
+    def times(self, point: Point) -> Times | None:
+        found = point.predicted
+        return None if found is None else (found.speedup,) * 3
+
+
 COUNTED: dict[str, Counted] = {
     axis.by: axis
     for axis in (
@@ -147,6 +162,33 @@ def slower_on(point: Point, latencies: Mapping[str, Mapping[str, Latency]]) -> l
     ]
 
 
-def axes(latencies: Mapping[str, Mapping[str, Latency]]) -> list[Axis]:
-    """Everything that can be counted, and the time on each target."""
-    return [*COUNTED.values(), *(clock(target, found) for target, found in latencies.items())]
+def mispredicted(point: Point, latencies: Mapping[str, Mapping[str, Latency]]) -> Latency | None:
+    """The point's measured time, if it is over 10 % from the one that was predicted there."""
+    told = point.predicted
+    found = latencies.get(told.target, {}).get(point.id) if told else None
+    return found if told and found and told.missed(found) else None
+
+
+def promised(points: Iterable[Point]) -> list[Axis]:
+    """Time as it was predicted, if it was."""
+    found = next((point.predicted for point in points if point.predicted), None)
+    if found is None:
+        return []
+    return [
+        Promised(
+            by="latency",
+            name=f"predicted time on {found.target}",
+            title=f"predicted speedup on the clock, {found.target}",
+            fewer=f"less time on {found.target}, as predicted",
+            target=found.target,
+            dense_milliseconds=found.dense_milliseconds,
+        )
+    ]
+
+
+def axes(
+    latencies: Mapping[str, Mapping[str, Latency]], points: Iterable[Point] = ()
+) -> list[Axis]:
+    """Everything that can be counted, the time on each target, and the time predicted of points."""
+    clocks = [clock(target, found) for target, found in latencies.items()]
+    return [*COUNTED.values(), *clocks, *promised(points)]

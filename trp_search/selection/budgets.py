@@ -76,7 +76,7 @@ class Budget:
         amount = self.amount
         if self.limit == "latency_speedup":
             return SPEEDUP.problem(amount)
-        if self.limit in OBJECTIVES:
+        if self.limit in OBJECTIVES and self.limit != "milliseconds":
             return OBJECTIVES[self.limit].problem(amount)
         if self.limit == "max_drop":
             return None if 0 <= amount < math.inf else f"{amount:g} is not at least 0"

@@ -70,13 +70,17 @@ class SearchSpace(Strict):
         trials: how many the search has.
         seed: the seed of every random draw.
         training: the full recipe, for the baseline and for a refit.
-        constraints: least metric and speedup, most parameters and bytes of a wanted network.
+        constraints: least metric and speedup, most parameters, bytes and milliseconds of a wanted
+            network.
         extra_cuts: further cuts of trained networks.
         rungs: epochs at which the worse trials stop; none by default.
         patience: early stopping of the whole search; none by default.
         rank_search: a search over ranks of trained networks; none by default.
         warm_start: settings tried first; entries that one does not name are proposed.
-        targets: devices and runtimes on which networks are timed after the last trial.
+        target: the device and runtime of the objectives and constraints `latency_speedup` and
+            `milliseconds`. Layers are timed there before the first trial, by which each network's
+            time is predicted; those on the front are timed after the last trial.
+        targets: further ones on which networks are timed after the last trial.
         keep: which checkpoints are kept: those on the `front`; also those `near` it (the second
             front and each scheme's own); or `all`.
         repeats: trainings of each setting, each with its own seed.
@@ -99,6 +103,7 @@ class SearchSpace(Strict):
     patience: Patience | None = None
     rank_search: RankSearch | None = None
     warm_start: tuple[_Given, ...] = ()
+    target: Timed | None = None
     targets: tuple[Timed, ...] = ()
     keep: Literal["front", "near", "all"] = "near"
     concurrency: PositiveInt | None = None
@@ -110,6 +115,11 @@ class SearchSpace(Strict):
     def objective_list(self) -> tuple[Objective, ...]:
         """The objectives, in the order of the study's values."""
         return tuple(OBJECTIVES[name] for name in self.objectives)
+
+    @property
+    def timed_on(self) -> tuple[Timed, ...]:
+        """Every target on which networks are timed after the last trial."""
+        return (*((self.target,) if self.target else ()), *self.targets)
 
     @property
     def metric(self) -> Objective:

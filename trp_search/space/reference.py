@@ -52,7 +52,8 @@ SECTIONS: list[tuple[str, type[Any], str]] = [
     ("rungs", Rungs, "Early stopping of trials; off unless given"),
     ("patience", Patience, "Early stopping of the search; off unless given"),
     ("rank_search", RankSearch, "Search over ranks of trained networks; off unless given"),
-    ("targets", Timed, "Each target; timed after the last trial"),
+    ("target", Timed, "The target of predicted times; off unless given"),
+    ("targets", Timed, "Each further target; timed after the last trial"),
     ("resources", Resources, "Resources of one trial"),
 ]
 _PARTS = {name for name, _, _ in SECTIONS if name}

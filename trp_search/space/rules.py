@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trp_search.methods import METHODS, uses
-from trp_search.records.objectives import METRICS, OBJECTIVES
+from trp_search.records.objectives import METRICS, OBJECTIVES, ON_THE_CLOCK
 from trp_search.space import entries, warm_start
 from trp_search.space.model import SearchSpace
 from trp_search.space.search_fields import Space
@@ -22,6 +22,9 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
     yield from _objectives(space)
     yield from _unread(space)
     yield from _course(space)
+    named = [timed.name for timed in space.timed_on]
+    if len(set(named)) < len(named):
+        yield "targets", "two have one name"
     for name in ("speedups", "energies"):
         amounts: tuple[float, ...] = getattr(space.extra_cuts, name) or ()
         if len(set(amounts)) < len(amounts):
@@ -102,6 +105,9 @@ def _objectives(space: SearchSpace) -> Iterator[Breach]:
         for name in sorted(others.intersection(names)):
             task = space.workload.task
             yield where, f"{name} is no metric of {task}, whose metric is {space.metric.name}"
+        for name in sorted(set(ON_THE_CLOCK).intersection(names)):
+            if space.target is None:
+                yield where, f"{name} needs `target`, the device and runtime where it counts"
     for name, bound in space.constraints.items():
         if problem := OBJECTIVES[name].problem(bound):
             yield f"constraints.{name}", problem

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from trp_search.records import (
     AUTO,
     Allocation,
+    Criterion,
     Factor,
     Fraction,
     Keep,
@@ -108,7 +109,8 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
             with truncations, `nuclear` with the nuclear term alone, `decomposable` with a joint
             loss of the full and a low-rank network (Decomposable-Net), `elastic` trains factors
             nested by rank for all budgets at once; `plain`, `tucker` and `cp`
-            cut the baseline, `ddlr-style` (DDLR-style) and `net-trim` its linear layers.
+            cut the baseline, `ddlr-style` (DDLR-style) and `net-trim` its linear layers; `prune`
+            removes channels of the baseline.
         scheme: how a kernel is unfolded into a matrix, and so which two layers replace it;
             `per-layer` takes in each layer the one that keeps most at its cost, in training and at
             the cut.
@@ -131,6 +133,10 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
         multiple: ranks are multiples of this.
         calibration_images: training images whose activations weigh a cut's errors; 0 uses weights
             alone.
+        importance: of `prune`: by what channels are ranked. `magnitude` (of their weights, over
+            each group's mean), `bn-scale` (batch norms' factors), `lasso` (He et al., ICCV 2017) or
+            `thinet` (Luo et al., ICCV 2017), which choose by what the next layers answer to
+            calibration images and fit those layers' weights.
         reconstruct: whether channel factors are fitted to the layers' responses to these images
             (1000 if there are none): `linear`, or `relu`, which includes the activation that
             follows.
@@ -159,6 +165,7 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
     allocation: PerScheme[Choice[Allocation]] = "knapsack"
     multiple: PerScheme[Number[PositiveInt]] = 1
     calibration_images: PerScheme[Number[Images]] = 0
+    importance: Choice[Criterion] | None = None
     reconstruct: PerScheme[Choice[Reconstruct]] | None = None
     joint_alpha: PerScheme[Number[Part]] | None = None
     joint_lowest: PerScheme[Number[Share]] | None = None

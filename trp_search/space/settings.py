@@ -165,7 +165,7 @@ def _can_fit(parts: Parts) -> bool:
 
 def _by_default(images: int, parts: Parts) -> tuple[Scalar, ...]:
     asked = parts.cut is not None and (
-        parts.cut.solved is not None or parts.cut.reconstruct != "none"
+        parts.cut.solved is not None or parts.cut.fits or parts.cut.reconstruct != "none"
     )
     return (0,) if asked and images == IMAGES else ()
 
@@ -201,6 +201,7 @@ ENTRIES: dict[str, Entry] = {
     "allocation": Entry(places=("cut.allocation",)),
     "multiple": Entry(places=("cut.multiple",)),
     "calibration_images": Entry(places=("cut.calibration_images",), alike=_by_default, recipe=True),
+    "importance": Entry(places=("cut.importance",)),
     "reconstruct": Entry(places=("cut.reconstruct",), acts=_can_fit),
     "joint_alpha": Entry(places=("joint.alpha",)),
     "joint_lowest": Entry(places=("joint.lowest",)),

@@ -19,6 +19,7 @@ from trp_search.records import (
     Repeat,
     Split,
     TestScore,
+    TimeTable,
 )
 from trp_search.store.files import append_record, read_record, read_records
 from trp_search.store.inside import inside, named
@@ -35,9 +36,13 @@ class RunFolder:
 
     @staticmethod
     def create(path: Path) -> RunFolder:
-        """A new run at `path`; an existing folder that holds anything but a lock is refused."""
+        """A new run at `path`; an existing folder that holds anything is refused.
+
+        But for a lock and layers' times, which a search leaves that was killed before its start.
+        """
+        left = {".lock", "cut_times.jsonl"}
         if path.exists() and (
-            not path.is_dir() or any(entry != path / ".lock" for entry in path.iterdir())
+            not path.is_dir() or any(entry.name not in left for entry in path.iterdir())
         ):
             raise InputError(
                 f"{path}: already holds something; give a new or empty folder, or resume"
@@ -103,6 +108,11 @@ class RunFolder:
     def cut_times(self) -> Path:
         """Times of the baseline with some layers in factors."""
         return inside(self.path, "cut_times.jsonl")
+
+    @property
+    def times(self) -> Path:
+        """The layers' times that the search predicts from."""
+        return inside(self.path, "times.json")
 
     @property
     def repeats(self) -> Path:
@@ -232,6 +242,10 @@ class RunFolder:
     def read_cut_times(self) -> list[CutTime]:
         """In the order in which they were measured."""
         return read_records(self.cut_times, CutTime)
+
+    def read_times(self) -> TimeTable | None:
+        """What the search predicts times from, if it does."""
+        return read_record(self.times, TimeTable, what="is no table of layers' times")
 
     def read_repeats(self) -> dict[str, list[Repeat]]:
         """By point; each seed counts once."""

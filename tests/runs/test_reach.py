@@ -1,0 +1,97 @@
+"""What a network reaches on a target, and the times that a search predicts from it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from trp_search.errors import InputError
+from trp_search.records import Cut, Ranks, Speedup, Target, TimeTable, from_json, to_json
+from trp_search.runs import setup
+from trp_search.runs.compress import recut
+from trp_search.runs.predicted import predicting
+from trp_search.runs.reach import EACH, SCHEMES, Reach, reach, table
+from trp_search.space import SearchSpace, load_space
+from trp_search.space.sections import Timed
+from trp_search.store import RunFolder, write_whole
+from trp_search.workloads import data
+
+HERE = Target(name="here", height=8, width=8)
+ASKED = Timed(name="here", seconds=1e-3)
+
+
+@pytest.fixture(scope="module")
+def timed(trained_run: RunFolder, tmp_path_factory: pytest.TempPathFactory):
+    """A space, the folder that its layers' times are kept in, and what its network reaches."""
+    space = load_space(trained_run.search)
+    folder = RunFolder(path=tmp_path_factory.mktemp("timed"))
+    spec = space.baseline_spec()
+    network, shape = setup.untrained(spec), data.describe(spec.workload.data)
+    return space, folder, reach(network, shape, HERE, folder, layers="kxk", seconds=1e-4)
+
+
+def test_the_fastest_network_has_every_layer_at_the_lowest_rank_that_saves_time(
+    timed: tuple[SearchSpace, RunFolder, Reach],
+):
+    _, _, found = timed
+    assert set(found.best) == set(SCHEMES)
+    for scheme, best in found.best.items():
+        for name, (own, rank) in best.layers.items():
+            assert scheme in (own, EACH)
+            assert rank == min(found.times.saved[name, own].saved)
+            assert found.times.saved_by({name: (own, rank)}) > 0
+        left = sum(milliseconds for _, milliseconds in best.caps)
+        assert all(milliseconds >= 0 for _, milliseconds in best.caps)
+        assert left >= found.times.total - found.times.saved_by(best.layers) - 1e-9
+    every = found.times.saved_by(found.best[EACH].layers)
+    assert all(found.times.saved_by(best.layers) <= every + 1e-9 for best in found.best.values())
+
+
+def test_layers_are_timed_once_and_the_table_is_what_a_search_predicts_from(
+    timed: tuple[SearchSpace, RunFolder, Reach],
+):
+    space, folder, _ = timed
+    before = [one for one in folder.read_cut_times() if one.kind is not None]
+    found = table(space, ASKED, folder)
+    assert [one for one in folder.read_cut_times() if one.kind is not None] == before
+    assert from_json(TimeTable, to_json(found)) == found
+    assert found.target == HERE
+    assert {(one.layer, one.scheme) for one in found.layers} == {
+        (name, scheme) for one in before for name, (scheme, _) in one.layers.items()
+    }
+
+
+def test_a_missing_runtime_is_said_before_anything_is_timed(trained_run: RunFolder, tmp_path):
+    folder = RunFolder(path=tmp_path)
+    with pytest.raises(InputError, match="device: cuda"):
+        table(load_space(trained_run.search), Timed(name="a", device="cuda"), folder)
+    assert not folder.cut_times.exists()
+
+
+def test_without_a_table_nothing_is_predicted(run: RunFolder):
+    assert predicting(run)(()) is None
+    assert {point.predicted for point in run.read_points()} == {None}
+
+
+def test_every_point_has_the_time_of_its_layers_and_the_table_alone_decides(run: RunFolder):
+    layers = [layer for layer in run.point("0").layers if layer.scheme]
+    rows = [
+        {"layer": x.name, "scheme": x.scheme, "step": 1, "saved": {"1": 2.0, str(x.rank + 9): -1.0}}
+        for x in layers
+    ]
+    whole = {"milliseconds": 10.0 * len(layers), "macs": run.point("baseline").macs}
+    about = {"target": {"name": "a", "height": 8, "width": 8}, "machine": "none", "versions": {}}
+    write_whole(run.times, json.dumps(about | whole | {"layers": rows}))
+    ranks = Ranks({x.name: 1 for x in layers})
+    lowest = recut(run, "0", Cut(scheme="spatial", keep=ranks, layers="kxk"))
+    assert lowest.predicted is not None
+    assert lowest.milliseconds == pytest.approx(8.0 * len(layers))
+    assert lowest.latency_speedup == pytest.approx(10 / 8)
+    other = recut(run, "0", Cut(scheme="spatial", keep=Speedup(1.5), layers="kxk"))
+    assert other.predicted is not None
+    assert other.milliseconds > lowest.milliseconds
+    assert predicting(run)(run.point("0").layers).milliseconds == pytest.approx(
+        sum(10 - 2 + 3 * (x.rank - 1) / (x.rank + 8) for x in layers)
+    )
+    assert run.point(lowest.id).predicted == lowest.predicted

@@ -1,0 +1,99 @@
+"""What a network could reach on a target's clock, as `check` shows it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+from torch import nn
+
+from trp_search.cli.console import OUT, line, shown, warn
+from trp_search.cli.timing import described, warn_of_load
+from trp_search.errors import InputError
+from trp_search.records import Target, made
+from trp_search.records.objectives import TIMES
+from trp_search.report.formatting import SLOWER
+from trp_search.space import SearchSpace
+from trp_search.store import RunFolder
+from trp_search.workloads.images import Shape
+
+if TYPE_CHECKING:
+    from trp_search.runs.reach import Reach
+
+_SECONDS = 0.3
+_CAPPING = 3
+
+
+def target_of(
+    space: SearchSpace, shape: Shape, name: str | None, given: Mapping[str, str | int]
+) -> Target | None:
+    """The target to check: of this name in the space or as `given`; by default the space's own.
+
+    Raises:
+        InputError: an invalid value, fields without a name, or of a target that the space has.
+    """
+    known = {timed.name: timed for timed in space.timed_on}
+    if name is None and given:
+        raise InputError("--target: is missing; it names where time counts")
+    if name is None:
+        name = space.target.name if space.target else None
+    if name is None:
+        return None
+    size = {"height": shape.height, "width": shape.width}
+    if name in known:
+        if given:
+            raise InputError(f"--target: {name} is the space's own, which says the rest")
+        own = known[name].model_dump(exclude={"seconds"})
+        return made(Target, f"target {name!r}", **own, **size)
+    return made(Target, f"target {name!r}", name=name, **(size | dict(given)))
+
+
+def show_reach(space: SearchSpace, network: nn.Module, shape: Shape, target: Target) -> None:
+    """Times the layers of `network` on `target`, and prints what each scheme reaches there."""
+    from trp_search.runs.reach import reach
+    from trp_search.scoring.survey import widest_layers
+
+    line()
+    line(f"Timing layers on {described(target)} ...", style="dim")
+    warn_of_load()
+    with tempfile.TemporaryDirectory() as folder:
+        found = reach(
+            network,
+            shape,
+            target,
+            RunFolder(path=Path(folder)),
+            layers=widest_layers(space),
+            seconds=_SECONDS,
+        )
+    line(f"Best the whole network could do on {target.name}, measured", style="bold")
+    OUT.print(_table(found))
+    line(f"  the baseline takes {found.times.total:#.3g} ms", style="dim")
+    slower = [scheme for scheme, one in found.best.items() if one.layers and one.timing.slower]
+    if slower:
+        warn(f"{SLOWER} on {target.name} even at the lowest ranks: {', '.join(slower)}")
+    best = max(one.timing.high for one in found.best.values())
+    wanted = space.constraints.get("latency_speedup", 1.0)
+    if space.constraints.get("milliseconds"):
+        wanted = max(wanted, found.times.total / space.constraints["milliseconds"])
+    if wanted > best:
+        warn(f"constraints: {wanted:.2f}x on {target.name} is out of reach; {best:.2f} is the most")
+
+
+def _table(found: Reach) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("scheme")
+    table.add_column("at best", justify="right")
+    table.add_column("95 % interval", justify="right")
+    table.add_column("what remains then is mostly in")
+    for scheme, one in found.best.items():
+        left = sum(milliseconds for _, milliseconds in one.caps)
+        capping = [f"{name} ({ms / left:.0%})" for name, ms in one.caps[:_CAPPING]]
+        times, ends = TIMES(one.timing.speedup), f"{one.timing.low:.2f} to {one.timing.high:.2f}"
+        if not one.layers:
+            times, ends = "none", "no layer is faster"
+        table.add_row(scheme, times, ends, Text("\n".join(map(shown, capping))))
+    return table

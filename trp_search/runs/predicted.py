@@ -1,0 +1,59 @@
+"""The time of each network of a search, by a table that was measured before its first trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from trp_search.lowrank.times import LayerTimes, Steps
+from trp_search.records import Layer, LayerSaves, LayerScheme, Prediction, Target, TimeTable
+from trp_search.runtimes.machine import device_name
+from trp_search.runtimes.serving import runtime
+from trp_search.scoring.points import Predict
+from trp_search.store import RunFolder
+
+_LEAST = 0.01  # of the dense time: what layers save does not add up to all of it
+
+
+def predicting(folder: RunFolder) -> Predict:
+    """What tells a network's time by the run's table; None of each where the run has none."""
+    table = folder.read_times()
+    if table is None:
+        return lambda _: None
+    times = _times(table)
+
+    def predict(layers: Sequence[Layer]) -> Prediction:
+        return Prediction(
+            target=table.target.name,
+            milliseconds=max(times.milliseconds(layers), _LEAST * times.total),
+            dense_milliseconds=times.total,
+        )
+
+    return predict
+
+
+def table_of(times: LayerTimes, target: Target) -> TimeTable:
+    """`times`, as they were measured here, as a record."""
+    return TimeTable(
+        target=target,
+        milliseconds=times.total,
+        macs=times.macs,
+        layers=tuple(
+            LayerSaves(
+                layer=name,
+                scheme=cast("LayerScheme", scheme),
+                step=steps.step,
+                saved=dict(steps.saved),
+            )
+            for (name, scheme), steps in times.saved.items()
+        ),
+        machine=device_name(target.device),
+        versions=runtime(target.runtime).versions(),
+    )
+
+
+def _times(table: TimeTable) -> LayerTimes:
+    saved: dict[tuple[str, str], Steps] = {
+        (one.layer, one.scheme): Steps(step=one.step, saved=one.saved) for one in table.layers
+    }
+    return LayerTimes(total=table.milliseconds, saved=saved, macs=table.macs)

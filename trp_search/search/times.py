@@ -1,0 +1,53 @@
+"""What a search times itself: layers before its first trial, its front after the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from trp_search import report
+from trp_search.errors import InputError, NothingFoundError
+from trp_search.records import TimeTable
+from trp_search.report.formatting import mispredicted
+from trp_search.runs import clock, reach
+from trp_search.runtimes.machine import busy
+from trp_search.selection.snapshot import Snapshot
+from trp_search.space import SearchSpace
+from trp_search.store import RunFolder
+
+
+def before_trials(
+    space: SearchSpace, run: RunFolder, *, tell: Callable[[str], None]
+) -> TimeTable | None:
+    """The layers' times from which this search predicts, if they are not in the run yet.
+
+    Raises:
+        InputError: the target's runtime or device is not there.
+    """
+    if space.target is None or run.times.exists():
+        return None
+    tell(f"timing layers on {space.target.name}")
+    if said := busy():
+        tell(said)
+    return reach.table(space, space.target, run)
+
+
+def after_trials(space: SearchSpace, run: RunFolder, *, tell: Callable[[str], None]) -> None:
+    """Times the front on the space's targets where it was not timed yet; draws the page again.
+
+    A failure is only reported, because the search itself has succeeded.
+    """
+    for asked in space.timed_on:
+        try:
+            target = clock.target_of(run, asked.name, asked.model_dump(exclude={"seconds"}))
+            left = clock.untimed(run, target)
+            tell(f"timing {len(left)} networks on {asked.name}")
+            for _ in clock.measure(run, target, left, seconds=asked.seconds):
+                pass
+        except (InputError, NothingFoundError) as error:
+            tell(f"not timed on {asked.name}: {error}")
+    found = Snapshot(folder=run)
+    for point in found.points if space.target else ():
+        if (measured := found.mispredicted(point)) and point.predicted:
+            tell(f"point {point.id}: {mispredicted(point.predicted, measured)}")
+    if space.timed_on:
+        report.write(run)
