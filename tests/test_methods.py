@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,6 +177,47 @@ def test_a_bundle_with_zeros_costs_what_its_point_does(
     path.write_text(json.dumps(values))
     found = evaluate_bundle(bundle)
     assert (found.macs, found.parameters) == (point.macs, point.parameters)
+
+
+def test_a_bundle_of_a_pruned_network_is_built_without_torch_pruning(
+    make_space: Callable[..., SearchSpace],
+    plain_run: RunFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    given = {"importance": "lasso", "calibration_images": 100, "fine_tuning_epochs": 1}
+    space = make_space(method="prune", speedup=2.0, **given)
+    untuned, tuned = ran(space, plain_run, "lean").points
+    assert untuned.widths == tuned.widths
+    assert tuned.loss < untuned.loss
+    write_whole(plain_run.search, space.dump())
+    monkeypatch.setitem(sys.modules, "torch_pruning", None)
+    bundle = export_point(plain_run, tuned.id, tmp_path / "bundle")
+    found = evaluate_bundle(bundle)
+    assert (found.macs, found.parameters) == (tuned.macs, tuned.parameters)
+    path = bundle / "architecture.json"
+    values = json.loads(path.read_text())
+    name, (read, written) = next(iter(values["widths"].items()))
+    for widths, line in (
+        ([read - 1, written], "weights.safetensors: not this network's weights"),
+        ([read, 10**9], "cannot have"),
+        ([read, 0], "widths"),
+    ):
+        path.write_text(json.dumps(values | {"widths": values["widths"] | {name: widths}}))
+        with pytest.raises(InputError, match=line):
+            load(bundle)
+
+
+def test_the_command_prunes_a_run_s_baseline(
+    make_space: Callable[..., SearchSpace], plain_run: RunFolder, capsys: pytest.CaptureFixture[str]
+):
+    write_whole(plain_run.search, make_space().dump())
+    asked = ["cut", str(plain_run.path), "--trial", "baseline", "--speedup", "1.5"]
+    assert main([*asked, "--scheme", "prune", "--layers", "all"]) == 0
+    assert "Point plain-prune-1.5x-magnitude: 1.5" in capsys.readouterr().out
+    assert_loads_as_scored(plain_run, plain_run.point("plain-prune-1.5x-magnitude"))
+    assert main([*asked, "--importance", "lasso"]) == 2
+    assert "importance goes with scheme prune" in capsys.readouterr().err
 
 
 def test_any_size_is_cut_later_from_one_decomposable_training(

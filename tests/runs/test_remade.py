@@ -146,6 +146,6 @@ def test_weights_of_the_space_and_of_the_network_exclude_each_other():
         remade(Own((4,)), dataclasses.replace(DIGITS, weights="some.safetensors"))
 
 
-def test_what_is_no_plain_pytorch_is_refused_first():
-    with pytest.raises(InputError, match="a live OptimizedModule: it is compiled"):
-        remade(torch.compile(nn.Linear(1, 1)), DIGITS)
+def test_what_has_no_layers_to_replace_is_refused_first():
+    with pytest.raises(InputError, match="a live Linear: it is on the meta device"):
+        remade(nn.Linear(1, 1, device="meta"), DIGITS)

@@ -56,8 +56,8 @@ def test_the_first_to_be_timed_alternates():
     machine = Machine()
     dense, cut = machine.call("d", 0.5), machine.call("c", 0.5)
     compare(dense, cut, seconds=0.0, clock=machine.clock)
-    # Before the rounds, three calls to warm up and three to see how long one takes, of each.
-    assert "".join(machine.calls[12:20]) == "dccddccd"
+    # Before the rounds, two calls to warm up and one to see how long it takes, of each.
+    assert "".join(machine.calls[6:14]) == "dccddccd"
 
 
 def test_the_interval_holds_the_median_and_narrows_with_rounds():

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -197,3 +198,20 @@ def test_torchvision_has_no_weights_for_a_built_in_network():
     assert str(caught.value) == (
         "workload.weights: 'torchvision' has none for small_resnet; give null or a file of weights"
     )
+
+
+def test_a_network_of_torchvision_is_known_by_its_class_and_size():
+    names = (
+        "vgg16",
+        "vgg16_bn",
+        "resnet34",
+        "wide_resnet50_2",
+        "vit_b_32",
+        "swin_v2_s",
+        "maxvit_t",
+    )
+    for name in names:
+        with torch.device("meta"):
+            network = torchvision.models.get_model(name, num_classes=7)
+        assert networks.builder_of(network) == name
+    assert networks.builder_of(nn.Linear(1, 1)) is None

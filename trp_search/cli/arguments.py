@@ -117,6 +117,15 @@ Allocation = Annotated[
         CUT,
     ),
 ]
+Importance = Annotated[
+    str | None,
+    option(
+        "NAME",
+        f"of scheme prune, by what channels rank: {', '.join(get_args(records.Criterion))} "
+        "[default: magnitude]",
+        CUT,
+    ),
+]
 Layers = Annotated[
     str | None,
     option(

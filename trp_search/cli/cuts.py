@@ -35,12 +35,15 @@ def cut_of(
     same = {name: getattr(like, name) for name in SHARED}
     chosen = {name: value for name, value in options.items() if value is not None}
     chosen = {**(USUAL if chosen.keys() & own.keys() else own), **chosen}
+    if chosen["scheme"] == "prune":
+        chosen.setdefault("importance", "magnitude")
     images = space.extra_cuts.calibration_images
     try:
         found = Cut(keep=keep, **(same | chosen), calibration_images=images)
     except ValueError as error:
         raise InputError(f"--{records.problem(error, Cut)}") from None
-    return dataclasses.replace(found, calibration_images=0) if found.pools else found
+    by_weights = found.pools or (found.importance is not None and not found.fits)
+    return dataclasses.replace(found, calibration_images=0) if by_weights else found
 
 
 def show_point(folder: RunFolder, point: Point) -> None:

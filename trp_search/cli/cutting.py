@@ -16,6 +16,7 @@ from trp_search.cli.arguments import (
     Allocation,
     Data,
     Formats,
+    Importance,
     Layers,
     Multiple,
     Network,
@@ -64,6 +65,7 @@ def cut(  # noqa: PLR0913  options of a command
     ] = None,
     scheme: Scheme = None,
     allocation: Allocation = None,
+    importance: Importance = None,
     multiple: Multiple = 1,
     layers: Layers = None,
     out: Annotated[
@@ -85,6 +87,7 @@ def cut(  # noqa: PLR0913  options of a command
     fields = given_target(runtime, device, threads, batch, image_size)
     clock = checked_clock(keep, target, fields)
     options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
+    options |= {"importance": importance}
     if (source / ARCHITECTURE).is_file():
         if trial is not None:
             raise InputError(f"--trial: {source} is a bundle, which has one network")
@@ -206,6 +209,7 @@ def compress(  # noqa: PLR0913  options of a command
     ] = None,
     scheme: Scheme = None,
     allocation: Allocation = None,
+    importance: Importance = None,
     multiple: Multiple = 1,
     layers: Layers = None,
     run: Annotated[
@@ -234,6 +238,7 @@ def compress(  # noqa: PLR0913  options of a command
     if weights is not None:
         loaded = _with_weights(loaded, weights)
     options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
+    options |= {"importance": importance}
     like = loaded.baseline_spec().cuts[0]
     wanted = cut_of(loaded, keep, options, like=like, own=USUAL)
     name = f"{space.stem}-{'baseline' if weights is None else weights.stem}"

@@ -72,13 +72,14 @@ def with_formats(
 def as_markdown(card: Card) -> str:
     """The card for people."""
     point = card.point
-    factored = sum(layer.rank is not None for layer in point.layers)
+    made = "pruned" if point.widths else "low-rank"
+    changed = sum(layer.rank is not None for layer in point.layers)
     measured = [
         *_scores(card),
         ("speedup (multiply-adds)", f"{point.speedup:.2f}x"),
         *(_latency(latency) for latency in card.latencies),
         *sizes(point),
-        ("factored layers", f"{factored} of {len(point.layers)}, {point.scheme or 'none'}"),
+        (f"{made} layers", f"{changed} of {len(point.layers)}, {point.scheme or 'none'}"),
         ("batch norm", point.batch_norm),
         *_int8(point),
     ]
@@ -90,7 +91,7 @@ def as_markdown(card: Card) -> str:
         [
             f"# {_text(title)}",
             "",
-            "A low-rank network found by trp_search. Licence: "
+            f"A {made} network found by trp_search. Licence: "
             f"{_text(card.licence or 'none was stated')}.",
             "",
             *_how_to_load(card),

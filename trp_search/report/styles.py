@@ -66,7 +66,8 @@ def style_of(point: Point) -> Style:
     parts = [as_scheme]
     if method is not None:
         known = METHODS.get(str(method))
-        parts = [known.called(settings) if known else str(method), as_scheme]
+        called = known.called(settings) if known else str(method)
+        parts = [called] if called.startswith(as_scheme) else [called, as_scheme]
         colour = (known.colour or colour) if known else _OTHER
     fitted = settings.get("reconstruct") or "none"
     parts += {"none": [], "relu": ["fitted"]}.get(str(fitted), [f"fitted ({fitted})"])

@@ -8,7 +8,7 @@ from torch import nn
 
 from trp_search.records import Target
 from trp_search.runtimes.serving import IN_FILE, Call, serve
-from trp_search.runtimes.timing import Timing, clock_of, compare
+from trp_search.runtimes.timing import FEWEST, Timing, clock_of, compare
 
 Network = Callable[[], nn.Module]
 
@@ -23,7 +23,7 @@ class Beside:
         self._dense, self._target, self._channels = dense, target, channels
         self._call, self._folded = self._served(dense)
 
-    def time(self, network: Network, *, seconds: float) -> tuple[Timing, str]:
+    def time(self, network: Network, *, seconds: float, fewest: int = FEWEST) -> tuple[Timing, str]:
         """The times of both, and whether batch norm was folded."""
         reference, (call, batch_norm) = self._call, self._served(network)
         if batch_norm == IN_FILE:
@@ -33,7 +33,8 @@ class Beside:
             call, _ = self._served(network, fold=False)
             batch_norm = f"in neither: {self._folded} in the baseline, {batch_norm} in this one"
         clock = clock_of(self._target)
-        return compare(reference, call, seconds=seconds, clock=clock), batch_norm
+        found = compare(reference, call, seconds=seconds, fewest=fewest, clock=clock)
+        return found, batch_norm
 
     def _served(self, network: Network, *, fold: bool = True) -> tuple[Call, str]:
         return serve(network(), self._target, channels=self._channels, fold=fold)

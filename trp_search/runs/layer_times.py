@@ -18,10 +18,11 @@ from trp_search.records import BASELINE, CutTime, Factored, Target
 from trp_search.runs.beside import Beside
 from trp_search.runtimes.machine import device_name
 from trp_search.runtimes.serving import runtime
-from trp_search.runtimes.timing import Timing
+from trp_search.runtimes.timing import FEWEST, Timing
 from trp_search.store import RunFolder, append_record
 
-_RANKS = 4  # timed for each kind of layer
+_RANKS = 4  # timed for each kind of layer ...
+_ROUNDS = 6  # ... at least so often, without an interval
 _STEPS = (8, 4, 1)
 _MULTIPLES = 8  # of a step at least, up to the full rank
 
@@ -42,7 +43,7 @@ def predicted(folder: RunFolder, target: Target) -> LayerTimes | None:
             latency.speedup,
         )
         for name, latency in known
-        if name in points and latency.target == target
+        if name in points and points[name].int8 is None and latency.target == target
     )
 
 
@@ -125,7 +126,8 @@ class Stopwatch:
         if self._beside is None:
             dense = partial(copied, self._network)
             self._beside = Beside(dense, self._target, channels=self._channels)
-        timing, _ = self._beside.time(made, seconds=self._seconds)
+        fewest = FEWEST if kind is None else _ROUNDS
+        timing, _ = self._beside.time(made, seconds=self._seconds, fewest=fewest)
         append_record(
             self._folder.cut_times,
             CutTime(

@@ -186,7 +186,7 @@ def _layers(
         if any(layer.rank for layer in layers):
             return layers
     other = wanted is not None or any(
-        any_trial(space, {"method": method}).cuts[0].solved is not None
+        (cut := any_trial(space, {"method": method}).cuts[0]).solved or cut.importance
         for method in space.space.methods
     )
     if not other:

@@ -64,7 +64,7 @@ def timed_cut(
         layers, timing = settled(
             clock.table(),
             wanted.keep,
-            solve=lambda times: _solved(analysis, wanted, times),
+            solve=lambda times: solved(analysis, wanted, times),
             time=clock.time,
         )
     return dataclasses.replace(wanted, keep=_kept(wanted, layers), layers="all"), timing
@@ -112,8 +112,9 @@ def settled(
     return min(kept, key=lambda pair: pair[1].speedup)
 
 
-def _solved(analysis: Analysis, wanted: Cut, times: LayerTimes) -> Factored:
-    choices = choose(analysis, wanted, count=times)
+def solved(analysis: Analysis, wanted: Cut, times: LayerTimes | None = None) -> Factored:
+    """The layers that a budget puts in factors, one in time by its table; raises as `choose`."""
+    choices = choose(analysis, wanted, other_macs=analysis.other_macs, count=times)
     picked = [(c.candidate.layer, c.ranks[-1]) for c in choices if c.candidate is not None]
     return {layer.name: (layer.scheme.name, rank) for layer, rank in picked}
 

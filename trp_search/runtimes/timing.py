@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from trp_search.records import Target
 
 _SAMPLE_SECONDS = 2e-3
-_FEWEST = 20
+FEWEST = 20
 _MOST = 2000
 _NORMAL_95 = 1.96
 
@@ -42,9 +42,14 @@ def clock_of(target: Target) -> Callable[[], float]:
 
 
 def compare(
-    dense: Call, other: Call, *, seconds: float, clock: Callable[[], float] = time.perf_counter
+    dense: Call,
+    other: Call,
+    *,
+    seconds: float,
+    fewest: int = FEWEST,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Timing:
-    """Times both in turn, in alternating order, for about `seconds` and at least 20 rounds.
+    """Times both in turn, in alternating order, for about `seconds` and at least `fewest` rounds.
 
     Background load affects both equally, so it hardly changes the ratio of a round. The interval of
     the median is from order statistics, for any distribution, as if rounds were independent: long
@@ -53,7 +58,7 @@ def compare(
     began = clock()
     calls = [_calls(call, clock) for call in (dense, other)]
     pairs: list[tuple[float, float]] = []
-    while len(pairs) < _FEWEST or (clock() - began < seconds and len(pairs) < _MOST):
+    while len(pairs) < fewest or (clock() - began < seconds and len(pairs) < _MOST):
         if len(pairs) % 2:
             second = _sample(other, calls[1], clock)
             first = _sample(dense, calls[0], clock)
@@ -75,8 +80,10 @@ def compare(
 
 def _calls(call: Call, clock: Callable[[], float]) -> int:
     """Number of calls per sample that hides the clock's resolution; warms up."""
-    for _ in range(3):
+    for _ in range(2):
         call()
+    if _sample(call, 1, clock) >= _SAMPLE_SECONDS:
+        return 1
     return max(1, math.ceil(_SAMPLE_SECONDS / max(1e-9, _sample(call, 3, clock))))
 
 

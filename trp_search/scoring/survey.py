@@ -135,7 +135,7 @@ def check_methods(space: SearchSpace, network: nn.Module, example_input: Tensor)
     """Raises InputError where a method of the space has nothing to do on `network`."""
     for method in space.space.methods:
         cut = any_trial(space, {"method": method}).cuts[0]
-        if cut.solved is not None:
+        if cut.solved is not None or cut.importance is not None:
             check_reach(network, example_input, cut)
 
 

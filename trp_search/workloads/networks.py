@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from trp_search.errors import InputError, one_line
@@ -116,23 +115,27 @@ def load_weights(network: nn.Module, weights: str, *, spec: NetworkSpec, channel
 
 
 def builder_of(network: nn.Module) -> str | None:
-    """The name by which torchvision makes a classifier most like `network`, if of the same class.
+    """The name of torchvision's classifier of the class of `network` with most nearly its size.
 
-    Shapes of weights tell names apart; nothing is computed.
+    Sizes are those of the published weights; the last layer of `network` may have other outputs.
     """
     if not type(network).__module__.startswith("torchvision.models."):
         return None
     import torchvision.models  # noqa: PLC0415  as below
 
-    own = set(state.shapes(network.state_dict()).items())
-    other: dict[str, int] = {}
-    for name in torchvision.models.list_models(module=torchvision.models):
-        maker = torchvision.models.get_model_builder(name)
-        if inspect.signature(maker).return_annotation is type(network):
-            with torch.device("meta"):
-                found = maker(weights=None).state_dict()
-            other[name] = len(own.symmetric_difference(state.shapes(found).items()))
-    return min(other, key=other.__getitem__, default=None)
+    sizes: dict[str, int] = {
+        name: torchvision.models.get_model_weights(name)["DEFAULT"].meta["num_params"]
+        for name in torchvision.models.list_models(module=torchvision.models)
+        if inspect.signature(torchvision.models.get_model_builder(name)).return_annotation
+        is type(network)
+    }
+    if not sizes:
+        return None
+    *others, weight, bias = network.parameters()
+    head = [weight, bias] if bias.dim() == 1 else [bias]
+    there = sum(tensor.numel() for tensor in [*others, weight, bias])
+    there += sum(1000 * tensor[0].numel() - tensor.numel() for tensor in head)
+    return min(sizes, key=lambda name: abs(sizes[name] - there))
 
 
 @contextmanager

@@ -1,0 +1,93 @@
+"""What channel pruning keeps of a network at 2x, each importance beside its own uniform version.
+
+    python -m benchmarks.pruning TABLE [--seeds 0,1,2] [--epochs 15] [--tuning 5]
+
+A small residual network on the digits, trained plainly, is pruned in every way to 2x and
+fine-tuned; factor pairs to 2x, fine-tuned alike, stand beside it. Scores are on test; nothing is
+chosen. TABLE is a new CSV file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trp_search.records import TrialResult, TrialSpec
+from trp_search.runs import networks, trial
+from trp_search.space import read_space
+from trp_search.store import FORMAT, RunFolder, write_whole
+
+IMPORTANCES = ("magnitude", "bn-scale", "lasso", "thinet")
+ALLOCATIONS = ("knapsack", "uniform")
+
+
+def rows(seed: int, *, epochs: int, tuning: int) -> Iterator[dict[str, object]]:
+    """The test score of each way, before and after fine-tuning."""
+    own: dict[str, Any] = {"method": ["prune", "plain"], "speedup": 2.0, "layers": "all"}
+    own |= {"importance": list(IMPORTANCES), "allocation": list(ALLOCATIONS), "scheme": "per-layer"}
+    own |= {"fine_tuning_epochs": tuning, "distillation": 0.0, "calibration_images": 1000}
+    raw = {
+        "workload": {"network": "small_resnet", "data": {"name": "digits", "validation": 0.25}},
+        "training": {"epochs": epochs, "batch_size": 64, "learning_rate": 0.1},
+        "space": own,
+        "seed": seed,
+    }
+    space = read_space(raw, Path(__file__))
+    with tempfile.TemporaryDirectory() as place:
+        folder = RunFolder.create(Path(place) / "run")
+        write_whole(folder.environment, json.dumps({"format": FORMAT}))
+        write_whole(folder.search, space.dump())
+        yield from _scores(space.baseline_spec(), folder, seed=seed, way="baseline")
+        for number, (importance, allocation) in enumerate(
+            itertools.product(IMPORTANCES, ALLOCATIONS)
+        ):
+            drawn = {"method": "prune", "importance": importance, "allocation": allocation}
+            spec = space.trial_spec(drawn, number=number)
+            yield from _scores(spec, folder, seed=seed, way=f"{importance}, {allocation}")
+        spec = space.trial_spec({"method": "plain", "allocation": "knapsack"}, number=99)
+        yield from _scores(spec, folder, seed=seed, way="factor pairs")
+
+
+def _scores(
+    spec: TrialSpec, folder: RunFolder, *, seed: int, way: str
+) -> Iterator[dict[str, object]]:
+    *_, result = trial.run(spec, folder)
+    assert isinstance(result, TrialResult)
+    assert result.ended_well, result.why_not
+    folder.add_points(result.points)
+    for point in result.points:
+        if point.id == spec.name or point.untuned:
+            score = networks.score_test(folder, point).score.value
+            yield {"seed": seed, "way": way, "tuned": not point.untuned, "test": score} | {
+                "speedup": point.speedup
+            }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Writes the table and prints its means."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--tuning", type=int, default=5)
+    given = parser.parse_args(arguments)
+    seeds = [int(seed) for seed in given.seeds.split(",")]
+    found = []
+    for seed in seeds:
+        for row in rows(seed, epochs=given.epochs, tuning=given.tuning):
+            print(row, flush=True)
+            found.append(row)
+            pd.DataFrame(found).to_csv(given.table, index=False)
+    table = pd.DataFrame(found)
+    print(table.groupby(["way", "tuned"])[["test", "speedup"]].mean().round(4))
+
+
+if __name__ == "__main__":
+    main()
