@@ -12,6 +12,9 @@ TASK = "classification"  # what all of them are scored by
 _TRP = "poster of Xu et al., EMC2 workshop at NeurIPS 2019 (arXiv 1910.04576)"
 _TRP_CODE = "README of github.com/yuhuixu1993/Trained-Rank-Pruning"
 _ALDS = "Liebenwein et al., NeurIPS 2021, table 1"
+_TP = "benchmarks of github.com/VainF/Torch-Pruning"
+_CP_CODE = "README of github.com/yihui-he/channel-pruning"
+_SPARK = "SPARK, submission to ICLR 2022"
 _DN = "Yaguchi et al., IJCAI 2021 (arXiv 1910.13141 v3), abstract"
 
 
@@ -113,6 +116,44 @@ _ROWS = [
         ("TRP + nuclear, spatial", 91.39, 3.4, "nothing"),
     ),
     *_table(
+        "resnet56",
+        "cifar10",
+        92.80,
+        f"He et al., ICCV 2017, as quoted in the {_TP}",
+        ("channel pruning (ICCV 2017)", 91.80, 2.00, "fine-tuned"),
+    ),
+    *_table(
+        "resnet56",
+        "cifar10",
+        93.53,
+        _TP,
+        ("group L1", 92.93, 2.12, "fine-tuned"),
+        ("group batch norm", 93.29, 2.12, "fine-tuned"),
+        ("DepGraph without sparse learning", 93.46, 2.11, "fine-tuned"),
+        ("DepGraph", 93.77, 2.13, "fine-tuned"),
+    ),
+    *_table(
+        "resnet56",
+        "cifar10",
+        93.27,
+        _SPARK,
+        ("SPARK", 93.91, 1 / (1 - 0.660), "not stated"),
+    ),
+    *_table(
+        "resnet56",
+        "cifar10",
+        93.33,
+        f"CC, as quoted in {_SPARK}",
+        ("CC (pruning and decomposition)", 93.64, 1 / (1 - 0.520), "not stated"),
+    ),
+    *_table(
+        "resnet56",
+        "cifar10",
+        93.14,
+        f"TRP, as quoted in {_SPARK}",
+        ("TRP", 92.77, 1 / (1 - 0.567), "not stated"),
+    ),
+    *_table(
         "resnet18",
         "imagenet",
         69.10,
@@ -134,6 +175,13 @@ _ROWS = [
         ("TRP + nuclear, spatial", 74.06, 1.80, "nothing"),
         ("ThiNet (TPAMI 2018)", 72.03, 2.26, "fine-tuned"),
         ("TRP + nuclear, spatial", 72.69, 2.30, "nothing"),
+    ),
+    *_table(
+        "resnet50",
+        "imagenet",
+        None,
+        _CP_CODE,
+        ("channel pruning (ICCV 2017)", 72.3, 2.00, "fine-tuned"),
     ),
     *_table(
         "resnet50",

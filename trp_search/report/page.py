@@ -13,7 +13,16 @@ from string import Template
 from typing import Any
 
 from trp_search.records.objectives import Objective
-from trp_search.report import drawing, formatting, history, layers, rows, sections, tables
+from trp_search.report import (
+    drawing,
+    formatting,
+    history,
+    layers,
+    rows,
+    sections,
+    tables,
+    together,
+)
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Row, Rows, Window
@@ -82,7 +91,12 @@ def _header(contents: Contents, found: Rows) -> str:
     listed = [
         f"<div><dt>{name}</dt><dd>{safe(text)}</dd></div>" for name, text in facts.items() if text
     ]
-    about = (formatting.on_the_clock, formatting.on_test, formatting.against_control)
+    about = (
+        formatting.on_the_clock,
+        formatting.on_test,
+        formatting.against_control,
+        together.on_targets,
+    )
     aside = " ".join(said for tell in about if (said := tell(found)))
     return "\n".join(
         [

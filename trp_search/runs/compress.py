@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 from trp_search import report
 from trp_search.errors import InputError
-from trp_search.records import Cut, EpochReport, Point, TrialResult, TrialSpec
-from trp_search.runs import setup, trial
+from trp_search.records import Cut, EpochReport, Point, TrialResult, TrialSpec, to_json
+from trp_search.runs import reach, setup, trial
 from trp_search.runs.environment import write_environment
 from trp_search.runs.probe import baseline_network, probe_
 from trp_search.space import SearchSpace, load_space
@@ -49,6 +49,8 @@ def compress(
         _claim(space, folder)
         if untrained:
             setup.splits_of(spec, folder)  # images that cannot be read fail no training
+        if space.target is not None and reach.is_missing(space, folder):
+            write_whole(folder.times, to_json(reach.table(space, space.target, folder)))
         for item in trial.run(spec, folder):
             yield item
         assert isinstance(item, TrialResult)
