@@ -124,8 +124,7 @@ def rows(folder: RunFolder, seed: int) -> Iterator[dict[str, object]]:
 
 def _label(point: Point) -> str | None:
     """The arm that a point belongs to; None for a cut before its fine-tuning."""
-    settings = point.settings
-    if settings.get("fine_tuning_epochs") == 0:
+    if point.untuned:
         return None
     name, cut = style_of(point).label, point.cut
     if cut is not None and cut.allocation == "greedy":
