@@ -41,7 +41,7 @@ def quantize(
     *,
     trust: Trust = False,
 ) -> None:
-    """Quantise points to int8 without training; score each in its runtime."""
+    """Quantise points to int8 without training, and score each."""
     tool = _tool(runtime)
     if max_drop is not None and not 0 < max_drop < math.inf:
         raise InputError(f"--max-drop: {max_drop:g} is not above 0")
