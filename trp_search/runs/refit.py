@@ -22,6 +22,8 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
         InputError: no such point, or no trial's.
     """
     point = folder.point(point_id)
+    if point.int8 is not None:
+        raise InputError(f"point {point_id!r}: is in int8; refit {point.int8.of!r}, then quantise")
     if not point.searched or point.cut is None:
         raise InputError(f"point {point_id!r}: a {point.role} point has no setting to refit")
     spec = setup.alone(folder.trial(point.trial).read_spec())
