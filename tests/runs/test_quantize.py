@@ -13,6 +13,7 @@ from trp_search.records import Target
 from trp_search.records.scores import share
 from trp_search.runs import clock, networks, setup
 from trp_search.runs.quantize import Quantization, quantize, unquantized, worth_it
+from trp_search.runs.refit import refit
 from trp_search.selection.snapshot import Snapshot
 from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.tasks import task_of
@@ -76,6 +77,8 @@ def test_what_is_there_is_not_made_again(int8_run: RunFolder):
     assert not {"baseline-int8", "0-int8"} & {p.id for p in wanted}
     left = unquantized(int8_run, wanted, "onnxruntime")
     assert left == [point for point in wanted if point.id not in ("baseline", "0")]
+    with pytest.raises(InputError, match="point '0-int8': is in int8; refit '0', then quantise"):
+        next(refit(int8_run, "0-int8"))
     with pytest.raises(InputError, match="point '0-int8': is in int8; give '0'"):
         unquantized(int8_run, [int8_run.point("0-int8")], "onnxruntime")
 

@@ -91,18 +91,14 @@ def _header(contents: Contents, found: Rows) -> str:
     listed = [
         f"<div><dt>{name}</dt><dd>{safe(text)}</dd></div>" for name, text in facts.items() if text
     ]
-    about = (
-        formatting.on_the_clock,
-        formatting.on_test,
-        formatting.against_control,
-        together.on_targets,
-    )
-    aside = " ".join(said for tell in about if (said := tell(found)))
+    about = (formatting.on_the_clock, formatting.on_test, formatting.against_control)
+    told = " ".join(said for tell in about if (said := tell(found)))
+    asides = [told, *together.on_targets(found)]
     return "\n".join(
         [
             f"<h1>{safe(contents.name)}</h1>",
             f'<p class="lead">{safe(formatting.headline(found, counts))}</p>',
-            f'<p class="aside">{safe(aside)}</p>' if aside else "",
+            *(f'<p class="aside">{safe(text)}</p>' for text in asides if text),
             f'<dl class="facts">{"".join(listed)}</dl>',
         ]
     )

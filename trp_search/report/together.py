@@ -13,7 +13,7 @@ from trp_search.selection.axes import clock
 _Times = Mapping[str, Latency]
 
 
-def on_targets(found: Rows) -> str:
+def on_targets(found: Rows) -> list[str]:
     """For each target on which int8 was timed, the best of each kind and whether int8 pays."""
     searched = (*found.trials, *found.derived) if found.trials else found.comparable()
     rows = [row for row in searched if row.times]
@@ -21,12 +21,11 @@ def on_targets(found: Rows) -> str:
     for row in rows:
         for latency in row.times:
             targets.setdefault(latency.target.name, {})[row.point.id] = latency
-    said = [
-        f"{_kinds(name, rows, known)} {_against_float(rows, known)}"
+    return [
+        f"{_kinds(name, rows, known)} {_against_float(rows, known)}".rstrip()
         for name, known in targets.items()
         if any(row.point.int8 and row.point.id in known for row in rows)
     ]
-    return " ".join(said)
 
 
 def _kinds(target: str, rows: Iterable[Row], known: _Times) -> str:
