@@ -165,6 +165,20 @@ def test_budgets_and_ranks_differ_from_step_to_step():
     assert len(set(drawn[0])) == 2
 
 
+@pytest.mark.parametrize("scheme", ["channel", "spatial", "decoupled"])
+def test_the_leading_factors_begin_as_the_best_ones_of_their_rank(scheme):
+    network = nn.Sequential(small(), nn.Linear(5, 40))
+    ElasticTraining(network, EXAMPLE, scheme=scheme, lowest=1.1, highest=1.2, layers="all").finish()
+    factors = factors_of(network)
+    assert factors
+    for one in factors.values():
+        whole = one.matrices
+        for rank in range(len(one.squares) + 1):
+            left, right = one.factors(rank)
+            lost = float(((whole - left @ right) ** 2).sum())
+            assert lost == pytest.approx(float(one.squares[rank:].sum()), rel=1e-3, abs=1e-5)
+
+
 def test_what_is_cut_is_the_network_of_the_leading_factors():
     network = small()
     elastic = elastic_for(network)

@@ -38,8 +38,8 @@ def _begun(layer: Candidate) -> Nested:
     left, right = layer.sides(*layer.layer.full_ranks)
     return Nested(
         scheme=layer.scheme.name,
-        left=left.float().contiguous(),
-        right=right.float().contiguous(),
+        left=left.flip(-1).float().contiguous(),  # spectra have the smallest value first
+        right=right.flip(-2).float().contiguous(),
         squares=(layer.spectra.values() ** 2).sum(0).float(),
     )
 
