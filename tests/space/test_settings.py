@@ -36,6 +36,7 @@ VARIED: dict[str, Any] = {
     "multiple": [1, 4],
     "calibration_images": [0, 64],
     "importance": ["magnitude", "lasso"],
+    "factors": ["none", "per-layer"],
     "reconstruct": ["none", "linear", "relu"],
     "joint_alpha": SHARES,
     "joint_lowest": {"low": 0.01, "high": 0.2},
