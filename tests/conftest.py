@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -17,10 +18,12 @@ from trp_search.records import (
     DataSpec,
     Energy,
     EpochReport,
+    Int8,
     Latency,
     Layer,
     NetworkSpec,
     Point,
+    QuantizerName,
     Role,
     Scheme,
     Target,
@@ -29,6 +32,7 @@ from trp_search.records import (
     TrialResult,
     TrialSpec,
     Workload,
+    int8_name,
     to_json,
 )
 from trp_search.records.scores import share
@@ -145,6 +149,24 @@ def make_point() -> Callable[..., Point]:
             layers=make_layers(energy, scheme),
             batch_norm="re-estimated on 1,024 training images",
             seconds=4.5,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def in_int8() -> Callable[..., Point]:
+    """A point as `quantize` makes it, `lost` of its 200 images wrong that were right before."""
+
+    def make(point: Point, *, lost: int = 0, runtime: QuantizerName = "onnxruntime") -> Point:
+        return dataclasses.replace(
+            point,
+            id=int8_name(point.id, runtime),
+            role="control" if point.role == "control" else "derived",
+            score=share(round(point.score.value * IMAGES) - lost, IMAGES),
+            bytes=point.bytes // 4,
+            predicted=None,
+            int8=Int8(of=point.id, runtime=runtime, images=300, machine="a processor", versions={}),
         )
 
     return make

@@ -30,6 +30,13 @@ def test_a_higher_rank_never_saves_more_and_ranks_cost_what_the_next_multiple_do
     assert torch.equal(saved.isfinite(), ranks <= max(steps.saved))
 
 
+def test_ranks_below_a_step_lie_between_those_that_were_measured():
+    steps = Steps(step=8, saved={1: 5.0, 8: 3.0, 16: 1.0})
+    found = steps.at(torch.arange(1, 17))
+    assert torch.allclose(found[:8], torch.linspace(5.0, 3.0, 8, dtype=torch.float64))
+    assert found[8:].tolist() == [1.0] * 8
+
+
 @settings(deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=6, unique=True), st.sampled_from([1, 4]))
 def test_a_table_that_falls_is_kept_as_it_was_measured(saved, step):

@@ -19,6 +19,19 @@ from trp_search.store import RunFolder
 SETTINGS = [None, "future", *get_args(MethodName)]
 
 
+@pytest.mark.parametrize("scheme", [None, "channel", "spatial"])
+def test_a_point_in_int8_is_called_and_drawn_so_in_its_float_network_s_colour(
+    make_point: Callable[..., Point], in_int8: Callable[..., Point], scheme: CutScheme | None
+):
+    point = make_point("1", correct=190, speedup=2.0, scheme=scheme)
+    own, here, there = (
+        style_of(one) for one in (point, in_int8(point), in_int8(point, runtime="openvino"))
+    )
+    assert (here.label, there.label) == (f"{own.label}, int8", f"{own.label}, int8 for openvino")
+    assert own.symbol != here.symbol == there.symbol
+    assert own.colour == here.colour
+
+
 @pytest.mark.parametrize(
     ("settings", "scheme", "name"),
     [

@@ -10,14 +10,16 @@ import pytest
 
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import Target
+from trp_search.records.scores import share
 from trp_search.runs import clock, networks, setup
-from trp_search.runs.quantize import quantize, unquantized, worth_it
+from trp_search.runs.quantize import Quantization, quantize, unquantized, worth_it
+from trp_search.runs.refit import refit
 from trp_search.selection.snapshot import Snapshot
-from trp_search.store import RunFolder, exclusive
+from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.tasks import task_of
 from trp_search.tasks.task import threads
 
-OWN = ("id", "role", "score", "loss", "bytes", "int8")
+OWN = ("id", "role", "score", "loss", "bytes", "int8", "predicted")
 HERE = Target(name="here", runtime="onnxruntime", height=8, width=8)
 
 
@@ -75,8 +77,46 @@ def test_what_is_there_is_not_made_again(int8_run: RunFolder):
     assert not {"baseline-int8", "0-int8"} & {p.id for p in wanted}
     left = unquantized(int8_run, wanted, "onnxruntime")
     assert left == [point for point in wanted if point.id not in ("baseline", "0")]
+    with pytest.raises(InputError, match="point '0-int8': is in int8; refit '0', then quantise"):
+        next(refit(int8_run, "0-int8"))
     with pytest.raises(InputError, match="point '0-int8': is in int8; give '0'"):
         unquantized(int8_run, [int8_run.point("0-int8")], "onnxruntime")
+
+
+@pytest.mark.slow
+def test_the_fewest_layers_that_keep_within_a_drop_stay_in_float(
+    written: RunFolder, tmp_path: Path
+):
+    (tmp_path / "place").mkdir()
+    point = written.point("0")
+    tried = Quantization(written, point, "onnxruntime", tmp_path / "place")
+    assert tried.within(-1.0) is None  # out of reach
+    one = tried.within(1.0)
+    assert one is not None
+    assert one.int8 is not None
+    assert (one.id, one.int8.max_drop, len(one.int8.in_float)) == ("0-int8-within-1", 1.0, 1)
+    assert written.point("0-int8").bytes < one.bytes < point.bytes
+    with threads(written.trial("0").read_spec().threads):
+        network = networks.network_of(written, one)
+        splits = setup.splits_of(written.trial("0").read_spec(), written)
+        task = task_of(written.trial("0").read_spec().workload)
+        again = task.evaluate(network, splits.validation.batches(256))
+    assert (again.score, again.loss) == (one.score, one.loss)
+
+
+@pytest.mark.slow
+def test_a_point_that_loses_too_much_is_left_until_a_network_keeps_within(written: RunFolder):
+    point = written.point("0")
+    better = dataclasses.replace(point, score=share(point.score.images, point.score.images))
+    append_record(written.points, better)  # the last record of an id counts
+    asked = [written.point("0")]
+    assert unquantized(written, asked, "onnxruntime", max_drop=1.0) == []
+    assert unquantized(written, asked, "onnxruntime", max_drop=0.5) == asked
+    assert list(quantize(written, asked, "onnxruntime", max_drop=0.5)) == []
+    assert unquantized(written, asked, "onnxruntime", max_drop=0.5) == asked
+    mixed = dataclasses.replace(written.point("0-int8"), id="0-int8-within-0.5")
+    append_record(written.int8, mixed)
+    assert unquantized(written, asked, "onnxruntime", max_drop=0.5) == []
 
 
 def test_a_point_without_weights_is_told(run: RunFolder):

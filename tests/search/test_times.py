@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 
 import optuna
@@ -17,6 +18,14 @@ from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, append_record, write_whole
 
 Space = Callable[..., SearchSpace]
+TABLE = {
+    "target": {"name": "here", "height": 8, "width": 8},
+    "milliseconds": 12.0,
+    "macs": 100,
+    "layers": [],
+    "machine": "a processor",
+    "versions": {},
+}
 TARGET = ("seed: 7", "seed: 7\ntarget: {name: here}")
 
 
@@ -46,10 +55,28 @@ def test_nothing_is_timed_without_a_target_or_with_a_table_in_the_run(
 ):
     said: list[str] = []
     assert before_trials(make_space(), folder, tell=said.append) is None
-    write_whole(folder.times, "{}")
+    write_whole(folder.times, json.dumps(TABLE))
     assert before_trials(make_space(TARGET), folder, tell=said.append) is None
     assert said == []
     assert not folder.cut_times.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"target": TABLE["target"] | {"batch": 2}}, "is of another target than"),
+        ({"milliseconds": -1}, "is no table of layers' times: milliseconds: -1"),
+        ({"layers": [{"layer": "a", "scheme": "channel", "step": 1, "saved": {"0": 1}}]}, "saved"),
+    ],
+)
+def test_a_table_that_cannot_be_this_search_s_is_one_line(
+    make_space: Space, folder: RunFolder, change: dict[str, object], said: str
+):
+    write_whole(folder.times, json.dumps(TABLE | change))
+    with pytest.raises(InputError, match=said) as raised:
+        before_trials(make_space(TARGET), folder, tell=print)
+    assert "\n" not in str(raised.value)
+    assert str(folder.times) in str(raised.value)
 
 
 def test_the_study_is_told_predicted_times(

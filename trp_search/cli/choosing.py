@@ -17,12 +17,14 @@ from trp_search.report.formatting import (
     SLOWER,
     against_baseline,
     clock,
+    in_int8,
     predicted,
     repeated,
     scored,
     sizes,
     slower,
 )
+from trp_search.report.styles import precision
 from trp_search.selection.axes import COUNTED, MACS
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import Choice, choose
@@ -96,6 +98,7 @@ def _show(run: Snapshot, choice: Choice, budget: Budget) -> None:
             *sizes(point),
             *predicted(point.predicted, choice.times),
             *map(clock, choice.times),
+            *in_int8(point),
             ("batch norm", point.batch_norm),
         ]
     )
@@ -164,6 +167,7 @@ def as_values(choice: Choice) -> dict[str, Any]:
         "test": to_dict(test.score) if test else None,
         "other_seeds": [repeat.score.value for repeat in choice.repeats],
         **{name: n for axis in COUNTED.values() for name, n in axis.counts(point).items()},
+        "precision": precision(point),
         "settings": point.settings,
         "better_control": choice.control.id if choice.control else None,
         "by": choice.axis.by,

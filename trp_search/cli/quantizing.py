@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, get_args
 
 import typer
 from rich.table import Table
 
 from trp_search import report
-from trp_search.cli.arguments import Run, Trust, option
+from trp_search.cli.arguments import Run, Trust, number, option
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.formatting import amount, command, here
-from trp_search.errors import InputError
-from trp_search.records import Point, QuantizerName
+from trp_search.errors import InputError, NothingFoundError
+from trp_search.records import USUAL_QUANTIZER, Point, QuantizerName
 from trp_search.records.objectives import TIMES
 from trp_search.report.formatting import against_baseline, count
 from trp_search.selection.snapshot import Snapshot
@@ -24,18 +25,26 @@ def quantize(
     run: Run,
     runtime: Annotated[
         str, typer.Option(metavar="NAME", help=f"which runs it: {', '.join(_TOOLS)}")
-    ] = _TOOLS[0],
+    ] = USUAL_QUANTIZER,
     point: Annotated[
         list[str] | None,
         option("ID", "this point; may be repeated [default: the baseline and the front]"),
     ] = None,
+    max_drop: Annotated[
+        float | None,
+        option(
+            "D",
+            "layers stay in float32 where int8 loses more than this of validation, as in 0.01",
+            parser=number,
+        ),
+    ] = None,
     *,
     trust: Trust = False,
 ) -> None:
-    """Quantise points to int8 without training; score each in its runtime."""
-    tool = next((name for name in _TOOLS if name == runtime), None)
-    if tool is None:
-        raise InputError(f"--runtime: {runtime!r} is none of {', '.join(_TOOLS)}")
+    """Quantise points to int8 without training, and score each."""
+    tool = _tool(runtime)
+    if max_drop is not None and not 0 < max_drop < math.inf:
+        raise InputError(f"--max-drop: {max_drop:g} is not above 0")
     found = Snapshot.of(run)
     folder = found.folder
     from trp_search.runs import quantize as quantizing
@@ -46,19 +55,30 @@ def quantize(
         asked = [folder.point(name) for name in dict.fromkeys(point)]
     else:
         asked = quantizing.worth_it(found)
-    left = quantizing.unquantized(folder, asked, tool)
+    left = quantizing.unquantized(folder, asked, tool, max_drop=max_drop)
     if left:
         line(f"Quantising {count(len(left), 'network')} for {tool}", style="bold")
-    for made in quantizing.quantize(folder, left, tool):
+    for made in quantizing.quantize(folder, left, tool, max_drop=max_drop):
         line(f"  {made.id}: {made.score.shown}", style="dim")
     names = {one.id for one in asked}
     known = {one.id: one for one in folder.read_all_points()}
     rows = [p for p in known.values() if p.int8 and p.int8.runtime == tool and p.int8.of in names]
     OUT.print(_table(rows, known))
     pairs([("report", here(report.write(folder)))])
+    lost = quantizing.unquantized(folder, asked, tool, max_drop=max_drop)
+    if lost:
+        named = ", ".join(one.id for one in lost)
+        raise NothingFoundError(f"no int8 network of {named} loses at most {max_drop:g}")
     path = here(folder.path)
     timed = ("--target", f"{tool}-1", "--runtime", tool)
     following([command("latency", path, *timed)])
+
+
+def _tool(runtime: str) -> QuantizerName:
+    for name in _TOOLS:
+        if name == runtime:
+            return name
+    raise InputError(f"--runtime: {runtime!r} is none of {', '.join(_TOOLS)}")
 
 
 def _table(rows: list[Point], known: dict[str, Point]) -> Table:

@@ -11,7 +11,7 @@ from trp_search.export.bundle import FORMAT, SOURCE, Card, Input
 from trp_search.export.int8 import INT8_NAME, LOAD
 from trp_search.records import Latency, Point, Score, TestScore, TrialSpec
 from trp_search.records.objectives import Format, Objective
-from trp_search.report.formatting import SLOWER, count, milliseconds, sizes
+from trp_search.report.formatting import SLOWER, count, in_int8, milliseconds, sizes
 from trp_search.runs.environment import installed
 from trp_search.selection.snapshot import Snapshot
 from trp_search.workloads.callables import is_callable_name
@@ -106,13 +106,11 @@ def as_markdown(card: Card) -> str:
 
 
 def _int8(point: Point) -> list[tuple[str, str]]:
-    made = point.int8
-    if made is None:
+    if point.int8 is None:
         return []
-    images = count(made.images, "training image")
     return [
-        ("precision", f"int8 for {made.runtime}, calibrated on {images}, on {made.machine}"),
-        *([("layers in float", ", ".join(made.in_float))] if made.in_float else []),
+        *in_int8(point),
+        ("quantised on", point.int8.machine),
         ("other files", "the network before, in float32: what trp_search and PyTorch load"),
     ]
 

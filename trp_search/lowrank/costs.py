@@ -209,7 +209,7 @@ class MeasuredLayer:
 
 
 # What multiplies outside the layers that can be cut.
-ELSEWHERE = "products of two activations, as in attention, recurrent layers, weights read directly"
+ELSEWHERE = "products of attention, recurrent layers or weights that the network reads itself"
 
 
 def outside(layers: Iterable[MeasuredLayer], *, macs: int) -> int:

@@ -26,8 +26,10 @@ class Steps:
     """Milliseconds that one layer saves at some ranks, as measured.
 
     Attributes:
-        step: a runtime pads ranks to a multiple of this, so that others cost what the next costs.
-        saved: by rank, multiples of `step`; less than 0 where the pair is slower than the layer.
+        step: a runtime pads ranks to a multiple of this, so that others cost what the next costs;
+            ranks below it only where none of them was measured.
+        saved: by rank, multiples of `step` or below it; less than 0 where the pair is slower than
+            the layer.
     """
 
     step: int
@@ -40,6 +42,8 @@ class Steps:
         no offer, -inf.
         """
         padded = torch.ceil(ranks / self.step) * self.step
+        if min(self.saved) < self.step:
+            padded = torch.where(ranks < self.step, ranks, padded)
         found = np.interp(padded.numpy(), *self._falling, right=-np.inf)
         return torch.from_numpy(np.asarray(found, dtype=np.float64))
 

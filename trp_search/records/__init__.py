@@ -1,7 +1,7 @@
 """The values that pass between stages: frozen, checked, JSON both ways, no torch."""
 
 from trp_search.records.cut import TAKES, Cut
-from trp_search.records.int8 import SUFFIXES, Int8, QuantizerName, int8_name
+from trp_search.records.int8 import SUFFIXES, USUAL_QUANTIZER, Int8, QuantizerName, int8_name
 from trp_search.records.json import from_json, made, problem, to_dict, to_json
 from trp_search.records.keep import (
     KEEPS,
@@ -91,6 +91,7 @@ __all__ = [
     "SUFFIXES",
     "TAKES",
     "TIMED",
+    "USUAL_QUANTIZER",
     "Allocation",
     "Criterion",
     "Cut",

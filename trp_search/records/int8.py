@@ -10,6 +10,7 @@ from trp_search.records.kinds import STRICT, Name, Positive, Size
 
 # Each has a file of `runtimes`; with the name's end of its networks' files.
 QuantizerName = Literal["onnxruntime", "openvino"]
+USUAL_QUANTIZER: QuantizerName = "onnxruntime"
 SUFFIXES: dict[QuantizerName, str] = {"onnxruntime": ".onnx", "openvino": ".xml"}
 
 
@@ -38,6 +39,6 @@ class Int8:
 
 def int8_name(of: str, runtime: QuantizerName, max_drop: float | None = None) -> str:
     """The id of a point's int8 form: `3-int8`, `3-int8-openvino`, `3-int8-within-0.01`."""
-    tool = "" if runtime == "onnxruntime" else f"-{runtime}"
+    tool = "" if runtime == USUAL_QUANTIZER else f"-{runtime}"
     limit = "" if max_drop is None else f"-within-{max_drop:g}"
     return f"{of}-int8{tool}{limit}"

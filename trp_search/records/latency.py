@@ -111,7 +111,7 @@ class CutTime:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class LayerSaves:
-    """Milliseconds that a layer saves by a scheme at some ranks, which are multiples of `step`."""
+    """Milliseconds that a layer saves by a scheme at some ranks, as the runtime pads to `step`."""
 
     layer: str
     scheme: LayerScheme

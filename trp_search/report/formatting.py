@@ -12,6 +12,7 @@ from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES, Objective
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
 from trp_search.report.settings import label
+from trp_search.report.styles import precision
 from trp_search.selection import pareto
 from trp_search.selection.axes import COUNTED
 
@@ -147,10 +148,25 @@ def facts(row: Row) -> list[tuple[str, str]]:
         *predicted(point.predicted, row.times),
         *map(clock, row.times),
         ("scheme", row.style.name),
+        *in_int8(point),
         *_chosen(point),
         ("batch norm", point.batch_norm),
     ]
     return lines + [("constraint", missed(name, by)) for name, by in row.violations.items()]
+
+
+def in_int8(point: Point) -> list[tuple[str, str]]:
+    """Of a point in int8: the runtime that it is for, its float network and what stayed float."""
+    made = point.int8
+    if made is None:
+        return []
+    images = count(made.images, "training image")
+    kept = ", ".join(made.in_float)
+    return [
+        ("precision", f"int8 for {made.runtime}, calibrated on {images}"),
+        ("in float32", f"point {made.of}"),
+        *([("layers in float32", kept)] if kept else []),
+    ]
 
 
 def _chosen(point: Point) -> list[tuple[str, str]]:
@@ -256,6 +272,8 @@ def title(row: Row) -> str:
     """The title of a point: `Point 7`, `Baseline`."""
     if row.point.role == "baseline":
         return "Baseline"
+    if row.point.trial == BASELINE and row.point.cut is None:
+        return f"Baseline, {precision(row.point)}"
     if row.point.trial == BASELINE:
         return f"Baseline, cut ({row.style.label})"
     return f"Point {row.point.id}"

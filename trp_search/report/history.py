@@ -46,7 +46,7 @@ def volumes(
     scored: dict[str, list[Point]] = {}
     later: dict[str, list[Point]] = {}
     for row in (*rows.trials, *rows.derived):
-        if row.point.role == "screened_out":
+        if row.point.role == "screened_out" or row.point.int8 is not None:
             continue
         found = later if row.point.by_ranks else scored
         found.setdefault(row.point.trial, []).extend([] if row.violations else [row.point])

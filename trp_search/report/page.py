@@ -13,7 +13,16 @@ from string import Template
 from typing import Any
 
 from trp_search.records.objectives import Objective
-from trp_search.report import drawing, formatting, history, layers, rows, sections, tables
+from trp_search.report import (
+    drawing,
+    formatting,
+    history,
+    layers,
+    rows,
+    sections,
+    tables,
+    together,
+)
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Row, Rows, Window
@@ -83,12 +92,13 @@ def _header(contents: Contents, found: Rows) -> str:
         f"<div><dt>{name}</dt><dd>{safe(text)}</dd></div>" for name, text in facts.items() if text
     ]
     about = (formatting.on_the_clock, formatting.on_test, formatting.against_control)
-    aside = " ".join(said for tell in about if (said := tell(found)))
+    told = " ".join(said for tell in about if (said := tell(found)))
+    asides = [told, *together.on_targets(found)]
     return "\n".join(
         [
             f"<h1>{safe(contents.name)}</h1>",
             f'<p class="lead">{safe(formatting.headline(found, counts))}</p>',
-            f'<p class="aside">{safe(aside)}</p>' if aside else "",
+            *(f'<p class="aside">{safe(text)}</p>' for text in asides if text),
             f'<dl class="facts">{"".join(listed)}</dl>',
         ]
     )

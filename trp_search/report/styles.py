@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trp_search.methods import METHODS, Method
-from trp_search.records import Point
+from trp_search.records import USUAL_QUANTIZER, Point
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -15,7 +15,7 @@ class Style:
     Attributes:
         label: `uncut`, `channel`, or with the method: `plain, channel, fine-tuned`.
         colour: the method's; TRP's own by the scheme.
-        symbol: plotly's, by the scheme; with a dot if it was fine-tuned.
+        symbol: plotly's, by the scheme; with a dot if it was fine-tuned; of int8 its own.
         note: how ranks were found, if by a search over them.
     """
 
@@ -72,16 +72,27 @@ def style_of(point: Point) -> Style:
     fitted = settings.get("reconstruct") or "none"
     parts += {"none": [], "relu": ["fitted"]}.get(str(fitted), [f"fitted ({fitted})"])
     parts += ["fine-tuned"] if tuned else []
+    parts += [precision(point)] if point.int8 else []
     return Style(
         label=", ".join(dict.fromkeys(parts)),
         colour=colour,
-        symbol=_by_ranks(point) or symbol + ("-dot" if tuned else ""),
+        symbol=_special(point) or symbol + ("-dot" if tuned else ""),
         note="searched ranks" if point.by_ranks else "",
     )
 
 
-def _by_ranks(point: Point) -> str | None:
-    """The symbol of a point whose ranks were searched."""
+def precision(point: Point) -> str:
+    """`float32`, `int8`, or with a runtime that is not the usual one: `int8 for openvino`."""
+    if point.int8 is None:
+        return "float32"
+    runtime = point.int8.runtime
+    return "int8" if runtime == USUAL_QUANTIZER else f"int8 for {runtime}"
+
+
+def _special(point: Point) -> str | None:
+    """The symbol of a point in int8, or whose ranks were searched."""
+    if point.int8 is not None:
+        return "hexagram"
     if not point.by_ranks:
         return None
     return "hourglass" if point.winner else "bowtie"

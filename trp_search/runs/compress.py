@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 from trp_search import report
 from trp_search.errors import InputError
-from trp_search.records import Cut, EpochReport, Point, TrialResult, TrialSpec
-from trp_search.runs import setup, trial
+from trp_search.records import Cut, EpochReport, Point, TrialResult, TrialSpec, to_json
+from trp_search.runs import reach, setup, trial
 from trp_search.runs.environment import write_environment
 from trp_search.runs.probe import baseline_network, probe_
 from trp_search.space import SearchSpace, load_space
@@ -49,6 +49,8 @@ def compress(
         _claim(space, folder)
         if untrained:
             setup.splits_of(spec, folder)  # images that cannot be read fail no training
+        if space.target is not None and reach.is_missing(space, folder):
+            write_whole(folder.times, to_json(reach.table(space, space.target, folder)))
         for item in trial.run(spec, folder):
             yield item
         assert isinstance(item, TrialResult)
@@ -58,6 +60,37 @@ def compress(
         for point in item.points:
             _keep(folder, point)
         yield _cut(folder, item.trial, cut if chosen is None else chosen(cut))
+
+
+def fine_tuned(
+    space: SearchSpace, folder: RunFolder, cut: Cut, *, epochs: int
+) -> Iterator[EpochReport | TrialResult | Point]:
+    """The run's baseline cut again and fine-tuned, as a trial of the run.
+
+    Yields a report per epoch, the trial's result and, if it succeeded, its point.
+    """
+    spec = dataclasses.replace(
+        setup.alone(space.baseline_spec()),
+        kind="search",
+        name=f"tuned-{epochs}-{cut.name}",
+        method="plain",
+        start="baseline",
+        training=None,
+        cuts=(cut,),
+        screening=(),
+        fine_tuning=space.tuning(epochs),
+    )
+    with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
+        for item in trial.run(spec, folder):
+            yield item
+        assert isinstance(item, TrialResult)
+        if item.own is None:
+            folder.trial(item.trial).result.unlink()
+            return
+        for point in item.points:
+            _keep(folder, point)
+        report.write(folder)
+        yield item.own
 
 
 def recut(folder: RunFolder, name: str, cut: Cut) -> Point:

@@ -172,6 +172,8 @@ def _ranks(layer: MeasuredLayer) -> Iterator[tuple[int, int]]:
     full = layer.full_ranks[-1]
     step = next(step for step in _STEPS if full >= _MULTIPLES * step or step == 1)
     useful = [r for r in range(step, full + 1, step) if layer.macs((r,)) < layer.dense_macs]
+    if useful and step > 1:
+        yield step, 1  # below a step, time falls with the rank on some runtimes
     places = np.geomspace(1, len(useful), min(_RANKS, len(useful))).round().astype(int)
     for place in np.unique(places) if useful else ():
         yield step, useful[place - 1]

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from trp_search.errors import InputError, NothingFoundError
@@ -21,10 +21,11 @@ from trp_search.selection.snapshot import Snapshot
 from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.tasks import task_of
 from trp_search.tasks.task import Evaluation, threads
-from trp_search.workloads.data import Splits
+from trp_search.workloads.data import Splits, Validation
 
 _IMAGES = 300  # to calibrate on; NNCF's own number
 _BATCH, _SCORED = 32, 256
+_SAMPLE = 1000  # validation images on which layers are compared
 
 
 def worth_it(run: Snapshot) -> list[Point]:
@@ -42,15 +43,21 @@ def worth_it(run: Snapshot) -> list[Point]:
     return found
 
 
-def unquantized(folder: RunFolder, points: Sequence[Point], runtime: QuantizerName) -> list[Point]:
-    """Those of the points that are not in int8 for this runtime yet.
+def unquantized(
+    folder: RunFolder,
+    points: Sequence[Point],
+    runtime: QuantizerName,
+    *,
+    max_drop: float | None = None,
+) -> list[Point]:
+    """Those of the points that are not in int8 for this runtime yet, within `max_drop` if given.
 
     Raises:
         InputError: the tool is not installed, one is in int8 itself, or its weights are gone.
     """
     quantizer(runtime).check()
-    known = {point.id for point in folder.read_all_points()}
-    left = [point for point in points if int8_name(point.id, runtime) not in known]
+    known = {point.id: point for point in folder.read_all_points()}
+    left = [point for point in points if not _is_there(point, runtime, max_drop, known)]
     for point in left:
         if point.int8 is not None:
             raise InputError(f"point {point.id!r}: is in int8; give {point.int8.of!r}")
@@ -62,19 +69,46 @@ def unquantized(folder: RunFolder, points: Sequence[Point], runtime: QuantizerNa
     return left
 
 
-def quantize(folder: RunFolder, points: Sequence[Point], runtime: QuantizerName) -> Iterator[Point]:
+def _is_there(
+    point: Point, runtime: QuantizerName, most: float | None, known: Mapping[str, Point]
+) -> bool:
+    whole = known.get(int8_name(point.id, runtime))
+    if whole is None or most is None:
+        return whole is not None
+    return whole.score.behind(point.score) <= most or int8_name(point.id, runtime, most) in known
+
+
+def quantize(
+    folder: RunFolder,
+    points: Sequence[Point],
+    runtime: QuantizerName,
+    *,
+    max_drop: float | None = None,
+) -> Iterator[Point]:
     """Adds each point in int8 to the run and yields it.
+
+    One that loses more than `max_drop` of its float network's metric on validation is followed by
+    one with some layers in float, if any keeps within it.
 
     Raises:
         InputError: a search is at work in the folder, or the tool refuses a network.
     """
     busy = "a search is at work in this folder; quantise its points when it has ended"
     with exclusive(folder.lock, wait_seconds=0.0, holder=busy):
+        known = {point.id: point for point in folder.read_all_points()}
         for point in tracked(points, "quantising", total=len(points), unit="networks"):
             with tempfile.TemporaryDirectory() as place:
-                made = Quantization(folder, point, runtime, Path(place)).point()
-            append_record(folder.int8, made)
-            yield made
+                ranged = Quantization(folder, point, runtime, Path(place))
+                whole = known.get(int8_name(point.id, runtime))
+                if whole is None:
+                    whole = ranged.whole()
+                    append_record(folder.int8, whole)
+                    yield whole
+                if max_drop is not None and whole.score.behind(point.score) > max_drop:
+                    mixed = ranged.within(max_drop)
+                    if mixed is not None:
+                        append_record(folder.int8, mixed)
+                        yield mixed
 
 
 class Quantization:
@@ -86,7 +120,44 @@ class Quantization:
         self._folder, self._point, self._runtime, self._place = folder, point, runtime, place
         self._spec = setup.on_this_machine(folder.trial(point.trial).read_spec())
         self._splits = setup.splits_of(self._spec, folder)
+        self._path = place / f"network{SUFFIXES[runtime]}"
         self._calibrated = self._measured(self._splits)
+
+    def whole(self) -> Point:
+        """The point, all of whose layers are in int8; its file is in the run."""
+        return self._kept(self._scored(()), in_float=(), max_drop=None)
+
+    def within(self, most: float) -> Point | None:
+        """The point with the fewest layers in float that loses at most `most`; None without one.
+
+        Layers stay in float by the validation loss that each causes as the only one in int8, the
+        worst first; how many are enough is bisected. That is a score for each layer, on a sample,
+        and about log2 of their number on all images.
+        """
+        layers = self._by_loss()
+        low, high, found = 0, len(layers), None
+        while high - low > 1:
+            middle = (low + high) // 2
+            scored = self._scored(layers[:middle])
+            if scored.score.behind(self._point.score) <= most:
+                high, found = middle, scored
+            else:
+                low = middle
+        if found is None:
+            return None
+        # The file of the last score may be another one.
+        return self._kept(self._scored(layers[:high]), in_float=layers[:high], max_drop=most)
+
+    def _by_loss(self) -> tuple[str, ...]:
+        """The layers, the worst in int8 first."""
+        sample = self._splits.validation.sample(_SAMPLE)
+        names = self._calibrated.layers
+        tried = tracked(names, "each layer alone in int8", total=len(names), unit="layers")
+        losses = {
+            name: self._scored([other for other in names if other != name], sample).loss
+            for name in tried
+        }
+        return tuple(sorted(names, key=lambda name: -losses[name]))
 
     def _measured(self, splits: Splits) -> Calibrated:
         network = networks.network_of(self._folder, self._point)
@@ -95,45 +166,42 @@ class Quantization:
         with doing(f"calibrating {self._point.id}"):
             return calibrated(self._runtime, folded, images, self._place)
 
-    def point(self) -> Point:
-        """The point, all of whose layers are in int8; its file is in the run."""
-        path = self._place / f"network{self._suffix}"
-        self._calibrated.write(path)
-        return self._kept(path, self._scored(path))
-
-    def _scored(self, path: Path) -> Evaluation:
-        network = QuantizedNetwork(path, self._runtime)
+    def _scored(self, in_float: Sequence[str], images: Validation | None = None) -> Evaluation:
+        """The network, with these layers in float, on validation images; all by default."""
+        self._calibrated.write(self._path, in_float=in_float)
+        network = QuantizedNetwork(self._path, self._runtime)
         with threads(self._spec.threads):
-            batches = self._splits.validation.batches(_SCORED)
+            batches = (images or self._splits.validation).batches(_SCORED)
             found = task_of(self._spec.workload).evaluate(network, batches)
         if not math.isfinite(found.loss):
             raise InputError(f"point {self._point.id!r}: in int8 its loss is not finite")
         return found
 
-    @property
-    def _suffix(self) -> str:
-        return SUFFIXES[self._runtime]
-
-    def _kept(self, path: Path, found: Evaluation) -> Point:
+    def _kept(
+        self, found: Evaluation, *, in_float: tuple[str, ...], max_drop: float | None
+    ) -> Point:
+        """The point of the network that was scored last, whose file goes into the run."""
         point, tool = self._point, quantizer(self._runtime)
         made = dataclasses.replace(
             point,
-            id=int8_name(point.id, self._runtime),
+            id=int8_name(point.id, self._runtime, max_drop),
             role=_ROLES.get(point.role, point.role),
             score=found.score,
             loss=found.loss,
-            bytes=tool.weight_bytes(path),
+            bytes=tool.weight_bytes(self._path),
             predicted=None,
             int8=Int8(
                 of=point.id,
                 runtime=self._runtime,
                 images=min(_IMAGES, len(self._splits.train)),
+                in_float=in_float,
+                max_drop=max_drop,
                 machine=processor(),
                 versions=tool.versions(),
             ),
         )
         kept = self._folder.weights(made)
-        for file in self._place.glob(f"{path.stem}.*"):
+        for file in QuantizedNetwork(self._path, self._runtime).files:
             shutil.move(file, kept.with_suffix(file.suffix))
         return made
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from trp_search.errors import InputError
 from trp_search.lowrank.attention import opened
 from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
@@ -61,6 +62,20 @@ def target_in(space: SearchSpace, asked: Timed) -> Target:
     shape = data.describe(space.workload.data)
     given = asked.model_dump(exclude={"seconds"})
     return Target(**given, height=shape.height, width=shape.width)
+
+
+def is_missing(space: SearchSpace, folder: RunFolder) -> bool:
+    """Whether a run needs a table to predict from, and has none.
+
+    Raises:
+        InputError: it has one that cannot be read, or of another target than the space's.
+    """
+    if space.target is None:
+        return False
+    known = folder.read_times()
+    if known is not None and known.target != target_in(space, space.target):
+        raise InputError(f"{folder.times}: is of another target than {folder.search}")
+    return known is None
 
 
 def table(space: SearchSpace, asked: Timed, folder: RunFolder) -> TimeTable:

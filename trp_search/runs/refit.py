@@ -22,6 +22,8 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
         InputError: no such point, or no trial's.
     """
     point = folder.point(point_id)
+    if point.int8 is not None:
+        raise InputError(f"point {point_id!r}: is in int8; refit {point.int8.of!r}, then quantise")
     if not point.searched or point.cut is None:
         raise InputError(f"point {point_id!r}: a {point.role} point has no setting to refit")
     spec = setup.alone(folder.trial(point.trial).read_spec())
@@ -61,7 +63,7 @@ def _fine_tuning(spec: TrialSpec, point: Point, folder: RunFolder) -> Training |
     if point.winner:
         space = load_space(folder.search)
         asked = space.searches_ranks(spec)
-        return space.winners_tuning(asked) if asked else None
+        return space.tuning(asked.fine_tuning_epochs) if asked else None
     return spec.fine_tuning if point.settings.get("fine_tuning_epochs") else None
 
 

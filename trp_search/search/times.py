@@ -21,9 +21,9 @@ def before_trials(
     """The layers' times from which this search predicts, if they are not in the run yet.
 
     Raises:
-        InputError: the target's runtime or device is not there.
+        InputError: the target's runtime or device is not there, or the run's times are others'.
     """
-    if space.target is None or run.times.exists():
+    if space.target is None or not reach.is_missing(space, run):
         return None
     tell(f"timing layers on {space.target.name}")
     if said := busy():
