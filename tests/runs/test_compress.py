@@ -9,7 +9,7 @@ from trp_search.errors import InputError
 from trp_search.records import Cut, EpochReport, Pairs, Point, Speedup, TrialResult
 from trp_search.runs import networks as stored
 from trp_search.runs import trial
-from trp_search.runs.compress import compress, recut
+from trp_search.runs.compress import compress, fine_tuned, recut
 from trp_search.space import Resources, changed, load_space
 from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.tasks import TASKS
@@ -267,3 +267,16 @@ def test_ranks_are_chosen_once_the_baseline_is_stored(space, folder):
     *_, point = compress(space, folder, asked, chosen=chosen)
     assert point.cut == found
     assert [(x.name, x.scheme, x.rank) for x in point.layers if x.rank] == [(layer, "channel", 2)]
+
+
+def test_a_cut_is_fine_tuned_as_a_trial_and_told_after_it(space, folder):
+    cut = folder.point("plain-2x").cut
+    items = list(fine_tuned(space, folder, cut, epochs=1))
+    assert kinds(items) == [EpochReport, TrialResult, Point]
+    point = items[-1]
+    assert point.batch_norm == "as fine-tuned"
+    ranks = [layer.ranks for layer in point.layers]
+    assert ranks == [layer.ranks for layer in folder.point("plain-2x").layers]
+    assert {p.id for p in items[-2].points} <= set(written(folder))
+    assert stored.network_of(folder, point)
+    assert list(fine_tuned(space, folder, cut, epochs=1)) == items[1:]

@@ -11,6 +11,7 @@ from trp_search.cli import (
     bundles,
     check,
     choosing,
+    compressing,
     confirming,
     cutting,
     looking,
@@ -62,7 +63,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Look at a run": (looking.status, looking.report, looking.published),
     "Measure a run again": (confirming.confirm, timing.latency),
     "Choose and export": (choosing.select, bundles.export, bundles.refit),
-    "Compress without training": (cutting.compress, cutting.cut, quantizing.quantize),
+    "Compress without training": (compressing.compress, cutting.cut, quantizing.quantize),
     "Use a bundle": (bundles.evaluate, timing.compare),
 }
 for title, commands in _COMMANDS.items():

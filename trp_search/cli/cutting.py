@@ -1,17 +1,15 @@
-"""`trp-search cut` and `compress`: cuts without a search."""
+"""`trp-search cut`: cuts of trained networks."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
-from trp_search import records, report
+from trp_search import records
 from trp_search.cli.arguments import (
     Allocation,
     Data,
@@ -21,35 +19,29 @@ from trp_search.cli.arguments import (
     Multiple,
     Network,
     Scheme,
-    Space,
     Trust,
     option,
 )
-from trp_search.cli.bundles import checked, epoch, export_bundle, images, stoppable
+from trp_search.cli.bundles import checked, images
+from trp_search.cli.compressing import Place, compressed
 from trp_search.cli.console import following, line
-from trp_search.cli.cuts import USUAL, cut_of, show_point
+from trp_search.cli.cuts import cut_of, show_point
 from trp_search.cli.formatting import command, here
 from trp_search.cli.help import READ, WRITTEN
 from trp_search.cli.keeping import with_keep
-from trp_search.cli.spaces import with_configured
-from trp_search.cli.timed_cuts import Budgeted, Clock, by_time, checked_clock, confirm_time, later
+from trp_search.cli.timed_cuts import Budgeted, Clock, by_time, checked_clock, confirm_time
 from trp_search.cli.timing import Batch, Device, ImageSize, Runtime, Threads, given_target
-from trp_search.errors import InputError, TrpSearchError
+from trp_search.errors import InputError
 from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
 from trp_search.methods import METHODS
 from trp_search.records import (
-    Cut,
     CutScheme,
     DataSpec,
-    EpochReport,
     Keep,
-    Point,
-    TrialResult,
     Workload,
 )
-from trp_search.selection.snapshot import Snapshot
-from trp_search.space import SearchSpace, changed, load_space, read_space
+from trp_search.space import load_space, read_space
 from trp_search.store import RunFolder
 
 
@@ -92,7 +84,7 @@ def cut(  # noqa: PLR0913  options of a command
         if trial is not None:
             raise InputError(f"--trial: {source} is a bundle, which has one network")
         workload = _workload(source, network=network, data=images(data, trust=trust))
-        place = _Place(out=vacant(out or Path(f"{source}-cut")), formats=checked(form))
+        place = Place(out=vacant(out or Path(f"{source}-cut")), formats=checked(form))
         _cut_bundle(source, workload, keep, options, place, clock)
         return
     for name, given in (("--out", out), ("--format", form)):
@@ -158,20 +150,12 @@ def _workload(source: Path, *, network: str | None, data: DataSpec | None) -> Wo
     )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Place:
-    """Where the bundle of a cut is written, a new folder of the run by default, and in what."""
-
-    out: Path | None
-    formats: Sequence[str]
-
-
 def _cut_bundle(
     bundle: Path,
     workload: Workload,
     keep: Keep,
     options: dict[str, Any],
-    place: _Place,
+    place: Place,
     clock: Clock | None,
 ) -> None:
     """Cuts the uncut network of a bundle; an ordinary run is made beside the new bundle."""
@@ -191,100 +175,4 @@ def _cut_bundle(
     own = method.again(cast("CutScheme", settings.get("scheme", like.scheme)))
     wanted = cut_of(space, keep, options, like=like, own=own)
     folder = RunFolder(path=Path(f"{place.out}-run").resolve())
-    _compressed(space, folder, wanted, place, clock)
-
-
-@with_keep
-def compress(  # noqa: PLR0913  options of a command
-    space: Space,
-    keep: Keep,
-    weights: Annotated[
-        Path | None,
-        option(
-            "FILE",
-            "weights of the baseline (safetensors or torch.save's) "
-            "[default: the space's, or train]",
-            READ,
-        ),
-    ] = None,
-    scheme: Scheme = None,
-    allocation: Allocation = None,
-    importance: Importance = None,
-    multiple: Multiple = 1,
-    layers: Layers = None,
-    run: Annotated[
-        Path | None,
-        option(
-            "DIR",
-            "run folder, with the baseline and its cuts [default: results/SPACE-baseline]",
-            WRITTEN,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, option("DIR", "the bundle, a new folder [default: RUN/models/POINT]", WRITTEN)
-    ] = None,
-    form: Formats = None,
-    target: Budgeted = None,
-    runtime: Runtime = None,
-    device: Device = None,
-    threads: Threads = None,
-    batch: Batch = None,
-    image_size: ImageSize = None,
-) -> None:
-    """Cut the baseline to a budget and export it, without a search."""
-    fields = given_target(runtime, device, threads, batch, image_size)
-    clock = checked_clock(keep, target, fields)
-    loaded = with_configured(space)
-    if weights is not None:
-        loaded = _with_weights(loaded, weights)
-    options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
-    options |= {"importance": importance}
-    like = loaded.baseline_spec().cuts[0]
-    wanted = cut_of(loaded, keep, options, like=like, own=USUAL)
-    name = f"{space.stem}-{'baseline' if weights is None else weights.stem}"
-    folder = RunFolder(path=(run or Path("results") / name).resolve())
-    place = _Place(out=None if out is None else vacant(out), formats=checked(form))
-    _compressed(loaded, folder, wanted, place, clock)
-
-
-def _compressed(
-    space: SearchSpace, folder: RunFolder, wanted: Cut, place: _Place, clock: Clock | None
-) -> None:
-    """Cuts the baseline of `space`, kept in `folder`, and exports it."""
-    from trp_search.runs.compress import compress as compressing
-
-    chosen = None if clock is None else later(folder, wanted, clock)
-    point = None
-    with stoppable():
-        for item in compressing(space, folder, wanted, chosen=chosen):
-            if isinstance(item, EpochReport):
-                line(epoch(item))
-            elif isinstance(item, TrialResult) and not item.ended_well:
-                reason = f"the baseline cannot be used: {item.why_not}"
-                raise (InputError if space.workload.weights else TrpSearchError)(reason)
-            elif isinstance(item, TrialResult):
-                line(f"Cutting {space.workload.network.name}, settling batch norm and scoring ...")
-            else:
-                point = item
-    assert point is not None
-    show_point(folder, point)
-    if clock is not None:
-        confirm_time(folder, point, wanted.keep, clock)
-    line()
-    out = place.out or _free(folder, point)
-    export_bundle(Snapshot.of(folder), point, out, formats=place.formats)
-    report.write(folder)  # with the score on test
-
-
-def _with_weights(space: SearchSpace, weights: Path) -> SearchSpace:
-    if not weights.is_file():
-        raise InputError(f"--weights: {weights}: no such file")
-    workload = dataclasses.replace(space.workload, weights=str(weights.resolve()))
-    return changed(space, workload=workload)
-
-
-def _free(folder: RunFolder, point: Point) -> Path:
-    """A new folder for the bundle."""
-    first = folder.models / point.id
-    others = (folder.models / f"{point.id}-{number}" for number in itertools.count(2))
-    return next(path for path in itertools.chain([first], others) if not path.exists())
+    compressed(space, folder, wanted, place, clock)

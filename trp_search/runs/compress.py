@@ -62,6 +62,37 @@ def compress(
         yield _cut(folder, item.trial, cut if chosen is None else chosen(cut))
 
 
+def fine_tuned(
+    space: SearchSpace, folder: RunFolder, cut: Cut, *, epochs: int
+) -> Iterator[EpochReport | TrialResult | Point]:
+    """The run's baseline cut again and fine-tuned, as a trial of the run.
+
+    Yields a report per epoch, the trial's result and, if it succeeded, its point.
+    """
+    spec = dataclasses.replace(
+        setup.alone(space.baseline_spec()),
+        kind="search",
+        name=f"tuned-{epochs}-{cut.name}",
+        method="plain",
+        start="baseline",
+        training=None,
+        cuts=(cut,),
+        screening=(),
+        fine_tuning=space.tuning(epochs),
+    )
+    with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
+        for item in trial.run(spec, folder):
+            yield item
+        assert isinstance(item, TrialResult)
+        if item.own is None:
+            folder.trial(item.trial).result.unlink()
+            return
+        for point in item.points:
+            _keep(folder, point)
+        report.write(folder)
+        yield item.own
+
+
 def recut(folder: RunFolder, name: str, cut: Cut) -> Point:
     """A further point from the stored weights of the trial `name`; nothing is trained.
 

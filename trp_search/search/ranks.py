@@ -57,7 +57,7 @@ class RankSearcher:
         self._space, self._folder, self._spec = space, folder, spec
         self._known: dict[str, Point] = {}
         self._tuned: set[str] = set()
-        self._tuning, self._winners = space.winners_tuning(asked), asked.winners
+        self._tuning, self._winners = space.tuning(asked.fine_tuning_epochs), asked.winners
         self._refused: dict[str, str] = {}
         self._asked: list[tuple[Trial, Vector]] = []
         self._ready: deque[TrialSpec] = deque()

@@ -206,9 +206,9 @@ class SearchSpace(Strict):
         default = RankSearch() if METHODS[spec.method].any_ranks else None
         return self.rank_search or default
 
-    def winners_tuning(self, asked: RankSearch) -> Training | None:
-        """The fine-tuning of the winners of a search over ranks, if they get one."""
-        return self._tuning({"epochs": e}) if (e := asked.fine_tuning_epochs) else None
+    def tuning(self, epochs: int) -> Training | None:
+        """So many epochs of fine-tuning, by the recipe at a fifth of its rate; None for none."""
+        return self._tuning({"epochs": epochs}) if epochs else None
 
     def violations(self, point: Point) -> dict[str, float]:
         """By how much `point` misses each constraint; at most 0 if it meets it."""
