@@ -45,7 +45,7 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool =
     with theirs(workload.data.name, where="workload.data", seconds=seconds):
         images, _, _ = data.sizes(workload.data, outside_weights=workload.weights is not None)
     _check_batches(space, images)
-    for target in space.targets:
+    for target in space.timed_on:
         runtime(target.runtime).check(target.device)
     for tool in space.int8:
         quantizer(tool).check()
