@@ -16,7 +16,8 @@ import torch
 import trp_search
 from trp_search.cli import main
 from trp_search.records import TrialResult, to_json
-from trp_search.runs.clock import worth_it
+from trp_search.runs.clock import target_of, worth_it
+from trp_search.runs.predicted import predicting
 from trp_search.search import start
 from trp_search.store import write_whole
 
@@ -34,7 +35,9 @@ space:
 trials: 5
 extra_cuts: {speedups: [2], energies: []}
 concurrency: 1
-targets: [{name: here, seconds: 0.05}]
+target: {name: eager, seconds: 0.05}
+targets: [{name: here, runtime: onnxruntime, seconds: 0.05}]
+int8: [onnxruntime]
 """
 
 
@@ -109,9 +112,21 @@ def test_a_search_ends_with_where_it_is_and_what_to_type_next(place: Path):
 def test_a_search_times_what_is_worth_it_on_its_targets_when_its_trials_have_ended(place: Path):
     run = trp_search.RunFolder.open(place / "run")
     timed = run.read_latencies()["here"]
-    assert {point.id for point in worth_it(run)} <= set(timed)
+    assert {point.id for point in worth_it(run, target_of(run, "here", {}))} <= set(timed)
     assert re.search(r"timing \d+ networks on here", (place / "said.txt").read_text())
+    assert {"baseline-int8"} <= {point.id for point in run.read_all_points()} & set(timed)
+    assert re.search(r"quantising \d+ networks for onnxruntime", (place / "said.txt").read_text())
     assert "latency_speedup.here" in trp_search.points(run).columns
+
+
+@pytest.mark.slow
+def test_a_search_predicts_by_the_layers_that_it_timed_before_its_trials(place: Path):
+    run, said = trp_search.RunFolder.open(place / "run"), (place / "said.txt").read_text()
+    assert said.index("timing layers on eager") < said.index("baseline:")
+    predict, points = predicting(run), run.read_points()
+    assert {point.role for point in points} >= {"baseline", "control", "trial"}
+    assert all(point.predicted == predict(point.layers) for point in points)
+    assert {p.latency_speedup for p in points if p.role == "baseline"} == {1.0}
 
 
 @pytest.mark.slow

@@ -180,6 +180,25 @@ def test_the_lasso_keeps_the_units_that_answer_alone():
     assert sorted(order) == list(range(9))
 
 
+@pytest.mark.parametrize("importance", ["magnitude", "thinet"])
+def test_layers_are_factored_once_they_have_lost_channels(residual, importance):
+    macs, _ = costs(residual)
+    options = {"factors": "per-layer", "calibration_images": 24}
+    wanted = Cut(keep=Speedup(4.0), scheme="prune", importance=importance, **options)
+    found = pruned(residual, wanted)
+    left, parameters = costs(found.network)
+    assert 4 <= macs / left < 5
+    assert found.macs == left == macs - sum(x.dense_macs - x.macs for x in found.layers)
+    norms = [m for m in found.network.modules() if isinstance(m, nn.BatchNorm2d)]
+    others = sum(2 * norm.num_features for norm in norms)
+    assert parameters == sum(layer.parameters for layer in found.layers) + others
+    assert {"pruned", "channel"} <= {layer.scheme for layer in found.layers}
+    again = Residual().eval()
+    rebuild(again, found.layers, found.widths)
+    again.load_state_dict(found.network.state_dict())
+    assert torch.equal(again(IMAGES), found.network(IMAGES))
+
+
 def test_units_are_multiples_where_asked(residual):
     found = pruned(residual, cut_of(Speedup(1.8), multiple=4))
     modules = dict(residual.named_modules())
@@ -245,6 +264,8 @@ def test_bad_asks_are_refused_in_one_line(residual):
         (to_dict(cut_of(Speedup(2.0))) | {"keep": {"energy": 0.9}}, "takes a budget or a ratio"),
         (to_dict(cut_of(Speedup(2.0))) | {"allocation": "greedy"}, "takes knapsack or uniform"),
         (to_dict(cut_of(Speedup(2.0))) | {"importance": "lasso"}, "needs calibration_images"),
+        (to_dict(cut_of(Ratio(0.5))) | {"factors": "channel"}, "scheme prune and a speedup"),
+        ({"keep": {"speedup": 2.0}, "factors": "channel"}, "scheme prune and a speedup"),
     ):
         with pytest.raises(ValueError, match=line):
             Cut(**given)

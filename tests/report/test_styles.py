@@ -27,7 +27,7 @@ def test_a_point_in_int8_is_called_and_drawn_so_in_its_float_network_s_colour(
     own, here, there = (
         style_of(one) for one in (point, in_int8(point), in_int8(point, runtime="openvino"))
     )
-    assert (here.label, there.label) == (f"{own.label}, int8", f"{own.label}, int8 for openvino")
+    assert (here.label, there.label) == (f"{own.label}, int8", f"{own.label}, int8, openvino")
     assert own.symbol != here.symbol == there.symbol
     assert own.colour == here.colour
 

@@ -36,6 +36,7 @@ VARIED: dict[str, Any] = {
     "multiple": [1, 4],
     "calibration_images": [0, 64],
     "importance": ["magnitude", "lasso"],
+    "factors": ["none", "per-layer"],
     "reconstruct": ["none", "linear", "relu"],
     "joint_alpha": SHARES,
     "joint_lowest": {"low": 0.01, "high": 0.2},
@@ -87,6 +88,8 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
     space |= {"method": methods, "scheme": schemes, "error": SHARES}
     if "prune" in methods and "allocation" in space:
         space["allocation"] = ["knapsack", "uniform"]
+    if "prune" in methods and space.keys() & {"ratio", "cut_ratio", "parameters", "cut_parameters"}:
+        space.pop("factors", None)  # of a speedup
     by = draw(
         st.sampled_from([None, *(name for name in own if name in KEPT or name == "multiple")])
     )
@@ -209,9 +212,8 @@ def panel_names(
 
 
 ALL = VARIED | {"error": SHARES}
-OF = {"joint_": "decomposable", "elastic_": "elastic", "error": "ddlr-style"} | {
-    "importance": "prune"
-}
+OF = {"joint_": "decomposable", "elastic_": "elastic", "error": "ddlr-style"}
+OF |= dict.fromkeys(("importance", "factors"), "prune")
 
 
 @pytest.mark.parametrize("name", [*ALL, *KEPT, *(f"cut_{kept}" for kept in KEPT), *TRAINING])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from trp_search.lowrank.analysis import Analysis, analyse
 from trp_search.lowrank.costs import measure, outside
 from trp_search.lowrank.decompose import Decomposed, cut
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
-from trp_search.lowrank.pruning import Ranked, pruned, ranked
+from trp_search.lowrank.pruning import Ranked, factored_too, pruned, ranked
 from trp_search.lowrank.reconstruct import reconstruct_
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.progress import doing
@@ -54,7 +55,7 @@ class Cutter:
                 is not finite.
         """
         if wanted.importance is not None:
-            return pruned(self._ranked(wanted), wanted, other_macs=self._other)
+            return self._pruned(wanted)
         analysis = self.analysis(wanted)
         with doing("choosing ranks"):
             found = cut(analysis, wanted, other_macs=self._other)
@@ -76,6 +77,28 @@ class Cutter:
                 self._images(wanted.calibration_images),
             )
         return self._analyses[key]
+
+    def _pruned(self, wanted: records.Cut) -> Decomposed:
+        """Without channels; what is left of the budget comes from factors, if the cut has them."""
+        ranking = self._ranked(wanted)
+        if wanted.factors is None:
+            return pruned(ranking, wanted, other_macs=self._other)
+        assert isinstance(wanted.keep, records.Speedup)
+        speedup = wanted.keep.speedup
+        half = dataclasses.replace(wanted, keep=records.Speedup(speedup**0.5), factors=None)
+        first = pruned(ranking, half, other_macs=self._other)
+        macs, dense = (
+            self._other + sum(layers)
+            for layers in zip(*((x.macs, x.dense_macs) for x in first.layers), strict=True)
+        )
+        further = Cutter(first.network, self._example, macs=macs, samples=self._samples)
+        left = records.Cut(
+            keep=records.Speedup(max(1.0, speedup * macs / dense)),
+            scheme=wanted.factors,
+            calibration_images=wanted.calibration_images,
+            layers=wanted.layers,
+        )
+        return factored_too(first, further.cut(left))
 
     def _ranked(self, wanted: records.Cut) -> Ranked:
         """The channels that cuts of this kind rank, ranked once."""

@@ -177,7 +177,8 @@ def _is_faithful(
             module = unread.get_submodule(name)
             weight = module.weight
             assert isinstance(weight, Tensor)
-            weight.index_fill_(0 if is_adjoint(module) else 1, places[1::2].flatten(), 0)
+            skipped = places[1::2].flatten().to(weight.device)
+            weight.index_fill_(0 if is_adjoint(module) else 1, skipped, 0)
     given = _drawn(example_input)
     with evaluating(small), evaluating(unread):
         wanted = pytree.tree_leaves(unread(*given))

@@ -144,3 +144,17 @@ def _fit_(module: nn.Module, like: nn.Module, moments: Tensor, read: Tensor, out
     target = module.weight
     assert isinstance(target, Tensor)
     target.copy_(found[out.to(found.device)].reshape(target.shape))
+
+
+def factored_too(first: Decomposed, second: Decomposed) -> Decomposed:
+    """The pruned network `first` once it is factored as `second`, with both against the uncut one.
+
+    A layer that was factored counts as that.
+    """
+    layers = []
+    for before, after in zip(first.layers, second.layers, strict=True):
+        dense = {x: getattr(before, x) for x in ("dense_macs", "dense_parameters")}
+        layers.append(before if after.scheme is None else dataclasses.replace(after, **dense))
+    return dataclasses.replace(
+        second, layers=tuple(layers), dense_macs=first.dense_macs, widths=first.widths
+    )

@@ -23,21 +23,26 @@ class Prune(Method):
     colour = "#b0457a"
     symbol = "pentagon"
     reads = EVERY | {*_KEEPS, *(f"cut_{name}" for name in _KEEPS)}
-    reads |= {"importance", "allocation", "multiple", "calibration_images"}
+    reads |= {"importance", "factors", "allocation", "multiple", "calibration_images"}
 
     @override
     def problems(self, possible: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
         for allocation in possible["allocation"]:
             if allocation not in ("knapsack", "uniform"):
                 yield "allocation", f"method prune takes knapsack and uniform, not {allocation}"
+        others = [name for name in possible if name.removeprefix("cut_") in _KEEPS[1:]]
+        if others and set(possible.get("factors", ())) - {"none"}:
+            yield "factors", f"needs a speedup, not {others[0]}"
 
     @override
     def cut(self, fields: Fields) -> Cut:
         given = {"keep": _USUAL, "importance": "magnitude", **fields, "scheme": self.name}
-        fits = given["importance"] in ("lasso", "thinet")
+        fits = given["importance"] in ("lasso", "thinet") or given.get("factors")
         images = (given.get("calibration_images") or IMAGES) if fits else 0
         return Cut(**given | {"calibration_images": images})
 
     @override
     def called(self, settings: Fields) -> str:
-        return f"{self.label} ({settings.get('importance', 'magnitude')})"
+        factors = settings.get("factors") or "none"
+        beside = "" if factors == "none" else f" + {factors}"
+        return f"{self.label} ({settings.get('importance', 'magnitude')}){beside}"

@@ -7,12 +7,13 @@ from typing import Annotated, get_args
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
-from trp_search.records.keep import Error, Keep, MaxDrop, Pairs, Ranks, Ratio, WholeNetwork
+from trp_search.records.keep import Error, Keep, MaxDrop, Pairs, Ranks, Ratio, Speedup, WholeNetwork
 from trp_search.records.kinds import (
     STRICT,
     Allocation,
     Criterion,
     CutScheme,
+    PairScheme,
     PositiveInt,
     Reconstruct,
 )
@@ -51,6 +52,8 @@ class Cut:
         multiple: ranks are multiples of this.
         calibration_images: training images whose activations weigh errors; 0 uses weights alone.
         importance: of `prune`, by what channels are ranked.
+        factors: of `prune`, the scheme in which layers are factored once they have lost channels;
+            pruning alone then reaches the root of the speedup. None factors nothing.
         reconstruct: whether factors are fitted to the layers' responses to calibration images:
             `linear`, or `relu`, which includes the activation that follows.
         layers: which may be cut, as in `Pruning`.
@@ -65,6 +68,7 @@ class Cut:
     multiple: PositiveInt = 1
     calibration_images: Annotated[int, Field(ge=0)] = 0
     importance: Criterion | None = None
+    factors: PairScheme | None = None
     reconstruct: Reconstruct = "none"
     layers: Layers = AUTO
     reestimate_batch_norm: bool = True
@@ -96,6 +100,8 @@ class Cut:
             raise ValueError(f"keep: {self.keep.key()}: prune takes a budget or a ratio")
         if self.importance and self.allocation not in ("knapsack", "uniform"):
             raise ValueError(f"allocation: prune takes knapsack or uniform, not {self.allocation}")
+        if self.factors and not (self.importance and isinstance(self.keep, Speedup | MaxDrop)):
+            raise ValueError("factors goes with scheme prune and a speedup")
         if self.fits and not self.calibration_images:
             raise ValueError(f"importance {self.importance} needs calibration_images")
         return self
@@ -122,7 +128,7 @@ class Cut:
         told = self.scheme != "per-layer" and not isinstance(self.keep, Ranks)
         parts: list[str] = [self.scheme] if told else []
         parts.append(self.keep.name)
-        parts += [self.importance] if self.importance else []
+        parts += [one for one in (self.importance, self.factors) if one]
         if self.allocation != "knapsack" and (budget or self.pools):
             parts.append(self.allocation)
         parts += [f"by-{self.multiple}"] if self.multiple > 1 else []

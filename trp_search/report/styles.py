@@ -82,11 +82,11 @@ def style_of(point: Point) -> Style:
 
 
 def precision(point: Point) -> str:
-    """`float32`, `int8`, or with a runtime that is not the usual one: `int8 for openvino`."""
+    """`float32`, `int8`, or with a runtime that is not the usual one: `int8, openvino`."""
     if point.int8 is None:
         return "float32"
     runtime = point.int8.runtime
-    return "int8" if runtime == USUAL_QUANTIZER else f"int8 for {runtime}"
+    return "int8" if runtime == USUAL_QUANTIZER else f"int8, {runtime}"
 
 
 def _special(point: Point) -> str | None:

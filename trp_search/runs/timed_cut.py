@@ -96,10 +96,10 @@ def settled(
             raise
         timing = time(layers)
         found.append((layers, timing))
-        if keeps(timing.low, asked) and (near(timing.low, asked) or not layers):
+        if keeps(timing.low, asked, again=True) and (near(timing.low, asked) or not layers):
             break
         # What is fast enough but for its interval has to be a little faster.
-        measured = timing.low if keeps(timing.speedup, asked) else timing.speedup
+        measured = timing.low if keeps(timing.speedup, asked, again=True) else timing.speedup
         promised, saved = times.saved_by(layers), times.total * (1 - 1 / measured)
         times = times.scaled(max(saved / promised, _LEAST_FACTOR) if promised > 0 else 1.0)
     kept = [pair for pair in found if keeps(pair[1].low, asked)]
@@ -109,7 +109,8 @@ def settled(
             f"{keep.key()}: {keep.amount:g} was not reached: {fastest.speedup:.2f}x "
             f"({fastest.low:.2f} to {fastest.high:.2f}) measured where {asked:.2f}x was chosen"
         )
-    return min(kept, key=lambda pair: pair[1].speedup)
+    safe = [pair for pair in kept if keeps(pair[1].low, asked, again=True)]
+    return min(safe or kept, key=lambda pair: pair[1].speedup)
 
 
 def solved(analysis: Analysis, wanted: Cut, times: LayerTimes | None = None) -> Factored:

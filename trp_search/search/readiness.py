@@ -7,6 +7,7 @@ import dataclasses
 from trp_search.errors import InputError
 from trp_search.lowrank.costs import settled
 from trp_search.runs.probe import baseline_network, probe_
+from trp_search.runtimes.quantizer import quantizer
 from trp_search.runtimes.serving import runtime
 from trp_search.scoring.candidate import example
 from trp_search.scoring.survey import check_methods, said_of, widest_layers
@@ -44,8 +45,10 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool =
     with theirs(workload.data.name, where="workload.data", seconds=seconds):
         images, _, _ = data.sizes(workload.data, outside_weights=workload.weights is not None)
     _check_batches(space, images)
-    for target in space.targets:
+    for target in space.timed_on:
         runtime(target.runtime).check(target.device)
+    for tool in space.int8:
+        quantizer(tool).check()
     return f"layers: {said_of(settled(network, image, asked), asked)}"
 
 

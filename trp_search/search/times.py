@@ -1,4 +1,4 @@
-"""What a search times itself: layers before its first trial, its front after the last."""
+"""What a search measures itself: layers' times before its first trial, its front after the last."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import TimeTable
 from trp_search.report.formatting import mispredicted
 from trp_search.runs import clock, reach
+from trp_search.runs import quantize as quantizing
 from trp_search.runtimes.machine import busy
 from trp_search.selection.snapshot import Snapshot
 from trp_search.space import SearchSpace
@@ -32,10 +33,11 @@ def before_trials(
 
 
 def after_trials(space: SearchSpace, run: RunFolder, *, tell: Callable[[str], None]) -> None:
-    """Times the front on the space's targets where it was not timed yet; draws the page again.
+    """Quantises the front, times it on the space's targets where it was not, and draws the page.
 
     A failure is only reported, because the search itself has succeeded.
     """
+    _quantise(space, run, tell)
     for asked in space.timed_on:
         try:
             target = clock.target_of(run, asked.name, asked.model_dump(exclude={"seconds"}))
@@ -49,5 +51,18 @@ def after_trials(space: SearchSpace, run: RunFolder, *, tell: Callable[[str], No
     for point in found.points if space.target else ():
         if (measured := found.mispredicted(point)) and point.predicted:
             tell(f"point {point.id}: {mispredicted(point.predicted, measured)}")
-    if space.timed_on:
+    if space.timed_on or space.int8:
         report.write(run)
+
+
+def _quantise(space: SearchSpace, run: RunFolder, tell: Callable[[str], None]) -> None:
+    """Puts the front into int8 for the space's runtimes where it is not yet."""
+    for tool in space.int8:
+        try:
+            worth = quantizing.worth_it(Snapshot(folder=run))
+            left = quantizing.unquantized(run, worth, tool)
+            tell(f"quantising {len(left)} networks for {tool}")
+            for _ in quantizing.quantize(run, left, tool):
+                pass
+        except (InputError, NothingFoundError) as error:
+            tell(f"not quantised for {tool}: {error}")

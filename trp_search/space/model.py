@@ -17,6 +17,7 @@ from trp_search.records import (
     PairScheme,
     Point,
     PositiveInt,
+    QuantizerName,
     Speedup,
     Training,
     TrialSpec,
@@ -81,6 +82,7 @@ class SearchSpace(Strict):
             `milliseconds`. Layers are timed there before the first trial, by which each network's
             time is predicted; those on the front are timed after the last trial.
         targets: further ones on which networks are timed after the last trial.
+        int8: runtimes that the baseline and the front are quantised for after the last trial.
         keep: which checkpoints are kept: those on the `front`; also those `near` it (the second
             front and each scheme's own); or `all`.
         repeats: trainings of each setting, each with its own seed.
@@ -105,6 +107,7 @@ class SearchSpace(Strict):
     warm_start: tuple[_Given, ...] = ()
     target: Timed | None = None
     targets: tuple[Timed, ...] = ()
+    int8: tuple[QuantizerName, ...] = ()
     keep: Literal["front", "near", "all"] = "near"
     concurrency: PositiveInt | None = None
     resources: Resources = Resources()

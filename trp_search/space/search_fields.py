@@ -137,6 +137,8 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
             each group's mean), `bn-scale` (batch norms' factors), `lasso` (He et al., ICCV 2017) or
             `thinet` (Luo et al., ICCV 2017), which choose by what the next layers answer to
             calibration images and fit those layers' weights.
+        factors: of `prune`: how layers are factored once they have lost channels, a scheme or
+            `none`; pruning alone then reaches the root of the speedup.
         reconstruct: whether channel factors are fitted to the layers' responses to these images
             (1000 if there are none): `linear`, or `relu`, which includes the activation that
             follows.
@@ -166,6 +168,7 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
     multiple: PerScheme[Number[PositiveInt]] = 1
     calibration_images: PerScheme[Number[Images]] = 0
     importance: Choice[Criterion] | None = None
+    factors: Choice[Literal["none"] | PairScheme] | None = None
     reconstruct: PerScheme[Choice[Reconstruct]] | None = None
     joint_alpha: PerScheme[Number[Part]] | None = None
     joint_lowest: PerScheme[Number[Share]] | None = None

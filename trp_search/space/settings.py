@@ -163,9 +163,16 @@ def _can_fit(parts: Parts) -> bool:
     return parts.cut is not None and "reconstruct" in TAKES[parts.cut.scheme]
 
 
+def _unpruned(parts: Parts) -> bool:
+    return parts.cut is None or parts.cut.importance is None
+
+
 def _by_default(images: int, parts: Parts) -> tuple[Scalar, ...]:
     asked = parts.cut is not None and (
-        parts.cut.solved is not None or parts.cut.fits or parts.cut.reconstruct != "none"
+        parts.cut.solved is not None
+        or parts.cut.fits
+        or parts.cut.factors
+        or parts.cut.reconstruct != "none"
     )
     return (0,) if asked and images == IMAGES else ()
 
@@ -202,6 +209,11 @@ ENTRIES: dict[str, Entry] = {
     "multiple": Entry(places=("cut.multiple",)),
     "calibration_images": Entry(places=("cut.calibration_images",), alike=_by_default, recipe=True),
     "importance": Entry(places=("cut.importance",)),
+    "factors": Entry(
+        places=("cut.factors",),
+        write=lambda value: None if value == "none" else value,
+        read=lambda value, parts: None if _unpruned(parts) else value or "none",
+    ),
     "reconstruct": Entry(places=("cut.reconstruct",), acts=_can_fit),
     "joint_alpha": Entry(places=("joint.alpha",)),
     "joint_lowest": Entry(places=("joint.lowest",)),
