@@ -84,7 +84,7 @@ def test_every_public_name_is_documented():
 def test_every_command_is_shown(capsys: pytest.CaptureFixture[str]):
     main([])
     listed = re.findall(r"^  (\w+)  +\w", capsys.readouterr().out.partition("Search:")[2], re.M)
-    assert len(listed) == 15
+    assert len(listed) == 16
     assert {words[0] for words in COMMANDS} == set(listed)
 
 
