@@ -127,14 +127,15 @@ def _label(point: Point) -> str | None:
     if point.untuned:
         return None
     name, cut = style_of(point).label, point.cut
-    if cut is not None and cut.allocation == "greedy":
-        name += ", greedy ranks"
-    if cut is not None and cut.calibration_images and cut.reconstruct == "none":
-        name += ", by activations"
-    if TAUGHT in point.trial:
-        name += ", taught"
-    if ALL_AT_ONCE in point.trial:
-        name += ", all epochs"
+    assert cut is not None, point.id
+    marks = (
+        (", greedy ranks", cut.allocation == "greedy"),
+        (", by activations", bool(cut.calibration_images) and cut.reconstruct == "none"),
+        (f", {point.settings.get('scheme')}", point.scheme == "nested"),
+        (", taught", TAUGHT in point.trial),
+        (", all epochs", ALL_AT_ONCE in point.trial),
+    )
+    name += "".join(mark for mark, there in marks if there)
     if point.trial.endswith("-early"):
         name = name.replace("fine-tuned", "three quarters fine-tuning")
     if point.trial.startswith("aimed"):
