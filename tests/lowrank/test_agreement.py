@@ -1,5 +1,7 @@
 """What a cut reports agrees with a count of the network, within one in a hundred."""
 
+import dataclasses
+
 import pytest
 
 from trp_search.errors import InputError
@@ -48,5 +50,5 @@ def test_the_layer_that_is_most_apart_is_named_and_a_network_whose_layers_agree_
 
 def test_zeros_of_a_sparse_layer_are_multiplied():
     sparse = layer("a", dense=600, macs=200)
-    object.__setattr__(sparse, "rank", None)
+    sparse = dataclasses.replace(sparse, scheme="sparse", rank=None)
     check_count([sparse], dense=1000, counted={"": 1000, "a": 600}, images=1)

@@ -8,9 +8,10 @@ from trp_search import report
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import TimeTable
 from trp_search.report.formatting import mispredicted
-from trp_search.runs import clock, reach
+from trp_search.runs import clock, networks, reach
 from trp_search.runs import quantize as quantizing
 from trp_search.runtimes.machine import busy
+from trp_search.selection import pareto
 from trp_search.selection.snapshot import Snapshot
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder
@@ -56,7 +57,7 @@ def after_trials(space: SearchSpace, run: RunFolder, *, tell: Callable[[str], No
 
 
 def _quantise(space: SearchSpace, run: RunFolder, tell: Callable[[str], None]) -> None:
-    """Puts the front into int8 for the space's runtimes where it is not yet."""
+    """Puts the front into int8 for the space's runtimes where it is not yet; scores it on test."""
     for tool in space.int8:
         try:
             worth = quantizing.worth_it(Snapshot(folder=run))
@@ -66,3 +67,5 @@ def _quantise(space: SearchSpace, run: RunFolder, tell: Callable[[str], None]) -
                 pass
         except (InputError, NothingFoundError) as error:
             tell(f"not quantised for {tool}: {error}")
+    for point in pareto.search_front(run.read_all_points(), space) if space.int8 else ():
+        networks.score_test(run, point)
