@@ -101,8 +101,13 @@ def compress(  # noqa: PLR0913  options of a command
     loaded = with_configured(space)
     if weights is not None:
         loaded = _with_weights(loaded, weights)
-    options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
-    options |= {"importance": importance}
+    options = {
+        "scheme": scheme,
+        "allocation": allocation,
+        "importance": importance,
+        "multiple": multiple,
+        "layers": layers,
+    }
     like = loaded.baseline_spec().cuts[0]
     wanted = cut_of(loaded, keep, options, like=like, own=USUAL)
     name = f"{space.stem}-{'baseline' if weights is None else weights.stem}"

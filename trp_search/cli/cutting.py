@@ -78,8 +78,13 @@ def cut(  # noqa: PLR0913  options of a command
     """Cut a trained network to another budget, without training."""
     fields = given_target(runtime, device, threads, batch, image_size)
     clock = checked_clock(keep, target, fields)
-    options = {"scheme": scheme, "allocation": allocation, "multiple": multiple, "layers": layers}
-    options |= {"importance": importance}
+    options = {
+        "scheme": scheme,
+        "allocation": allocation,
+        "importance": importance,
+        "multiple": multiple,
+        "layers": layers,
+    }
     if (source / ARCHITECTURE).is_file():
         if trial is not None:
             raise InputError(f"--trial: {source} is a bundle, which has one network")

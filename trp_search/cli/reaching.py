@@ -36,6 +36,8 @@ def target_of(
     Raises:
         InputError: an invalid value, fields without a name, or of a target that the space has.
     """
+    from trp_search.runs.reach import target_in
+
     known = {timed.name: timed for timed in space.timed_on}
     if name is None and given:
         raise InputError("--target: is missing; it names where time counts")
@@ -43,12 +45,11 @@ def target_of(
         name = space.target.name if space.target else None
     if name is None:
         return None
-    size = {"height": shape.height, "width": shape.width}
     if name in known:
         if given:
             raise InputError(f"--target: {name} is the space's own, which says the rest")
-        own = known[name].model_dump(exclude={"seconds"})
-        return made(Target, f"target {name!r}", **own, **size)
+        return target_in(space, known[name])
+    size = {"height": shape.height, "width": shape.width}
     return made(Target, f"target {name!r}", name=name, **(size | dict(given)))
 
 

@@ -13,6 +13,7 @@ from trp_search.records import Latency, Point, Score, TestScore, TrialSpec
 from trp_search.records.objectives import Format, Objective
 from trp_search.report.formatting import SLOWER, count, in_int8, milliseconds, sizes
 from trp_search.runs.environment import installed
+from trp_search.selection.axes import times_of
 from trp_search.selection.snapshot import Snapshot
 from trp_search.workloads.callables import is_callable_name
 
@@ -48,7 +49,7 @@ def make_card(
         licence=licence,
         input=input,
         load=_load(spec.workload.network.name, point, source=False),
-        latencies=tuple(known[point.id] for known in run.latencies.values() if point.id in known),
+        latencies=times_of(point, run.latencies),
         threads=spec.threads,
         device=spec.device,
         versions={"python": platform.python_version()}

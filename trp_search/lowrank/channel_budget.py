@@ -88,16 +88,11 @@ def _widths(found: Prunable, left: Sequence[int]) -> dict[str, Width]:
     widths: dict[str, Width] = {}
     for group, count in zip(found.groups, left, strict=True):
         gone = group.units - count
-        for places, reads, writes in (
-            (group.read, 1, 0),
-            (group.written, 0, 1),
-            (group.beside, 1, 1),
-        ):
-            for name, each in places.items():
-                before = widths.get(name) or width_of(found.network.get_submodule(name))
-                assert before is not None, name
-                lost = gone * each.shape[1]
-                widths[name] = (before[0] - reads * lost, before[1] - writes * lost)
+        for name, each, reads, writes in group.sides():
+            before = widths.get(name) or width_of(found.network.get_submodule(name))
+            assert before is not None, name
+            lost = gone * each.shape[1]
+            widths[name] = (before[0] - reads * lost, before[1] - writes * lost)
     return widths
 
 

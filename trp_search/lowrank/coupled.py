@@ -43,6 +43,16 @@ class Group:
         """How many there are."""
         return len(next(iter(self.written.values())))
 
+    def sides(self) -> Iterator[tuple[str, Tensor, bool, bool]]:
+        """Each module's name and places, and whether these are of its inputs and of its outputs."""
+        for places, reads, writes in (
+            (self.read, True, False),
+            (self.written, False, True),
+            (self.beside, True, True),
+        ):
+            for name, each in places.items():
+                yield name, each, reads, writes
+
 
 def coupled(network: nn.Module, example_input: Tensor | Sequence[Any]) -> list[Group]:
     """The groups of all outputs of `network`'s convolutions and linear layers.

@@ -116,14 +116,9 @@ class _Gone:
         lost = torch.ones(group.units, dtype=torch.bool).index_fill(0, kept, 0)
         if not lost.any():
             return
-        for places, sides in (
-            (group.read, (self.read,)),
-            (group.written, (self.written,)),
-            (group.beside, (self.read, self.written)),
-        ):
-            for name, each in places.items():
-                for side in sides:
-                    side.setdefault(name, []).append(each[lost].flatten())
+        for name, each, reads, writes in group.sides():
+            for side in (self.read,) * reads + (self.written,) * writes:
+                side.setdefault(name, []).append(each[lost].flatten())
 
     def places(self, name: str, module: nn.Module) -> tuple[Tensor, Tensor]:
         """Places in and out that the module keeps."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
+from trp_search.records.latency import UNKNOWN_MILLISECONDS
+
 Name = Literal["accuracy", "speedup", "parameters", "bytes", "latency_speedup", "milliseconds"]
 
 
@@ -178,7 +180,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective(
             name="milliseconds",
             maximise=False,
-            worst=1e9,
+            worst=UNKNOWN_MILLISECONDS,
             read=lambda found: found.milliseconds,
             low=1e-6,
             show=MILLISECONDS,

@@ -11,7 +11,7 @@ from trp_search.records.objectives import SPEEDUP, Objective
 from trp_search.report.contents import Contents
 from trp_search.report.styles import Style, style_of
 from trp_search.selection import pareto
-from trp_search.selection.axes import MACS, Axis
+from trp_search.selection.axes import MACS, Axis, times_of
 
 # Shares of the metric's slack: what hardly counts, and how far below the best a window reaches, how
 # far below its lowest mark, and what it shows at least.
@@ -98,9 +98,7 @@ def build(contents: Contents) -> Rows:
             on_front=point.id in front,
             violations=contents.violations.get(point.id, {}),
             repeats=contents.repeats.get(point.id, ()),
-            times=tuple(
-                known[point.id] for known in contents.latencies.values() if point.id in known
-            ),
+            times=times_of(point, contents.latencies),
         )
         of_baseline = point.role == "screened_out" and point.trial == BASELINE
         roles["control" if of_baseline else point.role].append(row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from trp_search import report
 from trp_search.errors import InputError
@@ -51,15 +51,9 @@ def compress(
             setup.splits_of(spec, folder)  # images that cannot be read fail no training
         if space.target is not None and reach.is_missing(space, folder):
             write_whole(folder.times, to_json(reach.table(space, space.target, folder)))
-        for item in trial.run(spec, folder):
-            yield item
-        assert isinstance(item, TrialResult)
-        if not item.ended_well:
-            folder.trial(item.trial).result.unlink()  # so that the same call tries again
-            return
-        for point in item.points:
-            _keep(folder, point)
-        yield _cut(folder, item.trial, cut if chosen is None else chosen(cut))
+        ended = yield from _run(spec, folder)
+        if ended.ended_well:
+            yield _cut(folder, ended.trial, cut if chosen is None else chosen(cut))
 
 
 def fine_tuned(
@@ -81,16 +75,25 @@ def fine_tuned(
         fine_tuning=space.tuning(epochs),
     )
     with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
-        for item in trial.run(spec, folder):
-            yield item
-        assert isinstance(item, TrialResult)
-        if item.own is None:
-            folder.trial(item.trial).result.unlink()
-            return
+        ended = yield from _run(spec, folder)
+        if ended.own is not None:
+            report.write(folder)
+            yield ended.own
+
+
+def _run(
+    spec: TrialSpec, folder: RunFolder
+) -> Generator[EpochReport | TrialResult, None, TrialResult]:
+    """Runs a trial and adds its points to the run; one that failed is forgotten, to try again."""
+    for item in trial.run(spec, folder):
+        yield item
+    assert isinstance(item, TrialResult)
+    if item.ended_well:
         for point in item.points:
             _keep(folder, point)
-        report.write(folder)
-        yield item.own
+    else:
+        folder.trial(item.trial).result.unlink()
+    return item
 
 
 def recut(folder: RunFolder, name: str, cut: Cut) -> Point:

@@ -155,11 +155,14 @@ def clock(target: str, latencies: Mapping[str, Latency]) -> Clock:
     )
 
 
+def times_of(point: Point, latencies: Mapping[str, Mapping[str, Latency]]) -> tuple[Latency, ...]:
+    """The point's time on every target where it was timed."""
+    return tuple(known[point.id] for known in latencies.values() if point.id in known)
+
+
 def slower_on(point: Point, latencies: Mapping[str, Mapping[str, Latency]]) -> list[str]:
     """The targets on which the point was measured to be slower than the baseline."""
-    return [
-        name for name, known in latencies.items() if point.id in known and known[point.id].slower
-    ]
+    return [found.target.name for found in times_of(point, latencies) if found.slower]
 
 
 def mispredicted(point: Point, latencies: Mapping[str, Mapping[str, Latency]]) -> Latency | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trp_search.errors import NothingFoundError
 from trp_search.records import Latency, Point, Repeat, TestScore
-from trp_search.selection.axes import Axis, By
+from trp_search.selection.axes import Axis, By, times_of
 from trp_search.selection.budgets import Budget
 from trp_search.selection.snapshot import Snapshot
 from trp_search.store import RunFolder
@@ -135,7 +135,7 @@ def choose(run: Snapshot | RunFolder | Path | str, budget: Budget) -> Choice:
         smaller=next((p for p in front if axis.of(p) > size), None),
         half_step=next((p for p in front if axis.of(p) >= size + _HALF), None),
         repeats=found.repeats.get(point.id, ()),
-        times=tuple(known[point.id] for known in found.latencies.values() if point.id in known),
+        times=times_of(point, found.latencies),
     )
 
 
