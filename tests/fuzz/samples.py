@@ -124,7 +124,7 @@ def make_bundle(run: Path, point: str, folder: Path) -> None:
 
 def make_all(place: Path) -> Path:
     """Every sample below `place`: `space`, `run`, `bundle` (cut) and `whole` (a bundle in full)."""
-    few = mock.patch("trp_search.space.model.CONTROL_ENERGIES", (0.8,))  # a small run
+    few = mock.patch("trp_search.space.cuts.CONTROL_ENERGIES", (0.8,))  # a small run
     with warnings.catch_warnings(), few:
         warnings.simplefilter("ignore")
         make_space(place / "space")

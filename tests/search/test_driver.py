@@ -48,7 +48,7 @@ TROUBLES = {"1": "killed", "2": "raises", "3": "diverges", "4": "killed once"}
 def one_ray() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(MODULES))
-        patch.setattr("trp_search.space.model.CONTROL_ENERGIES", (0.8,))  # the baseline's own cuts
+        patch.setattr("trp_search.space.cuts.CONTROL_ENERGIES", (0.8,))  # the baseline's own cuts
         with joining.connected(None, modules=()):
             yield
 

@@ -29,7 +29,8 @@ from trp_search.records import (
     to_dict,
 )
 from trp_search.records.objectives import TIMES
-from trp_search.report.formatting import clock, scored, sizes
+from trp_search.report.formatting import scored, sizes
+from trp_search.report.times import clock
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import within
 from trp_search.selection.snapshot import Snapshot

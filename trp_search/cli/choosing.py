@@ -13,18 +13,9 @@ from trp_search.cli.formatting import command, here
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import Latency, Point, Scheme, to_dict
 from trp_search.records.objectives import TIMES
-from trp_search.report.formatting import (
-    SLOWER,
-    against_baseline,
-    clock,
-    in_int8,
-    predicted,
-    repeated,
-    scored,
-    sizes,
-    slower,
-)
+from trp_search.report.formatting import against_baseline, in_int8, repeated, scored, sizes
 from trp_search.report.styles import precision
+from trp_search.report.times import SLOWER, clock, predicted, slower
 from trp_search.selection.axes import COUNTED, MACS
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import Choice, choose

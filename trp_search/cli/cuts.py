@@ -17,7 +17,7 @@ from trp_search.records import Cut, Keep, Point
 from trp_search.records.objectives import TIMES
 from trp_search.report.formatting import against_baseline, scored, sizes
 from trp_search.space import SearchSpace
-from trp_search.space.model import SHARED
+from trp_search.space.cuts import SHARED
 from trp_search.store import RunFolder
 
 USUAL = METHODS["plain"].again("per-layer")

@@ -11,13 +11,14 @@ from trp_search.cli.arguments import Run, option
 from trp_search.cli.console import OUT, line, pairs, warn
 from trp_search.cli.formatting import command, duration, here
 from trp_search.cli.progress import sentence
-from trp_search.cli.tables import misses, point_table, slower_marks
+from trp_search.cli.tables import point_table, slower_marks
 from trp_search.errors import InputError
 from trp_search.records import EpochReport, Progress, TrialResult
 from trp_search.records.objectives import TIMES
 from trp_search.records.published import rows as rows_of
 from trp_search.report import contents, history, rows
 from trp_search.report.formatting import count, searched_ranks
+from trp_search.report.times import misses
 from trp_search.store import RunFolder
 
 _SILENT_SECONDS = 30.0

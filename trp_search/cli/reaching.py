@@ -16,7 +16,7 @@ from trp_search.cli.timing import described, warn_of_load
 from trp_search.errors import InputError
 from trp_search.records import Target, made
 from trp_search.records.objectives import TIMES
-from trp_search.report.formatting import SLOWER
+from trp_search.report.times import SLOWER
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder
 from trp_search.workloads.images import Shape

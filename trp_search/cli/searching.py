@@ -27,11 +27,12 @@ from trp_search.cli.help import SEARCHED, WRITTEN
 from trp_search.cli.signals import StoppedError
 from trp_search.cli.spaces import with_configured
 from trp_search.cli.supervised import tell_parent
-from trp_search.cli.tables import misses, point_table, slower_marks
+from trp_search.cli.tables import point_table, slower_marks
 from trp_search.errors import NothingFoundError, SearchError
 from trp_search.records import Point
 from trp_search.report import history
 from trp_search.report.formatting import count
+from trp_search.report.times import misses
 from trp_search.selection import pareto
 from trp_search.space import SearchSpace, changed, load_space
 from trp_search.store import RunFolder

@@ -13,16 +13,15 @@ from trp_search.records.objectives import (
     COUNT,
     METRICS,
     OBJECTIVES,
-    ON_THE_CLOCK,
     PERCENT,
     SPEEDUP,
     TIMES,
     Objective,
 )
-from trp_search.report.formatting import mispredicted as said_mispredicted
-from trp_search.report.formatting import scheme, slower, unfactored
+from trp_search.report.formatting import scheme, unfactored
 from trp_search.report.styles import style_of
-from trp_search.selection.axes import mispredicted, slower_on
+from trp_search.report.times import objective, slower
+from trp_search.selection.axes import slower_on
 
 
 def point_table(
@@ -48,7 +47,7 @@ def point_table(
         "validation",
         "vs baseline",
         *(["test"] if tests else []),
-        *(_named(name) for name in counted),
+        *map(objective, counted),
     ):
         table.add_column(name, justify="right")
     table.add_column("scheme")
@@ -71,13 +70,9 @@ def point_table(
 _OWN_COLUMNS = {SPEEDUP.name, *(metric.name for metric in METRICS.values())}
 
 
-def _named(objective: str) -> str:
-    return f"predicted {objective}".replace("_", " ") if objective in ON_THE_CLOCK else objective
-
-
-def _sized(objective: Objective, point: Point) -> str:
-    value = objective.read(point)
-    return amount(round(value)) if objective.show is COUNT else objective.show(value)
+def _sized(axis: Objective, point: Point) -> str:
+    value = axis.read(point)
+    return amount(round(value)) if axis.show is COUNT else axis.show(value)
 
 
 def slower_marks(
@@ -91,16 +86,6 @@ def slower_marks(
         if (targets := slower_on(point, latencies))
     }
     return marks, [f"{letters} {reason}" for reason, letters in reasons.items()]
-
-
-def misses(points: Sequence[Point], latencies: Mapping[str, Mapping[str, Latency]]) -> list[str]:
-    """What is to be said of points whose time was predicted wrongly."""
-    found = [(point, mispredicted(point, latencies)) for point in points]
-    return [
-        f"point {point.id}: {said_mispredicted(point.predicted, measured)}"
-        for point, measured in found
-        if point.predicted and measured
-    ]
 
 
 def layer_table(point: Point) -> tuple[Table, list[str]]:

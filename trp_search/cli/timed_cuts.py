@@ -16,7 +16,7 @@ from trp_search.errors import InputError, TrpSearchError
 from trp_search.records import BASELINE, TIMED, Cut, Keep, Point, Target, WholeNetwork, made
 from trp_search.records.objectives import TIMES
 from trp_search.records.timed import asked_of, keeps
-from trp_search.report.formatting import clock as clocked
+from trp_search.report.times import clock as clocked
 from trp_search.store import RunFolder
 
 Budgeted = Annotated[str | None, option("NAME", "where a budget in time counts", PANEL)]

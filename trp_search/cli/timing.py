@@ -19,7 +19,8 @@ from trp_search.errors import InputError
 from trp_search.export.opened import opened
 from trp_search.records import Latency, Point
 from trp_search.records.objectives import TIMES
-from trp_search.report.formatting import SLOWER, clock, count, milliseconds
+from trp_search.report.formatting import count
+from trp_search.report.times import SLOWER, clock, milliseconds
 from trp_search.space import load_space
 from trp_search.store import RunFolder
 

@@ -11,7 +11,8 @@ from trp_search.export.bundle import FORMAT, SOURCE, Card, Input
 from trp_search.export.int8 import INT8_NAME, LOAD
 from trp_search.records import Latency, Point, Score, TestScore, TrialSpec
 from trp_search.records.objectives import Format, Objective
-from trp_search.report.formatting import SLOWER, count, in_int8, milliseconds, sizes
+from trp_search.report.formatting import count, in_int8, sizes
+from trp_search.report.times import SLOWER, milliseconds
 from trp_search.runs.environment import installed
 from trp_search.selection.axes import times_of
 from trp_search.selection.snapshot import Snapshot

@@ -3,23 +3,20 @@
 from trp_search.records.cut import TAKES, Cut
 from trp_search.records.int8 import SUFFIXES, USUAL_QUANTIZER, Int8, QuantizerName, int8_name
 from trp_search.records.json import from_json, made, problem, to_dict, to_json
-from trp_search.records.keep import (
+from trp_search.records.keep import Keep, PerLayer, WholeNetwork, keep_of
+from trp_search.records.keeps import (
     KEEPS,
     Energy,
     Error,
     Evbmf,
     GavishDonoho,
-    Keep,
     MaxDrop,
     Pairs,
     Parameters,
-    PerLayer,
     Ranks,
     Ratio,
     Speedup,
     Value,
-    WholeNetwork,
-    keep_of,
 )
 from trp_search.records.kinds import (
     BASELINE,

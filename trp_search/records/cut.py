@@ -7,7 +7,8 @@ from typing import Annotated, get_args
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
-from trp_search.records.keep import Error, Keep, MaxDrop, Pairs, Ranks, Ratio, Speedup, WholeNetwork
+from trp_search.records.keep import Keep, WholeNetwork
+from trp_search.records.keeps import Error, MaxDrop, Pairs, Ranks, Ratio, Speedup
 from trp_search.records.kinds import (
     STRICT,
     Allocation,

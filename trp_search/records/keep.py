@@ -1,13 +1,11 @@
 """How much of a network is kept: one value, checked, `{"energy": 0.9}` in JSON.
 
-A further one is its class and its line in `KEEPS`. What it does to singular values stands in
-`lowrank.rules`, what a budget counts in `lowrank.budgets`.
+What it does to singular values stands in `lowrank.rules`, what a budget counts in
+`lowrank.budgets`; the kinds there are in `records.keeps`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 from abc import ABCMeta, abstractmethod
@@ -20,37 +18,23 @@ from typing import (
     ClassVar,
     Literal,
     TypeAlias,
-    TypeVar,
-    final,
     get_args,
     get_type_hints,
 )
 
 from pydantic import (
-    AfterValidator,
     GetCoreSchemaHandler,
     PlainSerializer,
     PlainValidator,
     TypeAdapter,
     ValidationError,
 )
-from pydantic.dataclasses import dataclass as checked
 from typing_extensions import override
 
 from trp_search.errors import InputError
 from trp_search.records.json import problem
-from trp_search.records.kinds import (
-    STRICT,
-    Factor,
-    NonNegative,
-    Positive,
-    PositiveInt,
-    Scheme,
-    Share,
-)
 
 Amount: TypeAlias = bool | int | float
-T = TypeVar("T")
 
 
 class _OneLine(ABCMeta):
@@ -74,9 +58,11 @@ class Keep(metaclass=_OneLine):
 
     Attributes:
         written: how it is written in a point's name.
+        kinds: every kind that a record may have, by its key.
     """
 
     written: ClassVar[str]
+    kinds: ClassVar[dict[str, type[Keep]]] = {}
 
     @classmethod
     def key(cls) -> str:
@@ -119,7 +105,7 @@ class Keep(metaclass=_OneLine):
 
     @classmethod
     def _known(cls) -> dict[str, type[Keep]]:
-        return {k: kind for k, kind in (KEEPS | _UNNAMED).items() if issubclass(kind, cls)}
+        return {k: kind for k, kind in cls.kinds.items() if issubclass(kind, cls)}
 
     @classmethod
     def _checked(cls, raw: object) -> Keep:
@@ -145,51 +131,6 @@ class WholeNetwork(Keep):
     @abstractmethod
     def best(self, total: float | int, least: float | int) -> str:
         """The best that can be asked of a network that costs `total` and cut `least`."""
-
-
-@final
-@checked(frozen=True, config=STRICT)
-class Energy(PerLayer):
-    """The share of each layer's squared singular values that is kept."""
-
-    written: ClassVar[str] = "{:g}"
-    energy: Share
-
-
-@final
-@checked(frozen=True, config=STRICT)
-class Value(PerLayer):
-    """The least singular value that is kept."""
-
-    written: ClassVar[str] = "value-{:g}"
-    value: Positive
-
-
-@final
-@checked(frozen=True, config=STRICT)
-class Ratio(PerLayer):
-    """The share of each layer's full rank that is kept."""
-
-    written: ClassVar[str] = "ratio-{:g}"
-    ratio: Share
-
-
-@final
-@checked(frozen=True, config=STRICT)
-class Evbmf(PerLayer):
-    """What stands out of noise is kept (empirical variational Bayesian matrix factorisation)."""
-
-    written: ClassVar[str] = "evbmf"
-    evbmf: Literal[True] = True
-
-
-@final
-@checked(frozen=True, config=STRICT)
-class GavishDonoho(PerLayer):
-    """What stands out of noise is kept (optimal hard threshold for an unknown level of it)."""
-
-    written: ClassVar[str] = "gavish-donoho"
-    gavish_donoho: Literal[True] = True
 
 
 class Faster(WholeNetwork):
@@ -226,96 +167,6 @@ class UpTo(WholeNetwork):
     def best(self, total: float | int, least: float | int) -> str:
         asked, fewest = self.asked.format(self.amount), self.found.format(least)
         return f"{self.key()}: {asked} cannot be reached; the fewest are {fewest}"
-
-
-@final
-@checked(frozen=True, config=STRICT)
-class Speedup(Faster):
-    """Multiply-adds of the whole network before / after."""
-
-    written: ClassVar[str] = "{:g}x"
-    speedup: Factor
-
-
-@final
-@checked(frozen=True, config=STRICT)
-class Parameters(UpTo):
-    """The most parameters of the whole network."""
-
-    written, asked, found = "{}p", "{:,}", "{:,.0f}"
-    parameters: PositiveInt
-
-
-@final
-@checked(frozen=True, config=STRICT)
-class Error(Keep):
-    """The share of a linear layer's outputs on calibration images that may be lost, by norm."""
-
-    written: ClassVar[str] = "error-{:g}"
-    error: Share
-
-
-def _sorted(ranks: dict[str, T]) -> dict[str, T]:
-    return dict(sorted(ranks.items()))
-
-
-def _digest(value: object) -> str:
-    return hashlib.blake2b(json.dumps(value).encode(), digest_size=4).hexdigest()
-
-
-@final
-@checked(frozen=True, config=STRICT)
-class Ranks(Keep):
-    """The rank of each layer by its name; layers not named stay dense."""
-
-    written: ClassVar[str] = "ranks-{}"
-    ranks: Annotated[dict[str, PositiveInt], AfterValidator(_sorted)]
-
-    @property
-    @override
-    def name(self) -> str:
-        return self.written.format(_digest(self.ranks))
-
-
-@final
-@checked(frozen=True, config=STRICT)
-class Pairs(Keep):
-    """The scheme and the rank of each layer by its name; layers not named stay dense."""
-
-    written: ClassVar[str] = "pairs-{}"
-    pairs: Annotated[dict[str, tuple[Scheme, PositiveInt]], AfterValidator(_sorted)]
-
-    @property
-    @override
-    def name(self) -> str:
-        return self.written.format(_digest(self.pairs))
-
-
-@final
-@checked(frozen=True, config=STRICT)
-class MaxDrop(Keep):
-    """The metric on validation at most this far behind the baseline's, as fast as that allows."""
-
-    written: ClassVar[str] = "drop-{:g}"
-    max_drop: NonNegative
-
-
-# By the key of each, as options and search spaces name them. Ranks by layer are neither; what may
-# be lost is an option of commands that score, which find the speedup for it.
-KEEPS: dict[str, type[Keep]] = {
-    kind.key(): kind
-    for kind in (
-        Energy,
-        Value,
-        Ratio,
-        Evbmf,
-        GavishDonoho,
-        Speedup,
-        Parameters,
-        Error,
-    )
-}
-_UNNAMED: dict[str, type[Keep]] = {kind.key(): kind for kind in (Ranks, Pairs, MaxDrop)}
 
 
 def keep_of(kind: type[Keep], amount: Amount) -> Keep:

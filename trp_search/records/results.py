@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.cut import Cut
 from trp_search.records.int8 import Int8
-from trp_search.records.keep import KEEPS, Ranks
+from trp_search.records.keeps import KEEPS, Ranks
 from trp_search.records.kinds import (
     STRICT,
     Bounded,

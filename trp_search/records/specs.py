@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.cut import Cut
-from trp_search.records.keep import Energy, Keep, PerLayer, WholeNetwork
+from trp_search.records.keep import Keep, PerLayer, WholeNetwork
+from trp_search.records.keeps import Energy
 from trp_search.records.kinds import (
     STRICT,
     Count,

@@ -9,10 +9,10 @@ from trp_search.records.objectives import PERCENT, SPEEDUP, Objective
 from trp_search.records.published import Published
 from trp_search.report import drawing
 from trp_search.report.drawing import Trace, escaped, figure, heading, marks
-from trp_search.report.formatting import SLOWER
 from trp_search.report.history import Curve, Volume, reach
 from trp_search.report.rows import Row, Rows, Window, by_style, distinct, staircase
 from trp_search.report.styles import Style
+from trp_search.report.times import SLOWER
 
 # The page fills in how far they reach.
 _WHISKERS = {"type": "data", "symmetric": False, "array": [], "arrayminus": []} | {

@@ -7,16 +7,16 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from trp_search.records import BASELINE, Latency, Layer, Point, Prediction, Repeat, Score
+from trp_search.records import BASELINE, Layer, Point, Repeat, Score
 from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES, Objective
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
 from trp_search.report.settings import label
 from trp_search.report.styles import precision
+from trp_search.report.times import clock, predicted, slower
 from trp_search.selection import pareto
 from trp_search.selection.axes import COUNTED
 
-SLOWER = "slower than the baseline"
 _NAMED = 24  # trials in one cell of a table
 
 
@@ -218,48 +218,6 @@ def repeated(repeats: Sequence[Repeat]) -> tuple[str, str]:
     show = repeats[0].score.metric.show
     mean, ends = statistics.mean(found), show.span(min(found), max(found))
     return f"with {count(len(found), 'other seed')}", f"{show(mean)} ({ends})"
-
-
-def milliseconds(seconds: float) -> str:
-    """`0.610 ms`: three digits."""
-    return f"{1e3 * seconds:#.3g} ms"
-
-
-def clock(found: Latency) -> tuple[str, str]:
-    """A time: its target and `0.61 ms, 1.20x (1.17 to 1.24)`; and whether that is slower."""
-    ends = f"{found.low:.2f} to {found.high:.2f}"
-    text = f"{milliseconds(found.seconds)}, {TIMES(found.speedup)} ({ends})"
-    mark = f", {SLOWER}" if found.slower else ""
-    return f"time on {found.target.name}", f"{text}{mark}"
-
-
-def mispredicted(told: Prediction, measured: Latency) -> str:
-    """How far a prediction is from the time: `mispredicted on laptop: 2.00x, 1.60x measured`."""
-    return (
-        f"mispredicted on {told.target}: {TIMES(told.speedup)}, {TIMES(measured.speedup)} measured"
-    )
-
-
-def predicted(told: Prediction | None, times: Iterable[Latency]) -> list[tuple[str, str]]:
-    """A predicted time as a row; and whether the measured one is far from it."""
-    if told is None:
-        return []
-    measured = next((found for found in times if found.target.name == told.target), None)
-    rows = [
-        (
-            f"predicted on {told.target}",
-            f"{milliseconds(told.milliseconds / 1e3)}, {TIMES(told.speedup)}",
-        )
-    ]
-    if measured is not None and told.missed(measured):
-        rows.append(("time", mispredicted(told, measured)))
-    return rows
-
-
-def slower(targets: Iterable[str]) -> str:
-    """On which targets a point is slower; nothing where there is none."""
-    named = ", ".join(targets)
-    return f"{SLOWER} on {named}" if named else ""
 
 
 def settings(row: Row, names: Sequence[str]) -> list[tuple[str, str]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from trp_search.records import Latency
-from trp_search.records.objectives import OBJECTIVES, ON_THE_CLOCK, SPEEDUP, TIMES, Objective
+from trp_search.records.objectives import OBJECTIVES, SPEEDUP, TIMES, Objective
 from trp_search.report import formatting, history
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Row, Rows
+from trp_search.report.times import objective
 
 
 def front(found: Rows, location: str, objectives: Sequence[Objective]) -> Section:
@@ -32,9 +33,8 @@ def front(found: Rows, location: str, objectives: Sequence[Objective]) -> Sectio
     )
 
 
-def _named(objective: Objective) -> str:
-    told = "predicted " if objective.name in ON_THE_CLOCK else ""
-    return f"{told}{objective.name}".replace("_", " ").capitalize()
+def _named(one: Objective) -> str:
+    return objective(one.name).capitalize()
 
 
 def _time_on(target: str) -> str:

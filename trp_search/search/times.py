@@ -7,7 +7,7 @@ from collections.abc import Callable
 from trp_search import report
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import TimeTable
-from trp_search.report.formatting import mispredicted
+from trp_search.report.times import misses
 from trp_search.runs import clock, networks, reach
 from trp_search.runs import quantize as quantizing
 from trp_search.runtimes.machine import busy
@@ -49,9 +49,8 @@ def after_trials(space: SearchSpace, run: RunFolder, *, tell: Callable[[str], No
         except (InputError, NothingFoundError) as error:
             tell(f"not timed on {asked.name}: {error}")
     found = Snapshot(folder=run)
-    for point in found.points if space.target else ():
-        if (measured := found.mispredicted(point)) and point.predicted:
-            tell(f"point {point.id}: {mispredicted(point.predicted, measured)}")
+    for said in misses(found.points, found.latencies) if space.target else ():
+        tell(said)
     if space.timed_on or space.int8:
         report.write(run)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trp_search.errors import InputError
 from trp_search.records import Latency, Point, Repeat, TestScore
-from trp_search.selection.axes import mispredicted, slower_on
+from trp_search.selection.axes import slower_on
 from trp_search.selection.pareto import contenders
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder
@@ -51,10 +51,6 @@ class Snapshot:
     def slower_on(self, point: Point) -> list[str]:
         """The targets on which the point was measured to be slower than the baseline."""
         return slower_on(point, self.latencies)
-
-    def mispredicted(self, point: Point) -> Latency | None:
-        """The point's time on the search's target, if that is over 10 % from what was predicted."""
-        return mispredicted(point, self.latencies)
 
     @cached_property
     def repeats(self) -> Mapping[str, Sequence[Repeat]]:

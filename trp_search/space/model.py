@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -12,20 +12,16 @@ from trp_search.methods import METHODS, uses
 from trp_search.records import (
     BASELINE,
     TAKES,
-    Cut,
-    Energy,
-    PairScheme,
     Point,
     PositiveInt,
     QuantizerName,
-    Speedup,
     Training,
     TrialSpec,
     Workload,
     trial_name,
 )
 from trp_search.records.objectives import METRICS, OBJECTIVES, Name, Objective
-from trp_search.space import entries, text
+from trp_search.space import cuts, entries, text
 from trp_search.space.derived import distillation, seed_of, shortened
 from trp_search.space.entries import Parameter
 from trp_search.space.search_fields import Space, Strict
@@ -39,13 +35,6 @@ from trp_search.space.sections import (
     Timed,
 )
 from trp_search.space.settings import written
-
-# The baseline's own cuts, from 1.1x to about 4x on the residual networks that are shipped.
-CONTROL_ENERGIES = (0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
-
-
-# By all cuts of a setting.
-SHARED = ("layers", "reestimate_batch_norm", "batch_norm_images")
 
 _Given = Annotated[
     Annotated[Literal["paper"], Tag("<value>")]
@@ -170,7 +159,9 @@ class SearchSpace(Strict):
             cuts=(own,),
             distillation=distillation(setting) if training or fine_tuning else None,
             fine_tuning=fine_tuning,
-            screening=self._further(setting, own, truncated=truncated) if way.trains else (),
+            screening=cuts.further(setting, own, self.extra_cuts, truncated=truncated)
+            if way.trains
+            else (),
             screening_images=self.extra_cuts.images,
             rungs=self.rungs.epochs(training.epochs) if self.rungs and training else (),
             score_uncut=joint is not None or elastic is not None,
@@ -188,10 +179,8 @@ class SearchSpace(Strict):
             start="scratch",
             training=None if self.workload.weights else self.training,
             pruning=None,
-            cuts=tuple(cut for scheme in self.space.schemes for cut in self._controls(scheme)),
-            screening=self._budgets(
-                self.extra_cuts.speedups_of(truncated=False), self._first(self.space.schemes[0])
-            ),
+            cuts=cuts.controls(self.space),
+            screening=cuts.of_controls(self.space, self.extra_cuts),
             screening_images=self.extra_cuts.images,
             score_uncut=True,
         )
@@ -270,37 +259,6 @@ class SearchSpace(Strict):
     def _tuning(self, own: Mapping[str, Any]) -> Training:
         given = {"learning_rate": self.training.learning_rate / 5, **own}
         return dataclasses.replace(self.training, **given)
-
-    def _controls(self, scheme: PairScheme) -> list[Cut]:
-        same = self._first(scheme)
-        return [Cut(scheme=scheme, keep=Energy(energy), **same) for energy in CONTROL_ENERGIES]
-
-    def _first(self, scheme: PairScheme) -> dict[str, Any]:
-        """Settings that cuts share: of each entry the first value for `scheme`."""
-        named = self.space.named()
-        return {name: entries.first(named[name], scheme=scheme) for name in SHARED}
-
-    def _further(self, setting: Mapping[str, Any], own: Cut, *, truncated: bool) -> tuple[Cut, ...]:
-        """A trial's further cuts, in its own method if that has one."""
-        same = {name: setting[name] for name in SHARED}
-        speedups = self.extra_cuts.speedups_of(truncated=truncated)
-        energies = self.extra_cuts.energies_of(truncated=truncated)
-        if own.pools or own.scheme == "nested":
-            kind = {"scheme": own.scheme, "allocation": own.allocation} | same
-            found = [Cut(keep=Energy(energy), **kind) for energy in energies if own.pools]
-            found += [Cut(keep=Speedup(speedup), **kind) for speedup in speedups]
-        else:
-            own_scheme = setting.get("scheme", own.scheme)
-            found = [Cut(scheme=own_scheme, keep=Energy(energy), **same) for energy in energies]
-            found += self._budgets(speedups, same)
-        return tuple(cut for cut in found if cut != own)
-
-    def _budgets(self, speedups: Sequence[float], same: Mapping[str, Any]) -> tuple[Cut, ...]:
-        images = self.extra_cuts.calibration_images
-        return tuple(
-            Cut(scheme="per-layer", keep=Speedup(speedup), calibration_images=images, **same)
-            for speedup in speedups
-        )
 
     def _spec(self, **own: object) -> TrialSpec:
         fixed: dict[str, Any] = own
