@@ -29,6 +29,7 @@ from torch import nn
 
 from benchmarks import front_cuts
 from benchmarks.front_rows import Found, chosen, trials_of
+from trp_search.methods import METHODS
 from trp_search.records import BASELINE, Point, TrialResult
 from trp_search.runs import networks, trial
 from trp_search.search.driver import run_search
@@ -95,6 +96,30 @@ MANY = {
     }
 }
 EARLY = {"trials": EPOCHS // 8}
+PER_LAYER = {"space": {"scheme": "per-layer", "calibration_images": 256}}
+FINE_TUNED = {
+    "space": {
+        "method": "plain",
+        "energy": None,
+        "nuclear_weight": None,
+        "period": None,
+        "speedup": {"low": 1.3, "high": 5.0},
+        "fine_tuning_epochs": 8,
+        "training": None,
+    }
+}
+PASSES = EPOCHS // 5  # of one elastic training, which has two networks a batch
+ELASTIC = {
+    "space": {
+        "method": "elastic",
+        "energy": None,
+        "nuclear_weight": None,
+        "period": None,
+        "elastic_spread": {"low": 0.0, "high": 3.0},
+        "training": {"epochs": PASSES, "learning_rate": {"low": 0.01, "high": 0.1, "log": True}},
+    },
+    "trials": (EPOCHS - EPOCHS // 5) // PASSES,
+}
 TRAINED_OUT = {"training": {"epochs": EPOCHS // 2 + 10}, "trials": EPOCHS // 16}
 ARMS: dict[str, tuple[Mapping[str, Any], ...]] = {
     "random": (PAPER, {"sampler": "random"}),
@@ -106,6 +131,9 @@ ARMS: dict[str, tuple[Mapping[str, Any], ...]] = {
     "no-projection": (SHORT, LONG, {"space": {"projection": False}}),
     "halving": (SHORT, LONG, {"rungs": {"first": 2}}),
     "many-cuts": (SHORT, LONG, MANY),
+    "per-layer": (SHORT, LONG, PER_LAYER),
+    "fine-tuned": (SHORT, LONG, PER_LAYER, FINE_TUNED),
+    "elastic": (SHORT, LONG, ELASTIC),
     "trained-out": (SHORT, TRAINED_OUT, LABELS, MANY),
     "early": (SHORT, EARLY, LABELS, MANY),
     "budgets": (SHORT, EARLY, LABELS, MANY, BUDGETS),
@@ -217,13 +245,19 @@ def _ignore(event: Event) -> None:
 
 def trial_epochs(space: SearchSpace) -> int:
     """Epochs of one trial that is not stopped."""
-    own = space.space.training.epochs
+    own = space.space.training.epochs or space.space.fine_tuning_epochs
     return own if isinstance(own, int) else space.training.epochs
 
 
 def epochs_of(folder: RunFolder) -> int:
     """Epochs of all trials."""
-    return sum(len(folder.trial(name).read_epochs()) for name in trials_of(folder))
+    return sum(_epochs(folder, name) for name in trials_of(folder))
+
+
+def _epochs(folder: RunFolder, name: str) -> int:
+    """Passes over the training images: an elastic network makes several an epoch."""
+    place = folder.trial(name)
+    return len(place.read_epochs()) * METHODS[place.read_spec().method].passes
 
 
 def seconds(folder: RunFolder, names: Sequence[str]) -> float:
@@ -255,7 +289,7 @@ def rows(folder: RunFolder, reference: float) -> Iterator[dict[str, object]]:
     points = folder.read_points()
     names, plain = trials_of(folder), folder.trial(BASELINE).read_epochs()
     extra = len(plain) - BASE["training"]["epochs"]
-    epochs = extra + np.cumsum([len(folder.trial(name).read_epochs()) for name in names])
+    epochs = extra + np.cumsum([_epochs(folder, name) for name in names])
     for share in SHARES if names else (1.0,):
         if extra > share * EPOCHS:
             continue  # the baseline is still being trained

@@ -37,6 +37,9 @@ COLOURS = {
     "labels": "#2b2d42",
     "no-projection": "#7f5539",
     "early": "#f4a6b0",
+    "per-layer": "#bc6c25",
+    "fine-tuned": "#3d5a80",
+    "elastic": "#1b998b",
 }
 
 
