@@ -305,7 +305,7 @@ def small_run() -> Callable[..., RunFolder]:
         write_whole(run.search, text.format(network=network))
         write_whole(run.environment, json.dumps({"format": FORMAT}))
         space = load_space(run.search)
-        with mock.patch("trp_search.space.model.CONTROL_ENERGIES", (0.9, 0.7)):
+        with mock.patch("trp_search.space.cuts.CONTROL_ENERGIES", (0.9, 0.7)):
             specs = space.baseline_spec(), space.trial_spec({}, number=0)
         for spec in specs:
             *_, result = trial.run(spec, run)

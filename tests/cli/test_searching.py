@@ -46,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a space and the run that two trials of it made."""
     place, said = tmp_path_factory.mktemp("place"), io.StringIO()
     (place / "space.yaml").write_text(SPACE)
-    few = mock.patch("trp_search.space.model.CONTROL_ENERGIES", (0.8,))  # the baseline's own cuts
+    few = mock.patch("trp_search.space.cuts.CONTROL_ENERGIES", (0.8,))  # the baseline's own cuts
     with few, contextlib.chdir(place), contextlib.redirect_stdout(said):
         assert main(["search", "space.yaml", "--out", "run", "--trials", "2", "--seed", "3"]) == 0
     (place / "said.txt").write_text(said.getvalue())

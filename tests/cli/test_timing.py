@@ -21,6 +21,7 @@ def test_the_front_is_timed_once_and_shown(trp, run):
         assert f"{latency.low:.2f} to {latency.high:.2f}" in row
     table = lines[: lines.index("")] if "" in lines else lines
     assert max(map(len, table)) <= 80
+    assert "laptop" in run.report.read_text()
     again = trp("latency", run.path, "--target", "laptop")
     assert again.out.startswith("Timing 0 networks on laptop")
     assert run.read_latencies()["laptop"] == timed

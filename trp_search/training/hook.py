@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from torch import Tensor, nn
 
+from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.cutting import Samples
 
-__all__ = ["Hook", "Samples"]
+__all__ = ["Hook", "Samples", "Times"]
+
+Times: TypeAlias = Count | None
 
 
 class Hook:
