@@ -14,7 +14,7 @@ from trp_search.records import Cut, CutScheme, Speedup, TrialSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from trp_search.training.hook import Hook, Samples
+    from trp_search.training.hook import Hook, Samples, Times
 
 _CUTS = {f"cut_{name}" for name in ("speedup", "parameters", "ratio")}
 _USUAL = Speedup(2.0)
@@ -61,9 +61,14 @@ class Slimmable(Method):
 
     @override
     def hook(
-        self, network: nn.Module, spec: TrialSpec, example_input: Tensor, samples: Samples
+        self,
+        network: nn.Module,
+        spec: TrialSpec,
+        example_input: Tensor,
+        samples: Samples,
+        times: Times,
     ) -> Hook:
-        del samples
+        del samples, times
         from trp_search.training.slimmable import SlimmableTraining
 
         assert spec.slimmable is not None
