@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import shutil
 from pathlib import Path
@@ -15,8 +16,8 @@ from trp_search.export.bundle import read_card
 from trp_search.export.evaluate import evaluate_bundle
 from trp_search.export.load import load
 from trp_search.export.write import export_point
-from trp_search.records import Target
 from trp_search.runs import networks
+from trp_search.runtimes.serving import IN_FILE
 from trp_search.store import RunFolder
 
 FILE = "network-int8.onnx"
@@ -91,10 +92,24 @@ def test_a_bundle_whose_runtime_is_missing_is_told(own: Path, monkeypatch: pytes
 
 
 @pytest.mark.slow
-def test_compare_does_not_time_it(exported: Path):
-    target = Target(name="here", height=8, width=8)
-    with pytest.raises(InputError, match="is int8, which compare does not time"):
-        list(compare.compare([exported], target, network=None, seconds=0.1))
+def test_compare_times_it_in_its_runtime_beside_float_bundles(bundle: Path, exported: Path):
+    target = compare.target_of([bundle, exported], {"batch": 2})
+    assert target.runtime == "onnxruntime"
+    float32, int8 = compare.compare([bundle, exported], target, network=None, seconds=0.0)
+    assert int8.file_bytes == (exported / FILE).stat().st_size
+    assert [one.batch_norm == IN_FILE for one in (float32, int8)] == [False, True]
+    assert int8.timing.low <= int8.timing.speedup <= int8.timing.high
+    elsewhere = dataclasses.replace(target, runtime="eager")
+    with pytest.raises(InputError, match="is int8 for onnxruntime on the CPU; target 'here' is ea"):
+        list(compare.compare([exported], elsewhere, network=None, seconds=0.0))
+
+
+@pytest.mark.slow
+def test_compare_runs_a_stranger_s_file_alone_before_it_does_here(own: Path):
+    (own / FILE).write_bytes((own / FILE).read_bytes()[:2000])
+    target = compare.target_of([own], {})
+    with pytest.raises(InputError, match=rf"^[^\n]*{FILE}: it does not run in a fresh process: "):
+        list(compare.compare([own], target, network=None, seconds=0.0))
 
 
 @pytest.mark.slow

@@ -84,10 +84,10 @@ def test_where_time_is_multiply_adds_the_ranks_are_those_of_multiply_adds(scheme
     analysis, _ = analysed(scheme)
     times = made_up(analysis, lambda layer, rank: layer.dense_macs - layer.macs((rank,)))
     by_macs = choose(analysis, Cut(keep=Speedup(asked), scheme=scheme))
-    by_time = choose(analysis, Cut(keep=LatencySpeedup(asked), scheme=scheme), count=times)
+    by_time = choose(analysis, Cut(keep=LatencySpeedup(asked), scheme=scheme), times=times)
     by_limit = Milliseconds(analysis.macs / asked)
     assert picked(by_time) == picked(by_macs)
-    assert picked(choose(analysis, Cut(keep=by_limit, scheme=scheme), count=times)) == picked(
+    assert picked(choose(analysis, Cut(keep=by_limit, scheme=scheme), times=times)) == picked(
         by_macs
     )
 
@@ -106,7 +106,7 @@ def test_a_budget_in_time_is_met_or_refused_with_the_best_and_what_is_slower_sta
 
     times = made_up(analysis, saved_at)
     try:
-        found = choose(analysis, Cut(keep=LatencySpeedup(asked), scheme="spatial"), count=times)
+        found = choose(analysis, Cut(keep=LatencySpeedup(asked), scheme="spatial"), times=times)
     except InputError as error:
         best = float(str(error).split("the best is ")[1].split("x")[0])
         assert 1 <= best < asked

@@ -30,6 +30,8 @@ AMOUNTS = {
     "gavish_donoho": True,
     "speedup": 2.0,
     "parameters": 3000,
+    "latency_speedup": 2.0,
+    "milliseconds": 8.0,
     "error": 0.1,
 }
 
@@ -57,6 +59,8 @@ def test_names_of_points_say_how_much_is_kept():
         "gavish_donoho": "channel-gavish-donoho",
         "speedup": "channel-2x-weights-only",
         "parameters": "channel-3000p-weights-only",
+        "latency_speedup": "channel-2x-on-the-clock-weights-only",
+        "milliseconds": "channel-8ms-weights-only",
         "error": "net-trim-error-0.1",
     }
 

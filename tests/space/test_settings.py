@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from trp_search.errors import InputError
 from trp_search.methods import uses
+from trp_search.methods.method import TIME
 from trp_search.records import Point, TrialSpec
 from trp_search.report import contents, rows
 from trp_search.report.settings import panels
@@ -46,6 +47,7 @@ VARIED: dict[str, Any] = {
     "elastic_highest": {"low": 4.0, "high": 8.0},
     "elastic_spread": {"low": 0.0, "high": 3.0},
     "elastic_images": [0, 64],
+    "slimmable_highest": {"low": 3.0, "high": 8.0},
     "fine_tuning_epochs": {"low": 0, "high": 3},
     "fine_tuning_learning_rate": [0.01, 0.02],
     "distillation": {"low": 0.0, "high": 1.0},
@@ -61,6 +63,8 @@ KEPT: dict[str, Any] = {
     "gavish_donoho": [True, False],
     "speedup": {"low": 1.5, "high": 3.0},
     "parameters": {"low": 1000, "high": 9000},
+    "latency_speedup": {"low": 1.5, "high": 3.0},
+    "milliseconds": {"low": 1.0, "high": 9.0},
 }
 TRAINING: dict[str, Any] = {
     "epochs": {"low": 5, "high": 9},
@@ -70,7 +74,8 @@ TRAINING: dict[str, Any] = {
     "schedule": ["cosine", "step"],
     "nesterov": [True, False],
 }
-METHODS = ["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr-style", "net-trim", "prune"]
+METHODS = ["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr-style", "net-trim"]
+METHODS += ["prune", "slimmable"]
 
 
 @st.composite
@@ -84,10 +89,14 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
     names = draw(st.lists(st.sampled_from(list(TRAINING)), unique=True, max_size=3))
     training = {"epochs": 9, **{name: TRAINING[name] for name in names}}
     methods = draw(st.lists(st.sampled_from(METHODS), unique=True, min_size=1, max_size=3))
+    if TIME & space.keys():  # which is of pairs
+        methods = [name for name in methods if name not in ("tucker", "prune")] or ["plain"]
     schemes = draw(st.sampled_from([["channel", "spatial"], ["per-layer", "channel"]]))
     space |= {"method": methods, "scheme": schemes, "error": SHARES}
-    if "prune" in methods and "allocation" in space:
+    if {"prune", "slimmable"} & {*methods} and "allocation" in space:
         space["allocation"] = ["knapsack", "uniform"]
+    if "slimmable" in methods and "importance" in space:
+        space["importance"] = ["magnitude", "bn-scale"]
     if "prune" in methods and space.keys() & {"ratio", "cut_ratio", "parameters", "cut_parameters"}:
         space.pop("factors", None)  # of a speedup
     by = draw(
@@ -106,6 +115,7 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
 def loaded(folder: Path, space: Mapping[str, Any]) -> SearchSpace:
     workload = {"network": "resnet20", "data": "digits"}
     raw = {"workload": workload, "training": {"epochs": 9}, "space": space, "trials": 4}
+    raw["target"] = {"name": "here"}
     (folder / "x.yaml").write_text(yaml.safe_dump(raw))
     return load_space(folder / "x.yaml")
 
@@ -167,7 +177,8 @@ def assert_codec_is_exact(space: SearchSpace, drawn: dict[str, Scalar]) -> None:
             entry = name.removesuffix(f"_{parameter.scheme}")
             assert back[name] == drawn[name] or trial(space, base | {name: drawn[name]}) == spec
             asked = entry == "calibration_images" and not drawn[name] and shown[entry] == 1000
-            rounded = entry == "epochs" and method == "decomposable" and back[name] - 1
+            twice = method in ("decomposable", "slimmable")
+            rounded = entry == "epochs" and twice and back[name] - 1
             assert shown[entry] == back[name] or asked or shown[entry] == rounded
 
 
@@ -213,7 +224,7 @@ def panel_names(
 
 ALL = VARIED | {"error": SHARES}
 OF = {"joint_": "decomposable", "elastic_": "elastic", "error": "ddlr-style"}
-OF |= dict.fromkeys(("importance", "factors"), "prune")
+OF |= dict.fromkeys(("importance", "factors"), "prune") | {"slimmable_": "slimmable"}
 
 
 @pytest.mark.parametrize("name", [*ALL, *KEPT, *(f"cut_{kept}" for kept in KEPT), *TRAINING])

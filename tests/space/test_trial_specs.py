@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.records import Allocation, Cut, Distillation, Energy, Speedup
-from trp_search.space import Parameter, Scalar, SearchSpace, load_space
+from trp_search.space import Parameter, Scalar, SearchSpace, load_space, warm_start
 
 TEXT = """
 workload: {network: resnet20, data: digits}
@@ -401,7 +401,65 @@ def test_how_a_search_ends_early_is_checked(tmp_path, entries, problem):
     assert str(caught.value).startswith(f"{tmp_path / 'x.yaml'}: {problem}")
 
 
-@pytest.mark.parametrize("key", ["energy", "value", "ratio", "speedup", "parameters"])
+TARGET = "target: {name: here}\n"
+
+
+@pytest.mark.parametrize(
+    ("entries", "problem"),
+    [
+        ("space: {latency_speedup: 2}", "space.latency_speedup: needs `target`"),
+        ("space: {cut_milliseconds: 2}", "space.cut_milliseconds: needs `target`"),
+        ("extra_cuts: {latency_speedups: [2]}", "extra_cuts.latency_speedups: needs `target`"),
+        (
+            f"{TARGET}extra_cuts: {{latency_speedups: [2, 2]}}",
+            "extra_cuts.latency_speedups: one is in the list twice",
+        ),
+        (
+            f"{TARGET}space: {{milliseconds: 2, scheme: [spatial, decoupled]}}",
+            "space.scheme: decoupled pairs are not timed, which milliseconds needs",
+        ),
+        (
+            f"{TARGET}space: {{latency_speedup: 2, method: [plain, prune]}}",
+            "space.latency_speedup: method prune takes no budget in time, but speedup",
+        ),
+        (
+            f"{TARGET}space: {{speedup: 2, latency_speedup: 2}}",
+            "space: takes one of speedup and latency_speedup",
+        ),
+    ],
+)
+def test_a_budget_in_time_is_of_pairs_and_of_a_target(tmp_path, entries, problem):
+    with pytest.raises(InputError) as caught:
+        loaded(tmp_path, f"{FIXED}{entries}")
+    assert str(caught.value).startswith(f"{tmp_path / 'x.yaml'}: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("method", "key"),
+    [
+        *((m, "latency_speedup") for m in ("plain", "trp", "nuclear", "decomposable")),
+        ("elastic", "cut_latency_speedup"),
+    ],
+)
+def test_a_budget_in_time_is_drawn_and_read_back(tmp_path, method, key):
+    varied = f"space: {{method: {method}, {key}: [1.5, 2.5], nuclear_weight: 0.1}}"
+    if method != "nuclear":
+        varied = varied.replace(", nuclear_weight: 0.1", "")
+    space = loaded(tmp_path, f"{FIXED}{TARGET}{varied}\nextra_cuts: {{latency_speedups: [3]}}")
+    spec = space.trial_spec({key: 2.5}, number=0)
+    asked = records.LatencySpeedup(2.5)
+    assert spec.cuts[0].keep == asked
+    assert spec.pruning is None or spec.pruning.keep == asked
+    assert warm_start.setting_of(space, spec)[key] == 2.5
+    assert records.from_json(records.TrialSpec, records.to_json(spec)) == spec
+    trains = method != "plain"
+    further = [cut.keep for cut in (spec if trains else space.baseline_spec()).screening]
+    assert records.LatencySpeedup(3) in further
+
+
+@pytest.mark.parametrize(
+    "key", ["energy", "value", "ratio", "speedup", "parameters", "latency_speedup", "milliseconds"]
+)
 @pytest.mark.parametrize("amount", [-1, 0])
 def test_what_is_out_of_bounds_is_told_alike_in_a_space_and_in_python(tmp_path, key, amount):
     with pytest.raises(InputError) as in_python:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from trp_search import report
 from trp_search.cli.arguments import Data, Formats, Json, Network, Run, Trust, option
 from trp_search.cli.budget import FLAGS, budgeted
 from trp_search.cli.console import following, line, pairs, raw
@@ -93,6 +94,8 @@ def export_bundle(
         export_point(run, point, out, network=network, formats=formats, licence=licence, trust=True)
     )
     card = read_card(bundle)
+    if point.id not in run.tests:
+        report.write(run.folder)  # with the score on test
     line(f"Exported point {point.id}: {bundle}", style="bold")
     pairs(
         [
@@ -109,7 +112,8 @@ def export_bundle(
     if not come_along(card.workload.data):
         options += ["--data", str(here(run.folder.path))]
     again = command("evaluate", bundle, *options)
-    following([f'network = trp_search.load("{bundle}"{given})', again])
+    load = f'network = trp_search.load("{bundle}"{given})'
+    following([load if point.int8 is None else f"{load}  # in float32", again])
     missing = [FORMATS[name].file for name in formats if FORMATS[name].file in card.not_written]
     if missing:
         raise TrpSearchError(f"the bundle is there without {', '.join(missing)}")
@@ -143,8 +147,10 @@ def evaluate(
         raw(json.dumps({**values, "macs": found.macs, "parameters": found.parameters}))
         return
     note = ", trained on as well, so it says nothing" if card.saw_validation else ""
+    int8 = card.point.int8
     pairs(
         [
+            *([("network", f"int8, run by {int8.runtime}")] if int8 else []),
             ("validation", scored(found.validation.score) + note),
             ("test", scored(found.test.score) if found.test else "not asked for (--test)"),
             ("multiply-adds", f"{found.macs:,}"),

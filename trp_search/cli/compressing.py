@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from trp_search import report
 from trp_search.cli.arguments import (
     Allocation,
     Formats,
@@ -135,7 +134,6 @@ def compressed(
     line()
     out = place.out or _free(folder, point)
     export_bundle(Snapshot.of(folder), point, out, formats=place.formats)
-    report.write(folder)  # with the score on test
 
 
 def _told(items: Iterable[EpochReport | TrialResult | Point], space: SearchSpace) -> Point:

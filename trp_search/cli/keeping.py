@@ -12,9 +12,9 @@ import typer
 from trp_search.cli.arguments import number, positive
 from trp_search.cli.help import KEPT
 from trp_search.errors import InputError
-from trp_search.records import KEEPS, TIMED, Keep, MaxDrop, keep_of, problem
+from trp_search.records import KEEPS, Keep, MaxDrop, keep_of, problem
 
-_OPTIONS: dict[str, type[Keep]] = {**KEEPS, MaxDrop.key(): MaxDrop, **TIMED}
+_OPTIONS: dict[str, type[Keep]] = {**KEEPS, MaxDrop.key(): MaxDrop}
 
 
 def with_keep(command: Callable[..., None]) -> Callable[..., None]:
@@ -57,4 +57,5 @@ def _only(given: dict[str, Any]) -> Keep:
     try:
         return keep_of(_OPTIONS[name], amount)
     except ValueError as error:
-        raise InputError(f"--{problem(error, _OPTIONS[name])}") from None
+        why = problem(error, _OPTIONS[name]).removeprefix(name)
+        raise InputError(f"--{name.replace('_', '-')}{why}") from None

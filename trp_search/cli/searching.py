@@ -32,7 +32,6 @@ from trp_search.errors import NothingFoundError, SearchError
 from trp_search.records import Point
 from trp_search.report import history
 from trp_search.report.formatting import count
-from trp_search.report.times import misses
 from trp_search.selection import pareto
 from trp_search.space import SearchSpace, changed, load_space
 from trp_search.store import RunFolder
@@ -155,7 +154,7 @@ def _front(run: RunFolder, front: list[Point], space: SearchSpace, baseline: Poi
             front, space.objectives, baseline=baseline, tests=tests, marks=marks, most=_SHOWN
         )
     )
-    for note in [*notes, *misses(front, latencies)]:
+    for note in notes:
         warn(note)
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 from rich.table import Table
 
-from trp_search import records
+from trp_search import records, report
 from trp_search.cli.arguments import Network, Run, Trust, number, option, positive
-from trp_search.cli.console import OUT, following, line, warn
+from trp_search.cli.console import OUT, following, line, pairs, warn
 from trp_search.cli.formatting import amount, command, here
 from trp_search.cli.help import TIMED
 from trp_search.errors import InputError
@@ -79,6 +79,7 @@ def latency(  # noqa: PLR0913  options of a command
     OUT.print(_table(folder, known))
     if slower := [name for name, found in known.items() if found.slower]:
         warn(f"{SLOWER} on {target}: {', '.join(slower)}")
+    pairs([("report", here(report.write(folder)))])
     searched = {point.id for point in folder.read_all_points() if point.searched}
     reached = max((found.low for name, found in known.items() if name in searched), default=0.0)
     if reached >= 1:

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import nn
 
 from trp_search.errors import InputError
 from trp_search.export.bundle import Architecture, Card
 from trp_search.export.evaluate import check_runs
+from trp_search.export.int8 import INT8, Int8File
 from trp_search.export.load import network_in
 from trp_search.export.opened import Bundle, opened
 from trp_search.progress import tracked
 from trp_search.records import Target, made
-from trp_search.runtimes.serving import Call, runtime, serve
+from trp_search.runtimes.serving import IN_FILE, Call, noise, runtime, serve
 from trp_search.runtimes.timing import Timing, clock_of
 from trp_search.runtimes.timing import compare as in_turn
 from trp_search.tasks.task import threads
@@ -30,7 +31,8 @@ _MOST_VALUES = 2**22  # of an image whose size a bundle says; 3 x 1182 x 1182
 class Compared:
     """One bundle: its card, its size on disk, and its time in turn with the first one.
 
-    `batch_norm` says whether it was folded into the layers before it: in all bundles or in none.
+    `batch_norm` says whether it was folded into the layers before it: in all bundles or in none,
+    but for those in int8, which are what their files hold.
     """
 
     bundle: Path
@@ -41,13 +43,14 @@ class Compared:
 
 
 def target_of(bundles: Sequence[Path], given: dict[str, Any]) -> Target:
-    """The target on which bundles are compared: `given`, and their own image size.
+    """The target on which bundles are compared: `given`, their image size, the runtime of int8.
 
     Raises:
         InputError: an invalid value, bundles of different inputs, or images so large that the
             caller must ask for them.
     """
-    shapes = {bundle: _shape(opened(bundle).architecture) for bundle in bundles}
+    found = {bundle: opened(bundle) for bundle in bundles}
+    shapes = {bundle: _shape(one.architecture) for bundle, one in found.items()}
     first = shapes[bundles[0]]
     for bundle, shape in shapes.items():
         if shape != first:
@@ -60,6 +63,9 @@ def target_of(bundles: Sequence[Path], given: dict[str, Any]) -> Target:
             "say on which it is to be timed by --image-size N"
         )
     default: dict[str, Any] = {"name": "here", "height": first[1], "width": first[2]}
+    for one in found.values():
+        if one.card.point.int8 is not None:
+            default["runtime"] = one.card.point.int8.runtime
     return made(Target, "target", **(default | given))
 
 
@@ -81,7 +87,7 @@ def compare(
     found = [opened(bundle) for bundle in bundles]
     with threads(target.threads):
         served = [_serve(bundle, target, network) for bundle in found]
-        if len({batch_norm for _, batch_norm in served}) > 1:
+        if len({batch_norm for _, batch_norm in served} - {IN_FILE}) > 1:
             served = [_serve(bundle, target, network, fold=False) for bundle in found]
         first, _ = served[0]
         pairs = zip(found, served, strict=True)
@@ -90,7 +96,7 @@ def compare(
             yield Compared(
                 bundle=bundle.folder,
                 card=bundle.card,
-                file_bytes=bundle.weights.stat().st_size,
+                file_bytes=_file_bytes(bundle),
                 batch_norm=batch_norm,
                 timing=in_turn(first, call, seconds=seconds, clock=clock_of(target)),
             )
@@ -100,15 +106,25 @@ def _serve(
     bundle: Bundle, target: Target, network: str | None, *, fold: bool = True
 ) -> tuple[Call, str]:
     architecture, int8 = bundle.architecture, bundle.card.point.int8
-    if int8 is not None:
-        raise InputError(
-            f"{bundle.folder}: is int8, which compare does not time: latency does, in its run"
-        )
     own = is_callable_name(architecture.network.name)
-    module = network_in(bundle, network=network if own else None)
-    image = torch.zeros(1, architecture.channels, target.height, target.width)
-    check_runs(bundle, module, image)
-    return serve(module, target, channels=architecture.channels, fold=fold)
+    channels = architecture.channels
+    module: nn.Module
+    if int8 is not None:
+        alone = Int8File(bundle.folder, int8.runtime, noise(target, channels=channels)[:1])
+        # A stranger's file shows that it runs where memory and time are limited first.
+        check_runs(bundle, alone, noise(target, channels=channels))
+        module = alone.network
+    else:
+        module = network_in(bundle, network=network if own else None)
+        check_runs(bundle, module, noise(target, channels=channels)[:1])
+    return serve(module, target, channels=channels, fold=fold)
+
+
+def _file_bytes(bundle: Bundle) -> int:
+    """Of the file of weights; of a network in int8 of its runtime's files."""
+    int8 = bundle.card.point.int8
+    files = [bundle.weights] if int8 is None else INT8[int8.runtime].files_in(bundle.folder)
+    return sum(file.stat().st_size for file in files)
 
 
 def _shape(architecture: Architecture) -> tuple[int, int, int]:

@@ -119,19 +119,21 @@ def _included(spec: DataSpec) -> bool:
     return spec.name in SOURCES and SOURCES[spec.name].included
 
 
-def check_runs(bundle: Bundle, network: nn.Module, image: Tensor) -> None:
-    """Raises InputError unless the network answers `image` (1, c, h, w) as its task asks for."""
-    size = " x ".join(str(extent) for extent in image.shape[1:])
+def check_runs(bundle: Bundle, network: nn.Module, batch: Tensor) -> None:
+    """Raises InputError unless the network answers (n, c, h, w) as its task asks for."""
+    size = " x ".join(str(extent) for extent in batch.shape[1:])
     try:
         with torch.no_grad():
-            found = network(image)
+            found = network(batch)
+    except InputError:
+        raise
     except Exception as error:  # noqa: BLE001  a network that gets what it is not for raises anything
         reason = one_line(error)[:200]
         raise InputError(f"{bundle.folder}: does not run on images of {size}: {reason}") from None
     task, classes = task_of(bundle.card.workload), bundle.architecture.classes
     if not isinstance(found, Tensor):
         raise InputError(f"{bundle.folder}: answers a {type(found).__name__}, not a tensor")
-    if problem := task.misfit(found, images=1, classes=classes):
+    if problem := task.misfit(found, images=len(batch), classes=classes):
         raise InputError(f"{bundle.folder}: {problem}")
 
 

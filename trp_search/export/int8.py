@@ -92,7 +92,7 @@ class Int8File(nn.Module):
 
     def __init__(self, bundle: Path, runtime: QuantizerName, image: Tensor) -> None:
         super().__init__()
-        self._form = INT8[runtime]
+        self._form, self._runtime = INT8[runtime], runtime
         self._form.check()
         beside = [self._form.beside] if self._form.beside else []
         self._path, *_ = [present(bundle, name) for name in (self._form.file, *beside)]
@@ -104,3 +104,8 @@ class Int8File(nn.Module):
             return self._form.run(self._path, images.cpu()).to(images.device)
         except TrpSearchError as error:
             raise InputError(f"{self._path}: {error}") from None
+
+    @property
+    def network(self) -> QuantizedNetwork:
+        """The same network, run by this process without limits."""
+        return QuantizedNetwork(self._path, self._runtime)

@@ -75,14 +75,16 @@ _OWN: dict[type[Keep], Count] = {Parameters: Weights()}
 _USUAL = MultiplyAdds()
 
 
-def counted(keep: Keep) -> Count:
-    """The cost that factoring a layer must lower under `keep`, if no other one is given.
+def counted(keep: Keep, times: Count | None) -> Count:
+    """The cost that factoring a layer must lower under `keep`.
 
     Raises:
-        InputError: `keep` is time, which only a target tells.
+        InputError: `keep` is time, and `times` are not given.
     """
     if keep.key() in TIMED:
-        raise InputError(f"{keep.key()}: {keep.amount:g} needs the times of layers on a target")
+        if times is None:
+            raise InputError(f"{keep.key()}: {keep.amount:g} needs the times of layers on a target")
+        return times
     return _OWN.get(type(keep), _USUAL)
 
 

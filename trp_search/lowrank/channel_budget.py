@@ -41,7 +41,7 @@ def counts(
         return [_nearest(keep.ratio * units, units, wanted.multiple) for units in full]
     if not isinstance(keep, records.WholeNetwork):
         raise InputError(f"{keep.key()}: a cut alone has no scores; ask for a speedup")
-    by_macs = isinstance(counted(keep), MultiplyAdds)
+    by_macs = isinstance(counted(keep, None), MultiplyAdds)
     steps = sorted(
         (loss, -units / full[place], place, units)
         for place, one in enumerate(rankings)

@@ -36,7 +36,7 @@ class Choice:
 
 
 def choose(
-    analysis: Analysis, cut: records.Cut, *, other_macs: int = 0, count: Count | None = None
+    analysis: Analysis, cut: records.Cut, *, other_macs: int = 0, times: Count | None = None
 ) -> list[Choice]:
     """One choice per layer of `analysis`, which was made for the cut's scheme and layers.
 
@@ -44,7 +44,7 @@ def choose(
         analysis: of the network.
         cut: how to cut it.
         other_macs: multiply-adds of the network that no layer accounts for.
-        count: the cost to lower; by default that of the cut's keep.
+        times: of layers on a target, for a budget in time.
 
     Raises:
         InputError: the budget is out of reach, and the message names the best reachable one; or a
@@ -56,7 +56,7 @@ def choose(
         return _as_given(analysis, cut.keep.pairs)
     if isinstance(cut.keep, records.MaxDrop):
         raise InputError("max_drop: a cut alone has no scores; ask for a speedup")
-    count = count or counted(cut.keep)
+    count = counted(cut.keep, times)
     menus = [_menu(layer, count, cut.multiple) for layer in analysis.layers]
     allocation = BUDGET_RULES[cut.allocation]
     if isinstance(cut.keep, WholeNetwork):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trp_search import records
 from trp_search.lowrank.analysis import Analysis, analyse
+from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.costs import measure, outside
 from trp_search.lowrank.decompose import Decomposed, cut
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
@@ -29,6 +30,7 @@ class Cutter:
         example_input: input of its forward pass.
         macs: multiply-adds of the whole network for one image.
         samples: a number of images in batches, always the same; None if no cut needs images.
+        times: of layers on a target, for budgets in time.
     """
 
     def __init__(
@@ -38,10 +40,11 @@ class Cutter:
         *,
         macs: int,
         samples: Samples | None,
+        times: Count | None = None,
     ) -> None:
         self._network = network
         self._example = example_input
-        self._samples = samples
+        self._samples, self._times = samples, times
         layers = measure(network, example_input, SCHEMES["channel"], layers="all")
         self._other = outside(layers, macs=macs)
         self._analyses: dict[tuple[object, ...], Analysis] = {}
@@ -58,7 +61,7 @@ class Cutter:
             return self._pruned(wanted)
         analysis = self.analysis(wanted)
         with doing("choosing ranks"):
-            found = cut(analysis, wanted, other_macs=self._other)
+            found = cut(analysis, wanted, other_macs=self._other, times=self._times)
         images = self._images(wanted.calibration_images)
         if wanted.reconstruct != "none" and images is not None:
             with doing("fitting the factors to activations"):

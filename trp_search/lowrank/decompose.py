@@ -14,6 +14,7 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.agreement import check_count
 from trp_search.lowrank.analysis import Analysis, analyse
+from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.choice import Choice, choose
 from trp_search.lowrank.counter import by_module
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
@@ -138,9 +139,11 @@ def _faster(analysis: Analysis, wanted: records.Cut, speedup: float) -> Decompos
 _ROUNDING = 1e-6
 
 
-def cut(analysis: Analysis, wanted: records.Cut, *, other_macs: int = 0) -> Decomposed:
-    """The network of `analysis` cut as `wanted`; see `choose` for errors."""
-    return build(analysis, choose(analysis, wanted, other_macs=other_macs))
+def cut(
+    analysis: Analysis, wanted: records.Cut, *, other_macs: int = 0, times: Count | None = None
+) -> Decomposed:
+    """The network of `analysis` cut as `wanted`; see `choose` for arguments and errors."""
+    return build(analysis, choose(analysis, wanted, other_macs=other_macs, times=times))
 
 
 @torch.no_grad()

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import override
 
-from trp_search.methods.method import AMOUNT, EVERY, Fields, Method, out_of_order
+from trp_search.methods.method import AMOUNT, EVERY, TIME, Fields, Method, out_of_order
 from trp_search.records import Cut, CutScheme, Joint, TrialSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from trp_search.training.hook import Hook, Samples
+    from trp_search.training.hook import Hook, Samples, Times
 
 _JOINT = {"joint_alpha", "joint_lowest", "joint_highest", "joint_rank_min"}
 
@@ -25,7 +25,7 @@ class Decomposable(Method):
     name = "decomposable"
     label = "Decomposable-Net"
     colour = "#c4527f"
-    reads = EVERY | AMOUNT | _JOINT | {"start", "scheme"}
+    reads = EVERY | AMOUNT | TIME | _JOINT | {"start", "scheme"}
     trains = True
     passes = 2
 
@@ -50,9 +50,14 @@ class Decomposable(Method):
 
     @override
     def hook(
-        self, network: nn.Module, spec: TrialSpec, example_input: Tensor, samples: Samples
+        self,
+        network: nn.Module,
+        spec: TrialSpec,
+        example_input: Tensor,
+        samples: Samples,
+        times: Times,
     ) -> Hook:
-        del samples
+        del samples, times
         from trp_search.training.joint import JointTraining
 
         assert spec.joint is not None

@@ -14,7 +14,7 @@ from trp_search.records import Cut, CutScheme, Speedup, TrialSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from trp_search.training.hook import Hook, Samples
+    from trp_search.training.hook import Hook, Samples, Times
 
 _OWN = {"elastic_lowest", "elastic_highest", "elastic_spread", "elastic_images"}
 _CUTS = {f"cut_{name}" for name in records.KEEPS if name != records.Error.key()}
@@ -57,8 +57,14 @@ class Elastic(Method):
 
     @override
     def hook(
-        self, network: nn.Module, spec: TrialSpec, example_input: Tensor, samples: Samples
+        self,
+        network: nn.Module,
+        spec: TrialSpec,
+        example_input: Tensor,
+        samples: Samples,
+        times: Times,
     ) -> Hook:
+        del times
         from trp_search.training.elastic import ElasticTraining
 
         assert spec.elastic is not None

@@ -13,7 +13,7 @@ from trp_search import records
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from trp_search.training.hook import Hook, Samples
+    from trp_search.training.hook import Hook, Samples, Times
 
 Fields: TypeAlias = Mapping[str, Any]
 
@@ -24,9 +24,11 @@ EVERY = frozenset({"method", "layers", "reestimate_batch_norm", "batch_norm_imag
 EVERY |= {"fine_tuning_epochs", "fine_tuning_learning_rate"}
 EVERY |= {"distillation", "distillation_temperature"}
 _SOLVED = {records.Error.key()}
-_TRAINED = records.KEEPS.keys() - _SOLVED
+_TRAINED = records.KEEPS.keys() - _SOLVED - records.TIMED.keys()
 AMOUNT = frozenset({*_TRAINED, *(f"cut_{name}" for name in _TRAINED), "multiple"})
-PAIRS = AMOUNT | {"scheme", "allocation", "calibration_images", "reconstruct"}
+# Only pairs are timed.
+TIME = frozenset({*records.TIMED, *(f"cut_{name}" for name in records.TIMED)})
+PAIRS = AMOUNT | TIME | {"scheme", "allocation", "calibration_images", "reconstruct"}
 SOLVED = frozenset({*_SOLVED, "calibration_images"})
 
 
@@ -72,6 +74,11 @@ class Method(ABC):
         del fields
         return None
 
+    def slimmable(self, fields: Fields) -> records.Slimmable | None:
+        """Settings of a training at any width, if the method trains by one."""
+        del fields
+        return None
+
     def again(self, scheme: records.CutScheme) -> Fields:
         """Scheme and allocation of further cuts of weights whose own cut is by `scheme`."""
         del scheme
@@ -91,14 +98,26 @@ class Method(ABC):
         return self.label
 
     def hook(
-        self, network: nn.Module, spec: records.TrialSpec, example_input: Tensor, samples: Samples
+        self,
+        network: nn.Module,
+        spec: records.TrialSpec,
+        example_input: Tensor,
+        samples: Samples,
+        times: Times,
     ) -> Hook | None:
-        """The method's hook in the training of `network`, if any; `samples` are training images.
+        """The method's hook in the training of `network`, if any.
+
+        Args:
+            network: in training.
+            spec: of the trial.
+            example_input: an image.
+            samples: training images.
+            times: of layers on the search's target, if it has one.
 
         Raises:
             InputError: the method has nothing to do on the network.
         """
-        del network, spec, example_input, samples
+        del network, spec, example_input, samples, times
         return None
 
 

@@ -15,7 +15,7 @@ from trp_search.records import Cut, Pruning, TrialSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from trp_search.training.hook import Hook, Samples
+    from trp_search.training.hook import Hook, Samples, Times
 
 _NUCLEAR = {"nuclear_weight", "nuclear_every_step", "period"}
 _NUCLEAR |= {"truncation_images", "truncation_images_every"}
@@ -41,7 +41,12 @@ class _Pruned(Method):
 
     @override
     def hook(
-        self, network: nn.Module, spec: TrialSpec, example_input: Tensor, samples: Samples
+        self,
+        network: nn.Module,
+        spec: TrialSpec,
+        example_input: Tensor,
+        samples: Samples,
+        times: Times,
     ) -> Hook:
         from trp_search.training.regulariser import TrainedRankPruning
 
@@ -49,7 +54,9 @@ class _Pruned(Method):
         settings = dict(vars(spec.pruning))
         images = settings.pop("calibration_images")
         calibration = _Again(samples=samples, images=images) if images else None
-        return TrainedRankPruning(network, example_input, **settings, calibration=calibration)
+        return TrainedRankPruning(
+            network, example_input, **settings, calibration=calibration, times=times
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

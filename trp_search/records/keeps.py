@@ -20,6 +20,7 @@ from trp_search.records.kinds import (
     Scheme,
     Share,
 )
+from trp_search.records.timed import TIMED
 
 T = TypeVar("T")
 
@@ -144,16 +145,7 @@ class MaxDrop(Keep):
 # By the key of each, as options and search spaces name them. Ranks by layer are neither; what may
 # be lost is an option of commands that score, which find the speedup for it.
 KEEPS: dict[str, type[Keep]] = {
-    kind.key(): kind
-    for kind in (
-        Energy,
-        Value,
-        Ratio,
-        Evbmf,
-        GavishDonoho,
-        Speedup,
-        Parameters,
-        Error,
-    )
+    kind.key(): kind for kind in (Energy, Value, Ratio, Evbmf, GavishDonoho, Speedup, Parameters)
 }
+KEEPS |= {**TIMED, Error.key(): Error}
 Keep.kinds.update(KEEPS, **{kind.key(): kind for kind in (Ranks, Pairs, MaxDrop)})

@@ -1,4 +1,4 @@
-"""How much is kept, in time on a target, which makes ranks of it; the ranks are recorded."""
+"""How much is kept, in time on a target."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import ClassVar, final
 
 from pydantic.dataclasses import dataclass as checked
 
-from trp_search.records.keep import Faster, Keep, UpTo, WholeNetwork
+from trp_search.records.keep import Faster, UpTo, WholeNetwork
 from trp_search.records.kinds import STRICT, Factor, Positive
 
 
 @final
 @checked(frozen=True, config=STRICT)
 class LatencySpeedup(Faster):
-    """Time of the whole network before / after, as measured on a target."""
+    """Time of the whole network before / after, on a target."""
 
     written: ClassVar[str] = "{:g}x-on-the-clock"
     latency_speedup: Factor
@@ -22,13 +22,13 @@ class LatencySpeedup(Faster):
 @final
 @checked(frozen=True, config=STRICT)
 class Milliseconds(UpTo):
-    """The most milliseconds of the whole network, as measured on a target."""
+    """The most milliseconds of the whole network, on a target."""
 
     written, asked, found = "{:g}ms", "{:g}", "{:.3g}"
     milliseconds: Positive
 
 
-TIMED: dict[str, type[Keep]] = {kind.key(): kind for kind in (LatencySpeedup, Milliseconds)}
+TIMED: dict[str, type[WholeNetwork]] = {kind.key(): kind for kind in (LatencySpeedup, Milliseconds)}
 _WITHIN = 0.03
 
 

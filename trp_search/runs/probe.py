@@ -21,7 +21,7 @@ from trp_search.lowrank.rebuild import rebuild
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.methods import METHODS
 from trp_search.progress import doing, heard
-from trp_search.records import Cut, Layer, Workload
+from trp_search.records import TIMED, Cut, Layer, Speedup, TrialSpec, Workload
 from trp_search.runs.answers import check_answers
 from trp_search.scoring.flops import count
 from trp_search.scoring.survey import at_best, widest_layers
@@ -208,8 +208,15 @@ def _check_methods(
 ) -> None:
     """Raises InputError where a method has no weight to train towards low rank."""
     for method in () if wanted is not None else space.space.methods:
-        spec = any_trial(space, {"method": method})
-        METHODS[method].hook(network, spec, image, lambda _: [image])
+        spec = _untimed(any_trial(space, {"method": method}))
+        METHODS[method].hook(network, spec, image, lambda _: [image], None)
+
+
+def _untimed(spec: TrialSpec) -> TrialSpec:
+    """The trial without a budget in time, for which nothing is measured yet."""
+    if spec.pruning is None or spec.pruning.keep.key() not in TIMED:
+        return spec
+    return dataclasses.replace(spec, pruning=dataclasses.replace(spec.pruning, keep=Speedup(1.0)))
 
 
 def _starts_from_baseline(space: SearchSpace) -> bool:

@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from trp_search.errors import InputError
+from trp_search.lowrank.budgets import Count
 from trp_search.methods import METHODS
 from trp_search.records import Training, TrialSpec, to_json
-from trp_search.runs.predicted import predicting
+from trp_search.runs.predicted import predicting, table_in
 from trp_search.scoring.candidate import Cost, Cuts, cost_of, example
 from trp_search.scoring.points import PointFactory, Predict
 from trp_search.store import NESTED, RunFolder, TrialFolder, write_whole
@@ -61,7 +62,12 @@ class Setup:
     @property
     def cuts(self) -> Cuts:
         """The network as it is now, to be cut and scored."""
-        return Cuts(self.network, self.splits, self.task)
+        return Cuts(self.network, self.splits, self.task, times=self._times)
+
+    @cached_property
+    def _times(self) -> Count | None:
+        """Those of layers on the search's target, as they were measured before its first trial."""
+        return table_in(self.folder)
 
     @cached_property
     def predict(self) -> Predict:
@@ -91,7 +97,11 @@ class Setup:
     def _hook(self, network: nn.Module) -> Hook:
         spec, image = self.spec, example(self.splits.shape, self.spec.device)
         samples = self.splits.train.calibration
-        own = METHODS[spec.method].hook(network, spec, image, samples) if spec.method else None
+        own = (
+            METHODS[spec.method].hook(network, spec, image, samples, self._times)
+            if spec.method
+            else None
+        )
         return own or Hook()
 
     def _job(self, settings: Training, checkpoint: Path, hook: Callable[[nn.Module], Hook]) -> Job:

@@ -115,7 +115,7 @@ def settled(
 
 def solved(analysis: Analysis, wanted: Cut, times: LayerTimes | None = None) -> Factored:
     """The layers that a budget puts in factors, one in time by its table; raises as `choose`."""
-    choices = choose(analysis, wanted, other_macs=analysis.other_macs, count=times)
+    choices = choose(analysis, wanted, other_macs=analysis.other_macs, times=times)
     picked = [(c.candidate.layer, c.ranks[-1]) for c in choices if c.candidate is not None]
     return {layer.name: (layer.scheme.name, rank) for layer, rank in picked}
 

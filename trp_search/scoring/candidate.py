@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trp_search.errors import InputError
 from trp_search.lowrank.agreement import agree
 from trp_search.lowrank.analysis import Analysis
+from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.cutting import Cutter
 from trp_search.lowrank.decompose import Decomposed
 from trp_search.records import Cut, Layer, Widths
@@ -55,9 +56,14 @@ class Scored:
 
 
 class Cuts:
-    """Scores the cuts of a trained network; work common to all cuts is done once."""
+    """Scores the cuts of a trained network; work common to all cuts is done once.
 
-    def __init__(self, network: nn.Module, splits: Splits, task: Task) -> None:
+    Budgets in time need the `times` of layers.
+    """
+
+    def __init__(
+        self, network: nn.Module, splits: Splits, task: Task, *, times: Count | None = None
+    ) -> None:
         self._splits, self._task = splits, task
         self._dense = cost_of(network, splits).macs
         self._cutter = Cutter(
@@ -65,6 +71,7 @@ class Cuts:
             _example(splits, network),
             macs=self._dense,
             samples=splits.train.calibration,
+            times=times,
         )
         self._ranks: dict[tuple[object, ...], str] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trp_search.records import Cut, Energy, PairScheme, Speedup
+from trp_search.records import Cut, Energy, Keep, LatencySpeedup, PairScheme, Speedup
 from trp_search.space import entries
 from trp_search.space.search_fields import Space
 from trp_search.space.sections import ExtraCuts
@@ -29,7 +29,7 @@ def controls(space: Space) -> tuple[Cut, ...]:
 def of_controls(space: Space, extra: ExtraCuts) -> tuple[Cut, ...]:
     """The baseline's cuts to the budgets of `extra`."""
     same = _first(space, space.schemes[0])
-    return _budgets(extra.speedups_of(truncated=False), extra, same)
+    return _budgets(_keeps(extra, truncated=False), extra, same)
 
 
 def further(
@@ -44,16 +44,17 @@ def further(
         truncated: whether training truncated its weights.
     """
     same = {name: setting[name] for name in SHARED}
-    speedups = extra.speedups_of(truncated=truncated)
+    budgets = _keeps(extra, truncated=truncated)
     energies = extra.energies_of(truncated=truncated)
-    if own.pools or own.scheme == "nested":
+    if own.pools or own.scheme == "nested" or own.importance:
         kind = {"scheme": own.scheme, "allocation": own.allocation} | same
+        kind |= {"importance": own.importance}
         found = [Cut(keep=Energy(energy), **kind) for energy in energies if own.pools]
-        found += [Cut(keep=Speedup(speedup), **kind) for speedup in speedups]
+        found += [Cut(keep=keep, **kind) for keep in budgets]
     else:
         own_scheme = setting.get("scheme", own.scheme)
         found = [Cut(scheme=own_scheme, keep=Energy(energy), **same) for energy in energies]
-        found += _budgets(speedups, extra, same)
+        found += _budgets(budgets, extra, same)
     return tuple(cut for cut in found if cut != own)
 
 
@@ -63,11 +64,13 @@ def _first(space: Space, scheme: PairScheme) -> dict[str, Any]:
     return {name: entries.first(named[name], scheme=scheme) for name in SHARED}
 
 
-def _budgets(
-    speedups: Sequence[float], extra: ExtraCuts, same: Mapping[str, Any]
-) -> tuple[Cut, ...]:
+def _keeps(extra: ExtraCuts, *, truncated: bool) -> list[Keep]:
+    speedups = extra.speedups_of(truncated=truncated)
+    return [*map(Speedup, speedups), *map(LatencySpeedup, extra.latency_speedups)]
+
+
+def _budgets(keeps: Sequence[Keep], extra: ExtraCuts, same: Mapping[str, Any]) -> tuple[Cut, ...]:
     images = extra.calibration_images
     return tuple(
-        Cut(scheme="per-layer", keep=Speedup(speedup), calibration_images=images, **same)
-        for speedup in speedups
+        Cut(scheme="per-layer", keep=keep, calibration_images=images, **same) for keep in keeps
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trp_search.methods import METHODS, uses
+from trp_search.methods.method import TIME
 from trp_search.records.objectives import METRICS, OBJECTIVES, ON_THE_CLOCK
 from trp_search.space import entries, warm_start
 from trp_search.space.model import SearchSpace
@@ -20,12 +21,13 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
     yield from _pairs(space)
     yield from _methods(space)
     yield from _objectives(space)
+    yield from _budgets_in_time(space)
     yield from _unread(space)
     yield from _course(space)
     named = [timed.name for timed in space.timed_on]
     if len(set(named)) < len(named):
         yield "targets", "two have one name"
-    for name in ("speedups", "energies"):
+    for name in ("speedups", "latency_speedups", "energies"):
         amounts: tuple[float, ...] = getattr(space.extra_cuts, name) or ()
         if len(set(amounts)) < len(amounts):
             yield f"extra_cuts.{name}", "one is in the list twice"
@@ -75,6 +77,23 @@ def _methods(space: SearchSpace) -> Iterator[Breach]:
     spent = space.least_epochs
     if any(METHODS[method].trains for method in own.methods) and tuning >= spent:
         yield "space.fine_tuning_epochs", f"{tuning:g} leaves nothing of a trial's {spent} epochs"
+
+
+def _budgets_in_time(space: SearchSpace) -> Iterator[Breach]:
+    """Rules of the budgets that take the table of layers' times."""
+    own = space.space
+    given = [name for name in sorted(TIME) if getattr(own, name) is not None]
+    where = [f"space.{name}" for name in given]
+    where += ["extra_cuts.latency_speedups"] if space.extra_cuts.latency_speedups else []
+    if where and space.target is None:
+        yield where[0], "needs `target`, the device and runtime where it counts"
+    if given and "decoupled" in own.schemes:
+        yield "space.scheme", f"decoupled pairs are not timed, which {given[0]} needs"
+    for method in own.methods:
+        for name in given:
+            counted = "cut_speedup" if name.startswith("cut_") else "speedup"
+            if uses(method, counted) and not uses(method, name):
+                yield f"space.{name}", f"method {method} takes no budget in time, but {counted}"
 
 
 def _possible(space: SearchSpace, name: str) -> tuple[entries.Plain, ...]:

@@ -25,6 +25,7 @@ class ExtraCuts(Strict):
         speedups: budgets, each met by the best scheme in each layer; those out of reach are left
             out. By default 1.5, 2, 3, 4, 6 and 8, also of the baseline, but none of networks that
             were trained with truncations.
+        latency_speedups: budgets in time on the `target`, met likewise; none by default.
         energies: shares of energy kept under the trial's own scheme; by default 0.98, 0.9 and 0.8,
             but none of networks that were trained with truncations.
         images: validation images of the screening.
@@ -32,6 +33,7 @@ class ExtraCuts(Strict):
     """
 
     speedups: tuple[Factor, ...] | None = None
+    latency_speedups: tuple[Factor, ...] = ()
     energies: tuple[Share, ...] | None = None
     images: PositiveInt = 1000
     calibration_images: Images = 256

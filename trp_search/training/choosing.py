@@ -74,7 +74,8 @@ class Table:
     """The cost of every option: a row for each weight, its ranks under each scheme in turn.
 
     Attributes:
-        cost: (L, 1 + K) multiply-adds or parameters; option 0 is dense, unused ones are infinite.
+        cost: (L, 1 + K) multiply-adds, parameters or milliseconds; option 0 is dense, unused ones
+            are infinite.
         blocks: where the options of each group stand.
         several: whether a weight may have several schemes.
     """
@@ -191,19 +192,20 @@ def choosing(
     rows: Rows,
     groups: Sequence[Group],
     settings: records.Pruning,
+    times: Count | None,
 ) -> Choosing:
     """The choice that `settings`, whose layers are not `auto`, ask for; other costs are fixed.
 
     Raises:
         InputError: the budget is out of reach.
     """
-    keep, count = settings.keep, counted(settings.keep)
+    keep, count = settings.keep, counted(settings.keep, times)
     table = tabulated(groups, rows, count)
     if isinstance(keep, records.PerLayer):
         return ByRule(keep, table)
     assert isinstance(keep, records.WholeNetwork), keep
     every = sum(count.dense(row[0]) for row in rows)
-    dense = int(table.cost[:, 0].sum())
+    dense = float(table.cost[:, 0].sum())
     macs = multiply_adds(network, example_input) // images_in(example_input)
     left = outside([row[0] for row in rows], macs=macs)
     budget = room(

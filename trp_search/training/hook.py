@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from torch import Tensor, nn
 
+from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.cutting import Samples
 
-__all__ = ["Hook", "Samples"]
+__all__ = ["Hook", "Samples", "Times"]
+
+Times: TypeAlias = Count | None
 
 
 class Hook:
-    """Hooks into every optimiser step; this base class does nothing."""
+    """Hooks into every optimiser step; this base class does nothing.
 
+    Attributes:
+        recordable: whether each step computes alike, so that it may be recorded once and replayed.
+    """
+
+    recordable = True
     _iteration = 0
 
     @property
@@ -32,6 +41,16 @@ class Hook:
     def backward(self, passes: Callable[[], Tensor]) -> Tensor:
         """The loss of a batch; leaves its gradient, by one or more `passes` forward and back."""
         return passes()
+
+    def whole_loss(self, loss: Tensor, distance: Callable[[], Tensor]) -> Tensor:
+        """The loss of a batch from the network's own.
+
+        Args:
+            loss: of the network's answers.
+            distance: from these answers, which are fixed, to those of the network as it is now.
+        """
+        del distance
+        return loss
 
     def before_step(self) -> None:
         """May change gradients before the optimiser's step."""

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from trp_search import records
 from trp_search.errors import InputError
+from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.truncation import Spectra, spectra
 from trp_search.training.activations import Activations
@@ -94,6 +95,7 @@ class TrainedRankPruning(Hook):
         layers: records.Layers = records.AUTO,
         calibration: Iterable[Tensor] | None = None,
         calibration_every: int = records.Pruning.calibration_every,
+        times: Count | None = None,
     ) -> None:
         self._settings = records.made(
             records.Pruning,
@@ -122,7 +124,9 @@ class TrainedRankPruning(Hook):
         self.layers, self.left_out = self._weights.names, self._weights.left_out
         asked = dataclasses.replace(self._settings, layers=selection)
         try:
-            self._choosing = choosing(network, example_input, rows, self._weights.found(), asked)
+            self._choosing = choosing(
+                network, example_input, rows, self._weights.found(), asked, times
+            )
         except InputError as error:
             raise InputError(f"TrainedRankPruning: {error}") from None
         self._pulls: list[list[Tensor]] = []
