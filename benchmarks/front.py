@@ -257,7 +257,8 @@ def epochs_of(folder: RunFolder) -> int:
 def _epochs(folder: RunFolder, name: str) -> int:
     """Passes over the training images: an elastic network makes several an epoch."""
     place = folder.trial(name)
-    return len(place.read_epochs()) * METHODS[place.read_spec().method].passes
+    method = place.read_spec().method
+    return len(place.read_epochs()) * (METHODS[method].passes if method else 1)
 
 
 def seconds(folder: RunFolder, names: Sequence[str]) -> float:

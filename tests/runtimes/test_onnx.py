@@ -28,6 +28,32 @@ def test_the_file_takes_any_batch_and_a_pair_stays_a_pair(
     assert nodes.count("Conv") == convolutions
 
 
+class Attention(nn.Module):
+    """Attention between vectors of 8 pixels that lie along axes, over the last; some is masked."""
+
+    def __init__(self, *axes: int) -> None:
+        super().__init__()
+        self.axes = axes
+        side = axes[-1]
+        kept = torch.rand(*axes[:-1], side, side) > 0.3
+        self.register_buffer("mask", kept | torch.eye(side, dtype=torch.bool))
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = images.reshape(images.shape[0], *self.axes, 8)
+        masked = nn.functional.scaled_dot_product_attention(rows, rows, rows, self.mask)
+        return (masked + nn.functional.scaled_dot_product_attention(rows, rows, rows)).flatten(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axes", [(24,), (3, 8), (2, 3, 4), (2, 2, 3, 2)])
+def test_attention_over_any_axes_is_written(axes: tuple[int, ...], images: Tensor, tmp_path: Path):
+    path, network = tmp_path / "network.onnx", Attention(*axes).eval()
+    write_onnx(network, images, path)
+    batch = torch.randn(5, 3, 8, 8)
+    found = onnx_session(path, device="cpu", threads=1)(batch)
+    torch.testing.assert_close(found, network(batch), rtol=1e-3, atol=1e-4)
+
+
 def test_what_is_not_installed_is_told_with_the_cure(
     monkeypatch: pytest.MonkeyPatch, pairs: nn.Module, images: Tensor, tmp_path: Path
 ):

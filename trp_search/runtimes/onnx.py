@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from typing_extensions import override
 
 from trp_search.errors import InputError
 from trp_search.runtimes.installed import check_installed
@@ -30,7 +34,7 @@ def write_onnx(network: nn.Module, images: Tensor, path: Path) -> None:
     """
     check_installed("onnx", "onnx", "onnxscript")
     batch = torch.export.Dim("batch")
-    with quiet():
+    with quiet(), _FourAxes():
         program = torch.onnx.export(
             network,
             (images,),
@@ -42,6 +46,41 @@ def write_onnx(network: nn.Module, images: Tensor, path: Path) -> None:
         )
     assert program is not None
     program.save(path)
+
+
+class _FourAxes(TorchFunctionMode):
+    """Attention over other than four axes, which ONNX's operator lacks, over four."""
+
+    @override
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        del types
+        if func is functional.scaled_dot_product_attention:
+            return _attention({**dict(zip(_ARGUMENTS, args, strict=False)), **(kwargs or {})})
+        return func(*args, **(kwargs or {}))
+
+
+_ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+
+
+def _attention(given: dict[str, Any]) -> Tensor:
+    query, key, value = (given[name] for name in _ARGUMENTS[:3])
+    mask = given.get("attn_mask")
+    if query.dim() not in (2, 4) and not given.get("enable_gqa"):
+        given |= {"query": _four(query), "key": _four(key), "value": _four(value)}
+        if mask is not None and mask.dim() > 2:
+            given["attn_mask"] = _four(mask.expand(*query.shape[:-1], key.shape[-2]))
+    found = functional.scaled_dot_product_attention(**given)
+    return found.reshape(*query.shape[:-1], value.shape[-1])
+
+
+def _four(tensor: Tensor) -> Tensor:
+    return tensor.unsqueeze(1) if tensor.dim() == 3 else tensor.flatten(1, -3)
 
 
 def onnx_session(path: Path, *, device: str, threads: int) -> Callable[[Tensor], Tensor]:
