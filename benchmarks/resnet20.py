@@ -134,7 +134,7 @@ def _rows(job: Job, result: TrialResult, folder: RunFolder) -> Iterator[Row]:
             "images": job.images,
             "seconds": round(result.seconds),
             "processor_seconds": round(sum(map(float, spent))),
-            "commit": _commit(),
+            "commit": commit(),
         }
 
 
@@ -142,7 +142,8 @@ def _test(folder: RunFolder, point: Point) -> float:
     return networks.score_test(folder, point).score.value
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The commit at work, marked when files differ from it."""
     given = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
     return subprocess.run(given, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
 

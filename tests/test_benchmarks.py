@@ -10,9 +10,10 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 COMMANDS = sorted(p for p in FOLDER.glob("*.py") if "__main__" in p.read_text())
+COMMANDS += FOLDER.glob("*/__main__.py")
 
 
-@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: str(path.relative_to(FOLDER)))
 def test_a_benchmark_starts_and_tells_its_options(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -106,7 +106,7 @@ def test_a_method_is_a_line_of_the_space_and_gives_a_point_that_loads(
     method: str, make_space: Callable[..., SearchSpace], plain_run: RunFolder
 ):
     given = OWN.get(method, {})
-    name = "cut_speedup" if method == "elastic" else "speedup"
+    name = "cut_speedup" if method in ("elastic", "slimmable") else "speedup"
     amount = {} if "error" in given else {name: 2.0}
     space = make_space(method=method, layers="all", **given, **amount)
     result = ran(space, plain_run, method)

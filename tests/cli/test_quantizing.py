@@ -25,7 +25,7 @@ def test_points_are_quantised_and_shown_beside_their_float_networks(trp, run: Ru
     [
         (("--runtime", "eager"), "--runtime: 'eager' is none of onnxruntime, openvino"),
         (("--point", "7"), "no point '7'"),
-        (("--max-drop", "0"), "--max-drop: 0 is not above 0"),
+        (("--max-drop", "0"), "--max-drop: 0 is not a finite number above 0"),
     ],
 )
 def test_what_cannot_be_quantised_is_one_line(trp, run: RunFolder, options, said: str):

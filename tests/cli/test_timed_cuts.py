@@ -30,7 +30,7 @@ from trp_search.store import RunFolder
         ),
         (
             ["--latency-speedup", "0.5", "--target", "laptop"],
-            "--latency_speedup: 0.5 is not at least 1",
+            "--latency-speedup: 0.5 is not at least 1",
         ),
     ],
 )

@@ -19,8 +19,8 @@ def test_the_front_is_timed_once_and_shown(trp, run):
         row = next(line for line in lines if line.startswith(f"{point} "))
         assert f"{latency.speedup:.2f}{TIMES}" in row
         assert f"{latency.low:.2f} to {latency.high:.2f}" in row
-    table = lines[: lines.index("")] if "" in lines else lines
-    assert max(map(len, table)) <= 80
+    (page,) = (place for place, line in enumerate(lines) if line.startswith("  report  "))
+    assert max(map(len, lines[:page])) <= 80
     assert "laptop" in run.report.read_text()
     again = trp("latency", run.path, "--target", "laptop")
     assert again.out.startswith("Timing 0 networks on laptop")
@@ -39,6 +39,7 @@ def test_a_point_can_be_named(trp, run):
         (["--target", "a", "--runtime", "jax"], "target 'a': runtime: 'jax': "),
         (["--target", "a", "--seconds", "0"], "--seconds: 0 is not above 0"),
         (["--target", "a", "--threads", "none"], "'none' is not a whole number from 1 up"),
+        (["--target", "a", "--batch", "9" * 14], "x 1 x 8 x 8 values do not fit in memory"),
         (["--target", "a", "--point", "77"], "no point '77'; there are baseline"),
     ],
 )

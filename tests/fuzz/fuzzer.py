@@ -40,6 +40,7 @@ _COMMANDS = {
         "cut @ --trial 0 --energy 0.7",
         "latency @ --target here --seconds 0.01",
         "export @ --point 0 --out NEW",
+        "export @ --point 0-int8 --out NEW",
         "export @ --speedup 1.2 --out NEW --licence MIT",
         *["resume @"] * 3,
         "evaluate BUNDLE --data @",

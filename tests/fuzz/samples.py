@@ -13,7 +13,9 @@ from trp_search.records import EpochReport, Repeat, RungScore, TrialResult, to_j
 from trp_search.report import write as write_page
 from trp_search.runs import clock, trial
 from trp_search.runs.networks import score_test
+from trp_search.runs.quantize import quantize
 from trp_search.search.proposer import Proposer
+from trp_search.search.times import before_trials
 from trp_search.space import load_space
 from trp_search.store import FORMAT, RunFolder, append_record, write_whole
 
@@ -34,7 +36,8 @@ warm_start: [{energy: 0.8, scheme: spatial}]
 keep: all
 trials: 2
 extra_cuts: {speedups: [2], energies: []}
-targets: [{name: here, seconds: 0.01}]
+objectives: [accuracy, speedup, latency_speedup]
+target: {name: here, seconds: 0.01}
 """
 FULL = """\
 workload:
@@ -76,6 +79,9 @@ def make_run(folder: Path) -> None:
     write_whole(run.search, SPACE)
     space = load_space(run.search)
     write_whole(run.search, space.dump())
+    table = before_trials(space, run, tell=lambda _: None)
+    assert table is not None
+    write_whole(run.times, to_json(table))
     proposer = Proposer(space, run, trials=space.trials, ahead=1)
     while (spec := proposer.next()) is not None:
         *_, result = trial.run(spec, run)
@@ -86,10 +92,7 @@ def make_run(folder: Path) -> None:
     proposer.close()
     for name in ("baseline", "0"):
         score_test(run, run.point(name))
-    (target,) = space.targets
-    where = clock.target_of(run, target.name, target.model_dump(exclude={"seconds"}))
-    for _ in clock.measure(run, where, [run.point("0"), run.point("1")], seconds=0.01):
-        pass
+    _quantise_and_time(run)
     point = run.point("0")
     repeat = Repeat(point="0", trial="confirm-0-1", score=point.score, speedup=point.speedup)
     append_record(run.repeats, repeat)
@@ -111,6 +114,15 @@ def make_run(folder: Path) -> None:
     created = {"created": "2026-03-04T09:30:00+00:00", "versions": {"torch": "2.15.0"}, "seed": 0}
     write_whole(run.environment, json.dumps({"format": FORMAT} | created))
     write_page(run)
+
+
+def _quantise_and_time(run: RunFolder) -> None:
+    for _ in quantize(run, [run.point("baseline"), run.point("0")], "onnxruntime"):
+        pass
+    (target,) = load_space(run.search).timed_on
+    where = clock.target_of(run, target.name, target.model_dump(exclude={"seconds"}))
+    for _ in clock.measure(run, where, [run.point("0"), run.point("1")], seconds=0.01):
+        pass
 
 
 def make_bundle(run: Path, point: str, folder: Path) -> None:

@@ -118,6 +118,15 @@ def test_training_curves_are_few_traces_with_gaps_between_trials(
     assert len(traces) <= 6
     assert sum(trace["y"].count(None) for trace in traces) == len(curves)
     assert sum(len(trace["y"]) for trace in traces) == 12 + 18 * 4 + len(curves)
+    assert {trace["mode"] for trace in traces} == {"lines"}
+
+
+def test_a_training_of_one_epoch_is_a_mark(sample_run: RunFolder, found: Rows):
+    read = contents.read(sample_run)
+    epochs = {"7": read.epochs["7"][:1]}
+    curves = history.curves(found, epochs, read.results, read.numbers)
+    (trace,) = json.loads(figures.training(curves, found.metric))["data"]
+    assert (trace["mode"], trace["x"]) == ("lines+markers", [1, None])
 
 
 def test_a_cross_and_its_text_say_where_a_trial_was_stopped(sample_run: RunFolder, found: Rows):

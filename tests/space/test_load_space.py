@@ -8,6 +8,7 @@ import pytest
 
 from trp_search.errors import InputError
 from trp_search.records import Training
+from trp_search.records.json import NAMED
 from trp_search.space import changed, load_space
 from trp_search.space.search_fields import TrainingEntries
 
@@ -175,6 +176,7 @@ KEYS = {
     "sampler: tpee": "sampler.name: 'tpee' is not one of tpe, nsga2, random",
     "seed: -1": "seed: -1 is not in [0, 2147483648)",
     "address: 3": "address: 3 is not text",
+    "target: {name: ../x}": f"target.name: '../x': {NAMED}",
     "workloads: 3": "workloads: unknown key; did you mean workload?",
     "trials: 3\ntrials: 4": "line 5: key 'trials' is given twice",
     "a: b: c": "line 4: mapping values are not allowed here",

@@ -47,6 +47,7 @@ VARIED: dict[str, Any] = {
     "elastic_highest": {"low": 4.0, "high": 8.0},
     "elastic_spread": {"low": 0.0, "high": 3.0},
     "elastic_images": [0, 64],
+    "slimmable_highest": {"low": 3.0, "high": 8.0},
     "fine_tuning_epochs": {"low": 0, "high": 3},
     "fine_tuning_learning_rate": [0.01, 0.02],
     "distillation": {"low": 0.0, "high": 1.0},
@@ -73,7 +74,8 @@ TRAINING: dict[str, Any] = {
     "schedule": ["cosine", "step"],
     "nesterov": [True, False],
 }
-METHODS = ["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr-style", "net-trim", "prune"]
+METHODS = ["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr-style", "net-trim"]
+METHODS += ["prune", "slimmable"]
 
 
 @st.composite
@@ -91,8 +93,10 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
         methods = [name for name in methods if name not in ("tucker", "prune")] or ["plain"]
     schemes = draw(st.sampled_from([["channel", "spatial"], ["per-layer", "channel"]]))
     space |= {"method": methods, "scheme": schemes, "error": SHARES}
-    if "prune" in methods and "allocation" in space:
+    if {"prune", "slimmable"} & {*methods} and "allocation" in space:
         space["allocation"] = ["knapsack", "uniform"]
+    if "slimmable" in methods and "importance" in space:
+        space["importance"] = ["magnitude", "bn-scale"]
     if "prune" in methods and space.keys() & {"ratio", "cut_ratio", "parameters", "cut_parameters"}:
         space.pop("factors", None)  # of a speedup
     by = draw(
@@ -173,7 +177,8 @@ def assert_codec_is_exact(space: SearchSpace, drawn: dict[str, Scalar]) -> None:
             entry = name.removesuffix(f"_{parameter.scheme}")
             assert back[name] == drawn[name] or trial(space, base | {name: drawn[name]}) == spec
             asked = entry == "calibration_images" and not drawn[name] and shown[entry] == 1000
-            rounded = entry == "epochs" and method == "decomposable" and back[name] - 1
+            twice = method in ("decomposable", "slimmable")
+            rounded = entry == "epochs" and twice and back[name] - 1
             assert shown[entry] == back[name] or asked or shown[entry] == rounded
 
 
@@ -219,7 +224,7 @@ def panel_names(
 
 ALL = VARIED | {"error": SHARES}
 OF = {"joint_": "decomposable", "elastic_": "elastic", "error": "ddlr-style"}
-OF |= dict.fromkeys(("importance", "factors"), "prune")
+OF |= dict.fromkeys(("importance", "factors"), "prune") | {"slimmable_": "slimmable"}
 
 
 @pytest.mark.parametrize("name", [*ALL, *KEPT, *(f"cut_{kept}" for kept in KEPT), *TRAINING])

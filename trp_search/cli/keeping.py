@@ -57,4 +57,5 @@ def _only(given: dict[str, Any]) -> Keep:
     try:
         return keep_of(_OPTIONS[name], amount)
     except ValueError as error:
-        raise InputError(f"--{problem(error, _OPTIONS[name])}") from None
+        why = problem(error, _OPTIONS[name]).removeprefix(name)
+        raise InputError(f"--{name.replace('_', '-')}{why}") from None

@@ -44,7 +44,7 @@ def quantize(
     """Quantise points to int8 without training, and score each."""
     tool = _tool(runtime)
     if max_drop is not None and not 0 < max_drop < math.inf:
-        raise InputError(f"--max-drop: {max_drop:g} is not above 0")
+        raise InputError(f"--max-drop: {max_drop:g} is not a finite number above 0")
     found = Snapshot.of(run)
     folder = found.folder
     from trp_search.runs import quantize as quantizing

@@ -60,9 +60,10 @@ def _target(name: str, fields: Mapping[str, str | int]) -> Target:
 def by_time(folder: RunFolder, trial: str, wanted: Cut, clock: Clock) -> Cut:
     """`wanted` as ranks by layer, chosen by measured times."""
     from trp_search.runs import clock as stopwatch
-    from trp_search.runs.timed_cut import timed_cut
+    from trp_search.runs.timed_cut import check_timed, timed_cut
 
     target = stopwatch.target_of(folder, clock.name, dict(clock.fields))
+    check_timed(wanted, target)
     line(f"Timing layers on {target.name}; run nothing else meanwhile ...")
     warn_of_load()
     found, timing = timed_cut(folder, trial, wanted, target, seconds=_SECONDS)

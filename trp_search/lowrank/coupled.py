@@ -64,7 +64,7 @@ def coupled(network: nn.Module, example_input: Tensor | Sequence[Any]) -> list[G
         import torch_pruning  # noqa: PLC0415  imports timm
     except ImportError:
         raise InputError(
-            "method prune needs Torch-Pruning: pip install 'trp_search[prune]'"
+            "removing channels needs Torch-Pruning: pip install 'trp_search[prune]'"
         ) from None
     found = copied(network)
     with warnings.catch_warnings(), torch.enable_grad(), torch.random.fork_rng(devices=[]):

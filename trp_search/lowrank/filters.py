@@ -40,6 +40,8 @@ def ranking(
     network: nn.Module, group: Group, criterion: records.Criterion, moments: Moments
 ) -> Ranking | str:
     """How the units of `group` rank by `criterion`, or why they do not."""
+    if criterion == "leading":
+        return by_place(network, group)
     if criterion in ("magnitude", "bn-scale"):
         scores = (_magnitudes if criterion == "magnitude" else _scales)(network, group)
         return _by_score(scores) if scores is not None else "no batch norm scales it"
@@ -48,6 +50,13 @@ def ranking(
         return "no layer reads it whose outputs could be fitted"
     order = (_by_lasso if criterion == "lasso" else _by_greed)(gram)
     return Ranking(order=order, loss=_lost(gram, order))
+
+
+def by_place(network: nn.Module, group: Group) -> Ranking:
+    """The last unit leaves first; what is lost is the largest magnitude of those that left."""
+    scores = _magnitudes(network, group).flip(0).cummax(0).values
+    order = torch.arange(group.units).flip(0)
+    return Ranking(order=order, loss=torch.cat([scores.new_zeros(1), scores[:-1]]))
 
 
 def _by_score(scores: Tensor) -> Ranking:

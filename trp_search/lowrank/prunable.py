@@ -92,13 +92,21 @@ def narrowed(
 
     Also the places, in and out, that each module which lost some has kept.
     """
-    result, gone = copied(network), _Gone()
-    for group, units in zip(groups, kept, strict=True):
-        gone.add(group, units)
-    places = {name: gone.places(name, result.get_submodule(name)) for name in gone.names}
+    result = copied(network)
+    places = places_kept(network, groups, kept)
     for name, (read, written) in places.items():
         narrow_(result.get_submodule(name), read, written)
     return result, places
+
+
+def places_kept(
+    network: nn.Module, groups: Sequence[Group], kept: Sequence[Tensor]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """The places, in and out, that each module keeps which loses some."""
+    gone = _Gone()
+    for group, units in zip(groups, kept, strict=True):
+        gone.add(group, units)
+    return {name: gone.places(name, network.get_submodule(name)) for name in gone.names}
 
 
 @dataclass
@@ -174,11 +182,17 @@ def _is_faithful(
             assert isinstance(weight, Tensor)
             skipped = places[1::2].flatten().to(weight.device)
             weight.index_fill_(0 if is_adjoint(module) else 1, skipped, 0)
+    return computes(small, unread, example_input)
+
+
+@torch.no_grad()
+def computes(one: nn.Module, like: nn.Module, example_input: Tensor | Sequence[Any]) -> bool:
+    """Whether a network computes what another does, on noise, but for rounding."""
     given = _drawn(example_input)
-    with evaluating(small), evaluating(unread):
-        wanted = pytree.tree_leaves(unread(*given))
+    with evaluating(one), evaluating(like):
+        wanted = pytree.tree_leaves(like(*given))
         try:
-            found = pytree.tree_leaves(small(*given))
+            found = pytree.tree_leaves(one(*given))
         except Exception:  # noqa: BLE001  a network may raise anything
             return False
     return len(found) == len(wanted) and all(map(_alike, found, wanted))

@@ -40,7 +40,30 @@ def width_of(module: nn.Module) -> tuple[int, int] | None:
 @torch.no_grad()
 def narrow_(module: nn.Module, read: Tensor, written: Tensor) -> None:
     """Keeps the channels in and out at these places alone; `width_of` the module is not None."""
-    axes = _axes(module)
+    for name, found in sliced(module, read, written).items():
+        before = getattr(module, name)
+        if isinstance(before, nn.Parameter):
+            setattr(module, name, nn.Parameter(found, requires_grad=before.requires_grad))
+        else:
+            setattr(module, name, found)
+    resize_(module, read, written)
+
+
+def sliced(module: nn.Module, read: Tensor, written: Tensor) -> dict[str, Tensor]:
+    """Parameters and buffers of a module at these channels, in this order, differentiable."""
+    axes, slices = _axes(module), {}
+    for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+        if tensor is None or not tensor.dim():
+            continue
+        found = tensor
+        for side, axis in axes.items() if name == "weight" else ((1, 0),):
+            found = found.index_select(axis, (read, written)[side].to(tensor.device))
+        slices[name] = found
+    return slices
+
+
+def resize_(module: nn.Module, read: Tensor, written: Tensor) -> None:
+    """Says in the module's own numbers how many channels it has."""
     if isinstance(module, nn.Linear):
         module.in_features, module.out_features = len(read), len(written)
     elif isinstance(module, _ConvNd):
@@ -48,15 +71,6 @@ def narrow_(module: nn.Module, read: Tensor, written: Tensor) -> None:
         module.in_channels, module.out_channels = len(read), len(written)
     elif isinstance(module, _BatchNorm):
         module.num_features = len(written)
-    for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-        if tensor is None or not tensor.dim():
-            continue
-        found = tensor
-        for side, axis in axes.items() if name == "weight" else ((1, 0),):
-            found = found.index_select(axis, (read, written)[side].to(tensor.device))
-        if isinstance(tensor, nn.Parameter):
-            found = nn.Parameter(found, requires_grad=tensor.requires_grad)
-        setattr(module, name, found)
 
 
 def _axes(module: nn.Module) -> dict[int, int]:

@@ -12,6 +12,7 @@ from trp_search.methods.elastic import Elastic
 from trp_search.methods.method import Method
 from trp_search.methods.plain import Plain
 from trp_search.methods.prune import Prune
+from trp_search.methods.slimmable import Slimmable
 from trp_search.methods.solved import DdlrStyle, NetTrim
 from trp_search.methods.trp import Nuclear, Trp
 from trp_search.methods.tucker import Tucker
@@ -31,6 +32,7 @@ METHODS: dict[str, Method] = {
         DdlrStyle(),
         NetTrim(),
         Prune(),
+        Slimmable(),
     )
 }
 

@@ -74,6 +74,11 @@ class Method(ABC):
         del fields
         return None
 
+    def slimmable(self, fields: Fields) -> records.Slimmable | None:
+        """Settings of a training at any width, if the method trains by one."""
+        del fields
+        return None
+
     def again(self, scheme: records.CutScheme) -> Fields:
         """Scheme and allocation of further cuts of weights whose own cut is by `scheme`."""
         del scheme

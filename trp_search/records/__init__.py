@@ -71,14 +71,12 @@ from trp_search.records.run import Environment, Importance, Split
 from trp_search.records.scores import Score
 from trp_search.records.specs import (
     Distillation,
-    Elastic,
-    Joint,
-    Pruning,
     Training,
     TrialSpec,
     trial_name,
 )
 from trp_search.records.timed import TIMED, LatencySpeedup, Milliseconds
+from trp_search.records.trainings import Elastic, Joint, Pruning, Slimmable
 from trp_search.records.workload import DataSpec, NetworkSpec, Workload
 
 __all__ = [
@@ -148,6 +146,7 @@ __all__ = [
     "Score",
     "Selection",
     "Share",
+    "Slimmable",
     "Speedup",
     "Split",
     "Start",

@@ -11,10 +11,8 @@ from trp_search.records.kinds import NAME
 from trp_search.records.schemas import OUT_OF_BOUNDS, follow, interval
 
 T = TypeVar("T")
-_LIKE_A_NAME = {
-    rf"String should match pattern '{NAME}'": "a name is letters, digits and _ . + -, a letter or "
-    "digit first"
-}
+NAMED = "a name is letters, digits and _ . + -, a letter or digit first"
+_LIKE_A_NAME = {rf"String should match pattern '{NAME}'": NAMED}
 
 
 def to_json(record: object) -> str:

@@ -21,7 +21,7 @@ CutScheme = Literal[
     "net-trim",
     "prune",
 ]
-Criterion = Literal["magnitude", "bn-scale", "lasso", "thinet"]
+Criterion = Literal["magnitude", "bn-scale", "lasso", "thinet", "leading"]
 Allocation = Literal["knapsack", "greedy", "alds-style", "energy", "uniform", "pooled"]
 MethodName = Literal[
     "trp",
@@ -34,6 +34,7 @@ MethodName = Literal[
     "ddlr-style",
     "net-trim",
     "prune",
+    "slimmable",
 ]
 Reconstruct = Literal["none", "linear", "relu"]
 TaskName = Literal["classification"]

@@ -50,7 +50,7 @@ class EpochReport:
     """One epoch of one trial; `loss` is None if it was not finite, `metric` is on validation.
 
     `rung_score` is set after the epochs that the specification names as rungs; `curve` has the
-    scores of a few cuts of an elastic training, the slowest first, on a sample of images.
+    scores of a few cuts of a training for every budget, the slowest first, on a sample of images.
     """
 
     trial: Name

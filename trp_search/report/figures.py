@@ -219,11 +219,13 @@ def _curves(curves: Sequence[Curve], metric: Objective) -> Trace:
         names += [_name(curve)] * len(curve.epochs) + [None]
     return {
         "type": "scatter",
-        "mode": "lines",
+        # A line of one epoch would not be seen.
+        "mode": "lines+markers" if any(len(curve.epochs) == 1 for curve in curves) else "lines",
         "x": x,
         "y": y,
         "customdata": names,
         "hovertemplate": _epoch(metric),
+        "marker": {"size": 5},
     } | _look(curves[0])
 
 

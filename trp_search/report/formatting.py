@@ -213,11 +213,11 @@ def scored(score: Score) -> str:
 
 
 def repeated(repeats: Sequence[Repeat]) -> tuple[str, str]:
-    """Repeats with other seeds: how many, and `71.0 % (70.4 to 71.9 %)`."""
+    """Repeats with other seeds: how many, and `71.0 % (70.4 to 71.9 %)`, of one `71.0 %`."""
     found = [repeat.score.value for repeat in repeats]
     show = repeats[0].score.metric.show
-    mean, ends = statistics.mean(found), show.span(min(found), max(found))
-    return f"with {count(len(found), 'other seed')}", f"{show(mean)} ({ends})"
+    ends = f" ({show.span(min(found), max(found))})" if len(found) > 1 else ""
+    return f"with {count(len(found), 'other seed')}", f"{show(statistics.mean(found))}{ends}"
 
 
 def settings(row: Row, names: Sequence[str]) -> list[tuple[str, str]]:

@@ -144,16 +144,16 @@ def _seconds(place: TrialFolder) -> float:
 
 
 def _scored_now(report: EpochReport, begun: Setup) -> EpochReport:
-    """The report with the scores that its epoch asks for: of a rung, of an elastic training."""
+    """The report with the scores that its epoch asks for: of a rung, of several budgets."""
     spec = begun.spec
-    at_rung, elastic = report.epoch in spec.rungs, spec.elastic is not None
-    if not (at_rung or elastic):
+    at_rung = report.epoch in spec.rungs
+    if not (at_rung or spec.any_budget):
         return report
     now = functools.partial(_score_now, begun, begun.cuts)
     return dataclasses.replace(
         report,
         rung_score=now(spec.cuts[0], spec.screening_images) if at_rung else None,
-        curve=_curve(now, spec) if elastic else (),
+        curve=_curve(now, spec) if spec.any_budget else (),
     )
 
 
@@ -171,7 +171,7 @@ def _score_now(begun: Setup, cuts: Cuts, cut: Cut, images: int) -> RungScore:
 
 
 def _curve(now: Callable[[Cut, int], RungScore], spec: TrialSpec) -> tuple[RungScore, ...]:
-    """The scores of the slowest, the middle and the fastest cut of an elastic training."""
+    """The scores of the slowest, the middle and the fastest cut of a training for all budgets."""
     budgets = [cut for cut in (*spec.cuts, *spec.screening) if isinstance(cut.keep, Speedup)]
     asked = sorted(budgets, key=lambda cut: float(cut.keep.amount))
     found = []

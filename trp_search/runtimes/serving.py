@@ -69,8 +69,10 @@ def serve(
 ) -> tuple[Call, str]:
     """`network`, its batch norms folded, as a call on a batch of noise; and the folding outcome.
 
-    An int8 network is what its file holds. Raises
-    InputError as the target's runtime does.
+    An int8 network is what its file holds.
+
+    Raises:
+        InputError: the batch does not fit in memory, or as the target's runtime does.
     """
     images = noise(target, channels=channels)
     if isinstance(network, QuantizedNetwork):
@@ -80,9 +82,17 @@ def serve(
 
 
 def noise(target: Target, *, channels: int) -> Tensor:
-    """A batch on which a target times networks, the same in every process."""
+    """A batch on which a target times networks, the same in every process.
+
+    Raises:
+        InputError: it does not fit in memory.
+    """
     size = (target.batch, channels, target.height, target.width)
-    return torch.randn(size, generator=torch.Generator().manual_seed(0))
+    try:
+        return torch.randn(size, generator=torch.Generator().manual_seed(0))
+    except (RuntimeError, MemoryError):
+        shown = " x ".join(map(str, size))
+        raise InputError(f"target {target.name!r}: {shown} values do not fit in memory") from None
 
 
 def ready(network: nn.Module, images: Tensor, target: Target) -> Call:

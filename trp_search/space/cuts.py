@@ -46,8 +46,9 @@ def further(
     same = {name: setting[name] for name in SHARED}
     budgets = _keeps(extra, truncated=truncated)
     energies = extra.energies_of(truncated=truncated)
-    if own.pools or own.scheme == "nested":
+    if own.pools or own.scheme == "nested" or own.importance:
         kind = {"scheme": own.scheme, "allocation": own.allocation} | same
+        kind |= {"importance": own.importance}
         found = [Cut(keep=Energy(energy), **kind) for energy in energies if own.pools]
         found += [Cut(keep=keep, **kind) for keep in budgets]
     else:

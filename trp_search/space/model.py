@@ -141,6 +141,7 @@ class SearchSpace(Strict):
             way.pruning(written("pruning", setting)),
         )
         elastic = way.elastic(written("elastic", setting))
+        slimmable = way.slimmable(written("slimmable", setting))
         truncated = pruning is not None and pruning.truncates
         training = self._training(setting) if way.trains else None
         fine_tuning = self._fine_tuning(setting)
@@ -156,6 +157,7 @@ class SearchSpace(Strict):
             pruning=pruning,
             joint=joint,
             elastic=elastic,
+            slimmable=slimmable,
             cuts=(own,),
             distillation=distillation(setting) if training or fine_tuning else None,
             fine_tuning=fine_tuning,
@@ -164,7 +166,7 @@ class SearchSpace(Strict):
             else (),
             screening_images=self.extra_cuts.images,
             rungs=self.rungs.epochs(training.epochs) if self.rungs and training else (),
-            score_uncut=joint is not None or elastic is not None,
+            score_uncut=any((joint, elastic, slimmable)),
         )
 
     def baseline_spec(self) -> TrialSpec:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from trp_search.records.json import NAMED
 from trp_search.records.schemas import OUT_OF_BOUNDS, Schema, follow, interval, join
 
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
@@ -45,6 +46,8 @@ def _sentence(problem: Mapping[str, Any], nodes: list[Schema], key: str) -> str:
         return f"is missing; it takes {_allowed(nodes)}"
     if kind == "value_error":
         return str(problem["ctx"]["error"])
+    if kind == "string_pattern_mismatch":
+        return f"{given}: {NAMED}"
     if kind == "too_short":
         return "an empty list leaves nothing to choose from"
     if kind in _NOT_A_MAPPING:

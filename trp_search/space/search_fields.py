@@ -39,6 +39,7 @@ from trp_search.space.entries import (
 from trp_search.space.settings import ENTRIES, SOLVED, TRAINED
 
 Images = Annotated[int, Field(ge=0)]
+Above = Annotated[Factor, Field(gt=1)]
 
 
 class Strict(BaseModel):
@@ -108,9 +109,9 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
         method: how a network is made smaller; each reads the entries that concern it. `trp` trains
             with truncations, `nuclear` with the nuclear term alone, `decomposable` with a joint
             loss of the full and a low-rank network (Decomposable-Net), `elastic` trains factors
-            nested by rank for all budgets at once; `plain`, `tucker` and `cp`
-            cut the baseline, `ddlr-style` (DDLR-style) and `net-trim` its linear layers; `prune`
-            removes channels of the baseline.
+            nested by rank for all budgets at once, `slimmable` the channels in order of importance
+            at all widths; `plain`, `tucker` and `cp` cut the baseline, `ddlr-style` (DDLR-style)
+            and `net-trim` its linear layers; `prune` removes channels of the baseline.
         scheme: how a kernel is unfolded into a matrix, and so which two layers replace it;
             `per-layer` takes in each layer the one that keeps most at its cost, in training and at
             the cut.
@@ -133,10 +134,10 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
         multiple: ranks are multiples of this.
         calibration_images: training images whose activations weigh a cut's errors; 0 uses weights
             alone.
-        importance: of `prune`: by what channels are ranked. `magnitude` (of their weights, over
-            each group's mean), `bn-scale` (batch norms' factors), `lasso` (He et al., ICCV 2017) or
-            `thinet` (Luo et al., ICCV 2017), which choose by what the next layers answer to
-            calibration images and fit those layers' weights.
+        importance: of `prune` and `slimmable`: by what channels are ranked. `magnitude` (of their
+            weights, over each group's mean) or `bn-scale` (batch norms' factors); `prune` takes
+            `lasso` (He et al., ICCV 2017) and `thinet` (Luo et al., ICCV 2017) too, which choose by
+            what the next layers answer to calibration images and fit those layers' weights.
         factors: of `prune`: how layers are factored once they have lost channels, a scheme or
             `none`; pruning alone then reaches the root of the speedup.
         reconstruct: whether channel factors are fitted to the layers' responses to these images
@@ -152,6 +153,8 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
             deviation in steps of the 24 budgets between these, 1 by default.
         elastic_images: training images whose activations weigh the factors that it begins with, 512
             by default.
+        slimmable_highest: of `slimmable`: the speedup of the narrowest network that is trained, 6
+            by default, or what can be reached if that is less.
         fine_tuning_epochs: epochs of fine-tuning after the cut, taken from the trial's own epochs
             if it trains before the cut; the cut without it is a point too.
         fine_tuning_learning_rate: its highest rate; a fifth of the recipe's by default.
@@ -178,6 +181,7 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
     elastic_highest: PerScheme[Number[Factor]] | None = None
     elastic_spread: PerScheme[Number[NonNegative]] | None = None
     elastic_images: PerScheme[Number[Images]] | None = None
+    slimmable_highest: Number[Above] | None = None
     fine_tuning_epochs: PerScheme[Number[Images]] | None = None
     fine_tuning_learning_rate: PerScheme[Number[Positive]] | None = None
     distillation: PerScheme[Number[Part]] = 0.5

@@ -200,15 +200,19 @@ ENTRIES: dict[str, Entry] = {
     "projection": Entry(places=("pruning.projection",)),
     "nuclear_weight": Entry(places=("pruning.nuclear_weight",), acts=_pulls),
     "nuclear_every_step": Entry(places=("pruning.nuclear_every_step",)),
-    "layers": Entry(places=("cut.layers", "pruning.layers", "joint.layers", "elastic.layers")),
+    "layers": Entry(
+        places=tuple(f"{p}.layers" for p in ("cut", "pruning", "joint", "elastic", "slimmable"))
+    ),
     "truncation_images": Entry(places=("pruning.calibration_images",)),
     "truncation_images_every": Entry(places=("pruning.calibration_every",), acts=_weighs),
     **{f"cut_{name}": _kept(name, kind, "cut.keep") for name, kind in TRAINED.items()},
     **{name: _kept(name, kind, "cut.keep") for name, kind in SOLVED.items()},
-    "allocation": Entry(places=("cut.allocation",)),
+    "allocation": Entry(places=("cut.allocation", "slimmable.allocation")),
     "multiple": Entry(places=("cut.multiple",)),
     "calibration_images": Entry(places=("cut.calibration_images",), alike=_by_default, recipe=True),
-    "importance": Entry(places=("cut.importance",)),
+    "importance": Entry(  # a cut of a slimmable network takes its channels as they are
+        places=("slimmable.importance", "cut.importance")
+    ),
     "factors": Entry(
         places=("cut.factors",),
         write=lambda value: None if value == "none" else value,
@@ -223,6 +227,7 @@ ENTRIES: dict[str, Entry] = {
     "elastic_highest": Entry(places=("elastic.highest",)),
     "elastic_spread": Entry(places=("elastic.spread",)),
     "elastic_images": Entry(places=("elastic.images",)),
+    "slimmable_highest": Entry(places=("slimmable.highest",)),
     "fine_tuning_epochs": Entry(places=("fine_tuning.epochs",), absent=0, recipe=True),
     "fine_tuning_learning_rate": Entry(places=("fine_tuning.learning_rate",), recipe=True),
     "distillation": Entry(

@@ -16,8 +16,13 @@ Times: TypeAlias = Count | None
 
 
 class Hook:
-    """Hooks into every optimiser step; this base class does nothing."""
+    """Hooks into every optimiser step; this base class does nothing.
 
+    Attributes:
+        recordable: whether each step computes alike, so that it may be recorded once and replayed.
+    """
+
+    recordable = True
     _iteration = 0
 
     @property
@@ -36,6 +41,16 @@ class Hook:
     def backward(self, passes: Callable[[], Tensor]) -> Tensor:
         """The loss of a batch; leaves its gradient, by one or more `passes` forward and back."""
         return passes()
+
+    def whole_loss(self, loss: Tensor, distance: Callable[[], Tensor]) -> Tensor:
+        """The loss of a batch from the network's own.
+
+        Args:
+            loss: of the network's answers.
+            distance: from these answers, which are fixed, to those of the network as it is now.
+        """
+        del distance
+        return loss
 
     def before_step(self) -> None:
         """May change gradients before the optimiser's step."""

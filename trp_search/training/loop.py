@@ -83,7 +83,8 @@ class _Loop:
             fused=True if job.device == "cuda" else None,
         )
         self._forward = torch.compile(network) if settings.compile else network
-        self.passes: Passes = (Recorded if job.device == "cuda" else Eager)(network, self._loss)
+        recorded = job.device == "cuda" and self.hook.recordable
+        self.passes: Passes = (Recorded if recorded else Eager)(network, self._loss)
         self.progress = Progress()
         if job.checkpoint.exists():
             self.progress = load_checkpoint(job.checkpoint, self.trained, self.optimizer)
@@ -176,7 +177,11 @@ class _Loop:
             found = answers(self._forward, images)
             loss = self.job.task.loss(found, labels, settings)
             teacher = self.job.teacher
-            return loss if teacher is None else teacher.mixed(loss, images, found)
+            loss = loss if teacher is None else teacher.mixed(loss, images, found)
+            return self.hook.whole_loss(loss, lambda: self._distance(images, found.detach()))
+
+    def _distance(self, images: Tensor, found: Tensor) -> Tensor:
+        return self.job.task.distance(answers(self.network, images), found, 1.0)
 
 
 def _with(network: nn.Module, more: list[nn.Parameter]) -> nn.Module:

@@ -1,0 +1,45 @@
+"""The rows of this project: trainings of `benchmarks.resnet20`, at fewer epochs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pandas as pd
+from torch import nn
+
+from benchmarks import resnet20_arms
+from trp_search.records import BASELINE, TrialResult, TrialSpec
+from trp_search.runs import networks, trial
+from trp_search.store import RunFolder
+
+ARMS = {"plain": "plain, per-layer by activations", "TRP": "TRP, per-layer by activations"}
+
+
+def made(
+    setting: str, budget: float, *, seed: int, epochs: int, folder: RunFolder
+) -> Iterator[tuple[bool, nn.Module]]:
+    """Networks cut to the budget: whether the epochs are behind it, and itself."""
+    *_, result = trial.run(spec(setting, budget, seed=seed, epochs=epochs), folder)
+    assert isinstance(result, TrialResult)
+    if not result.ended_well:
+        raise RuntimeError(f"{result.ending}: {result.why_not}")
+    for point in result.points:
+        network = networks.network_of(folder, point)
+        yield epochs > 0 and not point.untuned, network
+
+
+def spec(setting: str, budget: float, *, seed: int, epochs: int) -> TrialSpec:
+    """The arm's training; without epochs the cut alone."""
+    ended = pd.DataFrame({"seed": [0], "arm": [BASELINE], "budget": [1.0], "rate": [0.1]})
+    (arm,) = (
+        job.spec
+        for job in resnet20_arms.jobs(ended, [0], "cpu")
+        if (job.arm, job.budgets, job.rate) == (ARMS[setting], (budget,), resnet20_arms.RATES[0])
+    )
+    own = {
+        name: dataclasses.replace(value, epochs=epochs) if epochs else None
+        for name in ("training", "fine_tuning")
+        if (value := getattr(arm, name)) is not None
+    }
+    return dataclasses.replace(arm, seed=seed, name=f"{setting}-{budget:g}x-{epochs}", **own)
