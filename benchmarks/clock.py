@@ -15,6 +15,8 @@ each network, target, speedup and rule; each network is timed in turn with the d
 
 Every layer takes channel or spatial pairs or stays dense. OUT/times keeps what single layers save:
 the first row of a network on a target times them, for minutes. Rows that the table has are kept.
+
+What it costs in accuracy: `benchmarks/clock_trained.py`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ def assert_example_runs(name: str):
 
 
 @pytest.mark.parametrize(
-    "name", ["decompose", "TrainedRankPruning", "ElasticTraining", "select", "points"]
+    "name",
+    ["decompose", "TrainedRankPruning", "ElasticTraining", "time_layers", "select", "points"],
 )
 def test_the_example_runs(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
         Error,
         Evbmf,
         GavishDonoho,
+        LatencySpeedup,
+        Milliseconds,
         Parameters,
         Ratio,
         Speedup,
         Value,
     )
     from trp_search.report.frame import points
+    from trp_search.runs.time_layers import time_layers
     from trp_search.search.start import new_search, resume_search
     from trp_search.selection.select import select
     from trp_search.space import load_space
@@ -35,6 +38,8 @@ __all__ = [
     "Evbmf",
     "GavishDonoho",
     "InputError",
+    "LatencySpeedup",
+    "Milliseconds",
     "Parameters",
     "Ratio",
     "RunFolder",
@@ -49,6 +54,7 @@ __all__ = [
     "points",
     "resume_search",
     "select",
+    "time_layers",
 ]
 
 # Looked up on first use: torch and Ray cost seconds to import, a front needs neither.
@@ -59,6 +65,8 @@ _HOMES = {
     "Evbmf": "records",
     "GavishDonoho": "records",
     "InputError": "errors",
+    "LatencySpeedup": "records",
+    "Milliseconds": "records",
     "Parameters": "records",
     "Ratio": "records",
     "RunFolder": "store",
@@ -73,6 +81,7 @@ _HOMES = {
     "points": "report.frame",
     "resume_search": "search.start",
     "select": "selection.select",
+    "time_layers": "runs.time_layers",
 }
 
 

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.rivals.score import ahead
-from benchmarks.rivals.table import KEY, RESULTS, TABLE, Table, shown
+from benchmarks.rivals.table import COLUMNS, KEY, RESULTS, TABLE, Table, shown
 from benchmarks.rivals.trial import NO, NORM, RIVALS, Trial
 from trp_search.store import write_whole
 
@@ -62,7 +62,8 @@ def show(out: Path) -> None:
         if rival is not ours.rival and theirs.answers.exists() and ours.answers.exists():
             rows.loc[index, ["ahead", "within"]] = ahead(ours.answers, theirs.answers)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    write_whole(RESULTS / TABLE, rows.sort_values(KEY).to_csv(index=False, float_format="%.5g"))
+    rows = rows.reindex(columns=COLUMNS).sort_values(KEY).convert_dtypes().round(4)
+    write_whole(RESULTS / TABLE, rows.to_csv(index=False))
     print(shown(rows))
 
 

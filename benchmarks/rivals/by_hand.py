@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 
 import ray
@@ -31,7 +30,7 @@ def searched(given: Given) -> dict[str, float]:
     space = {name: tune.uniform(0.2, 0.95) for name in names}
     search = OptunaSearch(metric="score", mode="max", seed=given.seed)
     found = tune.Tuner(
-        functools.partial(score, given=given),
+        tune.with_parameters(score, given=given),
         param_space=space,
         tune_config=tune.TuneConfig(
             search_alg=search, num_samples=TRIALS, max_concurrent_trials=1, reuse_actors=True

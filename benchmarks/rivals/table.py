@@ -32,8 +32,10 @@ class Table:
         return every.drop_duplicates(KEY, keep="last").reset_index(drop=True)
 
     def has(self, key: Row) -> bool:
-        """Whether there is a row of this key."""
-        return bool((self.rows()[KEY] == pd.Series(key)).all(axis=1).any())
+        """Whether there is a row of this key, or one of a failure at the same budget."""
+        rows = self.rows()
+        same = (rows[KEY[:-1]] == pd.Series(key)[KEY[:-1]]).all(axis=1)
+        return bool((same & ((rows["tuned"] == key["tuned"]) | rows["outcome"].notna())).any())
 
     def add(self, row: Row) -> None:
         """Adds a row to those here; several programs may."""

@@ -120,6 +120,26 @@ def test_a_budget_in_time_is_met_or_refused_with_the_best_and_what_is_slower_sta
     assert times.total - sum(saved) <= times.total / asked * (1 + 1e-6)
 
 
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from(["knapsack", "greedy", "energy", "uniform"]))
+def test_a_budget_that_only_one_choice_keeps_to_is_met_whatever_sums_round_to(seed, allocation):
+    analysis, _ = analysed("spatial")
+    generator = torch.Generator().manual_seed(seed)
+    worth = {x.layer.name: float(torch.randn(1, generator=generator)) for x in analysis.layers}
+    times = made_up(analysis, lambda layer, rank: worth[layer.name] * (1 + 1 / (rank + 0.1)))
+    most = sum(max(0.0, *steps.saved.values()) for steps in times.saved.values())
+    for asked in (1.0, times.total / (times.total - most)):
+        cut = Cut(keep=LatencySpeedup(asked), scheme="spatial", allocation=allocation)
+        found = choose(analysis, cut, times=times)
+        names = [layer.layer.name for layer in analysis.layers]
+        saved = sum(
+            times.saved[name, choice.candidate.layer.scheme.name].near(choice.ranks[-1])
+            for name, choice in zip(names, found, strict=True)
+            if choice.candidate
+        )
+        assert times.total - saved <= times.total / asked * (1 + 1e-8)
+
+
 @pytest.mark.parametrize("keep", [LatencySpeedup(2), Milliseconds(3)])
 def test_time_without_a_target_is_refused_in_one_line(keep):
     with pytest.raises(

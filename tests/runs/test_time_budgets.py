@@ -105,7 +105,7 @@ def test_points_keep_to_the_budget_by_the_table_and_what_is_slower_stays_dense(m
     assert asked.keys() >= {"0", "1", "2", "plain-1.25x-on-the-clock"}
     for name, keep in asked.items():
         point = made.point(name)
-        assert point.latency_speedup >= keep.amount
+        assert point.latency_speedup >= keep.amount * (1 - 1e-8)
         cut = {layer.name for layer in point.layers if layer.scheme is not None}
         assert cut
         assert not any(map(slow, cut))

@@ -3,9 +3,11 @@ import torch
 from torch import nn
 
 from trp_search.errors import InputError
+from trp_search.lowrank.costs import measure_each
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.records import NetworkSpec, Speedup
+from trp_search.lowrank.times import LayerTimes, Steps
+from trp_search.records import LatencySpeedup, NetworkSpec, Speedup
 from trp_search.training.regulariser import TrainedRankPruning
 from trp_search.workloads.networks import build
 
@@ -148,3 +150,60 @@ def test_where_no_layer_is_selected_a_budget_of_one_changes_nothing():
     pruning = TrainedRankPruning(pair, torch.zeros(1, 8), keep=Speedup(1.0), layers="kxk", period=1)
     pruning.before_forward()
     assert all(torch.equal(old, layer.weight) for old, layer in zip(before, pair, strict=True))
+
+
+def made_up(own, *, slow=()):
+    """Times that are multiply-adds, but that pairs of layers whose name ends so are slower."""
+    rows = measure_each(own, EXAMPLE, [SCHEMES["channel"], SCHEMES["spatial"]], layers="all")
+    saved = {
+        (one.name, one.scheme.name): Steps(
+            step=1,
+            saved={
+                rank: -1.0 if one.name.endswith(slow) else float(one.dense_macs - one.macs((rank,)))
+                for rank in range(1, one.full_ranks[-1] + 1)
+            },
+        )
+        for row in rows
+        for one in row
+    }
+    macs = sum(row.dense_macs for row in rows[0])
+    return LayerTimes(total=float(macs), saved=saved, macs=macs)
+
+
+@pytest.mark.parametrize("scheme", ["channel", "spatial"])
+def test_where_time_is_multiply_adds_truncations_are_those_of_multiply_adds(scheme):
+    def truncated(keep, times=None):
+        trained = network()
+        options = {"layers": "all", "scheme": scheme, "times": times}
+        TrainedRankPruning(trained, EXAMPLE, keep, **options).before_forward()
+        return trained(IMAGES)
+
+    times = made_up(network())
+    torch.testing.assert_close(truncated(LatencySpeedup(2.0), times), truncated(Speedup(2.0)))
+
+
+@pytest.mark.parametrize("scheme", ["spatial", "per-layer"])
+def test_truncations_to_a_budget_in_time_lose_nothing_when_cut_to_it_and_leave_what_is_slower(
+    scheme,
+):
+    trained, asked = network(), LatencySpeedup(1.5)
+    times = made_up(trained, slow=("conv1",))
+    before = {name: value.clone() for name, value in trained.state_dict().items()}
+    options = {"layers": "all", "scheme": scheme, "times": times}
+    TrainedRankPruning(trained, EXAMPLE, asked, **options).before_forward()
+    moved = {
+        name.removesuffix(".weight")
+        for name, value in trained.state_dict().items()
+        if not torch.allclose(value, before[name], atol=1e-5)
+    }
+    assert moved
+    assert not any(name.endswith("conv1") for name in moved)
+    cut = decompose(trained, EXAMPLE, asked, **options)
+    torch.testing.assert_close(cut.network(IMAGES), trained(IMAGES), atol=2e-3, rtol=1e-3)
+    assert times.milliseconds(cut.layers) <= times.total / 1.5 * (1 + 1e-8)
+
+
+def test_a_budget_in_time_without_times_is_refused_in_one_line():
+    line = r"^TrainedRankPruning: latency_speedup: 2 needs the times of layers on a target"
+    with pytest.raises(InputError, match=line):
+        TrainedRankPruning(network(), EXAMPLE, LatencySpeedup(2))

@@ -203,3 +203,14 @@ def test_a_head_of_other_classes_says_both_shapes_and_the_way_out(network):
         "(a callable's options: num_classes)"
     )
     assert "a head" not in str(state.problem(own, own | {"0.weight": torch.zeros(9, 1, 3, 3)}))
+
+
+def test_weights_that_hold_nan_are_told_of_by_name(network):
+    own = network.state_dict()
+    for key in own:
+        spoiled = {name: tensor.clone().float() for name, tensor in own.items()}
+        spoiled[key].flatten()[-1:] = float("nan")
+        there = spoiled if own[key].is_floating_point() else own
+        assert state.problem(own, {**own, key: there[key]}) == (
+            f"{key} holds NaN" if there is spoiled else None
+        )

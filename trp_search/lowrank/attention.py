@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from trp_search.lowrank.tracing import arguments
 from trp_search.tasks.modes import evaluating
+from trp_search.workloads.eager import check_eager
 
 PROJECTIONS = ("q", "k", "v")
 
@@ -153,8 +154,9 @@ def opened(network: nn.Module, example_input: Tensor | Sequence[Any] | None = No
     """`network` with `Attention` wherever it can be; it shares all weights and is not changed.
 
     The network itself if it has no such attention, or does not run on `example_input` without, as
-    when it reads the packed weight.
+    when it reads the packed weight. Raises InputError where `check_eager` refuses the network.
     """
+    check_eager(network, where="network")
     fit = _fit(network)
     if not fit:
         return network

@@ -16,9 +16,15 @@ from trp_search.records import TIMED, Keep, Layers, Parameters, WholeNetwork
 
 
 class Count(ABC):
-    """A cost that a budget counts."""
+    """A cost that a budget counts.
+
+    Attributes:
+        noun: what it is called.
+        rounding: how much of a budget its sums may miss; whole numbers miss none.
+    """
 
     noun: ClassVar[str]
+    rounding: ClassVar[float] = 0.0
 
     @abstractmethod
     def dense(self, layer: MeasuredLayer) -> float | int:
@@ -89,7 +95,13 @@ def counted(keep: Keep, times: Count | None) -> Count:
 
 
 def room(
-    keep: WholeNetwork, *, dense: float | int, least: float, other: float | int, layers: Layers
+    keep: WholeNetwork,
+    *,
+    dense: float | int,
+    least: float,
+    other: float | int,
+    layers: Layers,
+    rounding: float = 0.0,
 ) -> float:
     """The cost allowed to layers that cost `dense` uncut; the rest of the network costs `other`.
 
@@ -97,7 +109,7 @@ def room(
         InputError: the layers' `least` cost is more; the message names the best reachable budget.
     """
     total = dense + other
-    found = keep.within(total) - other
+    found = keep.within(total) * (1 + rounding) - other
     if least > found:
         hint = "" if layers == "all" else f" while layers is {layers}; all has more"
         raise InputError(f"{keep.best(total, least + other)}{hint}")

@@ -232,7 +232,14 @@ def _budget(
     dense = float(options.cost[:, 0].sum())
     other = count.other(analysis.network, dense, other_macs=other_macs)
     least = float(options.spent(options.least))
-    return room(keep, dense=dense, least=least, other=other, layers=analysis.selection)
+    return room(
+        keep,
+        dense=dense,
+        least=least,
+        other=other,
+        layers=analysis.selection,
+        rounding=count.rounding,
+    )
 
 
 def _picked(menu: _Menu, row: _Row, pick: int) -> Choice:

@@ -57,6 +57,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     multiple: int = 1,
     calibration: Iterable[Tensor] | None = None,
     layers: records.Layers = records.AUTO,
+    times: Count | None = None,
 ) -> Decomposed:
     """A copy of `network` with low-rank layers wherever they are cheaper.
 
@@ -79,7 +80,8 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
             arguments, whose first tensor has that axis.
         keep: `Energy`, `Value`, `Ratio`, `Evbmf` or `GavishDonoho` of each layer; `Speedup` (of all
             convolutions, linear layers and matrix products; the returned network is measured and
-            reaches it) or `Parameters` of the network; `Error` of linear layers, under the schemes
+            reaches it) or `Parameters` of the network; `LatencySpeedup` or `Milliseconds` of it, by
+            `times`; `Error` of linear layers, under the schemes
             `ddlr-style` and `net-trim`; or ranks by layer name, used even where they save no
             multiply-adds; layers not named stay dense.
         scheme: pairs by `channel`, `spatial` or `decoupled`, `per-layer` for the best pair in each
@@ -91,6 +93,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
         layers: which may be cut: `kxk`, convolutions wider than 1x1 but the first; `all`; `auto`,
             which is `kxk` where these hold nearly all multiply-adds and `all` elsewhere, and with
             ranks by layer; or a list of names and patterns, `"all, !head, !stem.*"`.
+        times: those of the network's layers, from `time_layers`, for a budget in time.
 
     Raises:
         InputError: a budget out of reach; an unknown scheme or layer; an option out of
@@ -121,7 +124,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
     analysis = analyse(network, example_input, DECOMPOSITIONS[scheme], wanted, calibration)
     if isinstance(wanted.keep, records.Speedup):
         return _faster(analysis, wanted, wanted.keep.speedup)
-    return cut(analysis, wanted)
+    return cut(analysis, wanted, times=times)
 
 
 def _faster(analysis: Analysis, wanted: records.Cut, speedup: float) -> Decomposed:

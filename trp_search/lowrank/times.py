@@ -74,6 +74,7 @@ class LayerTimes(Count):
     """
 
     noun = "milliseconds"
+    rounding = 1e-9
 
     total: float
     saved: Mapping[tuple[str, str], Steps]
@@ -104,7 +105,7 @@ class LayerTimes(Count):
     def saved_by(self, layers: Factored) -> float:
         """Milliseconds that layers save together by a scheme at a rank; others count as none."""
         found = ((self._steps(name, scheme), rank) for name, (scheme, rank) in layers.items())
-        return sum(steps.near(rank) for steps, rank in found if steps is not None)
+        return sum((steps.near(rank) for steps, rank in found if steps is not None), 0.0)
 
     def scaled(self, factor: float) -> LayerTimes:
         """The table with all that is saved times `factor`."""

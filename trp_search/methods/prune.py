@@ -30,8 +30,6 @@ class Prune(Method):
         for allocation in possible["allocation"]:
             if allocation not in ("knapsack", "uniform"):
                 yield "allocation", f"method prune takes knapsack and uniform, not {allocation}"
-        if "leading" in possible.get("importance", ()):
-            yield "importance", "leading is the order that method slimmable trains, not for prune"
         others = [name for name in possible if name.removeprefix("cut_") in _KEEPS[1:]]
         if others and set(possible.get("factors", ())) - {"none"}:
             yield "factors", f"needs a speedup, not {others[0]}"

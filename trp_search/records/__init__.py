@@ -21,6 +21,7 @@ from trp_search.records.keeps import (
 from trp_search.records.kinds import (
     BASELINE,
     Allocation,
+    ChannelScore,
     Criterion,
     CutScheme,
     Device,
@@ -88,6 +89,7 @@ __all__ = [
     "TIMED",
     "USUAL_QUANTIZER",
     "Allocation",
+    "ChannelScore",
     "Criterion",
     "Cut",
     "CutScheme",

@@ -52,7 +52,8 @@ class Cut:
             layers), or one `energy` or one `uniform` ratio in all layers.
         multiple: ranks are multiples of this.
         calibration_images: training images whose activations weigh errors; 0 uses weights alone.
-        importance: of `prune`, by what channels are ranked.
+        importance: of `prune`, by what channels are ranked; `leading` ones stand first, as a
+            slimmable training leaves them.
         factors: of `prune`, the scheme in which layers are factored once they have lost channels;
             pruning alone then reaches the root of the speedup. None factors nothing.
         reconstruct: whether factors are fitted to the layers' responses to calibration images:

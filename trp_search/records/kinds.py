@@ -21,7 +21,9 @@ CutScheme = Literal[
     "net-trim",
     "prune",
 ]
-Criterion = Literal["magnitude", "bn-scale", "lasso", "thinet", "leading"]
+ChannelScore = Literal["magnitude", "bn-scale", "lasso", "thinet"]
+# `leading` is the order in which channels stand: the last ones leave first.
+Criterion = Literal[ChannelScore, "leading"]
 Allocation = Literal["knapsack", "greedy", "alds-style", "energy", "uniform", "pooled"]
 MethodName = Literal[
     "trp",

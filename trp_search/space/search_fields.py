@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from trp_search.records import (
     AUTO,
     Allocation,
-    Criterion,
+    ChannelScore,
     Factor,
     Fraction,
     Keep,
@@ -170,7 +170,7 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
     allocation: PerScheme[Choice[Allocation]] = "knapsack"
     multiple: PerScheme[Number[PositiveInt]] = 1
     calibration_images: PerScheme[Number[Images]] = 0
-    importance: Choice[Criterion] | None = None
+    importance: Choice[ChannelScore] | None = None
     factors: Choice[Literal["none"] | PairScheme] | None = None
     reconstruct: PerScheme[Choice[Reconstruct]] | None = None
     joint_alpha: PerScheme[Number[Part]] | None = None

@@ -214,5 +214,6 @@ def choosing(
         least=float(table.cost.amin(1).sum()),
         other=count.other(network, every, other_macs=left) + every - dense,
         layers=settings.layers,
+        rounding=count.rounding,
     )
     return WithinBudget(table, budget)

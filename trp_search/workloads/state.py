@@ -75,6 +75,8 @@ def problem(own: State, given: State) -> str | None:
     for key, tensor in own.items():
         if _kind(tensor) != _kind(given[key]):
             return f"{key} is {_kind(given[key])} there and {_kind(tensor)} here"
+        if not tensor.is_meta and bool(given[key].isnan().any()):
+            return f"{key} holds NaN"
     return None
 
 
