@@ -54,6 +54,26 @@ def test_attention_over_any_axes_is_written(axes: tuple[int, ...], images: Tenso
     torch.testing.assert_close(found, network(batch), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
+def test_the_zeros_of_a_padding_are_among_those_a_maximum_is_of(images: Tensor, tmp_path: Path):
+    path, network = tmp_path / "network.onnx", nn.Sequential(nn.ZeroPad2d(1), nn.MaxPool2d(3, 2))
+    write_onnx(network.eval(), images, path)
+    below = -1 - torch.rand(5, 3, 8, 8)
+    found = onnx_session(path, device="cpu", threads=1)(below)
+    torch.testing.assert_close(found, network(below))
+
+
+@pytest.mark.slow
+def test_what_torch_cannot_write_is_one_line_with_its_cause(images: Tensor, tmp_path: Path):
+    class Eigenvalues(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.linalg.eigvals(images).abs()
+
+    with pytest.raises(InputError, match=r"^torch cannot write this network to ONNX: \w+: [^\n]+$"):
+        write_onnx(Eigenvalues(), images, tmp_path / "network.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_not_installed_is_told_with_the_cure(
     monkeypatch: pytest.MonkeyPatch, pairs: nn.Module, images: Tensor, tmp_path: Path
 ):

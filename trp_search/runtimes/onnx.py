@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from typing_extensions import override
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, one_line
 from trp_search.runtimes.installed import check_installed
 from trp_search.runtimes.quiet import quiet
 
@@ -31,21 +31,53 @@ def write_onnx(network: nn.Module, images: Tensor, path: Path) -> None:
         network: in evaluation mode.
         images: at least two images, as the exporter treats a batch of one as constant.
         path: the file; from 2 GB on, a second file beside it has the weights.
+
+    Raises:
+        InputError: ONNX is not installed, or torch's exporter cannot write the network.
     """
     check_installed("onnx", "onnx", "onnxscript")
     batch = torch.export.Dim("batch")
-    with quiet(), _FourAxes():
-        program = torch.onnx.export(
-            network,
-            (images,),
-            dynamo=True,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes=({0: batch},),
-            verbose=False,
-        )
+    try:
+        with quiet(), _FourAxes():
+            program = torch.onnx.export(
+                network,
+                (images,),
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: batch},),
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise InputError(f"torch cannot write this network to ONNX: {_cause(error)}") from error
     assert program is not None
+    _keep_padding_(program)
     program.save(path)
+
+
+def _keep_padding_(program: torch.onnx.ONNXProgram) -> None:
+    """Puts a Clip without bounds between padding and a maximum.
+
+    ONNX Runtime (1.31) makes one node of the two, and so loses the zeros where all else is
+    negative: a MaxPool leaves its own padding out.
+    """
+    from onnxscript import ir  # noqa: PLC0415  optional
+
+    graph = program.model.graph
+    for node in list(graph):
+        padded = node.inputs[0] if node.op_type == "MaxPool" else None
+        before = padded.producer() if padded is not None else None
+        if before is not None and before.op_type == "Pad":
+            kept = ir.node("Clip", [padded])
+            graph.insert_before(node, kept)
+            node.replace_input_with(0, kept.outputs[0])
+
+
+def _cause(error: BaseException) -> str:
+    """What the exporter met first, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return one_line(error)
 
 
 class _FourAxes(TorchFunctionMode):
