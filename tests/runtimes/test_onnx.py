@@ -64,6 +64,26 @@ def test_the_zeros_of_a_padding_are_among_those_a_maximum_is_of(images: Tensor, 
 
 
 @pytest.mark.slow
+def test_what_the_optimiser_breaks_is_written_without_it(images: Tensor, tmp_path: Path):
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other = nn.Linear(8, 8), nn.Linear(8, 8)
+            self.register_buffer("low", torch.tensor(-0.5))
+            self.register_buffer("high", torch.tensor(0.5))
+
+        def forward(self, images: Tensor) -> Tensor:
+            doubled = 2 * images
+            first = self.one(doubled.clamp(self.low, self.high))
+            return first + self.other(doubled.clamp(self.low, self.high))
+
+    path, network = tmp_path / "network.onnx", Twice().eval()
+    write_onnx(network, images, path)
+    found = onnx_session(path, device="cpu", threads=1)(images)
+    torch.testing.assert_close(found, network(images), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
 def test_what_torch_cannot_write_is_one_line_with_its_cause(images: Tensor, tmp_path: Path):
     class Eigenvalues(nn.Module):
         def forward(self, images: Tensor) -> Tensor:

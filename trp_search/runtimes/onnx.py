@@ -36,6 +36,17 @@ def write_onnx(network: nn.Module, images: Tensor, path: Path) -> None:
         InputError: ONNX is not installed, or torch's exporter cannot write the network.
     """
     check_installed("onnx", "onnx", "onnxscript")
+    from onnx import checker  # noqa: PLC0415  optional
+
+    program = _program(network, images, optimize=True)
+    program.save(path)
+    try:
+        checker.check_model(path)
+    except checker.ValidationError:  # the optimiser may leave a node without its input
+        _program(network, images, optimize=False).save(path)
+
+
+def _program(network: nn.Module, images: Tensor, *, optimize: bool) -> torch.onnx.ONNXProgram:
     batch = torch.export.Dim("batch")
     try:
         with quiet(), _FourAxes():
@@ -47,12 +58,13 @@ def write_onnx(network: nn.Module, images: Tensor, path: Path) -> None:
                 output_names=[OUTPUT],
                 dynamic_shapes=({0: batch},),
                 verbose=False,
+                optimize=optimize,
             )
     except torch.onnx.OnnxExporterError as error:
         raise InputError(f"torch cannot write this network to ONNX: {_cause(error)}") from error
     assert program is not None
     _keep_padding_(program)
-    program.save(path)
+    return program
 
 
 def _keep_padding_(program: torch.onnx.ONNXProgram) -> None:
