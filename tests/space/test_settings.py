@@ -202,6 +202,11 @@ def test_what_any_space_draws_is_in_a_points_settings_and_comes_back(tmp_path, s
     assert_codec_is_exact(space, drawn_from(data, space))
 
 
+def test_an_amount_for_the_cut_alone_is_not_that_of_a_method_that_reads_none(tmp_path):
+    section = {"method": ["trp", "prune"], "cut_energy": 0.9, "ratio": {"low": 0.5, "high": 0.9}}
+    assert_codec_is_exact(loaded(tmp_path, section), {"method": "prune", "ratio": 0.5})
+
+
 @pytest.fixture
 def panel_names(
     empty_run: RunFolder, make_point: Callable[..., Point]

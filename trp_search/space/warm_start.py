@@ -93,7 +93,7 @@ def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Scalar]:
     assert spec.method is not None, "of a trial that a search proposed"
     parts, method = parts_of(spec, spec.cuts[0]), spec.method
     varying = {parameter.entry for parameter in space.parameters()} | {"scheme"}
-    if spec.pruning is None and _cut_apart(space, spec.cuts[0].keep):
+    if spec.pruning is None and _cut_apart(space, method, spec.cuts[0].keep):
         varying -= TRAINED.keys()
     found = flat(parts, lambda name: name in varying and uses(method, name))
     if found.get("scheme") not in space.space.schemes and spec.pruning is None:
@@ -102,9 +102,9 @@ def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Scalar]:
     return {name: _fitting(space, scheme, name, value, parts) for name, value in found.items()}
 
 
-def _cut_apart(space: SearchSpace, keep: Keep) -> bool:
-    """Whether an entry of the cut alone said `keep` in this space."""
-    named = space.space.named()
+def _cut_apart(space: SearchSpace, method: str, keep: Keep) -> bool:
+    """Whether an entry of the cut alone, which the method reads, said `keep` in this space."""
+    named = {name for name in space.space.named() if uses(method, name)}
     acting = (n for n, kind in TRAINED.items() if not kind.is_switch() or isinstance(keep, kind))
     return any(f"cut_{name}" in named for name in acting)
 
