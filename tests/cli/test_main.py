@@ -129,6 +129,24 @@ def test_a_value_as_long_as_a_file_is_told_by_its_ends(trp, tmp_path: Path):
     assert len(ended.err) < 1300
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "{}"),
+        ("check", "{}.yaml"),
+        ("evaluate", "{}"),
+        ("export", "{run}", "--out", "{}"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_name_that_no_file_can_have_is_told_in_one_line(trp, sample_run, words):
+    given = [word.format("n" * 300, run=sample_run.path) for word in words]
+    ended = trp(*given, *(["--point", "0"] if words[0] == "export" else []))
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert "nnn" in ended.err
+
+
 def test_what_is_unforeseen_is_one_line_too_and_debug_shows_where(trp, monkeypatch):
     def fail(_: object):
         raise ZeroDivisionError("of\nall things")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -53,6 +54,8 @@ def _run(words: list[str], *, debug: bool) -> int:
     except Exception as error:  # noqa: BLE001  the last door: what is unforeseen is one line too
         if debug:
             traceback.print_exc()
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            return _say(f"{error.filename}: {error.strerror}", InputError.exit_code)
         said = unwritable(error)
         unforeseen = f"{type(error).__name__}: {error} (unexpected; --debug shows where)"
         return _say(said or unforeseen, 1)
