@@ -25,14 +25,16 @@ import argparse
 import functools
 import itertools
 import re
-import subprocess
 import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
+from benchmarks.resnet20 import commit
 from trp_search.errors import InputError
 from trp_search.lowrank.analysis import Analysis, analyse
 from trp_search.lowrank.schemes import SCHEMES
@@ -73,27 +75,56 @@ Row = dict[str, Any]
 
 def main() -> None:
     """Reads the command line; measures what is missing, or prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    given = arguments(__doc__)
+    table = Table(given.out / "table.csv", keys=KEYS, fields=FIELDS)
+    if given.command == "show":
+        print(shown(pd.read_csv(table.path)))
+        return
+    for key in table.missing(itertools.product(SETTINGS, RUNTIMES, NETWORKS, ASKED, RULES), given):
+        row = key | measured_row(key, given.out, seconds=given.seconds)
+        table.add([row])
+        told = row.get("delivered", row.get("reason"))
+        print(*key.values(), row["outcome"], told, flush=True)
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """The command line: `command`, `out`, `only` and `seconds`."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("command", choices=("run", "show"))
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", default="", help="a regular expression on a row's keys")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each timing")
-    given = parser.parse_args()
-    path = given.out / "table.csv"
-    if given.command == "show":
-        print(shown(pd.read_csv(path)))
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        pd.DataFrame(columns=FIELDS).to_csv(path, index=False)
-    for setting, *rest in itertools.product(SETTINGS, RUNTIMES, NETWORKS, ASKED, RULES):
-        key = dict(zip(KEYS, (*setting, *rest), strict=True))
-        name = " ".join(map(str, key.values()))
-        known = pd.read_csv(path)
-        if re.search(given.only, name) and not (known[KEYS] == pd.Series(key)).all(axis=1).any():
-            row = key | measured_row(key, given.out, seconds=given.seconds)
-            pd.DataFrame([row], columns=FIELDS).to_csv(path, mode="a", header=False, index=False)
-            print(name, row["outcome"], row.get("delivered", row.get("reason")), flush=True)
+    return parser.parse_args()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file of rows, one or several for each value of its keys."""
+
+    path: Path
+    keys: list[str]
+    fields: list[str]
+
+    def missing(self, cases: Iterable[tuple[Any, ...]], given: argparse.Namespace) -> Iterator[Row]:
+        """The keys of the cases that are asked for and have no row yet.
+
+        A case is a setting, threads and batch, and the values of the other keys.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists():
+            pd.DataFrame(columns=self.fields).to_csv(self.path, index=False)
+        for setting, *rest in cases:
+            key = dict(zip(self.keys, (*setting, *rest), strict=True))
+            known = pd.read_csv(self.path)
+            has = (known[self.keys] == pd.Series(key)).all(axis=1).any()
+            if re.search(given.only, " ".join(map(str, key.values()))) and not has:
+                yield key
+
+    def add(self, rows: Iterable[Row]) -> pd.DataFrame:
+        """Adds rows; returns them."""
+        table = pd.DataFrame(rows, columns=self.fields)
+        table.to_csv(self.path, mode="a", header=False, index=False)
+        return table
 
 
 def measured_row(key: Row, out: Path, *, seconds: float) -> Row:
@@ -105,7 +136,7 @@ def measured_row(key: Row, out: Path, *, seconds: float) -> Row:
         width=PIXELS,
         **{name: key[name] for name in ("runtime", "threads", "batch")},
     )
-    found = {"machine": device_name("cpu"), "commit": _commit()}
+    found = {"machine": device_name("cpu"), "commit": commit()}
     with threads(key["threads"]):
         try:
             found |= _delivered(key, target, out, seconds=seconds)
@@ -189,27 +220,23 @@ def analysed(name: str) -> Analysis:
     return analyse(network, image, pairs, wanted)
 
 
-@functools.cache
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    return found.stdout.strip()
-
-
 def shown(table: pd.DataFrame) -> str:
     """A line for each network, target and speedup: what each rule delivered."""
-    cells = table.assign(
-        delivered=[
-            f"{row.delivered:.2f}" if row.outcome == "timed" else row.outcome
-            for row in table.itertuples()
-        ]
-    )
-    wide = cells.pivot_table(
+    return pivoted(
+        table,
+        lambda row: f"{row.delivered:.2f}",
         index=["threads", "batch", "runtime", "network"],
         columns=["promised", "rule"],
-        values="delivered",
-        aggfunc="last",
-        sort=False,
+    )
+
+
+def pivoted(
+    table: pd.DataFrame, told: Callable[[Any], str], *, index: list[str], columns: list[str]
+) -> str:
+    """The table with what is told of each row that was timed, and the outcome of all others."""
+    cells = [told(row) if row.outcome == "timed" else row.outcome for row in table.itertuples()]
+    wide = table.assign(cell=cells).pivot_table(
+        index=index, columns=columns, values="cell", aggfunc="last", sort=False
     )
     return str(wide.fillna("").to_string())
 

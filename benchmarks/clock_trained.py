@@ -20,10 +20,8 @@ Rows that the table has are kept; both precisions of a rule are made together.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import itertools
-import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,12 +29,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import nn
 
-from benchmarks.clock import RUNTIMES, SETTINGS
+from benchmarks.clock import RUNTIMES, SETTINGS, Row, Table, arguments, pivoted
 from benchmarks.resnet20 import weights
 from benchmarks.resnet20_arms import DATA
+from benchmarks.rivals.given import TASK, resnet20
 from trp_search.errors import InputError
 from trp_search.lowrank.placing import copied
 from trp_search.records import (
@@ -44,7 +42,6 @@ from trp_search.records import (
     Cut,
     Factored,
     LatencySpeedup,
-    NetworkSpec,
     Pairs,
     Speedup,
     Target,
@@ -57,46 +54,28 @@ from trp_search.runtimes.fold import fold_batch_norm
 from trp_search.runtimes.quantizer import QuantizedNetwork, calibrated
 from trp_search.scoring.candidate import Cuts
 from trp_search.store import RunFolder
-from trp_search.tasks import TASKS
 from trp_search.tasks.task import threads
-from trp_search.training.checkpoint import load_tensors
-from trp_search.workloads import data, networks
+from trp_search.workloads import data
 from trp_search.workloads.data import Splits
 
-TASK = TASKS["classification"]
 ASKED, RULES = (1.0, 1.5, 2.0, 2.5), ("time", "multiply-adds")
 KEYS = ["threads", "batch", "runtime", "promised", "rule"]
 FIELDS = [*KEYS, "precision", "outcome", "fewer", "delivered", "low", "high", "milliseconds"]
 FIELDS += ["validation", "test", "reason"]
 CALIBRATION = {"calibration_images": 256, "layers": "all", "scheme": "per-layer"}
 _ROUNDS, _CALIBRATED, _BATCH = 6, 300, 256
-Row = dict[str, Any]
 
 
 def main() -> None:
     """Reads the command line; measures what is missing, or prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("run", "show"))
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--only", default="", help="a regular expression on a row's keys")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each timing")
-    given = parser.parse_args()
-    path = given.out / "trained.csv"
+    given = arguments(__doc__)
+    table = Table(given.out / "trained.csv", keys=KEYS, fields=FIELDS)
     if given.command == "show":
-        print(shown(pd.read_csv(path)))
+        print(shown(pd.read_csv(table.path)))
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        pd.DataFrame(columns=FIELDS).to_csv(path, index=False)
-    for setting, *rest in itertools.product(SETTINGS, RUNTIMES, ASKED, RULES):
-        key = dict(zip(KEYS, (*setting, *rest), strict=True))
-        name = " ".join(map(str, key.values()))
-        known = pd.read_csv(path)
-        if re.search(given.only, name) and not (known[KEYS] == pd.Series(key)).all(axis=1).any():
-            rows = list(measured_rows(key, given.out, seconds=given.seconds))
-            table = pd.DataFrame(rows, columns=FIELDS)
-            table.to_csv(path, mode="a", header=False, index=False)
-            print(table.drop(columns=["outcome", "reason"]).to_string(header=False), flush=True)
+    for key in table.missing(itertools.product(SETTINGS, RUNTIMES, ASKED, RULES), given):
+        found = table.add(list(measured_rows(key, given.out, seconds=given.seconds)))
+        print(found.drop(columns=["outcome", "reason"]).to_string(header=False), flush=True)
 
 
 def measured_rows(key: Row, out: Path, *, seconds: float) -> Iterator[Row]:
@@ -235,28 +214,18 @@ class Bench:
 def trained() -> tuple[nn.Module, Splits, Cuts]:
     """The trained network, its images, and its cuts."""
     splits = data.load(DATA, split_seed=0, outside_weights=False, device="cpu")
-    torch.manual_seed(0)
-    network = networks.build(NetworkSpec(name="resnet20"), channels=3, classes=10)
-    load_tensors(network, weights(0))
-    return network.eval(), splits, Cuts(network, splits, TASK)
+    network = resnet20(weights(0))
+    return network, splits, Cuts(network, splits, TASK)
 
 
 def shown(table: pd.DataFrame) -> str:
     """A line for each target, speedup and precision: what each rule delivered, and its accuracy."""
-    cells = table.assign(
-        told=[
-            f"{row.delivered:.2f}x {row.test:.1%}" if row.outcome == "timed" else row.outcome
-            for row in table.itertuples()
-        ]
-    )
-    wide = cells.pivot_table(
+    return pivoted(
+        table,
+        lambda row: f"{row.delivered:.2f}x {row.test:.1%}",
         index=["threads", "batch", "runtime", "promised"],
         columns=["precision", "rule"],
-        values="told",
-        aggfunc="last",
-        sort=False,
     )
-    return str(wide.fillna("").to_string())
 
 
 if __name__ == "__main__":

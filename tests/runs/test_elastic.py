@@ -7,25 +7,19 @@ import json
 import pytest
 import torch
 
+from tests.runs.trained import DATA, begun, ended
 from trp_search import Speedup
 from trp_search.cli import main
 from trp_search.errors import InputError
 from trp_search.export.load import load
 from trp_search.lowrank.nested import factors_of
-from trp_search.records import (
-    Cut,
-    Ranks,
-    TrialResult,
-)
-from trp_search.runs import networks, trial
+from trp_search.records import Cut, Ranks
+from trp_search.runs import networks
 from trp_search.runs.compress import recut
-from trp_search.runs.environment import write_environment
 from trp_search.space import read_space
-from trp_search.store import RunFolder, append_record, write_whole
 
 pytestmark = pytest.mark.usefixtures("verified_here")
 
-DATA = {"name": "digits", "subset": 400, "heldout_subset": 100, "validation": 0.25}
 SPACE = {
     "workload": {"network": "small_resnet", "data": DATA},
     "training": {"epochs": 2, "batch_size": 50, "learning_rate": 0.05},
@@ -42,22 +36,6 @@ SPACE = {
 }
 
 
-def ended(folder, spec, *, epochs=None):
-    """The result, or nothing after some epochs, as if the process were killed then."""
-    items = trial.run(spec, folder)
-    if epochs is not None:
-        for _ in range(epochs):
-            next(items)
-        items.close()
-        return None
-    *_, result = items
-    assert isinstance(result, TrialResult)
-    assert result.ended_well, result.why_not
-    for point in result.points:
-        append_record(folder.points, point)
-    return result
-
-
 @pytest.fixture(scope="module")
 def space(tmp_path_factory):
     return read_space(SPACE, tmp_path_factory.mktemp("space") / "space.yaml")
@@ -66,10 +44,7 @@ def space(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(space, tmp_path_factory):
     """A run with its baseline and one elastic trial."""
-    folder = RunFolder.create(tmp_path_factory.mktemp("run") / "run")
-    write_whole(folder.search, space.dump())
-    write_environment(folder, seed=space.seed)
-    ended(folder, space.baseline_spec())
+    folder = begun(space, tmp_path_factory.mktemp("run") / "run")
     ended(folder, space.trial_spec({}, number=0))
     return folder
 
@@ -97,9 +72,7 @@ def test_each_epoch_scores_a_slow_a_middle_and_a_fast_cut(run):
 
 
 def test_a_killed_training_goes_on_bit_for_bit(run, space, tmp_path):
-    folder = RunFolder.create(tmp_path / "run")
-    write_whole(folder.search, space.dump())
-    ended(folder, space.baseline_spec())
+    folder = begun(space, tmp_path / "run")
     spec = space.trial_spec({}, number=0)
     ended(folder, spec, epochs=1)
     ended(folder, spec)

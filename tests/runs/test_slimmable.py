@@ -7,13 +7,11 @@ import json
 import pytest
 import torch
 
-from tests.runs.test_elastic import DATA, ended
+from tests.runs.trained import DATA, begun, ended
 from trp_search.cli import main
 from trp_search.export.load import load
 from trp_search.runs import networks
-from trp_search.runs.environment import write_environment
 from trp_search.space import read_space
-from trp_search.store import RunFolder, write_whole
 
 pytestmark = pytest.mark.usefixtures("verified_here")
 
@@ -41,10 +39,7 @@ def space(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(space, tmp_path_factory):
     """A run with its baseline and one slimmable trial."""
-    folder = RunFolder.create(tmp_path_factory.mktemp("run") / "run")
-    write_whole(folder.search, space.dump())
-    write_environment(folder, seed=space.seed)
-    ended(folder, space.baseline_spec())
+    folder = begun(space, tmp_path_factory.mktemp("run") / "run")
     ended(folder, space.trial_spec({}, number=0))
     return folder
 
@@ -70,9 +65,7 @@ def test_each_epoch_scores_budgets(run):
 
 
 def test_a_killed_training_goes_on_bit_for_bit(run, space, tmp_path):
-    folder = RunFolder.create(tmp_path / "run")
-    write_whole(folder.search, space.dump())
-    ended(folder, space.baseline_spec())
+    folder = begun(space, tmp_path / "run")
     spec = space.trial_spec({}, number=0)
     ended(folder, spec, epochs=1)
     ended(folder, spec)

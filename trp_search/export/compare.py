@@ -108,15 +108,16 @@ def _serve(
     architecture, int8 = bundle.architecture, bundle.card.point.int8
     own = is_callable_name(architecture.network.name)
     channels = architecture.channels
+    images = noise(target, channels=channels)
     module: nn.Module
     if int8 is not None:
-        alone = Int8File(bundle.folder, int8.runtime, noise(target, channels=channels)[:1])
+        alone = Int8File(bundle.folder, int8.runtime, images[:1])
         # A stranger's file shows that it runs where memory and time are limited first.
-        check_runs(bundle, alone, noise(target, channels=channels))
+        check_runs(bundle, alone, images)
         module = alone.network
     else:
         module = network_in(bundle, network=network if own else None)
-        check_runs(bundle, module, noise(target, channels=channels)[:1])
+        check_runs(bundle, module, images[:1])
     return serve(module, target, channels=channels, fold=fold)
 
 

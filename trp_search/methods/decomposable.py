@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any, final
 from typing_extensions import override
 
 from trp_search.methods.method import AMOUNT, EVERY, TIME, Fields, Method, out_of_order
-from trp_search.records import Cut, CutScheme, Joint, TrialSpec
+from trp_search.records import Cut, CutScheme, Joint
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from trp_search.training.hook import Hook, Samples, Times
+    from trp_search.training.hook import Beginning, Hook
 
 _JOINT = {"joint_alpha", "joint_lowest", "joint_highest", "joint_rank_min"}
 
@@ -49,16 +47,9 @@ class Decomposable(Method):
         return Joint(**fields)
 
     @override
-    def hook(
-        self,
-        network: nn.Module,
-        spec: TrialSpec,
-        example_input: Tensor,
-        samples: Samples,
-        times: Times,
-    ) -> Hook:
-        del samples, times
+    def hook(self, begun: Beginning) -> Hook:
         from trp_search.training.joint import JointTraining
 
+        spec = begun.spec
         assert spec.joint is not None
-        return JointTraining(network, example_input, seed=spec.seed, **vars(spec.joint))
+        return JointTraining(begun.network, begun.example_input, seed=spec.seed, **vars(spec.joint))

@@ -9,12 +9,10 @@ from typing_extensions import override
 
 from trp_search import records
 from trp_search.methods.method import EVERY, Fields, Method, out_of_order
-from trp_search.records import Cut, CutScheme, Speedup, TrialSpec
+from trp_search.records import Cut, CutScheme, Speedup
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from trp_search.training.hook import Hook, Samples, Times
+    from trp_search.training.hook import Beginning, Hook
 
 _OWN = {"elastic_lowest", "elastic_highest", "elastic_spread", "elastic_images"}
 _CUTS = {f"cut_{name}" for name in records.KEEPS if name != records.Error.key()}
@@ -56,19 +54,14 @@ class Elastic(Method):
         return records.Elastic(**fields)
 
     @override
-    def hook(
-        self,
-        network: nn.Module,
-        spec: TrialSpec,
-        example_input: Tensor,
-        samples: Samples,
-        times: Times,
-    ) -> Hook:
-        del times
+    def hook(self, begun: Beginning) -> Hook:
         from trp_search.training.elastic import ElasticTraining
 
+        spec = begun.spec
         assert spec.elastic is not None
         own = dict(vars(spec.elastic))
         images = own.pop("images")
-        weighed = samples(images) if images else None
-        return ElasticTraining(network, example_input, calibration=weighed, seed=spec.seed, **own)
+        weighed = begun.samples(images) if images else None
+        return ElasticTraining(
+            begun.network, begun.example_input, calibration=weighed, seed=spec.seed, **own
+        )

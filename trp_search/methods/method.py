@@ -11,9 +11,7 @@ from typing_extensions import override
 from trp_search import records
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from trp_search.training.hook import Hook, Samples, Times
+    from trp_search.training.hook import Beginning, Hook
 
 Fields: TypeAlias = Mapping[str, Any]
 
@@ -97,27 +95,13 @@ class Method(ABC):
         del settings
         return self.label
 
-    def hook(
-        self,
-        network: nn.Module,
-        spec: records.TrialSpec,
-        example_input: Tensor,
-        samples: Samples,
-        times: Times,
-    ) -> Hook | None:
-        """The method's hook in the training of `network`, if any.
-
-        Args:
-            network: in training.
-            spec: of the trial.
-            example_input: an image.
-            samples: training images.
-            times: of layers on the search's target, if it has one.
+    def hook(self, begun: Beginning) -> Hook | None:
+        """The method's hook in a training, if any.
 
         Raises:
             InputError: the method has nothing to do on the network.
         """
-        del network, spec, example_input, samples, times
+        del begun
         return None
 
 

@@ -9,12 +9,10 @@ from typing_extensions import override
 
 from trp_search import records
 from trp_search.methods.method import EVERY, Fields, Method
-from trp_search.records import Cut, CutScheme, Speedup, TrialSpec
+from trp_search.records import Cut, CutScheme, Speedup
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from trp_search.training.hook import Hook, Samples, Times
+    from trp_search.training.hook import Beginning, Hook
 
 _CUTS = {f"cut_{name}" for name in ("speedup", "parameters", "ratio")}
 _USUAL = Speedup(2.0)
@@ -60,16 +58,9 @@ class Slimmable(Method):
         return records.Slimmable(**fields)
 
     @override
-    def hook(
-        self,
-        network: nn.Module,
-        spec: TrialSpec,
-        example_input: Tensor,
-        samples: Samples,
-        times: Times,
-    ) -> Hook:
-        del samples, times
+    def hook(self, begun: Beginning) -> Hook:
         from trp_search.training.slimmable import SlimmableTraining
 
+        spec = begun.spec
         assert spec.slimmable is not None
-        return SlimmableTraining(network, example_input, spec.slimmable, seed=spec.seed)
+        return SlimmableTraining(begun.network, begun.example_input, spec.slimmable, seed=spec.seed)

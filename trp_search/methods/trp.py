@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, final
 from typing_extensions import override
 
 from trp_search.methods.method import EVERY, PAIRS, Fields, Method, pairs
-from trp_search.records import Cut, Pruning, TrialSpec
+from trp_search.records import Cut, Pruning
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from trp_search.training.hook import Hook, Samples, Times
+    from trp_search.training.hook import Beginning, Hook, Samples
 
 _NUCLEAR = {"nuclear_weight", "nuclear_every_step", "period"}
 _NUCLEAR |= {"truncation_images", "truncation_images_every"}
@@ -40,22 +40,19 @@ class _Pruned(Method):
         return dataclasses.replace(made, **idle)
 
     @override
-    def hook(
-        self,
-        network: nn.Module,
-        spec: TrialSpec,
-        example_input: Tensor,
-        samples: Samples,
-        times: Times,
-    ) -> Hook:
+    def hook(self, begun: Beginning) -> Hook:
         from trp_search.training.regulariser import TrainedRankPruning
 
-        assert spec.pruning is not None
-        settings = dict(vars(spec.pruning))
+        assert begun.spec.pruning is not None
+        settings = dict(vars(begun.spec.pruning))
         images = settings.pop("calibration_images")
-        calibration = _Again(samples=samples, images=images) if images else None
+        calibration = _Again(samples=begun.samples, images=images) if images else None
         return TrainedRankPruning(
-            network, example_input, **settings, calibration=calibration, times=times
+            begun.network,
+            begun.example_input,
+            **settings,
+            calibration=calibration,
+            times=begun.times,
         )
 
 

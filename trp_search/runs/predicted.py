@@ -17,9 +17,10 @@ _LEAST = 0.01  # of the dense time: what layers save does not add up to all of i
 
 def predicting(folder: RunFolder) -> Predict:
     """What tells a network's time by the run's table; None of each where the run has none."""
-    table, times = folder.read_times(), table_in(folder)
-    if table is None or times is None:
+    table = folder.read_times()
+    if table is None:
         return lambda _: None
+    times = _times(table)
 
     def predict(layers: Sequence[Layer]) -> Prediction:
         return Prediction(
@@ -54,8 +55,10 @@ def table_of(times: LayerTimes, target: Target) -> TimeTable:
 def table_in(folder: RunFolder) -> LayerTimes | None:
     """The run's table; it does not change in a run."""
     table = folder.read_times()
-    if table is None:
-        return None
+    return None if table is None else _times(table)
+
+
+def _times(table: TimeTable) -> LayerTimes:
     saved: dict[tuple[str, str], Steps] = {
         (one.layer, one.scheme): Steps(step=one.step, saved=one.saved) for one in table.layers
     }

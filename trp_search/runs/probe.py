@@ -30,6 +30,7 @@ from trp_search.tasks import task_of
 from trp_search.tasks.modes import evaluating
 from trp_search.tasks.task import DivergedError
 from trp_search.training.checkpoint import load_tensors, save_weights
+from trp_search.training.hook import Beginning
 from trp_search.training.loop import Job, train
 from trp_search.workloads import data, networks
 from trp_search.workloads.callables import theirs
@@ -209,7 +210,10 @@ def _check_methods(
     """Raises InputError where a method has no weight to train towards low rank."""
     for method in () if wanted is not None else space.space.methods:
         spec = _untimed(any_trial(space, {"method": method}))
-        METHODS[method].hook(network, spec, image, lambda _: [image], None)
+        begun = Beginning(
+            network=network, spec=spec, example_input=image, samples=lambda _: [image]
+        )
+        METHODS[method].hook(begun)
 
 
 def _untimed(spec: TrialSpec) -> TrialSpec:

@@ -25,7 +25,7 @@ from trp_search.tasks import task_of
 from trp_search.tasks.distillation import Teacher
 from trp_search.tasks.task import Task
 from trp_search.training.checkpoint import load_nested, load_tensors
-from trp_search.training.hook import Hook
+from trp_search.training.hook import Beginning, Hook
 from trp_search.training.loop import Job
 from trp_search.workloads import data, networks
 
@@ -95,14 +95,17 @@ class Setup:
         return Teacher(baseline(self.spec, self.folder), asked, self.task)
 
     def _hook(self, network: nn.Module) -> Hook:
-        spec, image = self.spec, example(self.splits.shape, self.spec.device)
-        samples = self.splits.train.calibration
-        own = (
-            METHODS[spec.method].hook(network, spec, image, samples, self._times)
-            if spec.method
-            else None
+        spec = self.spec
+        if spec.method is None:
+            return Hook()
+        begun = Beginning(
+            network=network,
+            spec=spec,
+            example_input=example(self.splits.shape, spec.device),
+            samples=self.splits.train.calibration,
+            times=self._times,
         )
-        return own or Hook()
+        return METHODS[spec.method].hook(begun) or Hook()
 
     def _job(self, settings: Training, checkpoint: Path, hook: Callable[[nn.Module], Hook]) -> Job:
         return Job(

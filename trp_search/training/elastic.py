@@ -19,6 +19,7 @@ from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.nested import Nested
 from trp_search.lowrank.nested_cut import begun
 from trp_search.lowrank.schemes import SCHEMES
+from trp_search.training.grid import BUDGETS, reached
 from trp_search.training.hook import Hook
 from trp_search.training.stacks import Stack
 from trp_search.training.weights import Group, Weights, device_type
@@ -225,19 +226,11 @@ def _grid(
         InputError: the lowest budget cannot be reached.
     """
     names, other = [layer.layer.name for layer in analysis.layers], analysis.other_macs
-    ratio = (settings.highest / settings.lowest) ** (1 / (_BUDGETS - 1))
-    found: list[dict[str, int]] = []
-    for place in range(_BUDGETS):
-        keep = records.Speedup(settings.lowest * ratio**place)
-        try:
-            chosen = choose(analysis, dataclasses.replace(wanted, keep=keep), other_macs=other)
-        except InputError:
-            if found:
-                break  # as far as it goes
-            raise
+    ratio = (settings.highest / settings.lowest) ** (1 / (BUDGETS - 1))
+
+    def ranks(keep: records.Speedup) -> dict[str, int]:
+        chosen = choose(analysis, dataclasses.replace(wanted, keep=keep), other_macs=other)
         named = zip(names, chosen, strict=True)
-        found.append({name: one.ranks[-1] for name, one in named if one.ranks})
-    return found
+        return {name: one.ranks[-1] for name, one in named if one.ranks}
 
-
-_BUDGETS = 24
+    return reached((settings.lowest * ratio**place for place in range(BUDGETS)), ranks)

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.cutting import Samples
+from trp_search.records import TrialSpec
 
-__all__ = ["Hook", "Samples", "Times"]
+__all__ = ["Beginning", "Hook", "Samples"]
 
-Times: TypeAlias = Count | None
+
+@dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """What there is when a training begins.
+
+    Attributes:
+        network: in training.
+        spec: of the trial.
+        example_input: an image.
+        samples: training images.
+        times: of layers on the search's target, if it has one.
+    """
+
+    network: nn.Module
+    spec: TrialSpec
+    example_input: Tensor
+    samples: Samples
+    times: Count | None = None
 
 
 class Hook:

@@ -20,6 +20,7 @@ from trp_search.lowrank.placing import copied
 from trp_search.lowrank.prunable import computes
 from trp_search.lowrank.pruning import Ranked, ranked
 from trp_search.lowrank.tracing import images_in
+from trp_search.training.grid import BUDGETS, reached
 from trp_search.training.hook import Hook
 from trp_search.workloads.seeds import seeded
 
@@ -93,17 +94,11 @@ def _grid(found: Ranked, rankings: Sequence[Ranking], wanted: records.Cut) -> li
     macs = found.macs // images_in(found.example_input)
     other = outside(found.prunable.layers, macs=macs)
     assert isinstance(wanted.keep, records.Speedup)
-    rows: list[list[int]] = []
-    for place in range(1, _BUDGETS + 1):
-        keep = records.Speedup(wanted.keep.speedup ** (place / _BUDGETS))
+    highest = wanted.keep.speedup
+
+    def units(keep: records.Speedup) -> list[int]:
         at = dataclasses.replace(wanted, keep=keep)
-        try:
-            rows.append(counts(found.prunable, rankings, at, other_macs=other))
-        except InputError:
-            if len(rows) < 2:
-                raise
-            break  # as far as it goes
-    return rows
+        return counts(found.prunable, rankings, at, other_macs=other)
 
-
-_BUDGETS = 24
+    speedups = (highest ** (place / BUDGETS) for place in range(1, BUDGETS + 1))
+    return reached(speedups, units, least=2)
