@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -160,3 +162,14 @@ def test_a_search_and_compress_ask_before_they_write(space, tmp_path: Path):
 
 
 CUT = Cut(scheme="per-layer", keep=Speedup(1.5))
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_tool_that_int8_needs_is_missed_before_the_search(
+    space: Callable[..., SearchSpace], monkeypatch: pytest.MonkeyPatch, precision: str
+):
+    asked = space("plain", what=f"precision: {precision}")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    told = nullcontext() if precision == "float32" else pytest.raises(InputError, match="installed")
+    with told:
+        probed(asked)

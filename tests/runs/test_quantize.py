@@ -19,7 +19,7 @@ from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.tasks import task_of
 from trp_search.tasks.task import threads
 
-OWN = ("id", "role", "score", "loss", "bytes", "int8", "predicted")
+OWN = ("id", "role", "score", "loss", "bytes", "settings", "int8", "predicted")
 HERE = Target(name="here", runtime="onnxruntime", height=8, width=8)
 
 

@@ -88,6 +88,48 @@ def test_the_baseline_comes_first_and_is_no_trial(
         assert proposer.next().name == "0"
 
 
+def test_of_a_trial_in_int8_the_study_is_told_that_point_and_the_run_has_both(
+    make_space: Space, folder: RunFolder, make_point: MakePoint, in_int8: MakePoint
+):
+    space = make_space(
+        ("scheme: channel", "scheme: channel\n  precision: [float32, int8]"),
+        ("seed: 7", "seed: 7\nobjectives: [accuracy, bytes]\nkeep: all"),
+    )
+
+    def ended(spec: TrialSpec) -> TrialResult:
+        point = make_point(spec.name, correct=150 - int(spec.name), speedup=2.0)
+        own = settings_of(dataclasses.replace(spec, int8=None), spec.cuts[0], tuned=True)
+        point = dataclasses.replace(point, cut=spec.cuts[0], settings=own)
+        if spec.int8 is None:
+            return TrialResult(trial=spec.name, points=(point,))
+        point = dataclasses.replace(point, role="derived")
+        settings = settings_of(spec, spec.cuts[0], tuned=True)
+        made = dataclasses.replace(in_int8(point, lost=3), role="trial", settings=settings)
+        return TrialResult(trial=spec.name, points=(point, made))
+
+    results = {}
+    with opened(space, folder, trials=6) as proposer:
+        baseline = make_point("baseline", correct=180, speedup=1.0, role="baseline", scheme=None)
+        proposer.next()
+        proposer.finish(TrialResult(trial="baseline", points=(baseline,)))
+        for spec in iter(proposer.next, None):
+            results[spec.name] = ended(spec)
+            write_whole(folder.trial(spec.name).result, to_json(results[spec.name]))
+            proposer.finish(results[spec.name])
+        front = proposer.front_history.front
+    assert {len(result.points) for result in results.values()} == {1, 2}
+    told = {str(trial.number): trial.values for trial in study_of(folder)}
+    for name, result in results.items():
+        own = result.points[-1]
+        assert told[name] == [own.score.value, own.bytes]
+    scored = [point for result in results.values() for point in result.points]
+    assert folder.read_points() == [baseline, *scored]
+    with opened(space, folder, trials=6) as proposer:
+        assert proposer.exhausted
+        assert proposer.front_history.front == front
+    assert {point.int8 is None for point in front} == {True, False}
+
+
 def states_or_none(folder: RunFolder) -> str:
     return states(folder) if study_of(folder) else ""
 

@@ -128,6 +128,35 @@ def test_a_cut_that_somebody_asked_for_stays(trained_run: RunFolder, tmp_path: P
     assert not run.weights(told).exists()
 
 
+def test_a_network_in_int8_stays_with_the_float_one_that_it_was_made_of(
+    make_space: Callable[..., SearchSpace],
+    empty_run: RunFolder,
+    make_point: Callable[..., Point],
+    in_int8: Callable[..., Point],
+):
+    space = make_space(("trials: 4", "trials: 4\nkeep: front\nobjectives: [accuracy, bytes]"))
+    floats = [make_point(str(trial), correct=150, speedup=2.0 + trial) for trial in range(2)]
+    floats.append(make_point("2", correct=199, speedup=1.0))
+    made = [
+        dataclasses.replace(in_int8(point, runtime=runtime), role="trial")
+        for point, runtime in zip(floats, ("onnxruntime", "openvino", "openvino"), strict=True)
+    ]
+    stored(empty_run, floats)
+    files = {}
+    for point in made:
+        weights = empty_run.weights(point)
+        files[point.trial] = (
+            {weights, weights.with_suffix(".bin")} if point.id != "0-int8" else {weights}
+        )
+        for file in files[point.trial]:
+            file.touch()
+    Keeper(space, empty_run).add([*floats, *made])
+    assert left(empty_run, floats) == {"1", "2"}
+    there = {trial for trial, own in files.items() if all(file.exists() for file in own)}
+    assert there == {"1", "2"}
+    assert not any(file.exists() for file in files["0"])
+
+
 def test_a_point_that_misses_a_constraint_does_not_stay(
     make_space: Callable[..., SearchSpace], empty_run: RunFolder, make_point: Callable[..., Point]
 ):

@@ -147,6 +147,11 @@ ENTRIES = {
     "{method: cp, cut_energy: [0.8, 0.9], scheme: spatial}": (
         "space.scheme: is read by none of the methods: cp"
     ),
+    "{precision: [float32, int8]}": (
+        "space.precision: int8 could only lose: add one of bytes, latency_speedup, milliseconds to "
+        "the objectives"
+    ),
+    "{precision: int4}": "space.precision: 'int4' is not one of float32, int8",
     "{energy: 0.9}": "space: nothing varies; give an entry a range or a list, or set trials: 1",
 }
 

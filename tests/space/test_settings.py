@@ -54,6 +54,7 @@ VARIED: dict[str, Any] = {
     "distillation_temperature": [2.0, 4.0],
     "reestimate_batch_norm": [True, False],
     "batch_norm_images": [128, 256],
+    "precision": ["float32", "int8"],
 }
 KEPT: dict[str, Any] = {
     "energy": SHARES,
@@ -115,7 +116,7 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
 def loaded(folder: Path, space: Mapping[str, Any]) -> SearchSpace:
     workload = {"network": "resnet20", "data": "digits"}
     raw = {"workload": workload, "training": {"epochs": 9}, "space": space, "trials": 4}
-    raw["target"] = {"name": "here"}
+    raw |= {"target": {"name": "here"}, "objectives": ["accuracy", "speedup", "bytes"]}
     (folder / "x.yaml").write_text(yaml.safe_dump(raw))
     return load_space(folder / "x.yaml")
 
@@ -247,8 +248,8 @@ def test_an_entry_that_varies_has_a_panel(name, tmp_path, panel_names):
     space = loaded(tmp_path, section)
     (parameter,) = space.parameters()
     ends = parameter.choices or (parameter.low, parameter.high)
-    specs = [trial(space, {name: value}) for value in (ends[0], ends[-1])]
-    assert name in panel_names(specs)
+    specs = [trial(space, {parameter.name: value}) for value in (ends[0], ends[-1])]
+    assert parameter.name in panel_names(specs)
 
 
 def test_every_entry_of_a_space_is_tried_above():

@@ -20,8 +20,10 @@ from trp_search.selection.axes import COUNTED, MACS
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import Choice, choose
 from trp_search.selection.snapshot import Snapshot
+from trp_search.space.settings import SERVED
 
 _HIDDEN = {"momentum", "nesterov", "weight_decay", "gamma", "channels_last", "precision"}
+_HIDDEN |= {SERVED}  # told among the sizes
 _SCHEMES = get_args(Scheme)
 
 

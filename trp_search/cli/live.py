@@ -145,7 +145,8 @@ def ending(result: TrialResult) -> str:
     if result.why_not:
         return f"{name} {result.ending}: {result.why_not}"
     point = result.own or result.points[0]
-    return f"{name}: {point.score.shown} at {TIMES(point.speedup)}"
+    precision = ", int8" if point.int8 else ""
+    return f"{name}: {point.score.shown} at {TIMES(point.speedup)}{precision}"
 
 
 def _rung_score(watch: Watch) -> str:

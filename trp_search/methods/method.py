@@ -19,6 +19,7 @@ Fields: TypeAlias = Mapping[str, Any]
 IMAGES = 1000
 
 EVERY = frozenset({"method", "layers", "reestimate_batch_norm", "batch_norm_images"})
+EVERY |= {"served_precision"}
 EVERY |= {"fine_tuning_epochs", "fine_tuning_learning_rate"}
 EVERY |= {"distillation", "distillation_temperature"}
 _SOLVED = {records.Error.key()}

@@ -1,7 +1,14 @@
 """The values that pass between stages: frozen, checked, JSON both ways, no torch."""
 
 from trp_search.records.cut import TAKES, Cut
-from trp_search.records.int8 import SUFFIXES, USUAL_QUANTIZER, Int8, QuantizerName, int8_name
+from trp_search.records.int8 import (
+    SUFFIXES,
+    USUAL_QUANTIZER,
+    Int8,
+    Precision,
+    QuantizerName,
+    int8_name,
+)
 from trp_search.records.json import from_json, made, problem, to_dict, to_json
 from trp_search.records.keep import Keep, PerLayer, WholeNetwork, keep_of
 from trp_search.records.keeps import (
@@ -133,6 +140,7 @@ __all__ = [
     "Point",
     "Positive",
     "PositiveInt",
+    "Precision",
     "Prediction",
     "Progress",
     "Pruning",

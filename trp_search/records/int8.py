@@ -8,6 +8,8 @@ from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.kinds import STRICT, Name, Positive, Size
 
+# In which a trial's network is served.
+Precision = Literal["float32", "int8"]
 # Each has a file of `runtimes`; with the name's end of its networks' files.
 QuantizerName = Literal["onnxruntime", "openvino"]
 USUAL_QUANTIZER: QuantizerName = "onnxruntime"

@@ -238,8 +238,9 @@ class TrialResult:
 
     @property
     def own(self) -> Point | None:
-        """The point of the trial's name: cut as specified, and fine-tuned if that was asked."""
-        return next((point for point in self.points if point.id == self.trial), None)
+        """The point as specified: cut, and fine-tuned and in int8 if that was asked."""
+        found = [p for p in self.points if p.id == self.trial or p.role == "trial"]
+        return found[-1] if found else None
 
     @property
     def ended_well(self) -> bool:

@@ -8,6 +8,7 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.cut import Cut
+from trp_search.records.int8 import QuantizerName
 from trp_search.records.kinds import (
     STRICT,
     Count,
@@ -98,8 +99,9 @@ class TrialSpec:
     becomes a point; with `fine_tuning` the one cut is fine-tuned into another. Those of `screening`
     are scored on `screening_images` validation images first, survivors on all; cuts out of reach
     are left out. After each epoch in `rungs` the report has the scores of a cut on as many images.
-    With `score_uncut` the uncut network is scored too. `baseline` names the trial whose weights a
-    start from the baseline takes. With `fit_on_validation` validation images are trained on.
+    With `score_uncut` the uncut network is scored too. With `int8` the trial's point is its own cut
+    quantised for that runtime. `baseline` names the trial whose weights a start from the baseline
+    takes. With `fit_on_validation` validation images are trained on.
 
     A trial of `ranks` trains nothing: it scores its `cuts` of the trained weights of the trial
     `weights_of`, and the points are that trial's.
@@ -125,6 +127,7 @@ class TrialSpec:
     screening_images: PositiveInt = 1000
     rungs: tuple[PositiveInt, ...] = ()
     score_uncut: bool = False
+    int8: QuantizerName | None = None
     threads: Threads = 1
     device: Device = "cpu"
     split_seed: Seed = 0

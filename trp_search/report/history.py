@@ -46,7 +46,8 @@ def volumes(
     scored: dict[str, list[Point]] = {}
     later: dict[str, list[Point]] = {}
     for row in (*rows.trials, *rows.derived):
-        if row.point.role == "screened_out" or row.point.int8 is not None:
+        later_int8 = row.point.int8 is not None and row.point.role != "trial"
+        if row.point.role == "screened_out" or later_int8:
             continue
         found = later if row.point.by_ranks else scored
         found.setdefault(row.point.trial, []).extend([] if row.violations else [row.point])

@@ -68,14 +68,14 @@ def confirm(
             for point in points:
                 if _part(point) in found and point.id not in told:
                     append_record(folder.repeats, _measured(point, found[_part(point)]))
-            for weights in place.path.glob("*.safetensors"):
+            for weights in {*place.path.glob("*.safetensors"), *place.path.glob("point-*")}:
                 weights.unlink()
         yield item
 
 
-def _part(point: Point) -> tuple[Cut | None, bool]:
-    """What of its training a point is: the cut, and whether it is before the fine-tuning."""
-    return point.cut, point.untuned
+def _part(point: Point) -> tuple[Cut | None, bool, bool]:
+    """What of its training a point is: the cut, whether before the fine-tuning, whether in int8."""
+    return point.cut, point.untuned, point.int8 is not None
 
 
 def _has(repeats: list[Repeat], name: str) -> bool:

@@ -21,8 +21,10 @@ from trp_search.lowrank.rebuild import rebuild
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.methods import METHODS
 from trp_search.progress import doing, heard
-from trp_search.records import TIMED, Cut, Layer, Speedup, TrialSpec, Workload
+from trp_search.records import TIMED, Cut, Layer, QuantizerName, Speedup, TrialSpec, Workload
 from trp_search.runs.answers import check_answers
+from trp_search.runtimes.fold import fold_batch_norm
+from trp_search.runtimes.quantizer import calibrated, quantizer
 from trp_search.scoring.flops import count
 from trp_search.scoring.survey import at_best, widest_layers
 from trp_search.space import SearchSpace, any_trial, entries
@@ -121,6 +123,9 @@ def probe_(
                 copy.deepcopy(again)
         with _doing(where, "cutting, storing and loading it"):
             _check_stored(network, again, layers, images[:1], Path(folder))
+        if wanted is None and space.quantizer is not None:
+            with _doing(where, "quantising it"):
+                _check_quantised(again, space.quantizer, images, Path(folder))
 
 
 def _where(workload: Workload) -> str:
@@ -248,6 +253,14 @@ def _check_stored(
             "answers differently once its weights were stored and loaded: something that it "
             "computes with is neither a parameter nor a buffer"
         )
+
+
+def _check_quantised(
+    network: nn.Module, runtime: QuantizerName, images: Tensor, folder: Path
+) -> None:
+    quantizer(runtime).check()
+    folded, _ = fold_batch_norm(network, images)
+    calibrated(runtime, folded, [images], folder)
 
 
 @torch.no_grad()

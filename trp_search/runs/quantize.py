@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.progress import doing, tracked
-from trp_search.records import SUFFIXES, Int8, Point, QuantizerName, Role, int8_name
+from trp_search.progress import tracked
+from trp_search.records import Point, QuantizerName, int8_name
 from trp_search.runs import networks, setup
-from trp_search.runtimes.fold import fold_batch_norm
-from trp_search.runtimes.machine import processor
-from trp_search.runtimes.quantizer import Calibrated, QuantizedNetwork, calibrated, quantizer
+from trp_search.runs.int8 import Quantized
+from trp_search.runtimes.quantizer import quantizer
 from trp_search.selection import pareto
 from trp_search.selection.snapshot import Snapshot
 from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.tasks import task_of
-from trp_search.tasks.task import Evaluation, threads
-from trp_search.workloads.data import Splits, Validation
+from trp_search.tasks.task import DivergedError, Evaluation, threads
+from trp_search.workloads.data import Validation
 
-_IMAGES = 300  # to calibrate on; NNCF's own number
-_BATCH, _SCORED = 32, 256
 _SAMPLE = 1000  # validation images on which layers are compared
 
 
@@ -112,20 +106,21 @@ def quantize(
 
 
 class Quantization:
-    """One point on its way to int8: calibrated once, written and scored as often as needed."""
+    """One point of a run on its way to int8."""
 
     def __init__(
         self, folder: RunFolder, point: Point, runtime: QuantizerName, place: Path
     ) -> None:
-        self._folder, self._point, self._runtime, self._place = folder, point, runtime, place
+        self._folder, self._point = folder, point
         self._spec = setup.on_this_machine(folder.trial(point.trial).read_spec())
-        self._splits = setup.splits_of(self._spec, folder)
-        self._path = place / f"network{SUFFIXES[runtime]}"
-        self._calibrated = self._measured(self._splits)
+        splits = setup.splits_of(self._spec, folder)
+        network, task = networks.network_of(folder, point), task_of(self._spec.workload)
+        self._sample = splits.validation.sample(_SAMPLE)
+        self._quantized = Quantized(network, runtime, splits, task, place)
 
     def whole(self) -> Point:
         """The point, all of whose layers are in int8; its file is in the run."""
-        return self._kept(self._scored(()), in_float=(), max_drop=None)
+        return self._quantized.keep(self._folder, self._point, self._scored(()))
 
     def within(self, most: float) -> Point | None:
         """The point with the fewest layers in float that loses at most `most`; None without one.
@@ -135,76 +130,32 @@ class Quantization:
         and about log2 of their number on all images.
         """
         layers = self._by_loss()
-        low, high, found = 0, len(layers), None
+        low, high, found = 0, len(layers), False
         while high - low > 1:
             middle = (low + high) // 2
-            scored = self._scored(layers[:middle])
-            if scored.score.behind(self._point.score) <= most:
-                high, found = middle, scored
+            if self._scored(layers[:middle]).score.behind(self._point.score) <= most:
+                high, found = middle, True
             else:
                 low = middle
-        if found is None:
+        if not found:
             return None
-        # The file of the last score may be another one.
-        return self._kept(self._scored(layers[:high]), in_float=layers[:high], max_drop=most)
+        kept, last = layers[:high], self._scored(layers[:high])  # which wrote its file
+        return self._quantized.keep(self._folder, self._point, last, in_float=kept, max_drop=most)
 
     def _by_loss(self) -> tuple[str, ...]:
         """The layers, the worst in int8 first."""
-        sample = self._splits.validation.sample(_SAMPLE)
-        names = self._calibrated.layers
+        names = self._quantized.layers
         tried = tracked(names, "each layer alone in int8", total=len(names), unit="layers")
         losses = {
-            name: self._scored([other for other in names if other != name], sample).loss
+            name: self._scored([other for other in names if other != name], self._sample).loss
             for name in tried
         }
         return tuple(sorted(names, key=lambda name: -losses[name]))
 
-    def _measured(self, splits: Splits) -> Calibrated:
-        network = networks.network_of(self._folder, self._point)
-        images = [batch.cpu() for batch in splits.train.samples(_IMAGES, batch_size=_BATCH)]
-        folded, _ = fold_batch_norm(network, images[0])
-        with doing(f"calibrating {self._point.id}"):
-            return calibrated(self._runtime, folded, images, self._place)
-
     def _scored(self, in_float: Sequence[str], images: Validation | None = None) -> Evaluation:
         """The network, with these layers in float, on validation images; all by default."""
-        self._calibrated.write(self._path, in_float=in_float)
-        network = QuantizedNetwork(self._path, self._runtime)
-        with threads(self._spec.threads):
-            batches = (images or self._splits.validation).batches(_SCORED)
-            found = task_of(self._spec.workload).evaluate(network, batches)
-        if not math.isfinite(found.loss):
-            raise InputError(f"point {self._point.id!r}: in int8 its loss is not finite")
-        return found
-
-    def _kept(
-        self, found: Evaluation, *, in_float: tuple[str, ...], max_drop: float | None
-    ) -> Point:
-        """The point of the network that was scored last, whose file goes into the run."""
-        point, tool = self._point, quantizer(self._runtime)
-        made = dataclasses.replace(
-            point,
-            id=int8_name(point.id, self._runtime, max_drop),
-            role=_ROLES.get(point.role, point.role),
-            score=found.score,
-            loss=found.loss,
-            bytes=tool.weight_bytes(self._path),
-            predicted=None,
-            int8=Int8(
-                of=point.id,
-                runtime=self._runtime,
-                images=min(_IMAGES, len(self._splits.train)),
-                in_float=in_float,
-                max_drop=max_drop,
-                machine=processor(),
-                versions=tool.versions(),
-            ),
-        )
-        kept = self._folder.weights(made)
-        for file in QuantizedNetwork(self._path, self._runtime).files:
-            shutil.move(file, kept.with_suffix(file.suffix))
-        return made
-
-
-# What a point becomes in int8 that has a role of its own.
-_ROLES: dict[Role, Role] = {"baseline": "derived", "trial": "derived", "screened_out": "derived"}
+        try:
+            with threads(self._spec.threads):
+                return self._quantized.score(in_float, images=images)
+        except DivergedError as error:
+            raise InputError(f"point {self._point.id!r}: {error}") from None

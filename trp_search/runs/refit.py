@@ -37,6 +37,7 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
         screening=(),
         rungs=(),
         score_uncut=False,
+        int8=None,
         fit_on_validation=True,
     )
     if spec.start == "baseline" and recipe.training is not None:

@@ -23,7 +23,7 @@ from trp_search.records import (
     TrialSpec,
     to_json,
 )
-from trp_search.runs import networks, setup
+from trp_search.runs import int8, networks, setup
 from trp_search.runs.fastest import baseline_of, fastest
 from trp_search.runs.fine_tuning import tuned
 from trp_search.runs.setup import Setup
@@ -152,22 +152,27 @@ def _scored_now(report: EpochReport, begun: Setup) -> EpochReport:
     now = functools.partial(_score_now, begun, begun.cuts)
     return dataclasses.replace(
         report,
-        rung_score=now(spec.cuts[0], spec.screening_images) if at_rung else None,
+        rung_score=now(spec.cuts[0], spec.screening_images, as_asked=True) if at_rung else None,
         curve=_curve(now, spec) if spec.any_budget else (),
     )
 
 
-def _score_now(begun: Setup, cuts: Cuts, cut: Cut, images: int) -> RungScore:
-    """The score of a cut on some images, if training ended now."""
+def _score_now(
+    begun: Setup, cuts: Cuts, cut: Cut, images: int, *, as_asked: bool = False
+) -> RungScore:
+    """The score of a cut on some images, if training ended now; in float32 unless `as_asked`."""
     scored = cuts.score(cut, images=images)
     cost = scored.made.cost
-    return RungScore(
+    now = RungScore(
         metric=scored.validation.score.value,
         speedup=begun.dense.macs / cost.macs,
         parameters=cost.parameters,
         bytes=cost.bytes,
         predicted=begun.predict(scored.made.layers),
     )
+    if begun.spec.int8 is None or not as_asked:
+        return now
+    return int8.at_rung(begun, scored.made.network, now, images=images)
 
 
 def _curve(now: Callable[[Cut, int], RungScore], spec: TrialSpec) -> tuple[RungScore, ...]:
@@ -200,6 +205,8 @@ def _score(
             scored = yield from _tuned(scored, begun, spec.fine_tuning)
             factory = dataclasses.replace(factory, seconds=_seconds(place))
         points.append(_kept(place, factory, cut, scored))
+        if spec.int8 is not None:
+            points.append(int8.of_trial(begun, scored.made.network, points[-1]))
     screening = cuts.screen(spec.screening, images=spec.screening_images)
     points += [_kept(place, factory, cut, scored) for cut, scored in screening.survivors]
     points += [factory.point(scored, cut, screened_out=True) for cut, scored in screening.behind]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,8 @@ Predict = Callable[[Sequence[Layer]], Prediction | None]
 class PointFactory:
     """Data shared by the points of one training: its settings, the dense cost, its time.
 
-    A `winner` of a search over ranks is fine-tuned, beside the point that it was. `predict` tells a
+    All are in float32: a trial that asks for int8 has its own point beside them. A `winner` of a
+    search over ranks is fine-tuned, beside the point that it was. `predict` tells a
     network's time on the search's target, if it has one.
     """
 
@@ -37,13 +39,13 @@ class PointFactory:
         `screened_out` says that `scored` was scored on a sample only, `untuned` that its
         fine-tuning is another point.
         """
-        found = scored.validation
+        found, spec = scored.validation, dataclasses.replace(self.spec, int8=None)
         name, role = self._identity(cut)
         if untuned:
             name, role = f"{name}-untuned", "derived" if role == "trial" else role
         return Point(
             id=name,
-            trial=self.spec.name,
+            trial=spec.name,
             role="screened_out" if screened_out else role,
             score=found.score,
             loss=found.loss,
@@ -55,7 +57,7 @@ class PointFactory:
             dense_bytes=self.dense.bytes,
             scheme=None if cut is None else cut.scheme,
             cut=cut,
-            settings=settings_of(self.spec, cut, tuned=cut in self.spec.cuts[:1] and not untuned),
+            settings=settings_of(spec, cut, tuned=cut in spec.cuts[:1] and not untuned),
             layers=scored.made.layers,
             widths=scored.made.widths,
             batch_norm=scored.made.batch_norm,
@@ -78,7 +80,8 @@ class PointFactory:
         if spec.fit_on_validation:
             return spec.name if own else f"{spec.name}-{further}", "refit"
         if spec.kind != "baseline":
-            return (spec.name, "trial") if own else (f"{spec.name}-{further}", "derived")
+            role: Role = "trial" if own and spec.int8 is None else "derived"
+            return spec.name if own else f"{spec.name}-{further}", role
         return (spec.name, "baseline") if cut is None else (f"plain-{cut.name}", "control")
 
 

@@ -211,7 +211,7 @@ class RankSearcher:
         """Remembers points that are this network, as it is cut here, at whatever ranks."""
         own = self._spec.cuts[0]
         for point in points:
-            if point.cut is None or not point.searched:
+            if point.cut is None or point.int8 is not None or not point.searched:
                 continue
             tuned = self._spec.fine_tuning is not None and point.cut == own and not point.untuned
             alike = dataclasses.replace(

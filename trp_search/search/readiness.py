@@ -47,7 +47,7 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool =
     _check_batches(space, images)
     for target in space.timed_on:
         runtime(target.runtime).check(target.device)
-    for tool in space.int8:
+    for tool in {*space.int8, *([space.quantizer] if space.quantizer else ())}:
         quantizer(tool).check()
     return f"layers: {said_of(settled(network, image, asked), asked)}"
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from trp_search.records import Point
 from trp_search.records.objectives import Objective
 from trp_search.selection import pareto
@@ -43,13 +41,21 @@ class Keeper:
         rule = neighbourhood if near else pareto.front
         self._kept = list(rule(pool, self._space.objective_list))
         ids, trials = ({getattr(p, name) for p in self._kept} for name in ("id", "trial"))
+        ids |= {point.int8.of for point in self._kept if point.int8}
         for point in {point.id: point for point in [*pool, *new]}.values():
             place = self._folder.trial(point.trial)
             if point.id not in ids and not self._by_hand(point):
-                place.point_weights(point.id).unlink(missing_ok=True)
+                self._remove(point)
             if point.trial not in trials | self.held:
                 place.weights.unlink(missing_ok=True)
                 place.nested.unlink(missing_ok=True)
+
+    def _remove(self, point: Point) -> None:
+        weights = self._folder.trial(point.trial).point_weights(point.id)
+        in_int8 = self._folder.weights(point)
+        files = [in_int8, in_int8.with_suffix(".bin")] if point.int8 else [weights]
+        for file in files:
+            file.unlink(missing_ok=True)
 
     def _by_hand(self, point: Point) -> bool:
         """Whether the point is a cut that a user added to its trial."""
@@ -63,15 +69,15 @@ class Keeper:
 
 
 def neighbourhood(points: Sequence[Point], objectives: Sequence[Objective]) -> list[Point]:
-    """The front, the next one behind it, and each scheme's own.
+    """The front, the next one behind it, and each scheme's own in each precision.
 
     The second front is within noise of the first, and multiply-adds do not tell which scheme is
-    fast on a target.
+    fast on a target, nor whether int8 is.
     """
     values = pareto.measured(points, objectives)
     kept = pareto.ranks(values) <= 1
-    schemes = np.array([point.scheme or "" for point in points])
-    for scheme in set(schemes.tolist()):
-        (rows,) = np.nonzero(schemes == scheme)
+    kinds = [(point.scheme, point.int8 is not None) for point in points]
+    for kind in set(kinds):
+        rows = [row for row, own in enumerate(kinds) if own == kind]
         kept[rows] |= pareto.nondominated(values[rows])
     return [point for point, stays in zip(points, kept, strict=True) if stays]

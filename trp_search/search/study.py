@@ -119,11 +119,9 @@ def draw(trial: Trial, space: SearchSpace, folder: RunFolder) -> dict[str, Scala
 
 
 def _changed(parameter: Parameter, space: SearchSpace, folder: RunFolder) -> str:
-    name = parameter.entry
-    part = "space.training" if name in space.space.named_training() else "space"
     return (
-        f"{folder.search}: {part}.{name}: its allowed values changed since the study "
-        "began; undo the change, or start a new search"
+        f"{folder.search}: {space.space.key(parameter.entry)}: its allowed values changed since "
+        "the study began; undo the change, or start a new search"
     )
 
 

@@ -11,7 +11,9 @@ from pydantic import Discriminator, Field, Tag
 from trp_search.methods import METHODS, uses
 from trp_search.records import (
     BASELINE,
+    SUFFIXES,
     TAKES,
+    USUAL_QUANTIZER,
     Point,
     PositiveInt,
     QuantizerName,
@@ -34,7 +36,7 @@ from trp_search.space.sections import (
     Sampler,
     Timed,
 )
-from trp_search.space.settings import written
+from trp_search.space.settings import SERVED, written
 
 _Given = Annotated[
     Annotated[Literal["paper"], Tag("<value>")]
@@ -114,6 +116,14 @@ class SearchSpace(Strict):
         return (*((self.target,) if self.target else ()), *self.targets)
 
     @property
+    def quantizer(self) -> QuantizerName | None:
+        """The runtime for which trials are quantised; None if none may be in int8."""
+        if "int8" not in self.space.precisions:
+            return None
+        timed = [name for name in SUFFIXES if self.target and name == self.target.runtime]
+        return (*timed, *self.int8, USUAL_QUANTIZER)[0]
+
+    @property
     def metric(self) -> Objective:
         """What the task scores networks by."""
         return METRICS[self.workload.task]
@@ -167,6 +177,7 @@ class SearchSpace(Strict):
             screening_images=self.extra_cuts.images,
             rungs=self.rungs.epochs(training.epochs) if self.rungs and training else (),
             score_uncut=any((joint, elastic, slimmable)),
+            int8=self.quantizer if setting[SERVED] == "int8" else None,
         )
 
     def baseline_spec(self) -> TrialSpec:

@@ -22,6 +22,7 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
     yield from _methods(space)
     yield from _objectives(space)
     yield from _budgets_in_time(space)
+    yield from _precision(space)
     yield from _unread(space)
     yield from _course(space)
     named = [timed.name for timed in space.timed_on]
@@ -44,16 +45,12 @@ def _course(space: SearchSpace) -> Iterator[Breach]:
         yield "rungs", "compare single trainings, and repeats is more than 1"
 
 
-def _path(space: SearchSpace, name: str) -> str:
-    return f"space.training.{name}" if name in space.space.named_training() else f"space.{name}"
-
-
 def _by_scheme(space: SearchSpace) -> Iterator[Breach]:
     for name, entry in space.space.named().items():
         if isinstance(entry, entries.ByScheme):
             for scheme in space.space.schemes:
                 if scheme not in entry.by_scheme:
-                    where = f"{_path(space, name)}.by_scheme"
+                    where = f"{space.space.key(name)}.by_scheme"
                     yield where, f"has no entry for {scheme}, which can be drawn"
 
 
@@ -96,6 +93,23 @@ def _budgets_in_time(space: SearchSpace) -> Iterator[Breach]:
                 yield f"space.{name}", f"method {method} takes no budget in time, but {counted}"
 
 
+def _precision(space: SearchSpace) -> Iterator[Breach]:
+    """Rules of trials in int8."""
+    if space.quantizer is None:
+        return
+    told = {*space.objectives, *space.constraints, *((space.rungs and space.rungs.by) or ())}
+    on_the_clock = sorted(told.intersection(ON_THE_CLOCK))
+    if on_the_clock:
+        yield "space.precision", f"int8 is not predicted, which {on_the_clock[0]} needs"
+    if len(space.space.precisions) > 1 and not told.intersection(_OF_INT8):
+        every = ", ".join(_OF_INT8)
+        yield "space.precision", f"int8 could only lose: add one of {every} to the objectives"
+
+
+# What int8 may improve.
+_OF_INT8 = ("bytes", *ON_THE_CLOCK)
+
+
 def _possible(space: SearchSpace, name: str) -> tuple[entries.Plain, ...]:
     """The possible values of a trial's training setting `name`."""
     entry = space.space.named_training().get(name)
@@ -111,7 +125,7 @@ def _unread(space: SearchSpace) -> Iterator[Breach]:
             name in own.model_fields_set and entry != Space.model_fields[name].default
         )
         if asked and not any(uses(method, name) for method in own.methods):
-            yield _path(space, name), f"is read by none of the methods: {', '.join(own.methods)}"
+            yield own.key(name), f"is read by none of the methods: {', '.join(own.methods)}"
 
 
 def _objectives(space: SearchSpace) -> Iterator[Breach]:

@@ -21,6 +21,7 @@ from trp_search.records import (
     Part,
     Positive,
     PositiveInt,
+    Precision,
     Pruning,
     Reconstruct,
     Share,
@@ -36,7 +37,7 @@ from trp_search.space.entries import (
     NumberOr,
     PerScheme,
 )
-from trp_search.space.settings import ENTRIES, SOLVED, TRAINED
+from trp_search.space.settings import ENTRIES, SERVED, SOLVED, TRAINED
 
 Images = Annotated[int, Field(ge=0)]
 Above = Annotated[Factor, Field(gt=1)]
@@ -164,6 +165,9 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
         reestimate_batch_norm: whether batch-norm statistics are estimated again after a cut, unless
             the cut discards nothing, as after truncations in training.
         batch_norm_images: how many training images for that.
+        precision: of a trial's own network where it runs: `int8` quantises it for the runtime of
+            `target`, else the first of `int8`, else ONNX Runtime, and scores it there; its float32
+            network is a point as well. In a warm start it is `served_precision`.
         training: a trial's own training.
     """
 
@@ -188,6 +192,7 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
     distillation_temperature: PerScheme[Number[Positive]] = 4.0
     reestimate_batch_norm: PerScheme[Choice[bool]] = True
     batch_norm_images: PerScheme[Number[PositiveInt]] = 2048
+    precision: Choice[Precision] = "float32"
     training: TrainingEntries = TrainingEntries()
 
     def named(self) -> dict[str, Entry]:
@@ -195,6 +200,7 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
         own = {name: getattr(self, name) for name in type(self).model_fields if name != "training"}
         if all(own[name] is None or kind.is_switch() for name, kind in TRAINED.items()):
             own[Pruning.keep.key()] = Pruning.keep.amount
+        own[SERVED] = own.pop("precision")
         every = own | self.named_training()
         return {name: every[name] for name in ENTRIES if every.get(name) is not None}
 
@@ -203,6 +209,11 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
         fields = TrainingEntries.model_fields
         every = {name: getattr(self.training, name) for name in fields}
         return {name: entry for name, entry in every.items() if entry is not None}
+
+    def key(self, name: str) -> str:
+        """The key in the file of the entry whose parameter is `name`."""
+        part = "space.training" if name in self.named_training() else "space"
+        return f"{part}.{'precision' if name == SERVED else name}"
 
     @property
     def schemes(self) -> tuple[PairScheme, ...]:
@@ -215,3 +226,9 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
         """Those that can be drawn."""
         methods: tuple[Any, ...] = entries.values(self.named()["method"])
         return methods
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """Those that can be drawn."""
+        precisions: tuple[Any, ...] = entries.values(self.named()[SERVED])
+        return precisions

@@ -184,6 +184,9 @@ def _never(period: int | None, _: Parts) -> Scalar:
 TRAINED = {n: kind for n, kind in KEEPS.items() if issubclass(kind, PerLayer | WholeNetwork)}
 SOLVED = {name: kind for name, kind in KEEPS.items() if name not in TRAINED}
 
+# A training has a `precision` too, and parameters have one name each.
+SERVED = "served_precision"
+
 # In the order in which they are drawn.
 ENTRIES: dict[str, Entry] = {
     "method": Entry(places=("trial.method",)),
@@ -191,6 +194,7 @@ ENTRIES: dict[str, Entry] = {
         places=("elastic.scheme", "cut.scheme", "pruning.scheme", "joint.scheme")
     ),
     "start": Entry(places=("trial.start",)),
+    SERVED: Entry(places=("trial.int8",), read=lambda tool, _: "int8" if tool else "float32"),
     **{name: _kept(name, kind, "pruning.keep", "own.keep") for name, kind in TRAINED.items()},
     "period": Entry(
         places=("pruning.period",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +93,7 @@ class RunFolder:
 
     @property
     def int8(self) -> Path:
-        """Points that are other points' networks in int8: nothing was trained for them."""
+        """Points that were quantised after the search: other points' networks in int8."""
         return inside(self.path, "int8.jsonl")
 
     @property
@@ -195,25 +195,34 @@ class RunFolder:
         return {s.name: s.number for s in specs if s.kind == "search" and s.number is not None}
 
     def read_points(self) -> list[Point]:
-        """Every scored point but those in int8, in the order of scoring, each id once.
+        """Every point that the run scored, in the order of scoring, each id once.
+
+        In int8 are those of trials that asked for it.
 
         Raises:
             InputError: a record that cannot be, or whose dense network costs something else.
         """
         points = list({point.id: point for point in read_records(self.points, Point)}.values())
         self._check_dense(self.points, points, points[:1])
+        self._check_float(self.points, points, {point.id for point in points})
         return points
 
     def read_all_points(self) -> list[Point]:
-        """As `read_points`, and then those in int8."""
+        """As `read_points`, and then those that were quantised afterwards."""
         points = self.read_points()
-        known = {point.id: point for point in points}
+        known = {point.id for point in points}
         found = {point.id: point for point in read_records(self.int8, Point)}
         for point in found.values():
-            if point.int8 is None or point.id in known or point.int8.of not in known:
+            if point.int8 is None or point.id in known:
                 raise InputError(f"{self.int8}: point {point.id!r} is not another point in int8")
         self._check_dense(self.int8, found.values(), points[:1])
+        self._check_float(self.int8, found.values(), known)
         return [*points, *found.values()]
+
+    def _check_float(self, file: Path, points: Iterable[Point], known: Collection[str]) -> None:
+        for point in points:
+            if point.int8 is not None and point.int8.of not in known:
+                raise InputError(f"{file}: point {point.id!r} is not another point in int8")
 
     def _check_dense(self, file: Path, points: Iterable[Point], first: Sequence[Point]) -> None:
         for point in points:

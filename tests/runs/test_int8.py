@@ -1,0 +1,127 @@
+"""Trials whose own network is served in int8: scored and stored by the real runtime."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from unittest import mock
+
+import pytest
+
+from tests.runs.trained import begun, ended
+from trp_search.records import USUAL_QUANTIZER, Point
+from trp_search.runs.confirm import confirm, plan
+from trp_search.runs.quantize import quantize
+from trp_search.runs.refit import refit
+from trp_search.space import read_space
+from trp_search.store import RunFolder
+
+pytestmark = pytest.mark.slow
+
+SPACE = {
+    "workload": {"network": "small_resnet", "data": {"name": "digits", "subset": 200}},
+    "training": {"epochs": 2, "batch_size": 50, "learning_rate": 0.05},
+    "space": {
+        "precision": ["float32", "int8"],
+        "scheme": "spatial",
+        "energy": 0.8,
+        "period": 2,
+        "start": "scratch",
+        "distillation": 0,
+    },
+    "objectives": ["accuracy", "bytes"],
+    "extra_cuts": {"speedups": [2], "energies": []},
+    "rungs": {"first": 1},
+    "trials": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    return read_space(SPACE, tmp_path_factory.mktemp("space") / "space.yaml")
+
+
+@pytest.fixture(scope="module")
+def made(space, tmp_path_factory) -> RunFolder:
+    """A run with its baseline, trial 0 in float32 and trial 1, the same in int8."""
+    with mock.patch("trp_search.space.cuts.CONTROL_ENERGIES", (0.8,)):
+        folder = begun(space, tmp_path_factory.mktemp("run") / "run")
+    for number, precision in enumerate(("float32", "int8")):
+        ended(folder, space.trial_spec({"served_precision": precision}, number=number))
+    return folder
+
+
+@pytest.fixture
+def run(made, tmp_path) -> RunFolder:
+    return RunFolder.open(shutil.copytree(made.path, tmp_path / "run"))
+
+
+def of(run: RunFolder, trial: str) -> dict[str, Point]:
+    """The points of a trial that differ in what the trial does alone, by what follows its name."""
+    return {
+        point.id.removeprefix(trial): dataclasses.replace(point, id="p", trial="t", seconds=0.0)
+        for point in run.read_points()
+        if point.trial == trial
+    }
+
+
+def test_a_trial_in_int8_is_the_one_in_float_and_a_point_more(made):
+    floats, others = of(made, "0"), of(made, "1")
+    own = others.pop("-int8")
+    assert floats[""].role == own.role == "trial"
+    assert others[""].role == "derived"
+    assert others | {"": floats[""]} == floats | {"": dataclasses.replace(others[""], role="trial")}
+    assert made.trial("1").read_result().own.id == "1-int8"
+    assert {p.settings["served_precision"] for p in (*floats.values(), *others.values())} == {
+        "float32"
+    }
+    assert own.settings == others[""].settings | {"served_precision": "int8"}
+
+
+def test_its_point_is_what_quantise_makes_of_the_float_network(run):
+    (later,) = quantize(run, [run.point("0")], USUAL_QUANTIZER)
+    own, same = of(run, "1")["-int8"], dataclasses.replace(later, id="p", trial="t", seconds=0.0)
+    assert own.int8.of == "1"
+    assert (
+        dataclasses.replace(same, role="trial", int8=dataclasses.replace(same.int8, of="1")) == own
+    )
+    files = [run.weights(run.point(name)).read_bytes() for name in ("0-int8", "1-int8")]
+    assert files[0] == files[1]
+
+
+def test_a_rung_sees_the_network_in_int8(made):
+    (now, _), (then, last) = (made.trial(name).read_epochs() for name in ("1", "0"))
+    assert now.rung_score.bytes < 0.45 * then.rung_score.bytes
+    assert now.rung_score.speedup == then.rung_score.speedup
+    assert last.rung_score is None
+
+
+def test_a_killed_one_goes_on_to_the_same_point(space, made, run):
+    spec = made.trial("1").read_spec()
+    shutil.rmtree(run.trial("1").path)
+    ended(run, spec, epochs=1)
+    again = ended(run, spec)
+    known = {point.id: point for point in made.read_points()}
+    for point in again.points:
+        assert dataclasses.replace(point, seconds=known[point.id].seconds) == known[point.id]
+    files = [folder.weights(known["1-int8"]).read_bytes() for folder in (run, made)]
+    assert files[0] == files[1]
+
+
+def test_other_seeds_are_scored_in_int8_as_well(run):
+    (spec, points) = next(one for one in plan(run, seeds=1) if one[0].name == "confirm-1-1")
+    *_, result = confirm(run, spec, points)
+    assert result.ended_well
+    assert "1-int8" in {point.id for point in points}
+    scores = {point.id.removeprefix("confirm-1-1"): point.score for point in result.points}
+    for point in points:
+        (found,) = run.read_repeats()[point.id]
+        assert found.score == scores[point.id.removeprefix("1")]
+    assert not [*run.trial(spec.name).path.glob("point-*")]
+
+
+def test_its_float_network_is_what_is_refitted(run):
+    begun_again = refit(run, "1")
+    next(begun_again)
+    begun_again.close()
+    assert run.trial("refit-1").read_spec().int8 is None
