@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import re
@@ -15,7 +16,9 @@ import torch
 
 import trp_search
 from trp_search.cli import main
+from trp_search.export.bundle import CARD, read_card
 from trp_search.records import TrialResult, to_json
+from trp_search.records.scores import share
 from trp_search.runs.clock import target_of, worth_it
 from trp_search.runs.predicted import predicting
 from trp_search.search import start
@@ -142,6 +145,11 @@ def test_the_choice_is_exported_and_loads_and_scores_the_same(trp, place: Path):
     assert scored["macs"] == chosen["macs"]
     network = trp_search.load(place / "model")
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    assert "its card says" not in trp("evaluate", "model").out
+    card = read_card(place / "model")
+    claim = dataclasses.replace(card.point, score=share(1, 100))
+    write_whole(place / "model" / CARD, to_json(dataclasses.replace(card, point=claim)))
+    assert f"; its card says {claim.score.shown}" in trp("evaluate", "model").out
 
 
 @pytest.mark.slow

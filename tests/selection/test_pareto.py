@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -95,6 +97,13 @@ def test_points_on_the_front_run_from_slow_to_fast():
         point_at("d", accuracy=0.92, speedup=1.2),
     ]
     assert [point.id for point in front(points, BOTH)] == ["d", "a", "b"]
+
+
+def test_one_network_twice_is_on_the_front_once_and_equal_scores_of_two_both():
+    point = point_at("a", accuracy=0.90, speedup=2.0)
+    again = dataclasses.replace(point, id="again", trial="again", seconds=2.0)
+    other = dataclasses.replace(point, id="other", loss=0.5)
+    assert [point.id for point in front([point, again, other], BOTH)] == ["a", "other"]
 
 
 def test_the_most_accurate_point_at_a_speedup_is_at_least_that_fast():

@@ -147,6 +147,8 @@ def evaluate(
         raw(json.dumps({**values, "macs": found.macs, "parameters": found.parameters}))
         return
     note = ", trained on as well, so it says nothing" if card.saw_validation else ""
+    if spec is None and not note and found.validation.score != card.point.score:
+        note = f"; its card says {card.point.score.shown}"
     int8 = card.point.int8
     pairs(
         [

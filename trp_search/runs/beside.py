@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
 from trp_search.records import Target
-from trp_search.runtimes.serving import IN_FILE, Call, serve
+from trp_search.runtimes.serving import IN_FILE, Call, Exchanged, exchanging, serve
 from trp_search.runtimes.timing import FEWEST, Timing, clock_of, compare
 
 Network = Callable[[], nn.Module]
+Parts = Mapping[str, Sequence[nn.Module]]
 
 
 class Beside:
@@ -22,6 +23,21 @@ class Beside:
     def __init__(self, dense: Network, target: Target, *, channels: int) -> None:
         self._dense, self._target, self._channels = dense, target, channels
         self._call, self._folded = self._served(dense)
+        self._exchanged: Exchanged | None = None
+
+    def exchanged(self, parts: Parts, network: Network, *, seconds: float, fewest: int) -> Timing:
+        """The times of the dense network and of it with `parts` for layers, which `network` makes.
+
+        Where the runtime can, that takes no network of its own.
+        """
+        if self._exchanged is None:
+            self._exchanged = exchanging(self._dense(), self._target, channels=self._channels)
+        call = self._exchanged(parts)
+        if call is None:
+            return self.time(network, seconds=seconds, fewest=fewest)[0]
+        return compare(
+            self._call, call, seconds=seconds, fewest=fewest, clock=clock_of(self._target)
+        )
 
     def time(self, network: Network, *, seconds: float, fewest: int = FEWEST) -> tuple[Timing, str]:
         """The times of both, and whether batch norm was folded."""

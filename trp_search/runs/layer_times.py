@@ -18,7 +18,7 @@ from trp_search.records import BASELINE, CutTime, Factored, Target
 from trp_search.runs.beside import Beside
 from trp_search.runtimes.machine import device_name
 from trp_search.runtimes.serving import runtime
-from trp_search.runtimes.timing import FEWEST, Timing
+from trp_search.runtimes.timing import Timing
 from trp_search.store import RunFolder, append_record
 
 _RANKS = 4  # timed for each kind of layer ...
@@ -115,19 +115,23 @@ class Stopwatch:
     def time(self, layers: Factored, *, kind: str | None = None, step: int = 1) -> Timing:
         """The network with these layers in factors, in turn with the dense one; kept in the run."""
 
+        def parts() -> dict[str, Sequence[nn.Module]]:
+            found = {name: self._layers[name, scheme] for name, (scheme, _) in layers.items()}
+            return {n: x.scheme.layers(x.module, (layers[n][1],)) for n, x in found.items()}
+
         def made() -> nn.Module:
             network = copied(self._network)
-            for name, (scheme, rank) in layers.items():
-                layer = self._layers[name, scheme]
-                parts = layer.scheme.layers(layer.module, (rank,))
-                replace(network, name, nn.Sequential(*parts))
+            for name, factors in parts().items():
+                replace(network, name, nn.Sequential(*factors))
             return network.eval()
 
         if self._beside is None:
             dense = partial(copied, self._network)
             self._beside = Beside(dense, self._target, channels=self._channels)
-        fewest = FEWEST if kind is None else _ROUNDS
-        timing, _ = self._beside.time(made, seconds=self._seconds, fewest=fewest)
+        if kind is None:
+            timing, _ = self._beside.time(made, seconds=self._seconds)
+        else:
+            timing = self._beside.exchanged(parts(), made, seconds=self._seconds, fewest=_ROUNDS)
         append_record(
             self._folder.cut_times,
             CutTime(

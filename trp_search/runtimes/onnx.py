@@ -46,6 +46,11 @@ def write_onnx(network: nn.Module, images: Tensor, path: Path) -> None:
         _program(network, images, optimize=False).save(path)
 
 
+def two_of(images: Tensor) -> Tensor:
+    """The first of some images twice, which is what an export takes."""
+    return images[:1].expand(2, -1, -1, -1).clone()
+
+
 def _program(network: nn.Module, images: Tensor, *, optimize: bool) -> torch.onnx.ONNXProgram:
     batch = torch.export.Dim("batch")
     try:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trp_search.records import Device, Target
-from trp_search.runtimes.onnx import check_onnx, onnx_session, write_onnx
-from trp_search.runtimes.serving import Call, Runtime
+from trp_search.runtimes.exchange import Exchange, Parts
+from trp_search.runtimes.onnx import check_onnx, onnx_session, two_of, write_onnx
+from trp_search.runtimes.serving import Call, Exchanged, Runtime
 
 
 @final
@@ -29,9 +30,24 @@ class OnnxRuntime(Runtime):
     def prepare(self, network: nn.Module, images: Tensor, target: Target) -> Call:
         with tempfile.TemporaryDirectory() as place:
             path = Path(place) / "network.onnx"
-            write_onnx(network.cpu(), images[:1].expand(2, -1, -1, -1).clone(), path)
-            session = onnx_session(path, device=target.device, threads=target.threads)
-        return lambda: session(images)
+            write_onnx(network.cpu(), two_of(images), path)
+            return _call(path, images, target)
+
+    @override
+    def exchange(self, network: nn.Module, images: Tensor, target: Target) -> Exchanged:
+        exchange = Exchange(network, two_of(images))
+
+        def call(parts: Parts) -> Call | None:
+            with tempfile.TemporaryDirectory() as place:
+                path = Path(place) / "network.onnx"
+                return _call(path, images, target) if exchange.write(parts, path) else None
+
+        return call
+
+
+def _call(path: Path, images: Tensor, target: Target) -> Call:
+    session = onnx_session(path, device=target.device, threads=target.threads)
+    return lambda: session(images)
 
 
 RUNTIME = OnnxRuntime()

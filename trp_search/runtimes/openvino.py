@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trp_search.records import Device, Target
+from trp_search.runtimes.exchange import Exchange, Parts
 from trp_search.runtimes.installed import check_installed
-from trp_search.runtimes.onnx import write_onnx
-from trp_search.runtimes.serving import Call, Runtime
+from trp_search.runtimes.onnx import two_of, write_onnx
+from trp_search.runtimes.serving import Call, Exchanged, Runtime
 
 
 def check_openvino() -> None:
@@ -62,9 +63,25 @@ class OpenVino(Runtime):
 
     @override
     def prepare(self, network: nn.Module, images: Tensor, target: Target) -> Call:
-        model = read_openvino(network, images[:1].expand(2, -1, -1, -1).clone())
-        session = _compiled(model, threads=target.threads, size=images.shape)
-        return lambda: session(images)
+        return _call(read_openvino(network, two_of(images)), images, target)
+
+    @override
+    def exchange(self, network: nn.Module, images: Tensor, target: Target) -> Exchanged:
+        exchange = Exchange(network, two_of(images))
+
+        def call(parts: Parts) -> Call | None:
+            with tempfile.TemporaryDirectory() as place:
+                path = Path(place) / "network.onnx"
+                if not exchange.write(parts, path):
+                    return None
+                return _call(_library().Core().read_model(path), images, target)
+
+        return call
+
+
+def _call(model: Any, images: Tensor, target: Target) -> Call:  # noqa: ANN401  OpenVINO is optional
+    session = _compiled(model, threads=target.threads, size=images.shape)
+    return lambda: session(images)
 
 
 def _compiled(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import ClassVar
 
@@ -17,6 +17,8 @@ from trp_search.runtimes.fold import fold_batch_norm
 from trp_search.runtimes.quantizer import QuantizedNetwork
 
 Call = Callable[[], Tensor]
+# The call of a network with sequences of layers in place of those named; None where it cannot.
+Exchanged = Callable[[Mapping[str, Sequence[nn.Module]]], Call | None]
 IN_FILE = "as in its int8 file"
 
 
@@ -43,6 +45,14 @@ class Runtime(ABC):
             images: one batch, (n, c, h, w).
             target: runtime and device; PyTorch's CPU threads are set already.
         """
+
+    def exchange(self, network: nn.Module, images: Tensor, target: Target) -> Exchanged | None:
+        """What serves `network` with some layers exchanged for less than `prepare` takes, if any.
+
+        Arguments as those of `prepare`.
+        """
+        del network, images, target
+        return None
 
     def check(self, device: Device) -> None:
         """Raises InputError where this machine lacks the device or a required package."""
@@ -79,6 +89,14 @@ def serve(
         return network.call(images, target), IN_FILE
     folded, batch_norm = fold_batch_norm(network, images) if fold else (network, "not folded")
     return ready(folded, images, target), batch_norm
+
+
+def exchanging(network: nn.Module, target: Target, *, channels: int) -> Exchanged:
+    """`network`, its batch norms folded, as what serves it with some layers exchanged."""
+    images = noise(target, channels=channels)
+    folded, _ = fold_batch_norm(network, images)
+    found = runtime(target.runtime).exchange(folded.eval(), images, target)
+    return found or (lambda _: None)
 
 
 def noise(target: Target, *, channels: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Sequence
 
 import moocore
@@ -73,12 +74,18 @@ def measured(points: Sequence[Point], objectives: Sequence[Objective]) -> Values
 
 
 def front(points: Sequence[Point], objectives: Sequence[Objective]) -> list[Point]:
-    """The non-dominated `points`, fastest last."""
+    """The non-dominated `points`, fastest last; of identical networks the first."""
     mask = nondominated(measured(points, objectives))
-    return sorted(
-        (point for point, kept in zip(points, mask, strict=True) if kept),
-        key=lambda point: (point.speedup, -point.score.gain),
-    )
+    networks: dict[object, Point] = {}
+    for point in itertools.compress(points, mask):
+        networks.setdefault(_network(point), point)
+    return sorted(networks.values(), key=lambda point: (point.speedup, -point.score.gain))
+
+
+def _network(point: Point) -> object:
+    """What two points have in common only if they are one network twice."""
+    layers = tuple((layer.name, layer.scheme, layer.ranks) for layer in point.layers)
+    return point.score, point.loss, point.macs, point.parameters, point.bytes, layers
 
 
 def contenders(points: Iterable[Point], trials: Collection[str]) -> tuple[Point, ...]:
