@@ -11,7 +11,7 @@ from trp_search.records import Cut, Ranks, Speedup, Target, TimeTable, from_json
 from trp_search.runs import setup
 from trp_search.runs.compress import recut
 from trp_search.runs.predicted import predicting
-from trp_search.runs.reach import EACH, SCHEMES, Reach, reach, table
+from trp_search.runs.reach import EACH, SCHEMES, Reach, reach, tables
 from trp_search.space import SearchSpace, load_space
 from trp_search.space.sections import Timed
 from trp_search.store import RunFolder, write_whole
@@ -53,7 +53,7 @@ def test_layers_are_timed_once_and_the_table_is_what_a_search_predicts_from(
 ):
     space, folder, _ = timed
     before = [one for one in folder.read_cut_times() if one.kind is not None]
-    found = table(space, ASKED, folder)
+    (found,) = tables(space, ASKED, folder)
     assert [one for one in folder.read_cut_times() if one.kind is not None] == before
     assert from_json(TimeTable, to_json(found)) == found
     assert found.target == HERE
@@ -65,7 +65,7 @@ def test_layers_are_timed_once_and_the_table_is_what_a_search_predicts_from(
 def test_a_missing_runtime_is_said_before_anything_is_timed(trained_run: RunFolder, tmp_path):
     folder = RunFolder(path=tmp_path)
     with pytest.raises(InputError, match="device: cuda"):
-        table(load_space(trained_run.search), Timed(name="a", device="cuda"), folder)
+        tables(load_space(trained_run.search), Timed(name="a", device="cuda"), folder)
     assert not folder.cut_times.exists()
 
 

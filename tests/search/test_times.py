@@ -54,9 +54,9 @@ def test_nothing_is_timed_without_a_target_or_with_a_table_in_the_run(
     make_space: Space, folder: RunFolder
 ):
     said: list[str] = []
-    assert before_trials(make_space(), folder, tell=said.append) is None
+    assert before_trials(make_space(), folder, tell=said.append) == []
     write_whole(folder.times, json.dumps(TABLE))
-    assert before_trials(make_space(TARGET), folder, tell=said.append) is None
+    assert before_trials(make_space(TARGET), folder, tell=said.append) == []
     assert said == []
     assert not folder.cut_times.exists()
 

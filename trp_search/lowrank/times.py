@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, final
 
@@ -30,10 +30,12 @@ class Steps:
             ranks below it only where none of them was measured.
         saved: by rank, multiples of `step` or below it; less than 0 where the pair is slower than
             the layer.
+        between: by rank, where a runtime does not pad those that are no multiples: they cost more.
     """
 
     step: int
     saved: Mapping[int, float]
+    between: Mapping[int, float] = field(default_factory=dict)
 
     def at(self, ranks: Tensor) -> Tensor:
         """Milliseconds saved at (K,) `ranks`: never more at a higher one.
@@ -45,18 +47,41 @@ class Steps:
         if min(self.saved) < self.step:
             padded = torch.where(ranks < self.step, ranks, padded)
         found = np.interp(padded.numpy(), *self._falling, right=-np.inf)
+        if self.between:
+            apart = ((ranks > self.step) & (ranks % self.step != 0)).numpy() & np.isfinite(found)
+            found = np.where(apart, np.interp(ranks.numpy(), *self._apart), found)
         return torch.from_numpy(np.asarray(found, dtype=np.float64))
+
+    def scaled(self, factor: float) -> Steps:
+        """The same with all that is saved times `factor`."""
+        saved, between = (
+            {rank: factor * one for rank, one in own.items()} for own in (self.saved, self.between)
+        )
+        return Steps(step=self.step, saved=saved, between=between)
+
+    def also(self, rank: int, saved: float) -> Steps:
+        """The same with what was measured at a rank."""
+        if rank > self.step and rank % self.step:
+            return dataclasses.replace(self, between={**self.between, rank: saved})
+        return dataclasses.replace(self, saved={**self.saved, rank: saved})
 
     @cached_property
     def _falling(self) -> tuple[list[int], list[float]]:
-        """Ranks, ascending, and what each saves."""
-        known = sorted(self.saved)
-        saved = isotonic_regression([self.saved[rank] for rank in known], increasing=False)
-        return known, list(saved)
+        return _monotone(self.saved)
+
+    @cached_property
+    def _apart(self) -> tuple[list[int], list[float]]:
+        return _monotone(self.between)
 
     def near(self, rank: int) -> float:
         """Milliseconds saved at a rank, which counts as the highest measured one if it is above."""
         return float(self.at(torch.tensor([min(rank, max(self.saved))])))
+
+
+def _monotone(saved: Mapping[int, float]) -> tuple[list[int], list[float]]:
+    """Ranks, ascending, and what each saves: never more at a higher one."""
+    known = sorted(saved)
+    return known, list(isotonic_regression([saved[rank] for rank in known], increasing=False))
 
 
 @final
@@ -109,11 +134,12 @@ class LayerTimes(Count):
 
     def scaled(self, factor: float) -> LayerTimes:
         """The table with all that is saved times `factor`."""
-        saved = {
-            key: Steps(step=s.step, saved={rank: factor * one for rank, one in s.saved.items()})
-            for key, s in self.saved.items()
-        }
+        saved = {key: steps.scaled(factor) for key, steps in self.saved.items()}
         return dataclasses.replace(self, saved=saved)
+
+    def rated(self, total: float) -> LayerTimes:
+        """The table of a network that takes `total` milliseconds and saves the same shares."""
+        return dataclasses.replace(self.scaled(total / self.total), total=total)
 
     def corrected(self, networks: Iterable[tuple[Factored, float]]) -> LayerTimes:
         """The table scaled to the measured speedups of whole networks, by least squares.
@@ -156,8 +182,8 @@ def tabulated(timed: Sequence[CutTime], *, macs: int) -> LayerTimes:
             continue
         each = total * (1 - 1 / one.speedup) / len(one.layers)
         for name, (scheme, rank) in one.layers.items():
-            known = saved.get((name, scheme), Steps(step=one.step, saved={})).saved
-            saved[name, scheme] = Steps(step=one.step, saved={**known, rank: each})
+            known = saved.get((name, scheme), Steps(step=one.step, saved={}))
+            saved[name, scheme] = dataclasses.replace(known, step=one.step).also(rank, each)
     whole = [(one.layers, one.speedup) for one in timed if one.kind is None]
     return LayerTimes(total=total, saved=saved, macs=macs).corrected(whole)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
+from trp_search.records.int8 import Precision
 from trp_search.records.kinds import (
     STRICT,
     Bounded,
@@ -84,6 +86,7 @@ class CutTime:
     """The time of the baseline with some layers in factors, in turn with the dense one.
 
     Attributes:
+        precision: of both networks.
         kind: what all these layers are, each in factors of one rank; None where they differ.
         step: the runtime pads ranks of this kind to multiples of it.
         layers: those in factors.
@@ -101,6 +104,7 @@ class CutTime:
     speedup: Times
     machine: str
     versions: dict[str, str]
+    precision: Precision = "float32"
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> CutTime:
@@ -111,12 +115,16 @@ class CutTime:
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class LayerSaves:
-    """Milliseconds that a layer saves by a scheme at some ranks, as the runtime pads to `step`."""
+    """Milliseconds that a layer saves by a scheme at some ranks, as the runtime pads to `step`.
+
+    `between` are ranks that are no multiples of it, where they are not padded.
+    """
 
     layer: str
     scheme: LayerScheme
     step: Size
     saved: Annotated[dict[Size, Bounded], Field(min_length=1)]
+    between: dict[Size, Bounded] = field(default_factory=dict)
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -124,6 +132,8 @@ class TimeTable:
     """The layers' times on a target from which a search predicts; it does not change in a run.
 
     Attributes:
+        precision: of the network; in int8 it is timed beside the one in float32, whose table it is
+            to be read with.
         milliseconds: of the dense network, for one batch.
         macs: multiply-adds of the dense network for one image.
         machine: the processor or GPU.
@@ -136,6 +146,7 @@ class TimeTable:
     layers: tuple[LayerSaves, ...]
     machine: str
     versions: dict[str, str]
+    precision: Precision = "float32"
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)

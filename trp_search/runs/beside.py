@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
-from trp_search.records import Target
+from trp_search.records import Precision, Target
+from trp_search.runtimes.int8_noise import exchanging_int8, serve_int8
 from trp_search.runtimes.serving import IN_FILE, Call, Exchanged, exchanging, serve
 from trp_search.runtimes.timing import FEWEST, Timing, clock_of, compare
 
@@ -17,11 +18,15 @@ Parts = Mapping[str, Sequence[nn.Module]]
 class Beside:
     """Times networks on a target, each in turn with the network that `dense` makes.
 
-    Whoever makes a network makes a new one each time, as runtimes change those they serve.
+    In int8 all are quantised on noise. Whoever makes a network makes a new one each time, as
+    runtimes change those they serve.
     """
 
-    def __init__(self, dense: Network, target: Target, *, channels: int) -> None:
+    def __init__(
+        self, dense: Network, target: Target, *, channels: int, precision: Precision = "float32"
+    ) -> None:
         self._dense, self._target, self._channels = dense, target, channels
+        self._precision = precision
         self._call, self._folded = self._served(dense)
         self._exchanged: Exchanged | None = None
 
@@ -31,7 +36,8 @@ class Beside:
         Where the runtime can, that takes no network of its own.
         """
         if self._exchanged is None:
-            self._exchanged = exchanging(self._dense(), self._target, channels=self._channels)
+            made = exchanging if self._precision == "float32" else exchanging_int8
+            self._exchanged = made(self._dense(), self._target, channels=self._channels)
         call = self._exchanged(parts)
         if call is None:
             return self.time(network, seconds=seconds, fewest=fewest)[0]
@@ -53,4 +59,13 @@ class Beside:
         return found, batch_norm
 
     def _served(self, network: Network, *, fold: bool = True) -> tuple[Call, str]:
+        if self._precision == "int8":
+            return serve_int8(network(), self._target, channels=self._channels)
         return serve(network(), self._target, channels=self._channels, fold=fold)
+
+
+def int8_beside_float(dense: Network, target: Target, *, channels: int, seconds: float) -> Timing:
+    """The times of a network in int8, in turn with itself in float32."""
+    float32, _ = serve(dense(), target, channels=channels)
+    int8, _ = serve_int8(dense(), target, channels=channels)
+    return compare(float32, int8, seconds=seconds, clock=clock_of(target))

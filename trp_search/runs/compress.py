@@ -50,7 +50,8 @@ def compress(
         if untrained:
             setup.splits_of(spec, folder)  # images that cannot be read fail no training
         if space.target is not None and reach.is_missing(space, folder):
-            write_whole(folder.times, to_json(reach.table(space, space.target, folder)))
+            for table in reach.tables(space, space.target, folder):
+                write_whole(folder.times_in(table.precision), to_json(table))
         ended = yield from _run(spec, folder)
         if ended.ended_well:
             yield _cut(folder, ended.trial, cut if chosen is None else chosen(cut))

@@ -15,10 +15,12 @@ from torch import nn
 
 from trp_search.progress import doing
 from trp_search.records import SUFFIXES, Int8, Point, QuantizerName, RungScore, int8_name
+from trp_search.runs.predicted import predicted_int8
 from trp_search.runs.setup import Setup
 from trp_search.runtimes.fold import fold_batch_norm
 from trp_search.runtimes.machine import processor
 from trp_search.runtimes.quantizer import QuantizedNetwork, calibrated, quantizer
+from trp_search.scoring.candidate import CompressedNetwork
 from trp_search.space.settings import SERVED
 from trp_search.store import RunFolder
 from trp_search.tasks.task import DivergedError, Evaluation, Task
@@ -93,7 +95,7 @@ class Quantized:
             loss=found.loss,
             bytes=self.bytes,
             settings=point.settings | {SERVED: "int8"},
-            predicted=None,
+            predicted=None if in_float else predicted_int8(folder, point.layers, self._runtime),
             int8=Int8(
                 of=point.id,
                 runtime=self._runtime,
@@ -122,11 +124,18 @@ def of_trial(begun: Setup, network: nn.Module, point: Point) -> Point:
     return dataclasses.replace(own, role="trial")
 
 
-def at_rung(begun: Setup, network: nn.Module, found: RungScore, *, images: int) -> RungScore:
-    """The score of a network in training, `found` in float, in int8; raises as `of_trial` does."""
-    with _quantized(begun, network) as made:
+def at_rung(begun: Setup, cut: CompressedNetwork, found: RungScore, *, images: int) -> RungScore:
+    """The score of a cut in training, `found` in float32, in int8; raises as `of_trial` does."""
+    runtime = begun.spec.int8
+    assert runtime is not None
+    with _quantized(begun, cut.network) as made:
         scored = made.score(images=begun.splits.validation.sample(images))
-        return dataclasses.replace(found, metric=scored.score.value, bytes=made.bytes)
+        return dataclasses.replace(
+            found,
+            metric=scored.score.value,
+            bytes=made.bytes,
+            predicted=predicted_int8(begun.folder, cut.layers, runtime),
+        )
 
 
 @contextmanager

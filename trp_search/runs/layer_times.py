@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.placing import copied, replace
 from trp_search.lowrank.times import LayerTimes, tabulated
 from trp_search.progress import tracked
-from trp_search.records import BASELINE, CutTime, Factored, Target
-from trp_search.runs.beside import Beside
+from trp_search.records import BASELINE, CutTime, Factored, Precision, Target
+from trp_search.runs.beside import Beside, int8_beside_float
 from trp_search.runtimes.machine import device_name
 from trp_search.runtimes.serving import runtime
 from trp_search.runtimes.timing import Timing
@@ -24,6 +25,7 @@ from trp_search.store import RunFolder, append_record
 _RANKS = 4  # timed for each kind of layer ...
 _ROUNDS = 6  # ... at least so often, without an interval
 _STEPS = (8, 4, 1)
+_INT8_STEPS = (4, 1)
 _MULTIPLES = 8  # of a step at least, up to the full rank
 
 
@@ -47,20 +49,22 @@ def predicted(folder: RunFolder, target: Target) -> LayerTimes | None:
     )
 
 
-def measured(folder: RunFolder, target: Target, *, macs: int) -> LayerTimes | None:
+def measured(
+    folder: RunFolder, target: Target, *, macs: int, precision: Precision = "float32"
+) -> LayerTimes | None:
     """As `predicted`, of a network of so many multiply-adds, by the run's timed cuts alone."""
-    timed = _timed(folder, target)
+    timed = _timed(folder, target, precision)
     return tabulated(timed, macs=macs) if timed else None
 
 
-def _timed(folder: RunFolder, target: Target) -> list[CutTime]:
+def _timed(folder: RunFolder, target: Target, precision: Precision) -> list[CutTime]:
     """What was timed on a target, whatever it was called, by what serves networks here."""
     here, versions = device_name(target.device), runtime(target.runtime).versions()
     return [
         one
         for one in folder.read_cut_times()
         if dataclasses.replace(one.target, name=target.name) == target
-        and (one.machine, one.versions) == (here, versions)
+        and (one.machine, one.versions, one.precision) == (here, versions, precision)
     ]
 
 
@@ -91,7 +95,26 @@ class Stopwatch:
         self._folder, self._target, self._seconds = folder, target, seconds
         self._network, self._channels = copied(network).cpu(), channels
         self._layers = {(one.name, one.scheme.name): one for one in layers}
+        self._precision: Precision = "float32"
         self._beside: Beside | None = None
+
+    def in_int8(self) -> Stopwatch:
+        """The same for all these networks in int8."""
+        other = copy.copy(self)
+        other._precision, other._beside = "int8", None
+        return other
+
+    def beside_float(self, *, seconds: float) -> Timing:
+        """The dense network in int8, in turn with itself in float32."""
+        return int8_beside_float(
+            partial(copied, self._network), self._target, channels=self._channels, seconds=seconds
+        )
+
+    def known(self, *, macs: int) -> LayerTimes:
+        """As `measured`, of what it timed."""
+        found = measured(self._folder, self._target, macs=macs, precision=self._precision)
+        assert found is not None, self._target
+        return found
 
     def table(self) -> LayerTimes:
         """What layers save at a few ranks, corrected by points that were timed."""
@@ -105,7 +128,8 @@ class Stopwatch:
 
         What the run knows already is not timed again.
         """
-        known = [(one.kind, one.layers) for one in _timed(self._folder, self._target)]
+        timed = _timed(self._folder, self._target, self._precision)
+        known = [(one.kind, one.layers) for one in timed]
         left = [one for one in self._rows() if (one.kind, one.layers) not in known]
         for row in tracked(left, "timing layers", total=len(left), unit="ranks"):
             self.time(row.layers, kind=row.kind, step=row.step)
@@ -126,8 +150,12 @@ class Stopwatch:
             return network.eval()
 
         if self._beside is None:
-            dense = partial(copied, self._network)
-            self._beside = Beside(dense, self._target, channels=self._channels)
+            self._beside = Beside(
+                partial(copied, self._network),
+                self._target,
+                channels=self._channels,
+                precision=self._precision,
+            )
         if kind is None:
             timing, _ = self._beside.time(made, seconds=self._seconds)
         else:
@@ -143,6 +171,7 @@ class Stopwatch:
                 speedup=timing.speedup,
                 machine=device_name(self._target.device),
                 versions=runtime(self._target.runtime).versions(),
+                precision=self._precision,
             ),
         )
         return timing
@@ -153,7 +182,7 @@ class Stopwatch:
         for layer in self._layers.values():
             kinds.setdefault(_kind(layer), []).append(layer)
         for kind, alike in kinds.items():
-            for step, rank in _ranks(alike[0]):
+            for step, rank in _ranks(alike[0], self._precision):
                 layers = {layer.name: (layer.scheme.name, rank) for layer in alike}
                 yield _Row(kind=kind, step=step, layers=layers)
 
@@ -171,16 +200,22 @@ def _kind(layer: MeasuredLayer) -> str:
     return f"{layer.module!r:.1000} on {', '.join(sizes):.900}, {layer.scheme.name}"
 
 
-def _ranks(layer: MeasuredLayer) -> Iterator[tuple[int, int]]:
-    """The multiple that ranks of this layer are padded to, and a few of them to time."""
-    full = layer.full_ranks[-1]
-    step = next(step for step in _STEPS if full >= _MULTIPLES * step or step == 1)
+def _ranks(layer: MeasuredLayer, precision: Precision) -> Iterator[tuple[int, int]]:
+    """The multiple that ranks of this layer are padded to, and a few of them to time.
+
+    In int8 ONNX Runtime (1.31) pads none: ranks beside the multiples of 4 cost more than these.
+    """
+    full, steps = layer.full_ranks[-1], _STEPS if precision == "float32" else _INT8_STEPS
+    step = next(step for step in steps if full >= _MULTIPLES * step or step == 1)
     useful = [r for r in range(step, full + 1, step) if layer.macs((r,)) < layer.dense_macs]
     if useful and step > 1:
         yield step, 1  # below a step, time falls with the rank on some runtimes
     places = np.geomspace(1, len(useful), min(_RANKS, len(useful))).round().astype(int)
     for place in np.unique(places) if useful else ():
         yield step, useful[place - 1]
+    if precision == "int8":
+        beside = [rank - 1 for rank in useful[len(useful) // 2 :: len(useful)] + useful[-1:]]
+        yield from ((step, rank) for rank in dict.fromkeys(beside) if rank > step > 1)
 
 
 def can_be_timed(layers: Iterable[MeasuredLayer]) -> Sequence[MeasuredLayer]:

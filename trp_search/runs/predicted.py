@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import cast
 
 from trp_search.lowrank.times import LayerTimes, Steps
-from trp_search.records import Layer, LayerSaves, LayerScheme, Prediction, Target, TimeTable
+from trp_search.records import (
+    Layer,
+    LayerSaves,
+    LayerScheme,
+    Precision,
+    Prediction,
+    QuantizerName,
+    Target,
+    TimeTable,
+)
 from trp_search.runtimes.machine import device_name
 from trp_search.runtimes.serving import runtime
 from trp_search.scoring.points import Predict
@@ -15,10 +24,10 @@ from trp_search.store import RunFolder
 _LEAST = 0.01  # of the dense time: what layers save does not add up to all of it
 
 
-def predicting(folder: RunFolder) -> Predict:
+def predicting(folder: RunFolder, precision: Precision = "float32") -> Predict:
     """What tells a network's time by the run's table; None of each where the run has none."""
-    table = folder.read_times()
-    if table is None:
+    baseline, table = folder.read_times(), folder.read_times(precision)
+    if baseline is None or table is None:
         return lambda _: None
     times = _times(table)
 
@@ -26,13 +35,23 @@ def predicting(folder: RunFolder) -> Predict:
         return Prediction(
             target=table.target.name,
             milliseconds=max(times.milliseconds(layers), _LEAST * times.total),
-            dense_milliseconds=times.total,
+            dense_milliseconds=baseline.milliseconds,
         )
 
     return predict
 
 
-def table_of(times: LayerTimes, target: Target) -> TimeTable:
+def predicted_int8(
+    folder: RunFolder, layers: Sequence[Layer], runtime: QuantizerName
+) -> Prediction | None:
+    """The time of a network in int8 for a runtime, if the run's table is of that."""
+    table = folder.read_times("int8")
+    if table is None or table.target.runtime != runtime:
+        return None
+    return predicting(folder, "int8")(layers)
+
+
+def table_of(times: LayerTimes, target: Target, *, precision: Precision = "float32") -> TimeTable:
     """`times`, as they were measured here, as a record."""
     return TimeTable(
         target=target,
@@ -44,11 +63,13 @@ def table_of(times: LayerTimes, target: Target) -> TimeTable:
                 scheme=cast("LayerScheme", scheme),
                 step=steps.step,
                 saved=dict(steps.saved),
+                between=dict(steps.between),
             )
             for (name, scheme), steps in times.saved.items()
         ),
         machine=device_name(target.device),
         versions=runtime(target.runtime).versions(),
+        precision=precision,
     )
 
 
@@ -60,6 +81,7 @@ def table_in(folder: RunFolder) -> LayerTimes | None:
 
 def _times(table: TimeTable) -> LayerTimes:
     saved: dict[tuple[str, str], Steps] = {
-        (one.layer, one.scheme): Steps(step=one.step, saved=one.saved) for one in table.layers
+        (one.layer, one.scheme): Steps(step=one.step, saved=one.saved, between=one.between)
+        for one in table.layers
     }
     return LayerTimes(total=table.milliseconds, saved=saved, macs=table.macs)

@@ -13,9 +13,9 @@ from trp_search.lowrank.attention import opened
 from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.times import LayerTimes
-from trp_search.records import Factored, Layers, Target, TimeTable
+from trp_search.records import Factored, Layers, Precision, Target, TimeTable
 from trp_search.runs import setup
-from trp_search.runs.layer_times import Stopwatch, can_be_timed, measured
+from trp_search.runs.layer_times import Stopwatch, can_be_timed
 from trp_search.runs.predicted import table_of
 from trp_search.runtimes.serving import runtime
 from trp_search.runtimes.timing import Timing
@@ -65,35 +65,53 @@ def target_in(space: SearchSpace, asked: Timed) -> Target:
 
 
 def is_missing(space: SearchSpace, folder: RunFolder) -> bool:
-    """Whether a run needs a table to predict from, and has none.
+    """Whether a run lacks a table that it predicts from.
 
     Raises:
         InputError: it has one that cannot be read, or of another target than the space's.
     """
     if space.target is None:
         return False
-    known = folder.read_times()
-    if known is not None and known.target != target_in(space, space.target):
-        raise InputError(f"{folder.times}: is of another target than {folder.search}")
-    return known is None
+    known = {precision: folder.read_times(precision) for precision in _precisions(space)}
+    for precision, table in known.items():
+        if table is not None and table.target != target_in(space, space.target):
+            where = folder.times_in(precision)
+            raise InputError(f"{where}: is of another target than {folder.search}")
+    return None in known.values()
 
 
-def table(space: SearchSpace, asked: Timed, folder: RunFolder) -> TimeTable:
-    """The layers' times from which a search of `space` predicts; they are kept in `folder`.
+def _precisions(space: SearchSpace) -> tuple[Precision, ...]:
+    """Those in which networks are timed on the space's target."""
+    where = space.target
+    if where is None or (where.runtime, where.device) != (space.quantizer, "cpu"):
+        return ("float32",)
+    return "float32", "int8"
+
+
+def tables(space: SearchSpace, asked: Timed, folder: RunFolder) -> list[TimeTable]:
+    """The layers' times from which a search of `space` predicts, those that `folder` lacks.
+
+    What was timed is kept there.
 
     Raises:
-        InputError: the runtime or the device is not there.
+        InputError: the runtime or the device is not there, or its tool refuses the network.
     """
     target, spec = target_in(space, asked), space.baseline_spec()
-    found = reach(
-        setup.untrained(spec),
-        data.describe(spec.workload.data),
-        target,
-        folder,
-        layers=widest_layers(space),
-        seconds=asked.seconds / _TIMINGS,
-    )
-    return table_of(found.times, target)
+    network, shape = setup.untrained(spec), data.describe(spec.workload.data)
+    seconds, layers = asked.seconds / _TIMINGS, widest_layers(space)
+    begun = _begun(network, shape, target, folder, layers=layers, seconds=seconds)
+    first, found = folder.read_times(), []
+    with threads(target.threads):
+        if first is None:
+            times, _ = _timed(begun.clock, begun.macs)
+            first = table_of(times, target)
+            found.append(first)
+        if "int8" in _precisions(space) and folder.read_times("int8") is None:
+            faster = begun.clock.beside_float(seconds=asked.seconds).speedup
+            times = _in_int8(begun.clock.in_int8(), begun.macs)
+            times = times.rated(first.milliseconds / faster)
+            found.append(table_of(times, target, precision="int8"))
+    return found
 
 
 _TIMINGS = 10  # of a table, in the time of a point
@@ -121,31 +139,69 @@ def reach(
     Raises:
         InputError: the runtime or the device is not there.
     """
+    begun = _begun(network, shape, target, folder, layers=layers, seconds=seconds)
+    with threads(target.threads):
+        times, timed = _timed(begun.clock, begun.macs)
+    dense = [row[0] for row in begun.rows]
+    return Reach(
+        times=times,
+        best={
+            scheme: Reached(layers=own, timing=timing, caps=_caps(times, dense, own))
+            for scheme, (own, timing) in timed.items()
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Begun:
+    """A network's layers, by all schemes each, and what times them."""
+
+    rows: Sequence[Sequence[MeasuredLayer]]
+    macs: int
+    clock: Stopwatch
+
+
+def _begun(
+    network: nn.Module,
+    shape: Shape,
+    target: Target,
+    folder: RunFolder,
+    *,
+    layers: Layers,
+    seconds: float,
+) -> _Begun:
     runtime(target.runtime).check(target.device)
     image, network = example(shape, "cpu"), network.eval()
     macs = count(network, image).macs
     rows = DECOMPOSITIONS[EACH].measured(opened(network, image), image, layers)
     every = can_be_timed(one for row in rows for one in row)
-    with threads(target.threads):
-        clock = Stopwatch(folder, network, every, target, channels=shape.channels, seconds=seconds)
-        clock.fill()
-        fastest = {scheme: _fastest(_known(folder, target, macs), scheme) for scheme in SCHEMES}
-        timings = {scheme: clock.time(own) for scheme, own in fastest.items()}
-    times = _known(folder, target, macs)
-    dense = [row[0] for row in rows]
-    return Reach(
-        times=times,
-        best={
-            scheme: Reached(layers=own, timing=timings[scheme], caps=_caps(times, dense, own))
-            for scheme, own in fastest.items()
-        },
-    )
+    clock = Stopwatch(folder, network, every, target, channels=shape.channels, seconds=seconds)
+    return _Begun(rows=rows, macs=macs, clock=clock)
 
 
-def _known(folder: RunFolder, target: Target, macs: int) -> LayerTimes:
-    found = measured(folder, target, macs=macs)
-    assert found is not None, target
-    return found
+def _timed(clock: Stopwatch, macs: int) -> tuple[LayerTimes, dict[str, tuple[Factored, Timing]]]:
+    """The table, and the fastest network of each scheme, which corrected it."""
+    clock.fill()
+    fastest = {scheme: _fastest(clock.known(macs=macs), scheme) for scheme in SCHEMES}
+    timed = {scheme: (own, clock.time(own)) for scheme, own in fastest.items()}
+    return clock.known(macs=macs), timed
+
+
+def _in_int8(clock: Stopwatch, macs: int) -> LayerTimes:
+    """The table, corrected by a network of each scheme at middle ranks.
+
+    In int8 the lowest ranks may save next to nothing, which would tell nothing of the others.
+    """
+    clock.fill()
+    times = clock.known(macs=macs)
+    for scheme in ("channel", "spatial"):
+        own = {name: steps for (name, by), steps in times.saved.items() if by == scheme}
+        for beside in (False, True):
+            ranks = {name: sorted(s.between if beside else s.saved) for name, s in own.items()}
+            middle: Any = {n: (scheme, r[(len(r) - 1) // 2]) for n, r in ranks.items() if r}
+            if middle:
+                clock.time(middle)
+    return clock.known(macs=macs)
 
 
 def _fastest(times: LayerTimes, scheme: str) -> Factored:

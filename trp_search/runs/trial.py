@@ -172,7 +172,7 @@ def _score_now(
     )
     if begun.spec.int8 is None or not as_asked:
         return now
-    return int8.at_rung(begun, scored.made.network, now, images=images)
+    return int8.at_rung(begun, scored.made, now, images=images)
 
 
 def _curve(now: Callable[[Cut, int], RungScore], spec: TrialSpec) -> tuple[RungScore, ...]:

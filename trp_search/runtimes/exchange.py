@@ -57,7 +57,10 @@ class Exchange:
             if len(exchanged) < len(parts[name]):
                 return False
             model.graph.node.extend(exchanged)
-        for name, layers in parts.items():  # a layer's own weight may have other readers
+        read = {name for node in model.graph.node for name in node.input}
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(x for x in self._model.graph.initializer if x.name in read)
+        for name, layers in parts.items():
             model.graph.initializer.extend(_weights(name, layers))
         onnx.save(model, path)
         return True

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
 from trp_search.runtimes.machine import adds_int8_products
-from trp_search.runtimes.onnx import INPUT, check_onnx, onnx_session, write_onnx
+from trp_search.runtimes.onnx import INPUT, check_onnx, onnx_session
 from trp_search.runtimes.onnxruntime import RUNTIME
 from trp_search.runtimes.quantizer import Calibrated, Quantizer, Session
 
@@ -73,9 +73,7 @@ class OnnxRuntimeInt8(Quantizer):
         return RUNTIME.versions()
 
     @override
-    def calibrate(self, network: nn.Module, images: Sequence[Tensor], place: Path) -> Calibrated:
-        path = place / "float.onnx"
-        write_onnx(network, images[0][:2], path)
+    def calibrate(self, path: Path, images: Sequence[Tensor], place: Path) -> Calibrated:
         return _Calibrated(path, images, place)
 
     @override

@@ -26,15 +26,20 @@ def check_openvino() -> None:
 
 def write_openvino(network: nn.Module, images: Tensor, path: Path) -> None:
     """Writes `network` to `path`, an XML file, and its weights beside it; arguments as ONNX's."""
-    save_openvino(read_openvino(network, images), path)
+    save_openvino(_exported(network, images), path)
 
 
-def read_openvino(network: nn.Module, images: Tensor) -> Any:  # noqa: ANN401  OpenVINO is optional
+def read_openvino(path: Path) -> Any:  # noqa: ANN401  OpenVINO is optional
+    """The model of a file, OpenVINO's or ONNX's."""
+    return _library().Core().read_model(path)
+
+
+def _exported(network: nn.Module, images: Tensor) -> Any:  # noqa: ANN401  OpenVINO is optional
     """`network` as a model that takes any batch; `images` are at least two."""
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "network.onnx"
         write_onnx(network.cpu(), images, path)
-        return _library().Core().read_model(path)
+        return read_openvino(path)
 
 
 def save_openvino(model: Any, path: Path) -> None:  # noqa: ANN401  OpenVINO is optional
@@ -46,7 +51,7 @@ def openvino_session(
     path: Path, *, threads: int, size: Sequence[int] | None = None
 ) -> Callable[[Tensor], Tensor]:
     """A function from images to logits: OpenVINO on the network of a file."""
-    return _compiled(_library().Core().read_model(path), threads=threads, size=size)
+    return _compiled(read_openvino(path), threads=threads, size=size)
 
 
 @final
@@ -63,7 +68,7 @@ class OpenVino(Runtime):
 
     @override
     def prepare(self, network: nn.Module, images: Tensor, target: Target) -> Call:
-        return _call(read_openvino(network, two_of(images)), images, target)
+        return _call(_exported(network, two_of(images)), images, target)
 
     @override
     def exchange(self, network: nn.Module, images: Tensor, target: Target) -> Exchanged:
@@ -74,7 +79,7 @@ class OpenVino(Runtime):
                 path = Path(place) / "network.onnx"
                 if not exchange.write(parts, path):
                     return None
-                return _call(_library().Core().read_model(path), images, target)
+                return _call(read_openvino(path), images, target)
 
         return call
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, final
 
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
 from trp_search.runtimes.installed import check_installed
@@ -71,9 +71,9 @@ class OpenVinoInt8(Quantizer):
         return RUNTIME.versions() | {"nncf": version("nncf")}
 
     @override
-    def calibrate(self, network: nn.Module, images: Sequence[Tensor], place: Path) -> Calibrated:
+    def calibrate(self, path: Path, images: Sequence[Tensor], place: Path) -> Calibrated:
         del place
-        return _Calibrated(read_openvino(network, images[0][:2]), images)
+        return _Calibrated(read_openvino(path), images)
 
     @override
     def session(self, path: Path, *, threads: int, size: Sequence[int] | None = None) -> Session:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
@@ -14,6 +15,7 @@ from typing_extensions import override
 
 from trp_search.errors import InputError, one_line
 from trp_search.records import QuantizerName, Target
+from trp_search.runtimes.onnx import write_onnx
 
 Session = Callable[[Tensor], Tensor]
 
@@ -48,12 +50,12 @@ class Quantizer(ABC):
         """Versions of the tool and the runtime."""
 
     @abstractmethod
-    def calibrate(self, network: nn.Module, images: Sequence[Tensor], place: Path) -> Calibrated:
-        """The network with the ranges that its tensors take on `images`.
+    def calibrate(self, path: Path, images: Sequence[Tensor], place: Path) -> Calibrated:
+        """The network of an ONNX file with the ranges that its tensors take on `images`.
 
         Args:
-            network: in evaluation mode, on the CPU, batch norms folded; may be changed.
-            images: batches (n, c, h, w) on the CPU, the first of at least two.
+            path: written by `write_onnx`, batch norms folded.
+            images: batches (n, c, h, w) on the CPU.
             place: a folder for files that are needed meanwhile.
         """
 
@@ -75,9 +77,33 @@ def quantizer(name: QuantizerName) -> Quantizer:
 def calibrated(
     name: QuantizerName, network: nn.Module, images: Sequence[Tensor], place: Path
 ) -> Calibrated:
-    """As `Quantizer.calibrate`; InputError if the tool refuses the network."""
+    """A network with the ranges that its tensors take on `images`.
+
+    Args:
+        name: of the runtime whose tool measures them.
+        network: in evaluation mode, on the CPU, batch norms folded; may be changed.
+        images: batches (n, c, h, w) on the CPU, the first of at least two.
+        place: a folder for files that are needed meanwhile.
+
+    Raises:
+        InputError: the tool refuses the network.
+    """
+    path = place / "float.onnx"
+    with _refusal_told(name):
+        write_onnx(network, images[0][:2], path)
+    return ranged(name, path, images, place)
+
+
+def ranged(name: QuantizerName, path: Path, images: Sequence[Tensor], place: Path) -> Calibrated:
+    """As `calibrated`, of the network in an ONNX file."""
+    with _refusal_told(name):
+        return quantizer(name).calibrate(path, images, place)
+
+
+@contextmanager
+def _refusal_told(name: QuantizerName) -> Iterator[None]:
     try:
-        return quantizer(name).calibrate(network, images, place)
+        yield
     except Exception as error:  # noqa: BLE001  exporters and quantisers raise anything
         raise InputError(f"{name} cannot quantise this network: {one_line(error)}") from None
 

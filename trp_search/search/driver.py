@@ -83,7 +83,7 @@ def _search(
     concurrency: int | None,
     address: str | None,
     on_event: OnEvent,
-    times: TimeTable | None,
+    times: Sequence[TimeTable],
 ) -> None:
     sweep(folder.path)
     modules = joining.user_modules(space.workload)
@@ -97,8 +97,8 @@ def _search(
         if not folder.search.exists():
             write_environment(folder, seed=space.seed, accelerators=cluster.devices())
             write_whole(folder.search, space.dump())
-        if times is not None:
-            write_whole(folder.times, to_json(times))
+        for table in times:
+            write_whole(folder.times_in(table.precision), to_json(table))
         at_once = min(concurrency or fitting, fitting)
         search = _Search(space, folder, concurrency=at_once, on_event=on_event)
         workplace = Workplace(

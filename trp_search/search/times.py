@@ -19,18 +19,18 @@ from trp_search.store import RunFolder
 
 def before_trials(
     space: SearchSpace, run: RunFolder, *, tell: Callable[[str], None]
-) -> TimeTable | None:
-    """The layers' times from which this search predicts, if they are not in the run yet.
+) -> list[TimeTable]:
+    """The layers' times from which this search predicts, those that are not in the run yet.
 
     Raises:
         InputError: the target's runtime or device is not there, or the run's times are others'.
     """
     if space.target is None or not reach.is_missing(space, run):
-        return None
+        return []
     tell(f"timing layers on {space.target.name}")
     if said := busy():
         tell(said)
-    return reach.table(space, space.target, run)
+    return reach.tables(space, space.target, run)
 
 
 def after_trials(space: SearchSpace, run: RunFolder, *, tell: Callable[[str], None]) -> None:

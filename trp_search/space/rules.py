@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from trp_search.methods import METHODS, uses
 from trp_search.methods.method import TIME
+from trp_search.records import SUFFIXES
 from trp_search.records.objectives import METRICS, OBJECTIVES, ON_THE_CLOCK
 from trp_search.space import entries, warm_start
 from trp_search.space.model import SearchSpace
@@ -98,9 +99,11 @@ def _precision(space: SearchSpace) -> Iterator[Breach]:
     if space.quantizer is None:
         return
     told = {*space.objectives, *space.constraints, *((space.rungs and space.rungs.by) or ())}
-    on_the_clock = sorted(told.intersection(ON_THE_CLOCK))
-    if on_the_clock:
-        yield "space.precision", f"int8 is not predicted, which {on_the_clock[0]} needs"
+    where, on_the_clock = space.target, sorted(told.intersection(ON_THE_CLOCK))
+    if where and on_the_clock and (where.runtime, where.device) != (space.quantizer, "cpu"):
+        there, tools = f"{where.runtime} on {where.device}", " or ".join(SUFFIXES)
+        sentence = f"int8 runs in {tools} on cpu, not in {there}, where {on_the_clock[0]} counts"
+        yield "space.precision", sentence
     if len(space.space.precisions) > 1 and not told.intersection(_OF_INT8):
         every = ", ".join(_OF_INT8)
         yield "space.precision", f"int8 could only lose: add one of {every} to the objectives"

@@ -16,6 +16,7 @@ from trp_search.records import (
     Importance,
     Latency,
     Point,
+    Precision,
     Repeat,
     Split,
     TestScore,
@@ -113,6 +114,10 @@ class RunFolder:
     def times(self) -> Path:
         """The layers' times that the search predicts from."""
         return inside(self.path, "times.json")
+
+    def times_in(self, precision: Precision) -> Path:
+        """The same, of networks in this precision."""
+        return self.times if precision == "float32" else inside(self.path, "times-int8.json")
 
     @property
     def repeats(self) -> Path:
@@ -252,9 +257,10 @@ class RunFolder:
         """In the order in which they were measured."""
         return read_records(self.cut_times, CutTime)
 
-    def read_times(self) -> TimeTable | None:
+    def read_times(self, precision: Precision = "float32") -> TimeTable | None:
         """What the search predicts times from, if it does."""
-        return read_record(self.times, TimeTable, what="is no table of layers' times")
+        what = "is no table of layers' times"
+        return read_record(self.times_in(precision), TimeTable, what=what)
 
     def read_repeats(self) -> dict[str, list[Repeat]]:
         """By point; each seed counts once."""
