@@ -127,10 +127,12 @@ def test_what_ranks_by_time_do_not_reach_ranks_by_multiply_adds_may(analysis, as
     assert 0.97 * asked <= timing.low <= 1.2 * asked
 
 
-def test_what_neither_reaches_is_refused_by_the_sentence_of_ranks_by_time(analysis):
+def test_what_neither_reaches_is_refused_with_what_both_reach(analysis):
     counted: list[float] = []
     nothing = LayerTimes(total=1.0, saved={}, macs=analysis.macs)
-    with pytest.raises(InputError, match=r"^latency_speedup: 50x cannot be reached; the best is"):
+    with pytest.raises(
+        InputError, match=r"^latency_speedup: 50x cannot be reached; .+; by multiply-ad"
+    ):
         fast_enough(
             analysis,
             replace(BUDGET, LatencySpeedup(50.0)),

@@ -85,24 +85,29 @@ def fast_enough(
     does not add up everywhere.
 
     Raises:
-        InputError: neither keeps to it; the sentence is of ranks by time.
+        InputError: neither keeps to it.
     """
     keep = wanted.keep
     assert isinstance(keep, WholeNetwork), keep
     try:
         return settled(times, keep, solve=lambda known: solved(analysis, wanted, known), time=time)
-    except InputError:
-        found = by_multiply_adds(analysis, wanted, asked_of(keep, times.total), time=time)
-        if found is None:
-            raise
-        return found
+    except InputError as refused:
+        try:
+            return by_multiply_adds(analysis, wanted, asked_of(keep, times.total), time=time)
+        except InputError as too:
+            raise InputError(f"{refused}; {too}") from None
 
 
 def by_multiply_adds(
     analysis: Analysis, wanted: Cut, asked: float, *, time: Callable[[Factored], Timing]
-) -> tuple[Factored, Timing] | None:
-    """The network of the least counted speedup found that is measured `asked` times as fast."""
-    low, high, at, found = 1.0, None, asked, None
+) -> tuple[Factored, Timing]:
+    """The network of the least counted speedup found that is measured `asked` times as fast.
+
+    Raises:
+        InputError: none was, up to the most that ranks reach.
+    """
+    low, high, at, fastest = 1.0, None, asked, 1.0
+    found: tuple[Factored, Timing] | None = None
     for _ in range(_TRIED):
         try:
             layers = solved(analysis, dataclasses.replace(wanted, keep=Speedup(at)))
@@ -110,11 +115,14 @@ def by_multiply_adds(
             high = at
         else:
             timing = time(layers)
+            fastest = max(fastest, timing.speedup)
             if keeps(timing.low, asked):
                 high, found = at, (layers, timing)
             else:
                 low = at
         at = _STEP * low if high is None else (low * high) ** 0.5
+    if found is None:
+        raise InputError(f"by multiply-adds {fastest:.2f}x at most was measured")
     return found
 
 
