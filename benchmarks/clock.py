@@ -41,8 +41,8 @@ from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.spectral import Spectral
 from trp_search.lowrank.times import LayerTimes
 from trp_search.records import Cut, Factored, LatencySpeedup, NetworkSpec, Speedup, Target
-from trp_search.runs.layer_times import Stopwatch, can_be_timed, measured
-from trp_search.runs.timed_cut import settled, solved
+from trp_search.runs.layer_times import Stopwatch, measured
+from trp_search.runs.timed_cut import fast_enough, solved
 from trp_search.runtimes.machine import device_name
 from trp_search.runtimes.timing import Timing
 from trp_search.store import RunFolder
@@ -155,7 +155,7 @@ def _delivered(key: Row, target: Target, out: Path, *, seconds: float) -> Row:
     clock = Stopwatch(
         apart,
         analysis.network,
-        can_be_timed(one.layer for layer in analysis.layers for one in layer.candidates),
+        (one.layer for layer in analysis.layers for one in layer.candidates),
         target,
         channels=3,
         seconds=seconds,
@@ -170,12 +170,9 @@ def _delivered(key: Row, target: Target, out: Path, *, seconds: float) -> Row:
         return timed[-1]
 
     if by_time:
-        keep = LatencySpeedup(key["promised"])
-        cut = Cut(keep=keep, scheme="per-layer", layers="all")
+        cut = Cut(keep=LatencySpeedup(key["promised"]), scheme="per-layer", layers="all")
         assert times is not None
-        layers, _ = settled(
-            times, keep, solve=lambda table: solved(analysis, cut, table), time=noted
-        )
+        layers, _ = fast_enough(analysis, cut, times, time=noted)
     else:
         cut = Cut(keep=Speedup(key["promised"]), scheme="per-layer", layers="all")
         layers = solved(analysis, cut)

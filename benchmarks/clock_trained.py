@@ -40,16 +40,14 @@ from trp_search.lowrank.placing import copied
 from trp_search.records import (
     SUFFIXES,
     Cut,
-    Factored,
     LatencySpeedup,
     Pairs,
     Speedup,
     Target,
 )
-from trp_search.records.timed import keeps
 from trp_search.runs.beside import Beside
-from trp_search.runs.layer_times import Stopwatch, can_be_timed, measured
-from trp_search.runs.timed_cut import settled, solved
+from trp_search.runs.layer_times import Stopwatch, measured
+from trp_search.runs.timed_cut import by_multiply_adds, fast_enough
 from trp_search.runtimes.fold import fold_batch_norm
 from trp_search.runtimes.quantizer import QuantizedNetwork, calibrated
 from trp_search.scoring.candidate import Cuts
@@ -63,7 +61,7 @@ KEYS = ["threads", "batch", "runtime", "promised", "rule"]
 FIELDS = [*KEYS, "precision", "outcome", "fewer", "delivered", "low", "high", "milliseconds"]
 FIELDS += ["validation", "test", "reason"]
 CALIBRATION = {"calibration_images": 256, "layers": "all", "scheme": "per-layer"}
-_ROUNDS, _CALIBRATED, _BATCH = 6, 300, 256
+_CALIBRATED, _BATCH = 300, 256
 
 
 def main() -> None:
@@ -139,7 +137,7 @@ class Bench:
         return Stopwatch(
             self.folder(table=table),
             trained()[0],
-            can_be_timed(every) if table else every,
+            every,
             self.target,
             channels=3,
             seconds=self.seconds,
@@ -153,16 +151,14 @@ class Bench:
 
     def by_time(self, promised: float) -> Cut:
         """Ranks by the table of layers' times."""
-        clock, keep = self.clock(table=True), LatencySpeedup(promised)
-        wanted = Cut(keep=keep, **CALIBRATION)
+        clock = self.clock(table=True)
+        wanted = Cut(keep=LatencySpeedup(promised), **CALIBRATION)
         analysis = self.cuts.analysis(wanted)
         clock.fill()
         times = measured(self.folder(table=True), self.target, macs=self.macs)
         assert times is not None
         layers: Any
-        layers, _ = settled(
-            times, keep, solve=lambda table: solved(analysis, wanted, table), time=clock.time
-        )
+        layers, _ = fast_enough(analysis, wanted, times, time=clock.time)
         return Cut(keep=Pairs(layers), **CALIBRATION)
 
     def by_macs(self, promised: float) -> Cut:
@@ -171,24 +167,12 @@ class Bench:
         Raises:
             InputError: none was, up to the most that ranks reach.
         """
+        if promised == 1:
+            return self.asked(1.0)
         analysis, clock = self.cuts.analysis(self.asked(1.0)), self.clock(table=False)
-        low, high, found = 1.0, None, None
-        at = promised
-        for _ in range(_ROUNDS if promised > 1 else 0):
-            try:
-                layers: Factored = solved(analysis, self.asked(at))
-                timing = clock.time(layers)
-            except InputError:
-                high, at = at, (low * at) ** 0.5  # beyond what ranks reach
-                continue
-            if keeps(timing.low, promised):
-                high, found = at, at
-            else:
-                low = at
-            at = 1.4 * low if high is None else (low * high) ** 0.5
-        if found is None and promised > 1:
-            raise InputError(f"multiply-adds: none was measured {promised:g}x as fast")
-        return self.asked(found or 1.0)
+        layers: Any
+        layers, _ = by_multiply_adds(analysis, self.asked(1.0), promised, time=clock.time)
+        return Cut(keep=Pairs(layers), **CALIBRATION)
 
     def told(self, network: nn.Module) -> Row:
         """What a network takes and how good it is."""

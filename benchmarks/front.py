@@ -131,7 +131,7 @@ ARMS: dict[str, tuple[Mapping[str, Any], ...]] = {
     "no-projection": (SHORT, LONG, {"space": {"projection": False}}),
     "halving": (SHORT, LONG, {"rungs": {"first": 2}}),
     "many-cuts": (SHORT, LONG, MANY),
-    "per-layer": (SHORT, LONG, PER_LAYER),
+    "per-layer": (SHORT, LONG, PER_LAYER, {"space": {"truncation_images": 256}}),
     "fine-tuned": (SHORT, LONG, PER_LAYER, FINE_TUNED),
     "elastic": (SHORT, LONG, ELASTIC),
     "trained-out": (SHORT, TRAINED_OUT, LABELS, MANY),

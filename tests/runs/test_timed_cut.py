@@ -5,14 +5,19 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from trp_search.errors import InputError
+from trp_search.lowrank.analysis import Analysis, analyse
+from trp_search.lowrank.schemes import SCHEMES
+from trp_search.lowrank.spectral import Spectral
 from trp_search.lowrank.times import LayerTimes, Steps
-from trp_search.records import Cut, Factored, LatencySpeedup, Pairs
+from trp_search.records import Cut, Factored, Keep, LatencySpeedup, Pairs, Speedup
 from trp_search.runs.clock import target_of
-from trp_search.runs.timed_cut import settled, timed_cut
+from trp_search.runs.timed_cut import fast_enough, settled, timed_cut
 from trp_search.runs.trial import cut_again
 from trp_search.runtimes.timing import Timing
 from trp_search.store import RunFolder
@@ -76,6 +81,66 @@ def test_a_clock_in_doubt_gets_a_network_whose_lower_end_keeps_to_the_budget(ask
         table(0.8), LatencySpeedup(asked), solve=solve(asked), time=clock(0.8, doubt=doubt)
     )
     assert 0.97 * asked <= timing.low <= 1.06 * asked
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    torch.manual_seed(0)
+    network = nn.Sequential(*(nn.Conv2d(24, 24, 3, padding=1) for _ in range(3))).eval()
+    pairs = Spectral(SCHEMES["channel"], SCHEMES["spatial"])
+    return analyse(network, torch.zeros(1, 24, 6, 6), pairs, replace(BUDGET, Speedup(1.0)))
+
+
+BUDGET = Cut(keep=LatencySpeedup(1.5), scheme="per-layer", layers="all")
+
+
+def replace(cut: Cut, keep: Keep) -> Cut:
+    return dataclasses.replace(cut, keep=keep)
+
+
+def by_the_root(analysis: Analysis, counted: list[float]):
+    """A clock on which a network is as much faster as the root of its counted speedup."""
+    each = {
+        (x.layer.name, x.layer.scheme.name): x.layer for y in analysis.layers for x in y.candidates
+    }
+
+    def time(layers: Factored) -> Timing:
+        chosen = [(each[name, scheme], rank) for name, (scheme, rank) in layers.items()]
+        spared = sum(layer.dense_macs - int(layer.macs((rank,))) for layer, rank in chosen)
+        counted.append(analysis.macs / (analysis.macs - spared))
+        speedup = counted[-1] ** 0.5
+        told = {"dense_seconds": 1e-3, "seconds": 1e-3 / speedup, "rounds": 20}
+        return Timing(speedup=speedup, low=speedup, high=speedup, **told)
+
+    return time
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.floats(1.2, 2.2))
+def test_what_ranks_by_time_do_not_reach_ranks_by_multiply_adds_may(analysis, asked):
+    nothing = LayerTimes(total=1.0, saved={}, macs=analysis.macs)
+    time = by_the_root(analysis, [])
+    layers, timing = fast_enough(
+        analysis, replace(BUDGET, LatencySpeedup(asked)), nothing, time=time
+    )
+    assert layers
+    assert 0.97 * asked <= timing.low <= 1.2 * asked
+
+
+def test_what_neither_reaches_is_refused_with_what_both_reach(analysis):
+    counted: list[float] = []
+    nothing = LayerTimes(total=1.0, saved={}, macs=analysis.macs)
+    with pytest.raises(
+        InputError, match=r"^latency_speedup: 50x cannot be reached; .+; by multiply-ad"
+    ):
+        fast_enough(
+            analysis,
+            replace(BUDGET, LatencySpeedup(50.0)),
+            nothing,
+            time=by_the_root(analysis, counted),
+        )
+    assert counted == sorted(counted)
+    assert 1 <= len(counted) <= 6
 
 
 @pytest.mark.slow

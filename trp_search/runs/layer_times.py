@@ -179,7 +179,7 @@ class Stopwatch:
     def _rows(self) -> Iterator[_Row]:
         """What a table takes."""
         kinds: dict[str, list[MeasuredLayer]] = {}
-        for layer in self._layers.values():
+        for layer in can_be_timed(self._layers.values()):
             kinds.setdefault(_kind(layer), []).append(layer)
         for kind, alike in kinds.items():
             for step, rank in _ranks(alike[0], self._precision):

@@ -10,16 +10,27 @@ from trp_search.errors import InputError
 from trp_search.lowrank.analysis import Analysis
 from trp_search.lowrank.choice import choose
 from trp_search.lowrank.times import LayerTimes
-from trp_search.records import TAKES, Cut, Factored, Keep, Pairs, Ranks, Target, WholeNetwork
+from trp_search.records import (
+    TAKES,
+    Cut,
+    Factored,
+    Keep,
+    Pairs,
+    Ranks,
+    Speedup,
+    Target,
+    WholeNetwork,
+)
 from trp_search.records.timed import asked_of, keeps, near
 from trp_search.runs import networks, setup
-from trp_search.runs.layer_times import Stopwatch, can_be_timed
+from trp_search.runs.layer_times import Stopwatch
 from trp_search.runtimes.serving import runtime
 from trp_search.runtimes.timing import Timing
 from trp_search.store import RunFolder
 from trp_search.tasks.task import threads
 
 _ROUNDS = 4
+_TRIED, _STEP = 6, 1.4  # counted speedups
 _LEAST_FACTOR = 0.05
 _BY_LAYER = {Ranks.key(), Pairs.key()}
 
@@ -56,18 +67,63 @@ def timed_cut(
         clock = Stopwatch(
             folder,
             analysis.network,
-            can_be_timed(one.layer for layer in analysis.layers for one in layer.candidates),
+            (one.layer for layer in analysis.layers for one in layer.candidates),
             target,
             channels=begun.splits.shape.channels,
             seconds=seconds,
         )
-        layers, timing = settled(
-            clock.table(),
-            wanted.keep,
-            solve=lambda times: solved(analysis, wanted, times),
-            time=clock.time,
-        )
+        layers, timing = fast_enough(analysis, wanted, clock.table(), time=clock.time)
     return dataclasses.replace(wanted, keep=_kept(wanted, layers), layers="all"), timing
+
+
+def fast_enough(
+    analysis: Analysis, wanted: Cut, times: LayerTimes, *, time: Callable[[Factored], Timing]
+) -> tuple[Factored, Timing]:
+    """The slowest network found that keeps to a budget in time: ranks by time, or by multiply-adds.
+
+    Ranks by multiply-adds are tried where those by time do not reach the budget: what layers save
+    does not add up everywhere.
+
+    Raises:
+        InputError: neither keeps to it.
+    """
+    keep = wanted.keep
+    assert isinstance(keep, WholeNetwork), keep
+    try:
+        return settled(times, keep, solve=lambda known: solved(analysis, wanted, known), time=time)
+    except InputError as refused:
+        try:
+            return by_multiply_adds(analysis, wanted, asked_of(keep, times.total), time=time)
+        except InputError as too:
+            raise InputError(f"{refused}; {too}") from None
+
+
+def by_multiply_adds(
+    analysis: Analysis, wanted: Cut, asked: float, *, time: Callable[[Factored], Timing]
+) -> tuple[Factored, Timing]:
+    """The network of the least counted speedup found that is measured `asked` times as fast.
+
+    Raises:
+        InputError: none was, up to the most that ranks reach.
+    """
+    low, high, at, fastest = 1.0, None, asked, 1.0
+    found: tuple[Factored, Timing] | None = None
+    for _ in range(_TRIED):
+        try:
+            layers = solved(analysis, dataclasses.replace(wanted, keep=Speedup(at)))
+        except InputError:  # beyond what ranks reach
+            high = at
+        else:
+            timing = time(layers)
+            fastest = max(fastest, timing.speedup)
+            if keeps(timing.low, asked):
+                high, found = at, (layers, timing)
+            else:
+                low = at
+        at = _STEP * low if high is None else (low * high) ** 0.5
+    if found is None:
+        raise InputError(f"by multiply-adds {fastest:.2f}x at most was measured")
+    return found
 
 
 def settled(
