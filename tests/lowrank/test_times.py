@@ -38,6 +38,24 @@ def test_ranks_below_a_step_lie_between_those_that_were_measured():
 
 
 @settings(deadline=None)
+@given(tables, tables, st.sampled_from([2, 4]), st.floats(0.1, 3))
+def test_ranks_that_are_not_padded_have_a_table_of_their_own(table, other, step, factor):
+    alone = Steps(step=step, saved={step * rank: saved for rank, saved in table.items()})
+    both = alone
+    for rank, saved in other.items():
+        both = both.also(step * rank + step - 1, saved)
+    assert (both.saved, len(both.between)) == (alone.saved, len(other))
+    ranks = torch.arange(1, 9 * step)
+    saved, padded = both.at(ranks), alone.at(ranks)
+    same = (ranks <= step) | (ranks % step == 0) | padded.isinf()
+    assert torch.equal(saved[same], padded[same])
+    apart = saved[~same]
+    assert (apart.diff() <= 1e-9).all()
+    assert ((min(other.values()) - 1e-9 <= apart) & (apart <= max(other.values()) + 1e-9)).all()
+    torch.testing.assert_close(both.scaled(factor).at(ranks), factor * saved)
+
+
+@settings(deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=6, unique=True), st.sampled_from([1, 4]))
 def test_a_table_that_falls_is_kept_as_it_was_measured(saved, step):
     falling = sorted(saved, reverse=True)

@@ -9,7 +9,7 @@ import pytest
 
 from trp_search.errors import InputError
 from trp_search.records import CutTime, Latency, Target
-from trp_search.runs.layer_times import predicted
+from trp_search.runs.layer_times import measured, predicted
 from trp_search.runtimes.machine import device_name
 from trp_search.runtimes.serving import runtime
 from trp_search.store import RunFolder, append_record
@@ -66,6 +66,17 @@ def test_a_time_is_of_the_target_that_it_was_measured_on_alone(run: RunFolder, f
 @pytest.mark.parametrize("other", [{"machine": "another"}, {"versions": {"torch": "0.1"}}])
 def test_another_machine_or_version_has_its_own_times(run: RunFolder, other: dict[str, object]):
     assert predicted(kept(run, timed({"a": ("channel", 4)}, 4.0, **other)), HERE) is None
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_each_precision_has_its_own_times(run: RunFolder, precision: str):
+    kept(
+        run, timed({"a": ("channel", 4)}, 4.0), timed({"a": ("channel", 4)}, 1.0, precision="int8")
+    )
+    times = measured(run, HERE, macs=1, precision=precision)
+    assert times is not None
+    saved = {"float32": 4.0, "int8": 1.0}[precision]
+    assert times.saved_by({"a": ("channel", 4)}) == pytest.approx(saved)
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.2])

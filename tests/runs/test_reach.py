@@ -10,7 +10,7 @@ from trp_search.errors import InputError
 from trp_search.records import Cut, Ranks, Speedup, Target, TimeTable, from_json, to_json
 from trp_search.runs import setup
 from trp_search.runs.compress import recut
-from trp_search.runs.predicted import predicting
+from trp_search.runs.predicted import predicted_int8, predicting
 from trp_search.runs.reach import EACH, SCHEMES, Reach, reach, tables
 from trp_search.space import SearchSpace, load_space
 from trp_search.space.sections import Timed
@@ -60,6 +60,18 @@ def test_layers_are_timed_once_and_the_table_is_what_a_search_predicts_from(
     assert {(one.layer, one.scheme) for one in found.layers} == {
         (name, scheme) for one in before for name, (scheme, _) in one.layers.items()
     }
+
+
+@pytest.mark.parametrize(("runtime", "told"), [("onnxruntime", True), ("openvino", False)])
+def test_a_network_in_int8_is_predicted_by_the_table_of_its_runtime(run, runtime, told):
+    about = {"machine": "none", "versions": {}, "macs": 100, "layers": []}
+    for precision, milliseconds in (("float32", 12.0), ("int8", 5.0)):
+        target = {"name": "a", "runtime": runtime, "height": 8, "width": 8}
+        own = {"precision": precision, "milliseconds": milliseconds, "target": target}
+        write_whole(run.times_in(precision), json.dumps(about | own))
+    found = predicted_int8(run, (), "onnxruntime")
+    assert (found is not None) == told
+    assert found is None or found.speedup == 12 / 5
 
 
 def test_a_missing_runtime_is_said_before_anything_is_timed(trained_run: RunFolder, tmp_path):

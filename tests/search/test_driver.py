@@ -19,10 +19,12 @@ from ray.tune.experiment import Trial
 from trp_search.errors import InputError, SearchError
 from trp_search.records import NetworkSpec, Point, TrialResult, TrialSpec
 from trp_search.runs import trial
+from trp_search.runs.predicted import predicting
 from trp_search.search import cluster, joining
 from trp_search.search.driver import run_search
 from trp_search.search.events import Epoch, Event, Finished, Ranked, Stage, Started
 from trp_search.search.ranks import RankSearcher
+from trp_search.search.times import before_trials
 from trp_search.selection import pareto
 from trp_search.space import Resources, SearchSpace, load_space
 from trp_search.store import RunFolder, exclusive
@@ -413,6 +415,48 @@ def test_ranks_are_searched_after_the_trainings_as_if_never_interrupted(
     front = pareto.search_front(folder.read_points(), space)
     assert all(folder.weights(point).exists() for point in front)
     assert {point.id for point in front} <= set(folder.read_tests())
+
+
+INT8 = """\
+workload: {network: small_resnet, data: {name: digits, subset: 200}}
+training: {epochs: 1, batch_size: 64}
+space:
+  method: plain
+  precision: [float32, int8]
+  layers: {include: [stages.2.0.conv2]}
+objectives: [accuracy, latency_speedup]
+target: {name: here, runtime: onnxruntime, seconds: 0.001}
+warm_start: [{served_precision: float32}, {served_precision: int8}]
+trials: 2
+extra_cuts: {speedups: [], energies: []}
+"""
+
+
+@pytest.mark.slow
+def test_a_search_proposes_int8_by_its_predicted_time(one_ray: None, tmp_path: Path):
+    (tmp_path / "space.yaml").write_text(INT8)
+    space, folder = load_space(tmp_path / "space.yaml"), RunFolder.create(tmp_path / "run")
+    run_search(space, folder, on_event=lambda _: None)
+    points = {point.id: point for point in folder.read_points()}
+    assert {name: points[name].role for name in ("0", "1", "1-int8")} == {
+        "0": "trial",
+        "1": "derived",
+        "1-int8": "trial",
+    }
+    assert {points["1"].score, points["1"].predicted} == {points["0"].score, points["0"].predicted}
+    assert points["1-int8"].predicted == predicting(folder, "int8")(points["1"].layers)
+    told = Search(space=space, folder=folder, events=[]).trials()
+    for trial_, name in zip(told, ("0", "1-int8"), strict=True):
+        assert trial_.values == [points[name].score.value, points[name].latency_speedup]
+    assert '"1-int8"' in folder.report.read_text()
+    first, second = folder.read_times(), folder.read_times("int8")
+    assert [(x.layer, x.scheme) for x in first.layers] == [
+        (x.layer, x.scheme) for x in second.layers
+    ]
+    dense = predicting(folder, "int8")(())
+    assert dense.milliseconds == second.milliseconds
+    assert dense.dense_milliseconds == first.milliseconds == points["baseline"].milliseconds
+    assert before_trials(space, folder, tell=print) == [], "times do not change in a run"
 
 
 def _searched_here(space: SearchSpace, folder: RunFolder, path: Path) -> dict[str, Point]:

@@ -151,6 +151,10 @@ ENTRIES = {
         "space.precision: int8 could only lose: add one of bytes, latency_speedup, milliseconds to "
         "the objectives"
     ),
+    "{precision: int8, energy: [0.8, 0.9]}\ntarget: {name: here}\nobjectives: [milliseconds]": (
+        "space.precision: int8 runs in onnxruntime or openvino on cpu, not in eager on cpu, where "
+        "milliseconds counts"
+    ),
     "{precision: int4}": "space.precision: 'int4' is not one of float32, int8",
     "{energy: 0.9}": "space: nothing varies; give an entry a range or a list, or set trials: 1",
 }

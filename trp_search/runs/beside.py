@@ -45,6 +45,10 @@ class Beside:
             self._call, call, seconds=seconds, fewest=fewest, clock=clock_of(self._target)
         )
 
+    def against(self, other: Beside, *, seconds: float) -> Timing:
+        """The times of both dense networks, this one's first."""
+        return compare(self._call, other._call, seconds=seconds, clock=clock_of(self._target))
+
     def time(self, network: Network, *, seconds: float, fewest: int = FEWEST) -> tuple[Timing, str]:
         """The times of both, and whether batch norm was folded."""
         reference, (call, batch_norm) = self._call, self._served(network)
@@ -62,10 +66,3 @@ class Beside:
         if self._precision == "int8":
             return serve_int8(network(), self._target, channels=self._channels)
         return serve(network(), self._target, channels=self._channels, fold=fold)
-
-
-def int8_beside_float(dense: Network, target: Target, *, channels: int, seconds: float) -> Timing:
-    """The times of a network in int8, in turn with itself in float32."""
-    float32, _ = serve(dense(), target, channels=channels)
-    int8, _ = serve_int8(dense(), target, channels=channels)
-    return compare(float32, int8, seconds=seconds, clock=clock_of(target))

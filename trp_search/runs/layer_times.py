@@ -16,10 +16,10 @@ from trp_search.lowrank.placing import copied, replace
 from trp_search.lowrank.times import LayerTimes, tabulated
 from trp_search.progress import tracked
 from trp_search.records import BASELINE, CutTime, Factored, Precision, Target
-from trp_search.runs.beside import Beside, int8_beside_float
+from trp_search.runs.beside import Beside
 from trp_search.runtimes.machine import device_name
 from trp_search.runtimes.serving import runtime
-from trp_search.runtimes.timing import Timing
+from trp_search.runtimes.timing import FEWEST, Timing
 from trp_search.store import RunFolder, append_record
 
 _RANKS = 4  # timed for each kind of layer ...
@@ -104,11 +104,9 @@ class Stopwatch:
         other._precision, other._beside = "int8", None
         return other
 
-    def beside_float(self, *, seconds: float) -> Timing:
-        """The dense network in int8, in turn with itself in float32."""
-        return int8_beside_float(
-            partial(copied, self._network), self._target, channels=self._channels, seconds=seconds
-        )
+    def against(self, other: Stopwatch, *, seconds: float) -> Timing:
+        """The times of both dense networks in turn, this one's first."""
+        return self._dense().against(other._dense(), seconds=seconds)
 
     def known(self, *, macs: int) -> LayerTimes:
         """As `measured`, of what it timed."""
@@ -149,17 +147,11 @@ class Stopwatch:
                 replace(network, name, nn.Sequential(*factors))
             return network.eval()
 
-        if self._beside is None:
-            self._beside = Beside(
-                partial(copied, self._network),
-                self._target,
-                channels=self._channels,
-                precision=self._precision,
-            )
-        if kind is None:
-            timing, _ = self._beside.time(made, seconds=self._seconds)
+        if kind is None and self._precision == "float32":
+            timing, _ = self._dense().time(made, seconds=self._seconds)
         else:
-            timing = self._beside.exchanged(parts(), made, seconds=self._seconds, fewest=_ROUNDS)
+            fewest = FEWEST if kind is None else _ROUNDS
+            timing = self._dense().exchanged(parts(), made, seconds=self._seconds, fewest=fewest)
         append_record(
             self._folder.cut_times,
             CutTime(
@@ -175,6 +167,16 @@ class Stopwatch:
             ),
         )
         return timing
+
+    def _dense(self) -> Beside:
+        if self._beside is None:
+            self._beside = Beside(
+                partial(copied, self._network),
+                self._target,
+                channels=self._channels,
+                precision=self._precision,
+            )
+        return self._beside
 
     def _rows(self) -> Iterator[_Row]:
         """What a table takes."""

@@ -107,8 +107,9 @@ def tables(space: SearchSpace, asked: Timed, folder: RunFolder) -> list[TimeTabl
             first = table_of(times, target)
             found.append(first)
         if "int8" in _precisions(space) and folder.read_times("int8") is None:
-            faster = begun.clock.beside_float(seconds=asked.seconds).speedup
-            times = _in_int8(begun.clock.in_int8(), begun.macs)
+            int8 = begun.clock.in_int8()
+            times = _in_int8(int8, begun.macs)
+            faster = begun.clock.against(int8, seconds=asked.seconds).speedup
             times = times.rated(first.milliseconds / faster)
             found.append(table_of(times, target, precision="int8"))
     return found
