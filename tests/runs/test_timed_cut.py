@@ -127,6 +127,16 @@ def test_what_ranks_by_time_do_not_reach_ranks_by_multiply_adds_may(analysis, as
     assert 0.97 * asked <= timing.low <= 1.2 * asked
 
 
+def test_what_the_dense_network_keeps_to_is_cut_nowhere(analysis):
+    def noise(layers: Factored) -> Timing:
+        assert not layers
+        return Timing(dense_seconds=1.0, seconds=1.0, speedup=1.0, low=0.9, high=1.1, rounds=20)
+
+    nothing = LayerTimes(total=1.0, saved={}, macs=analysis.macs)
+    layers, _ = fast_enough(analysis, replace(BUDGET, LatencySpeedup(1.0)), nothing, time=noise)
+    assert layers == {}
+
+
 def test_what_neither_reaches_is_refused_with_what_both_reach(analysis):
     counted: list[float] = []
     nothing = LayerTimes(total=1.0, saved={}, macs=analysis.macs)

@@ -89,6 +89,8 @@ def fast_enough(
     """
     keep = wanted.keep
     assert isinstance(keep, WholeNetwork), keep
+    if asked_of(keep, times.total) <= 1:  # the dense network, whatever the noise
+        return {}, time({})
     try:
         return settled(times, keep, solve=lambda known: solved(analysis, wanted, known), time=time)
     except InputError as refused:
