@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from pathlib import Path
@@ -79,9 +80,9 @@ def make_run(folder: Path) -> None:
     write_whole(run.search, SPACE)
     space = load_space(run.search)
     write_whole(run.search, space.dump())
-    table = before_trials(space, run, tell=lambda _: None)
-    assert table is not None
-    write_whole(run.times, to_json(table))
+    (table,) = before_trials(space, run, tell=lambda _: None)
+    for made in (table, dataclasses.replace(table, precision="int8")):
+        write_whole(run.times_in(made.precision), to_json(made))
     proposer = Proposer(space, run, trials=space.trials, ahead=1)
     while (spec := proposer.next()) is not None:
         *_, result = trial.run(spec, run)
