@@ -34,6 +34,7 @@ from trp_search.records import BASELINE, Point, TrialResult
 from trp_search.runs import networks, trial
 from trp_search.search.driver import run_search
 from trp_search.search.events import Event
+from trp_search.search.study import opened
 from trp_search.space import SearchSpace, load_space
 from trp_search.space.sections import ExtraCuts
 from trp_search.store import RunFolder, write_whole
@@ -227,6 +228,8 @@ def _search(arm: str, seed: int, out: Path, folder: RunFolder) -> None:
     same = (one for one in (PLAIN, *ARMS) if _raw(one)["training"] == _raw(arm)["training"])
     first = out / f"{next(same)}-{seed}" / place.relative_to(folder.path)
     if not place.exists() and first.exists():
+        folder.path.mkdir(parents=True, exist_ok=True)
+        opened(space, folder)  # a baseline without a study is refused
         half = out / f".{arm}-{seed}"
         shutil.rmtree(half, ignore_errors=True)
         shutil.copytree(first, half)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 from torch import nn
 
 from trp_search.records import Precision, Target
 from trp_search.runtimes.int8_noise import exchanging_int8, serve_int8
-from trp_search.runtimes.serving import IN_FILE, Call, Exchanged, exchanging, serve
+from trp_search.runtimes.serving import IN_FILE, Call, Exchanged, Parts, exchanging, serve
 from trp_search.runtimes.timing import FEWEST, Timing, clock_of, compare
 
 Network = Callable[[], nn.Module]
-Parts = Mapping[str, Sequence[nn.Module]]
 
 
 class Beside:

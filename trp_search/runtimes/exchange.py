@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from trp_search.runtimes.onnx import write_onnx
+from trp_search.runtimes.serving import Parts
 
-Parts = Mapping[str, Sequence[nn.Module]]
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _MOST_BYTES = 2**31 - 2**20  # of one file
 

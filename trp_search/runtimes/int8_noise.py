@@ -9,10 +9,10 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from trp_search.records import SUFFIXES, QuantizerName, Target
-from trp_search.runtimes.exchange import Exchange, Parts
+from trp_search.runtimes.exchange import Exchange
 from trp_search.runtimes.fold import fold_batch_norm
 from trp_search.runtimes.quantizer import Calibrated, QuantizedNetwork, calibrated, ranged
-from trp_search.runtimes.serving import IN_FILE, Call, Exchanged, noise
+from trp_search.runtimes.serving import IN_FILE, Call, Exchanged, Parts, noise
 
 
 def serve_int8(network: nn.Module, target: Target, *, channels: int) -> tuple[Call, str]:

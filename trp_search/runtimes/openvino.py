@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trp_search.records import Device, Target
-from trp_search.runtimes.exchange import Exchange, Parts
+from trp_search.runtimes.exchange import Exchange
 from trp_search.runtimes.installed import check_installed
 from trp_search.runtimes.onnx import two_of, write_onnx
-from trp_search.runtimes.serving import Call, Exchanged, Runtime
+from trp_search.runtimes.serving import Call, Exchanged, Parts, Runtime
 
 
 def check_openvino() -> None:

@@ -17,8 +17,10 @@ from trp_search.runtimes.fold import fold_batch_norm
 from trp_search.runtimes.quantizer import QuantizedNetwork
 
 Call = Callable[[], Tensor]
-# The call of a network with sequences of layers in place of those named; None where it cannot.
-Exchanged = Callable[[Mapping[str, Sequence[nn.Module]]], Call | None]
+# Sequences of layers that take the place of those named, and the call of a network with them, or
+# None where it cannot.
+Parts = Mapping[str, Sequence[nn.Module]]
+Exchanged = Callable[[Parts], Call | None]
 IN_FILE = "as in its int8 file"
 
 
