@@ -19,7 +19,7 @@ from trp_search.store import write_whole
 COLOURS = dict(zip(RULES, ("#d1495b", "#6b7a8f"), strict=True))
 MARKS = dict(zip(NETWORKS, ("circle", "diamond", "square"), strict=True))
 TITLES = {"onnxruntime": "ONNX Runtime", "eager": "eager PyTorch", "openvino": "OpenVINO"}
-_MOST = 3.4
+_MOST = 3.3
 
 
 def page(table: pd.DataFrame) -> str:
