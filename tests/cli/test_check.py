@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from trp_search.cli import reaching
 from trp_search.cli.cost import estimate, most_epochs
 from trp_search.records import Workload
 from trp_search.runs.probe import baseline_network
@@ -286,7 +287,10 @@ def test_five_spaces_are_shipped():
     assert names >= {"digits", "cifar10", "cifar10_images"} | resnets
 
 
-def test_what_schemes_reach_on_a_targets_clock_is_shown_where_one_is_named(trp, space):
+def test_what_schemes_reach_on_a_targets_clock_is_shown_where_one_is_named(
+    trp, space, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reaching, "_SECONDS", 0.01)
     path = space()
     assert "Timing layers" not in trp("check", path).out
     ended = trp("check", path, "--target", "phone", "--batch", "2")
@@ -296,7 +300,7 @@ def test_what_schemes_reach_on_a_targets_clock_is_shown_where_one_is_named(trp, 
     rows = [line.split() for line in shown.splitlines()]
     assert {"channel", "spatial", "per-layer"} <= {row[0] for row in rows if row}
     assert re.search(r"the baseline takes [0-9.]+ ms", shown)
-    path.write_text(path.read_text() + "target: {name: own, batch: 3}\n")
+    path.write_text(path.read_text() + "target: {name: own, batch: 3, seconds: 0.1}\n")
     assert "Timing layers on own: eager, 1 thread, batch 3" in trp("check", path).out
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trp_search.cli import main
+from trp_search.cli import main, timed_cuts
 from trp_search.export.bundle import read_card
 from trp_search.export.write import export_point
 from trp_search.store import RunFolder
@@ -44,8 +44,12 @@ def test_what_does_not_go_together_is_one_line(
 @pytest.mark.slow
 @pytest.mark.usefixtures("verified_here")
 def test_a_bundle_is_cut_to_milliseconds_and_timed_by_another_process_before_it_is_written(
-    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: RunFolder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setattr(timed_cuts, "_SECONDS", 0.05)
     bundle = export_point(run, "baseline", tmp_path / "full")
     layer = run.point("plain-2x").layers[-1].name
     words = [*("--target", "laptop"), *("--batch", "2"), *("--layers", layer)]

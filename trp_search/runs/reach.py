@@ -98,7 +98,7 @@ def tables(space: SearchSpace, asked: Timed, folder: RunFolder) -> list[TimeTabl
     """
     target, spec = target_in(space, asked), space.baseline_spec()
     network, shape = setup.untrained(spec), data.describe(spec.workload.data)
-    seconds, layers = asked.seconds / _TIMINGS, widest_layers(space)
+    seconds, layers = asked.seconds / TIMINGS, widest_layers(space)
     begun = _begun(network, shape, target, folder, layers=layers, seconds=seconds)
     first, found = folder.read_times(), []
     with threads(target.threads):
@@ -115,7 +115,7 @@ def tables(space: SearchSpace, asked: Timed, folder: RunFolder) -> list[TimeTabl
     return found
 
 
-_TIMINGS = 10  # of a table, in the time of a point
+TIMINGS = 10  # of a table, in the time of a point
 
 
 def reach(
