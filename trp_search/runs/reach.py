@@ -82,10 +82,7 @@ def is_missing(space: SearchSpace, folder: RunFolder) -> bool:
 
 def _precisions(space: SearchSpace) -> tuple[Precision, ...]:
     """Those in which networks are timed on the space's target."""
-    where = space.target
-    if where is None or (where.runtime, where.device) != (space.quantizer, "cpu"):
-        return ("float32",)
-    return "float32", "int8"
+    return ("float32", "int8") if space.int8_on_target else ("float32",)
 
 
 def tables(space: SearchSpace, asked: Timed, folder: RunFolder) -> list[TimeTable]:

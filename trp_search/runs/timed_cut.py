@@ -89,13 +89,14 @@ def fast_enough(
     """
     keep = wanted.keep
     assert isinstance(keep, WholeNetwork), keep
-    if asked_of(keep, times.total) <= 1:  # the dense network, whatever the noise
+    asked = asked_of(keep, times.total)
+    if asked <= 1:  # the dense network, whatever the noise
         return {}, time({})
     try:
         return settled(times, keep, solve=lambda known: solved(analysis, wanted, known), time=time)
     except InputError as refused:
         try:
-            return by_multiply_adds(analysis, wanted, asked_of(keep, times.total), time=time)
+            return by_multiply_adds(analysis, wanted, asked, time=time)
         except InputError as too:
             raise InputError(f"{refused}; {too}") from None
 

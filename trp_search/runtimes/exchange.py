@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -15,6 +15,7 @@ from trp_search.runtimes.serving import Parts
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _MOST_BYTES = 2**31 - 2**20  # of one file
+Served = TypeVar("Served")
 
 
 class Exchange:
@@ -34,6 +35,17 @@ class Exchange:
             path = Path(place) / "network.onnx"
             write_onnx(network, images, path)
             self._model = onnx.load(path)
+        self._fits = self._model.ByteSize() <= _MOST_BYTES
+        self._nodes = [(_layer(node), node) for node in self._model.graph.node]
+        self._weights = list(self._model.graph.initializer)
+        # What all have in common, so that none of the rest is copied twice.
+        del self._model.graph.node[:], self._model.graph.initializer[:]
+
+    def served(self, parts: Parts, serve: Callable[[Path], Served]) -> Served | None:
+        """What `serve` makes of the file with `parts`, which is gone then; None as in `write`."""
+        with tempfile.TemporaryDirectory() as place:
+            path = Path(place) / "exchanged.onnx"
+            return serve(path) if self.write(parts, path) else None
 
     def write(self, parts: Parts, path: Path) -> bool:
         """Writes the network with `parts` in place of the layers they name, if all can be.
@@ -42,24 +54,17 @@ class Exchange:
         """
         import onnx  # noqa: PLC0415  optional
 
-        used = {_layer(node) for node in self._model.graph.node if _layer(node)}
-        if not used.issuperset(parts) or self._model.ByteSize() > _MOST_BYTES:
+        if not self._fits or not {name for name, _ in self._nodes}.issuperset(parts):
             return False
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
-        del model.graph.node[:]
-        for node in self._model.graph.node:
-            name = _layer(node)
-            if name not in parts:
-                model.graph.node.append(node)
-                continue
-            exchanged = list(_exchanged(node, parts[name]))
-            if len(exchanged) < len(parts[name]):
+        for name, node in self._nodes:
+            exchanged = list(_exchanged(node, parts[name])) if name in parts else [node]
+            if name in parts and len(exchanged) < len(parts[name]):
                 return False
             model.graph.node.extend(exchanged)
         read = {name for node in model.graph.node for name in node.input}
-        del model.graph.initializer[:]
-        model.graph.initializer.extend(x for x in self._model.graph.initializer if x.name in read)
+        model.graph.initializer.extend(x for x in self._weights if x.name in read)
         for name, layers in parts.items():
             model.graph.initializer.extend(_weights(name, layers))
         onnx.save(model, path)

@@ -12,7 +12,7 @@ from trp_search.records import SUFFIXES, QuantizerName, Target
 from trp_search.runtimes.exchange import Exchange
 from trp_search.runtimes.fold import fold_batch_norm
 from trp_search.runtimes.quantizer import Calibrated, QuantizedNetwork, calibrated, ranged
-from trp_search.runtimes.serving import IN_FILE, Call, Exchanged, Parts, noise
+from trp_search.runtimes.serving import IN_FILE, Call, Exchanged, noise
 
 
 def serve_int8(network: nn.Module, target: Target, *, channels: int) -> tuple[Call, str]:
@@ -34,15 +34,11 @@ def exchanging_int8(network: nn.Module, target: Target, *, channels: int) -> Exc
     folded, _ = fold_batch_norm(network, images)
     exchange = Exchange(folded.eval(), images)
 
-    def call(parts: Parts) -> Call | None:
-        with tempfile.TemporaryDirectory() as place:
-            path = Path(place) / "exchanged.onnx"
-            if not exchange.write(parts, path):
-                return None
-            made = ranged(_tool(target), path, [images], Path(place))
-            return _call(made, target, channels, Path(place))
+    def call(path: Path) -> Call:
+        made = ranged(_tool(target), path, [images], path.parent)
+        return _call(made, target, channels, path.parent)
 
-    return call
+    return lambda parts: exchange.served(parts, call)
 
 
 def _call(made: Calibrated, target: Target, channels: int, place: Path) -> Call:

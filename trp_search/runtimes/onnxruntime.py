@@ -12,7 +12,7 @@ from typing_extensions import override
 from trp_search.records import Device, Target
 from trp_search.runtimes.exchange import Exchange
 from trp_search.runtimes.onnx import check_onnx, onnx_session, two_of, write_onnx
-from trp_search.runtimes.serving import Call, Exchanged, Parts, Runtime
+from trp_search.runtimes.serving import Call, Exchanged, Runtime
 
 
 @final
@@ -36,13 +36,7 @@ class OnnxRuntime(Runtime):
     @override
     def exchange(self, network: nn.Module, images: Tensor, target: Target) -> Exchanged:
         exchange = Exchange(network, two_of(images))
-
-        def call(parts: Parts) -> Call | None:
-            with tempfile.TemporaryDirectory() as place:
-                path = Path(place) / "network.onnx"
-                return _call(path, images, target) if exchange.write(parts, path) else None
-
-        return call
+        return lambda parts: exchange.served(parts, lambda path: _call(path, images, target))
 
 
 def _call(path: Path, images: Tensor, target: Target) -> Call:

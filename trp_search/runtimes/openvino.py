@@ -16,7 +16,7 @@ from trp_search.records import Device, Target
 from trp_search.runtimes.exchange import Exchange
 from trp_search.runtimes.installed import check_installed
 from trp_search.runtimes.onnx import two_of, write_onnx
-from trp_search.runtimes.serving import Call, Exchanged, Parts, Runtime
+from trp_search.runtimes.serving import Call, Exchanged, Runtime
 
 
 def check_openvino() -> None:
@@ -73,15 +73,9 @@ class OpenVino(Runtime):
     @override
     def exchange(self, network: nn.Module, images: Tensor, target: Target) -> Exchanged:
         exchange = Exchange(network, two_of(images))
-
-        def call(parts: Parts) -> Call | None:
-            with tempfile.TemporaryDirectory() as place:
-                path = Path(place) / "network.onnx"
-                if not exchange.write(parts, path):
-                    return None
-                return _call(read_openvino(path), images, target)
-
-        return call
+        return lambda parts: exchange.served(
+            parts, lambda path: _call(read_openvino(path), images, target)
+        )
 
 
 def _call(model: Any, images: Tensor, target: Target) -> Call:  # noqa: ANN401  OpenVINO is optional

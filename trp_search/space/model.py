@@ -124,6 +124,12 @@ class SearchSpace(Strict):
         return (*timed, *self.int8, USUAL_QUANTIZER)[0]
 
     @property
+    def int8_on_target(self) -> bool:
+        """Whether trials may be in int8 and run where `target` is."""
+        where = self.target
+        return where is not None and (where.runtime, where.device) == (self.quantizer, "cpu")
+
+    @property
     def metric(self) -> Objective:
         """What the task scores networks by."""
         return METRICS[self.workload.task]

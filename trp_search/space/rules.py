@@ -100,7 +100,7 @@ def _precision(space: SearchSpace) -> Iterator[Breach]:
         return
     told = {*space.objectives, *space.constraints, *((space.rungs and space.rungs.by) or ())}
     where, on_the_clock = space.target, sorted(told.intersection(ON_THE_CLOCK))
-    if where and on_the_clock and (where.runtime, where.device) != (space.quantizer, "cpu"):
+    if where and on_the_clock and not space.int8_on_target:
         there, tools = f"{where.runtime} on {where.device}", " or ".join(SUFFIXES)
         sentence = f"int8 runs in {tools} on cpu, not in {there}, where {on_the_clock[0]} counts"
         yield "space.precision", sentence
