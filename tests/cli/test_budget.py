@@ -79,7 +79,7 @@ def test_a_limit_and_a_point_are_one_too_many(trp, sample_run: RunFolder):
 def test_what_is_wrong_with_a_limit_is_told_by_its_options(trp, sample_run: RunFolder):
     every = "--speedup, --max-drop, --latency-speedup, --milliseconds, --parameters, --bytes"
     for words, said in (
-        (["--by", "macs"], f"no limit: give one of {every}"),
+        (["--by", "macs"], f"no budget: give one of {every}"),
         (["--max-drop", "0.1", "--bytes", "9"], f"--max-drop and --bytes: give one of {every}"),
         (["--max-drop", "-1"], "--max-drop: -1 is not at least 0"),
         (["--speedup", "2", "--by", "size"], "--by: 'size' is none of"),

@@ -221,12 +221,12 @@ def test_neighbours_and_half_a_step_are_those_of_the_front(run_of):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "no limit: give one of speedup, max_drop"),
+        ({}, "no budget: give one of speedup, max_drop"),
         ({"speedup": 2.0, "bytes": 10}, "speedup, bytes: give one of"),
         ({"max_drop": -0.1}, "max_drop: -0.1 is not at least 0"),
         ({"milliseconds": float("nan")}, "milliseconds: nan is not above 0"),
         ({"speedup": 2.0, "by": "size"}, "by: 'size' is none of macs, parameters, bytes, latency"),
-        ({"speedup": 2.0, "by": "macs", "target": "a"}, "'a' has a meaning by latency alone"),
+        ({"speedup": 2.0, "by": "macs", "target": "a"}, "'a' applies to --by latency only"),
         ({"milliseconds": 2.0, "by": "macs"}, "time is not measured by macs"),
     ],
 )

@@ -420,7 +420,7 @@ TARGET = "target: {name: here}\n"
         ),
         (
             f"{TARGET}space: {{latency_speedup: 2, method: [plain, prune]}}",
-            "space.latency_speedup: method prune takes no budget in time, but speedup",
+            "space.latency_speedup: method prune takes no time budget, but speedup",
         ),
         (
             f"{TARGET}space: {{speedup: 2, latency_speedup: 2}}",

@@ -50,7 +50,12 @@ def option(
 Space = Annotated[Path, typer.Argument(metavar="SPACE", help="a search space (YAML)")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
-Speedup = option("X", "at least this speedup: multiply-adds before / after", LIMIT, parser=number)
+Speedup = option(
+    "X",
+    "at least X times smaller than the baseline, in multiply-adds or by --by",
+    LIMIT,
+    parser=number,
+)
 Trials = Annotated[
     int | None, option("N", "trials in total [default: the space's]", SEARCHED, parser=positive)
 ]
@@ -65,7 +70,7 @@ Trust = Annotated[
     bool,
     typer.Option(
         "--trust",
-        help="call any code that the run names, and download its images",
+        help="allow code named by the run to be called and its images to be downloaded",
         rich_help_panel=READ,
     ),
 ]
@@ -74,7 +79,7 @@ Timeout = Annotated[
     typer.Option(
         min=1.0,
         metavar="SECONDS",
-        help="time limit of your own network or data before the start",
+        help="seconds that your network or data code may take before the search starts",
         rich_help_panel=RUNS,
     ),
 ]
@@ -88,7 +93,8 @@ Formats = Annotated[
     ),
 ]
 Network = Annotated[
-    str | None, option("MODULE:CALLABLE", "builds the baseline of a custom architecture", READ)
+    str | None,
+    option("MODULE:CALLABLE", "builds the uncompressed network of a custom architecture", READ),
 ]
 Data = Annotated[
     str | None,
@@ -104,7 +110,7 @@ Scheme = Annotated[
     option(
         "NAME",
         f"unfolding or method: {', '.join(get_args(records.CutScheme))} [default: per-layer; "
-        "of a decomposable trial its own]",
+        "for a decomposable trial, the scheme it was trained with]",
         CUT,
     ),
 ]
@@ -113,7 +119,7 @@ Allocation = Annotated[
     option(
         "NAME",
         f"division of a budget among layers: {', '.join(get_args(records.Allocation))} "
-        "[default: knapsack; of a decomposable trial pooled, by weights alone]",
+        "[default: knapsack; for a decomposable trial: pooled, without calibration images]",
         CUT,
     ),
 ]
@@ -121,7 +127,7 @@ Importance = Annotated[
     str | None,
     option(
         "NAME",
-        f"of scheme prune, by what channels rank: {', '.join(get_args(records.Criterion))} "
+        f"with --scheme prune: how channels are ranked: {', '.join(get_args(records.Criterion))} "
         "[default: magnitude]",
         CUT,
     ),

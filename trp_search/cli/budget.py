@@ -26,29 +26,42 @@ _OPTIONS: dict[str, Any] = {
         float | None,
         option(
             "D",
-            "the smallest that loses at most this much accuracy, such as 0.01",
+            "the smallest network that loses at most D of the baseline's validation score "
+            "(0.01 = 1 point)",
             LIMIT,
             parser=number,
         ),
     ],
     "latency_speedup": Annotated[
         float | None,
-        option("X", "at least this many times less time on the target", LIMIT, parser=number),
+        option(
+            "X",
+            "at least X times faster than the baseline, measured on --target",
+            LIMIT,
+            parser=number,
+        ),
     ],
     "milliseconds": Annotated[
-        float | None, option("T", "at most this time per batch", LIMIT, parser=number)
+        float | None,
+        option("T", "at most T milliseconds per batch, measured on --target", LIMIT, parser=number),
     ],
     "parameters": Annotated[
-        int | None, option("N", "at most this many parameters", LIMIT, parser=positive)
+        int | None, option("N", "at most N parameters", LIMIT, parser=positive)
     ],
     "bytes": Annotated[
-        int | None, option("N", "at most this many bytes of weights", LIMIT, parser=positive)
+        int | None, option("N", "at most N bytes of weights", LIMIT, parser=positive)
     ],
     "by": Annotated[
         str | None,
-        option("COUNT", f"what a speedup counts: {', '.join(get_args(By))} [default: macs]", LIMIT),
+        option(
+            "COUNT",
+            f"the quantity that --speedup compares: {', '.join(get_args(By))} [default: macs]",
+            LIMIT,
+        ),
     ],
-    "target": Annotated[str | None, option("NAME", "where time was measured", LIMIT)],
+    "target": Annotated[
+        str | None, option("NAME", "the timed target to use [default: the only one]", LIMIT)
+    ],
 }
 
 
@@ -81,7 +94,7 @@ def budgeted(command: Callable[..., None]) -> Callable[..., None]:
 def _budget(asked: dict[str, Any]) -> Budget:
     limits = [_flag(name) for name in LIMITS if asked[name] is not None]
     if len(limits) != 1:
-        raise InputError(f"{' and '.join(limits) or 'no limit'}: give one of {FLAGS}")
+        raise InputError(f"{' and '.join(limits) or 'no budget'}: give one of {FLAGS}")
     try:
         return Budget(**asked)
     except InputError as error:

@@ -197,7 +197,10 @@ def refit(
     *,
     trust: Trust = False,
 ) -> None:
-    """Train a point's settings by the full recipe; export it."""
+    """Retrain a point with the full recipe, and export it.
+
+    It is trained on training and validation images together.
+    """
     folder = RunFolder.open(run)
     target = out or folder.models / f"refit-{point}"
     vacant(target)

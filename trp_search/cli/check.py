@@ -34,13 +34,16 @@ _MANY = 30  # layers; more are shown by pattern
 _A100 = 60.0
 
 Images = Annotated[
-    int | None, option("N", "training images of a trial [default: counted]", parser=positive)
+    int | None,
+    option(
+        "N", "number of training images assumed for the cost [default: counted]", parser=positive
+    ),
 ]
 Tflops = Annotated[
     float | None,
     option(
         "X",
-        "10^12 operations a second that a GPU sustains in training, if none is here  "
+        "training throughput (TFLOP/s) assumed for the GPU if this machine has none "
         f"[default: {_A100:g}, an A100 with ResNet-50; small networks reach less]",
         parser=number,
     ),
@@ -54,7 +57,11 @@ def check(  # noqa: PLR0913  options of a command
     timeout: Timeout = 600.0,
     target: Annotated[
         str | None,
-        option("NAME", "times layers on this target, the space's or one of your own", TIMED),
+        option(
+            "NAME",
+            "time the layers on this target: the space's, or one described by the options below",
+            TIMED,
+        ),
     ] = None,
     runtime: Runtime = None,
     device: Device = None,

@@ -1,4 +1,4 @@
-"""`trp-search select`: the point to use within a budget."""
+"""`trp-search select`: the network to use within a budget."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SCHEMES = get_args(Scheme)
 
 @budgeted
 def select(run: Run, *, budget: Budget | None, as_json: Json = False) -> None:
-    """Choose the best point within one limit."""
+    """Choose the best network within one budget."""
     if budget is None:
         raise InputError(f"select: give one of {FLAGS}")
     found = Snapshot.of(run)

@@ -53,7 +53,7 @@ def cut(  # noqa: PLR0913  options of a command
     ],
     keep: Keep,
     trial: Annotated[
-        str | None, option("N", "of a run: the trial's number, or baseline", READ)
+        str | None, option("N", "the run's trial to cut: its number, or baseline", READ)
     ] = None,
     scheme: Scheme = None,
     allocation: Allocation = None,
@@ -61,7 +61,8 @@ def cut(  # noqa: PLR0913  options of a command
     multiple: Multiple = 1,
     layers: Layers = None,
     out: Annotated[
-        Path | None, option("DIR", "for a bundle: a new folder [default: BUNDLE-cut]", WRITTEN)
+        Path | None,
+        option("DIR", "the new bundle, when a bundle is cut [default: BUNDLE-cut]", WRITTEN),
     ] = None,
     form: Formats = None,
     network: Network = None,

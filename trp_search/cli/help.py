@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SEARCHED = "What is searched"
 KEPT = "How much is kept (give one)"
 CUT = "How it is cut"
-LIMIT = "The limit (give one)"
+LIMIT = "The budget (give one)"
 TIMED = "Where it is timed"
 READ = "What is read"
 WRITTEN = "What is written"

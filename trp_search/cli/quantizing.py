@@ -24,17 +24,17 @@ _TOOLS: tuple[QuantizerName, ...] = get_args(QuantizerName)
 def quantize(
     run: Run,
     runtime: Annotated[
-        str, typer.Option(metavar="NAME", help=f"which runs it: {', '.join(_TOOLS)}")
+        str, typer.Option(metavar="NAME", help=f"runtime to quantise for: {', '.join(_TOOLS)}")
     ] = USUAL_QUANTIZER,
     point: Annotated[
         list[str] | None,
-        option("ID", "this point; may be repeated [default: the baseline and the front]"),
+        option("ID", "quantise this point; may be repeated [default: the baseline and the front]"),
     ] = None,
     max_drop: Annotated[
         float | None,
         option(
             "D",
-            "layers stay in float32 where int8 loses more than this of validation, as in 0.01",
+            "if int8 loses more than D of the validation score, keep the worst layers in float32",
             parser=number,
         ),
     ] = None,

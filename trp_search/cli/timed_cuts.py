@@ -19,7 +19,9 @@ from trp_search.records.timed import asked_of, keeps
 from trp_search.report.times import clock as clocked
 from trp_search.store import RunFolder
 
-Budgeted = Annotated[str | None, option("NAME", "where a budget in time counts", PANEL)]
+Budgeted = Annotated[
+    str | None, option("NAME", "the target on which a time budget is measured", PANEL)
+]
 
 _SECONDS = 1.0
 
@@ -43,7 +45,7 @@ def checked_clock(keep: Keep, name: str | None, fields: Mapping[str, str | int])
     if keep.key() not in TIMED:
         if name is not None or fields:
             wanted = ", ".join(f"--{key.replace('_', '-')}" for key in TIMED)
-            raise InputError(f"--target: {flag} is no budget in time; these are {wanted}")
+            raise InputError(f"--target: {flag} is not a time budget; time budgets are {wanted}")
         return None
     if name is None:
         raise InputError(f"{flag}: needs --target NAME, where it is measured")

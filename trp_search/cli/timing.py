@@ -39,7 +39,7 @@ Device = Annotated[str | None, option("cpu|cuda", "cpu or cuda [default: cpu]", 
 Threads = Annotated[int | None, option("N", "CPU threads [default: 1]", TIMED, parser=positive)]
 Batch = Annotated[int | None, option("N", "images at a time [default: 1]", TIMED, parser=positive)]
 ImageSize = Annotated[
-    int | None, option("N", "pixels [default: the data's]", TIMED, parser=positive)
+    int | None, option("N", "image side in pixels [default: the data's]", TIMED, parser=positive)
 ]
 Seconds = Annotated[float | None, option("S", "seconds per network [default: 3]", parser=number)]
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 @final
 @checked(frozen=True, config=STRICT)
 class Energy(PerLayer):
-    """The share of each layer's squared singular values that is kept."""
+    """Keep a share X of each layer's energy, its squared singular values."""
 
     written: ClassVar[str] = "{:g}"
     energy: Share
@@ -37,7 +37,7 @@ class Energy(PerLayer):
 @final
 @checked(frozen=True, config=STRICT)
 class Value(PerLayer):
-    """The least singular value that is kept."""
+    """Keep singular values of at least X."""
 
     written: ClassVar[str] = "value-{:g}"
     value: Positive
@@ -46,7 +46,7 @@ class Value(PerLayer):
 @final
 @checked(frozen=True, config=STRICT)
 class Ratio(PerLayer):
-    """The share of each layer's full rank that is kept."""
+    """Keep a share X of each layer's full rank."""
 
     written: ClassVar[str] = "ratio-{:g}"
     ratio: Share
@@ -55,7 +55,7 @@ class Ratio(PerLayer):
 @final
 @checked(frozen=True, config=STRICT)
 class Evbmf(PerLayer):
-    """What stands out of noise is kept (empirical variational Bayesian matrix factorisation)."""
+    """Keep singular values above the estimated noise (EVBMF)."""
 
     written: ClassVar[str] = "evbmf"
     evbmf: Literal[True] = True
@@ -64,7 +64,7 @@ class Evbmf(PerLayer):
 @final
 @checked(frozen=True, config=STRICT)
 class GavishDonoho(PerLayer):
-    """What stands out of noise is kept (optimal hard threshold for an unknown level of it)."""
+    """Keep singular values above Gavish and Donoho's optimal threshold for unknown noise."""
 
     written: ClassVar[str] = "gavish-donoho"
     gavish_donoho: Literal[True] = True
@@ -73,7 +73,7 @@ class GavishDonoho(PerLayer):
 @final
 @checked(frozen=True, config=STRICT)
 class Speedup(Faster):
-    """Multiply-adds of the whole network before / after."""
+    """At least X times fewer multiply-adds in the whole network."""
 
     written: ClassVar[str] = "{:g}x"
     speedup: Factor
@@ -82,7 +82,7 @@ class Speedup(Faster):
 @final
 @checked(frozen=True, config=STRICT)
 class Parameters(UpTo):
-    """The most parameters of the whole network."""
+    """At most X parameters in the whole network."""
 
     written, asked, found = "{}p", "{:,}", "{:,.0f}"
     parameters: PositiveInt
@@ -91,7 +91,7 @@ class Parameters(UpTo):
 @final
 @checked(frozen=True, config=STRICT)
 class Error(Keep):
-    """The share of a linear layer's outputs on calibration images that may be lost, by norm."""
+    """Relative error (norm) allowed in each linear layer's outputs on calibration images."""
 
     written: ClassVar[str] = "error-{:g}"
     error: Share
@@ -136,7 +136,7 @@ class Pairs(Keep):
 @final
 @checked(frozen=True, config=STRICT)
 class MaxDrop(Keep):
-    """The metric on validation at most this far behind the baseline's, as fast as that allows."""
+    """The fastest cut that loses at most X of the baseline's validation score."""
 
     written: ClassVar[str] = "drop-{:g}"
     max_drop: NonNegative

@@ -13,7 +13,7 @@ from trp_search.records.kinds import STRICT, Factor, Positive
 @final
 @checked(frozen=True, config=STRICT)
 class LatencySpeedup(Faster):
-    """Time of the whole network before / after, on a target."""
+    """At least X times faster than the baseline, measured on the target."""
 
     written: ClassVar[str] = "{:g}x-on-the-clock"
     latency_speedup: Factor
@@ -22,7 +22,7 @@ class LatencySpeedup(Faster):
 @final
 @checked(frozen=True, config=STRICT)
 class Milliseconds(UpTo):
-    """The most milliseconds of the whole network, on a target."""
+    """At most X milliseconds per batch on the target."""
 
     written, asked, found = "{:g}ms", "{:g}", "{:.3g}"
     milliseconds: Positive

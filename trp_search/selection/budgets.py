@@ -1,4 +1,4 @@
-"""A budget: a limit, and the axis along which networks get smaller."""
+"""A budget, and the axis along which networks get smaller."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trp_search.records.objectives import OBJECTIVES, SPEEDUP, Objective
 from trp_search.selection.axes import COUNTED, Axis, By, Clock, clock
 from trp_search.selection.snapshot import Snapshot
 
-# Each limit, and the axis along which networks get smaller where the budget names none.
+# Each kind of budget, and the axis along which networks get smaller where none is named.
 LIMITS: dict[str, By] = {
     "speedup": "macs",
     "max_drop": "macs",
@@ -26,18 +26,18 @@ LIMITS: dict[str, By] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """One limit, and the axis along which networks get smaller.
+    """One budget, and the axis along which networks get smaller.
 
     Attributes:
         speedup: at least this many times smaller than the baseline, along `by`.
         max_drop: the metric at most this far behind the baseline's on validation.
-        latency_speedup: at least this many times less time on the target.
+        latency_speedup: at least this many times faster than the baseline on the target.
         milliseconds: of one batch on the target, at most: the baseline's median over the
             speedup's lower end.
         parameters: at most.
         bytes: of the weights, at most.
         by: multiply-adds, parameters, bytes of the weights or time on the target.
-        target: where time was measured; the only one by default.
+        target: the timed target to use; the only one by default.
     """
 
     speedup: float | None = None
@@ -52,13 +52,13 @@ class Budget:
     def __post_init__(self) -> None:
         given = [name for name in LIMITS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise InputError(f"{', '.join(given) or 'no limit'}: give one of {', '.join(LIMITS)}")
+            raise InputError(f"{', '.join(given) or 'no budget'}: give one of {', '.join(LIMITS)}")
         if problem := self._problem():
             raise InputError(f"{self.limit}: {problem}")
         if self.by is not None and self.by not in get_args(By):
             raise InputError(f"by: {self.by!r} is none of {', '.join(get_args(By))}")
         if self.by in COUNTED and self.target is not None:
-            raise InputError(f"target: {self.target!r} has a meaning by latency alone")
+            raise InputError(f"target: {self.target!r} applies to --by latency only")
         if self.limit in TIMED and self.by in COUNTED:
             raise InputError(f"{self.limit}: time is not measured by {self.by}")
 

@@ -69,7 +69,7 @@ def select(  # noqa: PLR0913  one argument per limit
     by: By | None = None,
     target: str | None = None,
 ) -> Choice:
-    """The best point within one limit; nothing is trained.
+    """The best point within one budget; nothing is trained.
 
     >>> from trp_search import select
     >>> choice = select("results/digits", speedup=12.0)

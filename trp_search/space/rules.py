@@ -91,7 +91,7 @@ def _budgets_in_time(space: SearchSpace) -> Iterator[Breach]:
         for name in given:
             counted = "cut_speedup" if name.startswith("cut_") else "speedup"
             if uses(method, counted) and not uses(method, name):
-                yield f"space.{name}", f"method {method} takes no budget in time, but {counted}"
+                yield f"space.{name}", f"method {method} takes no time budget, but {counted}"
 
 
 def _precision(space: SearchSpace) -> Iterator[Breach]:
