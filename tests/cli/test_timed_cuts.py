@@ -22,11 +22,13 @@ from trp_search.store import RunFolder
         (["--milliseconds", "2"], "--milliseconds: needs --target NAME, where it is measured"),
         (
             ["--speedup", "2", "--target", "laptop"],
-            "--target: --speedup is not a time budget; time budgets are --latency-speedup, --milliseconds",
+            "--target: --speedup is not a time budget; time budgets are --latency-speedup, "
+            "--milliseconds",
         ),
         (
             ["--speedup", "2", "--batch", "8"],
-            "--target: --speedup is not a time budget; time budgets are --latency-speedup, --milliseconds",
+            "--target: --speedup is not a time budget; time budgets are --latency-speedup, "
+            "--milliseconds",
         ),
         (
             ["--latency-speedup", "0.5", "--target", "laptop"],
