@@ -12,7 +12,19 @@ from trp_search.cli.live import ending, picture, under_way, watching
 from trp_search.cli.watch import Watch
 from trp_search.records import EpochReport, Progress, TrialResult
 from trp_search.records.scores import share
-from trp_search.search.events import Epoch, Finished, Stage, Started
+from trp_search.search.events import Epoch, Finished, Ranked, Stage, Started
+
+STEP = Progress(
+    what="training",
+    done=1,
+    total=4,
+    unit="images",
+    epoch=2,
+    epochs=4,
+    per_second=None,
+    seconds_left=None,
+    at=0.0,
+)
 
 
 def report(trial: str, *, epoch: int, epochs: int = 4, seconds: float = 2.0) -> EpochReport:
@@ -100,20 +112,22 @@ def test_the_picture_before_anything_ran_says_so():
     assert drawn(watch, now=3.0)[0].startswith("starting   0:03 so far")
 
 
-def test_endings_tell_score_failure_or_divergence(make_point):
+def test_endings_tell_score_failure_or_divergence(watch, make_point):
     point = make_point("3", correct=190, speedup=2.0)
     plain = make_point("baseline", correct=194, speedup=1.0, role="baseline", scheme=None)
     assert (
-        ending(TrialResult(trial="3", points=(point,)))
+        ending(watch, TrialResult(trial="3", points=(point,)))
         == "trial 3: 95.0 % at 2.00\N{MULTIPLICATION SIGN}"
     )
     untuned = dataclasses.replace(point, id="3-untuned", score=share(20, 200))
     tuned = dataclasses.replace(point, id="3", score=share(150, 200))
-    assert "75.0 %" in ending(TrialResult(trial="3", points=(untuned, tuned)))
-    assert ending(TrialResult(trial="baseline", points=(plain,))).startswith("baseline: 97.0 %")
-    assert ending(TrialResult(trial="3", points=(), failed="no")) == "trial 3 failed: no"
-    assert ending(TrialResult(trial="3", points=(), diverged="so")) == "trial 3 diverged: so"
-    assert ending(TrialResult(trial="3", points=(), stopped="so")) == "trial 3 stopped: so"
+    assert "75.0 %" in ending(watch, TrialResult(trial="3", points=(untuned, tuned)))
+    assert ending(watch, TrialResult(trial="baseline", points=(plain,))).startswith(
+        "baseline: 97.0 %"
+    )
+    assert ending(watch, TrialResult(trial="3", points=(), failed="no")) == "trial 3 failed: no"
+    assert ending(watch, TrialResult(trial="3", points=(), diverged="so")) == "trial 3 diverged: so"
+    assert ending(watch, TrialResult(trial="3", points=(), stopped="so")) == "trial 3 stopped: so"
 
 
 def test_where_there_is_no_terminal_every_ending_is_a_line(make_point, capsys):
@@ -145,21 +159,19 @@ def test_where_there_is_no_terminal_every_ending_is_a_line(make_point, capsys):
     assert len(lines) == 4
 
 
+def test_batches_of_ranks_are_told_by_the_trial_whose_ranks_they_are(watch, make_point):
+    ranked = Ranked(trial="7r1", done=0, total=8, result=None, front=(), hypervolume=None)
+    watch.rank(ranked, now=104.0)
+    watch.within = {"ranks-7r1-0a-tuned": STEP}
+    assert under_way(watch).startswith("ranks of trial 7r1: training")
+    failed = TrialResult(trial="ranks-7r1-0a-tuned", points=(), failed="no")
+    assert ending(watch, failed) == "ranks of trial 7r1 failed: no"
+
+
 def test_a_step_that_is_over_is_not_told_as_under_way(watch):
     watch.epoch(report("0", epoch=1), now=101.0)
     watch.epoch(report("1", epoch=1), now=101.0)
-    step = Progress(
-        what="training",
-        done=1,
-        total=4,
-        unit="images",
-        epoch=2,
-        epochs=4,
-        per_second=None,
-        seconds_left=None,
-        at=0.0,
-    )
-    watch.within = {"0": step, "1": dataclasses.replace(step, done=4)}
+    watch.within = {"0": STEP, "1": dataclasses.replace(STEP, done=4)}
     assert under_way(watch) == "trial 0: training, epoch 2 of 4: 25 %"
     watch.within = {"1": watch.within["1"]}
     assert not under_way(watch)

@@ -24,7 +24,6 @@ from trp_search.records.objectives import OBJECTIVES, TIMES
 from trp_search.report.formatting import count
 from trp_search.search.driver import OnEvent
 from trp_search.search.events import Epoch, Event, Finished, Lost, Ranked, Stage, Started, Working
-from trp_search.search.names import RANKS
 
 _ROWS = 8
 _BARS = 8
@@ -84,7 +83,7 @@ def _ended(watch: Watch, event: Finished | Ranked) -> None:
             hypervolume=event.hypervolume,
         )
     if event.result is not None and event.result.ending in ("failed", "diverged"):
-        line(ending(event.result), style="yellow")
+        line(ending(watch, event.result), style="yellow")
 
 
 def _tell(watch: Watch, event: Event) -> None:
@@ -101,9 +100,9 @@ def _tell(watch: Watch, event: Event) -> None:
         earlier = f", {event.done} of them done earlier" if event.done else ""
         line(f"{stamp}  {event.trials} trials{earlier}, {event.concurrency} at a time")
     elif isinstance(event, Finished) and (event.result.ended_well or event.result.stopped):
-        line(f"{stamp}  {ending(event.result)}{_rung_score(watch)}")
+        line(f"{stamp}  {ending(watch, event.result)}{_rung_score(watch)}")
     elif isinstance(event, Ranked) and event.result is not None and event.result.ended_well:
-        line(f"{stamp}  {_scored(event.result)}{_rung_score(watch)}")
+        line(f"{stamp}  {_scored(watch, event.result)}{_rung_score(watch)}")
     elif isinstance(event, Stage):
         line(f"{stamp}  {event.text}")
 
@@ -113,7 +112,7 @@ def under_way(watch: Watch) -> str:
     steps = [(name, watch.within.get(name)) for name in watch.names]
     known = [(name, step) for name, step in steps if step is not None and not step.is_over]
     more = f"; and {len(known) - _TOLD} more" if len(known) > _TOLD else ""
-    told = [f"{_called(n)}: {sentence(step)}{_curve(watch, n)}" for n, step in known[:_TOLD]]
+    told = [f"{_called(watch, n)}: {sentence(step)}{_curve(watch, n)}" for n, step in known[:_TOLD]]
     return "; ".join(told) + more
 
 
@@ -127,21 +126,21 @@ def _curve(watch: Watch, name: str) -> str:
     return f" ({', '.join(scores)})"
 
 
-def _called(trial: str) -> str:
-    if trial.startswith(RANKS):
-        return f"ranks of trial {trial.removeprefix(RANKS).rpartition('-')[0]}"
+def _called(watch: Watch, trial: str) -> str:
+    if watch.ranked is not None:  # all trainings have ended
+        return f"ranks of trial {watch.ranked[0]}"
     return "baseline" if trial == BASELINE else f"trial {trial}"
 
 
-def _scored(result: TrialResult) -> str:
+def _scored(watch: Watch, result: TrialResult) -> str:
     """What a batch of ranks gave, in a line."""
     refused = f", {len(result.refused)} refused" if result.refused else ""
-    return f"{_called(result.trial)}: {count(len(result.points), 'point')}{refused}"
+    return f"{_called(watch, result.trial)}: {count(len(result.points), 'point')}{refused}"
 
 
-def ending(result: TrialResult) -> str:
+def ending(watch: Watch, result: TrialResult) -> str:
     """How one training ended, in a line."""
-    name = _called(result.trial)
+    name = _called(watch, result.trial)
     if result.why_not:
         return f"{name} {result.ending}: {result.why_not}"
     point = result.own or result.points[0]
@@ -223,7 +222,7 @@ def _bar(watch: Watch, name: str) -> tuple[RenderableType, ...]:
         told = measures(within)
     told += _curve(watch, name)
     return (
-        Text(shown(_called(name))),
+        Text(shown(_called(watch, name))),
         ProgressBar(total=1.0, completed=watch.share(name), width=_BAR_WIDTH),
         Text(shown(epoch)),
         Text(shown(told), style="dim"),

@@ -16,7 +16,7 @@ from trp_search.search.endings import check_not_removed, nothing_half_written, s
 from trp_search.search.events import Epoch, Event, Finished, Lost, Stage, Started, Working
 from trp_search.search.halving import halving_of
 from trp_search.search.heartbeat import Heartbeats
-from trp_search.search.names import RANKS, TEST
+from trp_search.search.names import TEST
 from trp_search.search.page import RunningPage
 from trp_search.search.proposer import Proposer
 from trp_search.search.rank_searches import RankSearches
@@ -256,7 +256,7 @@ class _Search:
             if reason is None:
                 return
             item = TrialResult(trial=item.trial, points=(), stopped=reason)
-        if item.trial.startswith(RANKS):
+        if item.trial in self._ranks.running:
             self._ranks.finish(item)
             self._page.refresh()
             return

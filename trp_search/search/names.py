@@ -2,4 +2,4 @@
 
 STUDY = "trp_search"
 TEST = "test"
-RANKS = "ranks-"  # before the trial whose ranks are searched
+RANKS = "ranks-"  # begins the names of studies and batches

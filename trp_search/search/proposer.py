@@ -14,7 +14,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from trp_search.records import BASELINE, Point, TrialResult, TrialSpec, to_json, trial_name
 from trp_search.search.front_history import FrontHistory
 from trp_search.search.importance import write_importance
-from trp_search.search.names import RANKS
 from trp_search.search.streak import Streak
 from trp_search.search.study import draw, opened
 from trp_search.search.study_updates import Teller
@@ -187,13 +186,13 @@ class Proposer:
         return dataclasses.replace(spec, threads=max(spec.threads, threads))
 
     def _take_up_history(self, known: Sequence[Point]) -> None:
-        points: dict[str, list[Point]] = defaultdict(list)
+        points: dict[tuple[str, bool], list[Point]] = defaultdict(list)
         for point in known:
             if point.searched:
-                points[f"{RANKS if point.by_ranks else ''}{point.trial}"].append(point)
+                points[point.trial, point.by_ranks].append(point)
         for number in self._ended:
             for repeat in range(self._space.repeats):
-                self.front_history.add(points.pop(trial_name(number, repeat), ()))
+                self.front_history.add(points.pop((trial_name(number, repeat), False), ()))
             self.front_history.end_trial()
         for left in points.values():
             self.front_history.add(left)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 import optuna
 
 from trp_search.records import TrialResult, TrialSpec
 from trp_search.search.events import Event, Ranked, Stage
-from trp_search.search.names import RANKS
 from trp_search.search.proposer import Proposer
+from trp_search.search.rank_study import study_name
 from trp_search.search.ranks import RankSearcher
 from trp_search.search.retention import Keeper
 from trp_search.selection import pareto
@@ -45,12 +45,12 @@ class RankSearches:
         self._workers, self._tell = workers, tell
         self._left: deque[RankSearcher] | None = None
         self._at: RankSearcher | None = None
-        keeper.held |= _begun(proposer.storage)
+        keeper.held |= self._begun()
 
     @property
-    def running(self) -> int:
+    def running(self) -> Set[str]:
         """Batches that were handed out and have not ended."""
-        return self._at.running if self._at else 0
+        return self._at.running if self._at else frozenset()
 
     @property
     def exhausted(self) -> bool:
@@ -58,7 +58,7 @@ class RankSearches:
         if self._left is None:
             # All are opened at once: their studies name the weights that have to stay.
             self._left = deque(self._opened(*one) for one in self._chosen())
-            self._keeper.held |= _begun(self._proposer.storage)
+            self._keeper.held |= self._begun()
         while self._at is None or (self._at.exhausted and not self._at.running):
             if not self._left:
                 return True
@@ -124,8 +124,7 @@ class RankSearches:
             workers=self._workers,
         )
 
-
-def _begun(storage: optuna.storages.BaseStorage) -> set[str]:
-    """The trials whose ranks are searched, or were."""
-    studies = optuna.get_all_study_names(storage)
-    return {name.removeprefix(RANKS) for name in studies if name.startswith(RANKS)}
+    def _begun(self) -> set[str]:
+        """The trials whose ranks are searched, or were."""
+        studies = optuna.get_all_study_names(self._proposer.storage)
+        return {name for name in self._folder.read_numbers() if study_name(name) in studies}

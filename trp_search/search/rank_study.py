@@ -46,7 +46,7 @@ class RankStudy:
     ) -> None:
         wanted = directions(space)
         self._kept = optuna.create_study(
-            storage=storage, study_name=f"{RANKS}{trial}", directions=wanted, load_if_exists=True
+            storage=storage, study_name=study_name(trial), directions=wanted, load_if_exists=True
         )
         if _OPTIONS not in self._kept.user_attrs:
             self._kept.set_user_attr(_BEGUN, list(menus.begun))
@@ -124,3 +124,8 @@ class RankStudy:
             mutation=PolynomialMutation(_NEAR),
             seed=int.from_bytes(digest),
         )
+
+
+def study_name(trial: str) -> str:
+    """The study of the ranks of this trial's network."""
+    return f"{RANKS}{trial}"

@@ -7,7 +7,7 @@ import hashlib
 import math
 import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 import numpy as np
 import optuna
@@ -98,9 +98,9 @@ class RankSearcher:
         return self.told + sum(self._cut(vector).name in known for _, vector in self._asked)
 
     @property
-    def running(self) -> int:
+    def running(self) -> Set[str]:
         """Batches that were handed out and have not ended."""
-        return len(self._running)
+        return self._running
 
     @property
     def exhausted(self) -> bool:
@@ -204,8 +204,9 @@ class RankSearcher:
                 self._study.tell(trial, values, limits=limits)
         self._asked = []
         for name in self._folder.trial_names():
-            if name.startswith(f"{RANKS}{self._spec.name}-"):
-                shutil.rmtree(self._folder.trial(name).path)
+            place = self._folder.trial(name)
+            if place.spec.exists() and place.read_spec().weights_of == self._spec.name:
+                shutil.rmtree(place.path)
 
     def _learn(self, points: Iterable[Point]) -> None:
         """Remembers points that are this network, as it is cut here, at whatever ranks."""

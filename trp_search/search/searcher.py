@@ -68,7 +68,7 @@ class StudySearcher(Searcher):
             raise
 
     def _suggest(self) -> dict[str, Any] | str | None:
-        if self._proposer.running + self._ranks.running >= self._concurrency:
+        if self._proposer.running + len(self._ranks.running) >= self._concurrency:
             return None
         if not self._proposer.exhausted:
             spec = self._proposer.next()
