@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from trp_search.errors import InputError
-from trp_search.methods import uses
+from trp_search.methods import METHODS, uses
 from trp_search.methods.method import TIME
 from trp_search.records import Point, TrialSpec
 from trp_search.report import contents, rows
 from trp_search.report.settings import panels
 from trp_search.scoring.points import settings_of
 from trp_search.space import Parameter, Scalar, SearchSpace, changed, load_space, warm_start
+from trp_search.space.example import any_trial
+from trp_search.space.search_fields import Space, TrainingEntries
+from trp_search.space.settings import SERVED
 from trp_search.store import RunFolder
 
 SHIPPED = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
@@ -75,13 +79,34 @@ TRAINING: dict[str, Any] = {
     "schedule": ["cosine", "step"],
     "nesterov": [True, False],
 }
-METHODS = ["trp", "nuclear", "plain", "decomposable", "tucker", "ddlr-style", "net-trim"]
-METHODS += ["prune", "slimmable"]
+BY_SCHEME = {
+    name
+    for kind in (Space, TrainingEntries)
+    for name, field in kind.model_fields.items()
+    if name != "precision" and "ByScheme" in str(field.annotation)
+}
+
+
+def one_each(entry: Any) -> st.SearchStrategy[tuple[Any, Any]]:
+    """Entries of two schemes: the second varies too, or is fixed."""
+    fixed = entry["low"] if isinstance(entry, dict) else entry[0]
+    return st.sampled_from([(entry, entry), (entry, fixed)])
+
+
+def narrow(space: dict[str, Any], methods: list[str]) -> None:
+    """Leaves in `space` what pruning takes, if a method prunes."""
+    if {"prune", "slimmable"} & {*methods} and "allocation" in space:
+        space["allocation"] = ["knapsack", "uniform"]
+    if "slimmable" in methods and "importance" in space:
+        space["importance"] = ["magnitude", "bn-scale"]
+    if "prune" in methods and space.keys() & {"ratio", "cut_ratio", "parameters", "cut_parameters"}:
+        space.pop("factors", None)  # of a speedup
 
 
 @st.composite
 def spaces(draw: st.DrawFn) -> dict[str, Any]:
     """The section of a space in which entries drawn at random vary, one of them by scheme."""
+    methods = draw(st.lists(st.sampled_from(list(METHODS)), unique=True, min_size=1, max_size=3))
     own = draw(st.lists(st.sampled_from(list(VARIED)), unique=True, max_size=8))
     space = {name: VARIED[name] for name in own}
     for prefix in ("", "cut_"):
@@ -89,22 +114,18 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
             space[prefix + kept] = KEPT[kept]
     names = draw(st.lists(st.sampled_from(list(TRAINING)), unique=True, max_size=3))
     training = {"epochs": 9, **{name: TRAINING[name] for name in names}}
-    methods = draw(st.lists(st.sampled_from(METHODS), unique=True, min_size=1, max_size=3))
     if TIME & space.keys():  # which is of pairs
-        methods = [name for name in methods if name not in ("tucker", "prune")] or ["plain"]
-    schemes = draw(st.sampled_from([["channel", "spatial"], ["per-layer", "channel"]]))
+        counts = [name for name in methods if uses(name, "cut_speedup")]
+        methods = [n for n in methods if n not in counts or TIME & METHODS[n].reads] or ["plain"]
+    schemes = ["channel", draw(st.sampled_from(["spatial", "per-layer"]))]
+    if {"decomposable", "elastic"} & {*methods}:
+        schemes = ["spatial", "channel"]
     space |= {"method": methods, "scheme": schemes, "error": SHARES}
-    if {"prune", "slimmable"} & {*methods} and "allocation" in space:
-        space["allocation"] = ["knapsack", "uniform"]
-    if "slimmable" in methods and "importance" in space:
-        space["importance"] = ["magnitude", "bn-scale"]
-    if "prune" in methods and space.keys() & {"ratio", "cut_ratio", "parameters", "cut_parameters"}:
-        space.pop("factors", None)  # of a speedup
-    by = draw(
-        st.sampled_from([None, *(name for name in own if name in KEPT or name == "multiple")])
-    )
-    if by is not None:
-        space[by] = {"by_scheme": dict(zip(schemes, (space[by], VARIED[by]), strict=True))}
+    narrow(space, methods)
+    part = draw(st.sampled_from([space, training]))
+    varied = [name for name in part if name in BY_SCHEME and isinstance(part[name], list | dict)]
+    if by := draw(st.sampled_from([None, *varied])):
+        part[by] = {"by_scheme": dict(zip(schemes, draw(one_each(part[by])), strict=True))}
     space.setdefault("nuclear_weight", 1e-4)
     read, trained = (
         {name: entry for name, entry in part.items() if any(uses(m, name) for m in methods)}
@@ -165,7 +186,7 @@ def assert_codec_is_exact(space: SearchSpace, drawn: dict[str, Scalar]) -> None:
     back = warm_start.parameters(changed(space, warm_start=(setting,)))[0]
     base = drawn | back
     assert trial(space, base) == spec
-    method = spec.method
+    passes = METHODS[spec.method].passes
     shown = settings_of(spec, spec.cuts[0], tuned=True)
     for parameter in space.parameters():
         name = parameter.name
@@ -178,9 +199,8 @@ def assert_codec_is_exact(space: SearchSpace, drawn: dict[str, Scalar]) -> None:
             entry = name.removesuffix(f"_{parameter.scheme}")
             assert back[name] == drawn[name] or trial(space, base | {name: drawn[name]}) == spec
             asked = entry == "calibration_images" and not drawn[name] and shown[entry] == 1000
-            twice = method in ("decomposable", "slimmable")
-            rounded = entry == "epochs" and twice and back[name] - 1
-            assert shown[entry] == back[name] or asked or shown[entry] == rounded
+            rounded = entry == "epochs" and back[name] - shown[entry] in range(passes)
+            assert shown[entry] == back[name] or asked or rounded
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -229,16 +249,15 @@ def panel_names(
 
 
 ALL = VARIED | {"error": SHARES}
-OF = {"joint_": "decomposable", "elastic_": "elastic", "error": "ddlr-style"}
-OF |= dict.fromkeys(("importance", "factors"), "prune") | {"slimmable_": "slimmable"}
 
 
 @pytest.mark.parametrize("name", [*ALL, *KEPT, *(f"cut_{kept}" for kept in KEPT), *TRAINING])
 def test_an_entry_that_varies_has_a_panel(name, tmp_path, panel_names):
-    method = next((method for prefix, method in OF.items() if name.startswith(prefix)), "trp")
+    entry = SERVED if name == "precision" else name
+    method = next(method for method in METHODS if uses(method, entry))
     section: dict[str, Any] = {"method": method, "fine_tuning_epochs": 1}
     section |= {"error": 0.3} if method == "ddlr-style" else {}
-    section |= {} if method in ("ddlr-style", "prune") else {"training": {"epochs": 9}}
+    section |= {"training": {"epochs": 9}} if METHODS[method].trains else {}
     section |= {"nuclear_weight": 1e-4} if method == "trp" else {}
     section |= {"truncation_images": 64} if name == "truncation_images_every" else {}
     if name in TRAINING:
@@ -250,6 +269,20 @@ def test_an_entry_that_varies_has_a_panel(name, tmp_path, panel_names):
     ends = parameter.choices or (parameter.low, parameter.high)
     specs = [trial(space, {parameter.name: value}) for value in (ends[0], ends[-1])]
     assert parameter.name in panel_names(specs)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_parameter_of_a_shipped_space_has_a_panel(path, panel_names):
+    space = load_space(path)
+    for parameter in space.parameters():
+        ends = parameter.choices or (parameter.low, parameter.high)
+        scheme, methods = parameter.scheme, sorted(parameter.methods or space.space.methods)
+        shown: set[str] = set()
+        for method, last in itertools.product(methods, (False, True)):
+            of = {"method": method} | ({"scheme": scheme} if scheme else {})
+            pair = [of | {parameter.name: value} for value in (ends[0], ends[-1])]
+            shown |= panel_names([any_trial(space, chosen, last=last) for chosen in pair])
+        assert parameter.entry in shown
 
 
 def test_every_entry_of_a_space_is_tried_above():
