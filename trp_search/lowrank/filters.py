@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.linear_model import lars_path_gram
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -116,6 +115,8 @@ def _gram(network: nn.Module, group: Group, moments: Moments) -> Tensor | None:
 
 def _by_lasso(gram: Tensor) -> Tensor:
     """Units in the reverse of the order in which the path of the LASSO takes them in."""
+    from sklearn.linear_model import lars_path_gram  # noqa: PLC0415  a second, and few need it
+
     units = len(gram)
     steady = gram + torch.eye(units, dtype=gram.dtype) * (_RIDGE * gram.diagonal().mean())
     _, _, path = lars_path_gram(

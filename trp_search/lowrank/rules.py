@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from trp_search.records import Energy, Evbmf, GavishDonoho, Keep, PerLayer, Ratio, Value
@@ -112,6 +111,8 @@ def _evbmf_rank(values: NDArray[np.float64], longer: int) -> int:
     best = int(np.argmin([free_energy(math.exp(noise)) for noise in grid]))
     bounds = (grid[max(best - 1, 0)], grid[min(best + 1, _GRID - 1)])
     if bounds[0] < bounds[1]:
+        from scipy.optimize import minimize_scalar  # noqa: PLC0415  slow to load, and few need it
+
         found = minimize_scalar(lambda x: free_energy(math.exp(x)), bounds=bounds, method="bounded")
         return int(np.sum(squares > edge * math.exp(found.x)))
     return int(np.sum(squares > edge * math.exp(high)))

@@ -11,7 +11,6 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from sklearn.isotonic import isotonic_regression
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -80,8 +79,10 @@ class Steps:
 
 def _monotone(saved: Mapping[int, float]) -> tuple[list[int], list[float]]:
     """Ranks, ascending, and what each saves: never more at a higher one."""
+    from scipy.optimize import isotonic_regression  # noqa: PLC0415  slow to load, and few need it
+
     known = sorted(saved)
-    return known, list(isotonic_regression([saved[rank] for rank in known], increasing=False))
+    return known, list(isotonic_regression([saved[rank] for rank in known], increasing=False).x)
 
 
 @final

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import optuna
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from trp_search.space import SearchSpace
@@ -36,6 +35,8 @@ def _feasible(trial: FrozenTrial) -> bool:
 
 
 def _shares(trials: list[FrozenTrial], place: int, *, seed: int) -> dict[str, float]:
+    from optuna import importance  # noqa: PLC0415  a second of scikit-learn, at a search's start
+
     if len({trial.values[place] for trial in trials if trial.values}) < 2:
         return {}  # there is nothing to explain
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
@@ -48,4 +49,5 @@ def _shares(trials: list[FrozenTrial], place: int, *, seed: int) -> dict[str, fl
                 value=trial.values[place],
             )
         )
-    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed))
+    evaluator = importance.FanovaImportanceEvaluator(seed=seed)
+    return importance.get_param_importances(study, evaluator=evaluator)
