@@ -16,6 +16,8 @@ from trp_search.errors import InputError, one_line
 # What layers make their parameters and buffers with. Others, arange for one, keep their values:
 # some networks work out their widths with tensors.
 _MADE: set[object] = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
+# Numbers that no memory takes up; torch would load its compiler to fill it, for two seconds.
+_FILLED: set[object] = {torch.Tensor.normal_, torch.Tensor.erfinv_}
 
 
 @final
@@ -44,6 +46,8 @@ class Weightless(TorchFunctionMode):
             if self._left < 0:
                 raise InputError("the network has far more layers than there are weights")
             given["device"] = "meta"
+        if func in _FILLED and isinstance(args[0], torch.Tensor) and args[0].is_meta:
+            return args[0]
         return func(*args, **given)
 
 
@@ -65,7 +69,7 @@ def compute_buffers_(network: nn.Module, *, most: int) -> None:
         return
     if sum(buffer.nbytes for buffer in missing.values()) > most:
         raise InputError(f"{next(iter(missing))} and its like are far larger than the weights")
-    made = {name: torch.empty_like(buffer, device="cpu") for name, buffer in missing.items()}
+    made = {name: torch.empty(buffer.shape, dtype=buffer.dtype) for name, buffer in missing.items()}
     for name, buffer in made.items():
         owner, _, last = name.rpartition(".")
         setattr(network.get_submodule(owner), last, buffer)
@@ -105,8 +109,8 @@ def give_memory_(network: nn.Module) -> None:
     for module in network.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             if parameter.is_meta:
-                real = torch.empty_like(parameter, device="cpu")
+                real = torch.empty(parameter.shape, dtype=parameter.dtype)
                 setattr(module, name, nn.Parameter(real, requires_grad=parameter.requires_grad))
         for name, buffer in list(module.named_buffers(recurse=False)):
             if buffer.is_meta:
-                setattr(module, name, torch.empty_like(buffer, device="cpu"))
+                setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype))

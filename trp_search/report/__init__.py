@@ -6,11 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from trp_search.progress import doing
-from trp_search.report import contents, page, rows
-from trp_search.report.frame import frame, points
+from trp_search.report import contents, rows
 from trp_search.store import RunFolder, write_whole
 
-__all__ = ["points", "settle", "write"]
+__all__ = ["settle", "write"]
 
 
 def write(run: RunFolder, *, running: bool = False) -> Path:
@@ -19,6 +18,10 @@ def write(run: RunFolder, *, running: bool = False) -> Path:
     The page is one file that opens offline; while a search is `running` it reloads itself.
     Raises InputError for a folder that cannot be read.
     """
+    # Most of a second of pandas and plotly, which most commands do without.
+    from trp_search.report import page  # noqa: PLC0415
+    from trp_search.report.frame import frame  # noqa: PLC0415
+
     with doing("writing the report"):
         read = contents.read(run)
         table = frame(rows.build(read).front, read.latencies, read.metric)
