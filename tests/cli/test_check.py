@@ -62,7 +62,7 @@ def test_layers_schemes_caps_and_cost_are_shown(trp, space):
     assert "varies         scheme, energy" in out
     assert "trials         8, proposed by tpe" in out
     assert "(a)  dense: first convolution, not selected" in out
-    assert "what remains then is mostly in" in out
+    assert "where the remaining multiply-adds are" in out
     assert "32 images in" in out
     assert "one trial      up to" in out
     assert "2 at a time" in out

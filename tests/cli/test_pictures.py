@@ -41,8 +41,8 @@ def test_images_are_counted_and_files_passed_over_are_told(root, trp):
     assert "  train       12: cat 11, dog 1\n" in ended.out
     assert "  validation  1: cat 1, dog 0\n" in ended.out
     assert "  test        24, 12 of each of 2 classes\n" in ended.out
-    assert "  passed over: 11 files in train/dog (.heic)\n" in ended.out
-    assert "  passed over: 1 file in train/cat (hidden)\n" in ended.out
+    assert "  skipped: 11 files in train/dog (.heic)\n" in ended.out
+    assert "  skipped: 1 file in train/cat (hidden)\n" in ended.out
     assert "warning: validation holds no image of dog\n" in ended.out
 
 
@@ -70,7 +70,7 @@ def test_many_classes_are_said_by_their_extremes():
     assert split([5, 5], ["cat", "dog"]) == "10, 5 of each of 2 classes"
     assert split([40, 1200], ["cat", "dog"]) == "1,240: cat 40, dog 1,200"
     counts = [5] * 7 + [1200, 3]
-    assert split(counts, names) == "1,238: 3 (n8) to 1,200 (n7) of a class"
+    assert split(counts, names) == "1,238: 3 (class n8) to 1,200 (class n7) per class"
     assert few(names[:2]) == "n0, n1"
     assert few(names) == "n0, n1, n2, n3, n4, n5 and 3 more classes"
 

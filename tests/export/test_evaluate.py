@@ -36,7 +36,7 @@ def test_a_bundle_made_on_cuda_is_scored_on_the_cpu_where_there_is_no_gpu(
 
 def test_an_absurd_image_size_is_refused_before_memory_is_taken(bundle: Path, tmp_path: Path):
     copied = changed(bundle, tmp_path / "bundle", "architecture.json", {"height": 10**9})
-    with pytest.raises(InputError, match="takes images of 1000000000 x 8 pixels; its own have 8"):
+    with pytest.raises(InputError, match="expects images of 1000000000 x 8 pixels; its own have 8"):
         evaluate_bundle(copied)
 
 

@@ -52,8 +52,8 @@ def test_nothing_is_worth_less_than_a_diverged_trial(
         ("accuracy", 1.2, "1.2 is not in [0, 1]"),
         ("speedup", 1.0, None),
         ("speedup", 0.99, "0.99 is not at least 1"),
-        ("speedup", float("nan"), "nan is not at least 1"),
-        ("parameters", float("inf"), "inf is not at least 1"),
+        ("speedup", float("nan"), "nan is not a finite number"),
+        ("parameters", float("inf"), "inf is not a finite number"),
     ],
 )
 def test_a_bound_that_nothing_could_keep_is_told(name: str, bound: float, problem: str | None):

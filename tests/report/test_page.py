@@ -203,7 +203,7 @@ class TestWithLittleToShow:
         refit = make_point("refit-3", correct=200, speedup=2.0, role="refit")
         append_record(empty_run.points, refit)
         text = _text(empty_run)
-        assert "Trained again on train and validation" in text
+        assert "Retrained on train and validation" in text
         assert not re.search(r"100\.0\s%", text)
 
 

@@ -46,7 +46,7 @@ def test_a_time_is_no_objective_and_no_constraint_without_a_target(
 
 
 def test_two_targets_of_one_name_are_refused(make_space: Space):
-    with pytest.raises(InputError, match="targets: two have one name"):
+    with pytest.raises(InputError, match="targets: duplicate name 'here'"):
         make_space(("seed: 7", "seed: 7\ntarget: {name: here}\ntargets: [{name: here}]"))
 
 

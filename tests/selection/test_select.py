@@ -105,7 +105,7 @@ def test_a_run_whose_points_all_miss_the_constraints_says_so(run_of):
 
 @pytest.mark.parametrize("speedup", [0.99, 0.0, -2.0, float("nan"), float("inf")])
 def test_a_speedup_below_one_or_without_bound_is_refused(run_of, speedup: float):
-    with pytest.raises(InputError, match=r"speedup: .* is not at least 1"):
+    with pytest.raises(InputError, match=r"speedup: .* is not (at least 1|a finite number)"):
         select(run_of(("1", 190, 2.0, "trial")), speedup=speedup)
 
 
@@ -224,7 +224,7 @@ def test_neighbours_and_half_a_step_are_those_of_the_front(run_of):
         ({}, "no budget: give one of speedup, max_drop"),
         ({"speedup": 2.0, "bytes": 10}, "speedup, bytes: give one of"),
         ({"max_drop": -0.1}, "max_drop: -0.1 is not at least 0"),
-        ({"milliseconds": float("nan")}, "milliseconds: nan is not above 0"),
+        ({"milliseconds": float("nan")}, "milliseconds: nan is not a finite number"),
         ({"speedup": 2.0, "by": "size"}, "by: 'size' is none of macs, parameters, bytes, latency"),
         ({"speedup": 2.0, "by": "macs", "target": "a"}, "'a' applies to --by latency only"),
         ({"milliseconds": 2.0, "by": "macs"}, "time is not measured by macs"),

@@ -88,7 +88,7 @@ ENTRIES = {
     "{energy: true}": "space.energy: true is not a number in (0, 1]",
     "{energy: .nan}": "space.energy: NaN is not in (0, 1]",
     "{energy: []}": "space.energy: an empty list leaves nothing to choose from",
-    "{energy: [0.5, 0.5]}": "space.energy: 0.5 is in the list twice",
+    "{energy: [0.5, 0.5]}": "space.energy: duplicate value 0.5",
     "{energy: {low: 0.9, high: 0.8}}": "space.energy: low 0.9 is not below high 0.8",
     "{energy: {low: 0.5, hihg: 0.9}}": "space.energy.hihg: unknown key; did you mean high?",
     "{energy: {low: 0.5}}": "space.energy.high: is missing; it takes a number in (0, 1]",
@@ -178,7 +178,7 @@ KEYS = {
         "objectives[0]: 'acc' is not one of accuracy, speedup, parameters, bytes, latency_speedup, "
         "milliseconds"
     ),
-    "objectives: [speedup, speedup]": "objectives: one is in the list twice",
+    "objectives: [speedup, speedup]": "objectives: duplicate value 'speedup'",
     "constraints: {accuracyy: 0.5}": "constraints.accuracyy: unknown key; did you mean accuracy?",
     "constraints: {accuracy: 92}": "constraints.accuracy: 92 is not in [0, 1]",
     "constraints: {speedup: 0.5}": "constraints.speedup: 0.5 is not at least 1",

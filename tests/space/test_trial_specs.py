@@ -386,7 +386,7 @@ def test_rungs_are_those_of_the_trials_own_training_and_the_baseline_has_none(tm
 @pytest.mark.parametrize(
     ("entries", "problem"),
     [
-        ("rungs: {}\nrepeats: 2", "rungs: compare single trainings, and repeats is more than 1"),
+        ("rungs: {}\nrepeats: 2", "rungs: need repeats: 1, not 2"),
         ("rungs: {factor: 1}", "rungs.factor: 1 is not in (1, 100]"),
         (
             "rungs: {by: [speed]}",
@@ -412,7 +412,7 @@ TARGET = "target: {name: here}\n"
         ("extra_cuts: {latency_speedups: [2]}", "extra_cuts.latency_speedups: needs `target`"),
         (
             f"{TARGET}extra_cuts: {{latency_speedups: [2, 2]}}",
-            "extra_cuts.latency_speedups: one is in the list twice",
+            "extra_cuts.latency_speedups: duplicate value 2",
         ),
         (
             f"{TARGET}space: {{milliseconds: 2, scheme: [spatial, decoupled]}}",

@@ -95,7 +95,7 @@ def test_images_of_different_sizes_meet_at_their_middle(root):
         loaded(DataSpec(name="images", root=str(root)))
     assert str(caught.value) == (
         "workload.data.image_size: images differ in size (12x12, 12x40); "
-        "give the side in pixels that they are brought to"
+        "they are resized to this side in pixels; set it"
     )
     spec = DataSpec(name="images", root=str(root), image_size=12)
     assert next(loaded(spec).train.samples(5, batch_size=5)).shape == (5, 3, 12, 12)
@@ -243,8 +243,7 @@ def test_a_class_of_files_that_are_not_read_says_so(root):
     with pytest.raises(InputError) as caught:
         loaded(DataSpec(name="images", root=str(root)))
     assert str(caught.value) == (
-        f"workload.data.root: '{root / 'train' / 'dog'}' holds no image; "
-        "passed over: 8 files (.heic)"
+        f"workload.data.root: '{root / 'train' / 'dog'}' holds no image; skipped: 8 files (.heic)"
     )
 
 

@@ -96,7 +96,7 @@ def check(  # noqa: PLR0913  options of a command
     known = here if images is None else images
     _cost(loaded, cost.estimate(loaded, network, shape, images=known, tflops=rate))
     if missing:
-        fetched = "the images are not here yet; a search fetches them first"
+        fetched = "the images are not here yet; a search downloads them first"
         warn(fetched if loaded.workload.data.download else f"{missing}; a search would not start")
     line()
     line(f"Next:  {command('search', space)}")
@@ -176,7 +176,7 @@ def _reach(space: SearchSpace, found: Survey) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("scheme")
     table.add_column("at best", justify="right")
-    table.add_column("what remains then is mostly in")
+    table.add_column("where the remaining multiply-adds are")
     for scheme in (one for one in space.space.schemes if one != "per-layer"):
         left = found.macs / found.best[scheme]
         capping = [f"{name} ({macs / left:.0%})" for name, macs in found.caps(scheme)[:_CAPPING]]
@@ -225,4 +225,6 @@ def _warnings(space: SearchSpace, found: Survey) -> None:
         asked = [] if entry is None else [v for v in values(entry) if isinstance(v, int | float)]
         least = min(found.best[scheme] for scheme in space.space.schemes)
         if asked and max(asked) > least:
-            warn(f"space.{name}: {max(asked):g} is out of some trials' reach; {least:.2f} is not")
+            warn(
+                f"space.{name}: {max(asked):g} is out of reach for some schemes; {least:.2f} is not"
+            )

@@ -118,7 +118,7 @@ def _beside(run: Snapshot, choice: Choice) -> None:
     """The front's neighbours, and the cost of another half step."""
     point, axis = choice.point, choice.axis
     rows = [(f"better {point.score.name}", choice.larger), ("smaller", choice.smaller)]
-    rows.append((f"from {TIMES(axis.of(point) + 0.5)}", choice.half_step))
+    rows.append((f"at {TIMES(axis.of(point) + 0.5)} or more", choice.half_step))
     shown = []
     for name, other in rows:
         if other is None:

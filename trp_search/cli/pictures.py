@@ -33,7 +33,7 @@ def pictures(space: SearchSpace, *, seconds: float) -> tuple[int | None, str]:
     line("Images", style="bold")
     pairs([(part, split(counts, names)) for part, counts in found.counts.items()])
     for sentence in passed_over(found.passed):
-        line(f"  passed over: {sentence}")
+        line(f"  skipped: {sentence}")
     told: set[str] = set()
     for part, counts in found.counts.items():
         missing = [
@@ -46,7 +46,7 @@ def pictures(space: SearchSpace, *, seconds: float) -> tuple[int | None, str]:
 
 
 def split(counts: Sequence[int], names: Sequence[str]) -> str:
-    """`90, 30 of each class`, `60: cat 40, dog 20` or `5,000: 3 (eel) to 120 (cat) of a class`."""
+    """`90, 30 of each of 3 classes`, `60: cat 40, dog 20`, or from the fewest to the most."""
     least, most = min(counts), max(counts)
     if least == most:
         return f"{sum(counts):,}, {most:,} of each of {len(counts):,} classes"
@@ -54,7 +54,7 @@ def split(counts: Sequence[int], names: Sequence[str]) -> str:
         each = ", ".join(f"{name} {n:,}" for name, n in zip(names, counts, strict=True))
         return f"{sum(counts):,}: {each}"
     fewest, commonest = (names[list(counts).index(n)] for n in (least, most))
-    return f"{sum(counts):,}: {least:,} ({fewest}) to {most:,} ({commonest}) of a class"
+    return f"{sum(counts):,}: {least:,} (class {fewest}) to {most:,} (class {commonest}) per class"
 
 
 def passed_over(passed: Sequence[Passed]) -> list[str]:

@@ -40,14 +40,16 @@ def target_of(
 
     known = {timed.name: timed for timed in space.timed_on}
     if name is None and given:
-        raise InputError("--target: is missing; it names where time counts")
+        raise InputError("--target: is missing; it names the target that these options describe")
     if name is None:
         name = space.target.name if space.target else None
     if name is None:
         return None
     if name in known:
         if given:
-            raise InputError(f"--target: {name} is the space's own, which says the rest")
+            raise InputError(
+                f"--target: {name} is defined in the space; drop the other target options"
+            )
         return target_in(space, known[name])
     size = {"height": shape.height, "width": shape.width}
     return made(Target, f"target {name!r}", name=name, **(size | dict(given)))
@@ -90,7 +92,7 @@ def _table(found: Reach) -> Table:
     table.add_column("scheme")
     table.add_column("at best", justify="right")
     table.add_column("95 % interval", justify="right")
-    table.add_column("what remains then is mostly in")
+    table.add_column("where the remaining time is")
     for scheme, one in found.best.items():
         left = sum(milliseconds for _, milliseconds in one.caps)
         capping = [f"{name} ({ms / left:.0%})" for name, ms in one.caps[:_CAPPING]]

@@ -148,12 +148,12 @@ def _check_fit(bundle: Bundle, shape: images.Shape, *, own: bool) -> None:
     wanted = (architecture.channels, architecture.classes)
     if (shape.channels, shape.classes) != wanted:
         raise InputError(
-            f"{bundle.folder}: takes {wanted[0]} channels and tells {wanted[1]} classes apart; "
+            f"{bundle.folder}: expects {wanted[0]} channels and {wanted[1]} classes; "
             f"the images have {shape.channels} channels and {shape.classes} classes"
         )
     size = (architecture.height, architecture.width)
     if own and (shape.height, shape.width) != size:
         raise InputError(
-            f"{bundle.folder}: takes images of {size[0]} x {size[1]} pixels; "
+            f"{bundle.folder}: expects images of {size[0]} x {size[1]} pixels; "
             f"its own have {shape.height} x {shape.width}"
         )

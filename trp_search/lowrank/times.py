@@ -90,13 +90,13 @@ def _monotone(saved: Mapping[int, float]) -> tuple[list[int], list[float]]:
 class LayerTimes(Count):
     """Milliseconds of a network on a target, dense and with one layer in factors.
 
-    A layer's own time is unknown: what it saves is. Dense it counts as its share of the
-    multiply-adds, or as the most that it saves if that is more, which moves no choice.
+    Only what factors save is measured. A dense layer's time is estimated by its share of the
+    multiply-adds, or by the most that its factors save if that is more; no choice depends on it.
 
     Attributes:
-        total: milliseconds of the dense network.
+        total: milliseconds of the baseline.
         saved: by layer and scheme; a layer that was not timed stays dense.
-        macs: multiply-adds of the dense network for one image.
+        macs: multiply-adds of the baseline for one image.
     """
 
     noun = "milliseconds"

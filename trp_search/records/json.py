@@ -51,8 +51,9 @@ def problem(error: ValueError, kind: Any) -> str:  # noqa: ANN401  a type
     given = first["input"]
     if first["type"] in OUT_OF_BOUNDS:
         place, nodes = follow(TypeAdapter(kind).json_schema(), first["loc"])
-        bounds = " or ".join(dict.fromkeys(filter(None, map(interval, nodes))))
-        return f"{place}: {given!r:.80} is not {bounds or 'a finite number'}"
+        infinite = first["type"] == "finite_number"
+        known = () if infinite else dict.fromkeys(filter(None, map(interval, nodes)))
+        return f"{place}: {given!r:.80} is not {' or '.join(known) or 'a finite number'}"
     plain = given is None or isinstance(given, str | int | float)  # a section says little
     value = f"{given!r:.80}: " if plain and first["type"] != "missing" else ""
     return f"{place}: {value}{message[0].lower()}{message[1:]}"

@@ -83,14 +83,14 @@ Factored = Annotated[dict[str, tuple[LayerScheme, Size]], Field(max_length=10**5
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class CutTime:
-    """The time of the baseline with some layers in factors, in turn with the dense one.
+    """The time of the baseline with some layers in factors, in turn with the baseline itself.
 
     Attributes:
         precision: of both networks.
         kind: what all these layers are, each in factors of one rank; None where they differ.
         step: the runtime pads ranks of this kind to multiples of it.
         layers: those in factors.
-        dense_seconds: median of one batch of the dense network.
+        dense_seconds: median of one batch of the baseline.
         speedup: dense / cut, the median of the rounds' ratios.
         machine: the processor or GPU.
         versions: those of the runtime.
@@ -134,8 +134,8 @@ class TimeTable:
     Attributes:
         precision: of the network; in int8 it is timed beside the one in float32, whose table it is
             to be read with.
-        milliseconds: of the dense network, for one batch.
-        macs: multiply-adds of the dense network for one image.
+        milliseconds: of the baseline, for one batch.
+        macs: multiply-adds of the baseline for one image.
         machine: the processor or GPU.
         versions: those of the runtime.
     """

@@ -125,6 +125,8 @@ class Objective:
         """Why `bound` is not a valid bound, or None if it is."""
         if math.isfinite(bound) and self.low <= bound <= self.high:
             return None
+        if not math.isfinite(bound):
+            return f"{bound:g} is not a finite number"
         if math.isfinite(self.high):
             return f"{bound:g} is not in [{self.low:g}, {self.high:g}]"
         return f"{bound:g} is not at least {self.low:g}"

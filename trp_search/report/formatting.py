@@ -96,9 +96,9 @@ def against_control(rows: Rows) -> str:
     rival = pareto.best_at(cuts, speedup=best.point.speedup)
     if rival is None:
         reached = TIMES(max(cut.speedup for cut in cuts))
-        return f"The baseline, cut without any training, was only tried up to {reached}."
+        return f"The baseline's own cuts, without training, were only tried up to {reached}."
     return (
-        f"The baseline, cut to that speedup or beyond without any training, "
+        f"The baseline, cut to at least that speedup without training, "
         f"reaches {rival.score.shown} at {TIMES(rival.speedup)}."
     )
 

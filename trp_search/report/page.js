@@ -41,7 +41,7 @@ function meet() {
   const most = Math.max(...found.map((id) => at(id)[1]));
   const better = (a, b) => gain(b) - gain(a) || at(b)[1] - at(a)[1];
   let answer = "";
-  if (!found.length) answer = "No network was measured so.";
+  if (!found.length) answer = "No network was measured on this axis.";
   else if (!fast.length) answer = `No network is that small; the smallest reaches ${most.toFixed(2)}×.`;
   document.getElementById("answer").textContent = answer;
   if (fast.length) choose(fast.sort(better)[0]);

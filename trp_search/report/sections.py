@@ -8,6 +8,7 @@ from trp_search.report import details, figures, formatting, history, parallel, r
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Rows
+from trp_search.report.times import objective
 from trp_search.selection.axes import Axis
 
 
@@ -27,9 +28,9 @@ def tradeoff(contents: Contents, found: Rows, counted: Sequence[Axis]) -> Sectio
     notes = [
         "Every mark is a network. Large marks are the front: the networks that no other dominates "
         f"in the objectives or, along another axis, in {name} and that axis. Whiskers are 95 % "
-        f"intervals: of {name}, from the number of images; of a measured time, whose lower end "
-        "counts. Hollow marks are not better than a faster one beyond chance. Select a mark "
-        "with the pointer or the arrow keys, or set a budget, to see its details.",
+        f"intervals: of {name}, by the number of images; of a measured time, whose lower end "
+        "must meet a budget. A hollow mark is not significantly better than a faster network. "
+        "Select a mark with the pointer or the arrow keys, or set a budget, to see its details.",
         f"Validation has {formatting.count(images, 'image')}.",
     ]
     more = ""
@@ -108,8 +109,8 @@ def course(contents: Contents, found: Rows) -> Section | None:
     if steps:
         shown["volume"] = figures.volume(steps)
         note = (
-            "The volume that the front covers from the baseline's speed and a little behind its "
-            f"{found.metric.name}. It levels off once further trials find nothing better."
+            f"Hypervolume of the front, from a corner {_corner(contents, found)}. "
+            "It levels off once further trials find nothing better."
         )
         label = (
             f"Hypervolume of the front over {formatting.count(steps[-1].finished, 'scored trial')}."
@@ -120,8 +121,9 @@ def course(contents: Contents, found: Rows) -> Section | None:
     if lines:
         shown["training"] = figures.training(lines, found.metric)
         note = (
-            f"Validation {found.metric.name} after each epoch, before the cut. Strong lines led to "
-            "the front; the dotted one is the baseline. Early and far worse values are out of view."
+            f"Validation {found.metric.name} after each epoch, before the cut. Bold lines are "
+            "trials on the front; the dotted line is the baseline. Early and far worse values are "
+            "out of view."
         )
         if any(line.is_stopped for line in lines):
             note += " A cross is the last epoch of a trial that was stopped."
@@ -129,6 +131,15 @@ def course(contents: Contents, found: Rows) -> Section | None:
         label = f"Validation {found.metric.name} by epoch of {trainings}."
         text += _half("How trials trained", note, _place("training", label))
     return Section(html=f'<section class="pair">{text}</section>', figures=shown) if text else None
+
+
+def _corner(contents: Contents, found: Rows) -> str:
+    """Where the hypervolume begins: `at the baseline's speedup and 10.0 points below ...`."""
+    metric = found.metric
+    others = " and ".join(objective(o.name) for o in contents.objectives if o != metric)
+    level = f"at the baseline's {others} and " if others else ""
+    side = "below" if metric.maximise else "above"
+    return f"{level}{metric.show.difference(metric.slack)} {side} its {metric.name}"
 
 
 def _half(title: str, note: str, place: str) -> str:
@@ -146,7 +157,7 @@ def rank_table(found: Rows) -> Section | None:
     label += f"{formatting.count(len(table.rows), 'column')}, one per {what}."
     text = f"""<section aria-labelledby="ranks-title">
 <h2 id="ranks-title">Ranks, layer by layer</h2>
-<p class="note">One column per {what}. Kept of the full rank:
+<p class="note">One column per {what}. Share of the full rank kept:
 <span class="swatch few"></span> little, <span class="swatch full"></span> all;
 <span class="swatch dense"></span> layers that stayed dense. Point at a layer for its scheme, the
 energy that this and other schemes keep, or why it stayed dense.</p>
@@ -175,9 +186,9 @@ def what_settings_did(contents: Contents, found: Rows) -> Section | None:
     label = f"Each trial as a line over {formatting.count(len(lines), 'upright')}."
     whole = f"<figure>{_place('parallel', label)}</figure>"
     note = (
-        "Every trial is a line over its settings and scores, emphasised on the front. Below, each "
-        "setting is drawn against both scores, with large marks on the front. What is below the "
-        "first figure's view is drawn on the lower edge."
+        "Each line is a trial across its settings and scores, bold on the front. Below, each "
+        "setting is plotted against both scores, with large marks on the front. Points below the "
+        "first figure's view are plotted on the lower edge."
     )
     text = f"""<section aria-labelledby="settings-title">
 <h2 id="settings-title">What the settings did</h2>

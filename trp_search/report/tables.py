@@ -21,7 +21,7 @@ def front(found: Rows, location: str, objectives: Sequence[Objective]) -> Sectio
     clocks = [_time_on(target) for target in targets]
     scores = ["Validation", "Against baseline", "Test"]
     names = ["Point", "Speedup", *clocks, *scores, *sizes, "Scheme"]
-    note = "Validation and test are scores on these images; test was used for no choice."
+    note = "Scores on validation and on test images; no choice was made on test."
     text = f'<p class="note">{_no_front(found)}</p>'
     if found.front:
         text = _table(found.front, location, names, note)
@@ -101,10 +101,10 @@ def refits(found: Rows, location: str) -> Section | None:
     if not found.refits:
         return None
     names = ["Point", "Speedup", "Test", "Parameters", "Scheme"]
-    note = "Validation images were among those trained on; the test score is the measure."
+    note = "Trained on the validation images as well, so only the test score counts."
     return Section(
         html=f"""<section aria-labelledby="refits-title">
-<h2 id="refits-title">Trained again on train and validation</h2>
+<h2 id="refits-title">Retrained on train and validation</h2>
 {_table(found.refits, location, names, note)}
 </section>"""
     )
@@ -130,8 +130,8 @@ def published(contents: Contents) -> Section | None:
     return Section(
         html=f"""<section aria-labelledby="published-title">
 <h2 id="published-title">What papers report</h2>
-<p class="note">For the same network and data, on test images, not measured here. Baselines,
-lengths of training and what is counted differ from source to source.</p>
+<p class="note">Reported on test images for the same network and data; not measured here. Baselines,
+lengths of training and counting rules differ between sources.</p>
 <div class="scrolled" tabindex="0"><table><thead><tr>{titles}</tr></thead><tbody>
 {body}
 </tbody></table></div>

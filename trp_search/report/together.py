@@ -44,7 +44,7 @@ def _kinds(target: str, rows: Iterable[Row], known: _Times) -> str:
             name = name[0].lower() + name[1:]
             said.append(f"{kind} {faster} at {best.point.score.shown} ({name})")
         elif members:
-            said.append(f"{kind} nothing, as it is slower than the baseline")
+            said.append(f"{kind} is slower than the baseline")
     return f"On {target}: {', '.join(said)}."
 
 

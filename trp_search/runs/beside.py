@@ -30,7 +30,7 @@ class Beside:
         self._exchanged: Exchanged | None = None
 
     def exchanged(self, parts: Parts, network: Network, *, seconds: float, fewest: int) -> Timing:
-        """The times of the dense network and of it with `parts` for layers, which `network` makes.
+        """The times of the baseline and of it with `parts` for layers, which `network` makes.
 
         Where the runtime can, that takes no network of its own.
         """
@@ -45,7 +45,7 @@ class Beside:
         )
 
     def against(self, other: Beside, *, seconds: float) -> Timing:
-        """The times of both dense networks, this one's first."""
+        """The times of both baselines, this one's first."""
         return compare(self._call, other._call, seconds=seconds, clock=clock_of(self._target))
 
     def time(self, network: Network, *, seconds: float, fewest: int = FEWEST) -> tuple[Timing, str]:

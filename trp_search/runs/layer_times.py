@@ -69,13 +69,13 @@ def _timed(folder: RunFolder, target: Target, precision: Precision) -> list[CutT
 
 
 class Stopwatch:
-    """Times cuts of a network on a target, each in turn with the dense network, into a run.
+    """Times cuts of a network on a target, each in turn with the baseline, into a run.
 
     Factors have random weights, which take no other time.
 
     Args:
         folder: the run.
-        network: its dense network, which is not changed.
+        network: the baseline, which is not changed.
         layers: each layer by each scheme that may factor it.
         target: where.
         channels: of an image.
@@ -105,7 +105,7 @@ class Stopwatch:
         return other
 
     def against(self, other: Stopwatch, *, seconds: float) -> Timing:
-        """The times of both dense networks in turn, this one's first."""
+        """The times of both baselines in turn, this one's first."""
         return self._dense().against(other._dense(), seconds=seconds)
 
     def known(self, *, macs: int) -> LayerTimes:

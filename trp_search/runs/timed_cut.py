@@ -90,7 +90,7 @@ def fast_enough(
     keep = wanted.keep
     assert isinstance(keep, WholeNetwork), keep
     asked = asked_of(keep, times.total)
-    if asked <= 1:  # the dense network, whatever the noise
+    if asked <= 1:  # the baseline, whatever the noise
         return {}, time({})
     try:
         return settled(times, keep, solve=lambda known: solved(analysis, wanted, known), time=time)

@@ -42,7 +42,7 @@ class Survey:
     """A network before any training.
 
     Attributes:
-        macs: multiply-adds of the dense network for one image.
+        macs: multiply-adds of the baseline for one image.
         counted: how multiply-adds were counted, if not by fvcore alone.
         selection: the layers that could be cut, not `auto`.
         best: the highest speedup each scheme could reach, every layer at rank 1; `per-layer` uses

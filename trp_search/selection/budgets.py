@@ -78,9 +78,11 @@ class Budget:
             return SPEEDUP.problem(amount)
         if self.limit in OBJECTIVES and self.limit != "milliseconds":
             return OBJECTIVES[self.limit].problem(amount)
+        if not math.isfinite(amount):
+            return f"{amount:g} is not a finite number"
         if self.limit == "max_drop":
-            return None if 0 <= amount < math.inf else f"{amount:g} is not at least 0"
-        return None if 0 < amount < math.inf else f"{amount:g} is not above 0"
+            return None if amount >= 0 else f"{amount:g} is not at least 0"
+        return None if amount > 0 else f"{amount:g} is not above 0"
 
     def axis(self, run: Snapshot) -> Axis:
         """The axis along which networks get smaller.

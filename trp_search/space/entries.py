@@ -70,7 +70,7 @@ def label(value: Plain) -> Scalar:
 def _distinct(values: tuple[T, ...]) -> OneOf[T]:
     for index, value in enumerate(values):
         if value in values[:index]:
-            raise ValueError(f"{value} is in the list twice")
+            raise ValueError(f"duplicate value {value}")
     return OneOf(values)
 
 

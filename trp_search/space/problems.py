@@ -54,7 +54,8 @@ def _sentence(problem: Mapping[str, Any], nodes: list[Schema], key: str) -> str:
         mappings = [node for node in nodes if node.get("type") == "object"]
         return f"{given} is not {_allowed(mappings)}"
     if kind in OUT_OF_BOUNDS:
-        return f"{given} is not {_allowed(nodes, noun=False)}"
+        finite = kind != "finite_number"
+        return f"{given} is not {_allowed(nodes, noun=False) if finite else 'a finite number'}"
     lists = ", or a list of such values" if kind == "union_tag_invalid" else ""
     return f"{given} is not {_allowed(nodes)}{lists}"
 

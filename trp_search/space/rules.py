@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from trp_search.methods import METHODS, uses
 from trp_search.methods.method import TIME
@@ -14,6 +15,7 @@ from trp_search.space.search_fields import Space
 from trp_search.space.settings import TRAINED
 
 Breach = tuple[str, str]
+T = TypeVar("T")
 
 
 def breaches(space: SearchSpace) -> Iterator[Breach]:
@@ -27,14 +29,18 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
     yield from _unread(space)
     yield from _course(space)
     named = [timed.name for timed in space.timed_on]
-    if len(set(named)) < len(named):
-        yield "targets", "two have one name"
+    if again := _repeated(named):
+        yield "targets", f"duplicate name {again[0]!r}"
     for name in ("speedups", "latency_speedups", "energies"):
         amounts: tuple[float, ...] = getattr(space.extra_cuts, name) or ()
-        if len(set(amounts)) < len(amounts):
-            yield f"extra_cuts.{name}", "one is in the list twice"
+        if copies := _repeated(amounts):
+            yield f"extra_cuts.{name}", f"duplicate value {copies[0]:g}"
     if space.trials > 1 and not space.parameters():
         yield "space", "nothing varies; give an entry a range or a list, or set trials: 1"
+
+
+def _repeated(values: Sequence[T]) -> list[T]:
+    return [value for place, value in enumerate(values) if value in values[:place]]
 
 
 def _course(space: SearchSpace) -> Iterator[Breach]:
@@ -43,7 +49,7 @@ def _course(space: SearchSpace) -> Iterator[Breach]:
         for name, sentence in warm_start.problems(space, setting):
             yield f"warm_start[{index}].{name}", sentence
     if space.rungs is not None and space.repeats > 1:
-        yield "rungs", "compare single trainings, and repeats is more than 1"
+        yield "rungs", f"need repeats: 1, not {space.repeats}"
 
 
 def _by_scheme(space: SearchSpace) -> Iterator[Breach]:
@@ -132,8 +138,8 @@ def _unread(space: SearchSpace) -> Iterator[Breach]:
 
 
 def _objectives(space: SearchSpace) -> Iterator[Breach]:
-    if len(set(space.objectives)) < len(space.objectives):
-        yield "objectives", "one is in the list twice"
+    if again := _repeated(space.objectives):
+        yield "objectives", f"duplicate value {again[0]!r}"
     others = {metric.name for metric in METRICS.values()} - {space.metric.name}
     named = {"objectives": space.objectives, "constraints": tuple(space.constraints)}
     named |= {"rungs.by": space.rungs.by or () if space.rungs else ()}

@@ -205,7 +205,7 @@ class RunFolder:
         In int8 are those of trials that asked for it.
 
         Raises:
-            InputError: a record that cannot be, or whose dense network costs something else.
+            InputError: a record that cannot be, or whose baseline costs something else.
         """
         points = list({point.id: point for point in read_records(self.points, Point)}.values())
         self._check_dense(self.points, points, points[:1])

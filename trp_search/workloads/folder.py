@@ -112,7 +112,7 @@ def _listing(folder: Path) -> Listing:
     found = listed(folder)
     if not found.images:
         kinds = ", ".join(sorted(found.passed))
-        seen = f"; passed over: {found.passed.total()} files ({kinds})" if kinds else ""
+        seen = f"; skipped: {found.passed.total()} files ({kinds})" if kinds else ""
         raise InputError(f"{_ROOT}: '{folder}' holds no image{seen}")
     return found
 
