@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
-from trp_search import records
-from trp_search.cli.help import CUT, LIMIT, READ, RUNS, SEARCHED, WRITTEN
+from trp_search.cli.help import LIMIT, READ, RUNS, SEARCHED, WRITTEN
 
 
 def number(text: str) -> float:
@@ -45,6 +46,40 @@ def option(
 ) -> Any:  # noqa: ANN401  as typer's own
     """An option of a command, with its help `text` in a `panel`."""
     return typer.Option(parser=parser, metavar=metavar, help=text, rich_help_panel=panel)
+
+
+Command = Callable[..., None]
+
+
+def takes(**groups: Callable[..., Any]) -> Callable[[Command], Command]:
+    """A command with several options in place of each of these parameters.
+
+    The options are those of the function that a parameter names here; the command gets what it
+    returns for them.
+    """
+    options = {name: _parameters(made) for name, made in groups.items()}
+
+    def of(command: Command) -> Command:
+        @functools.wraps(command)
+        def called(**given: Any) -> None:  # noqa: ANN401  what typer read
+            for name, own in options.items():
+                given[name] = groups[name](**{key: given.pop(key) for key in own})
+            command(**given)
+
+        parameters = [
+            one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, own in _parameters(command).items()
+            for one in options.get(name, {name: own}).values()
+        ]
+        vars(called)["__signature__"] = inspect.Signature(parameters)
+        called.__annotations__ = {one.name: one.annotation for one in parameters}
+        return called
+
+    return of
+
+
+def _parameters(of: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(of, eval_str=True).parameters)
 
 
 Space = Annotated[Path, typer.Argument(metavar="SPACE", help="a search space (YAML)")]
@@ -104,45 +139,4 @@ Data = Annotated[
         "[default: digits, if the bundle's card says so]",
         READ,
     ),
-]
-Scheme = Annotated[
-    str | None,
-    option(
-        "NAME",
-        f"unfolding or method: {', '.join(get_args(records.CutScheme))} [default: per-layer; "
-        "for a decomposable trial, the scheme it was trained with]",
-        CUT,
-    ),
-]
-Allocation = Annotated[
-    str | None,
-    option(
-        "NAME",
-        f"division of a budget among layers: {', '.join(get_args(records.Allocation))} "
-        "[default: knapsack; for a decomposable trial: pooled, without calibration images]",
-        CUT,
-    ),
-]
-Importance = Annotated[
-    str | None,
-    option(
-        "NAME",
-        f"with --scheme prune: how channels are ranked: {', '.join(get_args(records.Criterion))} "
-        "[default: magnitude]",
-        CUT,
-    ),
-]
-Layers = Annotated[
-    str | None,
-    option(
-        "WHICH",
-        "layers that may be cut: kxk (convolutions wider than 1x1 but the first), all, auto "
-        "(what suits the network), or names and patterns, as in 'all, !head, !stem.*' "
-        "[default: the space's, or the trial's]",
-        CUT,
-    ),
-]
-Multiple = Annotated[
-    int,
-    typer.Option(min=1, metavar="N", help="ranks are multiples of this", rich_help_panel=CUT),
 ]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable
 from typing import Annotated, Any, get_args
 
-from trp_search.cli.arguments import Speedup, number, option, positive
+from trp_search.cli.arguments import Speedup, number, option, positive, takes
 from trp_search.cli.help import LIMIT
 from trp_search.errors import InputError
 from trp_search.selection.axes import By
@@ -65,34 +63,11 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-def budgeted(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options of a budget in place of its parameter `budget`.
-
-    The command gets None if no such option is given.
-    """
-
-    @functools.wraps(command)
-    def with_budget(**given: Any) -> None:  # noqa: ANN401  what typer read
-        asked = {name: given.pop(name) for name in _OPTIONS}
-        wanted = any(value is not None for value in asked.values())
-        command(**given, budget=_budget(asked) if wanted else None)
-
-    parameters: list[inspect.Parameter] = []
-    for own in inspect.signature(command, eval_str=True).parameters.values():
-        kind = inspect.Parameter.KEYWORD_ONLY
-        if own.name == "budget":
-            parameters += [
-                inspect.Parameter(name, kind, default=None, annotation=option)
-                for name, option in _OPTIONS.items()
-            ]
-        else:
-            parameters.append(own.replace(kind=kind))
-    vars(with_budget).update(__signature__=inspect.Signature(parameters))  # what typer reads
-    return with_budget
-
-
-def _budget(asked: dict[str, Any]) -> Budget:
+def _budget(**asked: Any) -> Budget | None:  # noqa: ANN401  what typer read
+    """None where no option is given."""
     limits = [_flag(name) for name in LIMITS if asked[name] is not None]
+    if all(value is None for value in asked.values()):
+        return None
     if len(limits) != 1:
         raise InputError(f"{' and '.join(limits) or 'no budget'}: give one of {FLAGS}")
     try:
@@ -100,3 +75,12 @@ def _budget(asked: dict[str, Any]) -> Budget:
     except InputError as error:
         name, _, why = str(error).partition(": ")
         raise InputError(f"{_flag(name)}: {why}") from None
+
+
+vars(_budget)["__signature__"] = inspect.Signature(
+    [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in _OPTIONS.items()
+    ]
+)
+budgeted = takes(budget=_budget)

@@ -15,7 +15,7 @@ from trp_search.cli.grouping import patterns
 from trp_search.cli.help import TIMED
 from trp_search.cli.spaces import with_configured
 from trp_search.cli.tables import mark
-from trp_search.cli.timing import Batch, Device, ImageSize, Runtime, Threads, given_target
+from trp_search.cli.timing import Fields, with_fields
 from trp_search.errors import InputError
 from trp_search.records.objectives import PERCENT, TIMES
 from trp_search.space import SearchSpace
@@ -50,7 +50,8 @@ Tflops = Annotated[
 ]
 
 
-def check(  # noqa: PLR0913  options of a command
+@with_fields
+def check(
     space: Space,
     images: Images = None,
     tflops: Tflops = None,
@@ -63,14 +64,10 @@ def check(  # noqa: PLR0913  options of a command
             TIMED,
         ),
     ] = None,
-    runtime: Runtime = None,
-    device: Device = None,
-    threads: Threads = None,
-    batch: Batch = None,
-    image_size: ImageSize = None,
+    *,
+    fields: Fields,
 ) -> None:
     """Try a search space; show reachable speedups and the cost."""
-    fields = given_target(runtime, device, threads, batch, image_size)
     from trp_search.cli import cost
     from trp_search.cli.pictures import pictures
     from trp_search.cli.reaching import show_reach, target_of

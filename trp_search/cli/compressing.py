@@ -8,35 +8,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from trp_search.cli.arguments import (
-    Allocation,
-    Formats,
-    Importance,
-    Layers,
-    Multiple,
-    Scheme,
-    Space,
-    option,
-    positive,
-)
+from trp_search.cli.arguments import Formats, Space, option, positive
 from trp_search.cli.bundles import checked, epoch, export_bundle, stoppable
 from trp_search.cli.console import line
-from trp_search.cli.cuts import USUAL, cut_of, show_point
+from trp_search.cli.cuts import USUAL, Options, cut_of, show_point, with_options
 from trp_search.cli.help import READ, WRITTEN
 from trp_search.cli.keeping import with_keep
 from trp_search.cli.spaces import with_configured
 from trp_search.cli.timed_cuts import Budgeted, Clock, checked_clock, confirm_time, later
-from trp_search.cli.timing import Batch, Device, ImageSize, Runtime, Threads, given_target
+from trp_search.cli.timing import Fields, with_fields
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export.bundle import vacant
-from trp_search.records import (
-    BASELINE,
-    Cut,
-    EpochReport,
-    Keep,
-    Point,
-    TrialResult,
-)
+from trp_search.records import BASELINE, Cut, EpochReport, Keep, Point, TrialResult
 from trp_search.selection.snapshot import Snapshot
 from trp_search.space import SearchSpace, changed
 from trp_search.store import RunFolder
@@ -55,6 +38,8 @@ class Place:
 
 
 @with_keep
+@with_options
+@with_fields
 def compress(  # noqa: PLR0913  options of a command
     space: Space,
     keep: Keep,
@@ -67,11 +52,8 @@ def compress(  # noqa: PLR0913  options of a command
             READ,
         ),
     ] = None,
-    scheme: Scheme = None,
-    allocation: Allocation = None,
-    importance: Importance = None,
-    multiple: Multiple = 1,
-    layers: Layers = None,
+    *,
+    options: Options,
     run: Annotated[
         Path | None,
         option(
@@ -88,25 +70,13 @@ def compress(  # noqa: PLR0913  options of a command
         int | None, option("N", "epochs of fine-tuning after the cut [default: 0]", parser=positive)
     ] = None,
     target: Budgeted = None,
-    runtime: Runtime = None,
-    device: Device = None,
-    threads: Threads = None,
-    batch: Batch = None,
-    image_size: ImageSize = None,
+    fields: Fields,
 ) -> None:
     """Cut the baseline to a budget and export it, without a search."""
-    fields = given_target(runtime, device, threads, batch, image_size)
     clock = checked_clock(keep, target, fields)
     loaded = with_configured(space)
     if weights is not None:
         loaded = _with_weights(loaded, weights)
-    options = {
-        "scheme": scheme,
-        "allocation": allocation,
-        "importance": importance,
-        "multiple": multiple,
-        "layers": layers,
-    }
     like = loaded.baseline_spec().cuts[0]
     wanted = cut_of(loaded, keep, options, like=like, own=USUAL)
     name = f"{space.stem}-{'baseline' if weights is None else weights.stem}"

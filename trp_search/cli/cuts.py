@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, get_args
+
+import typer
 
 from trp_search import records
+from trp_search.cli.arguments import option, takes
 from trp_search.cli.console import OUT, line, pairs
 from trp_search.cli.formatting import here
+from trp_search.cli.help import CUT
 from trp_search.cli.tables import layer_table
 from trp_search.errors import InputError
 from trp_search.methods import METHODS
@@ -20,20 +24,72 @@ from trp_search.space import SearchSpace
 from trp_search.space.cuts import SHARED
 from trp_search.store import RunFolder
 
+Options = Mapping[str, Any]  # of a cut
 USUAL = METHODS["plain"].again("per-layer")
+
+
+def _options(
+    scheme: Annotated[
+        str | None,
+        option(
+            "NAME",
+            f"unfolding or method: {', '.join(get_args(records.CutScheme))} [default: per-layer; "
+            "for a decomposable trial, the scheme it was trained with]",
+            CUT,
+        ),
+    ] = None,
+    allocation: Annotated[
+        str | None,
+        option(
+            "NAME",
+            f"division of a budget among layers: {', '.join(get_args(records.Allocation))} "
+            "[default: knapsack; for a decomposable trial: pooled, without calibration images]",
+            CUT,
+        ),
+    ] = None,
+    importance: Annotated[
+        str | None,
+        option(
+            "NAME",
+            "with --scheme prune: how channels are ranked: "
+            f"{', '.join(get_args(records.Criterion))} [default: magnitude]",
+            CUT,
+        ),
+    ] = None,
+    multiple: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="ranks are multiples of this", rich_help_panel=CUT),
+    ] = 1,
+    layers: Annotated[
+        str | None,
+        option(
+            "WHICH",
+            "layers that may be cut: kxk (convolutions wider than 1x1 but the first), all, auto "
+            "(what suits the network), or names and patterns, as in 'all, !head, !stem.*' "
+            "[default: the space's, or the trial's]",
+            CUT,
+        ),
+    ] = None,
+) -> Options:
+    """How layers are cut, as far as that was said."""
+    given = {"scheme": scheme, "allocation": allocation, "importance": importance}
+    every = given | {"multiple": multiple, "layers": layers}
+    return {name: value for name, value in every.items() if value is not None}
+
+
+with_options = takes(options=_options)
 
 
 def cut_of(
     space: SearchSpace,
     keep: Keep,
-    options: dict[str, Any],
+    chosen: Options,
     *,
     like: Cut,
     own: Mapping[str, Any],
 ) -> Cut:
     """The cut that was asked for; other fields are those of `like`, `own` or the default."""
     same = {name: getattr(like, name) for name in SHARED}
-    chosen = {name: value for name, value in options.items() if value is not None}
     chosen = {**(USUAL if chosen.keys() & own.keys() else own), **chosen}
     if chosen["scheme"] == "prune":
         chosen.setdefault("importance", "magnitude")

@@ -5,47 +5,33 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 
 from trp_search import records
-from trp_search.cli.arguments import (
-    Allocation,
-    Data,
-    Formats,
-    Importance,
-    Layers,
-    Multiple,
-    Network,
-    Scheme,
-    Trust,
-    option,
-)
+from trp_search.cli.arguments import Data, Formats, Network, Trust, option
 from trp_search.cli.bundles import checked, images
 from trp_search.cli.compressing import Place, compressed
 from trp_search.cli.console import following, line
-from trp_search.cli.cuts import cut_of, show_point
+from trp_search.cli.cuts import Options, cut_of, show_point, with_options
 from trp_search.cli.formatting import command, here
 from trp_search.cli.help import READ, WRITTEN
 from trp_search.cli.keeping import with_keep
 from trp_search.cli.timed_cuts import Budgeted, Clock, by_time, checked_clock, confirm_time
-from trp_search.cli.timing import Batch, Device, ImageSize, Runtime, Threads, given_target
+from trp_search.cli.timing import Fields, with_fields
 from trp_search.errors import InputError
 from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
 from trp_search.methods import METHODS
-from trp_search.records import (
-    CutScheme,
-    DataSpec,
-    Keep,
-    Workload,
-)
+from trp_search.records import CutScheme, DataSpec, Keep, Workload
 from trp_search.space import load_space, read_space
 from trp_search.store import RunFolder
 
 
 @with_keep
+@with_options
+@with_fields
 def cut(  # noqa: PLR0913  options of a command
     source: Annotated[
         Path,
@@ -55,11 +41,8 @@ def cut(  # noqa: PLR0913  options of a command
     trial: Annotated[
         str | None, option("N", "the run's trial to cut: its number, or baseline", READ)
     ] = None,
-    scheme: Scheme = None,
-    allocation: Allocation = None,
-    importance: Importance = None,
-    multiple: Multiple = 1,
-    layers: Layers = None,
+    *,
+    options: Options,
     out: Annotated[
         Path | None,
         option("DIR", "the new bundle, when a bundle is cut [default: BUNDLE-cut]", WRITTEN),
@@ -68,24 +51,11 @@ def cut(  # noqa: PLR0913  options of a command
     network: Network = None,
     data: Data = None,
     target: Budgeted = None,
-    runtime: Runtime = None,
-    device: Device = None,
-    threads: Threads = None,
-    batch: Batch = None,
-    image_size: ImageSize = None,
-    *,
+    fields: Fields,
     trust: Trust = False,
 ) -> None:
     """Cut a trained network to another budget, without training."""
-    fields = given_target(runtime, device, threads, batch, image_size)
     clock = checked_clock(keep, target, fields)
-    options = {
-        "scheme": scheme,
-        "allocation": allocation,
-        "importance": importance,
-        "multiple": multiple,
-        "layers": layers,
-    }
     if (source / ARCHITECTURE).is_file():
         if trial is not None:
             raise InputError(f"--trial: {source} is a bundle, which has one network")
@@ -109,7 +79,7 @@ def _cut_run(
     folder: RunFolder,
     trial: str | None,
     keep: Keep,
-    options: dict[str, Any],
+    options: Options,
     clock: Clock | None,
 ) -> None:
     """Cuts the weights of a run's trial; adds the point to the run."""
@@ -160,7 +130,7 @@ def _cut_bundle(
     bundle: Path,
     workload: Workload,
     keep: Keep,
-    options: dict[str, Any],
+    options: Options,
     place: Place,
     clock: Clock | None,
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from rich.text import Text
 from torch import nn
 
 from trp_search.cli.console import OUT, line, shown, warn
-from trp_search.cli.timing import described, warn_of_load
+from trp_search.cli.timing import Fields, described, warn_of_load
 from trp_search.errors import InputError
 from trp_search.records import Target, made
 from trp_search.records.objectives import TIMES
@@ -28,9 +27,7 @@ _SECONDS = 0.3  # of each timing, where the space does not say
 _CAPPING = 3
 
 
-def target_of(
-    space: SearchSpace, shape: Shape, name: str | None, given: Mapping[str, str | int]
-) -> Target | None:
+def target_of(space: SearchSpace, shape: Shape, name: str | None, given: Fields) -> Target | None:
     """The target to check: of this name in the space or as `given`; by default the space's own.
 
     Raises:

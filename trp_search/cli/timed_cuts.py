@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 from trp_search.cli.arguments import option
 from trp_search.cli.console import line
 from trp_search.cli.help import TIMED as PANEL
-from trp_search.cli.timing import warn_of_load
+from trp_search.cli.timing import Fields, warn_of_load
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.records import BASELINE, TIMED, Cut, Keep, Point, Target, WholeNetwork, made
 from trp_search.records.objectives import TIMES
@@ -31,10 +31,10 @@ class Clock:
     """The target that was asked for, by name and fields."""
 
     name: str
-    fields: Mapping[str, str | int]
+    fields: Fields
 
 
-def checked_clock(keep: Keep, name: str | None, fields: Mapping[str, str | int]) -> Clock | None:
+def checked_clock(keep: Keep, name: str | None, fields: Fields) -> Clock | None:
     """Where a budget in time counts; None for another budget.
 
     Raises:
@@ -53,7 +53,7 @@ def checked_clock(keep: Keep, name: str | None, fields: Mapping[str, str | int])
     return Clock(name=name, fields=fields)
 
 
-def _target(name: str, fields: Mapping[str, str | int]) -> Target:
+def _target(name: str, fields: Fields) -> Target:
     """A target as it was asked for, whatever the size of the images."""
     given: dict[str, str | int] = {"name": name, "height": 1, "width": 1, **fields}
     return made(Target, f"--target {name}", **given)
@@ -64,7 +64,7 @@ def by_time(folder: RunFolder, trial: str, wanted: Cut, clock: Clock) -> Cut:
     from trp_search.runs import clock as stopwatch
     from trp_search.runs.timed_cut import check_timed, timed_cut
 
-    target = stopwatch.target_of(folder, clock.name, dict(clock.fields))
+    target = stopwatch.target_of(folder, clock.name, clock.fields)
     check_timed(wanted, target)
     line(f"Timing layers on {target.name}; run nothing else meanwhile ...")
     warn_of_load()

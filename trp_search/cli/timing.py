@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from trp_search import records, report
-from trp_search.cli.arguments import Network, Run, Trust, number, option, positive
+from trp_search.cli.arguments import Network, Run, Trust, number, option, positive, takes
 from trp_search.cli.console import OUT, following, line, pairs, warn
 from trp_search.cli.formatting import amount, command, here
 from trp_search.cli.help import TIMED
@@ -31,27 +31,41 @@ if TYPE_CHECKING:
 _SECONDS = 3.0
 
 
-Runtime = Annotated[
-    str | None,
-    option("NAME", f"{', '.join(get_args(records.RuntimeName))} [default: eager]", TIMED),
-]
-Device = Annotated[str | None, option("cpu|cuda", "cpu or cuda [default: cpu]", TIMED)]
-Threads = Annotated[int | None, option("N", "CPU threads [default: 1]", TIMED, parser=positive)]
-Batch = Annotated[int | None, option("N", "images at a time [default: 1]", TIMED, parser=positive)]
-ImageSize = Annotated[
-    int | None, option("N", "image side in pixels [default: the data's]", TIMED, parser=positive)
-]
+Fields = dict[str, str | int]  # of a target
 Seconds = Annotated[float | None, option("S", "seconds per network [default: 3]", parser=number)]
 
 
-def latency(  # noqa: PLR0913  options of a command
+def _fields(
+    runtime: Annotated[
+        str | None,
+        option("NAME", f"{', '.join(get_args(records.RuntimeName))} [default: eager]", TIMED),
+    ] = None,
+    device: Annotated[str | None, option("cpu|cuda", "cpu or cuda [default: cpu]", TIMED)] = None,
+    threads: Annotated[
+        int | None, option("N", "CPU threads [default: 1]", TIMED, parser=positive)
+    ] = None,
+    batch: Annotated[
+        int | None, option("N", "images at a time [default: 1]", TIMED, parser=positive)
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        option("N", "image side in pixels [default: the data's]", TIMED, parser=positive),
+    ] = None,
+) -> Fields:
+    """The fields of the target that were given."""
+    fields = {"runtime": runtime, "device": device, "threads": threads, "batch": batch}
+    fields |= {"height": image_size, "width": image_size}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+with_fields = takes(fields=_fields)
+
+
+@with_fields
+def latency(
     run: Run,
     target: Annotated[str, option("NAME", "name of the target, such as laptop", TIMED)],
-    runtime: Runtime = None,
-    device: Device = None,
-    threads: Threads = None,
-    batch: Batch = None,
-    image_size: ImageSize = None,
+    fields: Fields,
     point: Annotated[list[str] | None, option("ID", "time this point; may be repeated")] = None,
     seconds: Seconds = None,
     *,
@@ -59,13 +73,12 @@ def latency(  # noqa: PLR0913  options of a command
 ) -> None:
     """Time the front's networks in turn with the baseline. Run nothing else meanwhile."""
     budget = _seconds(seconds)
-    wanted = given_target(runtime, device, threads, batch, image_size)
     folder = RunFolder.open(run)
     from trp_search.runs import clock as stopwatch
     from trp_search.workloads.trust import check_run
 
     check_run(folder, load_space(folder.search).workload, trust=trust)
-    where = stopwatch.target_of(folder, target, wanted)
+    where = stopwatch.target_of(folder, target, fields)
     known = folder.read_latencies().get(target, {})
     if point:
         left = [folder.point(name) for name in dict.fromkeys(point)]
@@ -89,24 +102,21 @@ def latency(  # noqa: PLR0913  options of a command
         )
 
 
-def compare(  # noqa: PLR0913  options of a command
+@with_fields
+def compare(
     bundles: Annotated[list[Path], typer.Argument(metavar="DIR", help="bundles")],
     network: Network = None,
-    runtime: Runtime = None,
-    device: Device = None,
-    threads: Threads = None,
-    batch: Batch = None,
-    image_size: ImageSize = None,
+    *,
+    fields: Fields,
     seconds: Seconds = None,
 ) -> None:
     """Show bundles side by side, each timed in turn with the first."""
     budget = _seconds(seconds)
-    wanted = given_target(runtime, device, threads, batch, image_size)
     for bundle in bundles:
         opened(bundle)
     from trp_search.export import compare as side_by_side
 
-    where = side_by_side.target_of(bundles, wanted)
+    where = side_by_side.target_of(bundles, fields)
     line(f"Timing {len(bundles)} networks on {described(where)}", style="bold")
     warn_of_load()
     found = list(side_by_side.compare(bundles, where, network=network, seconds=budget))
@@ -162,19 +172,6 @@ def _seconds(given: float | None) -> float:
     if not 0 < seconds < float("inf"):
         raise InputError(f"--seconds: {seconds:g} is not above 0")
     return seconds
-
-
-def given_target(
-    runtime: str | None,
-    device: str | None,
-    threads: int | None,
-    batch: int | None,
-    image_size: int | None,
-) -> dict[str, str | int]:
-    """The fields of the target that were given."""
-    fields = {"runtime": runtime, "device": device, "threads": threads, "batch": batch}
-    fields |= {"height": image_size, "width": image_size}
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def described(target: records.Target) -> str:

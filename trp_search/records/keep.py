@@ -70,6 +70,12 @@ class Keep(metaclass=_OneLine):
         return next(name for name in cls.__annotations__ if name != "written")
 
     @classmethod
+    def meaning(cls) -> str:
+        """What it is, in words: the first sentence of its class."""
+        text = " ".join((cls.__doc__ or "").partition("\n\n")[0].split()).rstrip(".")
+        return f"{text[:1].lower()}{text[1:]}"
+
+    @classmethod
     def is_switch(cls) -> bool:
         """Whether it has no amount: in a search space it is true or false."""
         return bool(cls.kind_of_amount() == Literal[True])

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from trp_search.records import KEEPS, DataSpec, Keep, NetworkSpec, Pruning, Training, Workload
+from trp_search.records import KEEPS, DataSpec, NetworkSpec, Pruning, Training, Workload
 from trp_search.space.model import SearchSpace
 from trp_search.space.search_fields import Space, TrainingEntries
 from trp_search.space.sections import (
@@ -81,16 +81,11 @@ def described(kind: type[Any]) -> dict[str, str]:
     found = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", listed, re.MULTILINE)
     own = {name: " ".join(words.split()) for name, words in found}
     if kind is Space:
-        own |= {name: _of(kept) for name, kept in KEEPS.items()}
+        own |= {name: kept.meaning() for name, kept in KEEPS.items()}
         own |= {f"cut_{name}": f"as `{name}`, of the cut alone" for name in TRAINED}
         default = Pruning.keep
         own[default.key()] += f"; {default.amount} where nothing says how much is kept"
     return described(Training) | own if kind is TrainingEntries else own
-
-
-def _of(kept: type[Keep]) -> str:
-    text = (inspect.getdoc(kept) or "").partition("\n\n")[0]
-    return f"{text[:1].lower()}{text[1:].rstrip('.')}"
 
 
 def _rows(prefix: str, kind: type[Any]) -> list[list[str]]:
