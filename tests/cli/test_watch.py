@@ -57,13 +57,9 @@ def watch() -> Watch:
 
 
 def finish(watch: Watch, name: str, front, *, done: int, baseline=None):
-    watch.finish(
-        TrialResult(trial=name, points=tuple(front[-1:])),
-        done=done,
-        baseline=baseline,
-        front=front,
-        hypervolume=0.25,
-    )
+    result = TrialResult(trial=name, points=tuple(front[-1:]))
+    known = {"running": 0, "baseline": baseline, "front": tuple(front), "hypervolume": 0.25}
+    watch.finish(Finished(result=result, done=done, **known))
 
 
 def test_time_left_is_that_of_the_trials_so_far(watch, make_point):

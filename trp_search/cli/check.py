@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated
 
-from rich.table import Table
-from rich.text import Text
+from rich.table import Column
 
 from trp_search.cli.arguments import Space, Timeout, number, option, positive
 from trp_search.cli.console import OUT, line, pairs, shown, warn
@@ -14,7 +13,7 @@ from trp_search.cli.formatting import amount, command, duration
 from trp_search.cli.grouping import patterns
 from trp_search.cli.help import TIMED
 from trp_search.cli.spaces import with_configured
-from trp_search.cli.tables import mark
+from trp_search.cli.tables import mark, mostly_in, table_of
 from trp_search.cli.timing import Fields, with_fields
 from trp_search.errors import InputError
 from trp_search.records.objectives import PERCENT, TIMES
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from trp_search.cli.cost import Cost
     from trp_search.scoring.survey import Survey, SurveyedLayer
 
-_CAPPING = 3
 _MANY = 30  # layers; more are shown by pattern
 # NVIDIA's 2,470 images a second (DeepLearningExamples, ResNet-50 v1.5, PyTorch 21.03, mixed
 # precision, one A100 80GB) times 4.09e9 multiply-adds times 6 operations.
@@ -128,27 +126,22 @@ def _overview(space: SearchSpace, found: Survey, size: tuple[int, ...], classes:
 def _layers(space: SearchSpace, found: Survey) -> None:
     """Each layer's best speedup; reasons for dense layers follow below the table."""
     schemes = space.space.schemes
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     names = [layer.name for layer in found.layers]
     groups = patterns(names) if len(names) > _MANY else {name: [name] for name in names}
     grouped = len(groups) < len(names)
-    table.add_column("layer", overflow="fold", max_width=40)
-    if grouped:
-        table.add_column("layers", justify="right")
-    table.add_column("multiply-adds", justify="right")
-    table.add_column("share", justify="right")
-    for scheme in schemes:
-        table.add_column(scheme, justify="right")
+    many = ["layers"] if grouped else []
+    first = Column("layer", overflow="fold", max_width=40)
+    table = table_of(first, *many, "multiply-adds", "share", *schemes)
     notes: dict[str, str] = {}
     by_name = {layer.name: layer for layer in found.layers}
     for pattern, alike in groups.items():
         layers = [by_name[name] for name in alike]
         macs = sum(layer.macs for layer in layers)
-        many = (str(len(alike)),) if grouped else ()
+        many = [str(len(alike))] if grouped else []
         cells = [_best(layers, scheme, notes) for scheme in schemes]
         table.add_row(shown(pattern), *many, amount(macs), PERCENT(macs / found.macs), *cells)
     if other := found.elsewhere:
-        many = ("",) if grouped else ()
+        many = [""] if grouped else []
         from trp_search.lowrank.costs import ELSEWHERE
 
         why = mark(notes, ELSEWHERE)
@@ -170,14 +163,11 @@ def _best(layers: Sequence[SurveyedLayer], scheme: str, notes: dict[str, str]) -
 
 
 def _reach(space: SearchSpace, found: Survey) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("scheme")
-    table.add_column("at best", justify="right")
+    table = table_of("scheme", "at best")
     table.add_column("where the remaining multiply-adds are")
     for scheme in (one for one in space.space.schemes if one != "per-layer"):
         left = found.macs / found.best[scheme]
-        capping = [f"{name} ({macs / left:.0%})" for name, macs in found.caps(scheme)[:_CAPPING]]
-        table.add_row(scheme, TIMES(found.best[scheme]), Text("\n".join(map(shown, capping))))
+        table.add_row(scheme, TIMES(found.best[scheme]), mostly_in(found.caps(scheme), left))
     table.add_row("per-layer", TIMES(found.best["per-layer"]), "the cheapest scheme in each layer")
     line()
     line("Best the whole network could do, every layer at rank 1", style="bold")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import statistics
 from typing import Annotated
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from trp_search import report
 from trp_search.cli.arguments import Run, Trust, option, positive
 from trp_search.cli.bundles import follow, stoppable
 from trp_search.cli.console import OUT, line, pairs, warn
 from trp_search.cli.formatting import here
+from trp_search.cli.spaces import trusted
+from trp_search.cli.tables import table_of
 from trp_search.errors import TrpSearchError
 from trp_search.records import Point, Repeat
 from trp_search.records.objectives import TIMES
-from trp_search.space import load_space
-from trp_search.store import RunFolder, exclusive
+from trp_search.store import exclusive
 
 _SEEDS = 3
 
@@ -30,11 +31,9 @@ def confirm(
     trust: Trust = False,
 ) -> None:
     """Repeat the front's trainings with other seeds; show the spread."""
-    folder = RunFolder.open(run)
+    folder = trusted(run, trust=trust)
     from trp_search.runs import confirm as again
-    from trp_search.workloads.trust import check_run
 
-    check_run(folder, load_space(folder.search).workload, trust=trust)
     busy = "a search is at work in this folder; confirm its front when it has ended"
     with exclusive(folder.lock, wait_seconds=0.0, holder=busy), stoppable():
         left = again.plan(folder, seeds=_SEEDS if seeds is None else seeds)
@@ -53,10 +52,8 @@ def confirm(
 
 def _table(points: list[Point], repeats: dict[str, list[Repeat]]) -> Table:
     """The search's score beside that of other seeds, the slowest first."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("point", no_wrap=True)
-    for name in ("speedup", "the search's", "seeds", "mean", "from", "to"):
-        table.add_column(name, justify="right")
+    numbers = ("speedup", "the search's", "seeds", "mean", "from", "to")
+    table = table_of(Column("point", no_wrap=True), *numbers)
     for point in sorted(points, key=lambda point: point.speedup):
         found = [repeat.score.value for repeat in repeats[point.id]]
         ends = (statistics.mean(found), min(found), max(found))

@@ -18,6 +18,7 @@ from trp_search.cli.cuts import Options, cut_of, show_point, with_options
 from trp_search.cli.formatting import command, here
 from trp_search.cli.help import READ, WRITTEN
 from trp_search.cli.keeping import with_keep
+from trp_search.cli.spaces import trusted
 from trp_search.cli.timed_cuts import Budgeted, Clock, by_time, checked_clock, confirm_time
 from trp_search.cli.timing import Fields, with_fields
 from trp_search.errors import InputError
@@ -68,11 +69,7 @@ def cut(  # noqa: PLR0913  options of a command
             raise InputError(f"{name}: is for bundles; {source} keeps its own points, see export")
     if data is not None:
         raise InputError(f"--data: is for bundles; {source} has its own images")
-    folder = RunFolder.open(source)
-    from trp_search.workloads.trust import check_run
-
-    check_run(folder, load_space(folder.search).workload, trust=trust)
-    _cut_run(folder, trial, keep, options, clock)
+    _cut_run(trusted(source, trust=trust), trial, keep, options, clock)
 
 
 def _cut_run(

@@ -75,13 +75,7 @@ def _ended(watch: Watch, event: Finished | Ranked) -> None:
     if isinstance(event, Ranked):
         watch.rank(event, now=time.monotonic())
     else:
-        watch.finish(
-            event.result,
-            done=event.done,
-            baseline=event.baseline,
-            front=event.front,
-            hypervolume=event.hypervolume,
-        )
+        watch.finish(event)
     if event.result is not None and event.result.ending in ("failed", "diverged"):
         line(ending(watch, event.result), style="yellow")
 

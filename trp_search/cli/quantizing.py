@@ -6,12 +6,13 @@ import math
 from typing import Annotated, get_args
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from trp_search import report
 from trp_search.cli.arguments import Run, Trust, number, option
 from trp_search.cli.console import OUT, following, line, pairs
 from trp_search.cli.formatting import amount, command, here
+from trp_search.cli.tables import table_of
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import USUAL_QUANTIZER, Point, QuantizerName
 from trp_search.records.objectives import TIMES
@@ -83,10 +84,8 @@ def _tool(runtime: str) -> QuantizerName:
 
 def _table(rows: list[Point], known: dict[str, Point]) -> Table:
     """Each point in int8 beside its float network."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("point", no_wrap=True)
-    for name in ("speedup", "validation", "vs float32", "bytes", "float32"):
-        table.add_column(name, justify="right")
+    numbers = ("speedup", "validation", "vs float32", "bytes", "float32")
+    table = table_of(Column("point", no_wrap=True), *numbers)
     for point in rows:
         assert point.int8 is not None
         other = known[point.int8.of]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
-from rich.text import Text
 from torch import nn
 
-from trp_search.cli.console import OUT, line, shown, warn
+from trp_search.cli.console import OUT, line, warn
+from trp_search.cli.tables import mostly_in, table_of
 from trp_search.cli.timing import Fields, described, warn_of_load
 from trp_search.errors import InputError
 from trp_search.records import Target, made
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from trp_search.runs.reach import Reach
 
 _SECONDS = 0.3  # of each timing, where the space does not say
-_CAPPING = 3
 
 
 def target_of(space: SearchSpace, shape: Shape, name: str | None, given: Fields) -> Target | None:
@@ -85,16 +84,12 @@ def show_reach(space: SearchSpace, network: nn.Module, shape: Shape, target: Tar
 
 
 def _table(found: Reach) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("scheme")
-    table.add_column("at best", justify="right")
-    table.add_column("95 % interval", justify="right")
+    table = table_of("scheme", "at best", "95 % interval")
     table.add_column("where the remaining time is")
     for scheme, one in found.best.items():
         left = sum(milliseconds for _, milliseconds in one.caps)
-        capping = [f"{name} ({ms / left:.0%})" for name, ms in one.caps[:_CAPPING]]
         times, ends = TIMES(one.timing.speedup), f"{one.timing.low:.2f} to {one.timing.high:.2f}"
         if not one.layers:
             times, ends = "none", "no layer is faster"
-        table.add_row(scheme, times, ends, Text("\n".join(map(shown, capping))))
+        table.add_row(scheme, times, ends, mostly_in(one.caps, left))
     return table

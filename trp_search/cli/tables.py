@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from string import ascii_lowercase
 
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
+from trp_search.cli.console import shown
 from trp_search.cli.formatting import amount
 from trp_search.records import Latency, Point, TestScore
 from trp_search.records.objectives import (
@@ -23,6 +25,20 @@ from trp_search.report.styles import style_of
 from trp_search.report.times import objective, slower
 from trp_search.selection.axes import slower_on
 
+_CAPPING = 3
+
+
+def table_of(first: str | Column, *numbers: str) -> Table:
+    """A table without lines: its first column, and others with numbers, to the right."""
+    others = (Column(name, justify="right") for name in numbers)
+    padding = (0, 2, 0, 0)
+    return Table(first, *others, box=None, pad_edge=False, header_style="bold", padding=padding)
+
+
+def mostly_in(caps: Sequence[tuple[str, float | int]], whole: float) -> Text:
+    """The first of the costs that remain, as shares of the `whole`, one a line."""
+    return Text("\n".join(shown(f"{name} ({cost / whole:.0%})") for name, cost in caps[:_CAPPING]))
+
 
 def point_table(
     rows: Sequence[Point],
@@ -38,28 +54,20 @@ def point_table(
     Its sizes are those among the `objectives`, or parameters; `marks` stand behind points' ids.
     """
     counted = [name for name in objectives if name not in _OWN_COLUMNS] or ["parameters"]
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    shown = _spread(rows, most)
-    names = {point.id: f"{point.id} {(marks or {}).get(point.id, '')}".rstrip() for point in shown}
-    table.add_column("point", min_width=max(map(len, names.values()), default=0))
-    for name in (
-        "speedup",
-        "validation",
-        "vs baseline",
-        *(["test"] if tests else []),
-        *map(objective, counted),
-    ):
-        table.add_column(name, justify="right")
+    chosen = _spread(rows, most)
+    names = {point.id: f"{point.id} {(marks or {}).get(point.id, '')}".rstrip() for point in chosen}
+    first = Column("point", min_width=max(map(len, names.values()), default=0))
+    scores = ("speedup", "validation", "vs baseline", *(["test"] if tests else []))
+    table = table_of(first, *scores, *map(objective, counted))
     table.add_column("scheme")
-    for point in ([baseline] if baseline else []) + shown:
+    for point in ([baseline] if baseline else []) + chosen:
         test = (tests or {}).get(point.id)
-        scores = ([test.score.shown if test else "-"]) if tests else []
         table.add_row(
             names.get(point.id, point.id),
             TIMES(point.speedup),
             point.score.shown,
             _change(point, baseline),
-            *scores,
+            *([test.score.shown if test else "-"] if tests else []),
             *(_sized(OBJECTIVES[name], point) for name in counted),
             style_of(point).label,
             style="dim" if point is baseline else "",
@@ -90,8 +98,7 @@ def slower_marks(
 
 def layer_table(point: Point) -> tuple[Table, list[str]]:
     """One row per layer with its rank, and the reasons why marked layers stayed dense."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("layer", overflow="fold", max_width=30)
+    table = table_of(Column("layer", overflow="fold", max_width=30))
     table.add_column("scheme")
     for name in ("rank", "multiply-adds", "energy kept"):
         table.add_column(name, justify="right")

@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from trp_search import records, report
 from trp_search.cli.arguments import Network, Run, Trust, number, option, positive, takes
 from trp_search.cli.console import OUT, following, line, pairs, warn
 from trp_search.cli.formatting import amount, command, here
 from trp_search.cli.help import TIMED
+from trp_search.cli.spaces import trusted
+from trp_search.cli.tables import table_of
 from trp_search.errors import InputError
 from trp_search.export.opened import opened
 from trp_search.records import Latency, Point
 from trp_search.records.objectives import TIMES
 from trp_search.report.formatting import count
 from trp_search.report.times import SLOWER, clock, milliseconds
-from trp_search.space import load_space
 from trp_search.store import RunFolder
 
 if TYPE_CHECKING:
@@ -73,11 +74,9 @@ def latency(
 ) -> None:
     """Time the front's networks in turn with the baseline. Run nothing else meanwhile."""
     budget = _seconds(seconds)
-    folder = RunFolder.open(run)
+    folder = trusted(run, trust=trust)
     from trp_search.runs import clock as stopwatch
-    from trp_search.workloads.trust import check_run
 
-    check_run(folder, load_space(folder.search).workload, trust=trust)
     where = stopwatch.target_of(folder, target, fields)
     known = folder.read_latencies().get(target, {})
     if point:
@@ -193,10 +192,8 @@ def warn_of_load() -> None:
 
 def _table(folder: RunFolder, known: dict[str, Latency]) -> Table:
     """One row per timed point: multiply-adds and measured time."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("point", no_wrap=True)
-    for name in ("validation", "speedup", "clock", "95 % interval", "a batch"):
-        table.add_column(name, justify="right")
+    numbers = ("validation", "speedup", "clock", "95 % interval", "a batch")
+    table = table_of(Column("point", no_wrap=True), *numbers)
     points = [point for point in folder.read_all_points() if point.id in known]
     for point in sorted(points, key=lambda point: known[point.id].speedup):
         table.add_row(*_row(point, known[point.id]))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trp_search.records import BASELINE, EpochReport, Point, Progress, TrialResult
-from trp_search.search.events import Ranked, Started
+from trp_search.search.events import Finished, Ranked, Started
 
 
 @dataclass(kw_only=True)
@@ -65,21 +65,13 @@ class Watch:
             self.began = now - report.seconds
         self.running[report.trial] = report
 
-    def finish(
-        self,
-        result: TrialResult,
-        *,
-        done: int,
-        baseline: Point | None,
-        front: Sequence[Point],
-        hypervolume: float | None,
-    ) -> None:
+    def finish(self, event: Finished) -> None:
         """One training ended, well or not."""
-        self.running.pop(result.trial, None)
-        self.within.pop(result.trial, None)
-        self.done, self.baseline, self.front, self.hypervolume = done, baseline, front, hypervolume
-        self.unsuccessful += result.ending in ("failed", "diverged")
-        self.stopped += result.ending == "stopped"
+        self._end(event.result)
+        self.done, self.baseline = event.done, event.baseline
+        self.front, self.hypervolume = event.front, event.hypervolume
+        self.unsuccessful += event.result.ending in ("failed", "diverged")
+        self.stopped += event.result.ending == "stopped"
 
     def rank(self, event: Ranked, *, now: float) -> None:
         """A batch of ranks was scored, or a search over ranks begins."""
@@ -88,8 +80,11 @@ class Watch:
         self.ranked = event.trial, event.done, event.total
         self.front, self.hypervolume = event.front, event.hypervolume
         if event.result is not None:
-            self.running.pop(event.result.trial, None)
-            self.within.pop(event.result.trial, None)
+            self._end(event.result)
+
+    def _end(self, result: TrialResult) -> None:
+        self.running.pop(result.trial, None)
+        self.within.pop(result.trial, None)
 
     @property
     def names(self) -> list[str]:
