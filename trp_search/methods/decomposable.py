@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import override
@@ -43,8 +43,8 @@ class Decomposable(Method):
         return {"scheme": scheme, "allocation": "pooled"}
 
     @override
-    def joint(self, fields: Fields) -> Joint:
-        return Joint(**fields)
+    def training(self, written: Callable[[str], Fields]) -> Fields:
+        return {"joint": Joint(**written("joint"))}
 
     @override
     def hook(self, begun: Beginning) -> Hook:

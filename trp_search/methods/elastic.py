@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import override
@@ -50,8 +50,8 @@ class Elastic(Method):
         return {"scheme": "nested", "allocation": "knapsack"}
 
     @override
-    def elastic(self, fields: Fields) -> records.Elastic:
-        return records.Elastic(**fields)
+    def training(self, written: Callable[[str], Fields]) -> Fields:
+        return {"elastic": records.Elastic(**written("elastic"))}
 
     @override
     def hook(self, begun: Beginning) -> Hook:

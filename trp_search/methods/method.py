@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from typing_extensions import override
@@ -58,25 +58,13 @@ class Method(ABC):
     def cut(self, fields: Fields) -> records.Cut:
         """The cut of the trained network; `fields` of the cut come from the entries."""
 
-    def pruning(self, fields: Fields) -> records.Pruning | None:
-        """Settings of the truncations, if the method trains with truncations."""
-        del fields
-        return None
+    def training(self, written: Callable[[str], Fields]) -> Fields:
+        """The part of a trial's specification that says how the method trains, by its name.
 
-    def joint(self, fields: Fields) -> records.Joint | None:
-        """Settings of the joint loss, if the method trains by one."""
-        del fields
-        return None
-
-    def elastic(self, fields: Fields) -> records.Elastic | None:
-        """Settings of an elastic training, if the method trains by one."""
-        del fields
-        return None
-
-    def slimmable(self, fields: Fields) -> records.Slimmable | None:
-        """Settings of a training at any width, if the method trains by one."""
-        del fields
-        return None
+        `written` are the fields of a part, from the entries; empty if training is an ordinary one.
+        """
+        del written
+        return {}
 
     def again(self, scheme: records.CutScheme) -> Fields:
         """Scheme and allocation of further cuts of weights whose own cut is by `scheme`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import override
@@ -54,8 +54,8 @@ class Slimmable(Method):
         return {"scheme": "prune", "importance": "leading", "allocation": "knapsack"}
 
     @override
-    def slimmable(self, fields: Fields) -> records.Slimmable:
-        return records.Slimmable(**fields)
+    def training(self, written: Callable[[str], Fields]) -> Fields:
+        return {"slimmable": records.Slimmable(**written("slimmable"))}
 
     @override
     def hook(self, begun: Beginning) -> Hook:

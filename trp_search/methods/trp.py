@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -32,12 +32,12 @@ class _Pruned(Method):
         return pairs(fields)
 
     @override
-    def pruning(self, fields: Fields) -> Pruning:
-        made = Pruning(**fields)
+    def training(self, written: Callable[[str], Fields]) -> Fields:
+        made = Pruning(**written("pruning"))
         idle: dict[str, Any] = {} if made.can_pull else {"nuclear_weight": 0.0}
         if not made.calibration_images:
             idle["calibration_every"] = Pruning.calibration_every
-        return dataclasses.replace(made, **idle)
+        return {"pruning": dataclasses.replace(made, **idle)}
 
     @override
     def hook(self, begun: Beginning) -> Hook:
@@ -96,5 +96,5 @@ class Nuclear(_Pruned):
             yield "period", "is never, when the term of method nuclear would not act"
 
     @override
-    def pruning(self, fields: Fields) -> Pruning:
-        return super().pruning({**fields, "projection": False})
+    def training(self, written: Callable[[str], Fields]) -> Fields:
+        return super().training(lambda part: {**written(part), "projection": False})

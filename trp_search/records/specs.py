@@ -115,7 +115,7 @@ class TrialSpec:
     start: Start
     workload: Workload
     training: Training | None
-    pruning: Pruning | None
+    pruning: Pruning | None = None
     cuts: tuple[Cut, ...]
     method: MethodName | None = None
     joint: Joint | None = None

@@ -118,9 +118,7 @@ class RankSearcher:
         spec = self._ready.popleft()
         self._running.add(spec.name)
         place = self._folder.trial(spec.name)
-        known = place.read_result()
-        if known is not None and not known.ended_well:
-            place.result.unlink()
+        place.forget_failure()
         write_whole(place.spec, to_json(spec))
         return spec
 
@@ -181,7 +179,6 @@ class RankSearcher:
             start=own.start,
             workload=own.workload,
             training=None,
-            pruning=None,
             cuts=cuts,
             fine_tuning=tuning,
             distillation=own.distillation if tuning else None,

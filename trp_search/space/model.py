@@ -152,12 +152,8 @@ class SearchSpace(Strict):
         setting = self._resolved(drawn)
         way = METHODS[setting["method"]]
         own = way.cut(written("own", setting) | written("cut", setting))
-        joint, pruning = (
-            way.joint(written("joint", setting)),
-            way.pruning(written("pruning", setting)),
-        )
-        elastic = way.elastic(written("elastic", setting))
-        slimmable = way.slimmable(written("slimmable", setting))
+        part = way.training(lambda name: written(name, setting))
+        pruning = part.get("pruning")
         truncated = pruning is not None and pruning.truncates
         training = self._training(setting) if way.trains else None
         fine_tuning = self._fine_tuning(setting)
@@ -170,10 +166,6 @@ class SearchSpace(Strict):
             method=setting["method"],
             start=setting.get("start", "baseline"),
             training=training,
-            pruning=pruning,
-            joint=joint,
-            elastic=elastic,
-            slimmable=slimmable,
             cuts=(own,),
             distillation=distillation(setting) if training or fine_tuning else None,
             fine_tuning=fine_tuning,
@@ -182,8 +174,9 @@ class SearchSpace(Strict):
             else (),
             screening_images=self.extra_cuts.images,
             rungs=self.rungs.epochs(training.epochs) if self.rungs and training else (),
-            score_uncut=any((joint, elastic, slimmable)),
+            score_uncut=bool(part.keys() - {"pruning"}),
             int8=self.quantizer if setting[SERVED] == "int8" else None,
+            **part,
         )
 
     def baseline_spec(self) -> TrialSpec:
@@ -197,7 +190,6 @@ class SearchSpace(Strict):
             seed=self.seed,
             start="scratch",
             training=None if self.workload.weights else self.training,
-            pruning=None,
             cuts=cuts.controls(self.space),
             screening=cuts.of_controls(self.space, self.extra_cuts),
             screening_images=self.extra_cuts.images,
