@@ -66,7 +66,7 @@ class Weights(Count):
 
     @override
     def dense(self, layer: MeasuredLayer) -> int:
-        return layer.dense("").dense_parameters
+        return layer.dense(None).dense_parameters
 
     @override
     def at(self, layer: MeasuredLayer, ranks: Sequence[Number]) -> Number:

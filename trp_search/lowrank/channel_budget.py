@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
@@ -136,18 +137,14 @@ def _share(module: nn.Module, amount: int, width: Width | None) -> int:
 def record(layer: MeasuredLayer, width: Width | None, reason: str) -> records.Layer:
     """The record of a layer of this width; without one it is dense for `reason`."""
     full = width_of(layer.module)
-    dense = layer.dense(reason)
     if width is None or full is None:
-        return dense
-    return records.Layer(
-        name=layer.name,
+        return layer.dense(reason)
+    return dataclasses.replace(
+        layer.dense(None),
         scheme="pruned",
         rank=width[1],
         rank_in=width[0],
         full_rank=full[1],
         macs=macs(layer, width),
-        dense_macs=dense.dense_macs,
         parameters=parameters(layer.module, width),
-        dense_parameters=dense.dense_parameters,
-        reason=None,
     )

@@ -96,21 +96,14 @@ def guarantee(
     outputs = weight @ inputs + offset
     if rectified:
         outputs = outputs.clamp_min(0)
-        active = outputs > _ACTIVE
-        return Guarantee(
-            inputs=inputs,
-            targets=outputs - offset,
-            radius=error * float(torch.linalg.vector_norm(outputs)),
-            active=active,
-        )
-    if inputs.shape[1] > inputs.shape[0]:
+    elif inputs.shape[1] > inputs.shape[0]:
         # Without upper bounds only second moments of the inputs matter; n columns suffice for them.
         inputs = torch.linalg.qr(inputs.mT).R.mT
     return Guarantee(
         inputs=inputs,
-        targets=weight @ inputs,
+        targets=outputs - offset if rectified else weight @ inputs,
         radius=error * float(torch.linalg.vector_norm(outputs)),
-        active=None,
+        active=outputs > _ACTIVE if rectified else None,
     )
 
 

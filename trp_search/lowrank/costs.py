@@ -177,8 +177,8 @@ class MeasuredLayer:
         """Weights at `ranks`, without the bias."""
         return groups_of(self.module) * self.scheme.parameters(shape_of(self.module), ranks)
 
-    def dense(self, reason: str) -> records.Layer:
-        """The record of the dense layer."""
+    def dense(self, reason: str | None) -> records.Layer:
+        """The record of the dense layer; without a reason for others to be made of."""
         parameters = sum(p.numel() for p in self.module.parameters())
         return records.Layer(
             name=self.name,
@@ -194,17 +194,14 @@ class MeasuredLayer:
 
     def factored(self, ranks: Ranks) -> records.Layer:
         """The record of the layer factored at `ranks`."""
-        return records.Layer(
-            name=self.name,
+        return dataclasses.replace(
+            self.dense(None),
             scheme=self.scheme.name,
             rank=ranks[-1],
             rank_in=ranks[0] if len(ranks) > 1 else None,
             full_rank=self.full_ranks[-1],
             macs=self.macs(ranks),
-            dense_macs=self.dense_macs,
             parameters=self.parameters(ranks) + self.biases,
-            dense_parameters=sum(p.numel() for p in self.module.parameters()),
-            reason=None,
         )
 
 

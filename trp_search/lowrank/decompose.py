@@ -162,13 +162,29 @@ def build(analysis: Analysis, choices: Sequence[Choice]) -> Decomposed:
                 found.append(layer.layer.dense(choice.reason))
             else:
                 found.append(choice.candidate.place_(result, choice.ranks, choice.kept))
-    check_runs(result, analysis.example_input)
-    layers, images = tuple(found), images_in(analysis.example_input)
-    counted = by_module(result, analysis.example_input)
-    check_count(layers, dense=analysis.macs, counted=counted, images=images)
+    return checked(result, analysis.example_input, found, dense=analysis.macs)
+
+
+def checked(
+    network: nn.Module,
+    example_input: Tensor | Sequence[Any],
+    layers: Sequence[records.Layer],
+    *,
+    dense: int,
+    widths: records.Widths | None = None,
+) -> Decomposed:
+    """The cut `network` with its multiply-adds; `dense` are those before, for all images.
+
+    Raises:
+        InputError: it does not run, or multiplies otherwise than its `layers` say.
+    """
+    check_runs(network, example_input)
+    images, found = images_in(example_input), by_module(network, example_input)
+    check_count(layers, dense=dense, counted=found, images=images)
     return Decomposed(
-        network=result,
-        layers=layers,
-        dense_macs=analysis.macs // images,
-        macs=counted[""] // images - sum(x.dense_macs - x.macs for x in layers if x.is_sparse),
+        network=network,
+        layers=tuple(layers),
+        dense_macs=dense // images,
+        macs=found[""] // images - sum(x.dense_macs - x.macs for x in layers if x.is_sparse),
+        widths=widths or {},
     )

@@ -40,7 +40,7 @@ from trp_search.lowrank.kernels import kernel, shape_of
 from trp_search.lowrank.plain import is_plain
 from trp_search.lowrank.schemes import Channel
 from trp_search.lowrank.spectral import Unfolded
-from trp_search.lowrank.tracing import watching
+from trp_search.lowrank.tracing import watch
 from trp_search.lowrank.truncation import Spectra, spectra, wide
 
 
@@ -230,18 +230,12 @@ def sparse_layers(
 
 
 def _sparse_record(layer: MeasuredLayer, *, nonzeros: int) -> records.Layer:
-    weights = math.prod(shape_of(layer.module))
-    dense = layer.dense("")
-    return records.Layer(
-        name=layer.name,
+    weights, dense = math.prod(shape_of(layer.module)), layer.dense(None)
+    return dataclasses.replace(
+        dense,
         scheme="sparse",
-        rank=None,
-        full_rank=None,
         macs=dense.dense_macs // weights * nonzeros,
-        dense_macs=dense.dense_macs,
         parameters=dense.dense_parameters - weights + nonzeros,
-        dense_parameters=dense.dense_parameters,
-        reason=None,
     )
 
 
@@ -259,11 +253,5 @@ def _inputs(
         # A copy, since later operations may work in place.
         read[name].append(given.movedim(-1, 0).flatten(1).to(torch.float64, copy=True))
 
-    empty = True
-    with watching(network, modules, note):
-        for batch in batches:
-            network(batch)
-            empty = False
-    if empty:
-        raise InputError("calibration: there are no images")
+    watch(network, modules, note, batches)
     return {name: torch.cat(parts, 1) for name, parts in read.items() if parts}

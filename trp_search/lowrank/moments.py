@@ -13,7 +13,7 @@ from trp_search.errors import InputError
 from trp_search.lowrank.kernels import Part, groups_of, is_adjoint, ordered, shape_of
 from trp_search.lowrank.patches import patches
 from trp_search.lowrank.schemes import Scheme
-from trp_search.lowrank.tracing import watching
+from trp_search.lowrank.tracing import watch
 from trp_search.lowrank.truncation import Moments
 
 
@@ -54,13 +54,7 @@ def collect(
                 key = (name, scheme.name)
                 sums[key] = sums[key].add_(product) if key in sums else product
 
-    empty = True
-    with watching(network, {name: module for name, (module, _) in layers.items()}, note):
-        for batch in batches:
-            network(batch)
-            empty = False
-    if empty:
-        raise InputError("calibration: there are no images")
+    watch(network, {name: module for name, (module, _) in layers.items()}, note, batches)
     return {
         (name, scheme.name): Moments(
             matrix=sums[name, scheme.name], of_outputs=outputs and writes(module, scheme)

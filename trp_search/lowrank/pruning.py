@@ -13,18 +13,16 @@ from torch import Tensor, nn
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank import filters
-from trp_search.lowrank.agreement import check_count
 from trp_search.lowrank.channel_budget import counts, record
-from trp_search.lowrank.counter import by_module, multiply_adds
-from trp_search.lowrank.decompose import Decomposed
+from trp_search.lowrank.counter import multiply_adds
+from trp_search.lowrank.decompose import Decomposed, checked
 from trp_search.lowrank.filters import Moments, Ranking, fitted, ranking
 from trp_search.lowrank.kernels import kernel
 from trp_search.lowrank.moments import collect
-from trp_search.lowrank.placing import check_runs
 from trp_search.lowrank.prunable import Prunable, narrowed, prunable
 from trp_search.lowrank.schemes import Channel
 from trp_search.lowrank.select import check_finite
-from trp_search.lowrank.tracing import full_precision, images_in
+from trp_search.lowrank.tracing import full_precision
 
 _SPARED = "other layers lose less by their channels at this budget"
 
@@ -118,23 +116,13 @@ def pruned(found: Ranked, wanted: records.Cut, *, other_macs: int) -> Decomposed
         if name in found.moments and len(read) < len(found.moments[name]):
             module = result.get_submodule(name)
             _fit_(module, network.get_submodule(name), found.moments[name], read, written)
-    check_runs(result, found.example_input)
     widths = {name: (len(read), len(written)) for name, (read, written) in places.items()}
     reasons = found.prunable.reasons
-    layers = tuple(
+    layers = [
         record(layer, widths.get(layer.name), reasons.get(layer.name, _SPARED))
         for layer in found.prunable.layers
-    )
-    images = images_in(found.example_input)
-    counted = by_module(result, found.example_input)
-    check_count(layers, dense=found.macs, counted=counted, images=images)
-    return Decomposed(
-        network=result,
-        layers=layers,
-        widths=widths,
-        dense_macs=found.macs // images,
-        macs=counted[""] // images,
-    )
+    ]
+    return checked(result, found.example_input, layers, dense=found.macs, widths=widths)
 
 
 def _fit_(module: nn.Module, like: nn.Module, moments: Tensor, read: Tensor, out: Tensor) -> None:

@@ -19,7 +19,7 @@ from trp_search.lowrank.decompose import Decomposed
 from trp_search.lowrank.followers import Follower, followers
 from trp_search.lowrank.kernels import groups_of, is_adjoint, kernel
 from trp_search.lowrank.responses import Fit, fit_linear, fit_relu
-from trp_search.lowrank.tracing import full_precision, watching
+from trp_search.lowrank.tracing import full_precision, watch
 
 _COLUMNS = 8000
 _PER_IMAGE = 10
@@ -143,9 +143,7 @@ def _columns(
         chosen = order[: per_image * len(responses)].to(columns.device)
         found.append(columns[:, chosen].double())
 
-    with watching(network, {name: network.get_submodule(name)}, note):
-        for batch in images:
-            network(batch)
+    watch(network, {name: network.get_submodule(name)}, note, images)
     return torch.cat(found, 1)
 
 
@@ -198,7 +196,5 @@ def _in_order(network: nn.Module, names: Sequence[str], images: Iterable[Tensor]
     def note(name: str, _module: nn.Module, _given: Tensor, _output: Tensor) -> None:
         called.setdefault(name)
 
-    with watching(network, {name: network.get_submodule(name) for name in names}, note):
-        for batch in images:
-            network(batch)
+    watch(network, {name: network.get_submodule(name) for name in names}, note, images)
     return list(called)

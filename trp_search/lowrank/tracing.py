@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,23 @@ from trp_search.lowrank.reads import probed
 from trp_search.tasks.modes import evaluating
 
 Note = Callable[[str, nn.Module, Tensor, Tensor], None]
+
+
+def watch(
+    network: nn.Module, modules: Mapping[str, nn.Module], note: Note, batches: Iterable[Tensor]
+) -> None:
+    """Forward passes of `network` over calibration images, as `watching` would have them.
+
+    Raises:
+        InputError: there are no images.
+    """
+    empty = True
+    with watching(network, modules, note):
+        for batch in batches:
+            network(batch)
+            empty = False
+    if empty:
+        raise InputError("calibration: there are no images")
 
 
 @contextmanager
