@@ -19,10 +19,11 @@ from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.nested import Nested
 from trp_search.lowrank.nested_cut import begun
 from trp_search.lowrank.schemes import SCHEMES
+from trp_search.lowrank.tracing import full_precision
 from trp_search.training.grid import BUDGETS, reached
 from trp_search.training.hook import Hook
 from trp_search.training.stacks import Stack
-from trp_search.training.weights import Group, Weights, device_type
+from trp_search.training.weights import Group, Weights
 from trp_search.workloads.seeds import seeded
 
 
@@ -152,8 +153,8 @@ class ElasticTraining(Hook):
             parameter.grad.copy_(total)
         for factor, gradient in zip(self.parameters(), pulled, strict=True):
             factor.grad = gradient
-        gradients = [weight.gradient for group in groups for weight in group.weights]
-        torch._foreach_zero_([g for g in gradients if g is not None])  # the factors have them
+        gradients = [gradient for group in groups for gradient in group.gradients]
+        torch._foreach_zero_(gradients)  # the factors have them
         self._iteration += 1
         return torch.stack(losses).mean()
 
@@ -197,7 +198,7 @@ class ElasticTraining(Hook):
     @torch.no_grad()
     def _place_(self, groups: Sequence[Group], masks: Sequence[Tensor]) -> None:
         """Computes the weights from the factors that `masks` keep."""
-        with torch.autocast(device_type(groups), enabled=False):
+        with full_precision(self._network):
             found = [
                 value
                 for stack, group, mask in zip(self._stacks, groups, masks, strict=True)
@@ -209,7 +210,7 @@ class ElasticTraining(Hook):
     @torch.no_grad()
     def _pulled_back(self, groups: Sequence[Group], masks: Sequence[Tensor]) -> list[Tensor]:
         """The gradients of all factors from those of the weights."""
-        with torch.autocast(device_type(groups), enabled=False):
+        with full_precision(self._network):
             return [
                 side
                 for stack, group, mask in zip(self._stacks, groups, masks, strict=True)

@@ -16,9 +16,10 @@ from trp_search.errors import InputError
 from trp_search.lowrank.costs import measure
 from trp_search.lowrank.gradient import pulled_back
 from trp_search.lowrank.schemes import SCHEMES
+from trp_search.lowrank.tracing import full_precision
 from trp_search.lowrank.truncation import Spectra, spectra
 from trp_search.training.hook import Hook
-from trp_search.training.weights import Group, Weights, device_type
+from trp_search.training.weights import Group, Weights
 from trp_search.workloads.seeds import seeded
 
 
@@ -122,7 +123,7 @@ class JointTraining(Hook):
         """The truncations of this iteration, one for each group."""
         groups = self._weights.found()
         # Half precision would round every singular value to zero.
-        with torch.autocast(device_type(groups), enabled=False):
+        with full_precision(self._network):
             found = [spectra(group.stacked(group.values)) for group in groups]
             ranks = _ranks(found, self._ratio(), least=self._settings.rank_min)
         return [
@@ -140,7 +141,7 @@ class JointTraining(Hook):
         weights = [weight for cut in cuts for weight in cut.group.values]
         held = [*weights, *self._network.buffers()]
         before = [tensor.clone() for tensor in held]
-        with torch.autocast(device_type([cut.group for cut in cuts]), enabled=False):
+        with full_precision(self._network):
             low = [weight for cut in cuts for weight in cut.truncated()]
         try:
             torch._foreach_copy_(weights, low)
@@ -158,7 +159,7 @@ class JointTraining(Hook):
             full.setdefault(parameter, torch.zeros_like(parameter))
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        with torch.autocast(device_type([cut.group for cut in cuts]), enabled=False):
+        with full_precision(self._network):
             for cut in cuts:
                 cut.pull_back_(full)
         gradients = [cast("Tensor", parameter.grad) for parameter in parameters]
@@ -180,13 +181,14 @@ class _Cut:
 
     def pull_back_(self, full: dict[nn.Parameter, Tensor]) -> None:
         """Pulls gradients by truncations back to the weights, scaled to the norms in `full`."""
-        weights = self.group.weights
-        zero = torch.zeros_like(weights[0].values)
-        gradients = [zero if (g := w.gradient) is None else g for w in weights]
+        gradients = self.group.gradients
         stacked = self.group.stacked(gradients)
         pulled = self.group.folded(pulled_back(self.spectra, self.kept, stacked))
         norms = torch.stack(torch._foreach_norm(pulled)).clamp_min(1e-30)
-        before = [full[w.parameter][w.rows] if w.parameter in full else zero for w in weights]
+        before = [
+            full[w.parameter][w.rows] if w.parameter in full else torch.zeros_like(w.values)
+            for w in self.group.weights
+        ]
         wanted = torch.stack(torch._foreach_norm(before))
         torch._foreach_mul_(pulled, list((wanted / norms).unbind()))
         torch._foreach_copy_(gradients, pulled)

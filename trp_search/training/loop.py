@@ -178,10 +178,10 @@ class _Loop:
             loss = self.job.task.loss(found, labels, settings)
             teacher = self.job.teacher
             loss = loss if teacher is None else teacher.mixed(loss, images, found)
-            return self.hook.whole_loss(loss, lambda: self._distance(images, found.detach()))
-
-    def _distance(self, images: Tensor, found: Tensor) -> Tensor:
-        return self.job.task.distance(answers(self.network, images), found, 1.0)
+            distance = self.job.task.distance
+            return self.hook.whole_loss(
+                loss, lambda: distance(answers(self.network, images), found.detach(), 1.0)
+            )
 
 
 def _with(network: nn.Module, more: list[nn.Parameter]) -> nn.Module:

@@ -14,11 +14,12 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
+from trp_search.lowrank.tracing import full_precision
 from trp_search.lowrank.truncation import Spectra, spectra
 from trp_search.training.activations import Activations
 from trp_search.training.choosing import choosing
 from trp_search.training.hook import Hook
-from trp_search.training.weights import Group, Weights, device_type
+from trp_search.training.weights import Group, Weights
 
 
 @final
@@ -173,7 +174,7 @@ class TrainedRankPruning(Hook):
             if self._activations is not None and self._is_outdated():
                 self._activations.forget()
             # Half precision would round every singular value to zero.
-            with torch.autocast(device_type(groups), enabled=False):
+            with full_precision(self._network):
                 self._truncate(groups, pulling=pulling, projecting=projecting)
             self._left = _states(groups)
 

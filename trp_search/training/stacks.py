@@ -58,10 +58,7 @@ class Stack:
 
     def pulled_back(self, group: Group, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The gradients of both factors from those of the weights at the ranks of `mask`."""
-        zero = torch.zeros_like(group.values[0])
-        matrices = group.unfolded(
-            [zero if (g := weight.gradient) is None else g for weight in group.weights]
-        )
+        matrices = group.unfolded(group.gradients)
         left = (matrices @ self.right.mT) * mask.unsqueeze(-2)
         return left, mask.unsqueeze(-1) * (self.left.mT @ matrices)
 

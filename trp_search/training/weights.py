@@ -63,6 +63,12 @@ class Group:
         """A view of each weight."""
         return [weight.values for weight in self.weights]
 
+    @property
+    def gradients(self) -> list[Tensor]:
+        """A view of each weight's gradient; zeros for one that has none."""
+        zero = torch.zeros_like(self.weights[0].values)
+        return [zero if (g := weight.gradient) is None else g for weight in self.weights]
+
     def unfolded(self, tensors: Sequence[Tensor]) -> Tensor:
         """(b, m, n) the scheme's matrices of each tensor; tensors have the weights' shape."""
         found = [self.scheme.unfolded(tensor.detach(), self.shape) for tensor in tensors]
@@ -87,11 +93,6 @@ class Group:
 
     def _turns(self, unfolded: Tensor) -> bool:
         return wide(unfolded)[1] if self.turned is None else self.turned
-
-
-def device_type(groups: Sequence[Group]) -> str:
-    """The type of the device that holds the weights of `groups`."""
-    return next((group.weights[0].parameter.device.type for group in groups), "cpu")
 
 
 _Key = tuple[Scheme, int, Shape, bool | None]
