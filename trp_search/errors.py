@@ -28,6 +28,11 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
+def last_words(said: str) -> str:
+    """The last line that a process said on stderr."""
+    return (said.strip().splitlines() or ["no reason given"])[-1]
+
+
 def in_words(error: Exception) -> str:
     """An error as one line for a record; unexpected errors include their type."""
     foreseen = isinstance(error, TrpSearchError)

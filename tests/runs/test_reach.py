@@ -11,7 +11,7 @@ from trp_search.records import Cut, Ranks, Speedup, Target, TimeTable, from_json
 from trp_search.runs import setup
 from trp_search.runs.compress import recut
 from trp_search.runs.predicted import predicted_int8, predicting
-from trp_search.runs.reach import EACH, SCHEMES, Reach, reach, tables
+from trp_search.runs.reach import EACH, SCHEMES, Bench, Reach, tables
 from trp_search.space import SearchSpace, load_space
 from trp_search.space.sections import Timed
 from trp_search.store import RunFolder, write_whole
@@ -28,7 +28,8 @@ def timed(trained_run: RunFolder, tmp_path_factory: pytest.TempPathFactory):
     folder = RunFolder(path=tmp_path_factory.mktemp("timed"))
     spec = space.baseline_spec()
     network, shape = setup.untrained(spec), data.describe(spec.workload.data)
-    return space, folder, reach(network, shape, HERE, folder, layers="kxk", seconds=1e-4)
+    bench = Bench(network, shape, HERE, folder, layers="kxk", seconds=1e-4)
+    return space, folder, bench.reach()
 
 
 def test_the_fastest_network_has_every_layer_at_the_lowest_rank_that_saves_time(

@@ -53,7 +53,7 @@ def target_of(space: SearchSpace, shape: Shape, name: str | None, given: Fields)
 
 def show_reach(space: SearchSpace, network: nn.Module, shape: Shape, target: Target) -> None:
     """Times the layers of `network` on `target`, and prints what each scheme reaches there."""
-    from trp_search.runs.reach import TIMINGS, reach
+    from trp_search.runs.reach import TIMINGS, Bench
     from trp_search.scoring.survey import widest_layers
 
     line()
@@ -61,14 +61,9 @@ def show_reach(space: SearchSpace, network: nn.Module, shape: Shape, target: Tar
     warn_of_load()
     own = {timed.name: timed.seconds / TIMINGS for timed in space.timed_on}
     with tempfile.TemporaryDirectory() as folder:
-        found = reach(
-            network,
-            shape,
-            target,
-            RunFolder(path=Path(folder)),
-            layers=widest_layers(space),
-            seconds=own.get(target.name, _SECONDS),
-        )
+        place, seconds = RunFolder(path=Path(folder)), own.get(target.name, _SECONDS)
+        layers = widest_layers(space)
+        found = Bench(network, shape, target, place, layers=layers, seconds=seconds).reach()
     line(f"Best the whole network could do on {target.name}, measured", style="bold")
     OUT.print(_table(found))
     line(f"  the baseline takes {found.times.total:#.3g} ms", style="dim")

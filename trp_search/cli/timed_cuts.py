@@ -12,7 +12,7 @@ from trp_search.cli.arguments import option
 from trp_search.cli.console import line
 from trp_search.cli.help import TIMED as PANEL
 from trp_search.cli.timing import Fields, warn_of_load
-from trp_search.errors import InputError, TrpSearchError
+from trp_search.errors import InputError, TrpSearchError, last_words
 from trp_search.records import BASELINE, TIMED, Cut, Keep, Point, Target, WholeNetwork, made
 from trp_search.records.objectives import TIMES
 from trp_search.records.timed import asked_of, keeps
@@ -99,8 +99,7 @@ def confirm_time(folder: RunFolder, point: Point, keep: Keep, clock: Clock) -> N
             command += [f"--{'image-size' if name == 'height' else name}", str(value)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  own words
     if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise TrpSearchError(f"the point could not be timed: {reason}")
+        raise TrpSearchError(f"the point could not be timed: {last_words(done.stderr)}")
     found = folder.read_latencies()[clock.name][point.id]
     line(f"On {clock.name}, by another process: {clocked(found)[1]}", style="bold")
     assert isinstance(keep, WholeNetwork), keep

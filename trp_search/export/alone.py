@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trp_search.errors import TrpSearchError
+from trp_search.errors import TrpSearchError, last_words
 
 BATCH = 256  # images at a time
 # Bytes beside the software's own: of anything, for each of the file's, for each of a batch's.
@@ -108,5 +108,4 @@ def _finish(words: list[str], seconds: float | None) -> None:
     except subprocess.TimeoutExpired:
         raise TrpSearchError(f"it does not end within {seconds:.0f} s") from None
     if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["no reason given"]
-        raise TrpSearchError(f"it does not run in a fresh process: {lines[-1][:200]}")
+        raise TrpSearchError(f"it does not run in a fresh process: {last_words(done.stderr)[:200]}")

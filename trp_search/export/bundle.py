@@ -181,9 +181,7 @@ def _read(bundle: Path, name: str, kind: type[T]) -> T:
         if path.stat().st_size > _MOST_BYTES:
             raise InputError(f"{path}: has more than {_MOST_BYTES:,} bytes")
         text = path.read_bytes()
-        values = json.loads(
-            text, parse_int=_whole, parse_float=_finite, parse_constant=_no_constant
-        )
+        values = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except RecursionError:
@@ -210,10 +208,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:_MOST_DIGITS]} is not a finite number")
     return value
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a finite number")
 
 
 def _check_format(path: Path, values: Any) -> None:  # noqa: ANN401  whatever the file holds

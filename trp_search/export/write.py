@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from trp_search.errors import InputError, TrpSearchError
+from trp_search.errors import InputError, TrpSearchError, last_words
 from trp_search.export.bundle import (
     ARCHITECTURE,
     CARD,
@@ -201,7 +201,7 @@ def _verify(bundle: Path, card: Card, spec: TrialSpec) -> None:
     command += ["--network", name] if is_callable_name(name) else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  own words
     if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        reason = last_words(done.stderr)
         raise TrpSearchError(
             f"the bundle did not load in a fresh process and was removed: "
             f"{reason.removeprefix('trp-search: ')}"

@@ -64,7 +64,11 @@ def confirm(
     for item in trial.run(spec, folder):
         if isinstance(item, TrialResult):
             found = {_part(point): point for point in item.points}
-            told = {p for p, repeats in folder.read_repeats().items() if _has(repeats, spec.name)}
+            told = {
+                name
+                for name, repeats in folder.read_repeats().items()
+                if any(repeat.trial == spec.name for repeat in repeats)
+            }
             for point in points:
                 if _part(point) in found and point.id not in told:
                     append_record(folder.repeats, _measured(point, found[_part(point)]))
@@ -76,10 +80,6 @@ def confirm(
 def _part(point: Point) -> tuple[Cut | None, bool, bool]:
     """What of its training a point is: the cut, whether before the fine-tuning, whether in int8."""
     return point.cut, point.untuned, point.int8 is not None
-
-
-def _has(repeats: list[Repeat], name: str) -> bool:
-    return any(repeat.trial == name for repeat in repeats)
 
 
 def _refused(folder: RunFolder, spec: TrialSpec, point: Point) -> bool:

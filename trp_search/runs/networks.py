@@ -28,7 +28,7 @@ def score_test(folder: RunFolder, point: Point) -> TestScore:
         return found
     spec = setup.on_this_machine(folder.trial(point.trial).read_spec())
     splits = setup.splits_of(spec, folder)
-    network = network_of(folder, point, network=setup.untrained(spec))
+    network = network_of(folder, point)
     return measure_test(folder, point, network, splits.test, spec=spec)
 
 

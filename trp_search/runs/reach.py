@@ -96,17 +96,16 @@ def tables(space: SearchSpace, asked: Timed, folder: RunFolder) -> list[TimeTabl
     target, spec = target_in(space, asked), space.baseline_spec()
     network, shape = setup.untrained(spec), data.describe(spec.workload.data)
     seconds, layers = asked.seconds / TIMINGS, widest_layers(space)
-    begun = _begun(network, shape, target, folder, layers=layers, seconds=seconds)
+    bench = Bench(network, shape, target, folder, layers=layers, seconds=seconds)
     first, found = folder.read_times(), []
     with threads(target.threads):
         if first is None:
-            times, _ = _timed(begun.clock, begun.macs)
-            first = table_of(times, target)
+            first = table_of(bench.reach().times, target)
             found.append(first)
         if "int8" in _precisions(space) and folder.read_times("int8") is None:
-            int8 = begun.clock.in_int8()
-            times = _in_int8(int8, begun.macs)
-            faster = begun.clock.against(int8, seconds=asked.seconds).speedup
+            int8 = bench.clock.in_int8()
+            times = _in_int8(int8, bench.macs)
+            faster = bench.clock.against(int8, seconds=asked.seconds).speedup
             times = times.rated(first.milliseconds / faster)
             found.append(table_of(times, target, precision="int8"))
     return found
@@ -115,16 +114,8 @@ def tables(space: SearchSpace, asked: Timed, folder: RunFolder) -> list[TimeTabl
 TIMINGS = 10  # of a table, in the time of a point
 
 
-def reach(
-    network: nn.Module,
-    shape: Shape,
-    target: Target,
-    folder: RunFolder,
-    *,
-    layers: Layers,
-    seconds: float,
-) -> Reach:
-    """Times the layers of `network` that may be cut, and the fastest whole networks.
+class Bench:
+    """Times the layers of `network` that may be cut, and whole networks of them in factors.
 
     Args:
         network: any weights, which take no other time.
@@ -134,55 +125,46 @@ def reach(
         layers: which may be cut.
         seconds: spent on each timing.
 
+    Attributes:
+        clock: times cuts of the network.
+        macs: multiply-adds of the network for one image.
+
     Raises:
         InputError: the runtime or the device is not there.
     """
-    begun = _begun(network, shape, target, folder, layers=layers, seconds=seconds)
-    with threads(target.threads):
-        times, timed = _timed(begun.clock, begun.macs)
-    dense = [row[0] for row in begun.rows]
-    return Reach(
-        times=times,
-        best={
-            scheme: Reached(layers=own, timing=timing, caps=_caps(times, dense, own))
+
+    def __init__(
+        self,
+        network: nn.Module,
+        shape: Shape,
+        target: Target,
+        folder: RunFolder,
+        *,
+        layers: Layers,
+        seconds: float,
+    ) -> None:
+        runtime(target.runtime).check(target.device)
+        image, network = example(shape, "cpu"), network.eval()
+        self.macs, self._threads = count(network, image).macs, target.threads
+        rows = DECOMPOSITIONS[EACH].measured(opened(network, image), image, layers)
+        every = can_be_timed(one for row in rows for one in row)
+        self._dense = [row[0] for row in rows]
+        channels = shape.channels
+        self.clock = Stopwatch(folder, network, every, target, channels=channels, seconds=seconds)
+
+    def reach(self) -> Reach:
+        """The table, and the fastest network of each scheme, which corrected it."""
+        with threads(self._threads):
+            self.clock.fill()
+            known = self.clock.known(macs=self.macs)
+            fastest = {scheme: _fastest(known, scheme) for scheme in SCHEMES}
+            timed = {scheme: (own, self.clock.time(own)) for scheme, own in fastest.items()}
+            times = self.clock.known(macs=self.macs)
+        best = {
+            scheme: Reached(layers=own, timing=timing, caps=_caps(times, self._dense, own))
             for scheme, (own, timing) in timed.items()
-        },
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Begun:
-    """A network's layers, by all schemes each, and what times them."""
-
-    rows: Sequence[Sequence[MeasuredLayer]]
-    macs: int
-    clock: Stopwatch
-
-
-def _begun(
-    network: nn.Module,
-    shape: Shape,
-    target: Target,
-    folder: RunFolder,
-    *,
-    layers: Layers,
-    seconds: float,
-) -> _Begun:
-    runtime(target.runtime).check(target.device)
-    image, network = example(shape, "cpu"), network.eval()
-    macs = count(network, image).macs
-    rows = DECOMPOSITIONS[EACH].measured(opened(network, image), image, layers)
-    every = can_be_timed(one for row in rows for one in row)
-    clock = Stopwatch(folder, network, every, target, channels=shape.channels, seconds=seconds)
-    return _Begun(rows=rows, macs=macs, clock=clock)
-
-
-def _timed(clock: Stopwatch, macs: int) -> tuple[LayerTimes, dict[str, tuple[Factored, Timing]]]:
-    """The table, and the fastest network of each scheme, which corrected it."""
-    clock.fill()
-    fastest = {scheme: _fastest(clock.known(macs=macs), scheme) for scheme in SCHEMES}
-    timed = {scheme: (own, clock.time(own)) for scheme, own in fastest.items()}
-    return clock.known(macs=macs), timed
+        }
+        return Reach(times=times, best=best)
 
 
 def _in_int8(clock: Stopwatch, macs: int) -> LayerTimes:

@@ -9,7 +9,7 @@ from trp_search.errors import InputError
 from trp_search.records import BASELINE, EpochReport, Point, Training, TrialResult, TrialSpec
 from trp_search.runs import networks, setup, trial
 from trp_search.space import load_space
-from trp_search.store import RunFolder, TrialFolder, exclusive
+from trp_search.store import RunFolder, exclusive
 
 
 def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResult]:
@@ -42,7 +42,16 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
     )
     if spec.start == "baseline" and recipe.training is not None:
         final = dataclasses.replace(final, baseline=f"{final.name}-plain")
-        first = yield from _refit_baseline(recipe, final.baseline, folder)
+        baseline = dataclasses.replace(
+            recipe,
+            kind="refit",
+            name=final.baseline,
+            cuts=(),
+            screening=(),
+            score_uncut=False,
+            fit_on_validation=True,
+        )
+        first = yield from _run(baseline, folder)
         if not first.ended_well:
             yield first
             return
@@ -50,13 +59,7 @@ def refit(folder: RunFolder, point_id: str) -> Iterator[EpochReport | TrialResul
         epochs = max(spec.training.epochs, load_space(folder.search).training.epochs)
         training = dataclasses.replace(spec.training, epochs=epochs)
         final = dataclasses.replace(final, training=training)
-    place = folder.trial(final.name)
-    with exclusive(place.lock, wait_seconds=0.0, holder=_BUSY):
-        _forget_failure(place)
-        for item in trial.run(final, folder):
-            if isinstance(item, TrialResult):
-                _publish(item, folder)
-            yield item
+    yield (yield from _run(final, folder))
 
 
 def _fine_tuning(spec: TrialSpec, point: Point, folder: RunFolder) -> Training | None:
@@ -68,38 +71,17 @@ def _fine_tuning(spec: TrialSpec, point: Point, folder: RunFolder) -> Training |
     return spec.fine_tuning if point.settings.get("fine_tuning_epochs") else None
 
 
-_BUSY = "another refit of this point is at work"
-
-
-def _refit_baseline(
-    recipe: TrialSpec, name: str, folder: RunFolder
-) -> Generator[EpochReport, None, TrialResult]:
-    spec = dataclasses.replace(
-        recipe,
-        kind="refit",
-        name=name,
-        cuts=(),
-        screening=(),
-        score_uncut=False,
-        fit_on_validation=True,
-    )
-    place = folder.trial(name)
-    with exclusive(place.lock, wait_seconds=0.0, holder=_BUSY):
-        _forget_failure(place)
+def _run(spec: TrialSpec, folder: RunFolder) -> Generator[EpochReport, None, TrialResult]:
+    """Runs a refit, adds its points to the run and scores them on test."""
+    place = folder.trial(spec.name)
+    busy = "another refit of this point is at work"
+    with exclusive(place.lock, wait_seconds=0.0, holder=busy):
+        place.forget_failure()
         for item in trial.run(spec, folder):
             if isinstance(item, TrialResult):
+                folder.add_points(item.points)
+                for point in item.points:
+                    networks.score_test(folder, point)
                 return item
             yield item
     raise AssertionError("a trial ends with its result")
-
-
-def _forget_failure(place: TrialFolder) -> None:
-    result = place.read_result()
-    if result is not None and not result.ended_well:
-        place.result.unlink()
-
-
-def _publish(result: TrialResult, folder: RunFolder) -> None:
-    folder.add_points(result.points)
-    for point in result.points:
-        networks.score_test(folder, point)

@@ -11,7 +11,7 @@ from trp_search.errors import InputError
 from trp_search.lowrank.placing import copied
 from trp_search.lowrank.times import LayerTimes
 from trp_search.records import AUTO, Layers, Target, made
-from trp_search.runs.reach import reach
+from trp_search.runs.reach import Bench
 from trp_search.store import RunFolder
 from trp_search.workloads.images import Shape
 
@@ -78,4 +78,5 @@ def time_layers(  # noqa: PLR0913  options of a public call, each with a default
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(path=Path(place))
         own = copied(network).cpu()
-        return reach(own, shape, target, folder, layers=layers, seconds=seconds).times
+        bench = Bench(own, shape, target, folder, layers=layers, seconds=seconds)
+        return bench.reach().times

@@ -103,7 +103,7 @@ def _train_and_score(
         result = dataclasses.replace(result, refused=refused)
     except DivergedError as error:
         result = dataclasses.replace(result, diverged=str(error))
-    return dataclasses.replace(result, points=tuple(points), seconds=_seconds(place))
+    return dataclasses.replace(result, points=tuple(points), seconds=place.seconds())
 
 
 def _cut_on(
@@ -117,7 +117,7 @@ def _cut_on(
             scored = cuts.score(cut)
             if spec.fine_tuning is not None:
                 scored = yield from _tuned(scored, begun.again(spec), spec.fine_tuning)
-                factory = _of_winner(factory, spec, seconds=_seconds(folder.trial(spec.name)))
+                factory = _of_winner(factory, spec, seconds=folder.trial(spec.name).seconds())
             points.append(_kept(begun.place, factory, cut, scored))
         except (InputError, DivergedError) as error:
             refused[cut.name] = str(error)
@@ -137,10 +137,6 @@ def _noted(
     told = dataclasses.replace(report, epoch=before + report.epoch, epochs=spec.epochs)
     append_record(place.epochs, told)
     return told
-
-
-def _seconds(place: TrialFolder) -> float:
-    return sum((report.seconds for report in place.read_epochs()), 0.0)
 
 
 def _scored_now(report: EpochReport, begun: Setup) -> EpochReport:
@@ -194,7 +190,7 @@ def _score(
 ) -> Generator[EpochReport, None, dict[str, str]]:
     """Adds every point of the trial and stores its weights; returns cuts that gave no point."""
     spec, place, cuts = begun.spec, begun.place, begun.cuts
-    factory = begun.points(_seconds(place))
+    factory = begun.points(place.seconds())
     if spec.score_uncut:
         uncut = score_uncut(begun.network, begun.splits, begun.task, batch_norm=batch_norm)
         points.append(factory.point(uncut, None))
@@ -203,7 +199,7 @@ def _score(
         if spec.fine_tuning is not None:
             points.append(_kept(place, factory, cut, scored, untuned=True))
             scored = yield from _tuned(scored, begun, spec.fine_tuning)
-            factory = dataclasses.replace(factory, seconds=_seconds(place))
+            factory = dataclasses.replace(factory, seconds=place.seconds())
         points.append(_kept(place, factory, cut, scored))
         if spec.int8 is not None:
             points.append(int8.of_trial(begun, scored.made.network, points[-1]))

@@ -22,17 +22,14 @@ def check_there(folder: RunFolder) -> None:
     if _holds_study(folder):
         return
     if trials:
+        fault = "holds no study of this search" if folder.study.exists() else "is missing"
         raise InputError(
-            f"{folder.study}: {_fault(folder)}, and what trial {trials[0]} was is written there; "
+            f"{folder.study}: {fault}, and what trial {trials[0]} was is written there; "
             "put the run's own back, or start a new search"
         )
     if folder.trial(BASELINE).result.exists() and not folder.study.exists():
         made = "is missing, or the run was made by compress"
         raise InputError(f"{folder.study}: {made}; start a search in a new folder")
-
-
-def _fault(folder: RunFolder) -> str:
-    return "holds no study of this search" if folder.study.exists() else "is missing"
 
 
 def _holds_study(folder: RunFolder) -> bool:

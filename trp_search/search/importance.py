@@ -19,7 +19,8 @@ def write_importance(space: SearchSpace, folder: RunFolder, trials: list[FrozenT
     fANOVA (Hutter et al., ICML 2014) over scored trials, from 10 on; settings that only some
     schemes have are left out.
     """
-    scored = [t for t in trials if t.state == TrialState.COMPLETE and _feasible(t)]
+    complete = [t for t in trials if t.state == TrialState.COMPLETE]
+    scored = [t for t in complete if t.constraints.get("diverged", 0.0) <= 0]
     if len(scored) < _FEWEST:
         return
     found = {
@@ -28,10 +29,6 @@ def write_importance(space: SearchSpace, folder: RunFolder, trials: list[FrozenT
     }
     values = {"trials": len(scored), "objectives": found}
     write_whole(folder.importance, json.dumps(values, indent=2) + "\n")
-
-
-def _feasible(trial: FrozenTrial) -> bool:
-    return trial.constraints.get("diverged", 0.0) <= 0
 
 
 def _shares(trials: list[FrozenTrial], place: int, *, seed: int) -> dict[str, float]:

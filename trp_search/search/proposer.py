@@ -220,8 +220,8 @@ class Proposer:
         """Writes the result of a training whose worker died or never started."""
         place = self._folder.trial(result.trial)
         if not place.result.exists():
-            seconds = sum((report.seconds for report in place.read_epochs()), 0.0)
-            write_whole(place.result, to_json(dataclasses.replace(result, seconds=seconds)))
+            whole = dataclasses.replace(result, seconds=place.seconds())
+            write_whole(place.result, to_json(whole))
             place.checkpoint.unlink(missing_ok=True)
 
     def _record(self, result: TrialResult) -> None:

@@ -67,20 +67,15 @@ def new_search(  # noqa: PLR0913  options of a public call, each with a default
         given = dataclasses.replace(given, network=specification(network))
     space = changed(space, trials=trials, workload=configured(given))
     changed(space, concurrency=concurrency)
+    hear = on_event or _ignore
     if told := added(given, space.workload):
-        (on_event or _ignore)(Stage(text=told))
+        hear(Stage(text=told))
     with _created(Path(out)) as run:
         if isinstance(network, nn.Module):
             save_weights(run.given, network)
-        (on_event or _ignore)(Stage(text=check_ready(space, seconds=timeout)))
-        run_search(
-            space,
-            run,
-            concurrency=concurrency,
-            address=address,
-            on_event=on_event or _ignore,
-        )
-    after_trials(space, run, tell=lambda text: (on_event or _ignore)(Stage(text=text)))
+        hear(Stage(text=check_ready(space, seconds=timeout)))
+        run_search(space, run, concurrency=concurrency, address=address, on_event=hear)
+    after_trials(space, run, tell=lambda text: hear(Stage(text=text)))
     return run
 
 
@@ -110,15 +105,11 @@ def resume_search(  # noqa: PLR0913  as above
         )
     trained = folder.trial(BASELINE).weights.exists()
     check_ready(space, seconds=timeout, trained=trained)
+    hear = on_event or _ignore
     run_search(
-        space,
-        folder,
-        trials=trials,
-        concurrency=concurrency,
-        address=address,
-        on_event=on_event or _ignore,
+        space, folder, trials=trials, concurrency=concurrency, address=address, on_event=hear
     )
-    after_trials(space, folder, tell=lambda text: (on_event or _ignore)(Stage(text=text)))
+    after_trials(space, folder, tell=lambda text: hear(Stage(text=text)))
     return folder
 
 

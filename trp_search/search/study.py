@@ -113,16 +113,12 @@ def draw(trial: Trial, space: SearchSpace, folder: RunFolder) -> dict[str, Scala
                 drawn[parameter.name] = _suggest(trial, parameter)
             except ValueError as error:
                 if any(sign in str(error) for sign in _OTHER_RANGE):
-                    raise InputError(_changed(parameter, space, folder)) from None
+                    raise InputError(
+                        f"{folder.search}: {space.space.key(parameter.entry)}: its allowed values "
+                        "changed since the study began; undo the change, or start a new search"
+                    ) from None
                 raise
     return drawn
-
-
-def _changed(parameter: Parameter, space: SearchSpace, folder: RunFolder) -> str:
-    return (
-        f"{folder.search}: {space.space.key(parameter.entry)}: its allowed values changed since "
-        "the study began; undo the change, or start a new search"
-    )
 
 
 def _suggest(trial: Trial, parameter: Parameter) -> Scalar:

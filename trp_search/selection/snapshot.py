@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from trp_search.errors import InputError
 from trp_search.records import Latency, Point, Repeat, TestScore
 from trp_search.selection.axes import slower_on
 from trp_search.selection.pareto import contenders
@@ -74,8 +73,4 @@ class Snapshot:
 
     def point(self, point_id: str) -> Point:
         """The point with this id; raises InputError that lists the known ids."""
-        found = next((point for point in self.points if point.id == point_id), None)
-        if found is None:
-            known = ", ".join(point.id for point in self.points[:8]) or "none"
-            raise InputError(f"{self.folder.path}: no point {point_id!r}; there are {known}")
-        return found
+        return self.folder.point(point_id, among=self.points)

@@ -290,9 +290,9 @@ class RunFolder:
             if point.id not in known:
                 append_record(self.points, point)
 
-    def point(self, point_id: str) -> Point:
-        """The point with this id; raises InputError that lists the known ids."""
-        points = {point.id: point for point in self.read_all_points()}
+    def point(self, point_id: str, *, among: Iterable[Point] | None = None) -> Point:
+        """The point with this id, of all or `among` some; else an InputError lists known ids."""
+        points = {point.id: point for point in (self.read_all_points() if among is None else among)}
         if point_id not in points:
             known = ", ".join(list(points)[:8]) or "none"
             raise InputError(f"{self.path}: no point {point_id!r}; there are {known}")

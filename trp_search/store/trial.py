@@ -85,6 +85,12 @@ class TrialFolder:
             self._own(self.result, result.trial, *others)
         return result
 
+    def forget_failure(self) -> None:
+        """Removes the result of a training that did not end well, so that it runs again."""
+        result = self.read_result()
+        if result is not None and not result.ended_well:
+            self.result.unlink()
+
     def read_progress(self) -> Progress | None:
         """How far its worker had come; of one that was killed the last that it told."""
         return read_record(self.progress, Progress, what="is not a trial's progress")
@@ -94,6 +100,10 @@ class TrialFolder:
         reports = read_records(self.epochs, EpochReport)
         self._own(self.epochs, *(report.trial for report in reports))
         return sorted({report.epoch: report for report in reports}.values(), key=lambda r: r.epoch)
+
+    def seconds(self) -> float:
+        """How long the epochs took together."""
+        return sum((report.seconds for report in self.read_epochs()), 0.0)
 
     def _own(self, file: Path, *trials: str) -> None:
         """Refuses a file of another trial than its folder's."""
