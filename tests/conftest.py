@@ -209,6 +209,14 @@ def sample_run(empty_run: RunFolder, make_point: Callable[..., Point]) -> RunFol
     return run
 
 
+@pytest.fixture
+def timed_run(sample_run: RunFolder, make_latency: Callable[..., Latency]) -> RunFolder:
+    """The run with two of its points timed on a laptop."""
+    for name, low in (("7", 1.4), ("2", 1.2)):
+        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
+    return sample_run
+
+
 def _trial(number: int, make_point: Callable[..., Point]) -> TrialResult:
     name = str(number)
     if number == 9:

@@ -12,7 +12,7 @@ import pytest
 
 from trp_search.errors import InputError
 from trp_search.export import write
-from trp_search.store import RunFolder, append_record
+from trp_search.store import RunFolder
 
 _WATCHED: list[list[str]] = []
 
@@ -44,13 +44,6 @@ LIMITS = {
     "latency speedup": ("--latency-speedup", "1.1"),
     "on a target": ("--speedup", "1.1", "--target", "laptop"),
 }
-
-
-@pytest.fixture
-def timed_run(sample_run: RunFolder, make_latency) -> RunFolder:
-    for name, low in (("7", 1.4), ("2", 1.2)):
-        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
-    return sample_run
 
 
 @pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)

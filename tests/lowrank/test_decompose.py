@@ -5,27 +5,12 @@ import torch
 import torchvision
 from torch import nn
 
+from tests.lowrank.small import small
 from trp_search.errors import InputError
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.rebuild import rebuild
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.records import Energy, Error, Parameters, Speedup, Value
-
-
-def small():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 16, 3, padding=1),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        nn.Conv2d(16, 16, 3, padding=1, groups=16),
-        nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False),
-        nn.Conv2d(32, 32, 1),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(32, 10),
-    ).eval()
-
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.lowrank.small import small as of_kinds
 from trp_search.errors import InputError
 from trp_search.lowrank import tucker
 from trp_search.lowrank.allocation import BUDGET_RULES
@@ -19,20 +20,7 @@ IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 ALLOCATIONS = list(BUDGET_RULES)
 
 
-def small():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 16, 3, padding=1),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        nn.Conv2d(16, 16, 3, padding=1, groups=16),
-        nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False),
-        nn.Conv2d(32, 32, 1),
-        nn.Conv2d(32, 48, (3, 5), padding=2, dilation=2, padding_mode="circular"),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(48, 10),
-    ).eval()
+small = functools.partial(of_kinds, circular=True)
 
 
 @functools.cache

@@ -29,14 +29,6 @@ def large(reader: Any) -> set[str]:
     )
 
 
-@pytest.fixture
-def timed_run(sample_run: RunFolder, make_latency: Callable[..., Latency]) -> RunFolder:
-    """The run with two of its points timed on a laptop."""
-    for name, low in (("7", 1.4), ("2", 1.2)):
-        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
-    return sample_run
-
-
 def test_what_counts_can_be_switched_to_time(
     open_page: Callable[..., Any], sample_run: RunFolder, make_latency: Callable[..., Latency]
 ):

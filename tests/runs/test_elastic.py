@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from tests.runs.trained import DATA, begun, ended
+from tests.runs.trained import DATA
 from trp_search import Speedup
 from trp_search.cli import main
 from trp_search.errors import InputError
@@ -16,7 +16,6 @@ from trp_search.lowrank.nested import factors_of
 from trp_search.records import Cut, Ranks
 from trp_search.runs import networks
 from trp_search.runs.compress import recut
-from trp_search.space import read_space
 
 pytestmark = pytest.mark.usefixtures("verified_here")
 
@@ -36,27 +35,14 @@ SPACE = {
 }
 
 
-@pytest.fixture(scope="module")
-def space(tmp_path_factory):
-    return read_space(SPACE, tmp_path_factory.mktemp("space") / "space.yaml")
-
-
-@pytest.fixture(scope="module")
-def run(space, tmp_path_factory):
-    """A run with its baseline and one elastic trial."""
-    folder = begun(space, tmp_path_factory.mktemp("run") / "run")
-    ended(folder, space.trial_spec({}, number=0))
-    return folder
-
-
-def test_its_points_reach_their_budgets_with_nested_factors(run):
-    points = {point.id: point for point in run.read_points() if point.trial == "0"}
+def test_its_points_reach_their_budgets_with_nested_factors(once):
+    points = {point.id: point for point in once.read_points() if point.trial == "0"}
     assert points.keys() == {"0", "0-uncut", "0-nested-1.5x", "0-nested-2x"}
     for name, speedup in (("0", 3.0), ("0-nested-1.5x", 1.5), ("0-nested-2x", 2.0)):
         assert points[name].speedup >= speedup
         assert {layer.scheme for layer in points[name].layers} == {None, "spatial"}
-    whole = factors_of(networks.trained(run, "0"))
-    cut = networks.network_of(run, points["0"])
+    whole = factors_of(networks.trained(once, "0"))
+    cut = networks.network_of(once, points["0"])
     for layer in points["0"].layers:
         if layer.rank is not None:
             first = cut.get_submodule(layer.name)[0].weight
@@ -64,39 +50,37 @@ def test_its_points_reach_their_budgets_with_nested_factors(run):
             assert torch.equal(first, own)
 
 
-def test_each_epoch_scores_a_slow_a_middle_and_a_fast_cut(run):
-    reports = run.trial("0").read_epochs()
+def test_each_epoch_scores_a_slow_a_middle_and_a_fast_cut(once):
+    reports = once.trial("0").read_epochs()
     assert len(reports) == 2
     for report in reports:
         assert [round(score.speedup, 1) for score in report.curve] == [1.5, 2.0, 3.0]
 
 
-def test_a_killed_training_goes_on_bit_for_bit(run, space, tmp_path):
-    folder = begun(space, tmp_path / "run")
-    spec = space.trial_spec({}, number=0)
-    ended(folder, spec, epochs=1)
-    ended(folder, spec)
-    for path in (folder.trial("0").weights, folder.trial("0").nested):
-        assert path.read_bytes() == (run.path / path.relative_to(folder.path)).read_bytes()
+def test_a_killed_training_goes_on_bit_for_bit(once, resumed):
+    one, other = (folder.trial("0") for folder in (once, resumed))
+    assert one.weights.read_bytes() == other.weights.read_bytes()
+    assert one.nested.read_bytes() == other.nested.read_bytes()
 
 
-def test_ranks_are_those_of_a_vector(run):
+def test_ranks_are_those_of_a_vector(once):
     full = {
-        name: found.left.shape[-1] for name, found in factors_of(networks.trained(run, "0")).items()
+        name: found.left.shape[-1]
+        for name, found in factors_of(networks.trained(once, "0")).items()
     }
     vector = {name: 1 + most // 5 for name, most in full.items()}
-    point = recut(run, "0", Cut(scheme="nested", keep=Ranks(vector)))
+    point = recut(once, "0", Cut(scheme="nested", keep=Ranks(vector)))
     assert {layer.name: layer.rank for layer in point.layers if layer.rank} == vector
 
 
-def test_the_exported_whole_is_cut_to_any_budget(run, tmp_path, monkeypatch):
+def test_the_exported_whole_is_cut_to_any_budget(once, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["export", str(run.path), "--point", "0-uncut", "--out", "whole"]) == 0
+    assert main(["export", str(once.path), "--point", "0-uncut", "--out", "whole"]) == 0
     assert main(["cut", "whole", "--speedup", "2.7", "--out", "faster"]) == 0
     card = json.loads((tmp_path / "faster/card.json").read_text())
     layers = card["point"]["layers"]
     assert card["point"]["dense_macs"] >= 2.7 * card["point"]["macs"]
-    whole, faster = factors_of(networks.trained(run, "0")), load("faster")
+    whole, faster = factors_of(networks.trained(once, "0")), load("faster")
     for layer in layers:
         if layer["rank"] is not None:
             own = whole[layer["name"]].left[0, :, : layer["rank"]].mT
@@ -106,10 +90,10 @@ def test_the_exported_whole_is_cut_to_any_budget(run, tmp_path, monkeypatch):
     assert not (tmp_path / "faster/nested.safetensors").exists()
 
 
-def test_factors_of_other_weights_are_refused(run, tmp_path, monkeypatch, capsys):
+def test_factors_of_other_weights_are_refused(once, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["export", str(run.path), "--point", "0-uncut", "--out", "whole"]) == 0
-    baseline = run.trial("baseline").weights
+    assert main(["export", str(once.path), "--point", "0-uncut", "--out", "whole"]) == 0
+    baseline = once.trial("baseline").weights
     (tmp_path / "whole/weights.safetensors").write_bytes(baseline.read_bytes())
     capsys.readouterr()
     assert main(["cut", "whole", "--speedup", "2", "--out", "faster"]) == 2
@@ -117,6 +101,6 @@ def test_factors_of_other_weights_are_refused(run, tmp_path, monkeypatch, capsys
     assert not (tmp_path / "faster").exists()
 
 
-def test_only_an_elastic_trial_has_factors(run):
+def test_only_an_elastic_trial_has_factors(once):
     with pytest.raises(InputError, match="no nested factors"):
-        recut(run, "baseline", Cut(scheme="nested", keep=Speedup(2)))
+        recut(once, "baseline", Cut(scheme="nested", keep=Speedup(2)))

@@ -13,7 +13,6 @@ from trp_search.records import USUAL_QUANTIZER, Point
 from trp_search.runs.confirm import confirm, plan
 from trp_search.runs.quantize import quantize
 from trp_search.runs.refit import refit
-from trp_search.space import read_space
 from trp_search.store import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -34,11 +33,6 @@ SPACE = {
     "rungs": {"first": 1},
     "trials": 2,
 }
-
-
-@pytest.fixture(scope="module")
-def space(tmp_path_factory):
-    return read_space(SPACE, tmp_path_factory.mktemp("space") / "space.yaml")
 
 
 @pytest.fixture(scope="module")

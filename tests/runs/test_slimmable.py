@@ -7,11 +7,10 @@ import json
 import pytest
 import torch
 
-from tests.runs.trained import DATA, begun, ended
+from tests.runs.trained import DATA
 from trp_search.cli import main
 from trp_search.export.load import load
 from trp_search.runs import networks
-from trp_search.space import read_space
 
 pytestmark = pytest.mark.usefixtures("verified_here")
 
@@ -31,26 +30,13 @@ SPACE = {
 }
 
 
-@pytest.fixture(scope="module")
-def space(tmp_path_factory):
-    return read_space(SPACE, tmp_path_factory.mktemp("space") / "space.yaml")
-
-
-@pytest.fixture(scope="module")
-def run(space, tmp_path_factory):
-    """A run with its baseline and one slimmable trial."""
-    folder = begun(space, tmp_path_factory.mktemp("run") / "run")
-    ended(folder, space.trial_spec({}, number=0))
-    return folder
-
-
-def test_its_points_are_the_leading_channels_of_one_network(run):
-    points = {point.id: point for point in run.read_points() if point.trial == "0"}
+def test_its_points_are_the_leading_channels_of_one_network(once):
+    points = {point.id: point for point in once.read_points() if point.trial == "0"}
     assert points.keys() == {"0", "0-uncut", "0-prune-1.5x-leading-uniform"}
-    whole = networks.trained(run, "0")
+    whole = networks.trained(once, "0")
     for name, speedup in (("0", 3.0), ("0-prune-1.5x-leading-uniform", 1.5)):
         assert speedup <= points[name].speedup < 1.15 * speedup
-        cut = networks.network_of(run, points[name])
+        cut = networks.network_of(once, points[name])
         assert any(layer.scheme == "pruned" for layer in points[name].layers)
         for (own, parameter), full in zip(cut.named_parameters(), whole.parameters(), strict=True):
             slices = tuple(slice(length) for length in parameter.shape)
@@ -59,24 +45,20 @@ def test_its_points_are_the_leading_channels_of_one_network(run):
     assert points["0-uncut"].batch_norm == "as trained"
 
 
-def test_each_epoch_scores_budgets(run):
-    for report in run.trial("0").read_epochs():
+def test_each_epoch_scores_budgets(once):
+    for report in once.trial("0").read_epochs():
         assert [int(2 * score.speedup) / 2 for score in report.curve] == [1.5, 3.0]
 
 
-def test_a_killed_training_goes_on_bit_for_bit(run, space, tmp_path):
-    folder = begun(space, tmp_path / "run")
-    spec = space.trial_spec({}, number=0)
-    ended(folder, spec, epochs=1)
-    ended(folder, spec)
-    own, other = (one.trial("0").weights.read_bytes() for one in (folder, run))
+def test_a_killed_training_goes_on_bit_for_bit(once, resumed):
+    own, other = (one.trial("0").weights.read_bytes() for one in (resumed, once))
     assert own == other
 
 
-def test_a_point_is_exported_and_the_whole_network_is_cut_again(run, tmp_path, monkeypatch):
+def test_a_point_is_exported_and_the_whole_network_is_cut_again(once, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["export", str(run.path), "--point", "0", "--out", "small"]) == 0
-    assert main(["export", str(run.path), "--point", "0-uncut", "--out", "whole"]) == 0
+    assert main(["export", str(once.path), "--point", "0", "--out", "small"]) == 0
+    assert main(["export", str(once.path), "--point", "0-uncut", "--out", "whole"]) == 0
     assert main(["cut", "whole", "--speedup", "2", "--out", "faster"]) == 0
     whole, faster = load(tmp_path / "whole"), load(tmp_path / "faster")
     widths = json.loads((tmp_path / "faster/architecture.json").read_text())["widths"]

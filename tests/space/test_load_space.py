@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.space.files import refusal
 from trp_search.errors import InputError
 from trp_search.records import Training
 from trp_search.records.json import NAMED
@@ -162,10 +163,7 @@ ENTRIES = {
 
 @pytest.mark.parametrize(("entry", "problem"), ENTRIES.items())
 def test_an_entry_that_cannot_be_used_is_told_of_in_one_line(tmp_path, entry, problem):
-    path = written(tmp_path, f"{PLAIN}space: {entry}\n")
-    with pytest.raises(InputError) as caught:
-        load_space(path)
-    assert str(caught.value) == f"{path}: {problem}"
+    assert refusal(tmp_path, f"{PLAIN}space: {entry}\n") == problem
 
 
 KEYS = {
@@ -195,10 +193,7 @@ KEYS = {
 
 @pytest.mark.parametrize(("line", "problem"), KEYS.items())
 def test_a_key_that_cannot_be_used_is_told_of_in_one_line(tmp_path, line, problem):
-    path = written(tmp_path, f"{SPACE}{line}\n")
-    with pytest.raises(InputError) as caught:
-        load_space(path)
-    assert str(caught.value) == f"{path}: {problem}"
+    assert refusal(tmp_path, f"{SPACE}{line}\n") == problem
 
 
 FILES = {
@@ -221,10 +216,7 @@ FILES = {
 
 @pytest.mark.parametrize(("text", "problem"), FILES.items())
 def test_a_file_that_is_no_search_space_is_told_of_in_one_line(tmp_path, text, problem):
-    path = written(tmp_path, text)
-    with pytest.raises(InputError) as caught:
-        load_space(path)
-    assert str(caught.value) == f"{path}: {problem}"
+    assert refusal(tmp_path, text) == problem
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
