@@ -13,7 +13,6 @@ from tests.fuzz.nasty import KEYS, NUMBERS, STATEMENTS, TEXTS, TRIALS, VALUES, V
 
 _OFTEN = ("points.jsonl", "search.yaml", "spec.json", "test.jsonl", "latency.jsonl", "study.db")
 _SELDOM = ("report.html", "card.md", "front.csv", "point-1", "point-plain", "point-0-")
-_WAYS = ["set"] * 6 + ["everywhere", "scale", "swap"] * 2 + ["drop", "rename", "add", "repeat"]
 # What a command may write, and what a killed one may leave.
 _MADE = ["report.html", "front.csv", "importance.json", ".lock", ".test.lock", ".a.tmp", ".ray"]
 _MADE += ["trials", "trials/2", "trials/0/checkpoint.safetensors", "trials/0/tuning.safetensors"]

@@ -24,7 +24,6 @@ MakePoint = Callable[..., Point]
 ASKED = RankSearch(vectors=45, population=10)
 # By layer: multiply-adds when dense and for each rank, and the full rank.
 LAYERS = {"a": (900, 30, 64), "b": (1600, 40, 32), "c": (700, 35, 24), "d": (64, 64, 1)}
-BATCH_NORM = {"reestimate_batch_norm": True}
 
 
 def layers_at(ranks: dict[str, int]) -> tuple[Layer, ...]:

@@ -81,8 +81,8 @@ def compress(  # noqa: PLR0913  options of a command
     wanted = cut_of(loaded, keep, options, like=like, own=USUAL)
     name = f"{space.stem}-{'baseline' if weights is None else weights.stem}"
     folder = RunFolder(path=(run or Path("results") / name).resolve())
-    place = Place(out=None if out is None else vacant(out), formats=checked(form))
-    place = dataclasses.replace(place, epochs=fine_tuning_epochs or 0)
+    to = None if out is None else vacant(out)
+    place = Place(out=to, formats=checked(form), epochs=fine_tuning_epochs or 0)
     compressed(loaded, folder, wanted, place, clock)
 
 
