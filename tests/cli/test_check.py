@@ -281,7 +281,7 @@ def test_every_space_that_is_shipped_passes_and_costs_what_it_says(
         assert f"GPU time       up to {said[1]} hours" in ended.out
 
 
-def test_five_spaces_are_shipped():
+def test_spaces_for_digits_cifar_and_imagenet_are_shipped():
     names = {path.stem for path in SHIPPED}
     resnets = {"imagenet_resnet18", "imagenet_resnet50"}
     assert names >= {"digits", "cifar10", "cifar10_images"} | resnets

@@ -36,11 +36,11 @@ class Training:
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images of one step.
-        learning_rate: the highest of the schedule.
+        batch_size: images per step.
+        learning_rate: peak of the schedule.
         momentum: momentum of SGD.
         nesterov: whether the momentum is Nesterov's.
-        weight_decay: factor of the weights in the gradient (L2).
+        weight_decay: L2 weight decay.
         schedule: `cosine` to zero, `step` (times `gamma` at each of `milestones`) or `constant`.
         milestones: shares of the epochs at which `step` drops.
         gamma: what `step` multiplies the learning rate by at each milestone.
@@ -48,8 +48,9 @@ class Training:
         label_smoothing: share of the target that is spread over all classes.
         precision: `bfloat16` is autocast, faster on GPUs and on CPUs with AMX; slow on CPUs without
             instructions for it.
-        channels_last: whether images and weights lie in memory channels last.
-        compile: whether torch.compile compiles the steps: half a minute, for long trainings.
+        channels_last: whether images and weights are stored channels last.
+        compile: whether torch.compile compiles the steps; it takes half a minute, so for long
+            trainings.
     """
 
     epochs: PositiveInt

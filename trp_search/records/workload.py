@@ -43,13 +43,13 @@ class DataSpec:
         image_size: side in pixels that images are resized to; None keeps the source's own (for
             `images` and a timm network: that network's).
         channels: 1 (grey) or 3 (colour); None is 3 for `images` and a callable's own.
-        subset: how many training images to use (a seeded, class-balanced choice); None uses all.
+        subset: number of training images to use (a seeded, class-balanced choice); None uses all.
         heldout_subset: the same for the held-out images.
         validation: share of the training images set aside for validation.
         mean: subtracted from pixels in [0, 1], per channel; None takes the training images' own
             (ImageNet's when streaming; for `images` and a timm network that network's). Weights
             from outside need what they were trained with.
-        std: divides what is left; given together with `mean`.
+        std: divides the result, per channel; given together with `mean`.
         augment: whether training images are shifted and mirrored.
         stream: read files through workers instead of holding every image in memory.
         workers: loader processes when streaming.

@@ -56,24 +56,24 @@ class SearchSpace(Strict):
     Attributes:
         workload: the network, its images and the origin of its weights.
         space: what varies from trial to trial.
-        objectives: those of Optuna and the front; the first one orders lists.
+        objectives: what Optuna optimises and the front compares; lists are sorted by the first.
         sampler: the algorithm that proposes settings.
-        resources: those of one trial.
-        trials: how many the search has.
+        resources: what one trial uses.
+        trials: number of trials.
         seed: the seed of every random draw.
         training: the full recipe, for the baseline and for a refit.
-        constraints: least metric and speedup, most parameters, bytes and milliseconds of a wanted
-            network.
+        constraints: lower bounds on the metric and speedups, upper bounds on parameters, bytes and
+            milliseconds; points outside are kept off the front.
         extra_cuts: further cuts of trained networks.
-        rungs: epochs at which the worse trials stop; none by default.
+        rungs: early stopping of trials; none by default.
         patience: early stopping of the whole search; none by default.
         rank_search: a search over ranks of trained networks; none by default.
-        warm_start: settings tried first; entries that one does not name are proposed.
-        target: the device and runtime of the objectives and constraints `latency_speedup` and
-            `milliseconds`. Layers are timed there before the first trial, by which each network's
-            time is predicted; those on the front are timed after the last trial.
-        targets: further ones on which networks are timed after the last trial.
-        int8: runtimes that the baseline and the front are quantised for after the last trial.
+        warm_start: settings tried first; entries that a setting leaves out are proposed.
+        target: the device and runtime of the objectives, constraints and budgets `latency_speedup`
+            and `milliseconds`. Layers are timed there before the first trial, and each network's
+            time is predicted from them; the front is timed after the last trial.
+        targets: further targets on which the front is timed after the last trial.
+        int8: runtimes for which the baseline and the front are quantised after the last trial.
         keep: which checkpoints are kept: those on the `front`; also those `near` it (the second
             front and each scheme's own); or `all`.
         repeats: trainings of each setting, each with its own seed.

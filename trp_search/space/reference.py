@@ -29,7 +29,7 @@ from trp_search.space.settings import TRAINED
 
 _HEAD = """# The keys of a search space
 
-Made from the classes that check a space. A key that is not listed is an error. What stands under
+Generated from the classes that check a space. A key that is not listed is an error. An entry under
 `space` is a value, a list of values or a range (`{low: 0.8, high: 0.99}`, with `log: true` or
 `step: ...` where wanted), or one of these for each scheme
 (`{by_scheme: {channel: 20, spatial: [5, 10]}}`).
@@ -44,8 +44,8 @@ SECTIONS: list[tuple[str, type[Any], str]] = [
     (
         "space.training",
         TrainingEntries,
-        "A trial's own training; the rest is the recipe's, but from the baseline it is a "
-        "quarter of the epochs at a fifth of the learning rate",
+        "A trial's own training; by default the recipe's, but from the baseline's weights a "
+        "quarter of its epochs at a fifth of its learning rate",
     ),
     ("sampler", Sampler, "The sampler"),
     ("extra_cuts", ExtraCuts, "Further cuts of trained networks"),
@@ -82,9 +82,9 @@ def described(kind: type[Any]) -> dict[str, str]:
     own = {name: " ".join(words.split()) for name, words in found}
     if kind is Space:
         own |= {name: kept.meaning() for name, kept in KEEPS.items()}
-        own |= {f"cut_{name}": f"as `{name}`, of the cut alone" for name in TRAINED}
+        own |= {f"cut_{name}": f"as `{name}`, for the cut alone" for name in TRAINED}
         default = Pruning.keep
-        own[default.key()] += f"; {default.amount} where nothing says how much is kept"
+        own[default.key()] += f"; {default.amount} if nothing says how much is kept"
     return described(Training) | own if kind is TrainingEntries else own
 
 

@@ -40,7 +40,7 @@ from trp_search.space.entries import (
 from trp_search.space.settings import ENTRIES, SERVED, SOLVED, TRAINED
 
 Images = Annotated[int, Field(ge=0)]
-Above = Annotated[Factor, Field(gt=1)]
+Above = Annotated[float, Field(gt=1, allow_inf_nan=False)]
 
 
 class Strict(BaseModel):
@@ -63,7 +63,7 @@ class TrainingEntries(Strict):
     nesterov: PerScheme[Choice[bool]] | None = None
     weight_decay: PerScheme[Number[NonNegative]] | None = None
     schedule: PerScheme[Choice[Literal["cosine", "step", "constant"]]] | None = None
-    milestones: PerScheme[ChoiceOfLists[float]] | None = None
+    milestones: PerScheme[ChoiceOfLists[Fraction]] | None = None
     gamma: PerScheme[Number[Share]] | None = None
     warmup: PerScheme[Number[Fraction]] | None = None
     label_smoothing: PerScheme[Number[Fraction]] | None = None
@@ -107,67 +107,75 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
     """Settings that vary between trials; see `records.Pruning` and `records.Cut`.
 
     Attributes:
-        method: how a network is made smaller; each reads the entries that concern it. `trp` trains
-            with truncations, `nuclear` with the nuclear term alone, `decomposable` with a joint
-            loss of the full and a low-rank network (Decomposable-Net), `elastic` trains factors
-            nested by rank for all budgets at once, `slimmable` the channels in order of importance
-            at all widths; `plain`, `tucker` and `cp` cut the baseline, `ddlr-style` (DDLR-style)
-            and `net-trim` its linear layers; `prune` removes channels of the baseline.
-        scheme: how a kernel is unfolded into a matrix, and so which two layers replace it;
-            `per-layer` takes in each layer the one that keeps most at its cost, in training and at
-            the cut.
+        method: how a network is made smaller; each method reads the entries that concern it. `trp`
+            trains with truncations, `nuclear` with the nuclear term alone, `decomposable` with a
+            joint loss of the full and a low-rank network (Decomposable-Net), `elastic` trains
+            factors nested by rank for all budgets at once, `slimmable` channels in order of
+            importance for all widths at once; `plain`, `tucker` and `cp` cut the baseline,
+            `ddlr-style` (DDLR-style) and `net-trim` its linear layers; `prune` removes channels of
+            the baseline.
+        scheme: how a kernel is unfolded into a matrix, which decides the two layers that replace
+            it; `per-layer` takes in each layer the scheme that keeps most at its cost, in training
+            and at the cut.
         start: `baseline` trains from the baseline's weights, `scratch` from new ones.
         period: iterations between truncations (the paper's m).
         projection: whether truncations replace the weights; without it the nuclear term acts alone.
         nuclear_weight: factor of the nuclear norm's sub-gradient per iteration: the paper's lambda
             over its period.
-        nuclear_every_step: whether that term acts at every iteration, not only at truncations.
-        layers: which may be cut: `kxk` are convolutions wider than 1x1 but the first (the paper's),
-            `all`, or `auto`: `kxk` where these hold nearly all multiply-adds, else `all`. Or names
+        nuclear_every_step: whether the nuclear term acts at every iteration, not only at
+            truncations.
+        layers: the layers that may be cut: `kxk` (convolutions wider than 1x1 but the first, as in
+            the paper), `all`, or `auto`: `kxk` where these hold three quarters of the multiply-adds
+            that can be cut, else `all`. Or names
             and patterns: `{exclude: [head, "stem.*"]}`, `{include: ["blocks.*"]}`, in one line
             `all, !head`; a name stands for all below it too.
-        truncation_images: training images whose activations weigh errors at truncations in
+        truncation_images: training images whose activations weight errors at truncations in
             training; 0 uses weights alone.
-        truncation_images_every: truncations from one measurement of these activations to the next;
-            each epoch begins with one.
+        truncation_images_every: truncations between two measurements of these activations; each
+            epoch begins with a measurement.
         allocation: how a budget is divided among layers: `knapsack`, `greedy`, `alds-style`, one
-            `energy` or one `uniform` ratio.
+            `energy` or one `uniform` ratio for all, or one threshold on the `pooled` singular
+            values of all.
         multiple: ranks are multiples of this.
-        calibration_images: training images whose activations weigh a cut's errors; 0 uses weights
+        calibration_images: training images whose activations weight a cut's errors; 0 uses weights
             alone.
-        importance: of `prune` and `slimmable`: by what channels are ranked. `magnitude` (of their
+        importance: for `prune` and `slimmable`: how channels are ranked. `magnitude` (of their
             weights, over each group's mean) or `bn-scale` (batch norms' factors); `prune` takes
             `lasso` (He et al., ICCV 2017) and `thinet` (Luo et al., ICCV 2017) too, which choose by
-            what the next layers answer to calibration images and fit those layers' weights.
-        factors: of `prune`: how layers are factored once they have lost channels, a scheme or
-            `none`; pruning alone then reaches the root of the speedup.
-        reconstruct: whether channel factors are fitted to the layers' responses to these images
-            (1000 if there are none): `linear`, or `relu`, which includes the activation that
-            follows.
-        joint_alpha: of `decomposable`: the low-rank network's weight in the loss.
-        joint_lowest: the smallest share of all singular values that an iteration keeps.
-        joint_highest: the largest.
-        joint_rank_min: the smallest rank of a layer.
-        elastic_lowest: of `elastic`: the smallest speedup that is trained, 1.5 by default.
-        elastic_highest: the largest, 6 by default, or what can be reached if that is less.
-        elastic_spread: how far a layer's rank may lie from that of the budget drawn: standard
-            deviation in steps of the 24 budgets between these, 1 by default.
-        elastic_images: training images whose activations weigh the factors that it begins with, 512
-            by default.
-        slimmable_highest: of `slimmable`: the speedup of the narrowest network that is trained, 6
-            by default, or what can be reached if that is less.
+            the next layers' responses to calibration images and fit those layers' weights.
+        factors: for `prune`: the scheme that factors layers once they have lost channels, or
+            `none`. With a scheme, pruning reaches the square root of the speedup and factoring the
+            rest.
+        reconstruct: whether channel factors are fitted to the layers' responses to the calibration
+            images (1000 if none are asked for): `linear`, or `relu`, which includes the activation
+            that follows.
+        joint_alpha: for `decomposable`: the low-rank network's weight in the loss.
+        joint_lowest: for `decomposable`: the smallest share of all singular values that a step
+            keeps.
+        joint_highest: for `decomposable`: the largest such share.
+        joint_rank_min: for `decomposable`: the smallest rank of a layer.
+        elastic_lowest: for `elastic`: the smallest speedup that is trained, 1.5 by default.
+        elastic_highest: for `elastic`: the largest speedup that is trained, 6 by default, or the
+            largest within reach if that is less.
+        elastic_spread: for `elastic`: standard deviation of a layer's budget around the network's,
+            in steps of the grid of 24 budgets between these, 1 by default.
+        elastic_images: for `elastic`: training images whose activations weight the initial factors,
+            512 by default.
+        slimmable_highest: for `slimmable`: the speedup of the narrowest network that is trained, 6
+            by default, or the largest within reach if that is less.
         fine_tuning_epochs: epochs of fine-tuning after the cut, taken from the trial's own epochs
             if it trains before the cut; the cut without it is a point too.
-        fine_tuning_learning_rate: its highest rate; a fifth of the recipe's by default.
-        distillation: share of the loss, before and after the cut, that is the distance to the
-            baseline's answers (Hinton et al.); the rest is the distance to the labels.
-        distillation_temperature: divides both networks' logits in that distance.
+        fine_tuning_learning_rate: peak learning rate of fine-tuning; a fifth of the recipe's by
+            default.
+        distillation: weight of the distillation loss, the distance to the baseline's outputs
+            (Hinton et al.), before and after the cut; the rest is the loss on the labels.
+        distillation_temperature: temperature of both networks' logits in the distillation loss.
         reestimate_batch_norm: whether batch-norm statistics are estimated again after a cut, unless
-            the cut discards nothing, as after truncations in training.
-        batch_norm_images: how many training images for that.
-        precision: of a trial's own network where it runs: `int8` quantises it for the runtime of
-            `target`, else the first of `int8`, else ONNX Runtime, and scores it there; its float32
-            network is a point as well. In a warm start it is `served_precision`.
+            the cut discards next to nothing, as after truncations in training.
+        batch_norm_images: training images for that estimate.
+        precision: the precision in which a trial's network is served: `int8` quantises it for the
+            runtime of `target`, else the first of `int8`, else ONNX Runtime, and scores it there;
+            its float32 network is a point as well. In a warm start it is `served_precision`.
         training: a trial's own training.
     """
 

@@ -23,13 +23,13 @@ class ExtraCuts(Strict):
 
     Attributes:
         speedups: budgets, each met by the best scheme in each layer; those out of reach are left
-            out. By default 1.5, 2, 3, 4, 6 and 8, also of the baseline, but none of networks that
-            were trained with truncations.
-        latency_speedups: budgets in time on the `target`, met likewise; none by default.
+            out. By default 1.5, 2, 3, 4, 6 and 8, for the baseline too, but none for networks
+            trained with truncations.
+        latency_speedups: time budgets on `target`, met likewise; none by default.
         energies: shares of energy kept under the trial's own scheme; by default 0.98, 0.9 and 0.8,
-            but none of networks that were trained with truncations.
+            but none for networks trained with truncations.
         images: validation images of the screening.
-        calibration_images: training images whose activations weigh the errors of the budgets' cuts.
+        calibration_images: training images whose activations weight the errors of budgets' cuts.
     """
 
     speedups: tuple[Factor, ...] | None = None
@@ -56,8 +56,8 @@ class Rungs(Strict):
 
     Attributes:
         first: epochs of a trial before the first rung.
-        factor: each next rung is this many times later, and the best 1 in this many trials at a
-            rung continues.
+        factor: each next rung is this many times later, and the best 1/factor of the trials at a
+            rung continue.
         keep_front: whether trials that are non-dominated at their rung always continue.
         by: the objectives compared; all of the search's by default.
     """
@@ -88,7 +88,7 @@ class Timed(Strict):
         device: a device of the machine that drives the search.
         threads: CPU threads of one call.
         batch: images at a time.
-        seconds: spent on timing each network.
+        seconds: seconds spent on timing each network.
     """
 
     name: TargetName
@@ -104,7 +104,7 @@ class Patience(Strict):
 
     Attributes:
         trials: how many of the last trials are considered.
-        gain: the search stops if each of them added less than this share of the hypervolume.
+        gain: the search stops if each of these added less than this share of the hypervolume.
     """
 
     trials: PositiveInt
@@ -118,13 +118,12 @@ class RankSearch(Strict):
     the ranks of the trial's own points and those of the baseline's cuts.
 
     Attributes:
-        vectors: how many it proposes for a network; 0 is off. One that was scored already is not
-            scored again.
-        trials: how many networks: those of the trials whose points cover the largest hypervolume.
+        vectors: rank vectors proposed for a network; 0 is off. Repeated ones are not rescored.
+        trials: number of networks searched: those of the trials with the largest hypervolume.
         population: proposals of one generation; workers share them.
-        fine_tuning_epochs: epochs of fine-tuning for winners, at a fifth of the recipe's rate, each
-            one network more; 0 is off.
-        winners: how many of a network's front are fine-tuned, spread over it.
+        fine_tuning_epochs: epochs of fine-tuning for winners, at a fifth of the recipe's learning
+            rate; each becomes a further point; 0 is off.
+        winners: number of points of a network's front that are fine-tuned, spread over it.
     """
 
     vectors: Annotated[int, Field(ge=0)] = 300
@@ -152,8 +151,8 @@ class Resources(Strict):
     """The resources of one trial.
 
     Attributes:
-        cpus: cores, and threads to compute with.
-        gpus: a share of one GPU; at 0.25 four trials share it.
+        cpus: CPU cores, and as many threads.
+        gpus: share of one GPU; at 0.25 four trials share it.
     """
 
     cpus: PositiveInt = 1

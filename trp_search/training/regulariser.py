@@ -56,9 +56,9 @@ class TrainedRankPruning(Hook):
         network: the module to train, before `torch.compile`; `scheme` and `layers` choose among its
             trainable weights, which are looked up by name each time.
         example_input: input of its forward pass, which tells the layers that a cut could replace.
-        keep: the rank rule: `Energy`, `Value`, `Ratio` or `Evbmf` of each weight, or `Speedup`,
-            `Parameters`, `LatencySpeedup` or `Milliseconds`, for which each truncation chooses anew
-            the ranks over all layers that lose least within the budget.
+        keep: the rank rule: `Energy`, `Value`, `Ratio`, `Evbmf` or `GavishDonoho` per weight, or
+            `Speedup`, `Parameters`, `LatencySpeedup` or `Milliseconds`, for which each truncation
+            chooses anew the ranks over all layers that lose least within the budget.
         scheme: `channel`, `spatial`, `decoupled`, or `per-layer`: in each weight, and anew at each
             truncation, the one that costs least at the rank that `keep` gives or, towards a budget,
             loses least.
@@ -68,7 +68,7 @@ class TrainedRankPruning(Hook):
             period.
         nuclear_every_step: add w * U_k V_k^T at every iteration instead.
         layers: which may be cut, as in `decompose`.
-        calibration: batches of images whose activations weigh errors, a few hundred in all, read
+        calibration: batches of images whose activations weight errors, a few hundred in all, read
             anew at each measurement, so no iterator; truncations then keep what changes the layers'
             outputs least. None uses weights alone.
         calibration_every: truncations from one measurement to the next; `before_epoch` begins anew.
