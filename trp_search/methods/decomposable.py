@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import override
@@ -25,6 +25,7 @@ class Decomposable(Method):
     colour = "#c4527f"
     reads = EVERY | AMOUNT | TIME | _JOINT | {"start", "scheme"}
     trains = True
+    part = "joint"
     passes = 2
 
     @override
@@ -43,8 +44,8 @@ class Decomposable(Method):
         return {"scheme": scheme, "allocation": "pooled"}
 
     @override
-    def training(self, written: Callable[[str], Fields]) -> Fields:
-        return {"joint": Joint(**written("joint"))}
+    def trained(self, fields: Fields) -> Joint:
+        return Joint(**fields)
 
     @override
     def hook(self, begun: Beginning) -> Hook:

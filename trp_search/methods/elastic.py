@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import override
@@ -31,7 +31,8 @@ class Elastic(Method):
     colour = "#2f8f6b"
     reads = EVERY | _OWN | _CUTS | {"start", "scheme", "allocation", "multiple"}
     trains = True
-    any_ranks = True
+    part = "elastic"
+    any_budget = any_ranks = True
     passes = records.Elastic.draws
 
     @override
@@ -50,8 +51,8 @@ class Elastic(Method):
         return {"scheme": "nested", "allocation": "knapsack"}
 
     @override
-    def training(self, written: Callable[[str], Fields]) -> Fields:
-        return {"elastic": records.Elastic(**written("elastic"))}
+    def trained(self, fields: Fields) -> records.Elastic:
+        return records.Elastic(**fields)
 
     @override
     def hook(self, begun: Beginning) -> Hook:

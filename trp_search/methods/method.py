@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from typing_extensions import override
@@ -42,6 +42,9 @@ class Method(ABC):
         reads: the entries of a space that the method reads, other than a training's.
         trains: whether the method trains before the cut; else it cuts the baseline.
         passes: passes of a batch through the network per training step.
+        part: the field of a trial's specification that holds what the method trains by; None if it
+            trains as usual or not at all.
+        any_budget: whether it trains one network for a range of budgets.
         any_ranks: whether it trains for any ranks, so that these are searched once it has.
     """
 
@@ -52,19 +55,17 @@ class Method(ABC):
     reads: frozenset[str]
     trains: bool = False
     passes: int = 1
+    part: str | None = None
+    any_budget: bool = False
     any_ranks: bool = False
 
     @abstractmethod
     def cut(self, fields: Fields) -> records.Cut:
         """The cut of the trained network; `fields` of the cut come from the entries."""
 
-    def training(self, written: Callable[[str], Fields]) -> Fields:
-        """The part of a trial's specification that says how the method trains, by its name.
-
-        `written` are the fields of a part, from the entries; empty if training is an ordinary one.
-        """
-        del written
-        return {}
+    def trained(self, fields: Fields) -> records.Way:
+        """The settings that the method trains by; of a method with a `part`."""
+        raise NotImplementedError
 
     def again(self, scheme: records.CutScheme) -> Fields:
         """Scheme and allocation of further cuts of weights whose own cut is by `scheme`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import override
@@ -30,7 +30,8 @@ class Slimmable(Method):
     colour = "#8a6d1f"
     symbol = "pentagon"
     reads = EVERY | _CUTS | {"start", "slimmable_highest", "importance", "allocation", "multiple"}
-    trains = True
+    trains = any_budget = True
+    part = "slimmable"
     passes = 2  # of the four networks of a step three are narrower
 
     @override
@@ -54,8 +55,8 @@ class Slimmable(Method):
         return {"scheme": "prune", "importance": "leading", "allocation": "knapsack"}
 
     @override
-    def training(self, written: Callable[[str], Fields]) -> Fields:
-        return {"slimmable": records.Slimmable(**written("slimmable"))}
+    def trained(self, fields: Fields) -> records.Slimmable:
+        return records.Slimmable(**fields)
 
     @override
     def hook(self, begun: Beginning) -> Hook:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -25,6 +25,7 @@ class _Pruned(Method):
     """Trains with truncations or the nuclear term, then cuts into pairs."""
 
     trains = True
+    part = "pruning"
     reads = EVERY | PAIRS | _NUCLEAR | {"start"}
 
     @override
@@ -32,12 +33,12 @@ class _Pruned(Method):
         return pairs(fields)
 
     @override
-    def training(self, written: Callable[[str], Fields]) -> Fields:
-        made = Pruning(**written("pruning"))
+    def trained(self, fields: Fields) -> Pruning:
+        made = Pruning(**fields)
         idle: dict[str, Any] = {} if made.can_pull else {"nuclear_weight": 0.0}
         if not made.calibration_images:
             idle["calibration_every"] = Pruning.calibration_every
-        return {"pruning": dataclasses.replace(made, **idle)}
+        return dataclasses.replace(made, **idle)
 
     @override
     def hook(self, begun: Beginning) -> Hook:
@@ -96,5 +97,5 @@ class Nuclear(_Pruned):
             yield "period", "is never, when the term of method nuclear would not act"
 
     @override
-    def training(self, written: Callable[[str], Fields]) -> Fields:
-        return super().training(lambda part: {**written(part), "projection": False})
+    def trained(self, fields: Fields) -> Pruning:
+        return super().trained({**fields, "projection": False})

@@ -84,7 +84,7 @@ from trp_search.records.specs import (
     trial_name,
 )
 from trp_search.records.timed import TIMED, LatencySpeedup, Milliseconds
-from trp_search.records.trainings import Elastic, Joint, Pruning, Slimmable
+from trp_search.records.trainings import Elastic, Joint, Pruning, Slimmable, Way
 from trp_search.records.workload import DataSpec, NetworkSpec, Workload
 
 __all__ = [
@@ -169,6 +169,7 @@ __all__ = [
     "TrialResult",
     "TrialSpec",
     "Value",
+    "Way",
     "WholeNetwork",
     "Widths",
     "Workload",

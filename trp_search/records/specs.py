@@ -26,7 +26,7 @@ from trp_search.records.kinds import (
     Start,
     Threads,
 )
-from trp_search.records.trainings import Elastic, Joint, Pruning, Slimmable
+from trp_search.records.trainings import Elastic, Joint, Pruning, Slimmable, Way
 from trp_search.records.workload import Workload
 
 
@@ -96,7 +96,7 @@ class TrialSpec:
     `name` is the folder under `trials/`. `kind` says what for: the `baseline`, a trial of the
     `search`, which has Optuna's `number` and which of its repeats it is, another seed of one
     (`confirm`) or a `refit`; the last two keep the number. `method` is None for the baseline;
-    without `pruning`, `joint`, `elastic` and `slimmable` it is an ordinary training. Each of `cuts`
+    without a `Way` (`pruning` to `slimmable`) it is an ordinary training. Each of `cuts`
     becomes a point; with `fine_tuning` the one cut is fine-tuned into another. Those of `screening`
     are scored on `screening_images` validation images first, survivors on all; cuts out of reach
     are left out. After each epoch in `rungs` the report has the scores of a cut on as many images.
@@ -138,9 +138,9 @@ class TrialSpec:
 
     @model_validator(mode="after")
     def _one_way_to_train(self) -> TrialSpec:
-        ways = (self.pruning, self.joint, self.elastic, self.slimmable)
-        if sum(part is not None for part in ways) > 1:
-            raise ValueError("takes one of pruning, joint, elastic and slimmable")
+        ways = [name for name, part in vars(self).items() if isinstance(part, Way)]
+        if len(ways) > 1:
+            raise ValueError(f"takes one of {' and '.join(ways)}")
         if self.fine_tuning is not None and len(self.cuts) != 1:
             raise ValueError("fine_tuning is of one cut")
         if (self.kind == "ranks") != (self.weights_of is not None):
@@ -157,11 +157,6 @@ class TrialSpec:
         if not own:
             raise ValueError(f"name: {self.name!r} is not that of a trial of kind {self.kind}")
         return self
-
-    @property
-    def any_budget(self) -> bool:
-        """Whether it trains one network for a range of budgets."""
-        return self.elastic is not None or self.slimmable is not None
 
     @property
     def needs_baseline(self) -> bool:

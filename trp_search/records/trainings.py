@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
@@ -144,6 +144,9 @@ class Slimmable:
     highest: Annotated[Factor, Field(gt=1)] = 6.0
     draws: PositiveInt = 2
     layers: Layers = AUTO
+
+
+Way: TypeAlias = Pruning | Joint | Elastic | Slimmable
 
 
 def _check_order(lowest: float, highest: float) -> None:

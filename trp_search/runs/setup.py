@@ -15,7 +15,7 @@ from torch import nn
 
 from trp_search.errors import InputError
 from trp_search.lowrank.budgets import Count
-from trp_search.methods import METHODS
+from trp_search.methods import METHODS, Method
 from trp_search.records import Training, TrialSpec, to_json
 from trp_search.runs.predicted import predicting, table_in
 from trp_search.scoring.candidate import Cost, Cuts, cost_of, example
@@ -54,6 +54,11 @@ class Setup:
     def place(self) -> TrialFolder:
         """The trial's folder."""
         return self.folder.trial(self.spec.name)
+
+    @property
+    def method(self) -> Method | None:
+        """The trial's; None for the baseline."""
+        return METHODS[self.spec.method] if self.spec.method else None
 
     def again(self, spec: TrialSpec) -> Setup:
         """The same for `spec`, whose networks come from this one."""
@@ -95,8 +100,8 @@ class Setup:
         return Teacher(baseline(self.spec, self.folder), asked, self.task)
 
     def _hook(self, network: nn.Module) -> Hook:
-        spec = self.spec
-        if spec.method is None:
+        spec, method = self.spec, self.method
+        if method is None:
             return Hook()
         begun = Beginning(
             network=network,
@@ -105,7 +110,7 @@ class Setup:
             samples=self.splits.train.calibration,
             times=self._times,
         )
-        return METHODS[spec.method].hook(begun) or Hook()
+        return method.hook(begun) or Hook()
 
     def _job(self, settings: Training, checkpoint: Path, hook: Callable[[nn.Module], Hook]) -> Job:
         return Job(

@@ -91,7 +91,7 @@ def _train_and_score(
             yield from place.read_epochs()[-1:]  # whoever judges may not have heard of it
         yield from train(begun.network, begun.training(spec.training), note=note)
     batch_norm = "as trained"
-    if spec.elastic is not None:  # where statistics are of networks at any rank
+    if begun.method and begun.method.any_ranks:  # where statistics are of networks at any rank
         images = spec.cuts[0].batch_norm_images
         batch_norm = settle_(begun.network, begun.splits.train, images)
     save_weights(place.weights, begun.network)
@@ -143,13 +143,14 @@ def _scored_now(report: EpochReport, begun: Setup) -> EpochReport:
     """The report with the scores that its epoch asks for: of a rung, of several budgets."""
     spec = begun.spec
     at_rung = report.epoch in spec.rungs
-    if not (at_rung or spec.any_budget):
+    any_budget = begun.method is not None and begun.method.any_budget
+    if not (at_rung or any_budget):
         return report
     now = functools.partial(_score_now, begun, begun.cuts)
     return dataclasses.replace(
         report,
         rung_score=now(spec.cuts[0], spec.screening_images, as_asked=True) if at_rung else None,
-        curve=_curve(now, spec) if spec.any_budget else (),
+        curve=_curve(now, spec) if any_budget else (),
     )
 
 

@@ -16,6 +16,7 @@ from trp_search.records import (
     USUAL_QUANTIZER,
     Point,
     PositiveInt,
+    Pruning,
     QuantizerName,
     Training,
     TrialSpec,
@@ -152,9 +153,9 @@ class SearchSpace(Strict):
         setting = self._resolved(drawn)
         way = METHODS[setting["method"]]
         own = way.cut(written("own", setting) | written("cut", setting))
-        part = way.training(lambda name: written(name, setting))
-        pruning = part.get("pruning")
-        truncated = pruning is not None and pruning.truncates
+        trained = {way.part: way.trained(written(way.part, setting))} if way.part else {}
+        pruning = trained.get("pruning")
+        truncated = isinstance(pruning, Pruning) and pruning.truncates
         training = self._training(setting) if way.trains else None
         fine_tuning = self._fine_tuning(setting)
         return self._spec(
@@ -174,9 +175,9 @@ class SearchSpace(Strict):
             else (),
             screening_images=self.extra_cuts.images,
             rungs=self.rungs.epochs(training.epochs) if self.rungs and training else (),
-            score_uncut=bool(part.keys() - {"pruning"}),
+            score_uncut=bool(trained) and pruning is None,  # it is trained as well
             int8=self.quantizer if setting[SERVED] == "int8" else None,
-            **part,
+            **trained,
         )
 
     def baseline_spec(self) -> TrialSpec:

@@ -184,6 +184,8 @@ def _never(period: int | None, _: Parts) -> Scalar:
 TRAINED = {n: kind for n, kind in KEEPS.items() if issubclass(kind, PerLayer | WholeNetwork)}
 SOLVED = {name: kind for name, kind in KEEPS.items() if name not in TRAINED}
 
+_WAYS = dict.fromkeys(method.part for method in METHODS.values() if method.part)
+
 # A training has a `precision` too, and parameters have one name each.
 SERVED = "served_precision"
 
@@ -204,9 +206,7 @@ ENTRIES: dict[str, Entry] = {
     "projection": Entry(places=("pruning.projection",)),
     "nuclear_weight": Entry(places=("pruning.nuclear_weight",), acts=_pulls),
     "nuclear_every_step": Entry(places=("pruning.nuclear_every_step",)),
-    "layers": Entry(
-        places=tuple(f"{p}.layers" for p in ("cut", "pruning", "joint", "elastic", "slimmable"))
-    ),
+    "layers": Entry(places=tuple(f"{part}.layers" for part in ("cut", *_WAYS))),
     "truncation_images": Entry(places=("pruning.calibration_images",)),
     "truncation_images_every": Entry(places=("pruning.calibration_every",), acts=_weighs),
     **{f"cut_{name}": _kept(name, kind, "cut.keep") for name, kind in TRAINED.items()},
