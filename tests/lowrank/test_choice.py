@@ -281,6 +281,12 @@ def test_a_budget_out_of_reach_says_what_stays_dense():
         decompose(network, EXAMPLE, Speedup(2), scheme="decoupled")
 
 
+def test_what_was_not_selected_is_no_reason_why_a_budget_is_out_of_reach():
+    layers = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Conv2d(8, 64, 1)]
+    with pytest.raises(InputError, match=r"while layers is kxk; all has more$"):
+        decompose(nn.Sequential(*layers), EXAMPLE, Speedup(9), layers="kxk")
+
+
 @pytest.mark.parametrize("scheme", [*SCHEMES, "cp"])
 @pytest.mark.parametrize("calibration", [None, [IMAGES]])
 def test_ranks_taken_from_a_cut_make_the_same_network(scheme, calibration):

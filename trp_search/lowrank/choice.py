@@ -20,6 +20,7 @@ from trp_search.lowrank.factoring import Ranks
 from trp_search.lowrank.frontiers import frontiers
 from trp_search.lowrank.tracing import images_in
 from trp_search.records import PerLayer, WholeNetwork
+from trp_search.records.layers import Unselected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +160,7 @@ def _uncut(analysis: Analysis, menus: Sequence[_Menu]) -> str:
     """Why most of the multiply-adds are in no cut, unless by choice or under a tenth of all."""
     held = Counter({ELSEWHERE: analysis.other_macs})
     for layer, menu in zip(analysis.layers, menus, strict=True):
-        if menu.reason is not None and not menu.reason.endswith("not selected"):
+        if menu.reason is not None and not isinstance(menu.reason, Unselected):
             held[menu.reason] += layer.layer.dense_macs
     total = analysis.macs // images_in(analysis.example_input)
     return "".join(

@@ -13,6 +13,7 @@ from trp_search.errors import InputError
 from trp_search.lowrank.factoring import Factoring
 from trp_search.lowrank.kernels import kind_of, shape_of, weight_of
 from trp_search.lowrank.plain import effective
+from trp_search.records.layers import Unselected
 from trp_search.workloads.eager import check_eager
 
 
@@ -104,7 +105,7 @@ _REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 def _outside_kxk(module: nn.Module, *, is_first: bool) -> str | None:
     if isinstance(module, nn.Linear):
-        return "linear layer, not selected"
+        return Unselected("linear layer, not selected")
     if shape_of(module)[2:] == (1, 1):
-        return "1x1 convolution, not selected"
-    return "first convolution, not selected" if is_first else None
+        return Unselected("1x1 convolution, not selected")
+    return Unselected("first convolution, not selected") if is_first else None

@@ -16,6 +16,12 @@ AUTO = "auto"
 WORDS = (AUTO, "kxk", "all")
 
 
+class Unselected(str):
+    """Why a layer stays dense that no word or pattern selects."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """A parsed choice of layers.
@@ -62,7 +68,7 @@ class Selection:
                 return f"excluded by {pattern}"
         if any(matches(name, pattern) for pattern in self.include):
             return None
-        return "not selected" if self.word is None else outside
+        return Unselected("not selected") if self.word is None else outside
 
     def foreign(self, names: Iterable[str]) -> str | None:
         """A sentence on the first pattern that matches none of `names`, or None."""

@@ -37,10 +37,11 @@ def remade(module: nn.Module, workload: Workload, *, seconds: float = SECONDS) -
     Raises:
         InputError: why nothing makes it again.
     """
-    where = f"network: a live {type(module).__name__}"
+    what = f"a live {type(module).__name__}"
+    where = f"network: {what}"
     check_eager(module, where=where)
     if workload.weights is not None:
-        raise InputError(f"workload.weights: {where.removeprefix('network: ')} has its own: null")
+        raise InputError(f"workload.weights: {what} has its own: null")
     problem = ""
     for spec in _candidates(module, where):
         made = dataclasses.replace(workload, network=spec)
