@@ -17,7 +17,7 @@ from trp_search.cli.help import CUT
 from trp_search.cli.tables import layer_table
 from trp_search.errors import InputError
 from trp_search.methods import METHODS
-from trp_search.records import Cut, Keep, Point
+from trp_search.records import TAKES, Cut, Keep, Point
 from trp_search.records.objectives import TIMES
 from trp_search.report.formatting import against_baseline, scored, sizes
 from trp_search.space import SearchSpace
@@ -91,7 +91,7 @@ def cut_of(
     """The cut that was asked for; other fields are those of `like`, `own` or the default."""
     same = {name: getattr(like, name) for name in SHARED}
     chosen = {**(USUAL if chosen.keys() & own.keys() else own), **chosen}
-    if chosen["scheme"] == "prune":
+    if "importance" in TAKES.get(chosen["scheme"], ()):
         chosen.setdefault("importance", "magnitude")
     images = space.extra_cuts.calibration_images
     try:

@@ -115,7 +115,7 @@ class LayerTimes(Count):
     @override
     def at(self, layer: MeasuredLayer, ranks: Sequence[Number]) -> Number:
         rank: Any = torch.as_tensor(ranks[-1])
-        steps = self._steps(layer.name, layer.scheme.name)
+        steps = self.steps(layer.name, layer.scheme.name)
         saved: Any = torch.full(rank.shape, -torch.inf) if steps is None else steps.at(rank)
         cost: Number = self.dense(layer) - saved
         return cost
@@ -130,7 +130,7 @@ class LayerTimes(Count):
 
     def saved_by(self, layers: Factored) -> float:
         """Milliseconds that layers save together by a scheme at a rank; others count as none."""
-        found = ((self._steps(name, scheme), rank) for name, (scheme, rank) in layers.items())
+        found = ((self.steps(name, scheme), rank) for name, (scheme, rank) in layers.items())
         return sum((steps.near(rank) for steps, rank in found if steps is not None), 0.0)
 
     def scaled(self, factor: float) -> LayerTimes:
@@ -149,7 +149,7 @@ class LayerTimes(Count):
         """
         promised, measured = [0.0], [0.0]
         for layers, speedup in networks:
-            if all(self._steps(name, scheme) for name, (scheme, _) in layers.items()):
+            if all(self.steps(name, scheme) for name, (scheme, _) in layers.items()):
                 promised.append(self.saved_by(layers) / self.total)
                 measured.append(1 - 1 / speedup)
         squares = float(np.dot(promised, promised))
@@ -157,14 +157,14 @@ class LayerTimes(Count):
             return self
         return self.scaled(max(float(np.dot(promised, measured)) / squares, _LEAST_FACTOR))
 
-    def _steps(self, name: str, scheme: str) -> Steps | None:
+    def steps(self, name: str, scheme: str) -> Steps | None:
         """Those of a layer; spatial pairs of a 1 x 1 kernel are its channel pairs."""
         own = self.saved.get((name, scheme))
         return self.saved.get((name, "channel")) if own is None and scheme == "spatial" else own
 
     def _saved(self, layer: Layer) -> float:
         assert layer.scheme is not None, layer
-        steps = self._steps(layer.name, layer.scheme)
+        steps = self.steps(layer.name, layer.scheme)
         if steps is None or not layer.rank:
             return self.total * (layer.dense_macs - layer.macs) / self.macs
         return steps.near(layer.rank)

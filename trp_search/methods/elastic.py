@@ -29,6 +29,7 @@ class Elastic(Method):
     name = "elastic"
     label = "elastic"
     colour = "#2f8f6b"
+    scheme = "nested"
     reads = EVERY | _OWN | _CUTS | {"start", "scheme", "allocation", "multiple"}
     trains = True
     part = "elastic"
@@ -43,12 +44,12 @@ class Elastic(Method):
 
     @override
     def cut(self, fields: Fields) -> Cut:
-        return Cut(**{"keep": _USUAL, **fields, "scheme": "nested"})
+        return Cut(**{"keep": _USUAL, **fields, "scheme": self.scheme})
 
     @override
     def again(self, scheme: CutScheme) -> Fields:
         del scheme
-        return {"scheme": "nested", "allocation": "knapsack"}
+        return {"scheme": self.scheme, "allocation": "knapsack"}
 
     @override
     def trained(self, fields: Fields) -> records.Elastic:

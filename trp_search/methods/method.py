@@ -38,7 +38,8 @@ class Method(ABC):
         name: in YAML, points and specifications.
         label: on the page.
         colour: on the page; None is the scheme's.
-        symbol: plotly's, of what is cut by the decomposition of the method's name.
+        scheme: of its cuts, if that is no other method's; None is the method's name or a pair's.
+        symbol: plotly's, of what is cut by its own scheme.
         reads: the entries of a space that the method reads, other than a training's.
         trains: whether the method trains before the cut; else it cuts the baseline.
         passes: passes of a batch through the network per training step.
@@ -51,6 +52,7 @@ class Method(ABC):
     name: records.MethodName
     label: str
     colour: str | None = None
+    scheme: records.CutScheme | None = None
     symbol: str = "star-diamond"
     reads: frozenset[str]
     trains: bool = False

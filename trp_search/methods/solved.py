@@ -8,13 +8,12 @@ from typing import Any, final
 from typing_extensions import override
 
 from trp_search.methods.method import EVERY, IMAGES, SOLVED, Fields, Method
-from trp_search.records import Cut, CutScheme
+from trp_search.records import Cut
 
 
 class _Solved(Method):
     """Solves for the linear layers of the baseline, within an error."""
 
-    scheme: CutScheme
     reads = EVERY | SOLVED
 
     @override
@@ -25,7 +24,7 @@ class _Solved(Method):
     @override
     def cut(self, fields: Fields) -> Cut:
         images = fields.get("calibration_images") or IMAGES
-        own = {"scheme": self.scheme, "calibration_images": images, "layers": "all"}
+        own = {"scheme": self.name, "calibration_images": images, "layers": "all"}
         return Cut(**{**fields, **own})
 
 
@@ -33,7 +32,7 @@ class _Solved(Method):
 class DdlrStyle(_Solved):
     """Pairs of linear layers (after Papadimitriou and Jain, arXiv 2107.05787)."""
 
-    name = scheme = "ddlr-style"
+    name = "ddlr-style"
     label = "DDLR-style"
     colour = "#1f93a3"
     symbol = "triangle-down"
@@ -43,7 +42,7 @@ class DdlrStyle(_Solved):
 class NetTrim(_Solved):
     """Linear layers with zeros (Aghasi et al., arXiv 1806.06457)."""
 
-    name = scheme = "net-trim"
+    name = "net-trim"
     label = "Net-Trim"
     colour = "#b3563f"
     symbol = "hexagon"

@@ -22,10 +22,11 @@ from trp_search.records.layers import AUTO, Layers
 
 # What each scheme of a cut takes beside an amount to keep.
 TAKES: dict[CutScheme, frozenset[str]] = {
-    **dict.fromkeys(get_args(CutScheme), frozenset({"multiple", "ranks"})),
-    "channel": frozenset({"multiple", "ranks", "reconstruct"}),
-    "per-layer": frozenset({"multiple", "pairs"}),
-    "tucker": frozenset({"multiple"}),
+    **dict.fromkeys(get_args(CutScheme), frozenset({"multiple", "ranks", "activations"})),
+    "channel": frozenset({"multiple", "ranks", "activations", "reconstruct"}),
+    "per-layer": frozenset({"multiple", "pairs", "activations"}),
+    "nested": frozenset({"multiple", "ranks"}),
+    "tucker": frozenset({"multiple", "activations"}),
     "prune": frozenset({"multiple", "importance"}),
     "ddlr-style": frozenset({"multiple", "error"}),
     "net-trim": frozenset({"error"}),
@@ -119,6 +120,11 @@ class Cut:
         return self.importance in ("lasso", "thinet")
 
     @property
+    def weighs(self) -> bool:
+        """Whether activations may weigh its errors."""
+        return "activations" in TAKES[self.scheme]
+
+    @property
     def pools(self) -> bool:
         """Whether the singular values of all layers compete, whatever is kept; by weights alone."""
         return self.allocation == "pooled"
@@ -134,8 +140,7 @@ class Cut:
         if self.allocation != "knapsack" and (budget or self.pools):
             parts.append(self.allocation)
         parts += [f"by-{self.multiple}"] if self.multiple > 1 else []
-        weighs = self.solved is None and self.scheme not in ("nested", "prune")
-        if weighs and budget != (self.calibration_images > 0):
+        if self.weighs and budget != (self.calibration_images > 0):
             parts.append("weights-only" if budget else "aware")
         parts += [f"fitted-{self.reconstruct}"] if self.reconstruct != "none" else []
         return "-".join(parts)

@@ -43,15 +43,16 @@ _SCHEMES = {
     "spatial": ("spatial", "#c96a1b", "square"),
     "decoupled": ("decoupled", "#2a9272", "diamond"),
     "per-layer": ("per-layer", "#9a5bb5", "triangle-up"),
-    "nested": ("elastic", "#2f8f6b", "star-diamond"),
 }
 
 UNCUT = Style(label="uncut", colour="#83868c", symbol="cross")
 
+_OWNERS: dict[str, Method] = {method.scheme or method.name: method for method in METHODS.values()}
+
 
 def _own(scheme: str) -> tuple[str, str, str]:
-    """Label, colour and symbol of a scheme that only the method of its name cuts by."""
-    method = METHODS.get(scheme)
+    """Label, colour and symbol of a scheme that is one method's own."""
+    method = _OWNERS.get(scheme)
     if method is None:
         return scheme, _OTHER, Method.symbol
     return method.label, method.colour or _OTHER, method.symbol

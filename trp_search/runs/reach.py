@@ -30,7 +30,8 @@ from trp_search.workloads import data
 from trp_search.workloads.images import Shape
 
 EACH = "per-layer"
-SCHEMES = ("channel", "spatial", EACH)
+PAIRS = ("channel", "spatial")
+SCHEMES = (*PAIRS, EACH)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +175,7 @@ def _in_int8(clock: Stopwatch, macs: int) -> LayerTimes:
     """
     clock.fill()
     times = clock.known(macs=macs)
-    for scheme in ("channel", "spatial"):
+    for scheme in PAIRS:
         own = {name: steps for (name, by), steps in times.saved.items() if by == scheme}
         for beside in (False, True):
             ranks = {name: sorted(s.between if beside else s.saved) for name, s in own.items()}
@@ -188,8 +189,7 @@ def _fastest(times: LayerTimes, scheme: str) -> Factored:
     """Each layer by the pair that saves most of its time; where none saves any it stays dense."""
     best: dict[str, tuple[float, str, int]] = {}
     for (name, own), steps in times.saved.items():
-        elsewhere = scheme == "spatial" and (name, "spatial") not in times.saved
-        if scheme in (own, EACH) or elsewhere:
+        if scheme == EACH or times.steps(name, scheme) is steps:
             rank = min(steps.saved)
             best[name] = max(best.get(name, (0.0, "", 0)), (steps.near(rank), own, rank))
     picked: Any = {name: (own, rank) for name, (saved, own, rank) in best.items() if saved > 0}

@@ -46,7 +46,7 @@ def further(
     same = {name: setting[name] for name in SHARED}
     budgets = _keeps(extra, truncated=truncated)
     energies = extra.energies_of(truncated=truncated)
-    if own.pools or own.scheme == "nested" or own.importance:
+    if own.pools or not own.weighs:
         kind = {"scheme": own.scheme, "allocation": own.allocation} | same
         kind |= {"importance": own.importance}
         found = [Cut(keep=Energy(energy), **kind) for energy in energies if own.pools]
