@@ -129,7 +129,7 @@ def test_fine_tuning_adds_a_point_and_keeps_the_one_without_it(
     assert untuned.macs == tuned.macs
     assert tuned.loss < untuned.loss
     assert [r.epoch for r in plain_run.trial("tuned").read_epochs()] == [1, 2]
-    assert not plain_run.trial("tuned").tuning.exists()
+    assert not plain_run.trial("tuned").fine_tuning.exists()
     for point in result.points:
         assert_loads_as_scored(plain_run, point)
 
@@ -143,7 +143,7 @@ def test_fine_tuning_that_was_killed_goes_on_to_the_same_weights(
     going = trial.run(spec, plain_run)
     next(going)
     going.close()
-    assert plain_run.trial("halted").tuning.exists()
+    assert plain_run.trial("halted").fine_tuning.exists()
     *_, result = trial.run(spec, plain_run)
     assert isinstance(result, TrialResult)
     assert [p.loss for p in result.points] == [p.loss for p in whole.points]

@@ -31,8 +31,7 @@ from trp_search.export.formats import FORMATS, SOURCE, Format, check_formats, wr
 from trp_search.export.int8 import write_int8
 from trp_search.progress import doing
 from trp_search.records import Point, Score, TrialSpec, to_json
-from trp_search.runs import networks as stored
-from trp_search.runs import setup
+from trp_search.runs import networks, setup
 from trp_search.runtimes.quantizer import QuantizedNetwork
 from trp_search.selection.snapshot import Snapshot
 from trp_search.store import NESTED, RunFolder
@@ -88,7 +87,7 @@ def export_point(  # noqa: PLR0913  options of a command
         spec = dataclasses.replace(spec, workload=dataclasses.replace(spec.workload, network=named))
     splits = setup.splits_of(setup.on_this_machine(spec), found.folder)
     cut, own = _stored(found, chosen, spec)
-    test = found.tests.get(chosen.id) or stored.measure_test(
+    test = found.tests.get(chosen.id) or networks.measure_test(
         found.folder, chosen, own, splits.test, spec=setup.on_this_machine(spec)
     )
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
@@ -113,8 +112,8 @@ def export_point(  # noqa: PLR0913  options of a command
 def _stored(run: Snapshot, point: Point, spec: TrialSpec) -> tuple[nn.Module, nn.Module]:
     """The network of the point's weights and its own, which is another in int8."""
     weights = point if point.int8 is None else run.point(point.int8.of)
-    network = stored.network_of(run.folder, weights, network=setup.untrained(spec))
-    return network, network if weights is point else stored.network_of(run.folder, point)
+    network = networks.network_of(run.folder, weights, network=setup.untrained(spec))
+    return network, network if weights is point else networks.network_of(run.folder, point)
 
 
 def _input(spec: TrialSpec, splits: data.Splits) -> Input:

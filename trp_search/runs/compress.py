@@ -73,7 +73,7 @@ def fine_tuned(
         training=None,
         cuts=(cut,),
         screening=(),
-        fine_tuning=space.tuning(epochs),
+        fine_tuning=space.fine_tuning(epochs),
     )
     with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
         ended = yield from _run(spec, folder)

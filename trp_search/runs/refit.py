@@ -67,7 +67,7 @@ def _fine_tuning(spec: TrialSpec, point: Point, folder: RunFolder) -> Training |
     if point.winner:
         space = load_space(folder.search)
         asked = space.searches_ranks(spec)
-        return space.tuning(asked.fine_tuning_epochs) if asked else None
+        return space.fine_tuning(asked.fine_tuning_epochs) if asked else None
     return spec.fine_tuning if point.settings.get("fine_tuning_epochs") else None
 
 

@@ -89,7 +89,7 @@ class Setup:
 
     def fine_tuning(self, settings: Training) -> Job:
         """The training after the cut."""
-        return self._job(settings, self.place.tuning, lambda _: Hook())
+        return self._job(settings, self.place.fine_tuning, lambda _: Hook())
 
     @property
     def _teacher(self) -> Teacher | None:

@@ -58,7 +58,7 @@ def run(spec: TrialSpec, folder: RunFolder) -> Iterator[EpochReport | TrialResul
         with threads(spec.threads):
             result = yield from _attempt(spec, folder, place)
         write_whole(place.result, to_json(result))
-        for checkpoint in (place.checkpoint, place.tuning):
+        for checkpoint in (place.checkpoint, place.fine_tuning):
             checkpoint.unlink(missing_ok=True)
     yield result
 

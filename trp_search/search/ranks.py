@@ -57,7 +57,10 @@ class RankSearcher:
         self._space, self._folder, self._spec = space, folder, spec
         self._known: dict[str, Point] = {}
         self._tuned: set[str] = set()
-        self._tuning, self._winners = space.tuning(asked.fine_tuning_epochs), asked.winners
+        self._fine_tuning, self._winners = (
+            space.fine_tuning(asked.fine_tuning_epochs),
+            asked.winners,
+        )
         self._refused: dict[str, str] = {}
         self._asked: list[tuple[Trial, Vector]] = []
         self._ready: deque[TrialSpec] = deque()
@@ -147,8 +150,8 @@ class RankSearcher:
                 self._ready.extend(self._batches(new))
                 return
             self._tell()
-        if self.failure is None and self._tuning is not None:
-            self._ready.extend(self._batch((cut,), self._tuning) for cut in self._won())
+        if self.failure is None and self._fine_tuning is not None:
+            self._ready.extend(self._batch((cut,), self._fine_tuning) for cut in self._won())
 
     def _won(self) -> Iterator[Cut]:
         """Cuts spread over the network's front, but for those that are tuned."""
@@ -168,11 +171,11 @@ class RankSearcher:
         for first in range(0, len(cuts), size):
             yield self._batch(tuple(cuts[first : first + size]))
 
-    def _batch(self, cuts: tuple[Cut, ...], tuning: Training | None = None) -> TrialSpec:
+    def _batch(self, cuts: tuple[Cut, ...], fine_tuning: Training | None = None) -> TrialSpec:
         named, own = " ".join(cut.name for cut in cuts), self._spec
         digest = hashlib.blake2b(named.encode(), digest_size=4).hexdigest()
         return TrialSpec(
-            name=f"{RANKS}{own.name}-{digest}{'-tuned' if tuning else ''}",
+            name=f"{RANKS}{own.name}-{digest}{'-tuned' if fine_tuning else ''}",
             kind="ranks",
             weights_of=own.name,
             seed=own.seed,
@@ -180,8 +183,8 @@ class RankSearcher:
             workload=own.workload,
             training=None,
             cuts=cuts,
-            fine_tuning=tuning,
-            distillation=own.distillation if tuning else None,
+            fine_tuning=fine_tuning,
+            distillation=own.distillation if fine_tuning else None,
             threads=own.threads,
             device=own.device,
             split_seed=own.split_seed,

@@ -207,9 +207,9 @@ class SearchSpace(Strict):
         default = RankSearch() if METHODS[spec.method].any_ranks else None
         return self.rank_search or default
 
-    def tuning(self, epochs: int) -> Training | None:
+    def fine_tuning(self, epochs: int) -> Training | None:
         """So many epochs of fine-tuning, by the recipe at a fifth of its rate; None for none."""
-        return self._tuning({"epochs": epochs}) if epochs else None
+        return self._fine_tuned({"epochs": epochs}) if epochs else None
 
     def violations(self, point: Point) -> dict[str, float]:
         """By how much `point` misses each constraint; at most 0 if it meets it."""
@@ -266,9 +266,9 @@ class SearchSpace(Strict):
     def _fine_tuning(self, setting: Mapping[str, Any]) -> Training | None:
         if not setting.get("fine_tuning_epochs"):
             return None
-        return self._tuning(written("fine_tuning", setting))
+        return self._fine_tuned(written("fine_tuning", setting))
 
-    def _tuning(self, own: Mapping[str, Any]) -> Training:
+    def _fine_tuned(self, own: Mapping[str, Any]) -> Training:
         given = {"learning_rate": self.training.learning_rate / 5, **own}
         return dataclasses.replace(self.training, **given)
 

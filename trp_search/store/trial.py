@@ -35,7 +35,7 @@ class TrialFolder:
         return inside(self.path, "checkpoint.safetensors")
 
     @property
-    def tuning(self) -> Path:
+    def fine_tuning(self) -> Path:
         """The checkpoint of fine-tuning."""
         return inside(self.path, "tuning.safetensors")
 
