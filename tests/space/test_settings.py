@@ -228,6 +228,14 @@ def test_an_amount_for_the_cut_alone_is_not_that_of_a_method_that_reads_none(tmp
     assert_codec_is_exact(loaded(tmp_path, section), {"method": "prune", "ratio": 0.5})
 
 
+def test_an_entry_by_scheme_is_that_of_the_first_one_for_a_method_without_schemes(tmp_path):
+    epochs = {"low": 5, "high": 9}
+    section = {"method": ["trp", "slimmable"], "scheme": ["channel", "spatial"]}
+    section |= {"training": {"epochs": {"by_scheme": {"channel": epochs, "spatial": epochs}}}}
+    drawn = {"method": "slimmable", "epochs_channel": 5}
+    assert_codec_is_exact(loaded(tmp_path, section), drawn)
+
+
 @pytest.fixture
 def panel_names(
     empty_run: RunFolder, make_point: Callable[..., Point]

@@ -98,7 +98,7 @@ def setting_of(space: SearchSpace, spec: TrialSpec) -> dict[str, Scalar]:
     found = flat(parts, lambda name: name in varying and uses(method, name))
     if found.get("scheme") not in space.space.schemes and spec.pruning is None:
         found.pop("scheme", None)
-    scheme = found.get("scheme")
+    scheme = found.get("scheme") if uses(method, "scheme") else space.space.schemes[0]
     return {name: _fitting(space, scheme, name, value, parts) for name, value in found.items()}
 
 
