@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import Latency, Point, Repeat, to_json
 from trp_search.records.scores import share
-from trp_search.selection.budgets import Budget
+from trp_search.selection.budgets import LIMITS, Budget
 from trp_search.selection.select import choose, select
 from trp_search.selection.snapshot import Snapshot
 from trp_search.space import load_space
@@ -233,6 +235,13 @@ def test_neighbours_and_half_a_step_are_those_of_the_front(run_of):
 def test_a_budget_that_cannot_be_is_refused(given: dict[str, object], said: str):
     with pytest.raises(InputError, match=said):
         Budget(**given)
+
+
+def test_every_field_of_a_budget_is_an_argument_of_select():
+    fields = {field.name: field.default for field in dataclasses.fields(Budget)}
+    _, *arguments = inspect.signature(select).parameters.values()
+    assert {one.name: one.default for one in arguments} == fields
+    assert fields.keys() == {*LIMITS, "by", "target"}
 
 
 def test_a_drop_as_large_as_the_metric_is_no_budget(run_of):

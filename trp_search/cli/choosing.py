@@ -71,7 +71,7 @@ def _can_be_cut(run: Snapshot, point: Point, speedup: float) -> bool:
 
 def _show(run: Snapshot, choice: Choice, budget: Budget) -> None:
     point, test = choice.point, choice.test
-    heading = f"Best {point.score.name} on validation" if budget.max_drop is None else "Smallest"
+    heading = "Smallest" if budget.kind.smallest else f"Best {point.score.name} on validation"
     if not choice.reached:
         heading = "Nearest"
     size = f"{TIMES(choice.axis.of(point))} {choice.axis.fewer}"

@@ -5,22 +5,94 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import get_args
+from typing import cast, get_args
 
 from trp_search.errors import InputError
-from trp_search.records import TIMED, Point
+from trp_search.records import Point
 from trp_search.records.objectives import OBJECTIVES, SPEEDUP, Objective
 from trp_search.selection.axes import COUNTED, Axis, By, Clock, clock
 from trp_search.selection.snapshot import Snapshot
 
-# Each kind of budget, and the axis along which networks get smaller where none is named.
-LIMITS: dict[str, By] = {
-    "speedup": "macs",
-    "max_drop": "macs",
-    "latency_speedup": "latency",
-    "milliseconds": "latency",
-    "parameters": "parameters",
-    "bytes": "bytes",
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """One kind of limit.
+
+    Attributes:
+        by: the axis along which networks get smaller where none is named.
+        problem: why there is no such amount, or None.
+        keeps: whether a point that was measured on the axis fits an amount; InputError if the
+            run's points do not tell.
+        unmet: the message that no point fits it.
+        smallest: whether the smallest network that fits is the best, not the one of best metric.
+    """
+
+    by: By
+    problem: Callable[[float], str | None]
+    keeps: Callable[[float, Axis, Snapshot], Callable[[Point], bool]]
+    unmet: Callable[[float, Axis, Objective], str]
+    smallest: bool = False
+
+
+def _times(by: By) -> Limit:
+    """So many times smaller than the baseline, at least."""
+    return Limit(
+        by=by,
+        problem=SPEEDUP.problem,
+        keeps=lambda amount, axis, _: lambda point: axis.of(point) >= amount,
+        unmet=lambda amount, axis, _: f"no point reaches {amount:g}x {axis.fewer}",
+    )
+
+
+def _at_most(by: By) -> Limit:
+    """So much of what an objective counts, at most."""
+    objective = OBJECTIVES[by]
+    return Limit(
+        by=by,
+        problem=objective.problem,
+        keeps=lambda amount, *_: lambda point: objective.missed(point, amount) <= 0,
+        unmet=lambda amount, *_: f"no point has at most {amount:,.0f} {by}",
+    )
+
+
+def _within(drop: float, axis: Axis, run: Snapshot) -> Callable[[Point], bool]:
+    """Whether a point's metric is at most so far behind the baseline's."""
+    del axis
+    if run.baseline is None:
+        raise InputError(f"{run.folder.path}: has no baseline to count a drop from")
+    metric = run.space.metric
+    if not drop < (whole := metric.high - metric.low):
+        raise InputError(f"max_drop: {drop:g} is not in [0, {whole:g})")
+    bound = metric.read(run.baseline) - metric.sign * drop
+    return lambda point: metric.missed(point, bound) <= 0
+
+
+def _problem(amount: float, fits: bool, wanted: str) -> str | None:  # noqa: FBT001
+    if not math.isfinite(amount):
+        return f"{amount:g} is not a finite number"
+    return None if fits else f"{amount:g} is not {wanted}"
+
+
+LIMITS: dict[str, Limit] = {
+    "speedup": _times("macs"),
+    "max_drop": Limit(
+        by="macs",
+        problem=lambda drop: _problem(drop, drop >= 0, "at least 0"),
+        keeps=_within,
+        unmet=lambda drop, _, metric: (
+            f"no point is within {metric.show.scale * drop:g}{metric.show.gap} of the baseline"
+        ),
+        smallest=True,
+    ),
+    "latency_speedup": _times("latency"),
+    "milliseconds": Limit(
+        by="latency",
+        problem=lambda ms: _problem(ms, ms > 0, "above 0"),
+        keeps=lambda ms, axis, _: lambda point: cast("Clock", axis).milliseconds(point) <= ms,
+        unmet=lambda amount, *_: f"no point takes at most {amount:g} ms for sure",
+    ),
+    "parameters": _at_most("parameters"),
+    "bytes": _at_most("bytes"),
 }
 
 
@@ -53,13 +125,13 @@ class Budget:
         given = [name for name in LIMITS if getattr(self, name) is not None]
         if len(given) != 1:
             raise InputError(f"{', '.join(given) or 'no budget'}: give one of {', '.join(LIMITS)}")
-        if problem := self._problem():
+        if problem := self.kind.problem(self.amount):
             raise InputError(f"{self.limit}: {problem}")
         if self.by is not None and self.by not in get_args(By):
             raise InputError(f"by: {self.by!r} is none of {', '.join(get_args(By))}")
         if self.by in COUNTED and self.target is not None:
             raise InputError(f"target: {self.target!r} applies to --by latency only")
-        if self.limit in TIMED and self.by in COUNTED:
+        if self.kind.by == "latency" and self.by in COUNTED:
             raise InputError(f"{self.limit}: time is not measured by {self.by}")
 
     @property
@@ -72,17 +144,10 @@ class Budget:
         """The value of the limit."""
         return float(getattr(self, self.limit))
 
-    def _problem(self) -> str | None:
-        amount = self.amount
-        if self.limit == "latency_speedup":
-            return SPEEDUP.problem(amount)
-        if self.limit in OBJECTIVES and self.limit != "milliseconds":
-            return OBJECTIVES[self.limit].problem(amount)
-        if not math.isfinite(amount):
-            return f"{amount:g} is not a finite number"
-        if self.limit == "max_drop":
-            return None if amount >= 0 else f"{amount:g} is not at least 0"
-        return None if amount > 0 else f"{amount:g} is not above 0"
+    @property
+    def kind(self) -> Limit:
+        """What the limit means."""
+        return LIMITS[self.limit]
 
     def axis(self, run: Snapshot) -> Axis:
         """The axis along which networks get smaller.
@@ -90,7 +155,7 @@ class Budget:
         Raises:
             InputError: time is asked for on a target that the run does not know.
         """
-        by = self.by or ("latency" if self.target is not None else LIMITS[self.limit])
+        by = self.by or ("latency" if self.target is not None else self.kind.by)
         return COUNTED[by] if by in COUNTED else _timed(run, self.target)
 
     def keeps(self, run: Snapshot, axis: Axis) -> Callable[[Point], bool]:
@@ -99,38 +164,11 @@ class Budget:
         Raises:
             InputError: the run's points do not tell.
         """
-        amount = self.amount
-        if self.limit in ("speedup", "latency_speedup"):
-            return lambda point: axis.of(point) >= amount
-        if self.limit == "milliseconds":
-            assert isinstance(axis, Clock)
-            return lambda point: axis.milliseconds(point) <= amount
-        if self.limit == "max_drop":
-            objective, bound = run.space.metric, _behind(run, amount)
-        else:
-            objective, bound = OBJECTIVES[self.limit], amount
-        return lambda point: objective.missed(point, bound) <= 0
+        return self.kind.keeps(self.amount, axis, run)
 
     def unmet(self, axis: Axis, metric: Objective) -> str:
         """The message that no point fits it."""
-        amount, show = self.amount, metric.show
-        if self.limit in ("speedup", "latency_speedup"):
-            return f"no point reaches {amount:g}x {axis.fewer}"
-        if self.limit == "max_drop":
-            return f"no point is within {show.scale * amount:g}{show.gap} of the baseline"
-        if self.limit == "milliseconds":
-            return f"no point takes at most {amount:g} ms for sure"
-        return f"no point has at most {amount:,.0f} {self.limit}"
-
-
-def _behind(run: Snapshot, drop: float) -> float:
-    """The metric so far behind the baseline's."""
-    if run.baseline is None:
-        raise InputError(f"{run.folder.path}: has no baseline to count a drop from")
-    metric = run.space.metric
-    if not drop < (whole := metric.high - metric.low):
-        raise InputError(f"max_drop: {drop:g} is not in [0, {whole:g})")
-    return metric.read(run.baseline) - metric.sign * drop
+        return self.kind.unmet(self.amount, axis, metric)
 
 
 def _timed(run: Snapshot, name: str | None) -> Axis:

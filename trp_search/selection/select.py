@@ -118,7 +118,7 @@ def choose(run: Snapshot | RunFolder | Path | str, budget: Budget) -> Choice:
         )
     fits = budget.keeps(found, axis)
     keys = [_best_metric(axis), _smallest(axis)]
-    better, nearest = keys[::-1] if budget.max_drop is not None else keys
+    better, nearest = keys[::-1] if budget.kind.smallest else keys
     best = max(filter(fits, eligible), key=better, default=None)
     point = best or max(eligible, key=nearest)
     controls = [p for p in axis.measured(found.points) if p.role == "control"]
