@@ -232,7 +232,7 @@ def test_what_a_users_code_prints_is_no_part_of_the_output(trp, own):
         ),
         (
             "nine classes",
-            "network: own_code:network: answers a tensor (2, 2) for 2 images of "
+            "network: own_code:network: returns a tensor (2, 2) for 2 images of "
             "9 classes, labels 0 to 8",
         ),
     ],

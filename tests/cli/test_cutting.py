@@ -293,9 +293,9 @@ def test_another_spaces_run_is_refused(trp, place: Path, run: RunFolder):
     [
         (["--speedup", "2"], "--trial is missing; there are baseline, 0"),
         (["--trial", "7", "--speedup", "2"], "no trial '7'; there are baseline, 0"),
-        (["--trial", "0", "--speedup", "2", "--out", "there"], "--out: is for bundles; "),
-        (["--trial", "0", "--speedup", "2", "--format", "pt2"], "--format: is for bundles; "),
-        (["--trial", "0", "--speedup", "2", "--data", "digits"], "--data: is for bundles; "),
+        (["--trial", "0", "--speedup", "2", "--out", "there"], "--out: only for bundles; "),
+        (["--trial", "0", "--speedup", "2", "--format", "pt2"], "--format: only for bundles; "),
+        (["--trial", "0", "--speedup", "2", "--data", "digits"], "--data: only for bundles; "),
     ],
 )
 def test_a_run_is_cut_by_a_trial_s_weights(

@@ -177,7 +177,7 @@ class TooDeep(nn.Module):
     ("network", "said"),
     [
         (TooDeep(), "does not run on images of 1 x 8 x 8: RuntimeError: "),
-        (nn.Flatten(), r"answers a tensor \(1, 64\) for 1 images of 10 classes"),
+        (nn.Flatten(), r"returns a tensor \(1, 64\) for 1 images of 10 classes"),
     ],
 )
 def test_a_network_that_its_images_do_not_fit_is_one_line(

@@ -49,7 +49,7 @@ def test_a_logit_that_is_off_does_not_agree(wrong: float):
     found = logits.clone()
     found[1, 1] += wrong
     with pytest.raises(
-        TrpSearchError, match=r"an answer differs by (0\.001|nan), more than 0\.0005"
+        TrpSearchError, match=r"an output differs by (0\.001|nan), more than 0\.0005"
     ):
         agreement(logits, found, TASK)
 
@@ -100,7 +100,7 @@ def test_a_format_that_answers_otherwise_leaves_nothing(tmp_path: Path):
         write=lambda _network, _images, path: path.write_text("x") and None,
         run=lambda _path, images: network(images).detach() + 1,
     )
-    with pytest.raises(TrpSearchError, match=r"network\.txt: an answer differs by 1"):
+    with pytest.raises(TrpSearchError, match=r"network\.txt: an output differs by 1"):
         write_format(tmp_path, network, torch.rand(4, 1, 8, 8), liar, TASK)
     assert list(tmp_path.iterdir()) == []
 
@@ -162,7 +162,7 @@ def test_a_format_that_fails_is_missing_with_its_reason_and_exit_code_one(
     words = ["export", str(own_run.path), "--point", "0", "--out", str(out), "--format", "pt2"]
     assert main(words) == 1
     said = capsys.readouterr()
-    assert said.err == "trp-search: the bundle is there without network.pt2\n"
+    assert said.err == "trp-search: the bundle was written without network.pt2\n"
     assert "not written: network.pt2: answers" in said.out
     assert not (out / "network.pt2").exists()
     assert (out / "weights.safetensors").exists()

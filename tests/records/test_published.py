@@ -31,4 +31,6 @@ def test_the_command_lists_them_and_refuses_what_it_does_not_know(
     assert "Decomposable-Net" in out
     assert "resnet20" not in out
     assert main(["published", "--network", "vgg7"]) == 2
-    assert "nothing is known of 'vgg7'; there are resnet20, resnet32" in capsys.readouterr().err
+    assert (
+        "no published results for 'vgg7'; there are resnet20, resnet32" in capsys.readouterr().err
+    )

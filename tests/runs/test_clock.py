@@ -133,5 +133,5 @@ def test_the_front_of_every_scheme_is_worth_it(sample_run: RunFolder):
 
 
 def test_a_run_without_trials_has_nothing_to_time(empty_run: RunFolder):
-    with pytest.raises(NothingFoundError, match="has no point whose weights are there"):
+    with pytest.raises(NothingFoundError, match="has no point with stored weights"):
         worth_it(empty_run, HERE)

@@ -69,23 +69,23 @@ PASS |= {"tokens first", "shapes"}
 
 
 REFUSED = {
-    "too few outputs": "answers a tensor (2, 5) for 2 images of 10 classes, labels 0 to 9",
-    "too many outputs": "answers a tensor (2, 11) for 2 images of 10 classes, labels 0 to 9",
-    "a map": "answers a tensor (2, 10, 1, 1) for 2 images of 10 classes",
-    "a tuple": "answers a tuple; one tensor is wanted",
-    "a dict": "answers a dict; one tensor is wanted",
-    "a dict in training": "in training: answers a dict; one tensor is wanted",
-    "classes": "answers a tensor (2,) for 2 images of 10 classes",
+    "too few outputs": "returns a tensor (2, 5) for 2 images of 10 classes, labels 0 to 9",
+    "too many outputs": "returns a tensor (2, 11) for 2 images of 10 classes, labels 0 to 9",
+    "a map": "returns a tensor (2, 10, 1, 1) for 2 images of 10 classes",
+    "a tuple": "returns a tuple; one tensor is expected",
+    "a dict": "returns a dict; one tensor is expected",
+    "a dict in training": "in training: returns a dict; one tensor is expected",
+    "classes": "returns a tensor (2,) for 2 images of 10 classes",
     "whole numbers": "answers int64 numbers; floating-point ones are wanted",
     "no gradient": "a training step raised RuntimeError: element 0 of tensors does not require",
-    "not a number": "its loss is not finite, with first weights and images of noise",
+    "not a number": "its loss is not finite, with initial weights and noise images",
     "half": "its weights are float16 and images float32: return it with .float()",
     "double": "its weights are float64 and images float32: return it with .float()",
     "colour": "given images of 1 x 8 x 8 (channels x height x width), it raised RuntimeError",
     "no parameters": "has no parameters: there is nothing to train or to cut",
     "all frozen": "a training step raised RuntimeError: element 0 of tensors does not require",
     "old weight norm": "copying it raised RuntimeError: Only Tensors created explicitly by",
-    "numbers aside": "answers differently once its weights were stored and loaded: something",
+    "numbers aside": "returns other outputs once its weights are stored and loaded: something",
 }
 
 
@@ -153,7 +153,7 @@ def test_no_trace_is_left(space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_search_and_compress_ask_before_they_write(space, tmp_path: Path):
-    said = re.escape("answers a tensor (2, 5) for 2 images")
+    said = re.escape("returns a tensor (2, 5) for 2 images")
     with pytest.raises(InputError, match=said):
         new_search(space("too few outputs"), tmp_path / "run")
     with pytest.raises(InputError, match=said):

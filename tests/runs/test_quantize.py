@@ -127,7 +127,7 @@ def test_a_point_without_weights_is_told(run: RunFolder):
 
 
 def test_a_run_without_weights_has_nothing_to_quantise(sample_run: RunFolder):
-    with pytest.raises(NothingFoundError, match="has no point whose weights are there"):
+    with pytest.raises(NothingFoundError, match="has no point with stored weights"):
         worth_it(Snapshot.of(sample_run))
 
 

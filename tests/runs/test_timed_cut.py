@@ -176,5 +176,5 @@ def test_a_run_s_network_gets_pairs_by_its_times_or_a_line_on_what_was_measured(
         timed_cut(run, "baseline", beyond, target, seconds=0.0)
     known = [one for one in run.read_cut_times() if one.kind is not None]
     assert known == layers, "a second cut times no layer again"
-    with pytest.raises(InputError, match=r"--scheme: tucker: a budget in time is for .*spatial"):
+    with pytest.raises(InputError, match=r"--scheme: tucker: time budgets are for .*spatial"):
         timed_cut(run, "baseline", dataclasses.replace(asked, scheme="tucker"), target, seconds=0.0)

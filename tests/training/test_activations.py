@@ -181,5 +181,5 @@ def test_kernels_of_every_kind_are_weighed_as_in_the_cut():
 
 
 def test_an_iterator_of_batches_is_refused():
-    with pytest.raises(InputError, match="calibration: is read anew; give a list"):
+    with pytest.raises(InputError, match="calibration: is read more than once; give a list"):
         TrainedRankPruning(network(), EXAMPLE, calibration=iter(BATCHES))

@@ -116,7 +116,7 @@ def export_bundle(
     following([load if point.int8 is None else f"{load}  # in float32", again])
     missing = [FORMATS[name].file for name in formats if FORMATS[name].file in card.not_written]
     if missing:
-        raise TrpSearchError(f"the bundle is there without {', '.join(missing)}")
+        raise TrpSearchError(f"the bundle was written without {', '.join(missing)}")
 
 
 def _scores(card: Card) -> list[tuple[str, str]]:
@@ -236,4 +236,4 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise StoppedError("; the same command goes on from the last epoch") from None
+        raise StoppedError("; run the same command again to continue from the last epoch") from None

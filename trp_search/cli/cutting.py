@@ -66,9 +66,11 @@ def cut(  # noqa: PLR0913  options of a command
         return
     for name, given in (("--out", out), ("--format", form)):
         if given is not None:
-            raise InputError(f"{name}: is for bundles; {source} keeps its own points, see export")
+            raise InputError(
+                f"{name}: only for bundles; a run keeps its cut as a point, see export"
+            )
     if data is not None:
-        raise InputError(f"--data: is for bundles; {source} has its own images")
+        raise InputError(f"--data: only for bundles; {source} has its own images")
     _cut_run(trusted(source, trust=trust), trial, keep, options, clock)
 
 
@@ -107,9 +109,7 @@ def _workload(source: Path, *, network: str | None, data: DataSpec | None) -> Wo
     bundle = opened(source)
     architecture = bundle.architecture
     if any(layer.scheme is not None for layer in architecture.layers):
-        raise InputError(
-            f"{source}: its network is cut already; export it in full (an uncut point)"
-        )
+        raise InputError(f"{source}: its network is cut already; give the bundle of an uncut point")
     from trp_search.export.evaluate import scored_on
     from trp_search.export.load import network_in, network_spec
 

@@ -71,7 +71,7 @@ def published(
     found = rows_of(network)
     if not found:
         known = ", ".join(dict.fromkeys(row.network for row in rows_of()))
-        raise InputError(f"--network: nothing is known of {network!r}; there are {known}")
+        raise InputError(f"--network: no published results for {network!r}; there are {known}")
     for source in dict.fromkeys((row.network, row.data, row.source) for row in found):
         line(f"{source[0]} on {source[1]}: {source[2]}", style="bold")
         own = [row for row in found if (row.network, row.data, row.source) == source]

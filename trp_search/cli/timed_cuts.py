@@ -105,6 +105,6 @@ def confirm_time(folder: RunFolder, point: Point, keep: Keep, clock: Clock) -> N
     assert isinstance(keep, WholeNetwork), keep
     if not keeps(found.low, asked_of(keep, found.dense_seconds * 1e3)):
         raise TrpSearchError(
-            f"point {point.id} does not keep to {keep.key()} {keep.amount:g}: measured again it "
+            f"point {point.id} misses {keep.key()} {keep.amount:g}: measured again, it "
             f"is {TIMES(found.speedup)} ({found.low:.2f} to {found.high:.2f}) as fast"
         )

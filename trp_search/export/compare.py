@@ -59,8 +59,8 @@ def target_of(bundles: Sequence[Path], given: dict[str, Any]) -> Target:
             )
     if "height" not in given and math.prod(first) > _MOST_VALUES:
         raise InputError(
-            f"{bundles[0]}: takes images of {_said(first)}, which are large: "
-            "say on which it is to be timed by --image-size N"
+            f"{bundles[0]}: takes images of {_said(first)}, which are large; "
+            "give the size to time by --image-size N"
         )
     default: dict[str, Any] = {"name": "here", "height": first[1], "width": first[2]}
     for one in found.values():

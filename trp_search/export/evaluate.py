@@ -132,7 +132,7 @@ def check_runs(bundle: Bundle, network: nn.Module, batch: Tensor) -> None:
         raise InputError(f"{bundle.folder}: does not run on images of {size}: {reason}") from None
     task, classes = task_of(bundle.card.workload), bundle.architecture.classes
     if not isinstance(found, Tensor):
-        raise InputError(f"{bundle.folder}: answers a {type(found).__name__}, not a tensor")
+        raise InputError(f"{bundle.folder}: returns a {type(found).__name__}, not a tensor")
     if problem := task.misfit(found, images=len(batch), classes=classes):
         raise InputError(f"{bundle.folder}: {problem}")
 

@@ -131,12 +131,12 @@ def agreement(expected: Tensor, found: Tensor, task: Task) -> float:
             tells them apart, as when an image is another class by a wider margin than that.
     """
     if found.shape != expected.shape:
-        raise TrpSearchError(f"answers {tuple(found.shape)}, not {tuple(expected.shape)}")
+        raise TrpSearchError(f"returns {tuple(found.shape)}, not {tuple(expected.shape)}")
     difference = (found - expected).abs()
     most = float(difference.max())
     allowed = TOLERANCE * (1 + float(expected.abs().max()))
     if not most <= allowed:
-        raise TrpSearchError(f"an answer differs by {most:.2g}, more than {allowed:.2g}")
+        raise TrpSearchError(f"an output differs by {most:.2g}, more than {allowed:.2g}")
     if problem := task.differs(expected, found, by=most):
         raise TrpSearchError(problem)
     return most

@@ -40,7 +40,7 @@ class Pruning:
             `period`-th.
         layers: which may be cut: `kxk` (the paper's: convolutions wider than 1x1 but the first),
             `all`, `auto` for what suits the network, or patterns: see `records.layers`.
-        calibration_images: training images whose activations weigh the truncations' errors; 0 uses
+        calibration_images: training images whose activations weight the truncations' errors; 0 uses
             weights alone.
         calibration_every: truncations from one measurement of these activations to the next; each
             epoch begins with one.

@@ -31,7 +31,7 @@ def _problem(network: nn.Module, images: Tensor, workload: Workload, classes: in
     if network.training and isinstance(output, tuple | list) and output:
         output = output[0]
     if not isinstance(output, Tensor):
-        return f"answers a {type(output).__name__}; one tensor is wanted"
+        return f"returns a {type(output).__name__}; one tensor is expected"
     problem = task_of(workload).misfit(output, images=len(images), classes=classes)
     if problem is not None and output.shape[-1] > classes and is_callable_name(workload.data.name):
         return f"{problem} (workload.data.classes, if some of them have no image)"

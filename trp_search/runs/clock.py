@@ -63,7 +63,7 @@ def worth_it(folder: RunFolder, target: Target) -> list[Point]:
             groups.setdefault(kind, []).append(point)
     found = [p for group in groups.values() for p in pareto.front(group, space.objective_list)]
     if not found:
-        raise NothingFoundError(f"{folder.path}: has no point whose weights are there")
+        raise NothingFoundError(f"{folder.path}: has no point with stored weights")
     return sorted(found, key=lambda point: point.speedup)
 
 

@@ -206,7 +206,7 @@ def _train(network: nn.Module, job: Job) -> None:
         for _ in train(network, job):
             pass
     except DivergedError:
-        raise InputError("its loss is not finite, with first weights and images of noise") from None
+        raise InputError("its loss is not finite, with initial weights and noise images") from None
 
 
 def _check_methods(
@@ -250,7 +250,7 @@ def _check_stored(
     load_tensors(again, path)
     if not torch.allclose(_answer(small, image), _answer(again, image), rtol=_SAME, atol=_SAME):
         raise InputError(
-            "answers differently once its weights were stored and loaded: something that it "
+            "returns other outputs once its weights are stored and loaded: something that it "
             "computes with is neither a parameter nor a buffer"
         )
 

@@ -33,7 +33,7 @@ def worth_it(run: Snapshot) -> list[Point]:
     every = [*([run.baseline] if run.baseline else []), *front]
     found = [point for point in every if point.id in run.kept]
     if not found:
-        raise NothingFoundError(f"{run.folder.path}: has no point whose weights are there")
+        raise NothingFoundError(f"{run.folder.path}: has no point with stored weights")
     return found
 
 

@@ -39,7 +39,7 @@ def check_timed(wanted: Cut, target: Target) -> None:
     """Raises InputError where ranks by time cannot be chosen for this scheme or target."""
     if not TAKES[wanted.scheme] & _BY_LAYER:
         schemes = ", ".join(name for name, takes in TAKES.items() if takes & _BY_LAYER)
-        raise InputError(f"--scheme: {wanted.scheme}: a budget in time is for {schemes}")
+        raise InputError(f"--scheme: {wanted.scheme}: time budgets are for {schemes}")
     runtime(target.runtime).check(target.device)
 
 
@@ -125,7 +125,7 @@ def by_multiply_adds(
                 low = at
         at = _STEP * low if high is None else (low * high) ** 0.5
     if found is None:
-        raise InputError(f"by multiply-adds {fastest:.2f}x at most was measured")
+        raise InputError(f"by multiply-adds at most {fastest:.2f}x was measured")
     return found
 
 
@@ -165,8 +165,8 @@ def settled(
     if not kept:
         fastest = max((timing for _, timing in found), key=lambda timing: timing.low)
         raise InputError(
-            f"{keep.key()}: {keep.amount:g} was not reached: {fastest.speedup:.2f}x "
-            f"({fastest.low:.2f} to {fastest.high:.2f}) measured where {asked:.2f}x was chosen"
+            f"{keep.key()}: {keep.amount:g} was not reached: at best {fastest.speedup:.2f}x "
+            f"({fastest.low:.2f} to {fastest.high:.2f}) was measured, not {asked:.2f}x"
         )
     safe = [pair for pair in kept if keeps(pair[1].low, asked, again=True)]
     return min(safe or kept, key=lambda pair: pair[1].speedup)

@@ -68,6 +68,6 @@ class Classification(Task):
         if shape == (images, classes):
             return None
         return (
-            f"answers a tensor {shape} for {images} images of {classes} classes, labels 0 to "
+            f"returns a tensor {shape} for {images} images of {classes} classes, labels 0 to "
             f"{classes - 1}; ({images}, {classes}) is wanted"
         )

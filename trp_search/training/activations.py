@@ -1,4 +1,4 @@
-"""Activations that weigh errors while a network trains, measured anew from time to time."""
+"""Activations that weight errors while a network trains, measured anew from time to time."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class _Measured:
 
     Attributes:
         inputs: (l, g, n, n) second moments, zero where unknown; see `Moments`.
-        writes: whether those of outputs weigh the errors.
+        writes: whether those of outputs weight the errors.
     """
 
     inputs: Tensor

@@ -72,7 +72,7 @@ class ElasticTraining(Hook):
         spread: standard deviation of a layer's place on the grid around the budget's, in steps
             between budgets of which the grid has 24.
         seed: determines the draws, together with the iteration.
-        calibration: batches of images whose activations weigh errors.
+        calibration: batches of images whose activations weight errors.
         layers: which may be cut, as in `decompose`.
 
     Raises:

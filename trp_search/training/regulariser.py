@@ -113,7 +113,7 @@ class TrainedRankPruning(Hook):
             calibration_every=calibration_every,
         )
         if isinstance(calibration, Iterator):
-            raise InputError("TrainedRankPruning: calibration: is read anew; give a list")
+            raise InputError("TrainedRankPruning: calibration: is read more than once; give a list")
         self._network = network
         decomposition = DECOMPOSITIONS[scheme]
         selection = decomposition.settled(network, example_input, layers)
