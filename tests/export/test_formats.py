@@ -62,7 +62,7 @@ def test_a_class_may_change_only_within_the_difference():
 
 
 def test_another_number_of_classes_does_not_agree():
-    with pytest.raises(TrpSearchError, match=r"answers \(2, 3\), not \(2, 4\)"):
+    with pytest.raises(TrpSearchError, match=r"returns \(2, 3\), not \(2, 4\)"):
         agreement(torch.zeros(2, 4), torch.zeros(2, 3), TASK)
 
 
