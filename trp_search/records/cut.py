@@ -20,12 +20,12 @@ from trp_search.records.kinds import (
 )
 from trp_search.records.layers import AUTO, Layers
 
-# What each scheme of a cut takes beside an amount to keep.
+# What each scheme of a cut takes beside an amount to keep; `trained`: what a training left for it.
 TAKES: dict[CutScheme, frozenset[str]] = {
     **dict.fromkeys(get_args(CutScheme), frozenset({"multiple", "ranks", "activations"})),
     "channel": frozenset({"multiple", "ranks", "activations", "reconstruct"}),
     "per-layer": frozenset({"multiple", "pairs", "activations"}),
-    "nested": frozenset({"multiple", "ranks"}),
+    "nested": frozenset({"multiple", "ranks", "trained"}),
     "tucker": frozenset({"multiple", "activations"}),
     "prune": frozenset({"multiple", "importance"}),
     "ddlr-style": frozenset({"multiple", "error"}),

@@ -12,6 +12,7 @@ import torch
 from trp_search.errors import InputError, in_words
 from trp_search.progress import tracked
 from trp_search.records import (
+    TAKES,
     Cut,
     EpochReport,
     MaxDrop,
@@ -273,7 +274,7 @@ def _again(name: str, folder: RunFolder) -> tuple[Setup, PointFactory]:
 
 def check_reach(spec: TrialSpec, cut: Cut) -> None:
     """Raises InputError if no weights of the baseline could be cut so; trains nothing."""
-    if cut.scheme == "nested":
+    if "trained" in TAKES[cut.scheme]:
         return  # what these factors can reach is known when they are there
     network = setup.untrained(spec).eval()
     image = example(data.describe(spec.workload.data), "cpu")
