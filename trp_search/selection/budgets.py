@@ -166,10 +166,6 @@ class Budget:
         """
         return self.kind.keeps(self.amount, axis, run)
 
-    def unmet(self, axis: Axis, metric: Objective) -> str:
-        """The message that no point fits it."""
-        return self.kind.unmet(self.amount, axis, metric)
-
 
 def _timed(run: Snapshot, name: str | None) -> Axis:
     path, known = run.folder.path, run.latencies

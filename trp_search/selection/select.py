@@ -141,7 +141,7 @@ def choose(run: Snapshot | RunFolder | Path | str, budget: Budget) -> Choice:
 
 def _unmet(budget: Budget, axis: Axis, nearest: Point) -> str:
     score, size = nearest.score, axis.of(nearest)
-    said = budget.unmet(axis, score.metric)
+    said = budget.kind.unmet(budget.amount, axis, score.metric)
     return f"{said}; the nearest is {nearest.id!r} at {size:.2f}x, {score.shown} on validation"
 
 
