@@ -307,9 +307,9 @@ def test_what_schemes_reach_on_a_targets_clock_is_shown_where_one_is_named(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--threads", "2"], "--target: is missing; it names where time counts"),
+        (["--threads", "2"], "--target: is missing; it names the target"),
         (["--target", "a", "--runtime", "jax"], "target 'a': runtime: 'jax': "),
-        (["--target", "own", "--batch", "2"], "--target: own is the space's own"),
+        (["--target", "own", "--batch", "2"], "--target: own is defined in the space"),
     ],
 )
 def test_a_target_that_cannot_be_is_one_line(trp, space, words, said):
