@@ -57,7 +57,7 @@ class Choice:
         return self.point.score.behind(self.baseline.score) if self.baseline else None
 
 
-def select(  # noqa: PLR0913  one argument per limit
+def select(  # noqa: PLR0913  one argument per budget
     run: Snapshot | RunFolder | Path | str,
     *,
     speedup: float | None = None,
@@ -76,12 +76,12 @@ def select(  # noqa: PLR0913  one argument per limit
     >>> f"point {choice.point.id}: {choice.point.speedup:.2f}x, {choice.drop:.1%} lost"
     'point 23: 12.65x, 0.3% lost'
 
-    Under `max_drop` it is the smallest point that is good enough, under every other limit the
+    Under `max_drop` it is the smallest point that is good enough, under every other budget the
     best one that is small enough. Points that miss one of the search's own constraints,
     and points whose weights were not kept, are left out. The arguments are those of `Budget`.
 
     Raises:
-        InputError: not exactly one limit, an invalid one, no run, or a target that was not timed.
+        InputError: not exactly one budget, an invalid one, no run, or a target that was not timed.
         NothingFoundError: no point fits it; the message names the nearest.
     """
     budget = Budget(
