@@ -1,6 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Where this is set, every process of a search and of the tests compiles the sources again.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: search test check-code clean
 
 search: .venv/run.stamp

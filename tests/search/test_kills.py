@@ -101,8 +101,6 @@ DISTURBANCES = {
     "the raylet": "raylet/raylet",
     "the GCS": "gcs_server",
     "SIGINT": None,
-    "SIGHUP": None,
-    "the driver at a random time": "",
     "an agent": "ray::RuntimeEnvAgent",
     "SIGTERM": None,
 }
@@ -112,7 +110,6 @@ SAID = {
     "the GCS": rf"run: a process of Ray died \(GCS\); resume with {AGAIN}",
     "an agent": rf"run: (Ray ended it|a process of Ray died)[^\n]*; resume with {AGAIN}",
     "SIGINT": f"stopped; resume with {AGAIN}",
-    "SIGHUP": f"stopped by SIGHUP; resume with {AGAIN}",
     "SIGTERM": f"stopped by SIGTERM; resume with {AGAIN}",
 }
 
@@ -156,7 +153,7 @@ class Command:
         if sign:
             os.kill(self.found(sign), signal.SIGKILL)
         else:
-            self.process.send_signal(signal.SIGKILL if sign == "" else signal.Signals[what])
+            self.process.send_signal(signal.Signals[what])
 
     def found(self, sign: str) -> int:
         """A process of the search with this in its command line, once there is one."""
@@ -217,10 +214,8 @@ def listening(pids: list[int]) -> list[str]:
 @pytest.fixture(scope="module")
 def watched_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     place = tmp_path_factory.mktemp("disturbed")
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # what is ignored stays so in a child
     with tempfile.TemporaryDirectory(prefix="k-", dir="/tmp") as temporary:
         yield Command(place=place, temporary=Path(temporary))
-    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="module")
@@ -241,13 +236,10 @@ def doors(watched_command: Command) -> list[str]:
         if what == "the worker":
             continue  # Ray starts another
         code, errors = command.ended()
-        if what == "the driver at a random time":
-            assert code == -signal.SIGKILL
-        else:
-            assert code == (130 if what == "SIGINT" else 1), (what, errors)
-            assert re.fullmatch(rf"trp-search: {SAID[what]}\n", errors), errors
-            assert not command.page_is_running()
-            assert not list(command.temporary.iterdir()), what
+        assert code == (130 if what == "SIGINT" else 1), (what, errors)
+        assert re.fullmatch(rf"trp-search: {SAID[what]}\n", errors), errors
+        assert not command.page_is_running()
+        assert not list(command.temporary.iterdir()), what
         command.start("resume", "run")
     code, errors = command.ended()
     assert (code, errors) == (0, "")

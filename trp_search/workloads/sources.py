@@ -17,6 +17,7 @@ from trp_search.workloads import folder
 from trp_search.workloads.callables import is_callable_name
 from trp_search.workloads.collection import Collection
 from trp_search.workloads.custom_data import Given
+from trp_search.workloads.embedded import Digits
 from trp_search.workloads.images import Shape
 
 _WHERE = "workload.data"
@@ -66,8 +67,6 @@ class _Digits(Source):
 
     @override
     def collection(self, spec: DataSpec) -> Collection:
-        from trp_search.workloads.embedded import Digits  # noqa: PLC0415  scikit-learn
-
         return Digits()
 
 
