@@ -95,7 +95,7 @@ def export_bundle(
     )
     card = read_card(bundle)
     if point.id not in run.tests:
-        report.write(run.retested())
+        report.write(run.folder)  # with the score on test
     line(f"Exported point {point.id}: {bundle}", style="bold")
     pairs(
         [

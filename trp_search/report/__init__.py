@@ -7,27 +7,23 @@ from pathlib import Path
 
 from trp_search.progress import doing
 from trp_search.report import contents, rows
-from trp_search.selection.snapshot import Snapshot
 from trp_search.store import RunFolder, write_whole
 
 __all__ = ["settle", "write"]
 
 
-def write(run: Snapshot | RunFolder, *, running: bool = False) -> Path:
-    """Writes front.csv and report.html of a run; returns the page's path.
+def write(run: RunFolder, *, running: bool = False) -> Path:
+    """Writes front.csv and report.html from the run folder; returns the page's path.
 
-    The page is one file that opens offline; while a search is `running` it reloads itself. Of a
-    `Snapshot` only what it has not read yet is read. Raises InputError for a folder that cannot be
-    read.
+    The page is one file that opens offline; while a search is `running` it reloads itself.
+    Raises InputError for a folder that cannot be read.
     """
     # Most of a second of pandas and plotly, which most commands do without.
     from trp_search.report import page  # noqa: PLC0415
     from trp_search.report.frame import frame  # noqa: PLC0415
 
-    found = Snapshot.of(run)
-    run = found.folder
     with doing("writing the report"):
-        read = contents.read(found)
+        read = contents.read(run)
         table = frame(rows.build(read).front, read.latencies, read.metric)
         write_whole(run.front, table.to_csv(index=False))
         write_whole(run.report, page.render(read, running=running))

@@ -75,11 +75,10 @@ class Contents:
         return frozenset(p.id for p in contenders(self.points, self.numbers))
 
 
-def read(run: Snapshot | RunFolder) -> Contents:
-    """What is known of a run; raises InputError that names a file which cannot be read."""
-    found = Snapshot.of(run)
-    run, space, points = found.folder, found.space, found.points
-    names = run.trial_names()
+def read(run: RunFolder) -> Contents:
+    """Reads a run; raises InputError that names a file which cannot be read."""
+    found, names = Snapshot.of(run), run.trial_names()
+    space, points = found.space, found.points
     return Contents(
         name=run.path.name,
         location=_location(run.path),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,12 +46,6 @@ class Snapshot:
     def latencies(self) -> Mapping[str, Mapping[str, Latency]]:
         """By the target's name, then by point."""
         return self.folder.read_latencies()
-
-    def retested(self) -> Snapshot:
-        """The same run, as it was read but for its test scores, which are read anew."""
-        found = copy.copy(self)
-        vars(found).pop("tests", None)
-        return found
 
     def slower_on(self, point: Point) -> list[str]:
         """The targets on which the point was measured to be slower than the baseline."""
