@@ -2,4 +2,4 @@
 
 STUDY = "trp_search"
 TEST = "test"
-RANKS = "ranks-"  # begins the names of studies and batches
+RANKS = "ranks-"  # before the trial whose ranks are searched

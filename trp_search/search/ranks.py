@@ -57,10 +57,8 @@ class RankSearcher:
         self._space, self._folder, self._spec = space, folder, spec
         self._known: dict[str, Point] = {}
         self._tuned: set[str] = set()
-        self._fine_tuning, self._winners = (
-            space.fine_tuning(asked.fine_tuning_epochs),
-            asked.winners,
-        )
+        self._fine_tuning = space.fine_tuning(asked.fine_tuning_epochs)
+        self._winners = asked.winners
         self._refused: dict[str, str] = {}
         self._asked: list[tuple[Trial, Vector]] = []
         self._ready: deque[TrialSpec] = deque()
@@ -204,9 +202,8 @@ class RankSearcher:
                 self._study.tell(trial, values, limits=limits)
         self._asked = []
         for name in self._folder.trial_names():
-            place = self._folder.trial(name)
-            if place.spec.exists() and place.read_spec().weights_of == self._spec.name:
-                shutil.rmtree(place.path)
+            if name.startswith(f"{RANKS}{self._spec.name}-"):  # also where a kill left no spec
+                shutil.rmtree(self._folder.trial(name).path)
 
     def _learn(self, points: Iterable[Point]) -> None:
         """Remembers points that are this network, as it is cut here, at whatever ranks."""
