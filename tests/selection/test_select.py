@@ -228,7 +228,7 @@ def test_neighbours_and_half_a_step_are_those_of_the_front(run_of):
         ({"max_drop": -0.1}, "max_drop: -0.1 is not at least 0"),
         ({"milliseconds": float("nan")}, "milliseconds: nan is not a finite number"),
         ({"speedup": 2.0, "by": "size"}, "by: 'size' is none of macs, parameters, bytes, latency"),
-        ({"speedup": 2.0, "by": "macs", "target": "a"}, "'a' applies to --by latency only"),
+        ({"speedup": 2.0, "by": "macs", "target": "a"}, "'a' applies to latency only"),
         ({"milliseconds": 2.0, "by": "macs"}, "time is not measured by macs"),
     ],
 )

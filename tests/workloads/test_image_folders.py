@@ -95,7 +95,7 @@ def test_images_of_different_sizes_meet_at_their_middle(root):
         loaded(DataSpec(name="images", root=str(root)))
     assert str(caught.value) == (
         "workload.data.image_size: images differ in size (12x12, 12x40); "
-        "they are resized to this side in pixels; set it"
+        "set it to the side in pixels that they are then resized to"
     )
     spec = DataSpec(name="images", root=str(root), image_size=12)
     assert next(loaded(spec).train.samples(5, batch_size=5)).shape == (5, 3, 12, 12)

@@ -176,8 +176,8 @@ def test_grey_and_colour_in_one_set_need_to_be_told_apart(loaded):
         Items(lambda pixels: pixels if pixels[0, 0, 0] > 50 else pixels[..., 0]),
     ):
         assert refused(loaded, mixed) == (
-            "workload.data.channels: images differ in channels (1, 3); they are converted to this "
-            "number; set it to 1 or 3"
+            "workload.data.channels: images differ in channels (1, 3); set it to 1 or 3, to which "
+            "they are then converted"
         )
         for channels in (1, 3):
             splits = loaded(mixed, channels=channels)

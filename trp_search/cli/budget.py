@@ -53,7 +53,8 @@ _OPTIONS: dict[str, Any] = {
         str | None,
         option(
             "COUNT",
-            f"the quantity that --speedup compares: {', '.join(get_args(By))} [default: macs]",
+            f"the quantity that --speedup and --max-drop go by: {', '.join(get_args(By))} "
+            "[default: macs]",
             LIMIT,
         ),
     ],

@@ -16,8 +16,8 @@ from trp_search.errors import InputError, one_line
 # What layers make their parameters and buffers with. Others, arange for one, keep their values:
 # some networks work out their widths with tensors.
 _MADE: set[object] = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
-# Numbers that no memory takes up; torch would load its compiler to fill it, for two seconds.
-_FILLED: set[object] = {torch.Tensor.normal_, torch.Tensor.erfinv_}
+# Draws that change nothing without memory; torch would load its compiler for them: two seconds.
+_DRAWN: set[object] = {torch.Tensor.normal_, torch.Tensor.erfinv_}
 
 
 @final
@@ -46,7 +46,7 @@ class Weightless(TorchFunctionMode):
             if self._left < 0:
                 raise InputError("the network has far more layers than there are weights")
             given["device"] = "meta"
-        if func in _FILLED and isinstance(args[0], torch.Tensor) and args[0].is_meta:
+        if func in _DRAWN and isinstance(args[0], torch.Tensor) and args[0].is_meta:
             return args[0]
         return func(*args, **given)
 

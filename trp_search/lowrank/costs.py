@@ -99,7 +99,7 @@ def settled(
     """`layers` with `auto` replaced by what suits the network: `kxk`, or `all`.
 
     `kxk` is the TRP authors' choice: each convolution wider than 1x1 but the first. It suits where
-    these hold nearly all multiply-adds of the layers that can be cut.
+    these hold three quarters of the multiply-adds of the layers that can be cut.
     """
     selection = parsed(layers)
     if selection.word != records.AUTO:
@@ -115,12 +115,12 @@ def settled(
         for name, module in every.items()
     }
     held = sum(macs[name] for name in every.keys() & wide.keys())
-    suits = held > 0 and held >= _NEARLY_ALL * sum(macs.values())
+    suits = held > 0 and held >= _MOST * sum(macs.values())
     return str(dataclasses.replace(selection, word="kxk" if suits else "all"))
 
 
 _CHANNEL = SCHEMES["channel"]
-_NEARLY_ALL = 0.75
+_MOST = 0.75
 
 
 def _read_in_training(

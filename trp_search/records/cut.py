@@ -52,7 +52,7 @@ class Cut:
             ones), `alds-style` (ALDS's criterion), `pooled` (the largest singular values of all
             layers), or one `energy` or one `uniform` ratio in all layers.
         multiple: ranks are multiples of this.
-        calibration_images: training images whose activations weigh errors; 0 uses weights alone.
+        calibration_images: training images whose activations weight errors; 0 uses weights alone.
         importance: of `prune`, by what channels are ranked; `leading` ones stand first, as a
             slimmable training leaves them.
         factors: of `prune`, the scheme in which layers are factored once they have lost channels;
@@ -121,7 +121,7 @@ class Cut:
 
     @property
     def weighs(self) -> bool:
-        """Whether activations may weigh its errors."""
+        """Whether activations may weight its errors."""
         return "activations" in TAKES[self.scheme]
 
     @property

@@ -13,7 +13,7 @@ from trp_search.records.kinds import STRICT, Factor, Positive
 @final
 @checked(frozen=True, config=STRICT)
 class LatencySpeedup(Faster):
-    """At least X times faster than the baseline, measured on the target."""
+    """At least X times faster than the baseline on the target."""
 
     written: ClassVar[str] = "{:g}x-on-the-clock"
     latency_speedup: Factor

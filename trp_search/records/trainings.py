@@ -109,7 +109,7 @@ class Elastic:
         highest: the largest, or what can be reached if that is less.
         draws: networks of each batch.
         spread: standard deviation of a layer's place among the budgets around the network's.
-        images: training images whose activations weigh the first factors; 0 uses weights alone.
+        images: training images whose activations weight the first factors; 0 uses weights alone.
         layers: which may be cut, as in `Pruning`.
     """
 

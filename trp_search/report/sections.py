@@ -137,9 +137,11 @@ def _corner(contents: Contents, found: Rows) -> str:
     """Where the hypervolume begins: `at the baseline's speedup and 10.0 points below ...`."""
     metric = found.metric
     others = " and ".join(objective(o.name) for o in contents.objectives if o != metric)
-    level = f"at the baseline's {others} and " if others else ""
-    side = "below" if metric.maximise else "above"
-    return f"{level}{metric.show.difference(metric.slack)} {side} its {metric.name}"
+    parts = [f"at the baseline's {others}"] if others else []
+    if metric in contents.objectives:
+        side = "below" if metric.maximise else "above"
+        parts.append(f"{metric.show.difference(metric.slack)} {side} its {metric.name}")
+    return " and ".join(parts)
 
 
 def _half(title: str, note: str, place: str) -> str:

@@ -130,7 +130,7 @@ class Budget:
         if self.by is not None and self.by not in get_args(By):
             raise InputError(f"by: {self.by!r} is none of {', '.join(get_args(By))}")
         if self.by in COUNTED and self.target is not None:
-            raise InputError(f"target: {self.target!r} applies to --by latency only")
+            raise InputError(f"target: {self.target!r} applies to latency only")
         if self.kind.by == "latency" and self.by in COUNTED:
             raise InputError(f"{self.limit}: time is not measured by {self.by}")
 

@@ -32,7 +32,7 @@ _HEAD = """# The keys of a search space
 Generated from the classes that check a space. A key that is not listed is an error. An entry under
 `space` is a value, a list of values or a range (`{low: 0.8, high: 0.99}`, with `log: true` or
 `step: ...` where wanted), or one of these for each scheme
-(`{by_scheme: {channel: 20, spatial: [5, 10]}}`).
+(`{by_scheme: {channel: 20, spatial: [5, 10]}}`). X is the value of its entry.
 """
 SECTIONS: list[tuple[str, type[Any], str]] = [
     ("", SearchSpace, "The file"),

@@ -126,9 +126,8 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
             truncations.
         layers: the layers that may be cut: `kxk` (convolutions wider than 1x1 but the first, as in
             the paper), `all`, or `auto`: `kxk` where these hold three quarters of the multiply-adds
-            that can be cut, else `all`. Or names
-            and patterns: `{exclude: [head, "stem.*"]}`, `{include: ["blocks.*"]}`, in one line
-            `all, !head`; a name stands for all below it too.
+            that can be cut, else `all`. Or names and patterns: `{exclude: [head, "stem.*"]}`,
+            `{include: ["blocks.*"]}`, in one line `all, !head`; a name stands for all below it too.
         truncation_images: training images whose activations weight errors at truncations in
             training; 0 uses weights alone.
         truncation_images_every: truncations between two measurements of these activations; each

@@ -71,14 +71,14 @@ def stacked(images: Iterable[Tensor]) -> Tensor:
     if len(channels) > 1:
         raise InputError(
             f"workload.data.channels: images differ in channels ({channels[0]}, {channels[1]}); "
-            "they are converted to this number; set it to 1 or 3"
+            "set it to 1 or 3, to which they are then converted"
         )
     shapes = {tuple(image.shape[1:]) for image in every}
     if len(shapes) > 1:
         (a, b), (c, d) = sorted(shapes)[:2]
         raise InputError(
             f"workload.data.image_size: images differ in size ({a}x{b}, {c}x{d}); "
-            "they are resized to this side in pixels; set it"
+            "set it to the side in pixels that they are then resized to"
         )
     return torch.stack(every)
 
