@@ -7,7 +7,7 @@ import pytest
 
 from trp_search.records import Cut, EpochReport, Point, Ranks, TrialResult, to_json
 from trp_search.records.objectives import OBJECTIVES
-from trp_search.report import contents, formatting, history, rows
+from trp_search.report import contents, formatting, history, rows, sections
 from trp_search.report.history import Curve
 from trp_search.report.styles import UNCUT
 from trp_search.selection import pareto
@@ -42,6 +42,24 @@ def test_hypervolume_of_a_whole_run_is_that_of_all_its_eligible_points(sample_ru
     whole = pareto.covered(eligible, read.objectives, baseline=found.baseline.point)
     assert len(steps) == len(found.trials)
     assert steps[-1].value == pytest.approx(whole)
+
+
+@pytest.mark.parametrize(
+    ("names", "corner"),
+    [
+        (["accuracy"], "10.0 points below the baseline's accuracy"),
+        (["accuracy", "bytes"], "at the baseline's bytes and 10.0 points below the baseline's"),
+        (["speedup", "bytes"], "at the baseline's speedup and bytes"),
+    ],
+)
+def test_the_page_says_where_the_hypervolume_begins(
+    sample_run: RunFolder, names: list[str], corner: str
+):
+    objectives = tuple(OBJECTIVES[name] for name in names)
+    read = dataclasses.replace(contents.read(sample_run), objectives=objectives)
+    drawn = sections.course(read, rows.build(read))
+    assert drawn is not None
+    assert f"from a corner {corner}" in drawn.html
 
 
 def test_a_point_that_misses_a_constraint_adds_no_hypervolume(

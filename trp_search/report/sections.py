@@ -140,7 +140,7 @@ def _corner(contents: Contents, found: Rows) -> str:
     parts = [f"at the baseline's {others}"] if others else []
     if metric in contents.objectives:
         side = "below" if metric.maximise else "above"
-        parts.append(f"{metric.show.difference(metric.slack)} {side} its {metric.name}")
+        parts.append(f"{metric.show.difference(metric.slack)} {side} the baseline's {metric.name}")
     return " and ".join(parts)
 
 
