@@ -22,8 +22,6 @@ import pytest
 
 from trp_search.records import NetworkSpec, Point, TrialResult
 from trp_search.runs import trial
-from trp_search.search.halving import halving_of
-from trp_search.space import load_space
 from trp_search.store import RunFolder
 
 DOOMED = Path(__file__).parent / "modules" / "doomed.py"
@@ -224,7 +222,7 @@ def doors(watched_command: Command) -> list[str]:
     command = watched_command
     text = TEXT.replace('"doomed:build", options: {{marks: {marks}}}', "small_resnet")
     text = text.format().replace("training: {epochs: 2}", "training: {epochs: 8}")
-    (command.place / "space.yaml").write_text(text)
+    (command.place / "space.yaml").write_text(text + "concurrency: 1\n")
     chance = np.random.default_rng(7)
     found = []
     command.start("search", "space.yaml", "--out", "run")
@@ -316,24 +314,3 @@ def test_the_front_is_scored_on_test_and_no_point_twice(finished: RunFolder):
 def test_nothing_half_written_is_left(finished: RunFolder):
     assert not list(finished.path.rglob("*.tmp"))
     assert not (finished.path / ".ray").exists()
-
-
-@pytest.mark.slow
-def test_who_stops_at_a_rung_is_decided_once_whoever_was_killed(tmp_path: Path):
-    text = TEXT.format(marks=tmp_path).replace("  training: {epochs: 2}", "  training: {epochs: 3}")
-    rungs = "rungs: {first: 1, factor: 2, keep_front: false}\n"
-    (tmp_path / "space.yaml").write_text(text.replace("trials: 12", "trials: 8") + rungs)
-    folder = RunFolder.create(tmp_path / "run")
-    code, errors = start(folder, "between recording a point and telling Optuna", number=3)
-    assert code == -signal.SIGKILL, errors
-    before = folder.read_judged()
-    code, errors = start(folder, "never", number=0)
-    assert code == 0, errors
-    judged = folder.read_judged()
-    assert before
-    assert judged[: len(before)] == before
-    halving = halving_of(load_space(folder.search), folder)
-    behind = {report.trial for report in judged if halving.judge(report) is not None}
-    assert behind
-    pruned = {str(t.number) for t in study_of(folder) if t.state == optuna.trial.TrialState.PRUNED}
-    assert pruned == behind
