@@ -163,6 +163,6 @@ def test_a_format_that_fails_is_missing_with_its_reason_and_exit_code_one(
     assert main(words) == 1
     said = capsys.readouterr()
     assert said.err == "trp-search: the bundle was written without network.pt2\n"
-    assert "not written: network.pt2: answers" in said.out
+    assert "not written: network.pt2: returns" in said.out
     assert not (out / "network.pt2").exists()
     assert (out / "weights.safetensors").exists()

@@ -19,7 +19,7 @@ FILES = (
     "search environment study points tests latencies repeats judged importance front report split "
     "models lock test_lock scratch"
 )
-TRIAL_FILES = "spec epochs checkpoint tuning weights result lock"
+TRIAL_FILES = "spec epochs checkpoint fine_tuning weights result lock"
 
 
 @pytest.fixture
