@@ -29,7 +29,7 @@ _COMMANDS = {
     ],
     "run": [
         *["status @", "report @", "select @ --speedup 1.3"] * 3,
-        "select @ --speedup 1.2 --json",
+        "select @ --speedup 1.1 --json",
         "select @ --max-drop 0.5",
         "select @ --parameters 100000",
         "select @ --bytes 1000000",
@@ -41,7 +41,7 @@ _COMMANDS = {
         "latency @ --target here --seconds 0.01",
         "export @ --point 0 --out NEW",
         "export @ --point 0-int8 --out NEW",
-        "export @ --speedup 1.2 --out NEW --licence MIT",
+        "export @ --speedup 1.1 --out NEW --licence MIT",
         *["resume @"] * 3,
         "evaluate BUNDLE --data @",
         "search SPACE --from @ --out NEW",

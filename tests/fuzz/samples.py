@@ -30,7 +30,7 @@ space:
   scheme: [channel, spatial]
   energy: {low: 0.6, high: 0.9}
   period: [2, never]
-  layers: {include: ["stages.*.conv2"]}
+  layers: {include: ["stages.0.*"]}
   training: {learning_rate: {low: 0.01, high: 0.1, log: true}}
 constraints: {speedup: 1.0}
 sampler: {name: random}

@@ -12,7 +12,7 @@ from tests.fuzz.fuzzer import Fuzzer
 from tests.fuzz.process import Outcome
 from tests.fuzz.samples import make_all
 
-EXAMPLES = {"space": 60, "run": 80, "bundle": 45, "whole": 15}
+EXAMPLES = {"space": 45, "run": 80, "bundle": 45, "whole": 15}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_a_spoiled_file_is_refused_in_one_line_or_read_right(fuzzer: Fuzzer, kin
     [
         ("space", "check @/space.yaml"),
         ("run", "status @"),
-        ("run", "select @ --speedup 1.2 --json"),
+        ("run", "select @ --speedup 1.1 --json"),
         ("bundle", "load @"),
         ("whole", "evaluate @"),
     ],

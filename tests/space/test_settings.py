@@ -204,7 +204,7 @@ def assert_codec_is_exact(space: SearchSpace, drawn: dict[str, Scalar]) -> None:
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 @given(data=st.data())
 def test_what_a_shipped_space_draws_is_in_a_points_settings_and_comes_back(path, data):
     space = load_space(path)
