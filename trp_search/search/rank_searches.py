@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Set
 
-import optuna
-
 from trp_search.records import TrialResult, TrialSpec
 from trp_search.search.events import Event, Ranked, Stage
 from trp_search.search.proposer import Proposer
-from trp_search.search.rank_study import study_name
+from trp_search.search.rank_study import searched
 from trp_search.search.ranks import RankSearcher
 from trp_search.search.retention import Keeper
 from trp_search.selection import pareto
@@ -45,7 +43,7 @@ class RankSearches:
         self._workers, self._tell = workers, tell
         self._left: deque[RankSearcher] | None = None
         self._at: RankSearcher | None = None
-        keeper.held |= self._begun()
+        keeper.held |= searched(proposer.storage)
 
     @property
     def running(self) -> Set[str]:
@@ -58,7 +56,7 @@ class RankSearches:
         if self._left is None:
             # All are opened at once: their studies name the weights that have to stay.
             self._left = deque(self._opened(*one) for one in self._chosen())
-            self._keeper.held |= self._begun()
+            self._keeper.held |= searched(self._proposer.storage)
         while self._at is None or (self._at.exhausted and not self._at.running):
             if not self._left:
                 return True
@@ -123,8 +121,3 @@ class RankSearches:
             asked=asked,
             workers=self._workers,
         )
-
-    def _begun(self) -> set[str]:
-        """The trials whose ranks are searched, or were."""
-        studies = optuna.get_all_study_names(self._proposer.storage)
-        return {name for name in self._folder.read_numbers() if study_name(name) in studies}

@@ -46,7 +46,7 @@ class RankStudy:
     ) -> None:
         wanted = directions(space)
         self._kept = optuna.create_study(
-            storage=storage, study_name=study_name(trial), directions=wanted, load_if_exists=True
+            storage=storage, study_name=f"{RANKS}{trial}", directions=wanted, load_if_exists=True
         )
         if _OPTIONS not in self._kept.user_attrs:
             self._kept.set_user_attr(_BEGUN, list(menus.begun))
@@ -126,6 +126,7 @@ class RankStudy:
         )
 
 
-def study_name(trial: str) -> str:
-    """The study of the ranks of this trial's network."""
-    return f"{RANKS}{trial}"
+def searched(storage: optuna.storages.BaseStorage) -> set[str]:
+    """The trials whose ranks are searched, or were: each has a study of its own."""
+    names = optuna.get_all_study_names(storage)
+    return {name.removeprefix(RANKS) for name in names if name.startswith(RANKS)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeAlias, TypeVar
 
@@ -67,10 +67,14 @@ def label(value: Plain) -> Scalar:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
+def repeated(values: Sequence[T]) -> list[T]:
+    """The values that stand in the list before."""
+    return [value for place, value in enumerate(values) if value in values[:place]]
+
+
 def _distinct(values: tuple[T, ...]) -> OneOf[T]:
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            raise ValueError(f"duplicate value {value}")
+    if again := repeated(values):
+        raise ValueError(f"duplicate value {again[0]}")
     return OneOf(values)
 
 

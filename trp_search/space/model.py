@@ -157,7 +157,7 @@ class SearchSpace(Strict):
         pruning = trained.get("pruning")
         truncated = isinstance(pruning, Pruning) and pruning.truncates
         training = self._training(setting) if way.trains else None
-        fine_tuning = self._fine_tuning(setting)
+        fine_tuning = self._fine_tuning(written("fine_tuning", setting))
         return self._spec(
             kind="search",
             name=trial_name(number, repeat),
@@ -209,7 +209,7 @@ class SearchSpace(Strict):
 
     def fine_tuning(self, epochs: int) -> Training | None:
         """So many epochs of fine-tuning, by the recipe at a fifth of its rate; None for none."""
-        return self._fine_tuned({"epochs": epochs}) if epochs else None
+        return self._fine_tuning({"epochs": epochs})
 
     def violations(self, point: Point) -> dict[str, float]:
         """By how much `point` misses each constraint; at most 0 if it meets it."""
@@ -263,12 +263,9 @@ class SearchSpace(Strict):
         short = "baseline" in starts and self.workload.weights is None
         return (shortened(self.training) if short else self.training).epochs
 
-    def _fine_tuning(self, setting: Mapping[str, Any]) -> Training | None:
-        if not setting.get("fine_tuning_epochs"):
+    def _fine_tuning(self, own: Mapping[str, Any]) -> Training | None:
+        if not own.get("epochs"):
             return None
-        return self._fine_tuned(written("fine_tuning", setting))
-
-    def _fine_tuned(self, own: Mapping[str, Any]) -> Training:
         given = {"learning_rate": self.training.learning_rate / 5, **own}
         return dataclasses.replace(self.training, **given)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterator
 
 from trp_search.methods import METHODS, uses
 from trp_search.methods.method import TIME
@@ -15,7 +14,6 @@ from trp_search.space.search_fields import Space
 from trp_search.space.settings import TRAINED
 
 Breach = tuple[str, str]
-T = TypeVar("T")
 
 
 def breaches(space: SearchSpace) -> Iterator[Breach]:
@@ -29,18 +27,14 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
     yield from _unread(space)
     yield from _course(space)
     named = [timed.name for timed in space.timed_on]
-    if again := _repeated(named):
+    if again := entries.repeated(named):
         yield "targets", f"duplicate name {again[0]!r}"
     for name in ("speedups", "latency_speedups", "energies"):
         amounts: tuple[float, ...] = getattr(space.extra_cuts, name) or ()
-        if copies := _repeated(amounts):
+        if copies := entries.repeated(amounts):
             yield f"extra_cuts.{name}", f"duplicate value {copies[0]:g}"
     if space.trials > 1 and not space.parameters():
         yield "space", "nothing varies; give an entry a range or a list, or set trials: 1"
-
-
-def _repeated(values: Sequence[T]) -> list[T]:
-    return [value for place, value in enumerate(values) if value in values[:place]]
 
 
 def _course(space: SearchSpace) -> Iterator[Breach]:
@@ -138,7 +132,7 @@ def _unread(space: SearchSpace) -> Iterator[Breach]:
 
 
 def _objectives(space: SearchSpace) -> Iterator[Breach]:
-    if again := _repeated(space.objectives):
+    if again := entries.repeated(space.objectives):
         yield "objectives", f"duplicate value {again[0]!r}"
     others = {metric.name for metric in METRICS.values()} - {space.metric.name}
     named = {"objectives": space.objectives, "constraints": tuple(space.constraints)}
