@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -39,3 +40,25 @@ def test_nothing_is_told_to_its_makers_and_the_process_keeps_its_cores(
     call()
     assert sys.modules["openvino_telemetry"] is None
     assert os.sched_getaffinity(0) == cores
+
+
+SIGNALLED = """
+import signal, sys
+from pathlib import Path
+from trp_search.runtimes.openvino import openvino_session
+first, second = [openvino_session(Path(sys.argv[1]), threads=1) for _ in range(2)]
+del first
+del second
+signal.signal(signal.SIGALRM, lambda *_: print("arrived"))
+signal.raise_signal(signal.SIGALRM)
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_arrives_after_networks_that_ended_in_the_order_of_their_beginning(
+    pairs: nn.Module, images: Tensor, tmp_path: Path
+):
+    openvino.write_openvino(pairs, images, tmp_path / "network.xml")
+    command = [sys.executable, "-c", SIGNALLED, str(tmp_path / "network.xml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "arrived\n")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from trp_search.errors import InputError
+from trp_search.workloads import guard
 from trp_search.workloads.callables import called
 from trp_search.workloads.guard import guarded
 
@@ -130,6 +131,12 @@ with guard.guarded("data x:y", seconds=0.1):
         "trp-search: data x:y was not done after 0.1 s, and cannot be interrupted; "
         "--timeout SECONDS allows more\n"
     )
+
+
+def test_who_watches_ends_with_the_one_that_began_it():
+    left_behind = [sys.executable, "-c", guard._WATCH, str(os.getpid()), "600", "late"]
+    done = subprocess.run(left_behind, stdin=subprocess.DEVNULL, timeout=60, check=False)
+    assert done.returncode == 0
 
 
 def test_what_is_done_in_time_is_left_alone(theirs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ def write_openvino(network: nn.Module, images: Tensor, path: Path) -> None:
 
 def read_openvino(path: Path) -> Any:  # noqa: ANN401  OpenVINO is optional
     """The model of a file, OpenVINO's or ONNX's."""
-    return _library().Core().read_model(path)
+    return _core().read_model(path)
 
 
 def _exported(network: nn.Module, images: Tensor) -> Any:  # noqa: ANN401  OpenVINO is optional
@@ -97,8 +98,18 @@ def _compiled(
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,  # two networks in turn would share one core with others
     }
-    request = _library().Core().compile_model(model, "CPU", options).create_infer_request()
+    request = _core().compile_model(model, "CPU", options).create_infer_request()
     return lambda images: torch.from_numpy(request.infer([images.numpy()], share_inputs=True)[0])
+
+
+@functools.cache
+def _core() -> Any:  # noqa: ANN401  OpenVINO is optional
+    """One for the process: each gives the thread a stack for signals, and takes it when it ends.
+
+    Two that do not end in the order of last in, first out leave one that is gone: the next signal
+    with a handler, the user's Ctrl-C among them, is then a segmentation fault.
+    """
+    return _library().Core()
 
 
 def _library() -> Any:  # noqa: ANN401  OpenVINO is optional

@@ -113,7 +113,7 @@ def _killed(what: str, seconds: float | None) -> Iterator[None]:
         shown = sys.stderr.fileno()
     watch = subprocess.Popen(  # noqa: S603  our own program
         [sys.executable, "-I", "-S", "-c", _WATCH, *given],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=shown,
     )
@@ -121,18 +121,20 @@ def _killed(what: str, seconds: float | None) -> Iterator[None]:
         yield
     finally:
         watch.kill()
-        watch.wait()
+        watch.communicate()
 
 
+# It ends with its stdin too: an interrupt inside of Popen leaves nobody to end it.
 _WATCH = """
-import os, sys, time
+import os, select, sys
 watched, left, words = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 while os.getppid() == watched:
     if left <= 0:
         os.write(2, words.encode())
         os.kill(watched, 9)
     nap = max(0.1, min(1.0, left))
-    time.sleep(nap)
+    if select.select([0], [], [], nap)[0]:
+        break
     left -= nap  # naps, not the clock: a machine that stood still is not the code's time
 """
 
@@ -161,8 +163,8 @@ def _alarm(seconds: float) -> Iterator[None]:
         raise _LateError
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
     try:
+        signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
