@@ -11,7 +11,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
+# Before torch is there: where processes share the cores, a second thread waits more than it works.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
+from beartype import BeartypeConf, FrozenDict
+from beartype.claw import beartype_package
+from torch import Tensor
+from torch.fx import Proxy
+
+# The functions of the package check the types of arguments and results, but for modules that import
+# types for mypy alone, and Ray's actor, whose signature Ray changes.
+_UNCHECKED = ("methods.decomposable", "methods.elastic", "methods.method", "methods.slimmable")
+_UNCHECKED += ("methods.trp", "cli.check", "cli.help", "cli.reaching", "cli.timing")
+_UNCHECKED += ("search.trainable",)
+_TYPES = BeartypeConf(
+    claw_skip_package_names=tuple(f"trp_search.{name}" for name in _UNCHECKED),
+    hint_overrides=FrozenDict({Tensor: Tensor | Proxy}),
+    violation_type=TypeError,
+)
+beartype_package("trp_search", conf=_TYPES)  # before it is imported
 
 from trp_search.records import (
     Cut,
@@ -63,8 +82,6 @@ IMAGES = 200
 
 LONGEST = ("search/test_kills.py", "search/test_driver.py", "test_readme.py", "cli", "runs")
 
-# Before torch is there: where processes share the cores, a second thread waits more than it works.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 # On a busy machine a command of a second gets a line of progress after five.
 os.environ["TRP_SEARCH_PROGRESS"] = "off"
 

@@ -23,9 +23,10 @@ from trp_search.runs import networks
 from trp_search.store import RunFolder
 
 
-def test_a_bundle_holds_weights_architecture_and_both_cards(bundle: Path):
+def test_a_bundle_holds_weights_architecture_source_and_both_cards(bundle: Path):
     names = {path.name for path in bundle.iterdir()}
-    assert names == {"weights.safetensors", "architecture.json", "card.json", "card.md"}
+    files = {"weights.safetensors", "architecture.json", "card.json", "card.md", "network.py"}
+    assert names == files
 
 
 def test_the_loaded_network_gives_the_outputs_of_the_scored_one(

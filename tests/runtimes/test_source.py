@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -24,11 +23,7 @@ def again(tmp_path: Path) -> Callable[[nn.Module], nn.Module]:
     """A network written and read back, in this process."""
 
     def made(network: nn.Module) -> nn.Module:
-        jaxtyping.config.update("jaxtyping_disable", True)  # proxies are no tensors
-        try:
-            source = as_source(network, weights=WEIGHTS)
-        finally:
-            jaxtyping.config.update("jaxtyping_disable", False)
+        source = as_source(network, weights=WEIGHTS)
         assert "trp_search" not in source
         save_file(network.state_dict(), tmp_path / WEIGHTS)
         scope = {"__file__": str(tmp_path / "network.py"), "__name__": "network"}

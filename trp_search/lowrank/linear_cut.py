@@ -126,6 +126,8 @@ class Solved(Decomposition):
 class SolvedPair(Unfolded):
     """The pair of a solved weight, at the least rank that keeps the guarantee."""
 
+    scheme: Channel
+    spectra: Spectra
     least: int
 
     @override

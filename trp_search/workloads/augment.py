@@ -1,7 +1,5 @@
 """Random shifts and mirrors of a whole batch at once, on the batch's device."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
