@@ -7,29 +7,43 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 # Before torch is there: where processes share the cores, a second thread waits more than it works.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from beartype import BeartypeConf, FrozenDict
+from beartype import BeartypeConf, FrozenDict, beartype
 from beartype.claw import beartype_package
+from beartype.claw._ast import _clawaststar
 from torch import Tensor
 from torch.fx import Proxy
 
 # The functions of the package check the types of arguments and results, but for modules that import
 # types for mypy alone, and Ray's actor, whose signature Ray changes.
-_UNCHECKED = ("methods.decomposable", "methods.elastic", "methods.method", "methods.slimmable")
-_UNCHECKED += ("methods.trp", "cli.check", "cli.help", "cli.reaching", "cli.timing")
-_UNCHECKED += ("search.trainable",)
+_SOURCES = (Path(__file__).parents[1] / "trp_search").glob("*/*.py")
+_UNCHECKED = [path for path in _SOURCES if "TYPE_CHECKING" in path.read_text()]
 _TYPES = BeartypeConf(
-    claw_skip_package_names=tuple(f"trp_search.{name}" for name in _UNCHECKED),
+    claw_skip_package_names=(
+        "trp_search.search.trainable",
+        *(f"trp_search.{path.parent.name}.{path.stem}" for path in _UNCHECKED),
+    ),
     hint_overrides=FrozenDict({Tensor: Tensor | Proxy}),
     violation_type=TypeError,
 )
+
+
+def _checked(*, conf: BeartypeConf) -> Callable[[Any], Any]:
+    """Leaves functions inside of others alone, whose checks would be compiled at each call."""
+    check = beartype(conf=conf)
+    return lambda thing: thing if "<locals>" in thing.__qualname__ else check(thing)
+
+
+_clawaststar.__beartype__ = _checked  # what the hook writes above each definition
 beartype_package("trp_search", conf=_TYPES)  # before it is imported
 
 from trp_search.records import (
@@ -379,10 +393,17 @@ def bundle(trained_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def verified_here() -> Iterator[None]:
-    """Exported bundles are scored in this process; that they are in a fresh one has its tests."""
-    from tests.fuzz.process import spawned  # noqa: PLC0415  torch, for the tests that export
+    """Exported bundles are scored, and their `network.py` run, in this process.
 
-    with mock.patch("trp_search.export.write.subprocess", mock.Mock(run=spawned)):
+    That both are in fresh ones has its tests.
+    """
+    from tests.fuzz.process import proven, spawned  # noqa: PLC0415  torch, for the tests that export
+
+    here = mock.Mock(run=proven, TimeoutExpired=subprocess.TimeoutExpired)
+    with (
+        mock.patch("trp_search.export.write.subprocess", mock.Mock(run=spawned)),
+        mock.patch("trp_search.export.alone.subprocess", here),
+    ):
         yield
 
 

@@ -30,6 +30,8 @@ from trp_search.space.warm_start import setting_of
 from trp_search.store import FORMAT, RunFolder, write_whole
 from trp_search.tasks import TASKS
 
+pytestmark = pytest.mark.usefixtures("verified_here")
+
 TASK = TASKS["classification"]
 
 WORKLOAD = {

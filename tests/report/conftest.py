@@ -6,8 +6,8 @@ import base64
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium import webdriver
@@ -114,6 +114,18 @@ def famous_run(sample_run: RunFolder) -> RunFolder:
 
 
 @pytest.fixture
-def open_page(chromium: webdriver.Chrome) -> Callable[..., Reader]:
-    """Opens a page in a wide, light window or another."""
-    return partial(Reader, chromium)
+def open_page(
+    chromium: webdriver.Chrome, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Reader]:
+    """Opens a page in a wide, light window or another.
+
+    All have one address: for every other one the browser compiles plotly again, for a second.
+    """
+    here = tmp_path_factory.getbasetemp() / "page"
+
+    def read(page: Path, **options: Any) -> Reader:
+        here.unlink(missing_ok=True)
+        here.symlink_to(page.parent)
+        return Reader(chromium, here / page.name, **options)
+
+    return read

@@ -204,6 +204,10 @@ def test_the_run_folder_tells_the_whole_story(search: Search):
     assert not {name for name in left if name.endswith(".tmp") or name in (".ray", "progress.json")}
 
 
+def test_a_ray_of_this_machine_has_the_processes_that_a_search_needs():
+    assert set(ray._private.worker._global_node.all_processes) == {"gcs_server", "raylet"}
+
+
 @pytest.mark.slow
 def test_workers_are_as_nice_as_the_search():
     niceness = ray.remote(num_cpus=0)(lambda: os.nice(0))
@@ -271,11 +275,11 @@ def test_what_was_not_scored_on_test_is_told_and_scored_when_the_search_goes_on(
     whole = weights.read_bytes()
     weights.write_bytes(whole[:100])
     with pytest.raises(SearchError, match=f"the points were not scored on test: {weights}: "):
-        run_search(search.space, folder, concurrency=2, on_event=lambda event: None)
+        run_search(search.space, folder, concurrency=1, on_event=lambda event: None)
     assert not folder.report.exists()
     weights.write_bytes(whole)
     events: list[Event] = []
-    run_search(search.space, folder, concurrency=2, on_event=events.append)
+    run_search(search.space, folder, concurrency=1, on_event=events.append)
     assert not [event for event in events if isinstance(event, Finished)]
     assert folder.read_tests() == search.folder.read_tests()
     assert folder.report.exists()
@@ -286,7 +290,7 @@ def test_a_search_whose_first_trials_fail_alike_stops_with_the_reason(tmp_path: 
     space = sabotaged(tmp_path, {str(number): "raises" for number in range(6)})
     folder = RunFolder.create(tmp_path / "run")
     with pytest.raises(SearchError, match=r"the first 3 trials failed alike: .*the dog ate"):
-        run_search(space, folder, on_event=lambda event: None)
+        run_search(space, folder, concurrency=1, on_event=lambda event: None)
     found = Search(space=space, folder=folder, events=[]).trials()
     assert {optuna_trial.state for optuna_trial in found} == {TrialState.FAIL}
 
@@ -304,7 +308,7 @@ def test_a_driver_that_cannot_go_on_says_why_and_leaves_its_trials_to_be_resumed
     found = Search(space=make_space(), folder=folder, events=[]).trials()
     assert TrialState.FAIL not in {optuna_trial.state for optuna_trial in found}
     events: list[Event] = []
-    run_search(make_space(), folder, trials=2, on_event=events.append)
+    run_search(make_space(), folder, trials=2, concurrency=1, on_event=events.append)
     assert {point.id for point in folder.read_points() if point.role == "trial"} == {"0", "1"}
     ends = [event.result.trial for event in events if isinstance(event, Finished)]
     assert len(set(ends)) == len(ends)
@@ -318,9 +322,9 @@ def test_a_full_disk_ends_the_search_and_is_no_failure_of_its_trial(tmp_path: Pa
     folder = RunFolder.create(tmp_path / "run")
     search = Search(space=space, folder=folder, events=[])
     with pytest.raises(SearchError, match="trial 1: No space left on device"):
-        run_search(space, folder, trials=2, on_event=search.events.append)
+        run_search(space, folder, trials=2, concurrency=1, on_event=search.events.append)
     assert search.trials()[1].state == TrialState.RUNNING
-    run_search(space, folder, trials=2, on_event=search.events.append)
+    run_search(space, folder, trials=2, concurrency=1, on_event=search.events.append)
     assert [trial.state for trial in search.trials()] == [TrialState.COMPLETE] * 2
     written = folder.trial("1").epochs.read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in written] == [1, 2]
@@ -335,7 +339,7 @@ def test_a_run_folder_that_is_removed_ends_its_search(
             shutil.rmtree(folder.path, ignore_errors=True)
 
     with pytest.raises(SearchError, match=r"run: the run folder is gone \(removed or moved"):
-        run_search(make_space(), folder, on_event=remove)
+        run_search(make_space(), folder, concurrency=1, on_event=remove)
 
 
 def test_a_second_search_in_the_same_folder_is_refused(

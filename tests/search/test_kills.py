@@ -22,6 +22,7 @@ import pytest
 
 from trp_search.records import NetworkSpec, Point, TrialResult
 from trp_search.runs import trial
+from trp_search.space import load_space
 from trp_search.store import RunFolder
 
 DOOMED = Path(__file__).parent / "modules" / "doomed.py"
@@ -34,7 +35,7 @@ space:
   start: [baseline, scratch]
   energy: {{low: 0.6, high: 0.99}}
   training: {{epochs: 2}}
-trials: 12
+trials: {trials}
 extra_cuts: {{speedups: [2], energies: []}}
 """
 MOMENTS = (
@@ -43,7 +44,7 @@ MOMENTS = (
     "between recording a point and telling Optuna",
     "between a result on disk and its arrival",
 )
-TOTAL = 12
+TRIALS = 12
 ON_LINUX = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
 
 
@@ -51,12 +52,12 @@ ON_LINUX = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads 
 def survivor(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A finished search that was killed at each moment."""
     place = tmp_path_factory.mktemp("doomed")
-    (place / "space.yaml").write_text(TEXT.format(marks=place))
+    (place / "space.yaml").write_text(TEXT.format(marks=place, trials=TRIALS))
     folder = RunFolder.create(place / "run")
     chance = np.random.default_rng(5)
     for moment in MOMENTS:
         asked = len(study_of(folder)) if folder.study.exists() else 0
-        number = min(asked + int(chance.integers(2)), TOTAL - 1)
+        number = min(asked + int(chance.integers(2)), TRIALS - 1)
         code, errors = start(folder, moment, number=number)
         assert code == -signal.SIGKILL, errors
     code, errors = start(folder, "between two test scores", number=0)
@@ -221,7 +222,7 @@ def doors(watched_command: Command) -> list[str]:
     """Where a search listened that was then disturbed in each way, and went on each time."""
     command = watched_command
     text = TEXT.replace('"doomed:build", options: {{marks: {marks}}}', "small_resnet")
-    text = text.format().replace("training: {epochs: 2}", "training: {epochs: 8}")
+    text = text.format(trials=4).replace("training: {epochs: 2}", "training: {epochs: 8}")
     (command.place / "space.yaml").write_text(text + "concurrency: 1\n")
     chance = np.random.default_rng(7)
     found = []
@@ -274,8 +275,9 @@ def test_a_search_on_one_machine_leaves_no_token_and_no_files_of_ray(
 
 @pytest.mark.slow
 def test_no_trial_is_lost_repeated_or_left_running(finished: RunFolder):
-    assert states(finished) == ["COMPLETE"] * TOTAL
-    names = [str(number) for number in range(TOTAL)]
+    trials = load_space(finished.search).trials
+    assert states(finished) == ["COMPLETE"] * trials
+    names = [str(number) for number in range(trials)]
     assert finished.trial_names() == ["baseline", *names]
     written = [line.split('"')[3] for line in finished.points.read_text().splitlines()]
     assert len(written) == len(set(written))

@@ -35,7 +35,7 @@ class Clock:
 
 
 def checked_clock(keep: Keep, name: str | None, fields: Fields) -> Clock | None:
-    """Where a budget in time counts; None for another budget.
+    """Where a time budget counts; None for another budget.
 
     Raises:
         InputError: a target without such a budget, such a budget without a target, or a target that

@@ -45,7 +45,7 @@ def choose(
         analysis: of the network.
         cut: how to cut it.
         other_macs: multiply-adds of the network that no layer accounts for.
-        times: of layers on a target, for a budget in time.
+        times: of layers on a target, for a time budget.
 
     Raises:
         InputError: the budget is out of reach, and the message names the best reachable one; or a

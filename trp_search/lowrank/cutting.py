@@ -30,7 +30,7 @@ class Cutter:
         example_input: input of its forward pass.
         macs: multiply-adds of the whole network for one image.
         samples: a number of images in batches, always the same; None if no cut needs images.
-        times: of layers on a target, for budgets in time.
+        times: of layers on a target, for time budgets.
     """
 
     def __init__(

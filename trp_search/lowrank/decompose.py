@@ -93,7 +93,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
         layers: which may be cut: `kxk`, convolutions wider than 1x1 but the first; `all`; `auto`,
             which is `kxk` where these hold nearly all multiply-adds and `all` elsewhere, and with
             ranks by layer; or a list of names and patterns, `"all, !head, !stem.*"`.
-        times: those of the network's layers, from `time_layers`, for a budget in time.
+        times: those of the network's layers, from `time_layers`, for a time budget.
 
     Raises:
         InputError: a budget out of reach; an unknown scheme or layer; an option out of

@@ -31,7 +31,7 @@ def compress(
         space: names the network and how it is trained.
         folder: new, or of that baseline.
         cut: how to cut it.
-        chosen: makes ranks of the cut once the baseline is stored, as a budget in time needs.
+        chosen: makes ranks of the cut once the baseline is stored, as a time budget needs.
 
     Raises:
         InputError: the folder has another baseline or is in use; the budget is out of reach;

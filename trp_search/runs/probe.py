@@ -222,7 +222,7 @@ def _check_methods(
 
 
 def _untimed(spec: TrialSpec) -> TrialSpec:
-    """The trial without a budget in time, for which nothing is measured yet."""
+    """The trial without a time budget, for which nothing is measured yet."""
     if spec.pruning is None or spec.pruning.keep.key() not in TIMED:
         return spec
     return dataclasses.replace(spec, pruning=dataclasses.replace(spec.pruning, keep=Speedup(1.0)))

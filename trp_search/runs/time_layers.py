@@ -28,7 +28,7 @@ def time_layers(  # noqa: PLR0913  options of a public call, each with a default
     layers: Layers = AUTO,
     seconds: float = 0.3,
 ) -> LayerTimes:
-    """The times of `network` here, dense and with each layer in factors: what budgets in time need.
+    """The times of `network` here, dense and with each layer in factors: what time budgets need.
 
     >>> import torch
     >>> from torch import nn

@@ -1,4 +1,4 @@
-"""A budget in time: layers timed in their network, ranks chosen, the whole timed, and again."""
+"""A time budget: layers timed in their network, ranks chosen, the whole timed, and again."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def check_timed(wanted: Cut, target: Target) -> None:
 def timed_cut(
     folder: RunFolder, name: str, wanted: Cut, target: Target, *, seconds: float
 ) -> tuple[Cut, Timing]:
-    """`wanted`, a budget in time, as ranks by layer; and how fast these are on `target`.
+    """`wanted`, a time budget, as ranks by layer; and how fast these are on `target`.
 
     Args:
         folder: the run.
@@ -79,7 +79,7 @@ def timed_cut(
 def fast_enough(
     analysis: Analysis, wanted: Cut, times: LayerTimes, *, time: Callable[[Factored], Timing]
 ) -> tuple[Factored, Timing]:
-    """The slowest network found that keeps to a budget in time: ranks by time, or by multiply-adds.
+    """The slowest network found that keeps to a time budget: ranks by time, or by multiply-adds.
 
     Ranks by multiply-adds are tried where those by time do not reach the budget: what layers save
     does not add up everywhere.

@@ -13,6 +13,7 @@ import ray
 import ray._private.ray_constants as ray_constants
 from ray._private import services
 from ray._private import utils as ray_utils
+from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
 from trp_search.search.patience import patient, tried
@@ -20,6 +21,9 @@ from trp_search.store import scratch
 
 # The token is in the environment, so that no file holds it.
 _TOKEN = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+
+# Nobody asks them here, and they are half of a start: an autoscaler, a reader of logs, a dashboard.
+_UNUSED = ("start_monitor", "start_log_monitor", "start_api_server")
 
 
 @contextmanager
@@ -39,7 +43,7 @@ def local_ray(tell: Callable[[str], None]) -> Iterator[None]:
 
 
 def _start(folder: Path) -> None:
-    with _loopback() as address:
+    with _loopback() as address, _fewer_processes():
         ray.init(
             address="local",
             include_dashboard=False,
@@ -63,6 +67,19 @@ def _loopback() -> Iterator[str]:
         yield services.get_node_ip_address()  # type: ignore[no-untyped-call]
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _fewer_processes() -> Iterator[None]:
+    """Makes Ray start what a search needs and no more."""
+    given = {name: getattr(Node, name) for name in _UNUSED}
+    for name in given:
+        setattr(Node, name, _leave)
+    try:
+        yield
+    finally:
+        for name, start in given.items():
+            setattr(Node, name, start)
 
 
 @contextmanager
@@ -98,5 +115,5 @@ def unmoved_handlers() -> Iterator[None]:
         ray_utils.set_sigterm_handler = given
 
 
-def _leave(handler: object) -> None:
-    del handler
+def _leave(*_: object, **__: object) -> None:
+    """In place of what Ray would do."""

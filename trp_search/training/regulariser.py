@@ -72,7 +72,7 @@ class TrainedRankPruning(Hook):
             anew at each measurement, so no iterator; truncations then keep what changes the layers'
             outputs least. None uses weights alone.
         calibration_every: truncations from one measurement to the next; `before_epoch` begins anew.
-        times: those of the network's layers, from `time_layers`, for a budget in time; they are
+        times: those of the network's layers, from `time_layers`, for a time budget; they are
             timed once, before training.
 
     Attributes:
