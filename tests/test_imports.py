@@ -41,5 +41,12 @@ def test_the_page_loads_no_torch():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("before", ["enable", "disable"])
+def test_the_collection_of_garbage_is_left_as_it_was(before: str):
+    code = f"import gc, trp_search; gc.{before}(); trp_search.decompose; print(gc.isenabled())"
+    assert loaded(code) == [str(before == "enable")]
+
+
+@pytest.mark.slow
 def test_a_bundle_loads_without_compilers_and_tables():
     assert loaded(OPENS.format(bundle=str(BUNDLE))) == []

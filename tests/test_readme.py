@@ -49,7 +49,8 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for long, short in {"epochs: 30": "epochs: 3", "epochs: 4": "epochs: 1"}.items():
         assert long in space
         space = space.replace(long, short)
-    short = space.replace("trials: 40", "trials: 2").replace("batch_size: 128", "batch_size: 16")
+    short = space.replace("trials: 40", "trials: 2\nconcurrency: 1")
+    short = short.replace("batch_size: 128", "batch_size: 16")
     (tmp_path / "mine.yaml").write_text(short)
     generator = torch.Generator().manual_seed(0)
     for part, number in {"train": 60, "test": 20}.items():
@@ -144,6 +145,7 @@ def test_the_first_example_searches_chooses_exports_and_loads(
     short = space.replace("epochs: 30", "epochs: 2").replace("epochs: 12", "epochs: 1")
     assert "{low: 0.8, high: 0.99}" in short
     short = short.replace("{low: 0.8, high: 0.99}", "{low: 0.5, high: 0.6}")  # 2x in one trial
+    short = short.replace("concurrency: 2", "concurrency: 1")
     (tmp_path / "search_spaces" / "digits.yaml").write_text(short)
     monkeypatch.chdir(tmp_path)
     example = block("python", holding="new_search")

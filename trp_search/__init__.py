@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,13 @@ _HOMES = {
 def __getattr__(name: str) -> Any:  # noqa: ANN401  the type checker reads the imports above
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    collecting = gc.isenabled()
+    gc.disable()  # looking for garbage among what torch makes would be a sixth of its import
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,9 @@ _LONGEST = 1200
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the process's exit code."""
+    if arguments is None:
+        # By default a sixth of a start goes into looking for garbage among what torch and Ray make.
+        gc.set_threshold(20_000)
     # As search does for its workers, before torch is there.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -21,7 +21,8 @@ _ANY, _FILE, _IMAGES = 2**30, 16, 64
 _SECONDS, _IMAGE_SECONDS = 300.0, 2.0
 
 _PROGRAM = """
-import pathlib, sys
+import gc, pathlib, sys
+gc.disable()
 for name in ("trp_search", *sys.argv[4:]):
     sys.modules[name] = None
 import torch

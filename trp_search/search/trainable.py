@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+_collecting = gc.isenabled()
+gc.disable()  # a worker is ready a sixth sooner
 
 from ray.tune import Trainable
 from ray.tune.result import DONE
@@ -19,6 +23,9 @@ from trp_search.records import EpochReport, TrialResult, to_json
 from trp_search.runs import networks, trial
 from trp_search.search.heartbeat import writing
 from trp_search.store import RunFolder, exclusive, unwritable
+
+if _collecting:
+    gc.enable()
 
 NAME = "name"
 POINTS = "points"
