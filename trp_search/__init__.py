@@ -90,7 +90,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  the type checker reads the i
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     collecting = gc.isenabled()
-    gc.disable()  # looking for garbage among what torch makes would be a sixth of its import
+    gc.disable()  # looking for garbage among what torch makes would be a tenth of its import
     try:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     finally:
