@@ -15,6 +15,7 @@ import typer
 from typer.main import get_command
 
 from trp_search.cli.app import app
+from trp_search.cli.arguments import check_none_empty
 from trp_search.cli.console import shown
 from trp_search.cli.formatting import PROGRAM
 from trp_search.cli.progress import progress_shown
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str], *, debug: bool) -> int:
     try:
+        check_none_empty(words)
         with stops_raised(), progress_shown():
             code = get_command(app)(args=words, prog_name=PROGRAM, standalone_mode=False)
     except TrpSearchError as error:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from trp_search.cli.help import LIMIT, READ, RUNS, SEARCHED, WRITTEN
+from trp_search.errors import InputError
+
+
+def check_none_empty(words: Sequence[str]) -> None:
+    """Raises InputError where nothing is given for something: as a path it would be this folder."""
+    for before, word in itertools.pairwise(["", *words]):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            argument = f"an argument of {words[0]}" if words[0] else "the command"
+            where = word[:-1] or (before if before.startswith("-") else argument)
+            raise InputError(f"{where}: '' is empty; is a variable of the shell not set?")
 
 
 def number(text: str) -> float:

@@ -23,7 +23,7 @@ from trp_search.runtimes.timing import FEWEST, Timing
 from trp_search.store import RunFolder, append_record
 
 _RANKS = 4  # timed for each kind of layer ...
-_ROUNDS = 6  # ... at least so often, without an interval
+_ROUNDS = 4  # ... at least so often, without an interval
 _STEPS = (8, 4, 1)
 _INT8_STEPS = (4, 1)
 _MULTIPLES = 8  # of a step at least, up to the full rank

@@ -73,7 +73,7 @@ def timed_cut(
             seconds=seconds,
         )
         layers, timing = fast_enough(analysis, wanted, clock.table(), time=clock.time)
-    return dataclasses.replace(wanted, keep=_kept(wanted, layers), layers="all"), timing
+    return as_chosen(wanted, layers), timing
 
 
 def fast_enough(
@@ -179,9 +179,10 @@ def solved(analysis: Analysis, wanted: Cut, times: LayerTimes | None = None) -> 
     return {layer.name: (layer.scheme.name, rank) for layer, rank in picked}
 
 
-def _kept(wanted: Cut, layers: Factored) -> Keep:
-    """The layers as a cut of this scheme names them."""
-    if Ranks.key() in TAKES[wanted.scheme]:
-        return Ranks({name: rank for name, (_, rank) in layers.items()})
+def as_chosen(wanted: Cut, layers: Factored) -> Cut:
+    """`wanted` with these layers in factors, in place of its budget."""
     pairs: Any = dict(layers)  # checked where it is kept
-    return Pairs(pairs)
+    keep: Keep = Pairs(pairs)
+    if Ranks.key() in TAKES[wanted.scheme]:
+        keep = Ranks({name: rank for name, (_, rank) in layers.items()})
+    return dataclasses.replace(wanted, keep=keep, layers="all")
