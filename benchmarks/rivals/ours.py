@@ -16,17 +16,15 @@ from trp_search.store import RunFolder
 ARMS = {"plain": "plain, per-layer by activations", "TRP": "TRP, per-layer by activations"}
 
 
-def made(
-    setting: str, budget: float, *, seed: int, epochs: int, folder: RunFolder
-) -> Iterator[tuple[bool, nn.Module]]:
-    """Networks cut to the budget: whether the epochs are behind it, and itself."""
-    *_, result = trial.run(spec(setting, budget, seed=seed, epochs=epochs), folder)
+def made(asked: TrialSpec, folder: RunFolder) -> Iterator[tuple[bool, nn.Module]]:
+    """Networks of a trial: whether epochs are behind it, and itself."""
+    *_, result = trial.run(asked, folder)
     assert isinstance(result, TrialResult)
     if not result.ended_well:
         raise RuntimeError(f"{result.ending}: {result.why_not}")
     for point in result.points:
         network = networks.network_of(folder, point)
-        yield epochs > 0 and not point.untuned, network
+        yield asked.epochs > 0 and not point.untuned, network
 
 
 def spec(setting: str, budget: float, *, seed: int, epochs: int) -> TrialSpec:

@@ -15,7 +15,7 @@ RESULTS, TABLE = Path("results/rivals"), "table.csv"
 KEY = ["seed", "rival", "setting", "budget", "tuned"]
 COLUMNS = [*KEY, "outcome", "validation", "test", "ahead", "within", "fewer", "parameters"]
 COLUMNS += ["milliseconds", "faster", "low", "high"]
-COLUMNS += ["images", "processor_seconds", "commit"]
+COLUMNS += ["images", "processor_seconds", "machine", "commit"]
 
 
 @dataclass(frozen=True)

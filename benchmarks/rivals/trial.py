@@ -16,6 +16,7 @@ from benchmarks import resnet20
 from benchmarks.resnet20_arms import DATA, IMAGES
 from benchmarks.rivals import alone, given, handed, ours, recipe, score
 from trp_search.errors import one_line
+from trp_search.runtimes.machine import device_name
 from trp_search.scoring.candidate import settle_
 from trp_search.workloads import data
 from trp_search.workloads.splits import Splits
@@ -103,7 +104,8 @@ class Trial:
     def row(self) -> score.Row:
         """Everything but the key; a failure is an outcome."""
         self.place.mkdir(parents=True, exist_ok=True)
-        found: score.Row = {"commit": resnet20.commit(), "images": self.epochs * IMAGES}
+        found: score.Row = {"machine": device_name("cpu"), "commit": resnet20.commit()}
+        found["images"] = self.epochs * IMAGES
         try:
             splits = data.load(DATA, split_seed=self.seed, outside_weights=False, device="cpu")
             network, told = self._network(splits)
@@ -134,9 +136,8 @@ class Trial:
     def _ours(self) -> tuple[nn.Module, float]:
         began = time.process_time()
         folder = resnet20.Place(self.out).run(self.seed)
-        for tuned, network in ours.made(
-            self.rival.setting, self.budget, seed=self.seed, epochs=self.epochs, folder=folder
-        ):
+        asked = ours.spec(self.rival.setting, self.budget, seed=self.seed, epochs=self.epochs)
+        for tuned, network in ours.made(asked, folder):
             if tuned == bool(self.epochs):
                 return network, time.process_time() - began
         raise AssertionError("a trial has a point")
