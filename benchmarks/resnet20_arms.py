@@ -157,6 +157,12 @@ ARMS = (
     _all_at_once(16),
     Arm(name="plain, per-layer by activations", changes=_plain("per-layer")),
     _all_at_once(32, tried="elastic, 16 epochs"),
+    Arm(
+        name="plain, per-layer by activations, 32 epochs",
+        changes=_plain("per-layer"),
+        epochs=32,
+        tried="plain, per-layer by activations",
+    ),
     Arm(name="TRP, spatial", changes=_trp("spatial")),
     Arm(
         name="TRP, per-layer by activations, half factored",
