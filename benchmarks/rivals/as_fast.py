@@ -35,6 +35,8 @@ def rows(out: Path, budget: float, epochs: int) -> Iterator[score.Row]:
     """FastNAS and ours at one budget, before and after the epochs."""
     theirs = Trial(rival=RIVAL, seed=SEED, budget=budget, tuned=NORM, out=out)
     found = theirs.row()
+    if "faster" not in found:
+        raise SystemExit(f"{RIVAL.name}: {found['outcome']}")
     cut = as_fast(found["faster"], out)
     for tuned in (NORM, str(epochs)):
         theirs = dataclasses.replace(theirs, tuned=tuned)
