@@ -9,7 +9,8 @@ from unittest import mock
 import pytest
 
 from tests.runs.trained import begun, ended
-from trp_search.records import USUAL_QUANTIZER, Point
+from trp_search.records import USUAL_QUANTIZER, Point, Ranks
+from trp_search.runs import trial
 from trp_search.runs.confirm import confirm, plan
 from trp_search.runs.quantize import quantize
 from trp_search.runs.refit import refit
@@ -81,6 +82,31 @@ def test_its_point_is_what_quantise_makes_of_the_float_network(run):
     )
     files = [run.weights(run.point(name)).read_bytes() for name in ("0-int8", "1-int8")]
     assert files[0] == files[1]
+
+
+def test_networks_at_searched_ranks_are_in_int8_as_well_where_their_trial_is(made):
+    own = made.point("1-int8")
+    ranks = {layer.name: max(1, layer.rank // 2) for layer in own.layers if layer.rank}
+    for trained, kinds in (("0", ["float"]), ("1", ["float", "int8"])):
+        spec = made.trial(trained).read_spec()
+        cut = dataclasses.replace(spec.cuts[0], keep=Ranks(ranks))
+        batch = dataclasses.replace(
+            spec,
+            name=f"ranks-{trained}",
+            kind="ranks",
+            weights_of=trained,
+            training=None,
+            int8=None,
+            cuts=(cut,),
+        )
+        points = list(trial.run(batch, made))[-1].points
+        assert ["int8" if point.int8 else "float" for point in points] == kinds
+        assert {point.role for point in points} == {"derived"}
+    plain, quantized = points
+    assert quantized.int8.of == plain.id
+    assert quantized.bytes < 0.5 * plain.bytes
+    assert quantized.settings["served_precision"] == "int8"
+    assert made.weights(quantized).exists()
 
 
 def test_a_rung_sees_the_network_in_int8(made):

@@ -222,6 +222,38 @@ def test_every_vector_is_scored_once_and_told(once: Workers, folder: RunFolder):
         assert values[Ranks(ranks).name] == pytest.approx([point.metric, point.speedup])
 
 
+def test_of_a_trial_in_int8_every_network_is_judged_in_int8(
+    make_space: Callable[..., SearchSpace],
+    folder: RunFolder,
+    trained: TrialSpec,
+    point_at: Callable[..., Point],
+    in_int8: MakePoint,
+):
+    spec = dataclasses.replace(trained, int8="onnxruntime")
+    own = dataclasses.replace(in_int8(folder.point("0"), lost=7), role="trial")
+    folder.add_points([own])
+    asked = RankSearch(vectors=45, population=10, fine_tuning_epochs=2, winners=3)
+
+    class Both(Workers):
+        def _result(self, batch: TrialSpec) -> TrialResult:
+            found = super()._result(batch)
+            points = [x for p in found.points for x in (p, in_int8(p, lost=7))]
+            return dataclasses.replace(found, points=tuple(points))
+
+    workers = Both(make_space(), folder, point_at, asked=asked)
+    workers.search(spec, workers=2, kills=0.2)
+    first, *_ = workers.told
+    assert first.values == pytest.approx([own.metric, own.speedup])
+    assert Ranks({"a": 11, "b": 9, "c": 5}).name not in workers.scored
+    values = {Ranks(trial.user_attrs["ranks"]).name: trial.values for trial in workers.told}
+    for point in folder.read_points():
+        if point.int8 and not point.winner:
+            told = values[Ranks(ranks_of(point)).name]
+            assert told == pytest.approx([point.metric, point.speedup])
+    won = [point for point in folder.read_points() if point.winner]
+    assert [point.int8 is None for point in won] == [True, False] * 3
+
+
 def test_the_trials_own_ranks_come_first_and_are_not_scored_again(once: Workers, folder: RunFolder):
     first, *others = once.told
     own = folder.point("0")

@@ -252,7 +252,7 @@ def export(row: Row, location: str) -> str:
 
 def searched_ranks(points: Iterable[Point]) -> str:
     """How many networks searches over ranks found: `72 networks of trial 2, without training`."""
-    found = [point for point in points if point.by_ranks]
+    found = [point for point in points if point.by_ranks and point.int8 is None]
     trials = Counter(point.trial for point in found if not point.winner)
     named = [f"{count(number, 'network')} of trial {trial}" for trial, number in trials.items()]
     tuned = sum(point.winner for point in found)

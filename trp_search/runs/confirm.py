@@ -31,7 +31,8 @@ def plan(folder: RunFolder, *, seeds: int) -> list[tuple[TrialSpec, list[Point]]
     space = load_space(folder.search)
     behind: dict[str, list[Point]] = defaultdict(list)
     for point in pareto.search_front(folder.read_points(), space):
-        if not point.winner:  # of one network's ranks alone: a repeat has others
+        # Of one network's ranks alone: a repeat has others, and scores them in float32.
+        if not (point.winner or (point.by_ranks and point.int8)):
             behind[point.trial].append(point)
     if not behind:
         raise NothingFoundError(f"{folder.path}: has no front to confirm")

@@ -112,20 +112,24 @@ class Quantized:
         return made
 
 
-def of_trial(begun: Setup, network: nn.Module, point: Point) -> Point:
-    """The point of a trial in int8, whose float network is that of `point`; it goes into the run.
+def of_cut(begun: Setup, network: nn.Module, point: Point) -> Point:
+    """The point of a cut in int8, whose float network is that of `point`; it goes into the run.
 
     Raises:
         InputError: the tool refuses the network.
         DivergedError: the loss is not finite.
     """
     with _quantized(begun, network) as made:
-        own = made.keep(begun.folder, point, made.score())
-    return dataclasses.replace(own, role="trial")
+        return made.keep(begun.folder, point, made.score())
+
+
+def of_trial(begun: Setup, network: nn.Module, point: Point) -> Point:
+    """As `of_cut`, as the trial's own point."""
+    return dataclasses.replace(of_cut(begun, network, point), role="trial")
 
 
 def at_rung(begun: Setup, cut: CompressedNetwork, found: RungScore, *, images: int) -> RungScore:
-    """The score of a cut in training, `found` in float32, in int8; raises as `of_trial` does."""
+    """The score of a cut in training, `found` in float32, in int8; raises as `of_cut` does."""
     runtime = begun.spec.int8
     assert runtime is not None
     with _quantized(begun, cut.network) as made:

@@ -110,7 +110,10 @@ def _train_and_score(
 def _cut_on(
     spec: TrialSpec, trained: str, folder: RunFolder
 ) -> Generator[EpochReport, None, TrialResult]:
-    """Points of the trial `trained`, as `spec` cuts its weights and fine-tunes the cut."""
+    """Points of the trial `trained`, as `spec` cuts its weights and fine-tunes the cut.
+
+    Where that trial is in int8, each is followed by the same network in int8.
+    """
     begun, factory = _again(trained, folder)
     cuts, points, refused = begun.cuts, [], {}
     for cut in tracked(spec.cuts, "scoring ranks", total=len(spec.cuts), unit="networks"):
@@ -120,6 +123,8 @@ def _cut_on(
                 scored = yield from _tuned(scored, begun.again(spec), spec.fine_tuning)
                 factory = _of_winner(factory, spec, seconds=folder.trial(spec.name).seconds())
             points.append(_kept(begun.place, factory, cut, scored))
+            if begun.spec.int8 is not None:
+                points.append(int8.of_cut(begun, scored.made.network, points[-1]))
         except (InputError, DivergedError) as error:
             refused[cut.name] = str(error)
     return TrialResult(trial=spec.name, points=tuple(points), refused=refused)

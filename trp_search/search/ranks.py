@@ -206,10 +206,11 @@ class RankSearcher:
                 shutil.rmtree(self._folder.trial(name).path)
 
     def _learn(self, points: Iterable[Point]) -> None:
-        """Remembers points that are this network, as it is cut here, at whatever ranks."""
-        own = self._spec.cuts[0]
+        """Remembers points that are this network, as it is cut and served here, at any ranks."""
+        own, in_int8 = self._spec.cuts[0], self._spec.int8 is not None
         for point in points:
-            if point.cut is None or point.int8 is not None or not point.searched:
+            served_so = (point.int8 is not None) == in_int8
+            if point.cut is None or not served_so or not point.searched:
                 continue
             tuned = self._spec.fine_tuning is not None and point.cut == own and not point.untuned
             alike = dataclasses.replace(
