@@ -40,7 +40,8 @@ def page(table: pd.DataFrame) -> str:
             row=1,
             col=col,
         )
-        part = table[(table["runtime"] == name) & (table["outcome"] == "timed")]
+        alone = (table["threads"] == 1) & (table["batch"] == 1)
+        part = table[alone & (table["runtime"] == name) & (table["outcome"] == "timed")]
         for (network, rule), rows in part.groupby(["network", "rule"]):
             label = f"{network}, ranks by {rule}"
             figure.add_scatter(
