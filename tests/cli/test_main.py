@@ -77,9 +77,10 @@ def test_the_version_is_printed(trp):
     ("words", "parts"),
     [
         (["selects"], ["selects", "select"]),
-        ([""], ["the command", "empty"]),
-        (["select", ""], ["an argument of select", "empty"]),
-        (["export", "run", "--out", ""], ["--out", "empty"]),
+        ([""], ["for the command: ''", "empty"]),
+        (["select", ""], ["after select: ''", "empty"]),
+        (["export", "run", "--out", ""], ["after --out: ''", "empty"]),
+        (["status", "none", "--data=a=b="], ["--data"]),
         (["export", "run", "--out="], ["--out:", "empty"]),
         (["status"], ["RUN"]),
         (["status", "a", "b"], ["b"]),

@@ -9,7 +9,7 @@ import pytest
 from trp_search.cli import main, timed_cuts
 from trp_search.export.bundle import read_card
 from trp_search.export.write import export_point
-from trp_search.store import RunFolder
+from trp_search.store import RunFolder, exclusive
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,17 @@ def test_what_does_not_go_together_is_one_line(
 ):
     assert main(["cut", str(tmp_path), "--trial", "baseline", *words]) == 2
     assert capsys.readouterr().err == f"trp-search: {said}\n"
+
+
+def test_layers_are_not_timed_beside_a_search(
+    run: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(run.path.parent)
+    words = ["cut", run.path.name, "--trial", "baseline", "--latency-speedup", "2"]
+    with exclusive(run.lock, wait_seconds=0.0, holder="a search"):
+        assert main([*words, "--target", "laptop"]) == 2
+    assert capsys.readouterr().err.endswith(": a search is at work in this folder\n")
+    assert not run.cut_times.exists()
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from trp_search.records import Cut, EpochReport, Point, Ranks, TrialResult, to_json
+from trp_search.records import EpochReport, Point, TrialResult, to_json
 from trp_search.records.objectives import OBJECTIVES
 from trp_search.report import contents, formatting, history, rows, sections
 from trp_search.report.history import Curve
@@ -175,14 +175,34 @@ def test_hours_count_what_trials_without_a_point_took(sample_run: RunFolder):
     assert every[0].hours == alone[0].hours
 
 
+def test_networks_that_a_search_found_in_int8_count_and_those_quantised_later_do_not(
+    empty_run: RunFolder, make_point: Callable[..., Point], in_int8: Callable[..., Point]
+):
+    plain = make_point("baseline", correct=190, speedup=1.0, role="baseline", scheme=None)
+    own = make_point("0", correct=180, speedup=2.0)
+    ranked = make_point("0-ranks", correct=185, speedup=3.0, role="derived")
+    ranked = dataclasses.replace(ranked, trial="0", by_ranks=True)
+    served = dataclasses.replace(in_int8(own), role="trial")
+    read = dataclasses.replace(contents.read(empty_run))
+    objectives = [OBJECTIVES["accuracy"], OBJECTIVES["bytes"]]
+
+    def last(*points: Point) -> float:
+        found = dataclasses.replace(read, points=(plain, *points))
+        return history.volumes(rows.build(found), objectives, {}, {"0": 0})[-1].value
+
+    assert last(own, ranked, in_int8(ranked)) == last(own, ranked)
+    assert last(own, served, ranked, in_int8(ranked)) > last(own, served, ranked)
+    later = in_int8(ranked, runtime="openvino")
+    assert last(own, served, ranked, later) == last(own, served, ranked)
+
+
 def test_a_search_over_ranks_adds_its_volume_after_the_last_trial_and_no_hours(
     empty_run: RunFolder, make_point: Callable[..., Point]
 ):
     plain = make_point("baseline", correct=190, speedup=1.0, role="baseline", scheme=None)
     trials = [make_point(name, correct=180, speedup=2.0) for name in ("0", "1")]
-    cut = Cut(keep=Ranks({"a": 1}))
     ranked = make_point("0-ranks", correct=185, speedup=3.0, role="derived")
-    ranked = dataclasses.replace(ranked, trial="0", cut=cut)
+    ranked = dataclasses.replace(ranked, trial="0", by_ranks=True)
     read = dataclasses.replace(contents.read(empty_run), points=(plain, *trials, ranked))
     first, second, last = history.volumes(rows.build(read), read.objectives, {}, {"0": 0, "1": 1})
     assert first.value == second.value < last.value

@@ -60,6 +60,18 @@ def test_what_is_measured_again_counts_last(run: RunFolder):
     assert run.read_latencies()["laptop"]["0"] == second
 
 
+def test_a_target_of_the_run_s_space_is_what_the_space_says(run: RunFolder):
+    text = run.search.read_text()
+    assert "target" not in text
+    run.search.write_text(f"{text}target: {{name: phone, threads: 2, batch: 8}}\n")
+    target = target_of(run, "phone", {})
+    assert (target.threads, target.batch, target.height) == (2, 8, 8)
+    assert target_of(run, "phone", {"batch": 8}) == target
+    with pytest.raises(InputError, match="'phone': stands for batch 8 in this run"):
+        target_of(run, "phone", {"batch": 1})
+    assert target_of(run, "laptop", {}).batch == 1
+
+
 def test_a_name_stands_for_one_target(run: RunFolder):
     list(measure(run, target_of(run, "phone", {"batch": 3}), [run.point("0")], seconds=0.0))
     assert target_of(run, "phone", {}).batch == 3

@@ -71,6 +71,7 @@ def test_ranks_are_those_of_a_vector(once):
     vector = {name: 1 + most // 5 for name, most in full.items()}
     point = recut(once, "0", Cut(scheme="nested", keep=Ranks(vector)))
     assert {layer.name: layer.rank for layer in point.layers if layer.rank} == vector
+    assert not point.by_ranks, "a person asked for it"
 
 
 def test_the_exported_whole_is_cut_to_any_budget(once, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 
 from tests.runs.trained import begun, ended
+from trp_search.errors import InputError
 from trp_search.records import USUAL_QUANTIZER, Point, Ranks
 from trp_search.runs import trial
 from trp_search.runs.confirm import confirm, plan
@@ -101,7 +102,7 @@ def test_networks_at_searched_ranks_are_in_int8_as_well_where_their_trial_is(mad
         )
         points = list(trial.run(batch, made))[-1].points
         assert ["int8" if point.int8 else "float" for point in points] == kinds
-        assert {point.role for point in points} == {"derived"}
+        assert {(point.role, point.by_ranks) for point in points} == {("derived", True)}
     plain, quantized = points
     assert quantized.int8.of == plain.id
     assert quantized.bytes < 0.5 * plain.bytes
@@ -141,7 +142,10 @@ def test_other_seeds_are_scored_in_int8_as_well(run):
 
 
 def test_its_float_network_is_what_is_refitted(run):
-    begun_again = refit(run, "1")
-    next(begun_again)
-    begun_again.close()
-    assert run.trial("refit-1").read_spec().int8 is None
+    *_, result = refit(run, "1")
+    (own,) = result.points
+    assert own.int8 is None
+    (found,) = quantize(run, [own], USUAL_QUANTIZER)
+    assert (found.int8.of, found.role, found.searched) == (own.id, "refit", False)
+    with pytest.raises(InputError, match="was trained on validation; --max-drop is not for it"):
+        next(quantize(run, [own], USUAL_QUANTIZER, max_drop=0.1))

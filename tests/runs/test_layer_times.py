@@ -95,10 +95,16 @@ def test_networks_that_were_timed_whole_correct_the_table(run: RunFolder, factor
     here.cut_times.write_text("".join(here.cut_times.read_text().splitlines(True)[:-1]))
     own = {"seconds": 1.0, "low": 1.0, "high": 9.0, "rounds": 20, "batch_norm": "folded"}
     told = {"dense_seconds": 0.01, "machine": whole.machine, "versions": whole.versions}
-    append_record(
-        run.latencies,
-        Latency(point=point.id, target=HERE, speedup=whole.speedup, **own, **told),
-    )
+
+    def known(**changes: object) -> None:
+        found = own | told | changes
+        record = Latency(point=point.id, target=HERE, speedup=whole.speedup, **found)
+        append_record(run.latencies, record)
+
+    for changes in ({"machine": "another"}, {"versions": {"torch": "0.1"}}):
+        known(**changes)
+        assert predicted(run, HERE).saved_by(layers) == pytest.approx(6.0)
+    known()
     assert predicted(run, HERE).saved_by(layers) == pytest.approx(6.0 * factor)
     assert predicted(run, HERE).milliseconds(point.layers) == pytest.approx(10 - 6.0 * factor)
 

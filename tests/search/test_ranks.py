@@ -53,6 +53,7 @@ def point_at(make_point: MakePoint) -> Callable[..., Point]:
         made = make_point(name or f"0-{cut.name}", correct=1, speedup=1.0, role="derived")
         correct = 200 - sum((64 - rank) ** 2 // 99 for rank in ranks.values())
         own = {"trial": "0", "score": share(correct, 200), "macs": macs, "layers": layers}
+        own["by_ranks"] = isinstance(cut.keep, Ranks)
         dense = sum(dense for dense, _, _ in LAYERS.values())
         return dataclasses.replace(made, cut=cut, scheme=cut.scheme, dense_macs=dense, **own)
 

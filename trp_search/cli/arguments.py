@@ -18,10 +18,10 @@ from trp_search.errors import InputError
 def check_none_empty(words: Sequence[str]) -> None:
     """Raises InputError where nothing is given for something: as a path it would be this folder."""
     for before, word in itertools.pairwise(["", *words]):
-        if not word or (word.startswith("--") and word.endswith("=")):
-            argument = f"an argument of {words[0]}" if words[0] else "the command"
-            where = word[:-1] or (before if before.startswith("-") else argument)
-            raise InputError(f"{where}: '' is empty; is a variable of the shell not set?")
+        option, equals, given = word.partition("=")
+        if not word or (option.startswith("--") and equals and not given):
+            said = f"after {before}" if before else "for the command"
+            raise InputError(f"{option or said}: '' is empty; is a variable of the shell not set?")
 
 
 def number(text: str) -> float:

@@ -25,7 +25,7 @@ from trp_search.errors import InputError
 from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
 from trp_search.methods import METHODS
-from trp_search.records import CutScheme, DataSpec, Keep, Workload
+from trp_search.records import Cut, CutScheme, DataSpec, Keep, Workload
 from trp_search.space import load_space, read_space
 from trp_search.store import RunFolder
 
@@ -93,10 +93,12 @@ def _cut_run(
     wanted = cut_of(space, keep, options, like=like, own=own)
     from trp_search.runs.compress import recut
 
-    if clock is not None:
-        wanted = by_time(folder, spec.name, wanted, clock)
-    line(f"Cutting trial {trial}'s weights, settling batch norm and scoring ...")
-    point = recut(folder, spec.name, wanted)
+    def chosen(one: Cut) -> Cut:
+        found = one if clock is None else by_time(folder, spec.name, one, clock)
+        line(f"Cutting trial {trial}'s weights, settling batch norm and scoring ...")
+        return found
+
+    point = recut(folder, spec.name, wanted, chosen=chosen)
     show_point(folder, point)
     if clock is not None:
         confirm_time(folder, point, keep, clock)

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.cut import Cut
 from trp_search.records.int8 import Int8
-from trp_search.records.keeps import KEEPS, Ranks
+from trp_search.records.keeps import KEEPS
 from trp_search.records.kinds import (
     STRICT,
     Bounded,
@@ -138,6 +138,7 @@ class Point(Predicted):
         int8: how it was quantised; multiply-adds and layers are those of its float network, the
             score is its own.
         widths: inputs and outputs of the modules that lost channels, before any is factored.
+        by_ranks: whether a search over ranks chose its ranks.
     """
 
     id: Name
@@ -162,6 +163,7 @@ class Point(Predicted):
     predicted: Prediction | None = None
     int8: Int8 | None = None
     widths: Widths = field(default_factory=dict)
+    by_ranks: bool = False
 
     @property
     def metric(self) -> float:
@@ -184,11 +186,6 @@ class Point(Predicted):
             for name, value in self.settings.items()
             if value is not None and (value is not False or name not in off)
         }
-
-    @property
-    def by_ranks(self) -> bool:
-        """Whether it was cut to given ranks, by a search over ranks."""
-        return self.cut is not None and isinstance(self.cut.keep, Ranks)
 
     @property
     def winner(self) -> bool:

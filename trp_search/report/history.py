@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from trp_search.records import BASELINE, Ending, EpochReport, Point, TrialResult
+from trp_search.records import (
+    BASELINE,
+    Ending,
+    EpochReport,
+    Point,
+    QuantizerName,
+    TrialResult,
+)
 from trp_search.records.objectives import Objective
 from trp_search.report.rows import Rows
 from trp_search.report.styles import UNCUT, Style
@@ -45,9 +52,9 @@ def volumes(
         return ()
     scored: dict[str, list[Point]] = {}
     later: dict[str, list[Point]] = {}
+    in_int8 = _in_int8(row.point for row in rows.trials)
     for row in (*rows.trials, *rows.derived):
-        later_int8 = row.point.int8 is not None and row.point.role != "trial"
-        if row.point.role == "screened_out" or later_int8:
+        if row.point.role == "screened_out" or _quantized_later(row.point, in_int8):
             continue
         found = later if row.point.by_ranks else scored
         found.setdefault(row.point.trial, []).extend([] if row.violations else [row.point])
@@ -73,6 +80,18 @@ def volumes(
         value = pareto.covered(front, objectives, baseline=rows.baseline.point)
         steps.append(dataclasses.replace(steps[-1], trial=trial, value=value, by_ranks=True))
     return tuple(steps)
+
+
+def _in_int8(points: Iterable[Point]) -> Mapping[str, QuantizerName]:
+    """The trials that are in int8 themselves, with their runtimes."""
+    return {p.trial: p.int8.runtime for p in points if p.int8 is not None and p.role == "trial"}
+
+
+def _quantized_later(point: Point, in_int8: Mapping[str, QuantizerName]) -> bool:
+    """Whether a point was put into int8 after the search: no trial's, nor of its ranks."""
+    if point.int8 is None or point.role == "trial":
+        return False
+    return not (point.by_ranks and in_int8.get(point.trial) == point.int8.runtime)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,9 @@ from trp_search.workloads import data
 
 
 def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
-    """The target of this name: as timed before, or as `given` with defaults for the rest.
+    """The target of this name: as timed before, as in the run's space, or as `given`.
+
+    Fields that nothing says are those of the data and of `Target`.
 
     Args:
         folder: the run; its images give the size.
@@ -31,11 +33,15 @@ def target_of(folder: RunFolder, name: str, given: dict[str, Any]) -> Target:
     Raises:
         InputError: an invalid value, or one that differs from the target of this name.
     """
-    known = folder.read_latencies().get(name)
+    timed = folder.read_latencies().get(name)
     shape = data.describe(folder.trial(BASELINE).read_spec().workload.data)
     default: dict[str, Any] = {"name": name, "height": shape.height, "width": shape.width}
-    if known:
-        default = dataclasses.asdict(next(iter(known.values())).target)
+    asked = next((one for one in load_space(folder.search).timed_on if one.name == name), None)
+    known = bool(timed or asked)
+    if timed:
+        default = dataclasses.asdict(next(iter(timed.values())).target)
+    elif asked:
+        default |= asked.model_dump(exclude={"seconds"})
     target = made(Target, f"target {name!r}", **(default | given))
     other = [f"{key} {value}" for key, value in default.items() if value != getattr(target, key)]
     if known and other:

@@ -97,14 +97,18 @@ def _run(
     return item
 
 
-def recut(folder: RunFolder, name: str, cut: Cut) -> Point:
+def recut(
+    folder: RunFolder, name: str, cut: Cut, *, chosen: Callable[[Cut], Cut] | None = None
+) -> Point:
     """A further point from the stored weights of the trial `name`; nothing is trained.
+
+    `chosen` makes ranks of the cut, as a time budget needs, while nothing is at work in the run.
 
     Raises:
         InputError: no such trial, a search is at work in the run, or the budget is out of reach.
     """
     with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
-        return _cut(folder, name, cut)
+        return _cut(folder, name, cut if chosen is None else chosen(cut))
 
 
 _BUSY = "a search is at work in this folder"

@@ -90,7 +90,7 @@ class Quantized:
         made = dataclasses.replace(
             point,
             id=int8_name(point.id, self._runtime, max_drop),
-            role="control" if point.role == "control" else "derived",
+            role=point.role if point.role in ("control", "refit") else "derived",
             score=found.score,
             loss=found.loss,
             bytes=self.bytes,

@@ -37,6 +37,7 @@ def predicted(folder: RunFolder, target: Target) -> LayerTimes | None:
     times = measured(folder, target, macs=folder.point(BASELINE).dense_macs)
     if times is None:
         return None
+    here = device_name(target.device), runtime(target.runtime).versions()
     points = {point.id: point for point in folder.read_points()}
     known = folder.read_latencies().get(target.name, {}).items()
     return times.corrected(
@@ -45,7 +46,8 @@ def predicted(folder: RunFolder, target: Target) -> LayerTimes | None:
             latency.speedup,
         )
         for name, latency in known
-        if name in points and points[name].int8 is None and latency.target == target
+        if name in points and points[name].int8 is None
+        if (latency.target, latency.machine, latency.versions) == (target, *here)
     )
 
 

@@ -115,6 +115,7 @@ def _cut_on(
     Where that trial is in int8, each is followed by the same network in int8.
     """
     begun, factory = _again(trained, folder)
+    factory = dataclasses.replace(factory, by_ranks=True)
     cuts, points, refused = begun.cuts, [], {}
     for cut in tracked(spec.cuts, "scoring ranks", total=len(spec.cuts), unit="networks"):
         try:

@@ -20,15 +20,16 @@ Predict = Callable[[Sequence[Layer]], Prediction | None]
 class PointFactory:
     """Data shared by the points of one training: its settings, the dense cost, its time.
 
-    All are in float32: a trial that asks for int8 has its own point beside them. A `winner` of a
-    search over ranks is fine-tuned, beside the point that it was. `predict` tells a
-    network's time on the search's target, if it has one.
+    All are in float32: a trial that asks for int8 has its own point beside them. `by_ranks` they
+    are those of a search over ranks; a `winner` of it is fine-tuned, beside the point that it was.
+    `predict` tells a network's time on the search's target, if it has one.
     """
 
     spec: TrialSpec
     dense: Cost
     seconds: float
     predict: Predict
+    by_ranks: bool = False
     winner: bool = False
 
     def point(
@@ -65,6 +66,7 @@ class PointFactory:
             seconds=self.seconds,
             untuned=untuned,
             predicted=self.predict(scored.made.layers),
+            by_ranks=self.by_ranks,
         )
 
     def name(self, cut: Cut) -> str:
