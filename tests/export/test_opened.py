@@ -34,6 +34,15 @@ def test_a_link_out_of_the_bundle_is_not_followed(copied: Path, tmp_path: Path, 
         opened(copied)
 
 
+def test_nested_factors_are_not_followed_out_of_the_bundle_either(copied: Path, tmp_path: Path):
+    (tmp_path / "factors").write_bytes(b"")
+    (copied / "nested.safetensors").symlink_to(tmp_path / "factors")
+    with pytest.raises(
+        InputError, match=r"nested\.safetensors: a link to a file outside the bundle"
+    ):
+        opened(copied)
+
+
 def test_the_folder_itself_may_be_reached_through_a_link(copied: Path, tmp_path: Path):
     (tmp_path / "latest").symlink_to(copied)
     assert opened(tmp_path / "latest").shapes == opened(copied).shapes

@@ -180,6 +180,22 @@ def test_the_lasso_keeps_the_units_that_answer_alone():
     assert sorted(order) == list(range(9))
 
 
+def test_the_lasso_ranks_every_unit_of_a_wide_layer():
+    generator = torch.Generator().manual_seed(5)
+    parts = torch.randn(560, 80, dtype=torch.float64, generator=generator)
+    first = filters._by_lasso(parts @ parts.T + 80 * torch.eye(560)).tolist()[:40]
+    assert first != sorted(first), "units that no step of the path was left for come by their index"
+
+
+def test_factors_after_pruning_have_ranks_that_are_multiples(residual):
+    wanted = Cut(
+        keep=Speedup(3.0), scheme="prune", importance="magnitude", factors="channel", multiple=3
+    )
+    ranks = [layer.rank for layer in pruned(residual, wanted).layers if layer.scheme == "channel"]
+    assert ranks
+    assert all(rank % 3 == 0 for rank in ranks)
+
+
 @pytest.mark.parametrize("importance", ["magnitude", "thinet"])
 def test_layers_are_factored_once_they_have_lost_channels(residual, importance):
     macs, _ = costs(residual)
@@ -246,6 +262,16 @@ def test_a_network_that_relies_on_channels_keeps_them_and_loses_others(kind, rea
     assert reason in prunable(network, IMAGES[:1], "auto").reasons["second"]
     with pytest.raises(InputError, match=reason):
         pruned(network, cut_of(Ratio(0.5), layers="second"))
+
+
+@pytest.mark.parametrize(("between", "left"), [(nn.GLU(1), 8), (nn.PixelShuffle(2), 4)])
+def test_channels_that_an_operation_folds_stay_and_others_leave(between, left):
+    torch.manual_seed(0)
+    rest = [nn.Conv2d(left, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 1)]
+    network = nn.Sequential(nn.Conv2d(3, 16, 1), between, *rest).eval()
+    found = pruned(network, cut_of(Ratio(0.5)))
+    assert [layer.rank for layer in found.layers] == [None, 4, 4]
+    assert "do not fall to single outputs" in prunable(network, IMAGES[:1], "auto").reasons["0"]
 
 
 def test_bad_asks_are_refused_in_one_line(residual):

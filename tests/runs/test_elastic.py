@@ -74,7 +74,18 @@ def test_ranks_are_those_of_a_vector(once):
     assert not point.by_ranks, "a person asked for it"
 
 
-def test_the_exported_whole_is_cut_to_any_budget(once, tmp_path, monkeypatch):
+def test_a_run_s_own_training_is_cut_by_its_own_factors(once, capsys):
+    cut = ["cut", str(once.path), "--trial", "0", "--speedup"]
+    known = {point.id for point in once.read_points()}
+    assert main([*cut, "2"]) == 0
+    assert {point.id for point in once.read_points()} == known, "2x is one of its own cuts"
+    assert main([*cut, "2.2", "--allocation", "uniform"]) == 0
+    assert once.read_points()[-1].cut.scheme == "nested"
+    assert main([*cut, "2.2", "--scheme", "channel"]) == 0
+    assert once.read_points()[-1].cut.scheme == "channel"
+
+
+def test_the_exported_whole_is_cut_to_any_budget(once, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["export", str(once.path), "--point", "0-uncut", "--out", "whole"]) == 0
     assert main(["cut", "whole", "--speedup", "2.7", "--out", "faster"]) == 0
@@ -88,6 +99,10 @@ def test_the_exported_whole_is_cut_to_any_budget(once, tmp_path, monkeypatch):
             first = faster.get_submodule(layer["name"])[0].weight
             assert torch.equal(first, own.reshape(first.shape))
     assert main(["cut", "whole", "--max-drop", "0.5", "--out", "small"]) == 0
+    with (tmp_path / "whole/nested.safetensors").open("ab") as file:
+        file.truncate(1 << 30)
+    assert main(["cut", "whole", "--speedup", "2", "--out", "large"]) == 2
+    assert "is too large for nested factors" in capsys.readouterr().err
     assert not (tmp_path / "faster/nested.safetensors").exists()
 
 

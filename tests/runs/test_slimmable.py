@@ -45,6 +45,12 @@ def test_its_points_are_the_leading_channels_of_one_network(once):
     assert points["0-uncut"].batch_norm == "as trained"
 
 
+def test_a_further_cut_has_widths_as_it_was_trained(once):
+    assert main(["cut", str(once.path), "--trial", "0", "--speedup", "2"]) == 0
+    cut = once.read_points()[-1].cut
+    assert (cut.scheme, cut.importance, cut.allocation) == ("prune", "leading", "uniform")
+
+
 def test_each_epoch_scores_budgets(once):
     for report in once.trial("0").read_epochs():
         assert [int(2 * score.speedup) / 2 for score in report.curve] == [1.5, 3.0]

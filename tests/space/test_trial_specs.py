@@ -298,6 +298,26 @@ def test_the_curve_is_what_a_trial_and_the_baseline_race(tmp_path):
     assert len({cut.name for cut in (*spec.cuts, *spec.screening)}) == 5
 
 
+def test_layers_that_a_space_leaves_out_stay_out_of_solved_cuts(tmp_path):
+    for layers, own in (
+        ("auto", "all"),
+        ("kxk", "all"),
+        ("'auto, !head'", "all, !head"),
+        ("'fc*'", "fc*"),
+    ):
+        entries = f"method: ddlr-style, error: 0.2, layers: {layers}"
+        space = loaded(tmp_path, f"{FIXED}space: {{{entries}}}")
+        assert space.trial_spec({}, number=0).cuts[0].layers == own
+
+
+def test_further_cuts_have_ranks_that_are_multiples_too(tmp_path):
+    for entries in ("energy: 0.9", "method: elastic, scheme: spatial"):
+        space = loaded(tmp_path, f"{FIXED}space: {{{entries}, multiple: 8}}\n{CURVE}")
+        spec = space.trial_spec({}, number=0)
+        assert spec.screening
+        assert {cut.multiple for cut in (*spec.cuts, *spec.screening)} == {8}
+
+
 def test_a_trials_own_cut_does_not_race_against_itself(tmp_path):
     space = loaded(tmp_path, f"{FIXED}space: {{scheme: spatial, energy: 0.9}}\n{CURVE}")
     spec = space.trial_spec({}, number=0)

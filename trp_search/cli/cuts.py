@@ -25,7 +25,7 @@ from trp_search.space.cuts import SHARED
 from trp_search.store import RunFolder
 
 Options = Mapping[str, Any]  # of a cut
-USUAL = METHODS["plain"].again("per-layer")
+USUAL = METHODS["plain"].again(scheme="per-layer", allocation="knapsack")
 
 
 def _options(
@@ -34,7 +34,7 @@ def _options(
         option(
             "NAME",
             f"unfolding or method: {', '.join(get_args(records.CutScheme))} [default: per-layer; "
-            "for a decomposable trial, the scheme it was trained with]",
+            "for a decomposable, elastic or slimmable trial, as it was trained]",
             CUT,
         ),
     ] = None,
@@ -43,7 +43,7 @@ def _options(
         option(
             "NAME",
             f"division of a budget among layers: {', '.join(get_args(records.Allocation))} "
-            "[default: knapsack; for a decomposable trial: pooled, without calibration images]",
+            "[default: knapsack; for a decomposable, elastic or slimmable trial, its own]",
             CUT,
         ),
     ] = None,
@@ -90,7 +90,7 @@ def cut_of(
 ) -> Cut:
     """The cut that was asked for; other fields are those of `like`, `own` or the default."""
     same = {name: getattr(like, name) for name in SHARED}
-    chosen = {**(USUAL if chosen.keys() & own.keys() else own), **chosen}
+    chosen = {**(USUAL if "scheme" in chosen else own), **chosen}
     if "importance" in TAKES.get(chosen["scheme"], ()):
         chosen.setdefault("importance", "magnitude")
     images = space.extra_cuts.calibration_images
@@ -98,8 +98,8 @@ def cut_of(
         found = Cut(keep=keep, **(same | chosen), calibration_images=images)
     except ValueError as error:
         raise InputError(f"--{records.problem(error, Cut)}") from None
-    by_weights = found.pools or (found.importance is not None and not found.fits)
-    return dataclasses.replace(found, calibration_images=0) if by_weights else found
+    seen = found.fits or found.solved or (found.weighs and not found.pools)
+    return found if seen else dataclasses.replace(found, calibration_images=0)
 
 
 def show_point(folder: RunFolder, point: Point) -> None:

@@ -25,7 +25,7 @@ from trp_search.errors import InputError
 from trp_search.export.bundle import ARCHITECTURE, CARD, vacant
 from trp_search.export.opened import opened
 from trp_search.methods import METHODS
-from trp_search.records import Cut, CutScheme, DataSpec, Keep, Workload
+from trp_search.records import Allocation, Cut, CutScheme, DataSpec, Keep, Workload
 from trp_search.space import load_space, read_space
 from trp_search.store import RunFolder
 
@@ -89,7 +89,8 @@ def _cut_run(
         which = "--trial is missing" if trial is None else f"no trial {trial!r}"
         raise InputError(f"{here(folder.path)}: {which}; there are {known}")
     like = (*spec.cuts, *space.baseline_spec().cuts)[0]
-    own = METHODS[spec.method or "plain"].again(like.scheme)
+    method = METHODS[spec.method or "plain"]
+    own = method.again(scheme=like.scheme, allocation=like.allocation)
     wanted = cut_of(space, keep, options, like=like, own=own)
     from trp_search.runs.compress import recut
 
@@ -147,7 +148,10 @@ def _cut_bundle(
     space = read_space(raw, bundle / CARD)
     like = space.baseline_spec().cuts[0]
     method = METHODS.get(str(settings.get("method")), METHODS["plain"])
-    own = method.again(cast("CutScheme", settings.get("scheme", like.scheme)))
+    own = method.again(
+        scheme=cast("CutScheme", settings.get("scheme", like.scheme)),
+        allocation=cast("Allocation", settings.get("allocation", like.allocation)),
+    )
     wanted = cut_of(space, keep, options, like=like, own=own)
     folder = RunFolder(path=Path(f"{place.out}-run").resolve())
     compressed(space, folder, wanted, place, clock)

@@ -17,6 +17,10 @@ from trp_search.export.bundle import (
     read_architecture,
     read_card,
 )
+from trp_search.store import NESTED
+
+# Of an m x n matrix they have m n numbers each at most, and weights may have half their precision.
+_NESTED_MOST, _HEADER = 5, 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +53,22 @@ def opened(bundle: Path | str) -> Bundle:
             has a value that no bundle may have.
     """
     folder = Path(bundle)
+    _check_nested(folder)
     return Bundle(
         folder=folder,
         architecture=read_architecture(folder),
         shapes=_shapes(present(folder, WEIGHTS)),
         card=read_card(folder),
     )
+
+
+def _check_nested(folder: Path) -> None:
+    """Refuses nested factors from elsewhere, or of more bytes than the weights' can have."""
+    if not (folder / NESTED).exists():
+        return
+    path, weights = present(folder, NESTED), present(folder, WEIGHTS).stat().st_size
+    if path.stat().st_size > _NESTED_MOST * weights + _HEADER:
+        raise InputError(f"{path}: is too large for nested factors of {WEIGHTS}")
 
 
 def _shapes(weights: Path) -> dict[str, tuple[int, ...]]:

@@ -15,7 +15,7 @@ from torch.nn.modules.conv import _ConvNd
 from trp_search.errors import InputError, one_line
 from trp_search.lowrank.placing import copied
 from trp_search.lowrank.tracing import arguments
-from trp_search.lowrank.widths import is_depthwise
+from trp_search.lowrank.widths import is_depthwise, width_of
 
 Places = Mapping[str, Tensor]
 
@@ -109,7 +109,7 @@ def _group(graph: Any, module: Any, names: Mapping[nn.Module, str]) -> Group:  #
             out = graph.is_out_channel_pruning_fn(item.dep.handler)
             kind = "written" if out else "read"
         places = _places(item.idxs, item.root_idxs, units)
-        if places is None:
+        if places is None or not _are_in(member, places, out=kind == "written"):
             reason = f"the channels of {name} do not fall to single outputs"
         else:
             parts[kind][name] = places
@@ -127,6 +127,12 @@ def _places(places: Sequence[int], roots: Sequence[int], units: int) -> Tensor |
     if rest or len(set(places)) < len(places) or not torch.equal(order.values, balanced):
         return None
     return torch.tensor(places)[order.indices].reshape(units, each)
+
+
+def _are_in(member: object, places: Tensor, *, out: bool) -> bool:
+    """Whether a layer has these places; behind GLU or PixelShuffle the graph names others."""
+    width = width_of(member) if isinstance(member, nn.Module) else None
+    return width is None or int(places.max()) < width[out]
 
 
 def _unfit(member: object) -> str | None:

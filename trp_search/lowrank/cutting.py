@@ -100,6 +100,7 @@ class Cutter:
             scheme=wanted.factors,
             calibration_images=wanted.calibration_images,
             layers=wanted.layers,
+            multiple=wanted.multiple,
         )
         return factored_too(first, further.cut(left))
 

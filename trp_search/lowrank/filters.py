@@ -120,7 +120,12 @@ def _by_lasso(gram: Tensor) -> Tensor:
     units = len(gram)
     steady = gram + torch.eye(units, dtype=gram.dtype) * (_RIDGE * gram.diagonal().mean())
     _, _, path = lars_path_gram(
-        gram.sum(1).numpy(), steady.numpy(), n_samples=1, method="lasso", alpha_min=0.0
+        gram.sum(1).numpy(),
+        steady.numpy(),
+        n_samples=1,
+        method="lasso",
+        alpha_min=0.0,
+        max_iter=_STEPS * units,  # by default 500: units beyond would tie
     )
     entered = np.where((path != 0).any(1), (path != 0).argmax(1), path.shape[1])
     return torch.from_numpy(entered).sort(stable=True, descending=True).indices
@@ -167,6 +172,7 @@ def fitted(weight: Tensor, moments: Tensor, kept: Tensor) -> Tensor:
 
 _TINY = 1e-30
 _RIDGE, _NEAR, _ROUNDING = 1e-4, 1e-5, 1e-7
+_STEPS = 8  # of a path, for each unit: some leave it and come again
 
 
 def usable(module: nn.Module) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 from typing_extensions import override
 
 from trp_search.methods.method import AMOUNT, EVERY, TIME, Fields, Method, out_of_order
-from trp_search.records import Cut, CutScheme, Joint
+from trp_search.records import Allocation, Cut, CutScheme, Joint
 
 if TYPE_CHECKING:
     from trp_search.training.hook import Beginning, Hook
@@ -40,7 +40,8 @@ class Decomposable(Method):
         return Cut(**{**fields, "allocation": "pooled"})
 
     @override
-    def again(self, scheme: CutScheme) -> Fields:
+    def again(self, *, scheme: CutScheme, allocation: Allocation) -> Fields:
+        del allocation
         return {"scheme": scheme, "allocation": "pooled"}
 
     @override

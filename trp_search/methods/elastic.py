@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from trp_search import records
 from trp_search.methods.method import EVERY, Fields, Method, out_of_order
-from trp_search.records import Cut, CutScheme, Speedup
+from trp_search.records import Allocation, Cut, CutScheme, Speedup
 
 if TYPE_CHECKING:
     from trp_search.training.hook import Beginning, Hook
@@ -47,9 +47,9 @@ class Elastic(Method):
         return Cut(**{"keep": _USUAL, **fields, "scheme": self.scheme})
 
     @override
-    def again(self, scheme: CutScheme) -> Fields:
+    def again(self, *, scheme: CutScheme, allocation: Allocation) -> Fields:
         del scheme
-        return {"scheme": self.scheme, "allocation": "knapsack"}
+        return {"scheme": self.scheme, "allocation": allocation}
 
     @override
     def trained(self, fields: Fields) -> records.Elastic:

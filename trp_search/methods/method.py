@@ -69,9 +69,9 @@ class Method(ABC):
         """The settings that the method trains by; of a method with a `part`."""
         raise NotImplementedError
 
-    def again(self, scheme: records.CutScheme) -> Fields:
-        """Scheme and allocation of further cuts of weights whose own cut is by `scheme`."""
-        del scheme
+    def again(self, *, scheme: records.CutScheme, allocation: records.Allocation) -> Fields:
+        """Scheme and allocation of further cuts of weights whose own cut is by these."""
+        del scheme, allocation
         return {"scheme": "per-layer", "allocation": "knapsack"}
 
     def problems(self, possible: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from trp_search import records
 from trp_search.methods.method import EVERY, Fields, Method
-from trp_search.records import Cut, CutScheme, Speedup
+from trp_search.records import Allocation, Cut, CutScheme, Speedup
 
 if TYPE_CHECKING:
     from trp_search.training.hook import Beginning, Hook
@@ -50,9 +50,9 @@ class Slimmable(Method):
         return Cut(**{"keep": _USUAL, **fields, "scheme": "prune", "importance": "leading"})
 
     @override
-    def again(self, scheme: CutScheme) -> Fields:
+    def again(self, *, scheme: CutScheme, allocation: Allocation) -> Fields:
         del scheme
-        return {"scheme": "prune", "importance": "leading", "allocation": "knapsack"}
+        return {"scheme": "prune", "importance": "leading", "allocation": allocation}
 
     @override
     def trained(self, fields: Fields) -> records.Slimmable:

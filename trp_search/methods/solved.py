@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 from typing_extensions import override
 
 from trp_search.methods.method import EVERY, IMAGES, SOLVED, Fields, Method
-from trp_search.records import Cut
+from trp_search.records import AUTO, Cut, Selection
 
 
 class _Solved(Method):
@@ -24,7 +25,10 @@ class _Solved(Method):
     @override
     def cut(self, fields: Fields) -> Cut:
         images = fields.get("calibration_images") or IMAGES
-        own = {"scheme": self.name, "calibration_images": images, "layers": "all"}
+        chosen = Selection.of(fields.get("layers", AUTO))
+        if chosen.word is not None:  # linear layers are in no other word
+            chosen = dataclasses.replace(chosen, word="all")
+        own = {"scheme": self.name, "calibration_images": images, "layers": str(chosen)}
         return Cut(**{**fields, **own})
 
 

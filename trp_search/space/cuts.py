@@ -43,7 +43,7 @@ def further(
         extra: what is asked for.
         truncated: whether training truncated its weights.
     """
-    same = {name: setting[name] for name in SHARED}
+    same = {name: setting[name] for name in SHARED} | {"multiple": own.multiple}
     budgets = _keeps(extra, truncated=truncated)
     energies = extra.energies_of(truncated=truncated)
     if own.pools or not own.weighs:

@@ -68,7 +68,7 @@ class SearchSpace(Strict):
         extra_cuts: further cuts of trained networks.
         rungs: early stopping of trials; none by default.
         patience: early stopping of the whole search; none by default.
-        rank_search: a search over ranks of trained networks; none by default.
+        rank_search: a search over ranks of trained networks; by default of elastic ones alone.
         warm_start: settings tried first; entries that a setting leaves out are proposed.
         target: the device and runtime of the objectives, constraints and budgets `latency_speedup`
             and `milliseconds`. Layers are timed there before the first trial, and each network's

@@ -51,7 +51,11 @@ SECTIONS: list[tuple[str, type[Any], str]] = [
     ("extra_cuts", ExtraCuts, "Further cuts of trained networks"),
     ("rungs", Rungs, "Early stopping of trials; off unless given"),
     ("patience", Patience, "Early stopping of the search; off unless given"),
-    ("rank_search", RankSearch, "Search over ranks of trained networks; off unless given"),
+    (
+        "rank_search",
+        RankSearch,
+        "Search over ranks of trained networks; off unless given, but for `elastic`",
+    ),
     ("target", Timed, "The target of predicted times; off unless given"),
     ("targets", Timed, "Each further target; timed after the last trial"),
     ("resources", Resources, "Resources of one trial"),
