@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from trp_search.cli import main, timed_cuts
 from trp_search.export.bundle import read_card
 from trp_search.export.write import export_point
+from trp_search.records import to_json
+from trp_search.runs.clock import measure, target_of
 from trp_search.store import RunFolder, exclusive
 
 
@@ -51,6 +54,18 @@ def test_layers_are_not_timed_beside_a_search(
     with exclusive(run.lock, wait_seconds=0.0, holder="a search"):
         assert main([*words, "--target", "laptop"]) == 2
     assert capsys.readouterr().err.endswith(": a search is at work in this folder\n")
+    assert not run.cut_times.exists()
+
+
+def test_a_target_of_another_machine_is_refused_before_its_layers_are_timed(
+    run: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(run.path.parent)
+    (found,) = measure(run, target_of(run, "laptop", {}), [run.point("0")], seconds=0.0)
+    run.latencies.write_text(to_json(dataclasses.replace(found, machine="another")) + "\n")
+    words = ["cut", run.path.name, "--trial", "baseline", "--latency-speedup", "2"]
+    assert main([*words, "--target", "laptop"]) == 2
+    assert "'laptop': was timed on another, this is" in capsys.readouterr().err
     assert not run.cut_times.exists()
 
 

@@ -66,6 +66,7 @@ def by_time(folder: RunFolder, trial: str, wanted: Cut, clock: Clock) -> Cut:
 
     target = stopwatch.target_of(folder, clock.name, clock.fields)
     check_timed(wanted, target)
+    stopwatch.machine_of(folder, target)
     line(f"Timing layers on {target.name}; run nothing else meanwhile ...")
     warn_of_load()
     found, timing = timed_cut(folder, trial, wanted, target, seconds=_SECONDS)

@@ -97,7 +97,7 @@ def measure(
     serving.check(target.device)
     busy = "a search is at work in this folder; time its points when it has ended"
     with exclusive(folder.lock, wait_seconds=0.0, holder=busy), threads(target.threads):
-        machine = _machine(folder, target)
+        machine = machine_of(folder, target)
         channels = data.describe(folder.trial(BASELINE).read_spec().workload.data).channels
 
         def made(point: Point) -> Network:
@@ -118,8 +118,8 @@ def measure(
             yield latency
 
 
-def _machine(folder: RunFolder, target: Target) -> str:
-    """This machine's name, once the target is known to stand for no other."""
+def machine_of(folder: RunFolder, target: Target) -> str:
+    """This machine's name; raises InputError where the target stands for another one."""
     here = device_name(target.device)
     known = folder.read_latencies().get(target.name, {})
     other = next((found.machine for found in known.values() if found.machine != here), None)
