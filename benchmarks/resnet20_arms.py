@@ -189,17 +189,17 @@ def jobs(rows: pd.DataFrame, seeds: Sequence[int], device: str) -> Iterator[Job]
             yield from _tried(device) if seed == FIRST else ()
             for arm in ARMS:
                 if (rate := chosen(arm.name, rows)) is not None:
-                    yield from (_job(arm, seed, rate, budgets, device) for budgets in arm.serves)
+                    yield from (job_of(arm, seed, rate, budgets, device) for budgets in arm.serves)
 
 
 def _tried(device: str) -> Iterator[Job]:
     usual, other = RATES
     for arm in ARMS:
-        yield from (_job(arm, FIRST, usual, budgets, device) for budgets in arm.serves)
+        yield from (job_of(arm, FIRST, usual, budgets, device) for budgets in arm.serves)
     for arm in ARMS:
         if arm.tried is None:
             (first,) = (budgets for budgets in arm.serves if TRIED in budgets)
-            yield _job(arm, FIRST, other, first, device)
+            yield job_of(arm, FIRST, other, first, device)
 
 
 def chosen(arm: str, rows: pd.DataFrame) -> float | None:
@@ -211,7 +211,8 @@ def chosen(arm: str, rows: pd.DataFrame) -> float | None:
     return float(at.sort_values("validation")["rate"].iloc[-1])
 
 
-def _job(arm: Arm, seed: int, rate: float, budgets: tuple[float, ...], device: str) -> Job:
+def job_of(arm: Arm, seed: int, rate: float, budgets: tuple[float, ...], device: str) -> Job:
+    """A training of an arm for the budgets."""
     plain = baseline(seed, device)
     assert plain.spec.training is not None
     training = dataclasses.replace(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-import pandas as pd
 from torch import nn
 
 from benchmarks import resnet20_arms
-from trp_search.records import BASELINE, TrialResult, TrialSpec
+from trp_search.records import TrialResult, TrialSpec
 from trp_search.runs import networks, trial
 from trp_search.store import RunFolder
 
@@ -29,12 +28,8 @@ def made(asked: TrialSpec, folder: RunFolder) -> Iterator[tuple[bool, nn.Module]
 
 def spec(setting: str, budget: float, *, seed: int, epochs: int) -> TrialSpec:
     """The arm's training; without epochs the cut alone."""
-    ended = pd.DataFrame({"seed": [0], "arm": [BASELINE], "budget": [1.0], "rate": [0.1]})
-    (arm,) = (
-        job.spec
-        for job in resnet20_arms.jobs(ended, [0], "cpu")
-        if (job.arm, job.budgets, job.rate) == (ARMS[setting], (budget,), resnet20_arms.RATES[0])
-    )
+    (known,) = (arm for arm in resnet20_arms.ARMS if arm.name == ARMS[setting])
+    arm = resnet20_arms.job_of(known, 0, resnet20_arms.RATES[0], (budget,), "cpu").spec
     own = {
         name: dataclasses.replace(value, epochs=epochs) if epochs else None
         for name in ("training", "fine_tuning")

@@ -14,7 +14,7 @@ from torch import nn
 
 from trp_search.cli import main
 from trp_search.errors import InputError
-from trp_search.export.evaluate import check_runs, evaluate_bundle
+from trp_search.export.evaluate import check_runs, evaluate_bundle, running
 from trp_search.export.opened import opened
 from trp_search.records import DataSpec
 from trp_search.store import FORMAT
@@ -38,6 +38,23 @@ def test_an_absurd_image_size_is_refused_before_memory_is_taken(bundle: Path, tm
     copied = changed(bundle, tmp_path / "bundle", "architecture.json", {"height": 10**9})
     with pytest.raises(InputError, match="expects images of 1000000000 x 8 pixels; its own have 8"):
         evaluate_bundle(copied)
+
+
+def test_pixels_are_normalised_as_the_weights_know_them(bundle: Path):
+    own = evaluate_bundle(bundle)
+    other = DataSpec(**vars(opened(bundle).card.workload.data) | {"mean": (0.9,), "std": (0.1,)})
+    assert evaluate_bundle(bundle, data=other) == own
+
+
+def test_a_network_that_wants_more_memory_than_its_weights_say_is_one_line(bundle: Path):
+    image = torch.zeros(1, 1, 8, 8)
+    with (
+        pytest.raises(InputError, match=r"wants more than [\d,]+ bytes for 256 images"),
+        running(opened(bundle), image, images=256),
+    ):
+        torch.empty(1 << 33, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="shape"), running(opened(bundle), image, images=1):
+        torch.zeros(3).reshape(2)
 
 
 OWN_IMAGES = """\

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from trp_search.errors import InputError, TrpSearchError
-from trp_search.export import alone, compare
+from trp_search.export import alone, compare, int8
 from trp_search.export.bundle import read_card
 from trp_search.export.evaluate import evaluate_bundle
 from trp_search.export.load import load
@@ -53,6 +53,16 @@ def test_a_bundle_in_int8_holds_the_network_that_was_scored_and_its_float_weight
     readable = (exported / "card.md").read_text()
     assert "int8 for onnxruntime, calibrated on" in readable
     assert "from float32's" in readable
+
+
+@pytest.mark.slow
+def test_a_file_whose_answers_do_not_follow_the_batch_is_one_line(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+):
+    one = dataclasses.replace(int8.INT8["onnxruntime"], run=lambda *_: torch.zeros(1, 10))
+    monkeypatch.setitem(int8.INT8, "onnxruntime", one)
+    with pytest.raises(InputError, match=r"network-int8\.onnx: gives 1 answers for \d+ images"):
+        evaluate_bundle(exported)
 
 
 @pytest.mark.slow

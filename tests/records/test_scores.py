@@ -34,6 +34,16 @@ def test_one_score_is_beyond_another_where_newcombe_s_difference_is(shares, imag
     assert not one.beyond(one)
 
 
+@pytest.mark.parametrize("images", [500, 1000])
+def test_exactly_as_much_as_may_be_lost_is_kept_to_whatever_the_rounding(images: int):
+    most, less = 0.01, round(0.01 * images)
+    for right in range(images - less):
+        own, other = share(right, images), share(right + less, images)
+        assert own.keeps_to(other, most)
+        assert other.keeps_to(own, most)
+        assert not own.keeps_to(share(right + less + 1, images), most)
+
+
 def test_newcombe_s_own_example():
     # Statistics in Medicine 17, 1998, p. 873, table II (a): 56/70 - 48/80, method 10: 0.0524 up.
     one, other = share(56, 70), share(48, 80)

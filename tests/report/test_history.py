@@ -175,6 +175,16 @@ def test_hours_count_what_trials_without_a_point_took(sample_run: RunFolder):
     assert every[0].hours == alone[0].hours
 
 
+def test_hours_count_the_fine_tuning(empty_run: RunFolder, make_point: Callable[..., Point]):
+    plain = make_point("baseline", correct=190, speedup=1.0, role="baseline", scheme=None)
+    own = dataclasses.replace(make_point("0", correct=180, speedup=2.0), seconds=72.0)
+    before = make_point("0-untuned", correct=170, speedup=2.0, role="derived")
+    before = dataclasses.replace(before, trial="0", untuned=True, seconds=0.0)
+    read = dataclasses.replace(contents.read(empty_run), points=(plain, own, before))
+    (step,) = history.volumes(rows.build(read), read.objectives, {}, {"0": 0})
+    assert step.hours == pytest.approx((plain.seconds + 72.0) / 3600)
+
+
 def test_networks_that_a_search_found_in_int8_count_and_those_quantised_later_do_not(
     empty_run: RunFolder, make_point: Callable[..., Point], in_int8: Callable[..., Point]
 ):

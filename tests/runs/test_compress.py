@@ -179,6 +179,15 @@ def test_a_further_cut_of_a_trial_is_a_derived_point_that_is_listed_once(searche
     assert sum(p.numel() for p in network.parameters()) == point.parameters
 
 
+def test_a_cut_whose_weights_a_search_removed_is_made_again(searched):
+    point = recut(searched, "0", budget(3.5))
+    kept = searched.weights(point).read_bytes()
+    searched.weights(point).unlink()
+    assert recut(searched, "0", budget(3.5)) == point
+    assert searched.weights(point).read_bytes() == kept
+    assert written(searched).count(point.id) == 1
+
+
 def test_a_trials_own_cut_made_again_is_its_own_point(searched):
     own = searched.point("0")
     assert recut(searched, "0", own.cut) == own

@@ -10,8 +10,9 @@ import pytest
 
 from tests.runs.trained import begun, ended
 from trp_search.errors import InputError
-from trp_search.records import USUAL_QUANTIZER, Point, Ranks
+from trp_search.records import USUAL_QUANTIZER, MaxDrop, Point, Ranks
 from trp_search.runs import trial
+from trp_search.runs.compress import recut
 from trp_search.runs.confirm import confirm, plan
 from trp_search.runs.quantize import quantize
 from trp_search.runs.refit import refit
@@ -147,5 +148,7 @@ def test_its_float_network_is_what_is_refitted(run):
     assert own.int8 is None
     (found,) = quantize(run, [own], USUAL_QUANTIZER)
     assert (found.int8.of, found.role, found.searched) == (own.id, "refit", False)
+    with pytest.raises(InputError, match="was trained on validation; --max-drop is not for it"):
+        recut(run, "refit-1", dataclasses.replace(own.cut, keep=MaxDrop(0.1)))
     with pytest.raises(InputError, match="was trained on validation; --max-drop is not for it"):
         next(quantize(run, [own], USUAL_QUANTIZER, max_drop=0.1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Callable
+from typing import Any
 
 import optuna
 import pytest
@@ -12,7 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial
 
-from trp_search.records import Cut, Layer, Point, Ranks, Training, TrialResult, TrialSpec, to_json
+from trp_search.records import (
+    Cut,
+    Elastic,
+    Layer,
+    Point,
+    Ranks,
+    Training,
+    TrialResult,
+    TrialSpec,
+    to_json,
+)
 from trp_search.records.scores import share
 from trp_search.search.menus import menus_of
 from trp_search.search.ranks import RankSearcher, ranks_of
@@ -266,6 +277,56 @@ def test_the_trials_own_ranks_come_first_and_are_not_scored_again(once: Workers,
 
 def test_no_batch_is_left_once_it_is_told(once: Workers, folder: RunFolder):
     assert folder.trial_names() == ["0"]
+
+
+@pytest.mark.parametrize("other", ["scheme", "layers"])
+def test_other_trials_say_nothing_of_layers_that_this_one_cuts_otherwise(
+    make_space: Callable[..., SearchSpace],
+    folder: RunFolder,
+    trained: TrialSpec,
+    point_at: Callable[..., Point],
+    other: str,
+):
+    own, elastic = folder.point("0"), Elastic(scheme="spatial")
+    if other == "scheme":
+        cut = dataclasses.replace(trained.cuts[0], scheme="nested")
+        trained = dataclasses.replace(trained, cuts=(cut,), elastic=elastic)
+        own = dataclasses.replace(own, cut=cut, scheme="nested")
+        folder.points.unlink()
+        folder.add_points([own])
+        write_whole(folder.trial("0").result, to_json(TrialResult(trial="0", points=(own,))))
+        elastic, cut = Elastic(scheme="channel"), dataclasses.replace(cut, keep=Ranks({"b": 3}))
+    else:
+        cut = dataclasses.replace(trained.cuts[0], layers="kxk")
+    spec = dataclasses.replace(trained, name="1", number=1, cuts=(cut,), elastic=elastic)
+    write_whole(folder.trial("1").spec, to_json(spec))
+    further = point_at(cut, {"a": 2, "d": 0, "b": 3}, name="1")
+    layers = [
+        dataclasses.replace(layer, scheme="channel", rank=1, full_rank=1, reason=None)
+        if layer.name == "d"
+        else layer
+        for layer in further.layers
+    ]
+    folder.add_points([dataclasses.replace(further, trial="1", layers=tuple(layers))])
+    workers = Workers(make_space(), folder, point_at)
+    workers.search(trained, workers=1)
+    assert len(workers.told) == ASKED.vectors
+    assert not any("d" in trial.user_attrs["ranks"] for trial in workers.told)
+
+
+def test_a_rank_beyond_a_layer_s_full_one_is_scored_at_that(
+    make_space: Callable[..., SearchSpace],
+    folder: RunFolder,
+    trained: TrialSpec,
+    point_at: Callable[..., Point],
+):
+    def clipped(cut: Cut, ranks: dict[str, int], **more: Any) -> Point:
+        return point_at(cut, {name: min(rank, 12) for name, rank in ranks.items()}, **more)
+
+    workers = Workers(make_space(), folder, clipped)
+    workers.search(trained, workers=2, kills=0.2)
+    assert len(workers.told) == ASKED.vectors
+    assert any(max(t.user_attrs["ranks"].values(), default=0) > 12 for t in workers.told)
 
 
 def test_ranks_that_give_no_point_are_told_as_the_worst_and_not_tried_again(

@@ -156,6 +156,7 @@ def test_a_search_whose_study_is_gone_is_not_taken_for_what_compress_made(
 
 def run_with(space: SearchSpace, folder: RunFolder, *points: Point) -> RunFolder:
     """A run whose trial N had an energy of 0.7 + N / 10."""
+    write_whole(folder.search, space.dump())
     for point in points:
         number = int(point.trial)
         spec = space.trial_spec({"energy": 0.7 + number / 10}, number=number)
@@ -175,6 +176,16 @@ def test_the_front_of_another_run_is_tried_first(
     run = run_with(make_space(), folder, *points)
     found = [setting["energy"] for setting in begun_with(make_space(), run).warm_start]
     assert found == [pytest.approx(0.9), pytest.approx(0.7)]
+
+
+def test_the_front_is_that_of_the_other_run_s_own_objectives(
+    make_space: Space, folder: RunFolder, make_point: Callable[..., Point]
+):
+    points = [make_point(f"{n}", correct=190 - 10 * n, speedup=n + 1.0) for n in range(3)]
+    run = run_with(make_space(), folder, *points)
+    timed = "objectives: [accuracy, latency_speedup]\ntarget: {name: here}"
+    space = make_space(("trials: 4", f"trials: 4\n{timed}"))
+    assert len(begun_with(space, run).warm_start) == len(begun_with(make_space(), run).warm_start)
 
 
 def test_a_front_outside_the_space_is_refused_by_the_trials_name(
@@ -240,6 +251,7 @@ def test_a_space_takes_what_it_proposed_itself(
     space = make_space(*changes)
     first = {p.name: p.choices[0] if p.choices else p.low for p in space.parameters()}
     spec = space.trial_spec(first | drawn, number=0)
+    write_whole(folder.search, space.dump())
     write_whole(folder.trial("0").spec, to_json(spec))
     append_record(folder.points, make_point("0", correct=150, speedup=3.0))
     (setting,) = begun_with(space, folder).warm_start
@@ -256,4 +268,4 @@ def test_a_front_is_tried_by_another_recipe(
 
 def test_a_run_without_a_front_cannot_be_begun_with(make_space: Space, folder: RunFolder):
     with pytest.raises(InputError, match="its front is empty"):
-        begun_with(make_space(), folder)
+        begun_with(make_space(), run_with(make_space(), folder))

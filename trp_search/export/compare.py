@@ -12,7 +12,7 @@ from torch import nn
 
 from trp_search.errors import InputError
 from trp_search.export.bundle import Architecture, Card
-from trp_search.export.evaluate import check_runs
+from trp_search.export.evaluate import check_runs, running
 from trp_search.export.int8 import INT8, Int8File
 from trp_search.export.load import network_in
 from trp_search.export.opened import Bundle, opened
@@ -117,7 +117,8 @@ def _serve(
         module = alone.network
     else:
         module = network_in(bundle, network=network if own else None)
-        check_runs(bundle, module, images[:1])
+        with running(bundle, images[:1], images=len(images)):
+            check_runs(bundle, module, images)
     return serve(module, target, channels=channels, fold=fold)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from trp_search.errors import InputError, one_line
 from trp_search.export.int8 import Int8File
 from trp_search.export.load import network_in
+from trp_search.export.memory import limited_memory
 from trp_search.export.opened import Bundle, opened
 from trp_search.lowrank.linear_cut import sparse_layers
 from trp_search.records import DataSpec
@@ -21,6 +24,8 @@ from trp_search.workloads import data as images
 from trp_search.workloads.sources import SOURCES
 
 _BATCH = 256
+# Bytes that a network may take: in any case, for each of its weights' and for each of its images'.
+_ANY, _WEIGHTS, _IMAGES = 2 << 30, 16, 64
 _MOST_PIXELS = 64  # a side, of digits that a card asks for; theirs are 8
 
 
@@ -59,7 +64,9 @@ def evaluate_bundle(
         InputError: the bundle cannot be loaded, or images are missing or do not fit it.
     """
     found = opened(bundle)
-    spec = scored_on(found, data)
+    # Pixels as the weights know them, whatever the images say.
+    known = found.architecture
+    spec = dataclasses.replace(scored_on(found, data), mean=known.mean, std=known.std)
     module = network_in(found, network=network)
     shape = images.describe(spec)
     _check_fit(found, shape, own=data is None)
@@ -73,8 +80,8 @@ def evaluate_bundle(
     )
     module.to(device)
     task = task_of(card.workload)
-    with threads(card.threads):
-        image = example(shape, device)
+    image = example(shape, device)
+    with threads(card.threads), running(found, image, images=_BATCH):
         check_runs(found, module, image)
         price = _cost(found, module, image)
         scored, batch = module, _BATCH
@@ -117,6 +124,30 @@ def come_along(spec: DataSpec) -> bool:
 
 def _included(spec: DataSpec) -> bool:
     return spec.name in SOURCES and SOURCES[spec.name].included
+
+
+@contextmanager
+def running(bundle: Bundle, image: Tensor, *, images: int) -> Iterator[None]:
+    """In the block a CPU has memory for a network of these weights on so many images, no more.
+
+    A few numbers can ask for layers of any width, whose weights are small and outputs are not.
+
+    Raises:
+        InputError: the network wants more.
+    """
+    if image.device.type != "cpu":
+        yield
+        return
+    most = _ANY + _WEIGHTS * bundle.weights.stat().st_size + _IMAGES * images * image.nbytes
+    try:
+        with limited_memory(most):
+            yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        raise InputError(
+            f"{bundle.folder}: wants more than {most:,} bytes for {images} images"
+        ) from None
 
 
 def check_runs(bundle: Bundle, network: nn.Module, batch: Tensor) -> None:

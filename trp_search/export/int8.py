@@ -101,9 +101,12 @@ class Int8File(nn.Module):
     @override
     def forward(self, images: Tensor) -> Tensor:
         try:
-            return self._form.run(self._path, images.cpu()).to(images.device)
+            found = self._form.run(self._path, images.cpu()).to(images.device)
         except TrpSearchError as error:
             raise InputError(f"{self._path}: {error}") from None
+        if len(found) != len(images):
+            raise InputError(f"{self._path}: gives {len(found)} answers for {len(images)} images")
+        return found
 
     @property
     def network(self) -> QuantizedNetwork:

@@ -11,6 +11,7 @@ from trp_search.records.kinds import STRICT, Bounded, Size
 from trp_search.records.objectives import OBJECTIVES, Objective
 
 _NORMAL_95 = 1.959964
+_ROUNDING = 1e-9  # of differences of shares
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -49,6 +50,10 @@ class Score:
     def behind(self, other: Score) -> float:
         """How much is lost against the other one; negative is a gain."""
         return other.gain - self.gain
+
+    def keeps_to(self, other: Score, most: float) -> bool:
+        """Whether at most so much is lost against the other one, but for rounding."""
+        return self.behind(other) <= most + _ROUNDING
 
     @property
     def drawn(self) -> float:

@@ -58,7 +58,10 @@ def volumes(
             continue
         found = later if row.point.by_ranks else scored
         found.setdefault(row.point.trial, []).extend([] if row.violations else [row.point])
-    trained = {row.point.trial: row.point.seconds for row in (*rows.trials, *rows.derived)}
+    trained = dict.fromkeys(scored, 0.0)
+    for point in (row.point for row in (*rows.trials, *rows.derived) if not row.point.by_ranks):
+        if point.trial in trained:  # a point before the fine-tuning took less
+            trained[point.trial] = max(trained[point.trial], point.seconds)
     front: list[Point] = []
     seconds = rows.baseline.point.seconds
     fruitless = {

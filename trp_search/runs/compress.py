@@ -140,7 +140,8 @@ def _claim(space: SearchSpace, folder: RunFolder) -> None:
 def _cut(folder: RunFolder, name: str, cut: Cut) -> Point:
     """The run's point of this cut, made if it is missing."""
     for known in folder.read_points():
-        if known.trial == name and known.cut == cut and known.role != "screened_out":
+        same = known.trial == name and known.cut == cut and known.role != "screened_out"
+        if same and folder.weights(known).exists():
             return known
     point = trial.cut_again(folder, name, cut)
     _keep(folder, point)

@@ -45,7 +45,7 @@ def fastest(score: Callable[[Cut], Score], like: Cut, *, baseline: Score, most: 
             if speedup == _LEAST:
                 raise
             return False  # out of reach, or no network
-        return found.behind(baseline) <= most
+        return found.keeps_to(baseline, most)
 
     low = _LEAST
     if not fits(low):

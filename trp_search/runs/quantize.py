@@ -69,7 +69,7 @@ def _is_there(
     whole = known.get(int8_name(point.id, runtime))
     if whole is None or most is None:
         return whole is not None
-    return whole.score.behind(point.score) <= most or int8_name(point.id, runtime, most) in known
+    return whole.score.keeps_to(point.score, most) or int8_name(point.id, runtime, most) in known
 
 
 def quantize(
@@ -102,7 +102,7 @@ def quantize(
                     whole = ranged.whole()
                     append_record(folder.int8, whole)
                     yield whole
-                if max_drop is not None and whole.score.behind(point.score) > max_drop:
+                if max_drop is not None and not whole.score.keeps_to(point.score, max_drop):
                     mixed = ranged.within(max_drop)
                     if mixed is not None:
                         append_record(folder.int8, mixed)
@@ -137,7 +137,7 @@ class Quantization:
         low, high, found = 0, len(layers), False
         while high - low > 1:
             middle = (low + high) // 2
-            if self._scored(layers[:middle]).score.behind(self._point.score) <= most:
+            if self._scored(layers[:middle]).score.keeps_to(self._point.score, most):
                 high, found = middle, True
             else:
                 low = middle

@@ -241,7 +241,8 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
     """A further point from the stored weights of the trial `name`, not yet added to the run.
 
     Raises:
-        InputError: there is no such trial, its weights are gone or the budget is out of reach.
+        InputError: there is no such trial, its weights are gone or the budget is out of reach, or a
+            drop is to be measured on images that it was trained on.
         DivergedError: a loss that is not finite.
     """
     place = folder.trial(name)
@@ -252,6 +253,8 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
             f"{folder.path}: no trial {name!r} that ended well; ended: {known or 'none'}"
         )
     begun, factory = _again(name, folder)
+    if begun.spec.fit_on_validation and isinstance(cut.keep, MaxDrop):
+        raise InputError(f"trial {name!r}: was trained on validation; --max-drop is not for it")
     with threads(begun.spec.threads):
         cuts = begun.cuts
         if isinstance(cut.keep, MaxDrop):

@@ -68,7 +68,7 @@ class RankSearcher:
         cuts = [point for point in points if point.cut is not None]
         own = [p for p in (result.points if result else ()) if p.searched and p.cut is not None]
         control = [point for point in cuts if point.role == "control"]
-        alike = [point for point in cuts if point.scheme == spec.cuts[0].scheme]
+        alike = [point for point in cuts if self._is_alike(point)]
         self._study = RankStudy(
             storage,
             spec.name,
@@ -161,6 +161,17 @@ class RankSearcher:
             if point.cut is not None and cut.name not in self._tuned | self._refused.keys():
                 yield cut
 
+    def _is_alike(self, point: Point) -> bool:
+        """Whether a layer that is factored in `point` may be here, for as much at each rank."""
+        own = self._spec
+        assert point.cut is not None
+        if (point.scheme, point.cut.layers) != (own.cuts[0].scheme, own.cuts[0].layers):
+            return False
+        if own.elastic is None or point.trial == own.name:
+            return True
+        other = self._folder.trial(point.trial).read_spec().elastic
+        return other is not None and other.scheme == own.elastic.scheme
+
     def _cut(self, vector: Vector) -> Cut:
         return dataclasses.replace(self._spec.cuts[0], keep=Ranks(vector))
 
@@ -218,11 +229,12 @@ class RankSearcher:
             )
             if alike != own or tuned:
                 continue
-            name = self._cut(ranks_of(point)).name
+            # A rank beyond a layer's full one is its full one.
+            names = {self._cut(ranks_of(point)).name, *([point.cut.name] if point.by_ranks else ())}
             if point.winner:
-                self._tuned.add(name)
+                self._tuned |= names
             else:
-                self._known[name] = point
+                self._known |= dict.fromkeys(names, point)
 
 
 def ranks_of(point: Point) -> Vector:

@@ -130,7 +130,8 @@ def begun_with(space: SearchSpace, run: RunFolder) -> SearchSpace:
     Raises:
         InputError: one of them is outside the space; the message names it.
     """
-    trials = dict.fromkeys(p.trial for p in pareto.search_front(run.read_points(), space))
+    front = pareto.search_front(run.read_points(), load_space(run.search))
+    trials = dict.fromkeys(point.trial for point in front)
     if not trials:
         raise InputError(f"{run.path}: its front is empty")
     settings = []

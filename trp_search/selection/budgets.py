@@ -63,8 +63,8 @@ def _within(drop: float, axis: Axis, run: Snapshot) -> Callable[[Point], bool]:
     metric = run.space.metric
     if not drop < (whole := metric.high - metric.low):
         raise InputError(f"max_drop: {drop:g} is not in [0, {whole:g})")
-    bound = metric.read(run.baseline) - metric.sign * drop
-    return lambda point: metric.missed(point, bound) <= 0
+    baseline = run.baseline.score
+    return lambda point: point.score.keeps_to(baseline, drop)
 
 
 def _problem(amount: float, fits: bool, wanted: str) -> str | None:  # noqa: FBT001
