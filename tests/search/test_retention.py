@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from trp_search.records import Cut, Point, Speedup
+from trp_search.records import Cut, Point, Speedup, to_json
 from trp_search.records.objectives import OBJECTIVES
 from trp_search.records.scores import share
 from trp_search.search.retention import Keeper, neighbourhood
 from trp_search.selection import pareto
 from trp_search.space import SearchSpace, load_space
-from trp_search.store import RunFolder
+from trp_search.store import RunFolder, write_whole
 
 OBJECTIVE_LIST = [OBJECTIVES["accuracy"], OBJECTIVES["speedup"]]
 
@@ -126,6 +126,14 @@ def test_a_cut_that_somebody_asked_for_stays(trained_run: RunFolder, tmp_path: P
     Keeper(load_space(run.search), run).add([own, asked, told, best])
     assert run.weights(asked).exists()
     assert not run.weights(told).exists()
+    behind = dataclasses.replace(told, role="screened_out")
+    result = run.trial("0").read_result()
+    points = tuple(p for p in result.points if p.cut != told.cut)
+    known = dataclasses.replace(result, points=(*points, behind))
+    write_whole(run.trial("0").result, to_json(known))
+    run.weights(told).touch()
+    Keeper(load_space(run.search), run).add([own, told, best])
+    assert run.weights(told).exists(), "the search had not kept it"
 
 
 def test_a_network_in_int8_stays_with_the_float_one_that_it_was_made_of(

@@ -64,8 +64,9 @@ class Keeper:
         place = self._folder.trial(point.trial)
         if not place.spec.exists():
             return False
-        spec = place.read_spec()
-        return point.cut not in (*spec.cuts, *spec.screening)
+        spec, result = place.read_spec(), place.read_result()
+        behind = [p.cut for p in result.points if p.role == "screened_out"] if result else []
+        return point.cut not in (*spec.cuts, *spec.screening) or point.cut in behind
 
 
 def neighbourhood(points: Sequence[Point], objectives: Sequence[Objective]) -> list[Point]:
