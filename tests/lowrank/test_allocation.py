@@ -15,6 +15,7 @@ from trp_search.lowrank.allocation import (
     priced,
     relaxed,
 )
+from trp_search.lowrank.frontiers import frontiers, refined
 
 seeds = st.integers(0, 10_000)
 shares = st.floats(0.0, 1.0)
@@ -279,6 +280,12 @@ def test_wide_layers_meet_a_budget_at_the_least_loss(speedup, flat):
         assert pick(options.error, Knapsack().choose(options, budget)).sum() <= lost + 1e-12
     spent = options.spent(relaxed(options.cost, options.error, budget))
     assert budget / 1.02 <= spent <= budget
+
+
+def test_the_refinement_goes_as_far_as_it_gains():
+    rank = torch.arange(1, 101).double()
+    (row,) = frontiers(rank.unsqueeze(0), (1 / rank).unsqueeze(0))
+    assert refined([row], [4], 70.0) == [69]
 
 
 @given(seed=seeds, share=shares, name=rules, order=st.permutations(range(4)))

@@ -184,3 +184,11 @@ def test_layers_called_by_keyword_and_attention_are_handled():
     reasons = {layer.name: layer.reason for layer in layers}
     names = [*(f"attention.{part}" for part in ("q", "k", "v", "out_proj")), "layer"]
     assert reasons == dict.fromkeys(names)
+
+
+def test_images_in_place_of_batches_of_them_are_one_line():
+    network = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3))
+    images = torch.zeros(4, 1, 8, 8)
+    said = "calibration: batch 1 is not a tensor of 4 axes, as the example is"
+    with pytest.raises(InputError, match=said):
+        decompose(network, images, Speedup(1.5), calibration=[images, *images])

@@ -8,8 +8,9 @@ import pytest
 
 from trp_search.cli import main
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.records import EpochReport, TrialResult, to_json
+from trp_search.records import EpochReport, Ranks, TrialResult, to_json
 from trp_search.runs import trial
+from trp_search.runs.compress import recut
 from trp_search.runs.confirm import confirm, plan
 from trp_search.store import RunFolder, exclusive, write_whole
 
@@ -78,6 +79,20 @@ def test_a_cut_and_its_fine_tuning_are_repeated_each_as_itself(run: RunFolder):
     assert scores["1"] != scores["1-untuned"]
     repeats = run.read_repeats()
     assert {name: found[0].score for name, found in repeats.items()} == scores
+
+
+def test_searched_ranks_on_the_front_are_repeated(run: RunFolder):
+    spec, own = run.trial("0").read_spec(), run.point("0")
+    ranks = {layer.name: max(1, layer.rank // 2) for layer in own.layers if layer.rank}
+    scheme = own.layers[-1].scheme or next(x.scheme for x in own.layers if x.scheme)
+    cut = dataclasses.replace(spec.cuts[0], keep=Ranks(ranks), scheme=scheme)
+    point = dataclasses.replace(recut(run, "0", cut), by_ranks=True)
+    ((again, _), *_) = plan(run, seeds=1)
+    again = dataclasses.replace(again, screening=(cut,))
+    for _ in range(2):
+        *_, result = confirm(run, again, [point])
+        assert result.ended_well
+        assert len(run.read_repeats()[point.id]) == 1
 
 
 def test_the_command_shows_what_other_seeds_came_to(

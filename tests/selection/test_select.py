@@ -45,6 +45,14 @@ def test_of_equally_accurate_points_the_faster_is_taken(run_of):
     assert select(run, speedup=2.0).point.id == "2"
 
 
+def test_of_equal_points_the_one_in_int8_is_taken(run_of, in_int8):
+    run = run_of(("1", 190, 2.1, "trial"), ("2", 180, 3.0, "trial"))
+    append_record(run.int8, in_int8(run.point("1")))
+    assert select(run, speedup=2.0).point.id == "1-int8"
+    assert select(str(run.path), speedup=2.5).point.id == "2"
+    assert RunFolder.open(str(run.path)) == RunFolder.open(run.path)
+
+
 def test_the_drop_is_counted_from_the_baseline(run_of):
     run = run_of(("baseline", 194, 1.0, "baseline"), ("1", 190, 2.1, "trial"))
     assert select(run, speedup=2.0).drop == pytest.approx(4 / 200)

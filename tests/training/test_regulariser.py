@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from trp_search.errors import InputError
 from trp_search.lowrank.schemes import SCHEMES
-from trp_search.records import Energy, Error
+from trp_search.records import Energy, Error, Evbmf, GavishDonoho, Value
 from trp_search.training.regulariser import TrainedRankPruning
 
 SCHEME_NAMES = list(SCHEMES)
@@ -147,6 +147,17 @@ def test_iterations_count_over_the_whole_run_and_are_taken_up_again():
     before = copy.deepcopy(parts.state_dict())
     second.before_forward()  # t = 4 is not due
     assert all(torch.equal(before[name], t) for name, t in parts.state_dict().items())
+
+
+@pytest.mark.parametrize("scheme", SCHEME_NAMES)
+@pytest.mark.parametrize("keep", [Evbmf(), GavishDonoho(), Value(9.0)])
+def test_a_rule_that_would_keep_nothing_keeps_one(keep, scheme):
+    network = ready()
+    TrainedRankPruning(network, EXAMPLE, keep, scheme=scheme, layers="all").before_forward()
+    for module in selected(network, scheme):
+        shape = (*module.weight.shape, *[1] * (4 - module.weight.dim()))
+        for matrix in SCHEMES[scheme].matrices(module.weight.detach().reshape(shape)):
+            assert torch.linalg.matrix_rank(matrix) >= 1
 
 
 @pytest.mark.parametrize("scheme", SCHEME_NAMES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -19,7 +19,7 @@ from trp_search.lowrank.choice import Choice, choose
 from trp_search.lowrank.counter import by_module
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.placing import check_runs, copied
-from trp_search.lowrank.tracing import full_precision, images_in
+from trp_search.lowrank.tracing import arguments, full_precision, images_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +121,23 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
         wanted = TypeAdapter(records.Cut).validate_python(options)
     except ValueError as error:
         raise InputError(f"decompose: {records.problem(error, records.Cut)}") from None
-    analysis = analyse(network, example_input, DECOMPOSITIONS[scheme], wanted, calibration)
+    images = None if calibration is None else _batches(calibration, example_input)
+    analysis = analyse(network, example_input, DECOMPOSITIONS[scheme], wanted, images)
     if isinstance(wanted.keep, records.Speedup):
         return _faster(analysis, wanted, wanted.keep.speedup)
     return cut(analysis, wanted, times=times)
+
+
+def _batches(
+    calibration: Iterable[Tensor], example_input: Tensor | Sequence[Any]
+) -> Iterator[Tensor]:
+    """The batches; one that is no tensor of as many axes as the example's raises InputError."""
+    axes = next(one.dim() for one in arguments(example_input) if isinstance(one, Tensor))
+    for number, batch in enumerate(calibration):
+        if getattr(batch, "ndim", None) != axes:
+            wanted = f"a tensor of {axes} axes, as the example is"
+            raise InputError(f"decompose: calibration: batch {number} is not {wanted}")
+        yield batch
 
 
 def _faster(analysis: Analysis, wanted: records.Cut, speedup: float) -> Decomposed:

@@ -109,6 +109,18 @@ def filled(rows: list[Frontier], places: list[int], budget: float) -> list[int]:
 
 
 def refined(rows: list[Frontier], places: list[int], budget: float) -> list[int]:
+    """The least sum of errors near `places`, and from there again where a layer went far."""
+    found = _best_near(rows, places, budget)
+    while _farthest(found, places) > _FAR and lost(rows, found) < lost(rows, places):
+        places, found = found, _best_near(rows, found, budget)
+    return found
+
+
+def _farthest(places: list[int], others: list[int]) -> int:
+    return max((abs(one - other) for one, other in zip(places, others, strict=True)), default=0)
+
+
+def _best_near(rows: list[Frontier], places: list[int], budget: float) -> list[int]:
     """The least sum of errors near `places`: dynamic programming over non-dominated states.
 
     States of nearly equal cost are thinned out, which bounds their number.
@@ -160,7 +172,7 @@ def _exchange(rows: list[Frontier], places: list[int], left: float) -> bool:
 
 
 # Options on either side of the relaxed one, and number of states, in the refinement.
-_NEAR = 24
+_NEAR, _FAR = 24, 12
 _STATES = 2048
 _LEAST_GAIN = 1e-9
 # Share of the budget left below which pairs of moves stop: budgets are met within two hundredths.

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from trp_search.errors import InputError, NothingFoundError
-from trp_search.records import Cut, EpochReport, Point, Repeat, TrialResult, TrialSpec
+from trp_search.records import EpochReport, Point, Repeat, TrialResult, TrialSpec, to_json
 from trp_search.runs import setup, trial
 from trp_search.selection import pareto
 from trp_search.space import load_space
@@ -78,9 +78,10 @@ def confirm(
         yield item
 
 
-def _part(point: Point) -> tuple[Cut | None, bool, bool]:
+def _part(point: Point) -> tuple[str | None, bool, bool]:
     """What of its training a point is: the cut, whether before the fine-tuning, whether in int8."""
-    return point.cut, point.untuned, point.int8 is not None
+    cut = None if point.cut is None else to_json(point.cut)
+    return cut, point.untuned, point.int8 is not None
 
 
 def _refused(folder: RunFolder, spec: TrialSpec, point: Point) -> bool:

@@ -57,6 +57,9 @@ class RankSearches:
             # All are opened at once: their studies name the weights that have to stay.
             self._left = deque(self._opened(*one) for one in self._chosen())
             self._keeper.held |= searched(self._proposer.storage)
+            if not self._left and self._space.rank_search and self._space.rank_search.vectors:
+                why = "none has weights that a rank for each layer could cut"
+                self._tell(Stage(text=f"the ranks of no trial are searched: {why}"))
         while self._at is None or (self._at.exhausted and not self._at.running):
             if not self._left:
                 return True

@@ -145,15 +145,20 @@ def _unmet(budget: Budget, axis: Axis, nearest: Point) -> str:
     return f"{said}; the nearest is {nearest.id!r} at {size:.2f}x, {score.shown} on validation"
 
 
-Key = Callable[[Point], tuple[float, float]]
+Key = Callable[[Point], tuple[float, ...]]
 
 
 def _best_metric(axis: Axis) -> Key:
-    return lambda point: (point.score.gain, axis.of(point))
+    return lambda point: (point.score.gain, axis.of(point), *_smaller(point))
 
 
 def _smallest(axis: Axis) -> Key:
-    return lambda point: (axis.of(point), point.score.gain)
+    return lambda point: (axis.of(point), point.score.gain, *_smaller(point))
+
+
+def _smaller(point: Point) -> tuple[int, int]:
+    """Between equals, such as a network and itself in int8: the file, then the multiply-adds."""
+    return -point.bytes, -point.macs
 
 
 def _eligible(run: Snapshot) -> list[Point]:

@@ -104,7 +104,8 @@ class Patience(Strict):
 
     Attributes:
         trials: how many of the last trials are considered.
-        gain: the search stops if each of these added less than this share of the hypervolume.
+        gain: the search stops if each of these added less than this share of the hypervolume; one
+            that has none yet goes on.
     """
 
     trials: PositiveInt

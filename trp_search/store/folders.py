@@ -55,8 +55,9 @@ class RunFolder:
         return RunFolder(path=path.resolve())
 
     @staticmethod
-    def open(path: Path) -> RunFolder:
+    def open(path: Path | str) -> RunFolder:
         """The run at `path`; raises InputError if there is none."""
+        path = Path(path)
         run = RunFolder(path=path.resolve())
         if not path.is_dir():
             raise InputError(f"{path}: no such run folder")

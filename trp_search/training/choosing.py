@@ -129,8 +129,10 @@ class ByRule(Choosing):
 
     @override
     def kept(self, found: Sequence[Spectra]) -> list[Kept]:
+        # A rule may keep nothing, which no layer has, nor the cut that follows.
         wanted = [
-            ranks(self._keep, one.values(), longer=max(one.matrices.shape[-2:])) for one in found
+            ranks(self._keep, one.values(), longer=max(one.matrices.shape[-2:])).clamp_min(1)
+            for one in found
         ]
         values = [one.last(rank) for one, rank in zip(found, wanted, strict=True)]
         if not self._table.several:
@@ -140,7 +142,7 @@ class ByRule(Choosing):
         price = table.new_full((len(table), len(blocks)), torch.inf)
         for column, (block, rank) in enumerate(zip(blocks, wanted, strict=True)):
             rows = block.rows.to(device)
-            most = rank.reshape(len(rows), -1).amax(1).clamp_min(1)
+            most = rank.reshape(len(rows), -1).amax(1)
             price[rows, column] = table[rows, block.start + most]
         cheapest = price.argmin(1)
         return [
