@@ -150,7 +150,7 @@ def _cut_bundle(
     method = METHODS.get(str(settings.get("method")), METHODS["plain"])
     own = method.again(
         scheme=cast("CutScheme", settings.get("scheme", like.scheme)),
-        allocation=cast("Allocation", settings.get("allocation", like.allocation)),
+        allocation=cast("Allocation", settings.get("allocation") or like.allocation),
     )
     wanted = cut_of(space, keep, options, like=like, own=own)
     folder = RunFolder(path=Path(f"{place.out}-run").resolve())
