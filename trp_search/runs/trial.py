@@ -110,10 +110,7 @@ def _train_and_score(
 def _cut_on(
     spec: TrialSpec, trained: str, folder: RunFolder
 ) -> Generator[EpochReport, None, TrialResult]:
-    """Points of the trial `trained`, as `spec` cuts its weights and fine-tunes the cut.
-
-    Where that trial is in int8, each is followed by the same network in int8.
-    """
+    """Points of the trial `trained`, as `spec` cuts and fine-tunes it; in int8 as well if it is."""
     begun, factory = _again(trained, folder)
     factory = dataclasses.replace(factory, by_ranks=True)
     cuts, points, refused = begun.cuts, [], {}
