@@ -40,7 +40,7 @@ def rows(out: Path, budget: float, epochs: int) -> Iterator[score.Row]:
     cut = as_fast(found["faster"], out)
     for tuned in (NORM, str(epochs)):
         theirs = dataclasses.replace(theirs, tuned=tuned)
-        row = theirs.row()
+        row = found if tuned == NORM else theirs.row()
         key = {"budget": budget, "tuned": tuned}
         key |= {"machine": row["machine"], "commit": row["commit"]}
         yield key | {"name": f"{RIVAL.name}, {RIVAL.setting}"} | row

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
 
 from trp_search.cli.tables import mark, point_table
 
@@ -23,5 +26,18 @@ def test_every_reason_has_a_mark_of_its_own_and_keeps_it():
 )
 def test_points_are_listed_with_the_sizes_that_were_asked_for(objectives, sizes, make_point):
     table = point_table([make_point("1", correct=190, speedup=2.0)], objectives, baseline=None)
-    names = [str(column.header) for column in table.columns]
+    names = [" ".join(str(column.header).split()) for column in table.columns]
     assert names == ["point", "speedup", "validation", "vs baseline", *sizes, "scheme"]
+
+
+@pytest.mark.parametrize("objectives", [("accuracy", "speedup"), ("bytes", "parameters")])
+def test_long_ids_leave_every_other_column_whole_in_80_columns(objectives, make_point):
+    points = [make_point(f"{'long-' * 8}{number}", correct=190, speedup=2.0) for number in "12"]
+    printed = Console(width=80, file=StringIO(), record=True)
+    printed.print(point_table(points, objectives, baseline=None))
+    text = printed.export_text()
+    for cell in ("validation", "95.0 %", *objectives[1:], "scheme", "channel"):
+        assert cell in text, text
+    assert "…" not in text
+    assert "".join(line.split(" ")[0] for line in text.splitlines()).endswith(points[1].id)
+    assert max(map(len, text.splitlines())) <= 80

@@ -156,6 +156,10 @@ ENTRIES = {
         "space.precision: int8 runs in onnxruntime or openvino on cpu, not in eager on cpu, where "
         "milliseconds counts"
     ),
+    "{method: plain, scheme: per-layer, energy: [0.8, 0.9]}\nrank_search: {vectors: 9}": (
+        "rank_search: needs trials with one rank for each layer, and none has it (methods: plain; "
+        "schemes: per-layer)"
+    ),
     "{precision: int4}": "space.precision: 'int4' is not one of float32, int8",
     "{energy: 0.9}": "space: nothing varies; give an entry a range or a list, or set trials: 1",
 }

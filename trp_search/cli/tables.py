@@ -26,6 +26,7 @@ from trp_search.report.times import objective, slower
 from trp_search.selection.axes import slower_on
 
 _CAPPING = 3
+_LONG = 18  # ids of more letters are folded where the others want the room
 
 
 def table_of(first: str | Column, *numbers: str) -> Table:
@@ -56,11 +57,17 @@ def point_table(
     counted = [name for name in objectives if name not in _OWN_COLUMNS] or ["parameters"]
     chosen = _spread(rows, most)
     names = {point.id: f"{point.id} {(marks or {}).get(point.id, '')}".rstrip() for point in chosen}
-    first = Column("point", min_width=max(map(len, names.values()), default=0))
-    scores = ("speedup", "validation", "vs baseline", *(["test"] if tests else []))
+    longest = max(map(len, names.values()), default=0)
+    first = Column("point", min_width=min(longest, _LONG), overflow="fold")
+    many = bool(tests) + len(counted) > 1
+    against = "vs\nbaseline" if many else "vs baseline"
+    scores = ("speedup", "validation", against, *(["test"] if tests else []))
     table = table_of(first, *scores, *map(objective, counted))
-    table.add_column("scheme")
-    for point in ([baseline] if baseline else []) + chosen:
+    shown_points = ([baseline] if baseline else []) + chosen
+    schemes = [style_of(point).label for point in shown_points]
+    words = (word for label in schemes for word in label.split())
+    table.add_column("scheme", min_width=max(map(len, words), default=0))
+    for point, label in zip(shown_points, schemes, strict=True):
         test = (tests or {}).get(point.id)
         table.add_row(
             names.get(point.id, point.id),
@@ -69,7 +76,7 @@ def point_table(
             _change(point, baseline),
             *([test.score.shown if test else "-"] if tests else []),
             *(_sized(OBJECTIVES[name], point) for name in counted),
-            style_of(point).label,
+            label,
             style="dim" if point is baseline else "",
         )
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from trp_search.methods import METHODS, uses
@@ -9,6 +10,7 @@ from trp_search.methods.method import TIME
 from trp_search.records import SUFFIXES
 from trp_search.records.objectives import METRICS, OBJECTIVES, ON_THE_CLOCK
 from trp_search.space import entries, warm_start
+from trp_search.space.example import any_trial
 from trp_search.space.model import SearchSpace
 from trp_search.space.search_fields import Space
 from trp_search.space.settings import TRAINED
@@ -33,6 +35,7 @@ def breaches(space: SearchSpace) -> Iterator[Breach]:
         amounts: tuple[float, ...] = getattr(space.extra_cuts, name) or ()
         if copies := entries.repeated(amounts):
             yield f"extra_cuts.{name}", f"duplicate value {copies[0]:g}"
+    yield from _rank_search(space)
     if space.trials > 1 and not space.parameters():
         yield "space", "nothing varies; give an entry a range or a list, or set trials: 1"
 
@@ -53,6 +56,18 @@ def _by_scheme(space: SearchSpace) -> Iterator[Breach]:
                 if scheme not in entry.by_scheme:
                     where = f"{space.space.key(name)}.by_scheme"
                     yield where, f"has no entry for {scheme}, which can be drawn"
+
+
+def _rank_search(space: SearchSpace) -> Iterator[Breach]:
+    if space.rank_search is None or not space.rank_search.vectors:
+        return
+    own = space.space
+    drawn = itertools.product(own.methods, own.schemes)
+    trials = (any_trial(space, {"method": method, "scheme": scheme}) for method, scheme in drawn)
+    if not any(space.searches_ranks(trial) for trial in trials):
+        methods, schemes = ", ".join(own.methods), ", ".join(own.schemes)
+        sentence = "needs trials with one rank for each layer, and none has it"
+        yield "rank_search", f"{sentence} (methods: {methods}; schemes: {schemes})"
 
 
 def _pairs(space: SearchSpace) -> Iterator[Breach]:
