@@ -15,7 +15,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from trp_search.store import RunFolder
+from trp_search.records import Point
+from trp_search.store import RunFolder, append_record
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PICTURES = Path(__file__).parents[2] / "screenshots"
@@ -103,6 +104,28 @@ class Reader:
             if event["method"] == "Network.requestWillBeSent"
         ]
         return [url for url in urls if not url.startswith(("data:", "blob:", "chrome:"))]
+
+
+@pytest.fixture
+def sample_run(sample_run: RunFolder) -> RunFolder:
+    """The run with a file of weights for each trial's point, as a search leaves it."""
+    for point in sample_run.read_points():
+        if point.role == "trial":
+            sample_run.weights(point).touch()
+    return sample_run
+
+
+@pytest.fixture
+def add_point(make_point: Callable[..., Point]) -> Callable[..., None]:
+    """Adds a point with a file of weights to a run."""
+
+    def add(run: RunFolder, name: str, **given: Any) -> None:
+        point = make_point(name, **given)
+        append_record(run.points, point)
+        run.weights(point).parent.mkdir(parents=True, exist_ok=True)
+        run.weights(point).touch()
+
+    return add
 
 
 @pytest.fixture

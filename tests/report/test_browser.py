@@ -205,3 +205,17 @@ def test_a_run_that_has_just_started_is_a_quiet_page(
     assert reader.one(".lead").text == "Nothing has been scored yet."
     assert reader.script("document.documentElement.scrollWidth") == 390
     assert reader.complaints() == []
+
+
+def test_the_legend_shows_all_of_its_entries_where_every_trial_misses_a_constraint(
+    open_page: Callable[..., Any], sample_run: RunFolder
+):
+    space = sample_run.search.read_text().replace("accuracy: 0.5", "accuracy: 0.999")
+    sample_run.search.write_text(space)
+    reader = open_page(report.write(sample_run))
+    reader.read_to_the_end()
+    end = "document.querySelector('#tradeoff .legend .bg').getBoundingClientRect().bottom"
+    entries = "[...document.querySelectorAll('#tradeoff .legend .traces')]"
+    shown = reader.script(f"{entries}.map((e) => e.getBoundingClientRect().bottom <= {end} + 1)")
+    assert len(shown) == 5
+    assert all(shown)

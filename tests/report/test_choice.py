@@ -12,9 +12,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from trp_search import report
-from trp_search.records import Point
 from trp_search.report import contents, rows
-from trp_search.store import RunFolder, append_record
+from trp_search.store import RunFolder
 
 pytestmark = pytest.mark.slow
 
@@ -102,11 +101,11 @@ class TestThePageOfARunningSearch:
         chromium.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
     @pytest.fixture
-    def find_better(self, make_point: Callable[..., Point]) -> Callable[[RunFolder], None]:
+    def find_better(self, add_point: Callable[..., None]) -> Callable[[RunFolder], None]:
         """Lets a search find point 50, which leads, and draw its page."""
 
         def find(run: RunFolder) -> None:
-            append_record(run.points, make_point("50", correct=197, speedup=4.0))
+            add_point(run, "50", correct=197, speedup=4.0)
             report.write(run, running=True)
 
         return find

@@ -11,6 +11,7 @@ from trp_search.records.objectives import OBJECTIVES
 from trp_search.records.scores import share
 from trp_search.report import contents, formatting, history, rows
 from trp_search.report.rows import Rows
+from trp_search.report.times import value
 from trp_search.store import RunFolder
 
 SIGN = "\N{MULTIPLICATION SIGN}"
@@ -107,10 +108,20 @@ def test_a_refit_has_no_validation_accuracy(
     assert not {"validation accuracy", "against baseline"} & dict(formatting.facts(refit)).keys()
 
 
-def test_a_missed_constraint_says_by_how_much():
-    assert formatting.missed("accuracy", 0.012) == "accuracy: misses the bound by 1.2 points"
-    assert formatting.missed("speedup", 0.5) == f"speedup: misses the bound by 0.50{SIGN}"
-    assert formatting.missed("parameters", 1200.0) == "parameters: misses the bound by 1,200"
+def test_missed_constraints_say_by_how_much_each_under_its_name(make_point: Callable[..., Point]):
+    missed = {"accuracy": 0.012, "speedup": 0.5, "parameters": 1200.0, "milliseconds": 1e9}
+    point = make_point("1", correct=193, speedup=2.0)
+    assert [formatting.missed(name, by, point) for name, by in missed.items()] == [
+        ("constraint on accuracy", "missed by 1.2 points"),
+        ("constraint on speedup", f"missed by 0.50{SIGN}"),
+        ("constraint on parameters", "missed by 1,200"),
+        ("constraint on predicted milliseconds", "not predicted"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["milliseconds", "latency_speedup"])
+def test_a_time_that_was_not_predicted_is_no_number(name: str, make_point: Callable[..., Point]):
+    assert value(OBJECTIVES[name], make_point("1", correct=193, speedup=2.0)) == "not predicted"
 
 
 def test_the_export_command_survives_a_shell(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from trp_search import report
 from trp_search.records import Latency, Point
 from trp_search.report import contents, rows
 from trp_search.selection.axes import axes
+from trp_search.selection.select import select
 from trp_search.store import RunFolder, append_record
 
 pytestmark = pytest.mark.slow
@@ -104,10 +104,9 @@ def test_what_was_published_by_multiply_adds_cannot_be_asked_for(
 
 
 def test_large_marks_are_the_front_along_the_axis(
-    open_page: Callable[..., Any], sample_run: RunFolder, make_point: Callable[..., Point]
+    open_page: Callable[..., Any], sample_run: RunFolder, add_point: Callable[..., None]
 ):
-    small = make_point("50", correct=190, speedup=1.5, parameters=10_000)
-    append_record(sample_run.points, small)
+    add_point(sample_run, "50", correct=190, speedup=1.5, parameters=10_000)
     reader = open_page(report.write(sample_run))
     reader.read_to_the_end()
     assert "50" not in large(reader)
@@ -131,10 +130,10 @@ def test_large_marks_are_the_front_along_the_axis(
 
 
 def test_hollow_marks_are_those_that_the_first_axis_has(
-    open_page: Callable[..., Any], sample_run: RunFolder, make_point: Callable[..., Point]
+    open_page: Callable[..., Any], sample_run: RunFolder, add_point: Callable[..., None]
 ):
     for name, correct, speedup in (("60", 120, 5.0), ("61", 165, 4.0), ("62", 168, 3.8)):
-        append_record(sample_run.points, make_point(name, correct=correct, speedup=speedup))
+        add_point(sample_run, name, correct=correct, speedup=speedup)
     reader = open_page(report.write(sample_run))
     steps = rows.staircase(rows.build(contents.read(sample_run)).front)
     clear = rows.distinct(steps)
@@ -182,20 +181,97 @@ def test_what_is_slower_on_a_clock_is_crossed_there_and_never_on_its_front(
     assert reader.complaints() == []
 
 
+TIMES = {"7": (1.2, 0.004), "2": (1.4, 0.005), "17": (1.3, 0.003), "11": (1.6, 0.0045)}
+
+
+@pytest.fixture
+def varied_run(
+    sample_run: RunFolder, make_latency: Callable[..., Latency], in_int8: Callable[..., Point]
+) -> RunFolder:
+    """Timed while the baseline's own time drifted; each network is there in int8 as well."""
+    for name, (low, seconds) in TIMES.items():
+        timed = make_latency(name, target="laptop", low=low, seconds=seconds)
+        append_record(sample_run.latencies, timed)
+        twin = in_int8(sample_run.point(name))
+        append_record(sample_run.int8, twin)
+        sample_run.weights(twin).touch()
+    return sample_run
+
+
+def test_the_page_chooses_what_select_does(open_page: Callable[..., Any], varied_run: RunFolder):
+    reader = open_page(report.write(varied_run))
+    axis = Select(reader.one("#axis"))
+    for by in ("macs", "parameters", "bytes"):
+        axis.select_by_value(by)
+        for budget in (1.0, 1.5, 1.9, 2.3, 2.9, 3.2):
+            reader.script(f"ask('budget', {budget})")
+            chosen = select(varied_run, speedup=budget, by=by).point.id
+            assert reader.script("state.chosen") == chosen, (by, budget)
+    axis.select_by_value("time:laptop")
+    for milliseconds in (3.35, 3.9, 4.45, 5.0, 6.0):
+        reader.script(f"ask('within', {milliseconds})")
+        chosen = select(varied_run, milliseconds=milliseconds, target="laptop").point.id
+        assert reader.script("state.chosen") == chosen, milliseconds
+
+
 def test_a_budget_on_a_clock_can_be_given_in_milliseconds(
-    open_page: Callable[..., Any], sample_run: RunFolder, make_latency: Callable[..., Latency]
+    open_page: Callable[..., Any], varied_run: RunFolder
 ):
-    for name, low in (("7", 1.2), ("2", 1.4)):
-        append_record(sample_run.latencies, make_latency(name, target="laptop", low=low))
-    reader = open_page(report.write(sample_run))
-    assert not reader.one("#milliseconds").is_displayed()
-    Select(reader.one("#axis")).select_by_visible_text("time on laptop")
-    known = sample_run.read_latencies()["laptop"]
-    whole = 1e3 * statistics.median(found.dense_seconds for found in known.values())
+    reader = open_page(report.write(varied_run))
     field = reader.one("#milliseconds")
-    for wanted, chosen in ((1.1, "7"), (1.3, "2")):
-        field.clear()
-        field.send_keys(f"{whole / wanted:.4f}")
-        assert reader.one("#chosen h3").text == f"Point {chosen}"
-    reader.slide_to("1.25")
-    assert float(field.get_attribute("value")) == pytest.approx(whole / 1.25, rel=5e-3)
+    assert not field.is_displayed()
+    Select(reader.one("#axis")).select_by_value("time:laptop")
+    field.clear()
+    field.send_keys("4.5")
+    assert reader.one("#chosen h3").text == "Point 7"
+    assert reader.one("#budget").get_attribute("value") == "1.20"
+    assert "milliseconds=4.5" in str(reader.script("location.hash"))
+    field.clear()
+    field.send_keys("1")
+    assert reader.one("#answer").text == "No network is that small; the smallest takes 3.3 ms."
+    reader.slide_to("1.5")
+    assert reader.one("#chosen h3").text == "Point 11"
+    upper = 1.1 * 1e3 * TIMES["11"][1]
+    assert float(str(field.get_attribute("value"))) == pytest.approx(upper, rel=2e-3)
+    reader.driver.get(f"{reader.page}#milliseconds=4.5&by=time:laptop")
+    reader.driver.refresh()
+    assert reader.one("#chosen h3").text == "Point 7"
+    assert reader.one("#milliseconds").get_attribute("value") == "4.5"
+    assert reader.complaints() == []
+
+
+def test_a_larger_file_is_not_called_slower(
+    open_page: Callable[..., Any], timed_run: RunFolder, add_point: Callable[..., None]
+):
+    add_point(timed_run, "50", correct=190, speedup=1.5, parameters=500_000)
+    timed_run.latencies.write_text(timed_run.latencies.read_text().replace("1.68", "0.9"))
+    reader = open_page(report.write(timed_run))
+    reader.read_to_the_end()
+    crosses = "document.getElementById('tradeoff').data.find((t) => t.meta === 'slower')"
+    for by in ("parameters", "bytes", "macs"):
+        Select(reader.one("#axis")).select_by_value(by)
+        assert not reader.script(f"{crosses}?.visible ?? false"), by
+
+
+def test_without_their_weights_points_are_chosen_and_no_command_is_offered(
+    open_page: Callable[..., Any], sample_run: RunFolder
+):
+    for path in sample_run.path.glob("trials/*/point-*.safetensors"):
+        path.unlink()
+    reader = open_page(report.write(sample_run))
+    reader.script("ask('budget', 2.3)")
+    assert reader.script("state.chosen") == select(sample_run, speedup=2.3).point.id
+    assert reader.one("#answer").text == ""
+    assert not reader.one("#chosen .command").is_displayed()
+    assert reader.one('td[data-name="Export"]').text == "weights were not kept"
+
+
+def test_weights_of_the_baseline_alone_leave_every_trial_to_choose_from(
+    open_page: Callable[..., Any], sample_run: RunFolder
+):
+    for path in sample_run.path.glob("trials/*/point-*.safetensors"):
+        path.unlink()
+    sample_run.weights(sample_run.point("baseline")).touch()
+    reader = open_page(report.write(sample_run))
+    reader.script("ask('budget', 2.3)")
+    assert reader.script("state.chosen") == select(sample_run, speedup=2.3).point.id

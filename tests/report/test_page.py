@@ -4,8 +4,10 @@ import base64
 import dataclasses
 import errno
 import hashlib
+import html
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,6 +57,18 @@ def test_a_per_cent_sign_stays_on_the_line_of_its_number(sample_run: RunFolder):
     text = _text(sample_run).replace("\\u00a0", "\N{NO-BREAK SPACE}")
     assert re.search(r"\d\N{NO-BREAK SPACE}%", text)
     assert not re.search(r"\d %", text.partition('id="report-data"')[0].partition("<body")[2])
+
+
+def test_a_command_is_copied_as_the_shell_takes_it(sample_run: RunFolder):
+    place = sample_run.path.rename(sample_run.path.with_name("digits 50 % off"))
+    text = _text(RunFolder.open(place))
+    given = shlex.quote(str(place))
+    assert f"<code>trp-search export {html.escape(given)} --point" in text
+    assert any(
+        point["command"].startswith(f"trp-search export {given}")
+        for point in _data(text)["points"].values()
+    )
+    assert "\N{NO-BREAK SPACE}%" in text
 
 
 def test_every_front_point_comes_with_its_export_command(

@@ -136,7 +136,7 @@ def test_what_is_lost_is_told_with_the_sign_of_the_value(run: RunFolder):
     assert facts["95 % interval"] == "3.00 to 3.20 m"
     assert facts["against baseline"] == "+0.05 m"
     worst = next(row for row in found.trials if row.violations)
-    assert dict(formatting.facts(worst))["constraint"] == "error: misses the bound by 1.00 m"
+    assert dict(formatting.facts(worst))["constraint on error"] == "missed by 1.00 m"
 
 
 def test_the_page_and_the_table_have_it(run: RunFolder):

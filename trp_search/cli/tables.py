@@ -22,7 +22,7 @@ from trp_search.records.objectives import (
 )
 from trp_search.report.formatting import scheme, unfactored
 from trp_search.report.styles import style_of
-from trp_search.report.times import objective, slower
+from trp_search.report.times import objective, slower, value
 from trp_search.selection.axes import slower_on
 
 _CAPPING = 3
@@ -86,8 +86,7 @@ _OWN_COLUMNS = {SPEEDUP.name, *(metric.name for metric in METRICS.values())}
 
 
 def _sized(axis: Objective, point: Point) -> str:
-    value = axis.read(point)
-    return amount(round(value)) if axis.show is COUNT else axis.show(value)
+    return amount(round(axis.read(point))) if axis.show is COUNT else value(axis, point)
 
 
 def slower_marks(

@@ -42,7 +42,8 @@ def tradeoff(rows: Rows, window: Window, published: Sequence[Published] = ()) ->
         shapes.append({"type": "line", "line": {"width": 1, "dash": "dot"}, **across})
     data += [*_published(published), *_slower(rows)]
     return figure(
-        data,
+        # Without groups plotly lays a legend out in columns as wide as its longest entry.
+        [{"legendgroup": trace["name"], **trace} for trace in data],
         shapes=shapes,
         annotations=[heading(f"validation {rows.metric.name}")],
         xaxis={

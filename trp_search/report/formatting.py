@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from trp_search.records import BASELINE, Layer, Point, Repeat, Score
-from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES, Objective
+from trp_search.records.objectives import OBJECTIVES, ON_THE_CLOCK, PERCENT, TIMES, Objective
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
 from trp_search.report.settings import label
 from trp_search.report.styles import precision
-from trp_search.report.times import clock, predicted, slower
+from trp_search.report.times import clock, objective, predicted, slower
 from trp_search.selection import pareto
 from trp_search.selection.axes import COUNTED
 
@@ -41,9 +41,11 @@ def distance(drop: float, metric: Objective) -> str:
     return f"{size} {'below' if metric.sign * drop > 0 else 'above'} the baseline"
 
 
-def missed(name: str, by: float) -> str:
-    """How far a point is from a constraint: `accuracy: misses the bound by 1.2 points`."""
-    return f"{name}: misses the bound by {OBJECTIVES[name].show.difference(by)}"
+def missed(name: str, by: float, point: Point) -> tuple[str, str]:
+    """A constraint that a point misses, and how far it is from it: `missed by 1.2 points`."""
+    unknown = name in ON_THE_CLOCK and point.predicted is None
+    distance = "not predicted" if unknown else f"missed by {OBJECTIVES[name].show.difference(by)}"
+    return f"constraint on {objective(name)}", distance
 
 
 def headline(rows: Rows, ends: Ends) -> str:
@@ -152,7 +154,7 @@ def facts(row: Row) -> list[tuple[str, str]]:
         *_chosen(point),
         ("batch norm", point.batch_norm),
     ]
-    return lines + [("constraint", missed(name, by)) for name, by in row.violations.items()]
+    return lines + [missed(name, by, point) for name, by in row.violations.items()]
 
 
 def in_int8(point: Point) -> list[tuple[str, str]]:

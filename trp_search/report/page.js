@@ -1,28 +1,42 @@
 // A point that was pointed at: the budget goes to it.
 function pick(id) {
   if (known(id) === null) return;
-  [state.own, state.budget] = [id, null];
+  free(id);
   choose(id);
   level();
   remember();
 }
 
-// The budget in its fields, but for the one that it came from: as times and, on a clock, as the
-// milliseconds that the baseline's become.
-function fill(budget, from) {
+// The reader's point, in place of a budget.
+function free(id) {
+  [state.own, state.budget, state.within] = [id, null, null];
+}
+
+// The budget in its fields, but for the one that it came from: what was not asked for is as the
+// chosen point has it, and a budget that it meets, so rounded to its side.
+function fill(from) {
+  const sizes = at(state.chosen);
+  const shown = (value) => (Math.floor(100 * value) / 100).toFixed(2);
+  const times = state.budget ?? (sizes ? shown(sizes[1]) : "");
   for (const id of ["budget", "slide"]) {
-    if (id !== from) document.getElementById(id).value = budget;
+    if (id !== from) document.getElementById(id).value = times;
   }
-  const whole = state.axis.milliseconds;
-  document.getElementById("clock").hidden = !whole;
-  if (!whole || from === "milliseconds") return;
-  document.getElementById("milliseconds").value = budget > 0 ? (whole / budget).toPrecision(3) : "";
+  const own = duration(state.chosen);
+  document.getElementById("clock").hidden = !onClock();
+  if (!onClock() || from === "milliseconds") return;
+  document.getElementById("milliseconds").value = state.within ?? (own ? upwards(own) : "");
+}
+
+// Three digits, not below the value.
+function upwards(value) {
+  const unit = 10 ** (Math.floor(Math.log10(value)) - 2);
+  return Number((Math.ceil(value / unit) * unit).toPrecision(3));
 }
 
 // The fields as the chosen point has them.
 function level() {
   if (!document.getElementById("budget") || !at(state.chosen)) return;
-  fill((Math.floor(100 * at(state.chosen)[1]) / 100).toFixed(2));
+  fill();
   document.getElementById("answer").textContent = "";
 }
 
@@ -37,21 +51,28 @@ function settle() {
 // The best point that keeps the budget.
 function meet() {
   const found = report.eligible.filter(at);
-  const fast = found.filter((id) => at(id)[1] >= state.budget);
-  const most = Math.max(...found.map((id) => at(id)[1]));
+  const fits = (id) => (state.within === null ? at(id)[1] >= state.budget : duration(id) <= state.within);
+  const fast = found.filter(fits);
   const better = (a, b) => gain(b) - gain(a) || at(b)[1] - at(a)[1];
   let answer = "";
   if (!found.length) answer = "No network was measured on this axis.";
-  else if (!fast.length) answer = `No network is that small; the smallest reaches ${most.toFixed(2)}×.`;
+  else if (!fast.length) answer = `No network is that small; the smallest ${least(found)}.`;
   document.getElementById("answer").textContent = answer;
   if (fast.length) choose(fast.sort(better)[0]);
   else again();
 }
 
-function ask(budget, from) {
-  fill(from === "milliseconds" ? budget.toFixed(2) : budget, from);
-  [state.own, state.budget] = [null, budget > 0 ? budget : null];
+function least(found) {
+  if (state.within === null) return `reaches ${Math.max(...found.map((id) => at(id)[1])).toFixed(2)}×`;
+  return `takes ${upwards(Math.min(...found.map(duration)))} ms`;
+}
+
+// A budget in times or, on a clock, in milliseconds: those of each network, not of the baseline.
+function ask(kind, amount, from) {
+  free(null);
+  state[kind] = amount > 0 ? amount : null;
   meet();
+  fill(from);
   remember();
 }
 
@@ -65,7 +86,7 @@ function reach() {
 
 // A budget on one axis means nothing on another: the point that it led to goes along.
 function count(key) {
-  if (state.budget !== null) [state.own, state.budget] = [state.chosen, null];
+  if (state.budget !== null || state.within !== null) free(state.chosen);
   state.axis = axisOf(key);
   reach();
   switches();
@@ -157,18 +178,20 @@ document.getElementById("tradeoff")?.addEventListener("keydown", (event) => {
 switches();
 if (document.getElementById("budget")) {
   for (const id of ["budget", "slide"]) {
-    document.getElementById(id).addEventListener("input", ({ target }) => ask(Number(target.value), id));
+    document.getElementById(id).addEventListener("input", ({ target }) => ask("budget", Number(target.value), id));
   }
   document.getElementById("milliseconds").addEventListener("input", ({ target }) => {
-    if (target.value > 0) ask(state.axis.milliseconds / target.value, "milliseconds");
+    if (target.value > 0) ask("within", Number(target.value), "milliseconds");
   });
   const axis = document.getElementById("axis");
   axis.value = state.axis.key;
   axis.addEventListener("change", () => count(axis.value));
   reach();
-  const { budget } = state;
+  if (!onClock()) state.within = null;
+  const { budget, within } = state;
   settle();
-  if (budget !== null && state.own === null) ask(budget);
+  if (state.own === null && within !== null) ask("within", within);
+  else if (state.own === null && budget !== null) ask("budget", budget);
 }
 if (state.own !== null) choose(state.own);
 if (report.running) setTimeout(() => location.reload(), 20000);

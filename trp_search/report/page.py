@@ -12,6 +12,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from trp_search.records import Point
 from trp_search.records.objectives import Objective
 from trp_search.report import (
     drawing,
@@ -27,7 +28,8 @@ from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Row, Rows, Window
 from trp_search.report.settings import varied
-from trp_search.selection.axes import MACS, Axis, Times, axes
+from trp_search.selection.axes import MACS, Axis, axes
+from trp_search.selection.select import available
 
 _SCRIPTS = ("state.js", "plots.js", "card.js", "page.js")  # in this order, as one
 
@@ -56,19 +58,23 @@ def render(contents: Contents, *, running: bool = False) -> str:
 
 
 def _unbroken(text: str) -> str:
-    """Keeps a per cent sign on the line of its number."""
-    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)
+    """Keeps a per cent sign on the line of its number, but in what a reader may copy."""
+    return _PER_CENT.sub(lambda found: found["kept"] or "\N{NO-BREAK SPACE}%", text)
+
+
+_COPIED = r'<(?P<tag>code|pre)\b.*?</(?P=tag)>|"command": "(?:[^"\\]|\\.)*"'
+_PER_CENT = re.compile(rf"(?P<kept>{_COPIED})|(?<=\d) %", re.DOTALL)
 
 
 def _sections(contents: Contents, found: Rows) -> list[Section]:
     """The page's sections in order; one with nothing to show is left out."""
     parts = [
         sections.tradeoff(contents, found, axes(contents.latencies, contents.points)),
-        tables.front(found, contents.location, contents.objectives),
+        tables.front(found, contents),
         sections.course(contents, found),
         sections.rank_table(found),
         sections.what_settings_did(contents, found),
-        tables.refits(found, contents.location),
+        tables.refits(found, contents),
         tables.published(contents),
         tables.endings(contents),
         tables.left_out(contents),
@@ -143,13 +149,11 @@ def _data(contents: Contents, found: Rows, parts: Sequence[Section], *, running:
     """The data of the page's script, as JSON that no HTML parser takes for markup."""
     names = varied(found.trials)
     counted = axes(contents.latencies, contents.points)
-    eligible = [
-        row for row in found.comparable() if _can_be_had(row, contents) and not row.violations
-    ]
+    eligible = _eligible(found, contents)
     views = {"near": rows.window(found), "all": rows.everywhere(found)}
     plain = {
         "points": {
-            row.point.id: _point(row, names, contents) | {"at": _at(row, counted)}
+            row.point.id: _point(row, names, contents) | _sizes(row.point, counted)
             for row in found.comparable()
         },
         "axes": [_axis(axis, found, eligible) for axis in counted],
@@ -163,7 +167,7 @@ def _data(contents: Contents, found: Rows, parts: Sequence[Section], *, running:
     return _embedded(plain, drawn)
 
 
-def _axis(axis: Axis, found: Rows, eligible: Sequence[Row]) -> dict[str, str | float | None]:
+def _axis(axis: Axis, found: Rows, eligible: Sequence[Row]) -> dict[str, str | None]:
     """An axis, and the point that the page shows there before the reader chooses one."""
     by_macs = axis is MACS
     start = rows.leading(found) if by_macs else rows.foremost(eligible, axis) or found.baseline
@@ -171,15 +175,19 @@ def _axis(axis: Axis, found: Rows, eligible: Sequence[Row]) -> dict[str, str | f
         "key": axis.key,
         "name": axis.name,
         "title": axis.title,
-        "milliseconds": axis.dense_milliseconds,
         "start": start.point.id if start else None,
     }
 
 
-def _can_be_had(row: Row, contents: Contents) -> bool:
-    """Whether the point can be exported; in a run that came without weights all points count."""
-    name = row.point.id
-    return name in contents.contenders and (not contents.kept or name in contents.kept)
+def _eligible(found: Rows, contents: Contents) -> list[Row]:
+    """What a budget chooses among, as `selection.select` does."""
+    allowed = {
+        row.point.id: row
+        for row in found.comparable()
+        if row.point.id in contents.contenders and not row.violations
+    }
+    points = [row.point for row in allowed.values()]
+    return [allowed[point.id] for point in available(points, contents.kept)]
 
 
 def _embedded(plain: Mapping[str, Any], drawn: Mapping[str, str]) -> str:
@@ -192,15 +200,17 @@ def _axes(window: Window, metric: Objective) -> dict[str, Any]:
     return {"xaxis": window.speedup, "yaxis": drawing.upright(metric, window.metric)["range"]}
 
 
-def _at(row: Row, counted: Sequence[Axis]) -> dict[str, Times]:
-    """How many times smaller the point is on each measured axis, and the lower end of that."""
-    return {axis.key: found for axis in counted if (found := axis.times(row.point)) is not None}
+def _sizes(point: Point, counted: Sequence[Axis]) -> dict[str, Any]:
+    """On each measured axis how many times smaller it is, with the ends; its time on each clock."""
+    at = {axis.key: found for axis in counted if (found := axis.times(point)) is not None}
+    times = {axis.key: axis.milliseconds(point) for axis in counted if axis.key in at}
+    return {"at": at, "milliseconds": {key: ms for key, ms in times.items() if ms is not None}}
 
 
 def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]:
     """The page's data of a point; settings that vary between trials come first."""
     rest = [name for name in row.point.told if name not in names]
-    score = row.point.score
+    score, kept = row.point.score, row.point.id in contents.kept
     return {
         "y": score.drawn,
         "interval": [score.metric.show.drawn(end) for end in (score.low, score.high)],
@@ -209,5 +219,5 @@ def _point(row: Row, names: Sequence[str], contents: Contents) -> dict[str, Any]
         "facts": formatting.facts(row),
         "varied": formatting.settings(row, names),
         "fixed": formatting.settings(row, rest),
-        "command": formatting.export(row, contents.location) if _can_be_had(row, contents) else "",
+        "command": formatting.export(row, contents.location) if kept else "",
     }

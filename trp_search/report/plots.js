@@ -101,9 +101,9 @@ function regroup(data) {
   }
 }
 
-// Crosses over the points that are slower than the baseline.
+// On a clock, crosses over the points that are slower than the baseline.
 function crossed(trace) {
-  const found = inOrder().filter(slower);
+  const found = onClock() ? inOrder().filter(slower) : [];
   [trace.x, trace.y] = [found.map((id) => at(id)[0]), found.map(metric)];
   trace.visible = found.length > 0;
 }

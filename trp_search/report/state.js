@@ -12,6 +12,7 @@ const state = {
   own: known(wanted.get("point")),
   pinned: known(wanted.get("with")),
   budget: Number(wanted.get("budget")) || null,
+  within: Number(wanted.get("milliseconds")) || null,
   published: wanted.has("published"),
   everything: wanted.has("everything"),
   chosen: null,
@@ -20,8 +21,8 @@ const state = {
 // The address keeps what the reader chose and nothing that follows from the run: a page that renews
 // itself goes on to a better point by itself, and stays where the reader put it.
 function remember() {
-  const { own, budget, pinned, axis, published, everything } = state;
-  const kept = { point: own, budget, with: pinned, by: axis.key, published, everything };
+  const { own, budget, within, pinned, axis, published, everything } = state;
+  const kept = { point: own, budget, milliseconds: within, with: pinned, by: axis.key, published, everything };
   const chosen = new URLSearchParams(Object.entries(kept).filter(([, value]) => value));
   history.replaceState(null, "", `#${chosen}`);
 }
@@ -31,6 +32,8 @@ const at = (id) => report.points[id].at[state.axis.key];
 const metric = (id) => report.points[id].y;
 const gain = (id) => report.sign * metric(id); // larger is better
 const byMacs = () => state.axis === report.axes[0];
+const onClock = () => /^(time|predicted):/.test(state.axis.key);
+const duration = (id) => report.points[id].milliseconds[state.axis.key]; // of a batch, the upper end
 
 // Whether a point is larger than the baseline for sure, as a time may be.
 const slower = (id) => at(id)[2] < 1;

@@ -10,12 +10,12 @@ from trp_search.report import formatting, history
 from trp_search.report.contents import Contents
 from trp_search.report.markup import Section, safe
 from trp_search.report.rows import Row, Rows
-from trp_search.report.times import objective
+from trp_search.report.times import objective, value
 
 
-def front(found: Rows, location: str, objectives: Sequence[Objective]) -> Section:
+def front(found: Rows, contents: Contents) -> Section:
     """The front as a table, with every objective of the search."""
-    more = [_named(o) for o in objectives if o not in (found.metric, SPEEDUP)]
+    more = [_named(o) for o in contents.objectives if o not in (found.metric, SPEEDUP)]
     sizes = more or ["Parameters"]
     targets = dict.fromkeys(one.target.name for row in found.front for one in row.times)
     clocks = [_time_on(target) for target in targets]
@@ -24,7 +24,7 @@ def front(found: Rows, location: str, objectives: Sequence[Objective]) -> Sectio
     note = "Scores on validation and on test images; no choice was made on test."
     text = f'<p class="note">{_no_front(found)}</p>'
     if found.front:
-        text = _table(found.front, location, names, note)
+        text = _table(found.front, contents, names, note)
     return Section(
         html=f"""<section aria-labelledby="front-title">
 <h2 id="front-title">The front</h2>
@@ -47,12 +47,12 @@ def _no_front(found: Rows) -> str:
     return "It is empty: no trial has been scored yet."
 
 
-def _table(listed: Sequence[Row], location: str, names: Sequence[str], note: str) -> str:
+def _table(listed: Sequence[Row], contents: Contents, names: Sequence[str], note: str) -> str:
     heads = "".join(
         f'<th scope="col" role="columnheader"{_kind(name)}>{name}</th>'
         for name in [*names, "Export"]
     )
-    body = "\n".join(_line(row, location, names) for row in listed)
+    body = "\n".join(_line(row, contents, names) for row in listed)
     return f"""<p class="note">{note}</p>
 <table class="front" role="table"><thead><tr role="row">{heads}</tr></thead>
 <tbody>
@@ -64,7 +64,7 @@ def _kind(name: str) -> str:
     return "" if name in {"Point", "Scheme", "Export"} else ' class="number"'
 
 
-def _line(row: Row, location: str, names: Sequence[str]) -> str:
+def _line(row: Row, contents: Contents, names: Sequence[str]) -> str:
     point = row.point
     button = f'<button class="point">{safe(point.id)}</button>'
     values = {
@@ -74,7 +74,7 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
         if row.drop is None
         else formatting.against_baseline(row.drop, point.score.metric)[1],
         "Test": "not scored" if row.test is None else row.test.score.shown,
-        **{_named(o): o.show(o.read(point)) for o in OBJECTIVES.values()},
+        **{_named(o): value(o, point) for o in OBJECTIVES.values()},
         "Scheme": safe(row.style.label),
         **{_time_on(one.target.name): _speed(one) for one in row.times},
     }
@@ -82,12 +82,19 @@ def _line(row: Row, location: str, names: Sequence[str]) -> str:
         f'<td role="cell" data-name="{name}"{_kind(name)}>{values.get(name, "not timed")}</td>'
         for name in names
     )
-    command = f"<code>{safe(formatting.export(row, location))}</code>"
-    copy = f'<button class="copy" aria-label="Copy the command for {safe(point.id)}">Copy</button>'
     return (
         f'<tr role="row" data-point="{safe(point.id)}">{cells}<td role="cell" class="wide" '
-        f'data-name="Export"><div class="command">{command}{copy}</div></td></tr>'
+        f'data-name="Export">{_command(row, contents)}</td></tr>'
     )
+
+
+def _command(row: Row, contents: Contents) -> str:
+    name = row.point.id
+    if name not in contents.kept:
+        return "weights were not kept"
+    command = f"<code>{safe(formatting.export(row, contents.location))}</code>"
+    copy = f'<button class="copy" aria-label="Copy the command for {safe(name)}">Copy</button>'
+    return f'<div class="command">{command}{copy}</div>'
 
 
 def _speed(found: Latency) -> str:
@@ -96,7 +103,7 @@ def _speed(found: Latency) -> str:
     return f'{TIMES(found.speedup)}<br><span class="slower">slower</span>'
 
 
-def refits(found: Rows, location: str) -> Section | None:
+def refits(found: Rows, contents: Contents) -> Section | None:
     """Points that were trained again by the full recipe."""
     if not found.refits:
         return None
@@ -105,7 +112,7 @@ def refits(found: Rows, location: str) -> Section | None:
     return Section(
         html=f"""<section aria-labelledby="refits-title">
 <h2 id="refits-title">Retrained on train and validation</h2>
-{_table(found.refits, location, names, note)}
+{_table(found.refits, contents, names, note)}
 </section>"""
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from trp_search.records import Latency, Point, Prediction
-from trp_search.records.objectives import ON_THE_CLOCK, TIMES
+from trp_search.records.objectives import ON_THE_CLOCK, TIMES, Objective
 from trp_search.selection.axes import mispredicted
 
 SLOWER = "slower than the baseline"
@@ -15,6 +15,13 @@ def objective(name: str) -> str:
     """An objective's name for people: `bytes`, `predicted latency speedup`."""
     told = "predicted " if name in ON_THE_CLOCK else ""
     return f"{told}{name}".replace("_", " ")
+
+
+def value(one: Objective, point: Point) -> str:
+    """An objective at a point; a time that was not predicted is not."""
+    if one.name in ON_THE_CLOCK and point.predicted is None:
+        return "not predicted"
+    return one.show(one.read(point))
 
 
 def milliseconds(seconds: float) -> str:

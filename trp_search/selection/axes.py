@@ -41,6 +41,11 @@ class Axis(ABC):
         """Its name in the page's data and address."""
         return self.by if self.target is None else f"time:{self.target}"
 
+    def milliseconds(self, point: Point) -> float | None:
+        """Milliseconds of one batch of a measured point, the upper end; None if no time counts."""
+        del point
+        return None
+
     @abstractmethod
     def times(self, point: Point) -> Times | None:
         """The baseline's size over the point's: the measured ratio and its 95 % interval.
@@ -103,10 +108,10 @@ class Clock(Axis):
         found = self.latencies.get(point.id)
         return (found.speedup, found.low, found.high) if found else None
 
-    def milliseconds(self, point: Point) -> float:
-        """Milliseconds of one batch, the upper end."""
-        found = self.latencies[point.id]
-        return 1e3 * found.dense_seconds / found.low
+    @override
+    def milliseconds(self, point: Point) -> float | None:
+        found = self.latencies.get(point.id)
+        return 1e3 * found.dense_seconds / found.low if found else self.dense_milliseconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +127,10 @@ class Promised(Axis):
     def times(self, point: Point) -> Times | None:
         found = point.predicted
         return None if found is None else (found.speedup,) * 3
+
+    @override
+    def milliseconds(self, point: Point) -> float | None:
+        return None if point.predicted is None else point.predicted.milliseconds
 
 
 COUNTED: dict[str, Counted] = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import get_args
 
 from trp_search.errors import InputError
 from trp_search.records import Point
 from trp_search.records.objectives import OBJECTIVES, SPEEDUP, Objective
-from trp_search.selection.axes import COUNTED, Axis, By, Clock, clock
+from trp_search.selection.axes import COUNTED, Axis, By, clock
 from trp_search.selection.snapshot import Snapshot
 
 
@@ -88,7 +88,7 @@ LIMITS: dict[str, Limit] = {
     "milliseconds": Limit(
         by="latency",
         problem=lambda ms: _problem(ms, ms > 0, "above 0"),
-        keeps=lambda ms, axis, _: lambda point: cast("Clock", axis).milliseconds(point) <= ms,
+        keeps=lambda ms, axis, _: lambda point: (axis.milliseconds(point) or math.inf) <= ms,
         unmet=lambda amount, *_: f"no point takes at most {amount:g} ms for sure",
     ),
     "parameters": _at_most("parameters"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +117,10 @@ def choose(run: Snapshot | RunFolder | Path | str, budget: Budget) -> Choice:
             f"trp-search latency --target {axis.target} does it"
         )
     fits = budget.keeps(found, axis)
-    keys = [_best_metric(axis), _smallest(axis)]
+    keys: list[Key] = [
+        lambda point: (point.score.gain, axis.of(point)),
+        lambda point: (axis.of(point), point.score.gain),
+    ]
     better, nearest = keys[::-1] if budget.kind.smallest else keys
     best = max(filter(fits, eligible), key=better, default=None)
     point = best or max(eligible, key=nearest)
@@ -145,20 +148,17 @@ def _unmet(budget: Budget, axis: Axis, nearest: Point) -> str:
     return f"{said}; the nearest is {nearest.id!r} at {size:.2f}x, {score.shown} on validation"
 
 
-Key = Callable[[Point], tuple[float, ...]]
+Key = Callable[[Point], tuple[float, float]]
 
 
-def _best_metric(axis: Axis) -> Key:
-    return lambda point: (point.score.gain, axis.of(point), *_smaller(point))
+def available(points: Sequence[Point], kept: Collection[str]) -> list[Point]:
+    """Those of `points` whose weights are kept, or all of a run that came without its weights.
 
-
-def _smallest(axis: Axis) -> Key:
-    return lambda point: (axis.of(point), point.score.gain, *_smaller(point))
-
-
-def _smaller(point: Point) -> tuple[int, int]:
-    """Between equals, such as a network and itself in int8: the file, then the multiply-adds."""
-    return -point.bytes, -point.macs
+    The smallest file is first, then the least multiply-adds: the first of equals, such as a network
+    and itself in int8, is the one to take.
+    """
+    found = [point for point in points if point.id in kept] or points
+    return sorted(found, key=lambda point: (point.bytes, point.macs))
 
 
 def _eligible(run: Snapshot) -> list[Point]:
@@ -171,5 +171,4 @@ def _eligible(run: Snapshot) -> list[Point]:
             f"{path}: none of the {len(run.contenders)} scored points meets the search's "
             "constraints"
         )
-    kept = [point for point in allowed if point.id in run.kept]
-    return kept or allowed  # a run that came without its weights can still be asked
+    return available(allowed, run.kept)
