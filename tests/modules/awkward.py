@@ -130,6 +130,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "batch norm without averages": lambda: body(
         middle=nn.BatchNorm2d(16, track_running_stats=False)
     ),
+    "head normed": lambda: nn.Sequential(*body()[:-1], nn.BatchNorm1d(16), body()[-1]),
     "feature dropout": lambda: body(middle=nn.Dropout2d()),
     "weight norm": lambda: normed(parametrizations.weight_norm),
     "old weight norm": lambda: normed(weight_norm),

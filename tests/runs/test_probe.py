@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 import sys
@@ -77,13 +78,13 @@ REFUSED = {
     "a dict in training": "in training: returns a dict; one tensor is expected",
     "classes": "returns a tensor (2,) for 2 images of 10 classes",
     "whole numbers": "answers int64 numbers; floating-point ones are wanted",
-    "no gradient": "a training step raised RuntimeError: element 0 of tensors does not require",
+    "no gradient": "a training step on a batch of 2 raised RuntimeError: element 0",
     "not a number": "its loss is not finite, with initial weights and noise images",
     "half": "its weights are float16 and images float32: return it with .float()",
     "double": "its weights are float64 and images float32: return it with .float()",
     "colour": "given images of 1 x 8 x 8 (channels x height x width), it raised RuntimeError",
     "no parameters": "has no parameters: there is nothing to train or to cut",
-    "all frozen": "a training step raised RuntimeError: element 0 of tensors does not require",
+    "all frozen": "a training step on a batch of 2 raised RuntimeError: element 0",
     "old weight norm": "copying it raised RuntimeError: Only Tensors created explicitly by",
     "numbers aside": "returns other outputs once its weights are stored and loaded: something",
 }
@@ -135,6 +136,18 @@ def test_a_recipe_that_the_network_does_not_take_is_found(space):
         InputError, match=r"in training: given images .* it raised RuntimeError: view size is"
     ):
         probed(space("shapes", more=", channels_last: true"))
+
+
+def test_a_batch_of_one_image_is_tried_where_trainings_have_it(space):
+    usual = space("head normed")
+    probed(usual)
+    alone = dataclasses.replace(usual.training, batch_size=1)
+    for given in (
+        usual.model_copy(update={"training": alone}),
+        space("head normed", what="scheme: channel\n  training: {batch_size: [1, 20]}"),
+    ):
+        with pytest.raises(InputError, match="batch of 1 raised ValueError: Expected more than 1"):
+            probed(given)
 
 
 def test_no_trace_is_left(space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

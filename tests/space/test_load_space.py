@@ -214,6 +214,9 @@ FILES = {
     PLAIN.replace("3", "true"): "training.epochs: true is not a whole number above 0",
     PLAIN.replace("3", "3, momentum: 0"): "training: nesterov needs momentum above 0",
     PLAIN.replace("digits", "{name: digits, subset: 0}"): "workload.data.subset: 0 is not above 0",
+    PLAIN.replace("digits", "{name: digits, mean: [127], std: [60]}"): (
+        "workload.data.mean[0]: 127 is not in [0, 1]"
+    ),
     PLAIN.replace("digits", "{nme: digits}"): "workload.data.nme: unknown key; did you mean name?",
 }
 

@@ -40,6 +40,14 @@ def test_a_checkpoint_brings_back_weights_statistics_and_momentum(tmp_path, layo
         assert buffer.stride() == again.stride()
 
 
+def test_a_checkpoint_of_another_network_is_one_line(tmp_path):
+    save_checkpoint(tmp_path / "c", *trained(), Progress())
+    other = nn.Sequential(nn.Conv2d(2, 5, 3))
+    with pytest.raises(InputError, match=r"c: not this network's weights: Unexpected") as caught:
+        load_checkpoint(tmp_path / "c", other, torch.optim.SGD(other.parameters(), lr=0.1))
+    assert "\n" not in str(caught.value)
+
+
 def test_tied_weights_can_be_kept(tmp_path):
     network = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     network[1].weight = network[0].weight

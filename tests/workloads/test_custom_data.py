@@ -50,6 +50,11 @@ def pictures(*, count):
     return tuple(SETS)
 
 
+def transparent():
+    images = torch.zeros(12, 16, 16, 4, dtype=torch.uint8)
+    return (images, torch.arange(12) % 4), (images, torch.arange(12) % 4)
+
+
 def nothing():
     return None
 
@@ -139,6 +144,11 @@ def test_pictures_are_brought_to_the_size_and_colour_asked_for():
             DataSpec(name="own_images:floats"),
             "workload.data: image 0 of own_images:floats is float32 (3, 8, 8), "
             "not a PIL image or a uint8 tensor (c, h, w)",
+        ),
+        (
+            DataSpec(name="own_images:transparent"),
+            "workload.data: image 0 of own_images:transparent is uint8 (16, 16, 4): drop its "
+            "alpha, or give (c, h, w)",
         ),
         (
             DataSpec(name="own_images:unlabelled"),

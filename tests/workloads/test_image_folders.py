@@ -84,6 +84,37 @@ def test_val_stands_in_where_there_is_no_test(root):
     assert len(loaded(DataSpec(name="images", root=str(root))).test) == 12
 
 
+def test_val_is_for_validation_where_there_is_a_test(root):
+    for label, name in enumerate(CLASSES):
+        for number in range(3):
+            paint(root / "val" / name / f"{number}.png", 60 + 80 * label + number)
+    spec = DataSpec(name="images", root=str(root))
+    for outside in (False, True):
+        splits = data.load(spec, split_seed=0, outside_weights=outside, device="cpu")
+        assert (len(splits.train), len(splits.validation), len(splits.test)) == (24, 9, 12)
+        assert data.sizes(spec, outside_weights=outside) == (24, 9, 12)
+        images, labels = next(splits.validation.batches(9))
+        assert labels[images.mean((1, 2, 3)).argsort()].tolist() == sorted(labels.tolist())
+    (root / "val" / "cat" / "notes.txt").write_text("no image")
+    found = data.census(spec, outside_weights=False)
+    assert found.counts["validation"] == (3, 3, 3)
+    assert [passed.where for passed in found.passed] == ["train/cat", "val/cat"]
+    paint(root / "val" / "fox" / "0.png", 5)
+    with pytest.raises(InputError, match=r"val differ in class 'fox'"):
+        loaded(spec)
+
+
+def test_a_folder_that_has_changed_is_read_anew(root):
+    spec = DataSpec(name="images", root=str(root))
+    assert (data.describe(spec).classes, len(loaded(spec).test)) == (3, 12)
+    for part in ("train", "test"):
+        for number in range(3):
+            paint(root / part / "fox" / f"{number}.png", 5)
+    paint(root / "test" / "fox" / "3.png", 5)
+    assert (data.describe(spec).classes, len(loaded(spec).test)) == (4, 16)
+    assert loaded(spec).shape.classes == len(data.class_names(spec)) == 4
+
+
 def test_the_folder_may_be_named_by_a_variable(root, monkeypatch):
     monkeypatch.setenv("PICTURES", str(root))
     assert len(loaded(DataSpec(name="images", root="$PICTURES/")).test) == 12

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,13 @@ def test_a_network_that_cannot_be_made_is_told_of_in_one_line(name, problem):
     with pytest.raises(InputError) as caught:
         built(name, **options)
     assert str(caught.value) == problem
+
+
+@pytest.mark.parametrize("name", ["resnet18", "torchvision.models:resnet18"])
+def test_weights_from_outside_are_no_option_of_a_network(name):
+    where = "workload.network.options.weights: is not passed on"
+    with pytest.raises(InputError, match=re.escape(where)):
+        built(name, weights="DEFAULT")
 
 
 def test_a_module_that_fails_to_import_is_told_of_in_one_line(tmp_path, monkeypatch):

@@ -133,6 +133,10 @@ def test_samples_are_always_the_same_and_in_batches_of_nearly_one_size():
     assert [len(batch) for batch in first] == [50, 50, 50, 50]
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert sum(len(batch) for batch in train.samples(9999, batch_size=64)) == 973
+    for count in range(1, 200):
+        sizes = [len(batch) for batch in train.samples(count, batch_size=8)]
+        assert sum(sizes) == count
+        assert min(sizes) > 1 or count == 1
 
 
 def test_validation_and_test_show_all_their_images_in_order():

@@ -124,7 +124,7 @@ class _Timing:
         self, network: nn.Module, size: tuple[int, int, int], *, macs: int, most: int
     ) -> float:
         """From the second of two training steps on noise, with a batch that is quick to run."""
-        images = max(2, min(most, int(_MACS[self.device] / max(1, macs))))
+        images = min(most, max(2, int(_MACS[self.device] / max(1, macs))))
         network.to(self.device).train()
         inputs = torch.rand(images, *size, device=self.device)
         with threads(self.threads):

@@ -10,7 +10,6 @@ from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.kinds import (
     STRICT,
-    Positive,
     PositiveInt,
     TaskName,
 )
@@ -45,7 +44,8 @@ class DataSpec:
         channels: 1 (grey) or 3 (colour); None is 3 for `images` and a callable's own.
         subset: number of training images to use (a seeded, class-balanced choice); None uses all.
         heldout_subset: the same for the held-out images.
-        validation: share of the training images set aside for validation.
+        validation: share of the training images set aside for validation, where the source has no
+            images of its own for it.
         mean: subtracted from pixels in [0, 1], per channel; None takes the training images' own
             (ImageNet's when streaming; for `images` and a timm network that network's). Weights
             from outside need what they were trained with.
@@ -65,8 +65,8 @@ class DataSpec:
     subset: PositiveInt | None = None
     heldout_subset: PositiveInt | None = None
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    mean: tuple[float, ...] | None = None
-    std: tuple[Positive, ...] | None = None
+    mean: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
+    std: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
     augment: bool = True
     stream: bool = False
     workers: Annotated[int, Field(ge=0)] = 4

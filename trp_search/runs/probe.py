@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -109,7 +110,7 @@ def probe_(
             count(network, images[:1])
         with _doing(where, "cutting it"):
             layers = _layers(space, network, images[:1], wanted)
-        with _doing(where, "a training step"):
+        with _doing(where, f"a training step on a batch of {job.training.batch_size}"):
             try:
                 _train(network, job)
             except Exception:  # where it is the answer, that says more
@@ -167,7 +168,7 @@ def _job(space: SearchSpace, shape: Shape, folder: Path) -> Job:
         training=dataclasses.replace(
             space.training,
             epochs=1,
-            batch_size=_IMAGES,
+            batch_size=min(_IMAGES, *itertools.chain(*space.batch_sizes.values())),
             learning_rate=_RATE,
             precision="float32",
             compile=False,

@@ -11,7 +11,7 @@ from trp_search.runtimes.quantizer import quantizer
 from trp_search.runtimes.serving import runtime
 from trp_search.scoring.candidate import example
 from trp_search.scoring.survey import check_methods, said_of, widest_layers
-from trp_search.space import SearchSpace, entries
+from trp_search.space import SearchSpace
 from trp_search.workloads import data
 from trp_search.workloads.callables import theirs
 from trp_search.workloads.guard import SECONDS
@@ -53,11 +53,6 @@ def check_ready(space: SearchSpace, *, seconds: float = SECONDS, trained: bool =
 
 
 def _check_batches(space: SearchSpace, images: int) -> None:
-    drawn = space.space.named_training().get("batch_size")
-    sizes = {"training.batch_size": space.training.batch_size}
-    if drawn is not None:
-        numbers = [value for value in entries.values(drawn) if isinstance(value, int)]
-        sizes["space.training.batch_size"] = max(numbers)
-    for where, size in sizes.items():
-        if size > images:
-            raise InputError(f"{where}: {size} is more than the {images} training images")
+    for where, sizes in space.batch_sizes.items():
+        if max(sizes) > images:
+            raise InputError(f"{where}: {max(sizes)} is more than the {images} training images")

@@ -135,6 +135,15 @@ class SearchSpace(Strict):
         """What the task scores networks by."""
         return METRICS[self.workload.task]
 
+    @property
+    def batch_sizes(self) -> dict[str, tuple[int, ...]]:
+        """Those that trainings can have, by the entry that says so."""
+        drawn = self.space.named_training().get("batch_size")
+        given = () if drawn is None else entries.values(drawn)
+        sizes = tuple(size for size in given if isinstance(size, int))
+        found = {"training.batch_size": (self.training.batch_size,)}
+        return found | ({"space.training.batch_size": sizes} if sizes else {})
+
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters; `method` and `scheme` first, then each entry in turn."""
         schemes, methods = self.space.schemes, self.space.methods

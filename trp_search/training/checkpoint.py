@@ -41,6 +41,10 @@ def load_tensors(network: nn.Module, path: Path) -> None:
         InputError: the file is missing or damaged, or does not fit the network.
     """
     tensors, _ = _read(path)
+    _fill(network, tensors, path)
+
+
+def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
@@ -104,12 +108,15 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Puts a checkpoint's weights and momentum in place; returns its progress."""
+    """Puts a checkpoint's weights and momentum in place; returns its progress.
+
+    Raises:
+        InputError: the file is damaged, or does not fit the network.
+    """
     tensors, metadata = _read(path)
     prefix = "network."
-    network.load_state_dict(
-        {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    )
+    own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    _fill(network, own, path)
     for name, parameter in network.named_parameters():
         buffer = tensors.get(f"momentum.{name}")
         if buffer is not None:

@@ -11,16 +11,18 @@ from trp_search.workloads.listing import Passed
 
 
 class Collection(ABC):
-    """Training images, then held-out ones, with consecutive numbers.
+    """Training images, then those of validation if they are apart, then test's, by number.
 
     Attributes:
         labels: int64 (n,).
         training: how many of the n are training images.
+        validation: how many the source itself sets aside for validation; 0 leaves it to a share.
         passed: files beside the images that are not read.
     """
 
     labels: Tensor
     training: int
+    validation: int = 0
     passed: Sequence[Passed] = ()
 
     @abstractmethod

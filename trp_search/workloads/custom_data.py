@@ -77,6 +77,9 @@ class Given(Collection):
         if isinstance(image, np.ndarray) and image.dtype == np.uint8:
             image = torch.tensor(np.ascontiguousarray(image))
         if isinstance(image, Tensor) and image.dtype == torch.uint8 and _is_plane(image.shape):
+            if _has_alpha(image.shape):
+                shape = tuple(image.shape)
+                raise InputError(f"{where} is uint8 {shape}: drop its alpha, or give (c, h, w)")
             return self._brought(_channels_first(image[None])[0])
         raise InputError(f"{where} is {kind(image)}, not a PIL image or a uint8 tensor (c, h, w)")
 
@@ -93,6 +96,11 @@ class Given(Collection):
 
 def _is_plane(shape: torch.Size) -> bool:
     return len(shape) in (2, 3) and all(shape)
+
+
+def _has_alpha(shape: torch.Size) -> bool:
+    """Whether it looks like (h, w, grey or colour and alpha)."""
+    return len(shape) == 3 and shape[2] in (2, 4) and shape[0] > 4
 
 
 def _channels_first(images: Tensor) -> Tensor:

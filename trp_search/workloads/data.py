@@ -43,7 +43,7 @@ def describe(spec: DataSpec) -> Shape:
 
     Nothing is read if `spec` states all of it, so that a space can be checked without its data.
     """
-    return _described(to_json(spec))
+    return _described(to_json(spec), source_of(spec).version(spec))
 
 
 def class_names(spec: DataSpec) -> tuple[str, ...]:
@@ -55,14 +55,15 @@ def class_names(spec: DataSpec) -> tuple[str, ...]:
 def load(spec: DataSpec, *, split_seed: int, outside_weights: bool, device: str) -> Splits:
     """The images that `spec` names, in three disjoint parts.
 
-    Validation is a share of the training images and test is the held-out set. With
-    `outside_weights`, which may have seen every training image, validation and test are the two
-    halves of the held-out set instead. The last two sets loaded are kept for the next trial.
+    Validation is the source's own or a share of the training images; test is the held-out set. With
+    `outside_weights`, which may have seen every training image, a share is of the held-out set
+    instead: its one half, test the other. The last two sets loaded are kept for the next trial.
 
     Raises:
         InputError: the images are missing, unreadable or fewer than asked for.
     """
-    return _loaded(to_json(spec), split_seed, outside_weights, device)
+    version = source_of(spec).version(spec)
+    return _loaded(to_json(spec), version, split_seed, outside_weights, device)
 
 
 def sizes(spec: DataSpec, *, outside_weights: bool) -> tuple[int, int, int]:
@@ -111,7 +112,8 @@ def census(spec: DataSpec, *, outside_weights: bool) -> Census:
 
 
 @lru_cache(maxsize=16)
-def _described(text: str) -> Shape:
+def _described(text: str, version: tuple[int, ...]) -> Shape:
+    del version  # of the cache's key
     spec = from_json(DataSpec, text)
     source = source_of(spec)
     if spec.channels not in (None, 1, 3):
@@ -130,7 +132,14 @@ def _described(text: str) -> Shape:
 
 
 @lru_cache(maxsize=2)
-def _loaded(text: str, split_seed: int, outside_weights: bool, device: str) -> Splits:  # noqa: FBT001  a cache's key
+def _loaded(
+    text: str,
+    version: tuple[int, ...],
+    split_seed: int,
+    outside_weights: bool,  # noqa: FBT001  a cache's key
+    device: str,
+) -> Splits:
+    del version
     spec = from_json(DataSpec, text)
     shape = describe(spec)
     collection = source_of(spec).collection(spec)
@@ -195,10 +204,13 @@ def _divided(
     """The numbers of the training, validation and test images, each sorted."""
     every = torch.arange(len(collection.labels))
     labels = collection.labels
-    training = _subset(every[: collection.training], labels, "subset", spec.subset, seed=seed)
-    held_out = _subset(
-        every[collection.training :], labels, "heldout_subset", spec.heldout_subset, seed=seed
+    training, own, held_out = every.tensor_split(
+        (collection.training, collection.training + collection.validation)
     )
+    training = _subset(training, labels, "subset", spec.subset, seed=seed)
+    held_out = _subset(held_out, labels, "heldout_subset", spec.heldout_subset, seed=seed)
+    if len(own):
+        return training, own, held_out
     divided = held_out if outside_weights else training
     count = len(divided) // 2 if outside_weights else max(1, round(spec.validation * len(divided)))
     if not 0 < count < len(divided):

@@ -1,4 +1,4 @@
-"""A folder of images: train/<class>/* and test/<class>/* (or val/<class>/*)."""
+"""A folder of images: train/<class>/*, test/<class>/* and val/<class>/*, or one of these two."""
 
 from __future__ import annotations
 
@@ -25,27 +25,29 @@ class Folder(Collection):
     """The images of `root`; classes are its folders, by name.
 
     Args:
-        root: the folder; the `test` part of it is preferred to `val`.
+        root: the folder; with `test` and `val`, `val` is for validation, else either is held out.
         channels: 1 or 3.
         size: side in pixels to resize images to; None if they have one size.
     """
 
     def __init__(self, root: Path, *, channels: int, size: int | None) -> None:
-        train, heldout = _parts(root)
+        train, *others = parts = _parts(root)
         names = _class_names(train)
-        if _class_names(heldout) != names:
-            odd = sorted(set(names) ^ set(_class_names(heldout)))
-            raise InputError(f"{_ROOT}: {train} and {heldout} differ in class {odd[0]!r}")
-        passed = [p for part in (train, heldout) for p in _passed(part, "", beside(part))]
+        for part in others:
+            if odd := sorted(set(names) ^ set(_class_names(part))):
+                raise InputError(f"{_ROOT}: {train} and {part} differ in class {odd[0]!r}")
+        passed = [p for part in parts for p in _passed(part, "", beside(part))]
         self.files: list[Path] = []
         labels: list[int] = []
-        for part in (train, heldout):
-            self.training = len(self.files)
+        starts: list[int] = []
+        for part in parts:
+            starts.append(len(self.files))
             for label, name in enumerate(names):
                 found = _listing(part / name)
                 passed += _passed(part, name, found.passed)
                 self.files += found.images
                 labels += [label] * len(found.images)
+        self.training, self.validation = starts[1], starts[-1] - starts[1]
         self.labels = torch.tensor(labels)
         self.passed = passed
         self._channels = channels
@@ -65,7 +67,7 @@ def describe(root: Path, *, channels: int, size: int | None, classes: int | None
 
     `classes`, if given, must be their number.
     """
-    train, _ = _parts(root)
+    train, *_ = _parts(root)
     names = _class_names(train)
     if classes not in (None, len(names)):
         raise InputError(
@@ -79,20 +81,27 @@ def describe(root: Path, *, channels: int, size: int | None, classes: int | None
 
 def class_names(root: Path) -> tuple[str, ...]:
     """The classes in the order of their labels."""
-    train, _ = _parts(root)
+    train, *_ = _parts(root)
     return tuple(_class_names(train))
 
 
-def _parts(root: Path) -> tuple[Path, Path]:
-    """The training and the held-out folder in `root`."""
+def version(root: Path) -> tuple[int, ...]:
+    """The times of its parts and classes, which change as images come and go; none without it."""
+    parts = _parts(root) if root.is_dir() else []
+    places = [place for part in parts for place in (part, *(part / n for n in subfolders(part)))]
+    return tuple(place.stat().st_mtime_ns for place in places)
+
+
+def _parts(root: Path) -> list[Path]:
+    """The training folder in `root`, that of validation if there is a third, and the held-out."""
     if not root.is_dir():
         raise InputError(f"{_ROOT}: '{root}' is not a folder")
-    heldout = [root / name for name in ("test", "val") if (root / name).is_dir()]
-    if not (root / "train").is_dir() or not heldout:
+    others = [root / name for name in ("val", "test") if (root / name).is_dir()]
+    if not (root / "train").is_dir() or not others:
         raise InputError(
             f"{_ROOT}: '{root}' does not hold train/<class>/ and test/ or val/<class>/"
         )
-    return root / "train", heldout[0]
+    return [root / "train", *others]
 
 
 def _class_names(part: Path) -> list[str]:

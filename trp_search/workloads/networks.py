@@ -51,6 +51,12 @@ def build(spec: NetworkSpec, *, channels: int, classes: int) -> nn.Module:
     Raises:
         InputError: the name is unknown, or the network cannot be made for these images.
     """
+    own = is_callable_name(spec.name) and not spec.name.startswith("torchvision.models")
+    for key in () if own else spec.options:
+        if key.startswith("weights"):
+            raise InputError(
+                f"{_WHERE}.options.{key}: is not passed on; weights come from workload.weights"
+            )
     if is_callable_name(spec.name):
         network = called(spec.name, spec.options, where=_WHERE)
         if not isinstance(network, nn.Module):

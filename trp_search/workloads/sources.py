@@ -50,6 +50,11 @@ class Source(ABC):
         del spec
         return None
 
+    def version(self, spec: DataSpec) -> tuple[int, ...]:
+        """Other numbers once the images may be others; what is read is kept by it."""
+        del spec
+        return ()
+
     def is_here(self, spec: DataSpec) -> bool:
         """Whether nothing has to be downloaded."""
         del spec
@@ -115,6 +120,10 @@ class _Folder(Source):
     @override
     def class_names(self, spec: DataSpec) -> Sequence[str] | None:
         return folder.class_names(_root(spec)) if _root(spec).is_dir() else None
+
+    @override
+    def version(self, spec: DataSpec) -> tuple[int, ...]:
+        return folder.version(_root(spec))
 
 
 @final

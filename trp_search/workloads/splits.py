@@ -53,6 +53,8 @@ class Train:
         generator = seeded("samples")
         chosen = self.rows[torch.randperm(len(self), generator=generator)[:count]]
         size = -(-len(chosen) // -(-len(chosen) // batch_size))
+        while size > 2 and len(chosen) % size == 1:  # of one image there may be no statistics
+            size -= 1
         if self.augment:
             batches = self.images.augmented(chosen, size, generator=generator)
         else:
