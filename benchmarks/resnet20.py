@@ -32,7 +32,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.resnet20_arms import Job, chosen, jobs
-from trp_search.records import BASELINE, EpochReport, Point, TrialResult
+from trp_search.records import BASELINE, EpochReport, Point, TrialResult, TrialSpec
 from trp_search.runs import networks, trial
 from trp_search.store import RunFolder, exclusive, write_whole
 
@@ -91,17 +91,28 @@ def weights(seed: int) -> Path:
 
 def work(job: Job, folder: RunFolder, deadline: float) -> list[Row] | str:
     """Brings one training on until its end or the deadline: its rows, or why there are none."""
-    name, place = job.spec.name, folder.trial(job.spec.name)
+    found = TrialResult(trial=job.spec.name, points=())
+    for spec in (job.before, job.spec):
+        if spec is not None:
+            ended = _trained(spec, folder, deadline)
+            if isinstance(ended, str):
+                return ended
+            found = ended
+    return list(_rows(job, found, folder))
+
+
+def _trained(spec: TrialSpec, folder: RunFolder, deadline: float) -> TrialResult | str:
+    """As `work`, of one trial: its result, or why there is none."""
+    name, place = spec.name, folder.trial(spec.name)
     parent = parent_process()
-    with exclusive(place.lock, wait_seconds=600, holder="a killed run's training is ending"):
+    wait = max(600.0, deadline - time.time())  # another job may need the same training first
+    with exclusive(place.lock, wait_seconds=wait, holder="another training of it is ending"):
         before = place.read_result()
         if before is not None and not before.ended_well:
             place.result.unlink()  # what failed is tried again
-        for item in _timed(trial.run(job.spec, folder), place.path / SPENT):
+        for item in _timed(trial.run(spec, folder), place.path / SPENT):
             if isinstance(item, TrialResult):
-                if not item.ended_well:
-                    return f"{name}: {item.ending}: {item.why_not}"
-                return list(_rows(job, item, folder))
+                return item if item.ended_well else f"{name}: {item.ending}: {item.why_not}"
             if time.time() > deadline or (parent is not None and not parent.is_alive()):
                 break
     return f"{name}: stopped after {len(place.read_epochs())} epochs; the same command goes on"
@@ -120,7 +131,9 @@ def _timed(items: Iterator[Item], path: Path) -> Iterator[Item]:
 
 def _rows(job: Job, result: TrialResult, folder: RunFolder) -> Iterator[Row]:
     points = [point for point in result.points if not point.untuned]
-    spent = (folder.trial(job.spec.name).path / SPENT).read_text().split()
+    spent = _spent(job.spec, folder)
+    if job.before is not None:
+        spent += _spent(job.before, folder) / job.shared
     for budget, point in zip(job.budgets, points, strict=True):
         yield {
             "seed": job.seed,
@@ -133,9 +146,13 @@ def _rows(job: Job, result: TrialResult, folder: RunFolder) -> Iterator[Row]:
             "parameters": point.parameters,
             "images": job.images,
             "seconds": round(result.seconds),
-            "processor_seconds": round(sum(map(float, spent))),
+            "processor_seconds": round(spent),
             "commit": commit(),
         }
+
+
+def _spent(spec: TrialSpec, folder: RunFolder) -> float:
+    return sum(map(float, (folder.trial(spec.name).path / SPENT).read_text().split()))
 
 
 def _test(folder: RunFolder, point: Point) -> float:

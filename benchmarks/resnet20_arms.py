@@ -57,6 +57,8 @@ class Arm:
         passes: of each batch.
         serves: the budgets of its trainings.
         tried: the arm whose rate it takes; its own by default.
+        after: the arm of one training, at the first rate, whose network is cut and then trained;
+            its images count here too, in equal shares.
     """
 
     name: str
@@ -65,11 +67,15 @@ class Arm:
     passes: int = 1
     serves: tuple[tuple[float, ...], ...] = ((TRIED,), (2.0,), (4.0,), (5.0,))
     tried: str | None = None
+    after: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One training; `images` are those it sees, once for each pass."""
+    """One training; `images` are those it sees, once for each pass.
+
+    `before` is the training whose network it cuts; `shared` networks each pay their part of it.
+    """
 
     arm: str
     seed: int
@@ -77,6 +83,8 @@ class Job:
     budgets: tuple[float, ...]
     images: int
     spec: TrialSpec
+    before: TrialSpec | None = None
+    shared: int = 1
 
 
 def baseline(seed: int, device: str) -> Job:
@@ -153,6 +161,13 @@ def _all_at_once(epochs: int, *, tried: str | None = None) -> Arm:
     )
 
 
+def _then_tuned(budgets: tuple[float, ...], training: Training) -> Changes:
+    (budget,) = budgets
+    tuning = dataclasses.replace(training, compile=False)
+    cuts = (_cut("nested", budget),)
+    return {"kind": "ranks", "method": "elastic", "fine_tuning": tuning, "cuts": cuts}
+
+
 ARMS = (
     _all_at_once(16),
     Arm(name="plain, per-layer by activations", changes=_plain("per-layer")),
@@ -162,6 +177,12 @@ ARMS = (
         changes=_plain("per-layer"),
         epochs=32,
         tried="plain, per-layer by activations",
+    ),
+    Arm(
+        name="elastic, 16 epochs, then 4 for each",
+        changes=_then_tuned,
+        epochs=4,
+        after="elastic, 16 epochs",
     ),
     Arm(name="TRP, spatial", changes=_trp("spatial")),
     Arm(
@@ -218,21 +239,35 @@ def job_of(arm: Arm, seed: int, rate: float, budgets: tuple[float, ...], device:
     training = dataclasses.replace(
         plain.spec.training, epochs=arm.epochs // arm.passes, learning_rate=rate
     )
+    changes = {"kind": "search", "training": None, **arm.changes(budgets, training)}
     name = f"{arm.name}-{'-'.join(f'{budget:g}x' for budget in budgets)}-{rate:g}"
+    name = "".join(c if c.isalnum() or c in ".-" else "_" for c in name)
+    before, shared = _before(arm, seed, device)
     spec = dataclasses.replace(
         plain.spec,
-        kind="search",
-        name="".join(c if c.isalnum() or c in ".-" else "_" for c in name),
+        name=f"ranks-{name}" if before else name,
         start="baseline",
         score_uncut=False,
         distillation=Distillation(),
-        **{"training": None, **arm.changes(budgets, training)},
+        weights_of=before.spec.name if before else None,
+        **changes,
     )
     return Job(
         arm=arm.name,
         seed=seed,
         rate=rate,
         budgets=budgets,
-        images=arm.epochs * IMAGES,
+        images=arm.epochs * IMAGES + (before.images // shared if before else 0),
         spec=spec,
+        before=before.spec if before else None,
+        shared=shared,
     )
+
+
+def _before(arm: Arm, seed: int, device: str) -> tuple[Job | None, int]:
+    """The training whose network the arm cuts, if it does, and how many networks that serves."""
+    if arm.after is None:
+        return None, 1
+    (base,) = (other for other in ARMS if other.name == arm.after)
+    (budgets,) = base.serves
+    return job_of(base, seed, RATES[0], budgets, device), len(budgets)
