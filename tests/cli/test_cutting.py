@@ -56,7 +56,8 @@ def compressed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     (place / "small.yaml").write_text(SPACE)
     said = io.StringIO()
     with contextlib.chdir(place), contextlib.redirect_stdout(said):
-        assert main(["compress", "small.yaml", "--speedup", "2"]) == 0
+        given = ["--speedup", "2", "--fine-tuning-epochs", "0"]
+        assert main(["compress", "small.yaml", *given]) == 0
     return place, said.getvalue()
 
 

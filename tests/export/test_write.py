@@ -20,7 +20,7 @@ from trp_search.export.write import export_point
 from trp_search.records import to_json
 from trp_search.records.scores import share
 from trp_search.runs import networks
-from trp_search.store import RunFolder
+from trp_search.store import RunFolder, building
 
 
 def test_a_bundle_holds_weights_architecture_source_and_both_cards(bundle: Path):
@@ -82,6 +82,23 @@ def test_an_occupied_folder_is_refused_and_left_alone(trained_run: RunFolder, tm
     with pytest.raises(InputError, match="already holds something"):
         export_point(trained_run, "0", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.slow
+def test_what_a_killed_export_left_goes_with_the_next_to_that_place(
+    trained_run: RunFolder, tmp_path: Path
+):
+    dead, other, link = (tmp_path / f".{name}.tmp" for name in ("out.1", "outer.1", "out.2"))
+    for folder in (dead, other):
+        folder.mkdir()
+        (folder / "weights.safetensors").write_bytes(b"half")
+    link.symlink_to(other)
+    with building(tmp_path / "out") as alive:
+        export_point(trained_run, "0", tmp_path / "out")
+        assert {path.name for path in tmp_path.iterdir()} == {
+            *("out", alive.name, other.name, link.name)
+        }
+    assert (other / "weights.safetensors").exists()
 
 
 def test_an_unknown_point_is_named_with_those_there_are(trained_run: RunFolder, tmp_path: Path):

@@ -25,6 +25,17 @@ def test_the_given_network_is_left_as_it_was(scheme):
     assert not any(m._forward_hooks for m in network.modules())
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_what_stands_in_for_a_layer_has_its_mode(training):
+    given = small().train(training)
+    found = decompose(given, IMAGES, Speedup(1.5), layers="all")
+    assert any(layer.rank for layer in found.layers)
+    assert {module.training for module in found.network.modules()} == {training}
+    again = small().train(training)
+    rebuild(again, found.layers)
+    assert {module.training for module in again.modules()} == {training}
+
+
 def test_every_layer_is_accounted_for_and_dense_ones_have_a_reason():
     result = decompose(small(), IMAGES, scheme="channel", keep=Energy(0.5))
     assert [layer.name for layer in result.layers] == ["0", "3", "4", "5", "8"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trp_search import LatencySpeedup, decompose, time_layers
+from trp_search import LatencySpeedup, TrainedRankPruning, decompose, time_layers
 from trp_search.errors import InputError
 
 IMAGES = torch.rand(2, 3, 9, 9)
@@ -36,6 +36,20 @@ def test_layers_are_timed_on_a_copy_and_a_cut_keeps_to_what_the_table_says():
     cut = decompose(given.eval(), IMAGES, LatencySpeedup(asked), scheme="per-layer", times=times)
     assert times.total / times.milliseconds(cut.layers) >= asked * (1 - 1e-8)
     assert cut.layers[0].scheme is None
+
+
+@pytest.mark.slow
+def test_a_table_is_of_one_network_at_one_size():
+    given, asked = network().eval(), LatencySpeedup(1)
+    times = time_layers(given, IMAGES, seconds=0.0)
+    other = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 48, 5), nn.Flatten())
+    said = r"times: are of a network with \S+ multiply-adds for an image, not with \S+; call"
+    for cut, images in ((other.eval(), IMAGES), (given, torch.rand(1, 3, 32, 32))):
+        with pytest.raises(InputError, match=said):
+            decompose(cut, images, asked, times=times)
+        with pytest.raises(InputError, match=said):
+            TrainedRankPruning(cut, images, asked, times=times)
+    assert decompose(given, torch.rand(5, 3, 9, 9), asked, times=times).layers
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trp_search.errors import InputError
 from trp_search.records import RuntimeName, Target
 from trp_search.runtimes.fold import fold_batch_norm
-from trp_search.runtimes.serving import Runtime, ready, runtime
+from trp_search.runtimes.serving import Runtime, ready, runtime, serve
 
 
 def target(runtime: str, **given: object) -> Target:
@@ -48,6 +48,14 @@ def test_a_network_that_a_compiler_or_exporter_refuses_is_one_line(runtime: str,
     says = f"({runtime} cannot serve this network|torch cannot write this network to ONNX)"
     with pytest.raises(InputError, match=rf"^{says}: [^\n]+$"):
         ready(Untraceable(), images, target(runtime))
+
+
+def test_images_that_are_too_small_for_the_network_are_one_line():
+    network = nn.Sequential(nn.MaxPool2d(4), nn.MaxPool2d(4), nn.Flatten())
+    said = "target 'here': the network does not run on images of 8 x 8 pixels: RuntimeError: "
+    with pytest.raises(InputError, match=said) as caught:
+        serve(network, target("eager"), channels=3)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from trp_search.cli.arguments import Formats, Space, option, positive
+from trp_search.cli.arguments import Formats, Space, natural, option
 from trp_search.cli.bundles import checked, epoch, export_bundle, stoppable
 from trp_search.cli.console import line
 from trp_search.cli.cuts import USUAL, Options, cut_of, show_point, with_options
@@ -67,7 +67,7 @@ def compress(  # noqa: PLR0913  options of a command
     ] = None,
     form: Formats = None,
     fine_tuning_epochs: Annotated[
-        int | None, option("N", "epochs of fine-tuning after the cut [default: 0]", parser=positive)
+        int | None, option("N", "epochs of fine-tuning after the cut [default: 0]", parser=natural)
     ] = None,
     target: Budgeted = None,
     fields: Fields,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -34,7 +32,7 @@ from trp_search.records import Point, Score, TrialSpec, to_json
 from trp_search.runs import networks, setup
 from trp_search.runtimes.quantizer import QuantizedNetwork
 from trp_search.selection.snapshot import Snapshot
-from trp_search.store import NESTED, RunFolder
+from trp_search.store import NESTED, RunFolder, building
 from trp_search.tasks import task_of
 from trp_search.training.checkpoint import save_nested, save_weights
 from trp_search.workloads import data
@@ -90,22 +88,19 @@ def export_point(  # noqa: PLR0913  options of a command
     test = found.tests.get(chosen.id) or networks.measure_test(
         found.folder, chosen, own, splits.test, spec=setup.on_this_machine(spec)
     )
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        temporary.mkdir(parents=True)
-        card = make_card(found, test, spec, licence=licence, input=_input(spec, splits))
-        images, _ = next(iter(splits.validation.batches(_IMAGES)))
-        _write(temporary, cut.cpu(), card)
-        if isinstance(own, QuantizedNetwork):
-            card = _with_int8(temporary, own, cut, card, images.cpu())
-        _verify(temporary, card, spec)
-        wanted = [SOURCE, *(FORMATS[name] for name in formats)]
-        _write_cards(temporary, _with_formats(temporary, cut, card, images.cpu(), wanted))
-        temporary.rename(target)
+        with building(target) as place:
+            card = make_card(found, test, spec, licence=licence, input=_input(spec, splits))
+            images, _ = next(iter(splits.validation.batches(_IMAGES)))
+            _write(place, cut.cpu(), card)
+            if isinstance(own, QuantizedNetwork):
+                card = _with_int8(place, own, cut, card, images.cpu())
+            _verify(place, card, spec)
+            wanted = [SOURCE, *(FORMATS[name] for name in formats)]
+            _write_cards(place, _with_formats(place, cut, card, images.cpu(), wanted))
+            place.rename(target)
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 

@@ -82,7 +82,7 @@ class Candidate(ABC):
         module = self.layer.module
         parts, factors = self.layer.scheme.layers(module, ranks), self.factors(ranks)
         fill_(module, parts, factors)
-        replace(network, self.layer.name, nn.Sequential(*parts))
+        replace(network, self.layer.name, nn.Sequential(*parts).train(module.training))
         kept: Any = self.kept(factors, at_cost)
         found = self.layer.factored(ranks)
         return dataclasses.replace(found, kept=dict(kept), spectrum=sketch(self.spectrum))
@@ -126,10 +126,14 @@ class Analysis:
     macs: int
 
     @property
+    def macs_each(self) -> int:
+        """Multiply-adds of the network for one image."""
+        return self.macs // images_in(self.example_input)
+
+    @property
     def other_macs(self) -> int:
         """Multiply-adds for one image that no layer accounts for."""
-        macs = self.macs // images_in(self.example_input)
-        return outside([layer.layer for layer in self.layers], macs=macs)
+        return outside([layer.layer for layer in self.layers], macs=self.macs_each)
 
 
 @dataclass(frozen=True, kw_only=True)

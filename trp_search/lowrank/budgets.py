@@ -26,6 +26,10 @@ class Count(ABC):
     noun: ClassVar[str]
     rounding: ClassVar[float] = 0.0
 
+    def check(self, macs: int) -> None:
+        """Raises InputError where costs are of a network of other multiply-adds for an image."""
+        del macs
+
     @abstractmethod
     def dense(self, layer: MeasuredLayer) -> float | int:
         """The cost of a dense layer."""

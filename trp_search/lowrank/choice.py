@@ -18,7 +18,6 @@ from trp_search.lowrank.budgets import Count, counted, room
 from trp_search.lowrank.costs import ELSEWHERE
 from trp_search.lowrank.factoring import Ranks
 from trp_search.lowrank.frontiers import frontiers
-from trp_search.lowrank.tracing import images_in
 from trp_search.records import PerLayer, WholeNetwork
 from trp_search.records.layers import Unselected
 
@@ -58,6 +57,7 @@ def choose(
     if isinstance(cut.keep, records.MaxDrop):
         raise InputError("max_drop: a cut alone has no scores; ask for a speedup")
     count = counted(cut.keep, times)
+    count.check(analysis.macs_each)
     menus = [_menu(layer, count, cut.multiple) for layer in analysis.layers]
     allocation = BUDGET_RULES[cut.allocation]
     if isinstance(cut.keep, WholeNetwork):
@@ -162,7 +162,7 @@ def _uncut(analysis: Analysis, menus: Sequence[_Menu]) -> str:
     for layer, menu in zip(analysis.layers, menus, strict=True):
         if menu.reason is not None and not isinstance(menu.reason, Unselected):
             held[menu.reason] += layer.layer.dense_macs
-    total = analysis.macs // images_in(analysis.example_input)
+    total = analysis.macs_each
     return "".join(
         f"; {macs / total:.0%} of the multiply-adds stay dense ({reason})"
         for reason, macs in held.most_common(1)

@@ -36,7 +36,7 @@ def rebuild(
             module = network.get_submodule(layer.name)
         except AttributeError:
             raise InputError(f"layer {layer.name!r}: the network has none of that name") from None
-        put(network, layer.name, nn.Sequential(*_parts(layer, module)))
+        put(network, layer.name, nn.Sequential(*_parts(layer, module)).train(module.training))
 
 
 def _tell_of_projections(network: nn.Module, names: Collection[str]) -> bool:

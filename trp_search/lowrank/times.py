@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from trp_search.errors import InputError
+from trp_search.lowrank.agreement import agree
 from trp_search.lowrank.budgets import Count
 from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.factoring import Number
@@ -97,6 +99,8 @@ class LayerTimes(Count):
         total: milliseconds of the baseline.
         saved: by layer and scheme; a layer that was not timed stays dense.
         macs: multiply-adds of the baseline for one image.
+        checked: whether only a network of that many is taken, within 1 %; by whoever counts both
+            in one way.
     """
 
     noun = "milliseconds"
@@ -105,6 +109,15 @@ class LayerTimes(Count):
     total: float
     saved: Mapping[tuple[str, str], Steps]
     macs: int
+    checked: bool = False
+
+    @override
+    def check(self, macs: int) -> None:
+        if self.checked and not agree(macs, self.macs):
+            raise InputError(
+                f"times: are of a network with {self.macs:,} multiply-adds for an image, not with "
+                f"{macs:,}; call time_layers with this one and with images of this size"
+            )
 
     @override
     def dense(self, layer: MeasuredLayer) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from trp_search.errors import InputError
+from trp_search.lowrank.counter import multiply_adds
 from trp_search.lowrank.placing import copied
 from trp_search.lowrank.times import LayerTimes
 from trp_search.records import AUTO, Layers, Target, made
@@ -79,4 +81,6 @@ def time_layers(  # noqa: PLR0913  options of a public call, each with a default
         folder = RunFolder(path=Path(place))
         own = copied(network).cpu()
         bench = Bench(own, shape, target, folder, layers=layers, seconds=seconds)
-        return bench.reach().times
+        times = bench.reach().times
+    counted = multiply_adds(own, example_input) // batch  # as `decompose` will
+    return dataclasses.replace(times, macs=counted, checked=True)

@@ -89,8 +89,19 @@ def serve(
     images = noise(target, channels=channels)
     if isinstance(network, QuantizedNetwork):
         return network.call(images, target), IN_FILE
+    _check_runs(network, images, target)
     folded, batch_norm = fold_batch_norm(network, images) if fold else (network, "not folded")
     return ready(folded, images, target), batch_norm
+
+
+def _check_runs(network: nn.Module, images: Tensor, target: Target) -> None:
+    try:
+        with torch.inference_mode():
+            network.eval()(images)
+    except Exception as error:  # noqa: BLE001  a network may raise anything
+        size = f"{target.height} x {target.width}"
+        said = f"the network does not run on images of {size} pixels: {one_line(error)}"
+        raise InputError(f"target {target.name!r}: {said}") from None
 
 
 def exchanging(network: nn.Module, target: Target, *, channels: int) -> Exchanged:

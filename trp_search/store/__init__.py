@@ -3,6 +3,7 @@
 from trp_search.store.disk import unwritable
 from trp_search.store.files import (
     append_record,
+    building,
     exclusive,
     read_record,
     read_records,
@@ -20,6 +21,7 @@ __all__ = [
     "RunFolder",
     "TrialFolder",
     "append_record",
+    "building",
     "exclusive",
     "read_record",
     "read_records",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -47,6 +49,37 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def building(target: Path) -> Iterator[Path]:
+    """Yields a new folder beside `target`, to be renamed to it; otherwise it goes afterwards.
+
+    It is locked while its process lives: those that killed processes left are removed first.
+    """
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        with suppress(OSError), _locked(left):
+            shutil.rmtree(left)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    temporary.mkdir(parents=True)
+    try:
+        with ExitStack() as lock:
+            with suppress(OSError):  # a file system without locks
+                lock.enter_context(_locked(temporary))
+            yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Raises OSError for what is no folder or another process has locked."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def replace_record(path: Path, record: object) -> None:

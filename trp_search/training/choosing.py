@@ -209,6 +209,7 @@ def choosing(
     every = sum(count.dense(row[0]) for row in rows)
     dense = float(table.cost[:, 0].sum())
     macs = multiply_adds(network, example_input) // images_in(example_input)
+    count.check(macs)
     left = outside([row[0] for row in rows], macs=macs)
     budget = room(
         keep,
