@@ -26,6 +26,7 @@ def test_the_choice_is_told_with_both_accuracies_named(trp, sample_run):
 
 def test_json_has_the_same_for_programs(trp, sample_run):
     ended = trp("select", sample_run.path, "--speedup", "2", "--json")
+    assert ended.out.endswith("}\n")
     values = json.loads(ended.out)
     assert ended.code == 0
     assert (values["point"], values["reached"]) == ("7", True)

@@ -132,6 +132,16 @@ def test_a_rebuilt_network_takes_the_decomposed_weights(scheme):
             "decompose: multiple: 0 is not above 0",
         ),
         ({"keep": Speedup(500.0)}, "speedup: 500x cannot be reached; the best is 8.03x"),
+        (
+            {"keep": Energy(0.9), "allocation": "pooled", "scheme": "per-layer"},
+            "decompose: allocation: pooled compares singular values of one scheme, and per-layer "
+            "has several",
+        ),
+        ({"keep": Value(0.1), "scheme": "cp"}, "decompose: value: cp has no singular values"),
+        (
+            {"keep": Error(0.1), "scheme": "net-trim"},
+            "decompose: error: needs calibration, a few hundred images in batches",
+        ),
         ({"keep": Parameters(9)}, "parameters: 9 cannot be reached; the fewest are 575"),
         (
             {"keep": {"4": 2}, "scheme": "per-layer"},

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trp_search.lowrank import rules
-from trp_search.lowrank.truncation import spectra, wide
+from trp_search.lowrank.truncation import Moments, spectra, weighted_spectra, wide
 from trp_search.records import Energy
 
 sizes = st.tuples(st.integers(1, 4), st.integers(1, 24), st.integers(1, 40))
@@ -73,6 +73,21 @@ def test_the_polar_factor_is_u_v_of_the_kept_values():
     for matrix, polar, rank in zip(matrices, found.polar(kept), kept.sum(-1), strict=True):
         u, _, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
         torch.testing.assert_close(polar.double(), u[:, :rank] @ vh[:rank], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("of_outputs", [False, True])
+def test_the_polar_factor_is_that_of_the_truncation_where_errors_are_weighed(of_outputs):
+    matrices = matrices_of((3, 12, 20), seed=2)
+    (inputs,) = matrices_of((1, 20, 20), seed=3)
+    moments = inputs @ inputs.mT * torch.linspace(0.1, 9.0, 20).outer(torch.linspace(0.1, 9.0, 20))
+    second = matrices @ moments @ matrices.mT if of_outputs else moments
+    found = weighted_spectra(matrices, Moments(matrix=second, of_outputs=of_outputs))
+    kept = kept_of(found, 0.8)
+    low, plain = found.truncated(kept), spectra(matrices).polar(kept)
+    for matrix, polar, other, rank in zip(low, found.polar(kept), plain, kept.sum(-1), strict=True):
+        u, _, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
+        torch.testing.assert_close(polar.double(), u[:, :rank] @ vh[:rank], atol=1e-4, rtol=0)
+        assert not torch.allclose(polar, other, atol=1e-2)
 
 
 def test_the_polar_factor_leaves_numerically_zero_values_out():

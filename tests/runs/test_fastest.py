@@ -4,7 +4,8 @@ import pytest
 
 from trp_search.errors import InputError
 from trp_search.records import Cut, MaxDrop, Score, Speedup
-from trp_search.runs.fastest import fastest
+from trp_search.runs.fastest import fastest, fastest_of
+from trp_search.store import append_record
 
 
 class Scores:
@@ -34,6 +35,27 @@ def test_the_speedup_is_the_largest_within_two_percent_and_was_scored(most, idea
     assert 0.97 * ideal <= found.keep.speedup <= ideal + 1e-9
     assert found.keep.speedup in scores.tried
     assert found.scheme == "spatial"
+
+
+def test_it_is_no_slower_than_what_the_run_has(empty_run, make_point):
+    """A loss of 1.5 points at 1.5x and of none at 2x keeps bisection below both."""
+
+    def score(cut):
+        lost = 0.0 if cut.keep.speedup <= 1.3 or cut.keep.speedup == 2 else 0.015
+        return dataclasses.replace(BASELINE, value=BASELINE.value - lost)
+
+    points = [make_point("baseline", correct=180, speedup=1.0, role="baseline")]
+    for name, speedup, correct in (("1", 2.0, 180), ("2", 3.0, 100), ("3", 5.0, 180)):
+        point = make_point(name, correct=correct, speedup=speedup)
+        cut = dataclasses.replace(LIKE, keep=Speedup(speedup))
+        points.append(dataclasses.replace(point, cut=cut, trial="1" if name != "3" else name))
+    like = dataclasses.replace(LIKE, keep=MaxDrop(0.01))
+    append_record(empty_run.points, points[0])
+    assert fastest_of(empty_run, "1", like, score).keep.speedup < 1.5
+    for point in points[1:]:
+        append_record(empty_run.points, point)
+    assert fastest_of(empty_run, "1", like, score).keep.speedup == 2
+    assert fastest_of(empty_run, "3", like, score).keep.speedup == 5
 
 
 def test_what_cannot_be_met_is_refused_in_one_line():

@@ -160,6 +160,12 @@ ENTRIES = {
         "rank_search: needs trials with one rank for each layer, and none has it (methods: plain; "
         "schemes: per-layer)"
     ),
+    "{method: [plain, cp], scheme: channel, cut_value: [0.1, 0.2]}": (
+        "space.cut_value: is of singular values, and method cp has none"
+    ),
+    "{scheme: [channel, per-layer], allocation: [knapsack, pooled]}": (
+        "space.allocation: pooled compares singular values of one scheme, not per-layer"
+    ),
     "{precision: int4}": "space.precision: 'int4' is not one of float32, int8",
     "{energy: 0.9}": "space: nothing varies; give an entry a range or a list, or set trials: 1",
 }

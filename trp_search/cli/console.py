@@ -5,7 +5,9 @@ Content of files is printed as plain text: it neither controls the terminal nor 
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,9 @@ class _Terminal(Console):
         return super().render_str(shown(text), **options)
 
 
-OUT = _Terminal(highlight=False, markup=False, emoji=False)
+# What is piped is as wide as it is, unless COLUMNS says otherwise.
+_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
+OUT = _Terminal(width=_WIDTH, highlight=False, markup=False, emoji=False)
 
 
 def line(text: str = "", *, style: str = "") -> None:
@@ -46,8 +50,8 @@ def warn(text: str) -> None:
 
 
 def raw(text: str) -> None:
-    """Text for programs, exactly as it is."""
-    OUT.print(Segments([Segment(text)]), soft_wrap=True)
+    """Text for programs, exactly as it is, and the end of its line."""
+    OUT.print(Segments([Segment(f"{text}\n")]), soft_wrap=True, end="")
 
 
 def pairs(rows: Sequence[tuple[str, str | Path]]) -> None:

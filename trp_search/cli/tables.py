@@ -29,7 +29,7 @@ _CAPPING = 3
 _LONG = 18  # ids of more letters are folded where the others want the room
 
 
-def table_of(first: str | Column, *numbers: str) -> Table:
+def table_of(first: str | Column, *numbers: str | Text) -> Table:
     """A table without lines: its first column, and others with numbers, to the right."""
     others = (Column(name, justify="right") for name in numbers)
     padding = (0, 2, 0, 0)
@@ -60,8 +60,8 @@ def point_table(
     longest = max(map(len, names.values()), default=0)
     first = Column("point", min_width=min(longest, _LONG), overflow="fold")
     many = bool(tests) + len(counted) > 1
-    against = "vs\nbaseline" if many else "vs baseline"
-    scores = ("speedup", "validation", against, *(["test"] if tests else []))
+    against = Text("vs\nbaseline" if many else "vs baseline")
+    scores: list[str | Text] = ["speedup", "validation", against, *(["test"] if tests else [])]
     table = table_of(first, *scores, *map(objective, counted))
     shown_points = ([baseline] if baseline else []) + chosen
     schemes = [style_of(point).label for point in shown_points]

@@ -72,7 +72,7 @@ def latency(
     *,
     trust: Trust = False,
 ) -> None:
-    """Time the front's networks in turn with the baseline. Run nothing else meanwhile."""
+    """Time the front, each scheme's and the baseline's cuts. Run nothing else meanwhile."""
     budget = _seconds(seconds)
     folder = trusted(run, trust=trust)
     from trp_search.runs import clock as stopwatch

@@ -116,11 +116,14 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
         )
     named = isinstance(keep, records.Ranks) and layers == records.AUTO
     options |= {"keep": keep, "layers": "all" if named else layers}
-    options |= {"calibration_images": 0 if calibration is None else 1}
+    solved = isinstance(keep, records.Error)
+    options |= {"calibration_images": 0 if calibration is None and not solved else 1}
     try:
         wanted = TypeAdapter(records.Cut).validate_python(options)
     except ValueError as error:
         raise InputError(f"decompose: {records.problem(error, records.Cut)}") from None
+    if solved and calibration is None:
+        raise InputError("decompose: error: needs calibration, a few hundred images in batches")
     images = None if calibration is None else _batches(calibration, example_input)
     analysis = analyse(network, example_input, DECOMPOSITIONS[scheme], wanted, images)
     if isinstance(wanted.keep, records.Speedup):

@@ -23,11 +23,13 @@ class Spectra:
         squares: (b, q) squared singular values, ascending.
         vectors: (b, m, q) columns are the left singular vectors.
         matrices: (b, m, n) the matrices themselves, perhaps in a lower precision that holds them.
+        weighted: whether the vectors are of another norm, so that `rows` are not orthogonal.
     """
 
     squares: Tensor
     vectors: Tensor
     matrices: Tensor
+    weighted: bool = False
 
     @property
     def _exact(self) -> Tensor:
@@ -69,16 +71,30 @@ class Spectra:
         return vectors * scale.unsqueeze(-2), rows / scale.unsqueeze(-1)
 
     def polar(self, kept: Tensor) -> Tensor:
-        """(b, m, n) sum of u_i v_i^T over the mask `kept`, without numerically zero values.
+        """(b, m, n) sum of u_i v_i^T of the truncation by the mask `kept`: its polar factor.
 
-        The threshold is that of `torch.linalg.matrix_rank`: largest value * max(m, n) * epsilon.
+        Numerically zero values are left out. The threshold is that of `torch.linalg.matrix_rank`:
+        largest value * max(m, n) * epsilon.
         """
         rows = self.rows()
+        if self.weighted:
+            rows = rows * kept.unsqueeze(-1)
+            return self.vectors @ _orthogonal(rows)
         values = torch.linalg.vector_norm(rows, dim=-1)
         tolerance = max(rows.shape[-2:]) * torch.finfo(rows.dtype).eps
         nonzero = values > values.amax(-1, keepdim=True) * tolerance
         scale = torch.where(kept & nonzero, values.reciprocal(), 0.0)
         return self.vectors @ (scale.unsqueeze(-1) * rows)
+
+
+def _orthogonal(rows: Tensor) -> Tensor:
+    """(b, q, n) (R R^T)^(-1/2) R of (b, q, n) `rows`, without numerically zero directions."""
+    squares, axes = torch.linalg.eigh(rows @ rows.mT)
+    tolerance = max(rows.shape[-2:]) * torch.finfo(rows.dtype).eps
+    nonzero = squares > squares.amax(-1, keepdim=True) * tolerance
+    scale = torch.where(nonzero, squares.clamp_min(0).rsqrt(), 0.0)
+    found: Tensor = (axes * scale.unsqueeze(-2)) @ axes.mT @ rows
+    return found
 
 
 def beyond(squares: Tensor) -> Tensor:
@@ -159,7 +175,7 @@ def weighted_spectra(matrices: Tensor, moments: Moments) -> Spectra:
     found = squares.reshape(*layers, -1)
     scale = energy / found.sum(-1).clamp_min(torch.finfo(squares.dtype).tiny)
     squares = (found * scale.unsqueeze(-1)).reshape(squares.shape)
-    return Spectra(squares=squares, vectors=vectors, matrices=matrices)
+    return Spectra(squares=squares, vectors=vectors, matrices=matrices, weighted=True)
 
 
 _WHITE = 1.0

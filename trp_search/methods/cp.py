@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Iterator, Mapping
+from typing import Any, final
+
+from typing_extensions import override
 
 from trp_search.methods.method import Factored
+from trp_search.records import OF_VALUES
 
 
 @final
@@ -15,3 +19,10 @@ class Cp(Factored):
     label = "CP"
     colour = "#a8791a"
     symbol = "star"
+
+    @override
+    def problems(self, possible: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
+        for keep in OF_VALUES:
+            for name in (keep.key(), f"cut_{keep.key()}"):
+                if any(possible.get(name, ())):
+                    yield name, "is of singular values, and method cp has none"

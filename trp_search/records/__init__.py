@@ -13,6 +13,7 @@ from trp_search.records.json import from_json, made, problem, to_dict, to_json
 from trp_search.records.keep import Keep, PerLayer, WholeNetwork, keep_of
 from trp_search.records.keeps import (
     KEEPS,
+    OF_VALUES,
     Energy,
     Error,
     Evbmf,
@@ -91,6 +92,7 @@ __all__ = [
     "AUTO",
     "BASELINE",
     "KEEPS",
+    "OF_VALUES",
     "SUFFIXES",
     "TAKES",
     "TIMED",

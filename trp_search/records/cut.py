@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from trp_search.records.keep import Keep, WholeNetwork
-from trp_search.records.keeps import Error, MaxDrop, Pairs, Ranks, Ratio, Speedup
+from trp_search.records.keeps import OF_VALUES, Error, MaxDrop, Pairs, Ranks, Ratio, Speedup
 from trp_search.records.kinds import (
     STRICT,
     Allocation,
@@ -91,6 +91,13 @@ class Cut:
             raise ValueError("error and reconstruct need calibration_images")
         if self.reconstruct != "none" and "reconstruct" not in takes:
             raise ValueError(f"reconstruct is for scheme {_who('reconstruct')}, not {self.scheme}")
+        if self.allocation == "pooled" and self.scheme == "per-layer":
+            raise ValueError(
+                "allocation: pooled compares singular values of one scheme, and "
+                "per-layer has several"
+            )
+        if self.scheme == "cp" and isinstance(self.keep, OF_VALUES):
+            raise ValueError(f"{self.keep.key()}: cp has no singular values")
         if self.multiple > 1 and "multiple" not in takes:
             raise ValueError(f"multiple is of ranks, and {self.scheme} has none")
         return self

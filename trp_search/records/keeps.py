@@ -70,6 +70,10 @@ class GavishDonoho(PerLayer):
     gavish_donoho: Literal[True] = True
 
 
+# By thresholds on singular values.
+OF_VALUES = (Value, Evbmf, GavishDonoho)
+
+
 @final
 @checked(frozen=True, config=STRICT)
 class Speedup(Faster):

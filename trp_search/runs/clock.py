@@ -55,7 +55,8 @@ def worth_it(folder: RunFolder, target: Target) -> list[Point]:
     """The points to time: the front of each scheme and of the baseline's cuts, fastest last.
 
     Multiply-adds do not tell which scheme is fast on a target, nor whether int8 is. Points whose
-    weights were not kept, and those in int8 for another runtime, are left out.
+    weights were not kept, those in int8 for another runtime and cuts in which every layer stayed
+    dense are left out.
 
     Raises:
         NothingFoundError: the run has no such point.
@@ -63,7 +64,8 @@ def worth_it(folder: RunFolder, target: Target) -> list[Point]:
     space = load_space(folder.search)
     groups: dict[tuple[bool, str | None, bool], list[Point]] = {}
     for point in folder.read_all_points():
-        asked = point.role == "control" or (point.searched and space.admits(point))
+        cut = point.role == "control" and (point.int8 or any(x.scheme for x in point.layers))
+        asked = cut or (point.searched and space.admits(point))
         if asked and _runs_on(point, target) and folder.weights(point).exists():
             kind = point.searched, point.scheme, point.int8 is not None
             groups.setdefault(kind, []).append(point)

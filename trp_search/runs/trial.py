@@ -25,7 +25,7 @@ from trp_search.records import (
     to_json,
 )
 from trp_search.runs import int8, networks, setup
-from trp_search.runs.fastest import baseline_of, fastest
+from trp_search.runs.fastest import fastest_of
 from trp_search.runs.fine_tuning import tuned
 from trp_search.runs.setup import Setup
 from trp_search.scoring import survey
@@ -255,12 +255,7 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
     with threads(begun.spec.threads):
         cuts = begun.cuts
         if isinstance(cut.keep, MaxDrop):
-            cut = fastest(
-                lambda one: cuts.score(one).validation.score,
-                cut,
-                baseline=baseline_of(folder),
-                most=cut.keep.max_drop,
-            )
+            cut = fastest_of(folder, name, cut, lambda one: cuts.score(one).validation.score)
         other = next((p for p in folder.read_points() if p.id == factory.name(cut)), None)
         if other is not None and other.cut != cut:
             raise InputError(f"{folder.path}: point {other.id!r} is there with other settings")

@@ -86,6 +86,9 @@ def _methods(space: SearchSpace) -> Iterator[Breach]:
     for method in own.methods:
         for name, sentence in METHODS[method].problems(possible):
             yield f"space.{name}", sentence
+    pairs = any(uses(method, "allocation") and uses(method, "scheme") for method in own.methods)
+    if pairs and "pooled" in possible["allocation"] and "per-layer" in own.schemes:
+        yield "space.allocation", "pooled compares singular values of one scheme, not per-layer"
     tuning = max(float(epochs) for epochs in possible.get("fine_tuning_epochs", (0,)))  # type: ignore[arg-type]
     spent = space.least_epochs
     if any(METHODS[method].trains for method in own.methods) and tuning >= spent:
