@@ -131,9 +131,10 @@ def _timed(items: Iterator[Item], path: Path) -> Iterator[Item]:
 
 def _rows(job: Job, result: TrialResult, folder: RunFolder) -> Iterator[Row]:
     points = [point for point in result.points if not point.untuned]
-    spent = _spent(job.spec, folder)
+    spent, seconds = _spent(job.spec, folder), folder.trial(job.spec.name).seconds()
     if job.before is not None:
         spent += _spent(job.before, folder) / job.shared
+        seconds += folder.trial(job.before.name).seconds() / job.shared
     for budget, point in zip(job.budgets, points, strict=True):
         yield {
             "seed": job.seed,
@@ -145,7 +146,7 @@ def _rows(job: Job, result: TrialResult, folder: RunFolder) -> Iterator[Row]:
             "speedup": round(point.speedup, 4),
             "parameters": point.parameters,
             "images": job.images,
-            "seconds": round(result.seconds),
+            "seconds": round(seconds),
             "processor_seconds": round(spent),
             "commit": commit(),
         }

@@ -226,6 +226,7 @@ def test_a_budget_on_a_clock_can_be_given_in_milliseconds(
     assert reader.one("#chosen h3").text == "Point 7"
     assert reader.one("#budget").get_attribute("value") == "1.20"
     assert "milliseconds=4.5" in str(reader.script("location.hash"))
+    assert reader.script("marked([]).find((s) => s.name === 'budget').x0") == pytest.approx(1.2)
     field.clear()
     field.send_keys("1")
     assert reader.one("#answer").text == "No network is that small; the smallest takes 3.3 ms."

@@ -55,7 +55,12 @@ def test_it_is_no_slower_than_what_the_run_has(empty_run, make_point):
     for point in points[1:]:
         append_record(empty_run.points, point)
     assert fastest_of(empty_run, "1", like, score).keep.speedup == 2
-    assert fastest_of(empty_run, "3", like, score).keep.speedup == 5
+    more = dataclasses.replace(points[1], id="4", cut=dataclasses.replace(LIKE, keep=Speedup(6.0)))
+    for other in ({"role": "screened_out"}, {"settings": {"fine_tuning_epochs": 2}}):
+        append_record(empty_run.points, dataclasses.replace(more, **other))
+    assert fastest_of(empty_run, "1", like, score).keep.speedup == 2
+    with pytest.raises(InputError, match=r"even 1\.1x loses more"):  # not what it is said to be
+        fastest_of(empty_run, "3", like, lambda cut: dataclasses.replace(BASELINE, value=0.1))
 
 
 def test_what_cannot_be_met_is_refused_in_one_line():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,9 @@ ENTRIES = {
         "rank_search: needs trials with one rank for each layer, and none has it (methods: plain; "
         "schemes: per-layer)"
     ),
+    "{method: [trp, cp], scheme: channel, value: [0.1, 0.2]}": (
+        "space.value: is of singular values, and method cp has none"
+    ),
     "{method: [plain, cp], scheme: channel, cut_value: [0.1, 0.2]}": (
         "space.cut_value: is of singular values, and method cp has none"
     ),
@@ -276,3 +280,24 @@ def test_more_trials_where_nothing_varies_are_refused(tmp_path):
     space = load_space(written(tmp_path, f"{PLAIN}trials: 1\n"))
     with pytest.raises(InputError, match="space: nothing varies"):
         changed(space, trials=2)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{method: [trp, cp], scheme: channel, value: 0.1, cut_energy: [0.8, 0.9]}",
+        "{scheme: [channel, per-layer], "
+        "allocation: {by_scheme: {channel: pooled, per-layer: knapsack}}}",
+    ],
+)
+def test_what_each_method_and_scheme_can_take_is_taken(tmp_path, entry):
+    path = tmp_path / "space.yaml"
+    path.write_text(f"{PLAIN}\nspace: {entry}\n")
+    space = load_space(path)
+    assert {space.trial_spec(drawn, number=0).cuts[0].scheme for drawn in every(space)}
+
+
+def every(space):
+    names = [parameter.name for parameter in space.parameters()]
+    choices = [parameter.choices for parameter in space.parameters()]
+    return [dict(zip(names, drawn, strict=True)) for drawn in itertools.product(*choices)]

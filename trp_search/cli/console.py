@@ -34,8 +34,9 @@ class _Terminal(Console):
         return super().render_str(shown(text), **options)
 
 
-# What is piped is as wide as it is, unless COLUMNS says otherwise.
-_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
+# A pipe takes tables of any width, unless COLUMNS says otherwise.
+_TOLD = sys.stdout is None or sys.stdout.isatty() or "COLUMNS" in os.environ
+_WIDTH = None if _TOLD else 1000
 OUT = _Terminal(width=_WIDTH, highlight=False, markup=False, emoji=False)
 
 

@@ -74,7 +74,7 @@ class Spectra:
         """(b, m, n) sum of u_i v_i^T of the truncation by the mask `kept`: its polar factor.
 
         Numerically zero values are left out. The threshold is that of `torch.linalg.matrix_rank`:
-        largest value * max(m, n) * epsilon.
+        largest value * max(m, n) * epsilon; for `weighted` vectors it is of the squares.
         """
         rows = self.rows()
         if self.weighted:

@@ -8,7 +8,7 @@ from typing import Any, final
 from typing_extensions import override
 
 from trp_search.methods.method import Factored
-from trp_search.records import OF_VALUES
+from trp_search.records import KEEPS, OF_VALUES
 
 
 @final
@@ -22,7 +22,8 @@ class Cp(Factored):
 
     @override
     def problems(self, possible: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
+        cut = any(possible.get(f"cut_{name}") for name in KEEPS)  # then the others are of training
         for keep in OF_VALUES:
-            for name in (keep.key(), f"cut_{keep.key()}"):
-                if any(possible.get(name, ())):
-                    yield name, "is of singular values, and method cp has none"
+            name = f"cut_{keep.key()}" if cut else keep.key()
+            if any(possible.get(name, ())):
+                yield name, "is of singular values, and method cp has none"

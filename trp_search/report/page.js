@@ -15,6 +15,7 @@ function free(id) {
 // The budget in its fields, but for the one that it came from: what was not asked for is as the
 // chosen point has it, and a budget that it meets, so rounded to its side.
 function fill(from) {
+  if (state.chosen === null) return;
   const sizes = at(state.chosen);
   const shown = (value) => (Math.floor(100 * value) / 100).toFixed(2);
   const times = state.budget ?? (sizes ? shown(sizes[1]) : "");

@@ -128,8 +128,10 @@ function marked(shapes) {
   const rings = chosen.map((id) => ({
     ...round, name: "chosen", xanchor: at(id)[0], yanchor: report.points[id].y, line: { width: 2, color: ink },
   }));
-  const budget = { type: "line", name: "budget", x0: state.budget, x1: state.budget, yref: "paper", y0: 0, y1: 1 };
-  return [...shapes, ...rings, ...(state.budget === null ? [] : [{ ...budget, line: { width: 1 } }])];
+  // A budget in milliseconds is elsewhere for each network: its line is at the one that it led to.
+  const x = state.budget ?? (state.within !== null && chosen.length ? at(state.chosen)?.[1] : null);
+  const budget = { type: "line", name: "budget", x0: x, x1: x, yref: "paper", y0: 0, y1: 1 };
+  return [...shapes, ...rings, ...((x ?? null) === null ? [] : [{ ...budget, line: { width: 1 } }])];
 }
 
 // As many lines as the legend's entries fill, one after the other, below the axis and its title.

@@ -19,7 +19,7 @@ _STEPS = 5  # of bisection, to about 2 %
 def fastest_of(folder: RunFolder, trial: str, like: Cut, score: Callable[[Cut], Score]) -> Cut:
     """As `fastest`, of the weights of a trial, for the drop that `like` asks for.
 
-    It is at least as fast as each such cut that the run has.
+    It is as fast as each such cut that the run has, from 1.1x.
     """
     assert isinstance(like.keep, MaxDrop), like.keep
     baseline, most = _baseline(folder), like.keep.max_drop
@@ -38,11 +38,11 @@ def fastest(
 ) -> Cut:
     """A cut like `like` to the largest speedup found at which it loses at most `most`.
 
-    `score` scores a cut on validation; what it loses is against the `baseline`. That at `start` is
-    known to lose no more, unless it is the first that is tried.
+    `score` scores a cut on validation; what it loses is against the `baseline`.
 
-    Speedups double until one loses more or is out of reach, then halve the gap, by ratio. The loss
-    is taken to grow with the speedup, which noise may break; what is returned was scored.
+    From `start`, or 1.1x if that loses more, speedups double until one loses more or is out of
+    reach, then halve the gap, by ratio. The loss is taken to grow with the speedup, which noise may
+    break; what is returned was scored.
 
     Raises:
         InputError: even 1.1x loses more, or is out of reach.
@@ -59,7 +59,7 @@ def fastest(
             return False  # out of reach, or no network
         return found.keeps_to(baseline, most)
 
-    low = max(start, _LEAST)
+    low = start if start > _LEAST and fits(start) else _LEAST
     if low == _LEAST and not fits(low):
         raise InputError(f"max_drop: even {low:g}x loses more than {most:g} on validation")
     high = 2 * low
@@ -81,15 +81,20 @@ def _baseline(folder: RunFolder) -> Score:
     return found.score
 
 
+def tuned_after(point: Point) -> bool:
+    """Whether its weights were fine-tuned after the cut."""
+    return bool(point.settings.get("fine_tuning_epochs")) and not point.untuned
+
+
 def _reached(points: Iterable[Point], like: Cut, *, baseline: Score, most: float) -> float:
-    """The largest speedup at which `points`, cut like `like`, lose at most `most`."""
+    """The largest speedup at which `points`, cut like `like` and no more, lose at most `most`."""
     found = [
         point.cut.keep.speedup
         for point in points
         if point.cut is not None
         and isinstance(point.cut.keep, Speedup)
         and dataclasses.replace(point.cut, keep=like.keep) == like
-        and not (point.winner or point.int8)
+        and not (point.int8 or point.role == "screened_out" or tuned_after(point))
         and point.score.keeps_to(baseline, most)
     ]
     return max(found, default=_LEAST)

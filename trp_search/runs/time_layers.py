@@ -14,6 +14,7 @@ from trp_search.lowrank.placing import copied
 from trp_search.lowrank.times import LayerTimes
 from trp_search.records import AUTO, Layers, Target, made
 from trp_search.runs.reach import Bench
+from trp_search.scoring.candidate import example
 from trp_search.store import RunFolder
 from trp_search.workloads.images import Shape
 
@@ -80,7 +81,7 @@ def time_layers(  # noqa: PLR0913  options of a public call, each with a default
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(path=Path(place))
         own = copied(network).cpu()
+        macs = multiply_adds(own, example(shape, "cpu"))  # as `decompose` will
         bench = Bench(own, shape, target, folder, layers=layers, seconds=seconds)
         times = bench.reach().times
-    counted = multiply_adds(own, example_input) // batch  # as `decompose` will
-    return dataclasses.replace(times, macs=counted, checked=True)
+    return dataclasses.replace(times, macs=macs, checked=True)

@@ -107,6 +107,7 @@ def _check_runs(network: nn.Module, images: Tensor, target: Target) -> None:
 def exchanging(network: nn.Module, target: Target, *, channels: int) -> Exchanged:
     """`network`, its batch norms folded, as what serves it with some layers exchanged."""
     images = noise(target, channels=channels)
+    _check_runs(network, images, target)
     folded, _ = fold_batch_norm(network, images)
     found = runtime(target.runtime).exchange(folded.eval(), images, target)
     return found or (lambda _: None)

@@ -87,7 +87,10 @@ def _methods(space: SearchSpace) -> Iterator[Breach]:
         for name, sentence in METHODS[method].problems(possible):
             yield f"space.{name}", sentence
     pairs = any(uses(method, "allocation") and uses(method, "scheme") for method in own.methods)
-    if pairs and "pooled" in possible["allocation"] and "per-layer" in own.schemes:
+    entry = own.named()["allocation"]
+    if isinstance(entry, entries.ByScheme):
+        entry = entry.by_scheme.get("per-layer", entry)
+    if pairs and "pooled" in entries.values(entry) and "per-layer" in own.schemes:
         yield "space.allocation", "pooled compares singular values of one scheme, not per-layer"
     tuning = max(float(epochs) for epochs in possible.get("fine_tuning_epochs", (0,)))  # type: ignore[arg-type]
     spent = space.least_epochs

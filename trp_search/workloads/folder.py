@@ -86,7 +86,7 @@ def class_names(root: Path) -> tuple[str, ...]:
 
 
 def version(root: Path) -> tuple[int, ...]:
-    """The times of its parts and classes, which change as images come and go; none without it."""
+    """The times of its parts and classes, which change with what is right in them; or none."""
     parts = _parts(root) if root.is_dir() else []
     places = [place for part in parts for place in (part, *(part / n for n in subfolders(part)))]
     return tuple(place.stat().st_mtime_ns for place in places)
