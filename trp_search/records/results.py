@@ -188,9 +188,14 @@ class Point(Predicted):
         }
 
     @property
+    def tuned(self) -> bool:
+        """Whether its weights were fine-tuned after the cut."""
+        return bool(self.settings.get("fine_tuning_epochs"))
+
+    @property
     def winner(self) -> bool:
         """Whether it was fine-tuned because its ranks had won a search over them."""
-        return self.by_ranks and bool(self.settings.get("fine_tuning_epochs"))
+        return self.by_ranks and self.tuned
 
     @property
     def searched(self) -> bool:

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from trp_search.records import BASELINE, Layer, Point, Repeat, Score
-from trp_search.records.objectives import OBJECTIVES, ON_THE_CLOCK, PERCENT, TIMES, Objective
+from trp_search.records.objectives import OBJECTIVES, PERCENT, TIMES, Objective
 from trp_search.report.history import Ends
 from trp_search.report.rows import Row, Rows, leading
 from trp_search.report.settings import label
 from trp_search.report.styles import precision
-from trp_search.report.times import clock, objective, predicted, slower
+from trp_search.report.times import UNKNOWN, clock, objective, predicted, slower, unknown
 from trp_search.selection import pareto
 from trp_search.selection.axes import COUNTED
 
@@ -43,9 +43,8 @@ def distance(drop: float, metric: Objective) -> str:
 
 def missed(name: str, by: float, point: Point) -> tuple[str, str]:
     """A constraint that a point misses, and how far it is from it: `missed by 1.2 points`."""
-    unknown = name in ON_THE_CLOCK and point.predicted is None
-    distance = "not predicted" if unknown else f"missed by {OBJECTIVES[name].show.difference(by)}"
-    return f"constraint on {objective(name)}", distance
+    far = f"missed by {OBJECTIVES[name].show.difference(by)}"
+    return f"constraint on {objective(name)}", UNKNOWN if unknown(name, point) else far
 
 
 def headline(rows: Rows, ends: Ends) -> str:

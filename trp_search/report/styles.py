@@ -61,7 +61,7 @@ def _own(scheme: str) -> tuple[str, str, str]:
 def style_of(point: Point) -> Style:
     """Of a point; a method or scheme that is not known here is called by its own name."""
     settings = point.settings
-    method, tuned = settings.get("method"), bool(settings.get("fine_tuning_epochs"))
+    method, tuned = settings.get("method"), point.tuned
     scheme = point.scheme or "uncut"
     as_scheme, colour, symbol = _SCHEMES.get(scheme) or _own(scheme)
     parts = [as_scheme]

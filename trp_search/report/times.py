@@ -17,11 +17,17 @@ def objective(name: str) -> str:
     return f"{told}{name}".replace("_", " ")
 
 
+UNKNOWN = "not predicted"
+
+
+def unknown(name: str, point: Point) -> bool:
+    """Whether an objective is a time that was not predicted of a point."""
+    return name in ON_THE_CLOCK and point.predicted is None
+
+
 def value(one: Objective, point: Point) -> str:
-    """An objective at a point; a time that was not predicted is not."""
-    if one.name in ON_THE_CLOCK and point.predicted is None:
-        return "not predicted"
-    return one.show(one.read(point))
+    """An objective at a point, if it is known."""
+    return UNKNOWN if unknown(one.name, point) else one.show(one.read(point))
 
 
 def milliseconds(seconds: float) -> str:

@@ -81,11 +81,6 @@ def _baseline(folder: RunFolder) -> Score:
     return found.score
 
 
-def tuned_after(point: Point) -> bool:
-    """Whether its weights were fine-tuned after the cut."""
-    return bool(point.settings.get("fine_tuning_epochs")) and not point.untuned
-
-
 def _reached(points: Iterable[Point], like: Cut, *, baseline: Score, most: float) -> float:
     """The largest speedup at which `points`, cut like `like` and no more, lose at most `most`."""
     found = [
@@ -94,7 +89,7 @@ def _reached(points: Iterable[Point], like: Cut, *, baseline: Score, most: float
         if point.cut is not None
         and isinstance(point.cut.keep, Speedup)
         and dataclasses.replace(point.cut, keep=like.keep) == like
-        and not (point.int8 or point.role == "screened_out" or tuned_after(point))
+        and not (point.int8 or point.role == "screened_out" or point.tuned)
         and point.score.keeps_to(baseline, most)
     ]
     return max(found, default=_LEAST)

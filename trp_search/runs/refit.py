@@ -68,7 +68,7 @@ def _fine_tuning(spec: TrialSpec, point: Point, folder: RunFolder) -> Training |
         space = load_space(folder.search)
         asked = space.searches_ranks(spec)
         return space.fine_tuning(asked.fine_tuning_epochs) if asked else None
-    return spec.fine_tuning if point.settings.get("fine_tuning_epochs") else None
+    return spec.fine_tuning if point.tuned else None
 
 
 def _run(spec: TrialSpec, folder: RunFolder) -> Generator[EpochReport, None, TrialResult]:

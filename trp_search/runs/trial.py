@@ -25,7 +25,7 @@ from trp_search.records import (
     to_json,
 )
 from trp_search.runs import int8, networks, setup
-from trp_search.runs.fastest import fastest_of, tuned_after
+from trp_search.runs.fastest import fastest_of
 from trp_search.runs.fine_tuning import tuned
 from trp_search.runs.setup import Setup
 from trp_search.scoring import survey
@@ -259,7 +259,7 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
         other = next((p for p in folder.read_points() if p.id == factory.name(cut)), None)
         if other is not None and other.cut != cut:
             raise InputError(f"{folder.path}: point {other.id!r} is there with other settings")
-        if other is not None and tuned_after(other):
+        if other is not None and other.tuned:
             raise InputError(f"{folder.path}: point {other.id!r} is this cut, fine-tuned")
         return _kept(place, factory, cut, cuts.score(cut))
 

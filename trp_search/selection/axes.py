@@ -25,8 +25,7 @@ class Axis(ABC):
         name: what is counted.
         title: of a figure's axis.
         fewer: what `2x` means on it.
-        target: where time was measured, if time is counted ...
-        dense_milliseconds: ... and the baseline's there, the median over all measurements.
+        target: where time was measured, if time is counted.
     """
 
     by: By
@@ -34,7 +33,6 @@ class Axis(ABC):
     title: str
     fewer: str
     target: str | None = None
-    dense_milliseconds: float | None = None
 
     @property
     def key(self) -> str:
@@ -97,8 +95,14 @@ class Counted(Axis):
 
 @dataclass(frozen=True, kw_only=True)
 class Clock(Axis):
-    """Time on a target."""
+    """Time on a target.
 
+    Attributes:
+        dense_milliseconds: the baseline's, the median over all measurements.
+        latencies: by point.
+    """
+
+    dense_milliseconds: float
     latencies: Mapping[str, Latency]
 
     @override
@@ -193,7 +197,6 @@ def promised(points: Iterable[Point]) -> list[Axis]:
             title=f"predicted speedup on the clock, {found.target}",
             fewer=f"less time on {found.target}, as predicted",
             target=found.target,
-            dense_milliseconds=found.dense_milliseconds,
         )
     ]
 
