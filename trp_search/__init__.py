@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trp_search.errors import InputError
+    from trp_search.errors import InputError, NothingFoundError
     from trp_search.export.load import load
     from trp_search.export.write import export_point
     from trp_search.lowrank.decompose import decompose

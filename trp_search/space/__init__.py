@@ -5,18 +5,3 @@ from trp_search.space.example import any_trial
 from trp_search.space.load import changed, load_space, read_space
 from trp_search.space.model import SearchSpace
 from trp_search.space.sections import Patience, RankSearch, Resources, Rungs, Sampler
-
-__all__ = [
-    "Parameter",
-    "Patience",
-    "RankSearch",
-    "Resources",
-    "Rungs",
-    "Sampler",
-    "Scalar",
-    "SearchSpace",
-    "any_trial",
-    "changed",
-    "load_space",
-    "read_space",
-]

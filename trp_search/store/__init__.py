@@ -14,21 +14,3 @@ from trp_search.store.files import (
 from trp_search.store.folders import FORMAT, RunFolder
 from trp_search.store.scratch import scratch, sweep_scratch
 from trp_search.store.trial import NESTED, TrialFolder
-
-__all__ = [
-    "FORMAT",
-    "NESTED",
-    "RunFolder",
-    "TrialFolder",
-    "append_record",
-    "building",
-    "exclusive",
-    "read_record",
-    "read_records",
-    "replace_record",
-    "replacing",
-    "scratch",
-    "sweep_scratch",
-    "unwritable",
-    "write_whole",
-]

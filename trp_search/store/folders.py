@@ -23,7 +23,7 @@ from trp_search.records import (
     TimeTable,
 )
 from trp_search.store.files import append_record, read_record, read_records
-from trp_search.store.inside import inside, named
+from trp_search.store.inside import File, inside, named
 from trp_search.store.trial import TrialFolder
 
 FORMAT = 2  # of a run's files; version 0.1.0 wrote none
@@ -34,6 +34,26 @@ class RunFolder:
     """A search on disk: its whole state."""
 
     path: Path
+
+    search = File("search.yaml")
+    environment = File("environment.json")
+    given = File("given.safetensors")  # the weights of a live network that a search was begun with
+    points = File("points.jsonl")
+    int8 = File("int8.jsonl")  # other points' networks, quantised after the search
+    tests = File("test.jsonl")
+    latencies = File("latency.jsonl")
+    cut_times = File("cut_times.jsonl")  # of the baseline with some layers in factors
+    times = File("times.json")  # of layers, which the search predicts from
+    repeats = File("repeats.jsonl")  # of the front's trainings with other seeds
+    judged = File("rungs.jsonl")  # reports of running trials at rungs, as they arrived
+    importance = File("importance.json")  # the share of variance that each setting explains
+    front = File("front.csv")
+    report = File("report.html")
+    split = File("split.json")  # which images are train, validation and test
+    models = File("models")
+    lock = File(".lock")
+    test_lock = File(".test.lock")  # held while a test score is written
+    scratch = File(".ray")  # what Ray writes while a search runs
 
     @staticmethod
     def create(path: Path) -> RunFolder:
@@ -71,100 +91,14 @@ class RunFolder:
         return run
 
     @property
-    def search(self) -> Path:
-        return inside(self.path, "search.yaml")
-
-    @property
-    def environment(self) -> Path:
-        return inside(self.path, "environment.json")
-
-    @property
-    def given(self) -> Path:
-        """The weights of a live network that a search was begun with."""
-        return inside(self.path, "given.safetensors")
-
-    @property
     def study(self) -> Path:
         for beside in ("-journal", "-wal", "-shm"):  # SQLite writes these too
             inside(self.path, f"study.db{beside}")
         return inside(self.path, "study.db")
 
-    @property
-    def points(self) -> Path:
-        return inside(self.path, "points.jsonl")
-
-    @property
-    def int8(self) -> Path:
-        """Points that were quantised after the search: other points' networks in int8."""
-        return inside(self.path, "int8.jsonl")
-
-    @property
-    def tests(self) -> Path:
-        return inside(self.path, "test.jsonl")
-
-    @property
-    def latencies(self) -> Path:
-        return inside(self.path, "latency.jsonl")
-
-    @property
-    def cut_times(self) -> Path:
-        """Times of the baseline with some layers in factors."""
-        return inside(self.path, "cut_times.jsonl")
-
-    @property
-    def times(self) -> Path:
-        """The layers' times that the search predicts from."""
-        return inside(self.path, "times.json")
-
     def times_in(self, precision: Precision) -> Path:
-        """The same, of networks in this precision."""
+        """The layers' times that the search predicts from, in this precision."""
         return self.times if precision == "float32" else inside(self.path, "times-int8.json")
-
-    @property
-    def repeats(self) -> Path:
-        """Repeats of the front's trainings with other seeds."""
-        return inside(self.path, "repeats.jsonl")
-
-    @property
-    def judged(self) -> Path:
-        """Reports of running trials at rungs, in the order of their arrival."""
-        return inside(self.path, "rungs.jsonl")
-
-    @property
-    def importance(self) -> Path:
-        """The share of each objective's variance that each setting explains."""
-        return inside(self.path, "importance.json")
-
-    @property
-    def front(self) -> Path:
-        return inside(self.path, "front.csv")
-
-    @property
-    def report(self) -> Path:
-        return inside(self.path, "report.html")
-
-    @property
-    def split(self) -> Path:
-        """Which images are train, validation and test."""
-        return inside(self.path, "split.json")
-
-    @property
-    def models(self) -> Path:
-        return inside(self.path, "models")
-
-    @property
-    def lock(self) -> Path:
-        return inside(self.path, ".lock")
-
-    @property
-    def test_lock(self) -> Path:
-        """Held while a test score is written."""
-        return inside(self.path, ".test.lock")
-
-    @property
-    def scratch(self) -> Path:
-        """The folder that Ray writes to while a search runs."""
-        return inside(self.path, ".ray")
 
     def weights(self, point: Point) -> Path:
         """The weights of a point, if they were kept; of an int8 one its network's file."""

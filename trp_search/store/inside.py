@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Protocol, final, runtime_checkable
 
 from trp_search.errors import InputError
 from trp_search.records import is_name
+
+
+@runtime_checkable  # for tests that check types as they run
+class Folder(Protocol):
+    """What has files."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+
+
+@final
+class File:
+    """A path of a folder, by the name of its attribute: `inside` at each access."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: Folder, kind: type[Any]) -> Path:
+        return inside(folder.path, self.name)
 
 
 def inside(folder: Path, *names: str) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from trp_search.errors import InputError
 from trp_search.records import EpochReport, Progress, TrialResult, TrialSpec
 from trp_search.store.files import read_record, read_records
-from trp_search.store.inside import inside, named
+from trp_search.store.inside import File, inside, named
 
 # Beside a file of weights: the nested factors of an elastic training.
 NESTED = "nested.safetensors"
@@ -22,50 +22,20 @@ class TrialFolder:
 
     path: Path
 
-    @property
-    def spec(self) -> Path:
-        return inside(self.path, "spec.json")
-
-    @property
-    def epochs(self) -> Path:
-        return inside(self.path, "epochs.jsonl")
-
-    @property
-    def checkpoint(self) -> Path:
-        return inside(self.path, "checkpoint.safetensors")
-
-    @property
-    def fine_tuning(self) -> Path:
-        """The checkpoint of fine-tuning."""
-        return inside(self.path, "tuning.safetensors")
-
-    @property
-    def weights(self) -> Path:
-        """The trained, uncut weights."""
-        return inside(self.path, "weights.safetensors")
-
-    @property
-    def nested(self) -> Path:
-        """The nested factors of these weights, if an elastic training left any."""
-        return inside(self.path, NESTED)
-
-    @property
-    def result(self) -> Path:
-        return inside(self.path, "result.json")
-
-    @property
-    def progress(self) -> Path:
-        """How far its worker has come, while one is at work."""
-        return inside(self.path, "progress.json")
+    spec = File("spec.json")
+    epochs = File("epochs.jsonl")
+    checkpoint = File("checkpoint.safetensors")
+    fine_tuning = File("tuning.safetensors")  # its checkpoint
+    weights = File("weights.safetensors")  # trained, uncut
+    nested = File(NESTED)  # factors of these weights, if an elastic training left any
+    result = File("result.json")
+    progress = File("progress.json")  # how far its worker has come, while one is at work
+    lock = File(".lock")
 
     def point_weights(self, point_id: str, suffix: str = ".safetensors") -> Path:
         """The weights of one cut network, or the file of an int8 one."""
         name = named("point", point_id, of=self.path)
         return inside(self.path, f"point-{name}{suffix}")
-
-    @property
-    def lock(self) -> Path:
-        return inside(self.path, ".lock")
 
     def read_spec(self) -> TrialSpec:
         """The trial's specification; raises InputError if it cannot be read."""

@@ -20,20 +20,6 @@ from trp_search.workloads.seeds import seeded
 from trp_search.workloads.sources import source_of
 from trp_search.workloads.splits import Splits, Test, Train, Validation
 
-__all__ = [
-    "Census",
-    "Shape",
-    "Splits",
-    "Test",
-    "Train",
-    "Validation",
-    "census",
-    "class_names",
-    "describe",
-    "load",
-    "sizes",
-]
-
 _WHERE = "workload.data"
 _LOOKED_AT = 16  # images of a census
 
