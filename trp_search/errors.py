@@ -15,6 +15,10 @@ class InputError(TrpSearchError):
     exit_code = 2
 
 
+class OutOfReachError(InputError):
+    """A budget that no ranks meet."""
+
+
 class SearchError(TrpSearchError):
     """A search cannot continue, for a reason that every further trial would meet."""
 

@@ -146,6 +146,10 @@ def test_the_choice_is_exported_and_loads_and_scores_the_same(trp, place: Path):
     network = trp_search.load(place / "model")
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
     assert "its card says" not in trp("evaluate", "model").out
+    other = trp("evaluate", "model", "--data", '{"name": "digits", "validation": 0.5}')
+    assert "; divided otherwise than for its training: some may be images that it" in other.out
+    told = trp("evaluate", "model", "--data", '{"name": "digits", "validation": 0.5}', "--json")
+    assert json.loads(told.out)["note"].startswith("divided otherwise")
     card = read_card(place / "model")
     claim = dataclasses.replace(card.point, score=share(1, 100))
     write_whole(place / "model" / CARD, to_json(dataclasses.replace(card, point=claim)))

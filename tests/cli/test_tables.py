@@ -43,3 +43,12 @@ def test_long_ids_leave_every_other_column_whole_in_80_columns(
     assert "…" not in text
     assert "".join(line.split(" ")[0] for line in text.splitlines()).endswith(points[1].id)
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_baseline_s_name_is_whole_in_60_columns(make_point, monkeypatch, capsys):
+    baseline = make_point("baseline", correct=195, speedup=1.0, role="baseline", scheme=None)
+    points = [make_point(str(number), correct=190, speedup=2.0) for number in range(3)]
+    with monkeypatch.context() as changed:
+        changed.setattr(OUT, "width", 60)
+        OUT.print(point_table(points, ("accuracy", "speedup"), baseline=baseline))
+    assert " baseline " in capsys.readouterr().out

@@ -8,6 +8,7 @@ import io
 import pytest
 from rich.console import Console
 
+from trp_search.cli.console import OUT
 from trp_search.cli.live import ending, picture, under_way, watching
 from trp_search.cli.watch import Watch
 from trp_search.records import EpochReport, Progress, TrialResult
@@ -171,6 +172,26 @@ def test_a_step_that_is_over_is_not_told_as_under_way(watch):
     assert under_way(watch) == "trial 0: training, epoch 2 of 4: 25 %"
     watch.within = {"1": watch.within["1"]}
     assert not under_way(watch)
+
+
+def test_the_bar_of_an_epoch_that_was_reported_tells_its_score(watch):
+    watch.within = {"0": STEP}
+    assert any("epoch 2 of 4  25 %" in row for row in drawn(watch, now=102.0))
+    watch.epoch(report("0", epoch=2), now=103.0)
+    (row,) = (row for row in drawn(watch, now=103.0) if row.startswith("trial 0"))
+    assert "epoch 2 of 4  90.0 % validation" in row
+    watch.within = {"0": dataclasses.replace(STEP, what="scoring", epoch=None, epochs=None)}
+    assert any("scoring" in row for row in drawn(watch, now=104.0))
+
+
+def test_a_terminal_that_cannot_be_redrawn_gets_lines(monkeypatch, capsys):
+    monkeypatch.setattr(OUT, "_force_terminal", True)
+    monkeypatch.setattr(OUT, "_environ", {"TERM": "dumb"})
+    assert OUT.is_terminal
+    assert OUT.is_dumb_terminal
+    with watching() as tell:
+        tell(started(trials=3, done=0, concurrency=1))
+    assert capsys.readouterr().out.endswith("3 trials, 1 at a time\n")
 
 
 def test_a_search_that_goes_on_says_how_many_trials_were_done_earlier(capsys):

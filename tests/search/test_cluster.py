@@ -125,6 +125,29 @@ def test_a_cluster_that_wants_a_token_is_named_in_one_line(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
+def test_a_cluster_that_wants_a_token_gets_that_of_this_machine(
+    guarded_head: str,
+):
+    program = f"""
+import os, ray
+from trp_search.search import joining
+with joining.connected({guarded_head!r}, modules=()):
+    print(ray.cluster_resources()["CPU"])
+print("RAY_AUTH_MODE" in os.environ)
+"""
+    env = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=env | {"RAY_AUTH_TOKEN": "only-the-head-knows"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert (done.stdout.split(), done.returncode) == (["1.0", "False"], 0), done.stderr
+
+
 def test_a_users_modules_are_found_as_files_and_as_packages(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(MODULES / "theirs"))
     workload = Workload(
@@ -150,11 +173,7 @@ def test_a_search_that_joins_makes_the_token_its_owner_s_alone(
     token.write_text("secret")
     token.chmod(0o644)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
-    monkeypatch.setattr(joining, "_try_to_join", _refuse)
+    monkeypatch.setattr(joining, "_refusal", lambda address: f"{address}: nobody is there")
     with pytest.raises(InputError, match="nobody is there"), joining.connected("auto", modules=()):
         pass
     assert token.stat().st_mode & 0o777 == 0o600
-
-
-def _refuse(address: str) -> None:
-    raise InputError(f"{address}: nobody is there")

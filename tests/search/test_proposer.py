@@ -19,7 +19,7 @@ from trp_search.records import EpochReport, Point, TrialResult, TrialSpec, to_js
 from trp_search.scoring.points import settings_of
 from trp_search.search.proposer import Proposer
 from trp_search.space import SearchSpace, load_space
-from trp_search.store import RunFolder, append_record, write_whole
+from trp_search.store import RunFolder, TrialFolder, append_record, write_whole
 
 Space = Callable[..., SearchSpace]
 MakePoint = Callable[..., Point]
@@ -247,9 +247,78 @@ def test_a_diverged_trial_gets_the_worst_values_and_breaks_a_constraint(
     bad, good = study_of(folder)
     assert bad.state == TrialState.COMPLETE
     assert bad.values == [0.0, 0.0]
-    assert bad.constraints["diverged"] == 1.0
-    missing = 1.7 - folder.point("1").speedup
+    missing = (1.7 - folder.point("1").speedup) / 1.7
     assert good.constraints == pytest.approx({"diverged": 0.0, "speedup": missing})
+
+
+@pytest.mark.parametrize("bound", ["speedup: 1.0e+3", "parameters: 1", "accuracy: 0.99"])
+def test_no_scored_trial_misses_its_constraints_by_as_much_as_a_diverged_one(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult], bound: str
+):
+    space = make_space(("trials: 4", f"constraints: {{{bound}}}\ntrials: 4"))
+    with opened(space, folder, trials=2) as proposer:
+        baseline, first, second = iter(proposer.next, None)
+        for item in (result(baseline), diverged(first), result(second)):
+            proposer.finish(item)
+    bad, good = study_of(folder)
+    assert 0 < sum(good.constraints.values()) < sum(bad.constraints.values())
+
+
+def test_budgets_out_of_reach_are_told_as_such_and_do_not_end_the_search(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    reason = "speedup: 9x cannot be reached; the best is 4.87x"
+    with opened(make_space(), folder, trials=6) as proposer:
+        proposer.finish(result(proposer.next()))
+        for _ in range(5):
+            spec = proposer.next()
+            proposer.finish(dataclasses.replace(failed(spec, reason), out_of_reach=True))
+        assert proposer.stop_reason is None
+        proposer.finish(result(proposer.next()))
+    *beyond, last = study_of(folder)
+    assert {trial.state for trial in (*beyond, last)} == {TrialState.COMPLETE}
+    assert last.constraints["diverged"] == 0
+    assert {trial.user_attrs["unusable"] for trial in beyond} == {reason}
+    assert {trial.constraints["diverged"] > 0 for trial in beyond} == {True}
+
+
+TWO = ("{low: 0.6, high: 0.99}", "[0.7, 0.8]")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+def test_settings_that_were_tried_are_not_trained_again(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult], sampler: str
+):
+    space = make_space(TWO, ("trials: 4", f"sampler: {sampler}\ntrials: 4"))
+    for begun in range(2):  # the second time it is resumed
+        with opened(space, folder, trials=4, ahead=1) as proposer:
+            for spec in iter(proposer.next, None):
+                proposer.finish(result(spec))
+            assert proposer.done == 2
+            assert proposer.exhausted
+            assert proposer.nothing_new
+            assert len(study_of(folder)) >= 20 * (begun + 1)
+    energies = {place: place.read_spec().pruning.keep.energy for place in trials_of(folder)}
+    assert sorted(energies.values()) == [0.7, 0.8]
+    told = {trial.params["energy"]: set() for trial in study_of(folder)}
+    for trial in study_of(folder):
+        told[trial.params["energy"]].add((*trial.values, *trial.constraints.items()))
+    assert {len(ends) for ends in told.values()} == {1}
+
+
+def trials_of(folder: RunFolder) -> list[TrialFolder]:
+    return [folder.trial(name) for name in folder.trial_names() if name != "baseline"]
+
+
+def test_given_settings_are_parents_of_nsga2(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    given = "warm_start: [{energy: 0.7}, {energy: 0.8}]\nsampler: {name: nsga2, population: 2}"
+    with opened(make_space(("trials: 4", f"trials: 4\n{given}")), folder) as proposer:
+        for spec in iter(proposer.next, None):
+            proposer.finish(result(spec))
+    generations = [trial.system_attrs["NSGAIISampler:generation"] for trial in study_of(folder)]
+    assert generations[:4] == [0, 0, 1, 1]
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from trp_search.records import (
 from trp_search.records.scores import share
 from trp_search.search.menus import menus_of
 from trp_search.search.ranks import RankSearcher, ranks_of
+from trp_search.search.study_updates import BEYOND
 from trp_search.selection import pareto
 from trp_search.space import RankSearch, SearchSpace
 from trp_search.store import RunFolder, write_whole
@@ -343,7 +344,7 @@ def test_ranks_that_give_no_point_are_told_as_the_worst_and_not_tried_again(
     assert bad
     for trial in bad:
         assert trial.values == [0.0, 0.0]
-        assert trial.constraints == {"diverged": 1.0}
+        assert trial.constraints == {"diverged": BEYOND}
         assert trial.user_attrs["failure"] == "the validation loss is not finite"
     assert not {p.cut.name for p in folder.read_points()} & {
         Ranks(trial.user_attrs["ranks"]).name for trial in bad

@@ -68,8 +68,11 @@ def test_a_name_stands_for_a_network_data_and_a_sampler(tmp_path):
     ("trials", "startup", "population"), [(3, 5, 4), (16, 5, 4), (100, 20, 20)]
 )
 def test_the_sampler_scales_with_the_number_of_trials(tmp_path, trials, startup, population):
-    sampler = load_space(written(tmp_path, f"{SPACE}trials: {trials}\n")).sampler
-    assert (sampler.startup, sampler.population) == (startup, population)
+    space = load_space(written(tmp_path, f"{SPACE}trials: 24\n"))
+    sizes = space.sampler.sizes(changed(space, trials=trials).trials)
+    assert sizes == {"startup": startup, "population": population}
+    given = load_space(written(tmp_path, f"{SPACE}sampler: {{startup: 7, population: 9}}\n"))
+    assert given.sampler.sizes(trials) == {"startup": 7, "population": 9}
 
 
 def test_a_trial_may_vary_every_training_setting_there_is():

@@ -30,6 +30,7 @@ from trp_search.records import (
     to_dict,
 )
 from trp_search.records.objectives import TIMES
+from trp_search.records.scores import Score
 from trp_search.report.formatting import scored, sizes
 from trp_search.report.times import clock
 from trp_search.selection.budgets import Budget
@@ -141,25 +142,36 @@ def evaluate(
     from trp_search.export.evaluate import evaluate_bundle
 
     found = evaluate_bundle(bundle, network=network, data=spec, test=test)
+    note = _doubt(card, spec, found.validation.score)
     if as_json:
         scores = {"validation": found.validation, "test": found.test}
         values = {name: to_dict(s.score) if s else None for name, s in scores.items()}
-        raw(json.dumps({**values, "macs": found.macs, "parameters": found.parameters}))
+        told = {"note": note} if note else {}
+        raw(json.dumps({**values, "macs": found.macs, "parameters": found.parameters, **told}))
         return
-    note = ", trained on as well, so it says nothing" if card.saw_validation else ""
-    if spec is None and not note and found.validation.score != card.point.score:
-        note = f"; its card says {card.point.score.shown}"
     int8 = card.point.int8
     pairs(
         [
             *([("network", f"int8, run by {int8.runtime}")] if int8 else []),
-            ("validation", scored(found.validation.score) + note),
+            ("validation", "; ".join(filter(None, [scored(found.validation.score), note]))),
             ("test", scored(found.test.score) if found.test else "not asked for (--test)"),
             ("multiply-adds", f"{found.macs:,}"),
             ("parameters", f"{found.parameters:,}"),
             ("device", found.device),
         ]
     )
+
+
+def _doubt(card: Card, given: DataSpec | None, score: Score) -> str:
+    """What a reader of the score on validation should know; empty if nothing."""
+    own = card.workload.data
+    if card.saw_validation:
+        return "trained on as well, so it says nothing"
+    if given is not None and given.name != own.name:
+        return ""
+    if given is not None and given.division != own.division:
+        return "divided otherwise than for its training: some may be images that it was trained on"
+    return "" if score == card.point.score else f"its card says {card.point.score.shown}"
 
 
 def images(given: str | None, *, trust: bool) -> DataSpec | None:

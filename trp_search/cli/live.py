@@ -19,7 +19,7 @@ from trp_search.cli.supervised import lost
 from trp_search.cli.tables import point_table
 from trp_search.cli.watch import Watch
 from trp_search.progress import Pace, Step, heard
-from trp_search.records import BASELINE, TrialResult
+from trp_search.records import BASELINE, EpochReport, Progress, TrialResult
 from trp_search.records.objectives import OBJECTIVES, TIMES
 from trp_search.report.formatting import count
 from trp_search.search.driver import OnEvent
@@ -35,7 +35,7 @@ _TOLD = 4
 def watching() -> Iterator[OnEvent]:
     """Yields a listener that shows a search while the block runs."""
     watch, pace = Watch(started=time.monotonic()), Pace()
-    if not OUT.is_terminal:
+    if not OUT.is_terminal or OUT.is_dumb_terminal:
         yield lambda event: _tell(watch, event)
         return
 
@@ -203,6 +203,13 @@ def _bars(watch: Watch) -> RenderableType:
     return table
 
 
+def _is_past(within: Progress, report: EpochReport | None) -> bool:
+    """Whether what a worker told last is of an epoch that has been reported since."""
+    if report is None or within.epoch is None or within.epochs != report.epochs:
+        return False  # fine-tuning counts its epochs from one again
+    return within.epoch <= report.epoch
+
+
 def _bar(watch: Watch, name: str) -> tuple[RenderableType, ...]:
     """A trial's name, its share done, its epoch and the speed of it, or its last score."""
     report, within = watch.running.get(name), watch.within.get(name)
@@ -211,7 +218,7 @@ def _bar(watch: Watch, name: str) -> tuple[RenderableType, ...]:
         metric = OBJECTIVES[watch.metric]
         epoch = f"epoch {report.epoch} of {report.epochs}"
         told = f"{metric.show(report.metric)} validation"
-    if within is not None and not within.is_over:
+    if within is not None and not (within.is_over or _is_past(within, report)):
         epoch = f"epoch {within.epoch} of {within.epochs}" if within.epoch else within.what
         told = measures(within)
     told += _curve(watch, name)

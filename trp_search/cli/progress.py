@@ -37,7 +37,8 @@ def progress_shown() -> Iterator[None]:
         yield
         return
     errors = Console(stderr=True)
-    terminal = next((console for console in (OUT, errors) if console.is_terminal), None)
+    drawn_on = (c for c in (OUT, errors) if c.is_terminal and not c.is_dumb_terminal)
+    terminal = next(drawn_on, None)
     display = Line(terminal) if terminal else Log(sys.stderr.write)
     pace = Pace()
     with (

@@ -57,7 +57,7 @@ def point_table(
     counted = [name for name in objectives if name not in _OWN_COLUMNS] or ["parameters"]
     chosen = _spread(rows, most)
     names = {point.id: f"{point.id} {(marks or {}).get(point.id, '')}".rstrip() for point in chosen}
-    longest = max(map(len, names.values()), default=0)
+    longest = max(map(len, [*names.values(), *([baseline.id] if baseline else [])]), default=0)
     first = Column("point", min_width=min(longest, _LONG), overflow="fold")
     many = bool(tests) + len(counted) > 1
     against = Text("vs\nbaseline" if many else "vs baseline")

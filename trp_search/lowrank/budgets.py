@@ -9,7 +9,7 @@ from typing import ClassVar, final
 from torch import nn
 from typing_extensions import override
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, OutOfReachError
 from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.factoring import Number
 from trp_search.records import TIMED, Keep, Layers, Parameters, WholeNetwork
@@ -110,11 +110,11 @@ def room(
     """The cost allowed to layers that cost `dense` uncut; the rest of the network costs `other`.
 
     Raises:
-        InputError: the layers' `least` cost is more; the message names the best reachable budget.
+        OutOfReachError: the layers' `least` cost is more; the message names the best budget.
     """
     total = dense + other
     found = keep.within(total) * (1 + rounding) - other
     if least > found:
         hint = "" if layers == "all" else f" while layers is {layers}; all has more"
-        raise InputError(f"{keep.best(total, least + other)}{hint}")
+        raise OutOfReachError(f"{keep.best(total, least + other)}{hint}")
     return found

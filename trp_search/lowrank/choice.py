@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trp_search import records
-from trp_search.errors import InputError
+from trp_search.errors import InputError, OutOfReachError
 from trp_search.lowrank.allocation import BUDGET_RULES, Options
 from trp_search.lowrank.analysis import LOSSES, AnalysedLayer, Analysis, Candidate
 from trp_search.lowrank.budgets import Count, counted, room
@@ -65,8 +65,8 @@ def choose(
         options = _table(rows)
         try:
             budget = _budget(analysis, options, cut.keep, count, other_macs=other_macs)
-        except InputError as error:
-            raise InputError(f"{error}{_uncut(analysis, menus)}") from None
+        except OutOfReachError as error:
+            raise OutOfReachError(f"{error}{_uncut(analysis, menus)}") from None
         picks = allocation.choose(options, budget).tolist()
         return [_picked(*each) for each in zip(menus, rows, picks, strict=True)]
     keep = cut.keep

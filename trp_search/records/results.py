@@ -227,13 +227,15 @@ class Repeat:
 class TrialResult:
     """How a trial ended: with points, or why it has none (`diverged`, `failed` or `stopped`).
 
-    `refused` says, by name, why a candidate cut gave no point.
+    `refused` says, by name, why a candidate cut gave no point; `out_of_reach`, that it failed
+    because no ranks meet the budget of its settings.
     """
 
     trial: Name
     points: tuple[Point, ...]
     diverged: str | None = None
     failed: str | None = None
+    out_of_reach: bool = False
     stopped: str | None = None
     refused: dict[str, str] = field(default_factory=dict)
     seconds: Seconds = 0.0

@@ -72,6 +72,11 @@ class DataSpec:
     workers: Annotated[int, Field(ge=0)] = 4
     options: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def division(self) -> tuple[object, ...]:
+        """What, with the seed, says which images are trained on, validated and tested on."""
+        return self.subset, self.heldout_subset, self.validation
+
     @model_validator(mode="after")
     def _mean_with_std(self) -> DataSpec:
         if (self.mean is None) != (self.std is None):

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import torch
 
-from trp_search.errors import InputError, in_words
+from trp_search.errors import InputError, OutOfReachError, in_words
 from trp_search.progress import tracked
 from trp_search.records import (
     TAKES,
@@ -71,6 +71,8 @@ def _attempt(
         return (yield from _train_and_score(spec, folder, place))
     except DivergedError as error:
         return TrialResult(trial=spec.name, points=(), diverged=str(error))
+    except OutOfReachError as error:
+        return TrialResult(trial=spec.name, points=(), failed=in_words(error), out_of_reach=True)
     except Exception as error:  # a trial's crash is its result, not the search's end
         if unwritable(error):
             raise

@@ -10,6 +10,7 @@ from pathlib import Path
 from trp_search import report
 from trp_search.errors import SearchError
 from trp_search.records import EpochReport, Point, TimeTable, TrialResult, to_json
+from trp_search.report.formatting import count
 from trp_search.runs.environment import write_environment
 from trp_search.search import cluster, joining
 from trp_search.search.endings import check_not_removed, nothing_half_written, storage_named
@@ -59,6 +60,10 @@ def run_search(
     """
     at_once = changed(space, concurrency=concurrency).concurrency
     space = changed(space, trials=trials)
+    if not folder.search.exists():  # what a resumed search does with more trials is as it began
+        sizes = space.sampler.sizes(space.trials)
+        sampler = space.sampler.model_copy(update=sizes)
+        space = space.model_copy(update={"sampler": sampler})
     busy = "another search is at work in this folder"
     with (
         exclusive(folder.lock, wait_seconds=0.0, holder=busy),
@@ -215,6 +220,9 @@ class _Search:
         ):
             last = f"the last {patience.trials} trials added less than {patience.gain:.2%} each"
             self._tell(Stage(text=f"ended after {proposer.done} trials: {last} (patience)"))
+        elif proposer.nothing_new:
+            tried = "what the sampler proposes was tried before"
+            self._tell(Stage(text=f"ended after {count(proposer.done, 'trial')}: {tried}"))
 
     def _untested(self) -> list[str]:
         known = self._folder.read_tests()

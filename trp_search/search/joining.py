@@ -18,7 +18,7 @@ import ray
 from trp_search.errors import InputError
 from trp_search.records import Workload
 from trp_search.search.endings import last, last_line
-from trp_search.search.local import local_ray, unmoved_handlers
+from trp_search.search.local import local_ray, read_token, unmoved_handlers
 from trp_search.workloads.callables import is_callable_name, see_current_folder
 
 _CONNECT_SECONDS = 10.0
@@ -31,8 +31,12 @@ _PATIENT = (
     "RAY_gcs_server_port_wait_time_s",
     "RAY_worker_register_timeout_seconds",
 )
+_MODE, _WANTS_TOKEN = (
+    "RAY_AUTH_MODE",
+    "it wants an authentication token that this machine does not have",
+)
 _REFUSALS = {
-    "InvalidAuthToken": "it wants an authentication token that this machine does not have",
+    "InvalidAuthToken": _WANTS_TOKEN,
     "Timed out while waiting for GCS": "something answers there, but not Ray",
 }
 
@@ -65,18 +69,40 @@ def connected(
     if address != "auto":
         _check_port(address)
     _keep_token_private()
-    _try_to_join(address)
+    with _admitted(address):
+        try:
+            with unmoved_handlers():
+                ray.init(
+                    address=address,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                    runtime_env={"py_modules": list(map(str, modules))} if modules else None,
+                )
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _admitted(address: str) -> Iterator[None]:
+    """For the block this process may join; it shows its token where the cluster wants one.
+
+    `ray start` does so by itself where there is a token, `ray.init` does not.
+    """
+    refusal = _refusal(address)
+    shows = refusal == _WANTS_TOKEN and _MODE not in os.environ
     try:
-        with unmoved_handlers():
-            ray.init(
-                address=address,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                runtime_env={"py_modules": [str(path) for path in modules]} if modules else None,
-            )
+        if shows:
+            os.environ[_MODE] = "token"
+            read_token()
+            refusal = _refusal(address)
+        if refusal is not None:
+            raise InputError(f"address: {address}: {refusal}")
         yield
     finally:
-        ray.shutdown()
+        if shows:
+            del os.environ[_MODE]
+            read_token()
 
 
 def _keep_token_private() -> None:
@@ -113,8 +139,8 @@ def _check_port(address: str) -> None:
         raise InputError(f"address: {address}: no connection: {last_line(error)}") from None
 
 
-def _try_to_join(address: str) -> None:
-    """Tries to join from a child process first, so that Ray's errors become one line."""
+def _refusal(address: str) -> str | None:
+    """Why a child process could not join, if so: Ray's errors become one line."""
     env = {name: value for name, value in os.environ.items() if name not in _PATIENT}
     program = f"import ray; ray.init(address={address!r}, log_to_driver=False)"
     try:
@@ -127,7 +153,6 @@ def _try_to_join(address: str) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise InputError(f"address: {address}: no answer in {_JOIN_SECONDS:.0f} s") from None
-    if done.returncode:
-        known = (said for sign, said in _REFUSALS.items() if sign in done.stderr)
-        raise InputError(f"address: {address}: {next(known, last(done.stderr))}")
+        return f"no answer in {_JOIN_SECONDS:.0f} s"
+    known = (said for sign, said in _REFUSALS.items() if sign in done.stderr)
+    return next(known, last(done.stderr)) if done.returncode else None

@@ -87,7 +87,7 @@ def _own_token() -> Iterator[None]:
     """Makes Ray require a token that only this search and its workers know."""
     before = {name: os.environ.pop(name, None) for name in _TOKEN}
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    _read_token()
+    read_token()
     try:
         yield
     finally:
@@ -95,11 +95,11 @@ def _own_token() -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-        _read_token()
+        read_token()
 
 
-def _read_token() -> None:
-    """Ray reads both once, and then no more."""
+def read_token() -> None:
+    """Makes Ray read its mode and token again, which it does once otherwise."""
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
 

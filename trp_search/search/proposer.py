@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +14,9 @@ from trp_search.records import BASELINE, Point, TrialResult, TrialSpec, to_json,
 from trp_search.search.front_history import FrontHistory
 from trp_search.search.importance import write_importance
 from trp_search.search.streak import Streak
-from trp_search.search.study import draw, opened
-from trp_search.search.study_updates import Teller
+from trp_search.search.study import draw, opened, proposed
+from trp_search.search.study_updates import Teller, complete
+from trp_search.search.tried import Tried
 from trp_search.space import SearchSpace, entries
 from trp_search.store import RunFolder, append_record, write_whole
 
@@ -76,10 +76,14 @@ class Proposer:
         self.stop_reason: str | None = None
         self._storage, self._study, told = opened(space, folder)
         self._teller = Teller(space, self._study)
-        complete = [t for t in told if t.state == TrialState.COMPLETE]
-        self._complete = len(complete)
+        scored = complete(told)
+        self._complete = len(scored)
+        self._tried = Tried()
+        for place in (folder.trial(trial_name(trial.number, 0)) for trial in scored):
+            if place.spec.exists():
+                self._tried.add(place.read_spec())
         stopped = [t for t in told if t.state == TrialState.PRUNED]
-        self._ended = _in_order([*complete, *stopped, *self._teller.failed(told)])
+        self._ended = _in_order([*scored, *stopped, *self._teller.failed(told)])
         self._has_baseline = self._take_up_baseline()
         self._take_up_history(known)
         for trial in told:
@@ -109,9 +113,7 @@ class Proposer:
     def next(self) -> TrialSpec | None:
         """The next training, or None if none can start yet."""
         while not self._ready and self._wanting() and len(self._held) < self._ahead:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._take_up(self._study.ask())
+            self._take_up(proposed(self._study))
         if not self._ready:
             return None
         spec = self._ready.popleft()
@@ -160,8 +162,14 @@ class Proposer:
         self._storage.remove_session()
         self._storage.engine.dispose()
 
+    @property
+    def nothing_new(self) -> bool:
+        """Whether the search ended because what the sampler proposed had been tried."""
+        return self._tried.nothing_new
+
     def _wanting(self) -> bool:
-        return self.done + len(self._asked) < self._trials and not self.front_history.settled
+        ended = self.front_history.settled or self.nothing_new
+        return self.done + len(self._asked) < self._trials and not ended
 
     def _take_up_baseline(self) -> bool:
         place = self._folder.trial(BASELINE)
@@ -203,6 +211,10 @@ class Proposer:
             self._space.trial_spec(drawn, number=trial.number, repeat=repeat)
             for repeat in range(self._space.repeats)
         )
+        begun = self._folder.trial(specs[0].name).spec.exists()
+        if not begun and (earlier := self._tried.earlier(specs[0])) is not None:
+            self._teller.repeat(trial, earlier)
+            return
         asked = _Asked(trial=trial, specs=specs)
         self._asked[trial.number] = asked
         for spec in specs:
@@ -246,8 +258,9 @@ class Proposer:
         self._ended.append(asked.trial.number)
         results = [asked.results[spec.name] for spec in asked.specs]
         self.front_history.end_trial()
-        diverged = [result.diverged for result in results if result.diverged]
-        failed = [reason for r in results if not r.diverged and (reason := _reason(r))]
+        of_settings = [result for result in results if result.diverged or result.out_of_reach]
+        unusable = [result.why_not for result in of_settings if result.why_not]
+        failed = [why for r in results if r not in of_settings and (why := _reason(r))]
         stopped = [result.stopped for result in results if result.stopped]
         if stopped:
             self._teller.prune(asked.trial, stopped[0])
@@ -255,8 +268,9 @@ class Proposer:
             self._teller.fail(asked.trial, failed[0])
             self._count_failure(asked.trial.number, failed[0])
         else:
-            self._teller.complete(asked.trial, results, diverged=diverged)
+            self._teller.complete(asked.trial, results, unusable=unusable)
             self._complete += 1
+            self._tried.add(asked.specs[0])
         if stopped or not failed:
             self._streak.end()
         del self._asked[asked.trial.number]

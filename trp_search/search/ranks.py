@@ -17,6 +17,7 @@ from trp_search.records import Cut, Point, Ranks, Training, TrialResult, TrialSp
 from trp_search.search.menus import Vector, menus_of
 from trp_search.search.names import RANKS
 from trp_search.search.rank_study import RankStudy
+from trp_search.search.study_updates import BEYOND, DIVERGED
 from trp_search.selection import pareto
 from trp_search.space import RankSearch, SearchSpace
 from trp_search.store import RunFolder, write_whole
@@ -206,10 +207,10 @@ class RankSearcher:
             if point is None:
                 worst = [objective.worst for objective in self._space.objective_list]
                 failure = self._refused[name]
-                self._study.tell(trial, worst, limits={"diverged": 1.0}, failure=failure)
+                self._study.tell(trial, worst, limits={DIVERGED: BEYOND}, failure=failure)
             else:
                 values = [objective.read(point) for objective in self._space.objective_list]
-                limits = {"diverged": 0.0, **self._space.violations(point)}
+                limits = {DIVERGED: 0.0, **self._space.shortfalls(point)}
                 self._study.tell(trial, values, limits=limits)
         self._asked = []
         for name in self._folder.trial_names():

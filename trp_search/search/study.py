@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import optuna
+from optuna.samplers import NSGAIISampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial
 
@@ -101,6 +103,20 @@ def _storage(path: Path) -> optuna.storages.RDBStorage:
     wait = {"connect_args": {"timeout": 60}}
     # A URL: what its parser, or Optuna's template of it, would take for its own is quoted.
     return optuna.storages.RDBStorage(f"sqlite:///{quote(str(path))}", engine_kwargs=wait)
+
+
+def proposed(study: optuna.Study) -> Trial:
+    """The next proposal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        trial = study.ask()
+        if isinstance(study.sampler, NSGAIISampler):
+            # Without its generation, which Optuna gives to what it draws alone, a setting of
+            # `warm_start` is never a parent.
+            study.sampler.get_trial_generation(
+                study, study.get_trials(deepcopy=False)[trial.number]
+            )
+    return trial
 
 
 def draw(trial: Trial, space: SearchSpace, folder: RunFolder) -> dict[str, Scalar]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -10,6 +10,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from trp_search.records import TrialResult
 from trp_search.space import SearchSpace
 
+DIVERGED = "diverged"  # the constraint of trials that have no values of their own
+BEYOND = 1e18  # more than any trial with values can miss its constraints by
+_SAME = "same_as"
 _FAILURE = "failure"
 _UNFINISHED = "unfinished"
 
@@ -37,23 +40,33 @@ class Teller:
         self.fail(trial, reason)
 
     def complete(
-        self, trial: Trial, results: Sequence[TrialResult], *, diverged: Sequence[str]
+        self, trial: Trial, results: Sequence[TrialResult], *, unusable: Sequence[str]
     ) -> None:
         """Tells one value per objective, the mean over repeats.
 
-        A diverged trial gets the worst values and violates a constraint, so that the sampler avoids
-        its settings, which it would not after FAIL.
+        A trial that diverged, or whose budget is out of reach, gets the worst values and violates a
+        constraint by more than any other, so that the sampler avoids its settings, which it would
+        not after FAIL.
         """
         points = [p for result in results for p in result.points if p.role == "trial"]
         objectives = self._space.objective_list
-        limits = {"diverged": float(bool(diverged))}
-        if diverged:
-            trial.set_user_attr("diverged", diverged[0])
+        limits = {DIVERGED: BEYOND if unusable else 0.0}
+        if unusable:
+            trial.set_user_attr("unusable", unusable[0])
             values = [objective.worst for objective in objectives]
         else:
             values = [_mean([o.read(point) for point in points]) for o in objectives]
-            broken = [self._space.violations(point) for point in points]
+            broken = [self._space.shortfalls(point) for point in points]
             limits |= {name: _mean([b[name] for b in broken]) for name in broken[0]}
+        self._tell(trial, values, limits)
+
+    def repeat(self, trial: Trial, number: int) -> None:
+        """A trial with the settings of an earlier one, which ended as that one did."""
+        earlier = self._study.get_trials(deepcopy=False)[number]
+        trial.set_user_attr(_SAME, number)
+        self._tell(trial, earlier.values, earlier.constraints)
+
+    def _tell(self, trial: Trial, values: Sequence[float], limits: Mapping[str, float]) -> None:
         known = self._study.get_trials(deepcopy=False)[trial.number].constraints
         for name, value in limits.items():
             if name not in known:
@@ -69,6 +82,12 @@ class Teller:
         """Those of `trials` that failed and count."""
         void = uncounted(self._study, trials)
         return [t for t in trials if t.state == TrialState.FAIL and t.number not in void]
+
+
+def complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that have values of their own."""
+    ended = (t for t in trials if t.state == TrialState.COMPLETE)
+    return [trial for trial in ended if _SAME not in trial.user_attrs]
 
 
 def uncounted(study: optuna.Study, trials: Sequence[FrozenTrial]) -> set[int]:

@@ -68,17 +68,10 @@ def changed(
 
 
 def _expand(raw: dict[str, Any]) -> None:
-    """Expands sections given by name alone, and defaults that depend on the number of trials."""
+    """Expands sections given by name alone."""
     workload = raw.get("workload")
     for part in ("network", "data"):
         if isinstance(workload, dict) and isinstance(workload.get(part), str):
             workload[part] = {"name": workload[part]}
-    sampler = raw.setdefault("sampler", {})
-    if isinstance(sampler, str):
-        sampler = raw["sampler"] = {"name": sampler}
-    default = SearchSpace.model_fields["trials"].default
-    trials = raw.get("trials", default)
-    if isinstance(sampler, dict):
-        trials = trials if isinstance(trials, int) else default  # said to be wrong elsewhere
-        sampler.setdefault("startup", max(5, trials // 5))
-        sampler.setdefault("population", min(max(4, trials // 5), 50))
+    if isinstance(raw.get("sampler"), str):
+        raw["sampler"] = {"name": raw["sampler"]}

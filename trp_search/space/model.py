@@ -89,7 +89,7 @@ class SearchSpace(Strict):
         default_factory=_usual_objectives
     )
     constraints: dict[Name, float] = {}  # noqa: RUF012  pydantic copies it
-    sampler: Sampler
+    sampler: Sampler = Sampler()
     trials: PositiveInt = 16
     repeats: PositiveInt = 1
     extra_cuts: ExtraCuts = ExtraCuts()
@@ -224,6 +224,14 @@ class SearchSpace(Strict):
         """By how much `point` misses each constraint; at most 0 if it meets it."""
         return {
             name: OBJECTIVES[name].missed(point, bound) for name, bound in self.constraints.items()
+        }
+
+    def shortfalls(self, point: Point) -> dict[str, float]:
+        """As `violations`, in shares of the bounds, so that their units do not weigh."""
+        bounds = self.constraints.items()
+        return {
+            name: OBJECTIVES[name].missed(point, bound) / (abs(bound) or 1.0)
+            for name, bound in bounds
         }
 
     def admits(self, point: Point) -> bool:

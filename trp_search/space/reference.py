@@ -111,7 +111,9 @@ def _said(text: str) -> str:
 
 def _default(kind: type[Any], name: str, schema: dict[str, Any]) -> str:
     if name in schema.get("required", ()):
-        return "by the number of trials" if kind is Sampler else "must be given"
+        return "must be given"
+    if kind is Sampler and name != "name":
+        return "by the number of trials"
     if issubclass(kind, BaseModel):
         if kind.model_fields[name].default_factory is not None:
             return "the task's metric and `speedup`"

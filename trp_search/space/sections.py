@@ -144,8 +144,15 @@ class Sampler(Strict):
     """
 
     name: Literal["tpe", "nsga2", "random"] = "tpe"
-    startup: PositiveInt
-    population: Annotated[int, Field(ge=2)]
+    startup: PositiveInt | None = None
+    population: Annotated[int, Field(ge=2)] | None = None
+
+    def sizes(self, trials: int) -> dict[str, int]:
+        """Startup and population of a search of so many trials."""
+        return {
+            "startup": self.startup or max(5, trials // 5),
+            "population": self.population or min(max(4, trials // 5), 50),
+        }
 
 
 class Resources(Strict):
