@@ -32,9 +32,10 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def last_words(said: str) -> str:
-    """The last line that a process said on stderr."""
-    return (said.strip().splitlines() or ["no reason given"])[-1]
+def last_words(said: str | BaseException) -> str:
+    """The last line that a process or an error said; Ray prints a worker's traceback before it."""
+    unsaid = type(said).__name__ if isinstance(said, BaseException) else "no reason given"
+    return (str(said).strip().splitlines() or [unsaid])[-1].strip()[:500]
 
 
 def in_words(error: Exception) -> str:

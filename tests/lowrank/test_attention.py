@@ -17,7 +17,7 @@ from trp_search.export.weightless import Weightless, give_memory_
 from trp_search.lowrank.attention import Attention, opened
 from trp_search.lowrank.rebuild import rebuild
 from trp_search.lowrank.tracing import layer_by_layer
-from trp_search.records import Error, Parameters, Ratio, Value
+from trp_search.records import Error, Joint, Parameters, Ratio, Value
 from trp_search.runtimes.onnx import onnx_session, write_onnx
 from trp_search.runtimes.pt2 import write_program
 from trp_search.training.joint import JointTraining
@@ -207,7 +207,7 @@ def test_the_nuclear_term_pulls_at_a_packed_weight_as_at_three():
 
 def test_joint_training_at_the_highest_ratio_is_training():
     network = encoder()
-    joint = JointTraining(network, TOKENS, lowest=1.0, highest=1.0, rank_min=16)
+    joint = JointTraining(network, TOKENS, Joint(lowest=1.0, highest=1.0, rank_min=16))
 
     def passes():
         network.zero_grad()

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from trp_search import Energy, Speedup, TrainedRankPruning, decompose
 from trp_search.lowrank.plain import is_plain
-from trp_search.records import Error
+from trp_search.records import Error, Joint
 from trp_search.training.joint import JointTraining
 
 IMAGES = torch.randn(2, 8, 9, 9, generator=torch.Generator().manual_seed(0))
@@ -146,7 +146,7 @@ def test_training_leaves_a_weight_that_another_is_computed_from(kind):
     network = nn.Sequential(kind(8, 16, 3), nn.Conv2d(16, 16, 3))
     before = copy.deepcopy(network.state_dict())
     TrainedRankPruning(network, IMAGES, Energy(0.3), period=1, layers="all").before_forward()
-    JointTraining(network, IMAGES, layers="all")
+    JointTraining(network, IMAGES, Joint(layers="all"))
     changed = {k for k, value in network.state_dict().items() if not value.equal(before[k])}
     assert changed == {"1.weight"}
 

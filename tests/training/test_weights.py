@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from trp_search.errors import InputError
-from trp_search.records import Energy
+from trp_search.records import Energy, Joint
 from trp_search.training.joint import JointTraining
 from trp_search.training.regulariser import TrainedRankPruning
 
@@ -75,7 +75,8 @@ def test_weights_that_were_put_in_the_place_of_others_are_truncated(change):
 
 def test_joint_training_finds_them_too():
     network, seen = small(), []
-    joint = JointTraining(network, EXAMPLE, layers="all", lowest=0.2, highest=0.2, rank_min=1)
+    settings = Joint(layers="all", lowest=0.2, highest=0.2, rank_min=1)
+    joint = JointTraining(network, EXAMPLE, settings)
     assigned(network)
 
     def passes():
@@ -106,7 +107,7 @@ def test_joint_training_finds_them_too():
 @pytest.mark.parametrize("kind", [TrainedRankPruning, JointTraining])
 def test_a_layer_that_is_gone_or_another_is_one_line(kind, change, message):
     network = small()
-    training = kind(network, EXAMPLE)
+    training = kind(network, EXAMPLE, *([Joint()] if kind is JointTraining else []))
     change(network)
     with pytest.raises(InputError) as caught:
         if isinstance(training, JointTraining):

@@ -10,7 +10,7 @@ from torch import nn
 
 from trp_search import TrainedRankPruning, decompose
 from trp_search.errors import InputError
-from trp_search.records import Energy, NetworkSpec, Speedup
+from trp_search.records import Energy, Joint, NetworkSpec, Speedup
 from trp_search.training.joint import JointTraining
 from trp_search.workloads import networks
 from trp_search.workloads.eager import check_eager
@@ -72,7 +72,7 @@ def test_one_line_says_what_to_pass_instead(make):
     for use in (
         lambda: decompose(network, IMAGES, keep=Speedup(1.5)),
         lambda: TrainedRankPruning(network, IMAGES, Speedup(1.5)),
-        lambda: JointTraining(network, IMAGES),
+        lambda: JointTraining(network, IMAGES, Joint()),
     ):
         with pytest.raises(InputError) as caught:
             use()

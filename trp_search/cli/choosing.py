@@ -16,7 +16,7 @@ from trp_search.records.objectives import TIMES
 from trp_search.report.formatting import against_baseline, in_int8, repeated, scored, sizes
 from trp_search.report.styles import precision
 from trp_search.report.times import SLOWER, clock, predicted, slower
-from trp_search.selection.axes import COUNTED, MACS
+from trp_search.selection.axes import COUNTED, MACS, times_of
 from trp_search.selection.budgets import Budget
 from trp_search.selection.select import Choice, choose
 from trp_search.selection.snapshot import Snapshot
@@ -110,7 +110,7 @@ def _show(run: Snapshot, choice: Choice, budget: Budget) -> None:
 
 
 def _mark(run: Snapshot, point: Point) -> str:
-    said = slower(run.slower_on(point))
+    said = slower(times_of(point, run.latencies))
     return f", {said}" if said else ""
 
 

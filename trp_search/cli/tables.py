@@ -23,7 +23,7 @@ from trp_search.records.objectives import (
 from trp_search.report.formatting import scheme, unfactored
 from trp_search.report.styles import style_of
 from trp_search.report.times import objective, slower, value
-from trp_search.selection.axes import slower_on
+from trp_search.selection.axes import times_of
 
 _CAPPING = 3
 _LONG = 18  # ids of more letters are folded where the others want the room
@@ -94,11 +94,8 @@ def slower_marks(
 ) -> tuple[dict[str, str], list[str]]:
     """The marks of points that are slower than the baseline on a target, and their meanings."""
     reasons: dict[str, str] = {}
-    marks = {
-        point.id: mark(reasons, slower(targets))
-        for point in points
-        if (targets := slower_on(point, latencies))
-    }
+    said = {point.id: slower(times_of(point, latencies)) for point in points}
+    marks = {point: mark(reasons, reason) for point, reason in said.items() if reason}
     return marks, [f"{letters} {reason}" for reason, letters in reasons.items()]
 
 

@@ -7,6 +7,7 @@ module knows nothing of networks or kernels.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, final
@@ -125,16 +126,14 @@ class Level(BudgetRule):
     @override
     def choose(self, options: Options, budget: float) -> Tensor:
         levels: Tensor = getattr(options, self.of)
-        allowed = torch.unique(levels[options.cost.isfinite()])
-        low, high = 0, len(allowed) - 1
-        while low < high:
-            middle = (low + high) // 2
-            if options.spent(_cheapest(options, levels, allowed[middle])) > budget:
-                low = middle + 1
-            else:
-                high = middle
-        chosen = _cheapest(options, levels, allowed[low])
-        within = options.cost.where(levels <= allowed[low], torch.inf)
+        allowed = torch.unique(levels[options.cost.isfinite()]).tolist()
+
+        def saved(level: float) -> float:
+            return -float(options.spent(_cheapest(options, levels, level)))
+
+        level = allowed[bisect_left(allowed[:-1], -budget, key=saved)]
+        chosen = _cheapest(options, levels, level)
+        within = options.cost.where(levels <= level, torch.inf)
         rows = frontiers(within, options.error)
         return options_at(rows, filled(rows, places_of(rows, options.costs(chosen)), budget))
 
@@ -211,6 +210,6 @@ def _topped(cost: Tensor, error: Tensor, chosen: Tensor, budget: float | Tensor)
     return torch.where(layer & (best > 0), option, chosen)
 
 
-def _cheapest(options: Options, levels: Tensor, allowed: Tensor) -> Tensor:
+def _cheapest(options: Options, levels: Tensor, allowed: float) -> Tensor:
     """(L,) the cheapest options whose level is at most `allowed`."""
     return options.cost.where(levels <= allowed, torch.inf).argmin(1)

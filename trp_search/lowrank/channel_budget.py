@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from torch import nn
@@ -62,11 +63,7 @@ def counts(
     other = other_macs if by_macs else total - dense
     layers = "all" if wanted.layers == records.AUTO else wanted.layers
     allowed = room(keep, dense=dense, least=float(least), other=other, layers=layers)
-    low, high = -1, len(steps)  # too much is spent with `low` steps taken, not with `high`
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if spent(middle) <= allowed else (middle, high)
-    return left(high)
+    return left(bisect_left(range(len(steps)), -allowed, key=lambda taken: -spent(taken)))
 
 
 def _steps(one: Ranking, wanted: records.Cut) -> Iterator[tuple[float, int]]:

@@ -54,4 +54,4 @@ class Decomposable(Method):
 
         spec = begun.spec
         assert spec.joint is not None
-        return JointTraining(begun.network, begun.example_input, seed=spec.seed, **vars(spec.joint))
+        return JointTraining(begun.network, begun.example_input, spec.joint, seed=spec.seed)

@@ -12,7 +12,7 @@ from trp_search.report.drawing import Trace, escaped, figure, heading, marks
 from trp_search.report.history import Curve, Volume, reach
 from trp_search.report.rows import Row, Rows, Window, by_style, distinct, staircase
 from trp_search.report.styles import Style
-from trp_search.report.times import SLOWER
+from trp_search.report.times import SLOWER, slower
 
 # The page fills in how far they reach.
 _WHISKERS = {"type": "data", "symmetric": False, "array": [], "arrayminus": []} | {
@@ -80,7 +80,7 @@ def _published(found: Sequence[Published]) -> list[Trace]:
 
 def _slower(rows: Rows) -> list[Trace]:
     """Crosses over points that are slower than the baseline; the page places them on a clock."""
-    found = [row for row in rows.comparable() if row.slower_on or row.point.predicted]
+    found = [row for row in rows.comparable() if slower(row.times) or row.point.predicted]
     if not found:
         return []
     mark = {"symbol": "x-thin", "size": 9, "line": {"width": 1.5}}

@@ -84,7 +84,7 @@ def on_test(rows: Rows) -> str:
 def on_the_clock(rows: Rows) -> str:
     """Where the headline's point is slower than the baseline, if anywhere."""
     best = leading(rows)
-    said = slower(best.slower_on) if best is not None else ""
+    said = slower(best.times) if best is not None else ""
     return f"It is {said}." if said else ""
 
 

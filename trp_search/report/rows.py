@@ -38,11 +38,6 @@ class Row:
     times: Sequence[Latency] = ()
 
     @property
-    def slower_on(self) -> list[str]:
-        """The targets on which it was measured to be slower than the baseline."""
-        return [found.target.name for found in self.times if found.slower]
-
-    @property
     def style(self) -> Style:
         """What it is called and drawn with."""
         return style_of(self.point)

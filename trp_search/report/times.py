@@ -59,9 +59,9 @@ def predicted(told: Prediction | None, times: Iterable[Latency]) -> list[tuple[s
     return rows
 
 
-def slower(targets: Iterable[str]) -> str:
-    """On which targets a point is slower; nothing where there is none."""
-    named = ", ".join(targets)
+def slower(times: Iterable[Latency]) -> str:
+    """On which targets a point is slower, by its times there; nothing where there is none."""
+    named = ", ".join(found.target.name for found in times if found.slower)
     return f"{SLOWER} on {named}" if named else ""
 
 

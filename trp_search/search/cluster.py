@@ -10,8 +10,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from trp_search.errors import InputError
-from trp_search.search.endings import last_line
+from trp_search.errors import InputError, last_words
 from trp_search.space import Resources
 from trp_search.store import RunFolder, write_whole
 
@@ -93,7 +92,7 @@ def _answer(answer: ray.ObjectRef[str | None], name: str) -> str | None:
     try:
         found: str | None = ray.get(answer, timeout=_NODE_SECONDS)
     except RayError as error:
-        raise InputError(f"node {name} cannot run a task: {last_line(error)}") from None
+        raise InputError(f"node {name} cannot run a task: {last_words(error)}") from None
     return found
 
 

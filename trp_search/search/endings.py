@@ -50,14 +50,3 @@ def _words(error: Exception, folder: RunFolder) -> str:
     cause = error.__cause__ or error
     sqlite = getattr(cause, "orig", None) or cause
     return f"{folder.study}: {str(sqlite).splitlines()[0]}"
-
-
-def last_line(error: BaseException) -> str:
-    """The last line with text: Ray prints a worker's traceback before it."""
-    return last(str(error)) or type(error).__name__
-
-
-def last(text: str) -> str:
-    """The last line of `text` that is not empty, or nothing."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import ray
 
-from trp_search.errors import InputError
+from trp_search.errors import InputError, last_words
 from trp_search.records import Workload
-from trp_search.search.endings import last, last_line
 from trp_search.search.local import local_ray, read_token, unmoved_handlers
 from trp_search.workloads.callables import is_callable_name, see_current_folder
 
@@ -136,7 +135,7 @@ def _check_port(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise InputError(f"address: {address}: no connection: {last_line(error)}") from None
+        raise InputError(f"address: {address}: no connection: {last_words(error)}") from None
 
 
 def _refusal(address: str) -> str | None:
@@ -155,4 +154,4 @@ def _refusal(address: str) -> str | None:
     except subprocess.TimeoutExpired:
         return f"no answer in {_JOIN_SECONDS:.0f} s"
     known = (said for sign, said in _REFUSALS.items() if sign in done.stderr)
-    return next(known, last(done.stderr)) if done.returncode else None
+    return next(known, last_words(done.stderr)) if done.returncode else None

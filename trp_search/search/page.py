@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import RayError
 
 from trp_search import report
-from trp_search.search.endings import last_line
+from trp_search.errors import last_words
 from trp_search.store import RunFolder
 
 _EVERY_SECONDS = 20.0
@@ -54,7 +54,7 @@ class RunningPage:
             ray.get(drawing, timeout=_MOST_SECONDS)
         except RayError as error:
             ray.cancel(drawing, force=True)
-            self._tell(last_line(error))
+            self._tell(last_words(error))
         ended = self._ended if self._ended > self._began else time.monotonic()
         took = ended - self._began
         self._next = self._began + max(_EVERY_SECONDS, took / _SHARE)

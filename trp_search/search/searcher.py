@@ -14,7 +14,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 from typing_extensions import override
 
-from trp_search.errors import SearchError
+from trp_search.errors import SearchError, last_words
 from trp_search.records import EpochReport, TrialResult, from_json
 from trp_search.search.names import TEST
 from trp_search.search.proposer import Proposer
@@ -182,5 +182,5 @@ def _cause_of_death(trial: Trial) -> str:
         return f"the worker was killed {times}: its machine ran out of memory"
     if isinstance(error, RayActorError) and not error.actor_init_failed:
         return f"the worker was killed {times} (SIGKILL; out of memory?)"
-    lines = str(error or "for a reason that Ray does not tell").strip().splitlines()
-    return f"the worker failed {times}: {lines[-1][:500]}"
+    said = last_words(str(error or "for a reason that Ray does not tell"))
+    return f"the worker failed {times}: {said}"

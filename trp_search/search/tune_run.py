@@ -11,9 +11,9 @@ from ray.exceptions import RayError
 from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 
-from trp_search.errors import SearchError
+from trp_search.errors import SearchError, last_words
 from trp_search.records import EpochReport
-from trp_search.search.endings import check_not_removed, last_line
+from trp_search.search.endings import check_not_removed
 from trp_search.search.scheduler import JudgingScheduler
 from trp_search.search.searcher import Listener, Silence, StudySearcher
 from trp_search.search.trainable import NAME, TrialTrainable, Workplace
@@ -74,7 +74,7 @@ def run_trials(
         cause = listener.error or searcher.error
         if cause is not None:
             raise cause from None
-        raise SearchError(f"Ray stopped the search: {last_line(error)}") from error
+        raise SearchError(f"Ray stopped the search: {last_words(error)}") from error
     finally:
         shutil.rmtree(folder.scratch, ignore_errors=True)
 

@@ -173,11 +173,6 @@ def times_of(point: Point, latencies: Mapping[str, Mapping[str, Latency]]) -> tu
     return tuple(known[point.id] for known in latencies.values() if point.id in known)
 
 
-def slower_on(point: Point, latencies: Mapping[str, Mapping[str, Latency]]) -> list[str]:
-    """The targets on which the point was measured to be slower than the baseline."""
-    return [found.target.name for found in times_of(point, latencies) if found.slower]
-
-
 def mispredicted(point: Point, latencies: Mapping[str, Mapping[str, Latency]]) -> Latency | None:
     """The point's measured time, if it is over 10 % from the one that was predicted there."""
     told = point.predicted

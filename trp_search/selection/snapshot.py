@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 from trp_search.records import Latency, Point, Repeat, TestScore
-from trp_search.selection.axes import slower_on
 from trp_search.selection.pareto import contenders
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder
@@ -46,10 +45,6 @@ class Snapshot:
     def latencies(self) -> Mapping[str, Mapping[str, Latency]]:
         """By the target's name, then by point."""
         return self.folder.read_latencies()
-
-    def slower_on(self, point: Point) -> list[str]:
-        """The targets on which the point was measured to be slower than the baseline."""
-        return slower_on(point, self.latencies)
 
     @cached_property
     def repeats(self) -> Mapping[str, Sequence[Repeat]]:

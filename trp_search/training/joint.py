@@ -52,47 +52,28 @@ class JointTraining(Hook):
     its own averages, measured after the cut. Dropout is drawn anew in the second pass.
 
     Args:
-        network: the module to train, before `torch.compile`; `scheme` and `layers` choose among its
-            trainable weights, which are looked up by name each time.
+        network: the module to train, before `torch.compile`; its trainable weights may be
+            truncated, which are looked up by name each time.
         example_input: input of its forward pass.
-        scheme: `channel` or `spatial`.
-        alpha: weight of the low-rank loss, in [0, 1].
-        lowest: the smallest ratio, in (0, 1].
-        highest: the largest ratio, in (0, 1].
-        rank_min: the smallest rank, or a layer's full rank if that is less.
+        settings: the scheme, the weight alpha of the low-rank loss and the range of the ratio.
         seed: determines the ratio, together with the iteration.
-        layers: which may be cut, as in `decompose`.
 
     Raises:
-        InputError: a setting out of range; no weight to truncate; a network that is compiled,
-            scripted or exported, or has no weights yet.
+        InputError: no weight to truncate; a network that is compiled, scripted or exported, or has
+            no weights yet.
     """
 
-    def __init__(  # noqa: PLR0913  options of a public call, each with a default
+    def __init__(
         self,
         network: nn.Module,
         example_input: Tensor | Sequence[Any],
+        settings: records.Joint,
         *,
-        scheme: str = "channel",
-        alpha: float = 0.5,
-        lowest: float = 0.01,
-        highest: float = 0.25,
-        rank_min: int = 5,
         seed: int = 0,
-        layers: records.Layers = records.AUTO,
     ) -> None:
-        self._settings = records.made(
-            records.Joint,
-            "JointTraining",
-            scheme=scheme,
-            alpha=alpha,
-            lowest=lowest,
-            highest=highest,
-            rank_min=rank_min,
-            layers=layers,
-        )
+        self._settings, layers = settings, settings.layers
         self._network = network
-        unfolded = SCHEMES[self._settings.scheme]
+        unfolded = SCHEMES[settings.scheme]
         measured = measure(network, example_input, unfolded, layers=layers)
         self._weights = Weights(network, [[x] for x in measured], where="JointTraining")
         if not self._weights.found():
