@@ -1,4 +1,4 @@
-"""A small network of convolutions of several kinds."""
+"""A small network of convolutions of several kinds, and how much a network holds."""
 
 from __future__ import annotations
 
@@ -22,3 +22,7 @@ def small(*, circular: bool = False) -> nn.Sequential:
         layers.append(wide)
     last = nn.Linear(48 if circular else 32, 10)
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), last).eval()
+
+
+def parameters_of(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
