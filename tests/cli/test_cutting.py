@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 
 import trp_search
+from tests.runs.trained import SPACE
 from trp_search.cli import main
 from trp_search.records import KEEPS
 from trp_search.runs import networks
@@ -21,15 +22,6 @@ from trp_search.store import RunFolder
 
 pytestmark = pytest.mark.usefixtures("verified_here")
 
-SPACE = """\
-workload:
-  network: small_resnet
-  data: {name: digits, subset: 300, heldout_subset: 100}
-training: {epochs: 1, batch_size: 50, learning_rate: 0.05}
-space: {start: scratch, scheme: spatial, energy: 0.8, period: 2}
-extra_cuts: {speedups: [], energies: [], calibration_images: 32}
-trials: 1
-"""
 IMAGE = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 TIMES = "\N{MULTIPLICATION SIGN}"
 
