@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,3 +32,9 @@ def own_run(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "own_network", raising=False)  # another test's
     return small_run(tmp_path / "run", "{name: own_network:make, options: {width: 8}}")
+
+
+@pytest.fixture
+def copied(bundle: Path, tmp_path: Path) -> Path:
+    """A bundle that may be written to."""
+    return shutil.copytree(bundle, tmp_path / "bundle")

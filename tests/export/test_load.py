@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,6 @@ from trp_search.export.load import load
 from trp_search.export.weightless import Weightless
 from trp_search.records import NetworkSpec
 from trp_search.workloads import networks
-
-
-@pytest.fixture
-def copied(bundle: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(bundle, tmp_path / "bundle")
-
 
 COLOUR = {"channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,6 @@ from trp_search.errors import InputError
 from trp_search.export.opened import opened
 
 FILES = ["weights.safetensors", "architecture.json", "card.json"]
-
-
-@pytest.fixture
-def copied(bundle: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(bundle, tmp_path / "bundle")
 
 
 def test_a_bundle_tells_the_shape_of_every_weight(bundle: Path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.lowrank.small import parameters_of
 from trp_search.errors import InputError
 from trp_search.lowrank import decompose as decomposing
 from trp_search.lowrank.allocation import BUDGET_RULES
@@ -20,10 +21,10 @@ decompose = partial(decomposing.decompose, layers="all")
 EXAMPLE = torch.zeros(1, 3, 32, 32)
 IMAGES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 ALLOCATIONS = list(BUDGET_RULES)
-CHOICES = [*SCHEMES, "per-layer"]
+CHOICES = [*SCHEMES, "per-layer", "tucker"]
 PAIRS = {*itertools.product(ALLOCATIONS, CHOICES)} - {("pooled", "per-layer")}
 # A decoupled kernel has 9 ranks at most, so what a budget leaves can be a few per cent.
-SLACK = {"channel": 1.02, "spatial": 1.02, "decoupled": 1.025, "per-layer": 1.02}
+SLACK = dict.fromkeys(CHOICES, 1.02) | {"decoupled": 1.025}
 
 
 @functools.cache
@@ -58,10 +59,6 @@ def best_of(network, example, **options):
 
 def speedup_of(layers):
     return sum(layer.dense_macs for layer in layers) / sum(layer.macs for layer in layers)
-
-
-def parameters_of(network):
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def taken(amounts, *but):
@@ -121,7 +118,7 @@ AMOUNTS += [{"keep": Speedup(2.0), "allocation": allocation} for allocation in A
 
 
 def ranks_of(result):
-    return [layer.rank for layer in result.layers if layer.rank is not None]
+    return [rank for layer in result.layers for rank in layer.ranks]
 
 
 @pytest.mark.parametrize("multiple", [2, 4])

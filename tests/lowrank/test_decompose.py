@@ -15,11 +15,15 @@ from trp_search.records import Energy, Error, Parameters, Speedup, Value
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("scheme", list(SCHEMES))
-def test_the_given_network_is_left_as_it_was(scheme):
+@pytest.mark.parametrize("scheme", [*SCHEMES, "tucker"])
+def test_the_given_network_and_the_callers_random_numbers_are_left_as_they_were(scheme):
     network = small().train()
     before = copy.deepcopy(network.state_dict())
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
     decompose(network, IMAGES, scheme=scheme, keep=Energy(0.5))
+    assert torch.equal(torch.rand(3), expected)
     assert network.training
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
     assert not any(m._forward_hooks for m in network.modules())
@@ -111,7 +115,7 @@ def test_shared_hooked_parametrised_and_uncalled_layers_stay_dense():
     assert reasons["idle"] == "not called in a forward pass"
 
 
-@pytest.mark.parametrize("scheme", list(SCHEMES))
+@pytest.mark.parametrize("scheme", [*SCHEMES, "tucker"])
 def test_a_rebuilt_network_takes_the_decomposed_weights(scheme):
     result = decompose(small(), IMAGES, scheme=scheme, keep=Energy(0.6))
     network = small()
@@ -180,15 +184,6 @@ def test_torchvision_classifiers_are_cut_and_still_run(name):
     assert factored
     assert all(layer.macs < layer.dense_macs for layer in factored)
     assert result.network(images).shape == (2, 10)
-
-
-def test_the_callers_random_numbers_are_left_alone():
-    network = small()
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    decompose(network, IMAGES, keep=Energy(0.5))
-    assert torch.equal(torch.rand(3), expected)
 
 
 def test_layers_called_by_keyword_and_attention_are_handled():

@@ -6,31 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from tests.lowrank.small import Called, linear_only, reasons
 from trp_search.errors import InputError
 from trp_search.lowrank.decompose import decompose
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.records import Energy
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-
-
-class Called(nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.first = nn.Conv2d(3, 16, 3, padding=1)
-        self.second = nn.Conv2d(16, 16, 3, padding=1)
-
-    def forward(self, x):
-        return self.second(self.first(x)).mean((2, 3))
-
-
-def reasons(cut):
-    return {layer.name: layer.reason for layer in cut.layers}
-
-
-def linear_only():
-    return nn.Sequential(nn.Flatten(), nn.Linear(768, 32), nn.ReLU(), nn.Linear(32, 8))
 
 
 COMPLEX = torch.randn(2, 3, 8, 8, dtype=torch.complex64)

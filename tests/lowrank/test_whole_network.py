@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.lowrank.small import Called, Pair, linear_only, reasons
 from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank import decompose as decomposing
@@ -22,22 +23,6 @@ from trp_search.training.regulariser import TrainedRankPruning
 decompose = partial(decomposing.decompose, layers="all")
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-
-
-class Pair(nn.Module):
-    """Two convolutions, the second of which is used in one way or another."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.first = nn.Conv2d(3, 16, 3, padding=1)
-        self.second = nn.Conv2d(16, 16, 3, padding=1)
-        self.held = [self.second]
-
-
-class Called(Pair):
-    def forward(self, x):
-        return self.second(self.first(x)).mean((2, 3))
 
 
 class ReadsWeight(Pair):
@@ -119,14 +104,6 @@ def multiply_adds(network):
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     return counter.get_total_flops() // 2
-
-
-def reasons(cut):
-    return {layer.name: layer.reason for layer in cut.layers}
-
-
-def linear_only():
-    return nn.Sequential(nn.Flatten(), nn.Linear(768, 32), nn.ReLU(), nn.Linear(32, 8))
 
 
 @pytest.mark.parametrize("images", [1, 2])

@@ -4,28 +4,21 @@ import json
 import pytest
 import safetensors.torch
 import torch
+import yaml
 
+from tests.runs import trained
 from trp_search.errors import InputError
 from trp_search.records import Cut, EpochReport, Pairs, Point, Speedup, TrialResult
 from trp_search.runs import networks as stored
 from trp_search.runs import trial
 from trp_search.runs.compress import compress, fine_tuned, recut
-from trp_search.space import Resources, changed, load_space
+from trp_search.space import Resources, changed
 from trp_search.store import RunFolder, append_record, exclusive
 from trp_search.tasks import TASKS
 from trp_search.tasks.task import threads
 
 TASK = TASKS["classification"]
-
-SPACE = """\
-workload:
-  network: small_resnet
-  data: {name: digits, subset: 300, heldout_subset: 100}
-training: {epochs: 1, batch_size: 50, learning_rate: 0.05}
-space: {start: scratch, scheme: spatial, energy: 0.8, period: 2}
-extra_cuts: {speedups: [], energies: []}
-trials: 1
-"""
+SPACE = yaml.safe_load(trained.SPACE)
 
 
 def budget(speedup, **options):
@@ -34,13 +27,6 @@ def budget(speedup, **options):
 
 def kinds(items):
     return [type(item) for item in items]
-
-
-@pytest.fixture(scope="module")
-def space(tmp_path_factory):
-    path = tmp_path_factory.mktemp("space") / "space.yaml"
-    path.write_text(SPACE)
-    return load_space(path)
 
 
 @pytest.fixture(scope="module")

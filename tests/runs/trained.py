@@ -1,4 +1,4 @@
-"""A small run on the digits with its baseline and one trial, for tests of a method's training."""
+"""Small runs on the digits with a baseline and one trial, and the space of one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from trp_search.runs.environment import write_environment
 from trp_search.store import RunFolder, append_record, write_whole
 
 DATA = {"name": "digits", "subset": 400, "heldout_subset": 100, "validation": 0.25}
+SPACE = """\
+workload:
+  network: small_resnet
+  data: {name: digits, subset: 300, heldout_subset: 100}
+training: {epochs: 1, batch_size: 50, learning_rate: 0.05}
+space: {start: scratch, scheme: spatial, energy: 0.8, period: 2}
+extra_cuts: {speedups: [], energies: [], calibration_images: 32}
+trials: 1
+"""
 
 
 def begun(space, path):

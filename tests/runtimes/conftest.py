@@ -48,3 +48,13 @@ def pairs(plain: nn.Module, images: Tensor) -> nn.Module:
     cut = decompose(plain, images[:1], scheme="spatial", keep=Ratio(0.3))
     assert sum(layer.rank is not None for layer in cut.layers) >= 2
     return cut.network.eval()
+
+
+class Untraceable(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        raise RuntimeError("not in\nthis life")
+
+
+@pytest.fixture
+def untraceable() -> nn.Module:
+    return Untraceable()

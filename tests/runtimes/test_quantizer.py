@@ -77,17 +77,12 @@ def test_each_layer_can_be_left_in_float(
         assert math.isclose(more, 3 * weights[name].numel(), abs_tol=20 * len(weights[name]) + 40)
 
 
-class Untraceable(nn.Module):
-    def forward(self, images: Tensor) -> Tensor:
-        raise RuntimeError("not in\nthis life")
-
-
 @pytest.mark.slow
 def test_a_network_that_is_refused_is_one_line(
-    tool: QuantizerName, seen: list[Tensor], tmp_path: Path
+    tool: QuantizerName, untraceable: nn.Module, seen: list[Tensor], tmp_path: Path
 ):
     with pytest.raises(InputError, match=rf"^{tool} cannot quantise this network: [^\n]+$"):
-        calibrated(tool, Untraceable(), seen, tmp_path)
+        calibrated(tool, untraceable, seen, tmp_path)
 
 
 def test_a_file_that_is_gone_or_no_network_is_told(tool: QuantizerName, tmp_path: Path):

@@ -37,17 +37,14 @@ def test_every_runtime_answers_as_the_network_does(
     torch.testing.assert_close(call(), expected, rtol=1e-3, atol=1e-4)
 
 
-class Untraceable(nn.Module):
-    def forward(self, images: Tensor) -> Tensor:
-        raise RuntimeError("not in\nthis life")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", names(but="eager"))
-def test_a_network_that_a_compiler_or_exporter_refuses_is_one_line(runtime: str, images: Tensor):
+def test_a_network_that_a_compiler_or_exporter_refuses_is_one_line(
+    runtime: str, untraceable: nn.Module, images: Tensor
+):
     says = f"({runtime} cannot serve this network|torch cannot write this network to ONNX)"
     with pytest.raises(InputError, match=rf"^{says}: [^\n]+$"):
-        ready(Untraceable(), images, target(runtime))
+        ready(untraceable, images, target(runtime))
 
 
 def test_images_that_are_too_small_for_the_network_are_one_line():

@@ -16,6 +16,7 @@ import ray
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.experiment import Trial
 
+from tests.search.outcome import study_of, untimed
 from trp_search.errors import InputError, SearchError
 from trp_search.records import NetworkSpec, Point, TrialResult, TrialSpec
 from trp_search.runs import trial
@@ -69,11 +70,7 @@ class Search:
     held: list[int] = dataclasses.field(default_factory=list)
 
     def trials(self) -> list[FrozenTrial]:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{self.folder.study}")
-        found = optuna.load_study(study_name="trp_search", storage=storage).trials
-        storage.remove_session()
-        storage.engine.dispose()
-        return found
+        return study_of(self.folder)
 
     def of(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -151,11 +148,6 @@ def run_directly(spec: TrialSpec, folder: RunFolder) -> TrialResult:
     *_, last = trial.run(dataclasses.replace(spec, workload=plain), folder)
     assert isinstance(last, TrialResult)
     return last
-
-
-def untimed(result: TrialResult) -> list[Point]:
-    assert result.points
-    return [dataclasses.replace(point, seconds=0.0) for point in result.points]
 
 
 @pytest.mark.slow

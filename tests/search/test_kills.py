@@ -17,10 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import optuna
 import pytest
 
-from trp_search.records import NetworkSpec, Point, TrialResult
+from tests.search.outcome import states, study_of, untimed
+from trp_search.records import NetworkSpec
 from trp_search.runs import trial
 from trp_search.space import load_space
 from trp_search.store import RunFolder
@@ -81,18 +81,6 @@ def start(folder: RunFolder, moment: str, *, number: int) -> tuple[int, str]:
             check=False,
         )
     return done.returncode, errors.read_text()
-
-
-def study_of(folder: RunFolder) -> list[optuna.trial.FrozenTrial]:
-    storage = optuna.storages.RDBStorage(f"sqlite:///{folder.study}")
-    found = optuna.load_study(study_name="trp_search", storage=storage).trials
-    storage.remove_session()
-    storage.engine.dispose()
-    return found
-
-
-def states(folder: RunFolder) -> list[str]:
-    return [optuna_trial.state.name for optuna_trial in study_of(folder)]
 
 
 DISTURBANCES = {
@@ -276,7 +264,7 @@ def test_a_search_on_one_machine_leaves_no_token_and_no_files_of_ray(
 @pytest.mark.slow
 def test_no_trial_is_lost_repeated_or_left_running(finished: RunFolder):
     trials = load_space(finished.search).trials
-    assert states(finished) == ["COMPLETE"] * trials
+    assert states(finished).split() == ["COMPLETE"] * trials
     names = [str(number) for number in range(trials)]
     assert finished.trial_names() == ["baseline", *names]
     written = [line.split('"')[3] for line in finished.points.read_text().splitlines()]
@@ -298,11 +286,6 @@ def test_every_trial_equals_one_that_was_never_interrupted(finished: RunFolder, 
         if name != "baseline":
             (point,) = (found for found in direct.points if found.role == "trial")
             assert values[int(name)] == [point.score.value, point.speedup]
-
-
-def untimed(result: TrialResult) -> list[Point]:
-    assert result.points
-    return [dataclasses.replace(point, seconds=0.0) for point in result.points]
 
 
 @pytest.mark.slow

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
+from tests.search.outcome import states, study_of
 from trp_search.errors import InputError
 from trp_search.records import EpochReport, Point, TrialResult, TrialSpec, to_json
 from trp_search.scoring.points import settings_of
@@ -36,18 +37,6 @@ def opened(
         yield proposer
     finally:
         proposer.close()
-
-
-def study_of(folder: RunFolder) -> list[FrozenTrial]:
-    storage = optuna.storages.RDBStorage(f"sqlite:///{folder.study}")
-    trials = optuna.load_study(study_name="trp_search", storage=storage).trials
-    storage.remove_session()
-    storage.engine.dispose()
-    return trials
-
-
-def states(folder: RunFolder) -> str:
-    return " ".join(trial.state.name for trial in study_of(folder))
 
 
 @pytest.fixture
@@ -80,7 +69,7 @@ def test_the_baseline_comes_first_and_is_no_trial(
     with opened(make_space(), folder) as proposer:
         first = proposer.next()
         assert first == make_space().baseline_spec()
-        assert states_or_none(folder) == ""
+        assert states(folder) == ""
         proposer.finish(result(first))
         assert [point.id for point in folder.read_points()] == ["baseline"]
         assert proposer.done == 0
@@ -128,10 +117,6 @@ def test_of_a_trial_in_int8_the_study_is_told_that_point_and_the_run_has_both(
         assert proposer.exhausted
         assert proposer.front_history.front == front
     assert {point.int8 is None for point in front} == {True, False}
-
-
-def states_or_none(folder: RunFolder) -> str:
-    return states(folder) if study_of(folder) else ""
 
 
 def test_the_baseline_has_the_cores_of_the_trials_that_wait_for_it(

@@ -6,9 +6,9 @@ import dataclasses
 import json
 from collections.abc import Callable
 
-import optuna
 import pytest
 
+from tests.search.outcome import study_of
 from trp_search.cli import main
 from trp_search.errors import InputError
 from trp_search.records import Point, Prediction, TrialResult, TrialSpec
@@ -98,10 +98,7 @@ def test_the_study_is_told_predicted_times(
         proposer.finish(TrialResult(trial=spec.name, points=(point(spec),)))
     front = [one.id for one in proposer.front_history.front]
     proposer.close()
-    storage = optuna.storages.RDBStorage(f"sqlite:///{folder.study}")
-    trials = optuna.load_study(study_name="trp_search", storage=storage).trials
-    storage.remove_session()
-    storage.engine.dispose()
+    trials = study_of(folder)
     assert [trial.values for trial in trials] == [[0.9, 4.0 + n] for n in range(4)]
     assert [trial.constraints["latency_speedup"] <= 0 for trial in trials] == [True] * 3 + [False]
     assert front == ["0"]
