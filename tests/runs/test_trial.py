@@ -15,6 +15,7 @@ from trp_search.records import (
     NetworkSpec,
     Pruning,
     Ranks,
+    Speedup,
     Training,
     TrialResult,
     TrialSpec,
@@ -275,10 +276,21 @@ def test_a_loss_that_is_not_finite_is_a_diverged_trial_without_a_point(folder):
     assert "not finite" in result.diverged
 
 
+@pytest.mark.parametrize("method", ["trp", "plain"])
+def test_a_budget_out_of_reach_is_told_from_other_failures(folder, method):
+    keep = Speedup(5000.0)
+    cuts = (Cut(scheme="spatial", keep=keep, layers="all"),)
+    pruning = dataclasses.replace(PRUNING, keep=keep) if method == "trp" else None
+    _, result = run(folder, spec(method=method, pruning=pruning, cuts=cuts))
+    assert "5000x cannot be reached" in result.failed
+    assert result.out_of_reach
+
+
 def test_what_a_trial_raises_is_its_result(folder):
     lost = Workload(network=NetworkSpec(name="no_such_network"), data=WORKLOAD.data)
     _, result = run(folder, spec(workload=lost))
     assert "no_such_network" in result.failed
+    assert not result.out_of_reach
     assert result.points == ()
 
 

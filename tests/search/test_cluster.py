@@ -113,10 +113,19 @@ def guarded_head(closed_port: int) -> Iterator[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("other", [False, True], ids=["no token", "another"])
 def test_a_cluster_that_wants_a_token_is_named_in_one_line(
-    guarded_head: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    guarded_head: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    other: bool,
 ):
-    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if other:
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "of-another-cluster")
     with (
         pytest.raises(InputError, match=r"address: .*wants an authentication token"),
         joining.connected(guarded_head, modules=()),

@@ -181,7 +181,9 @@ def test_trials_behind_at_a_rung_stop_there_and_workers_take_the_next(tmp_path: 
 @pytest.mark.slow
 def test_the_run_folder_tells_the_whole_story(search: Search):
     folder = search.folder
-    assert load_space(folder.search) == search.space
+    sizes = search.space.sampler.sizes(search.space.trials)
+    sampler = search.space.sampler.model_copy(update=sizes)
+    assert load_space(folder.search) == search.space.model_copy(update={"sampler": sampler})
     environment = json.loads(folder.environment.read_text())
     assert environment["versions"]["ray"] == ray.__version__
     assert environment["seed"] == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +289,62 @@ def test_settings_that_were_tried_are_not_trained_again(
     for trial in study_of(folder):
         told[trial.params["energy"]].add((*trial.values, *trial.constraints.items()))
     assert {len(ends) for ends in told.values()} == {1}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+@pytest.mark.parametrize("kills", [False, True])
+def test_settings_that_are_being_tried_are_not_trained_beside(
+    make_space: Space,
+    folder: RunFolder,
+    result: Callable[..., TrialResult],
+    sampler: str,
+    kills: bool,
+):
+    many = ("{low: 0.6, high: 0.99}", f"[{', '.join(f'0.{n}' for n in range(60, 72))}]")
+    space = make_space(many, ("trials: 4", f"sampler: {sampler}\ntrials: 30"), BOTH_STARTS)
+    running: list[TrialSpec] = []
+    with ExitStack() as stack:
+        proposer = stack.enter_context(opened(space, folder, trials=30, ahead=4))
+        while True:
+            while len(running) < 4 and (spec := proposer.next()) is not None:
+                running.append(spec)
+            if not running:
+                break
+            done = running.pop(0)
+            write_whole(folder.trial(done.name).result, to_json(result(done)))
+            proposer.finish(result(done))
+            if kills and done.name in ("3", "7"):
+                stack.close()
+                running.clear()
+                proposer = stack.enter_context(opened(space, folder, trials=30, ahead=4))
+        assert proposer.exhausted
+    specs = [place.read_spec() for place in trials_of(folder)]
+    settings = {(spec.pruning.keep.energy, spec.start) for spec in specs}
+    assert len(specs) == len(settings)
+    assert len(specs) > 15, "what is proposed while others run does not end the search"
+    assert set(states(folder).split()) == {"COMPLETE"}
+
+
+def test_settings_that_were_stopped_are_stopped_again(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(TWO), folder) as proposer:
+        for spec in iter(proposer.next, None):
+            proposer.finish(result(spec) if spec.name == "baseline" else stopped(spec))
+    assert len(trials_of(folder)) == 2
+    assert set(states(folder).split()) == {"PRUNED"}
+
+
+def test_a_search_in_which_no_budget_is_within_reach_stops(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(), folder, trials=40) as proposer:
+        proposer.finish(result(proposer.next()))
+        for number in range(10):
+            assert proposer.stop_reason is None
+            reason = f"speedup: {50 + number}x cannot be reached; the best is 4.87x"
+            proposer.finish(dataclasses.replace(failed(proposer.next(), reason), out_of_reach=True))
+        assert proposer.stop_reason == f"the first 10 trials failed alike: {reason}"
 
 
 def trials_of(folder: RunFolder) -> list[TrialFolder]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from trp_search.search.streak import Streak
 
 
@@ -16,12 +14,3 @@ def test_numbers_do_not_tell_reasons_apart_and_another_reason_begins_anew():
     assert streak.numbers == [6]
     streak.end()
     assert streak.numbers == []
-
-
-@pytest.mark.parametrize(("most", "few"), [(None, 3), (2, 2), (1, 1), (9, 3)])
-def test_a_few_are_a_long_streak(most: int | None, few: int):
-    streak = Streak()
-    for number in range(few):
-        assert not streak.is_long(most=most)
-        streak.add(number, "alike")
-    assert streak.is_long(most=most)

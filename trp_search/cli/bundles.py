@@ -167,11 +167,13 @@ def _doubt(card: Card, given: DataSpec | None, score: Score) -> str:
     own = card.workload.data
     if card.saw_validation:
         return "trained on as well, so it says nothing"
-    if given is not None and given.name != own.name:
-        return ""
-    if given is not None and given.division != own.division:
+    if given is None or given == own:
+        return "" if score == card.point.score else f"its card says {card.point.score.shown}"
+    apart = card.workload.weights is not None  # validation is of the held-out images
+    alike = (given.name, given.options) == (own.name, own.options)
+    if alike and not apart and given.learnt != own.learnt:
         return "divided otherwise than for its training: some may be images that it was trained on"
-    return "" if score == card.point.score else f"its card says {card.point.score.shown}"
+    return ""
 
 
 def images(given: str | None, *, trust: bool) -> DataSpec | None:

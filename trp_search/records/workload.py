@@ -73,9 +73,9 @@ class DataSpec:
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def division(self) -> tuple[object, ...]:
-        """What, with the seed, says which images are trained on, validated and tested on."""
-        return self.subset, self.heldout_subset, self.validation
+    def learnt(self) -> tuple[object, ...]:
+        """What, with the seed, says which images are trained on."""
+        return self.subset, self.validation
 
     @model_validator(mode="after")
     def _mean_with_std(self) -> DataSpec:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from trp_search.search.study_updates import DIVERGED, complete
+from trp_search.search.study_updates import DIVERGED, own
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder, write_whole
 
@@ -20,7 +20,7 @@ def write_importance(space: SearchSpace, folder: RunFolder, trials: list[FrozenT
     fANOVA (Hutter et al., ICML 2014) over scored trials, from 10 on; settings that only some
     schemes have are left out.
     """
-    scored = [t for t in complete(trials) if t.constraints.get(DIVERGED, 0.0) <= 0]
+    scored = [t for t in own(trials, TrialState.COMPLETE) if t.constraints.get(DIVERGED, 0.0) <= 0]
     if len(scored) < _FEWEST:
         return
     found = {

@@ -36,6 +36,7 @@ _MODE, _WANTS_TOKEN = (
 )
 _REFUSALS = {
     "InvalidAuthToken": _WANTS_TOKEN,
+    "no authentication token was found": _WANTS_TOKEN,
     "Timed out while waiting for GCS": "something answers there, but not Ray",
 }
 

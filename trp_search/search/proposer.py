@@ -5,33 +5,23 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from trp_search.records import BASELINE, Point, TrialResult, TrialSpec, to_json, trial_name
+from trp_search.search.asked import Asked, reason
 from trp_search.search.front_history import FrontHistory
 from trp_search.search.importance import write_importance
 from trp_search.search.streak import Streak
 from trp_search.search.study import draw, opened, proposed
-from trp_search.search.study_updates import Teller, complete
+from trp_search.search.study_updates import Teller, own
 from trp_search.search.tried import Tried
 from trp_search.space import SearchSpace, entries
 from trp_search.store import RunFolder, append_record, write_whole
 
-
-@dataclass
-class _Asked:
-    """One Optuna trial and the trainings (one per repeat) it waits for."""
-
-    trial: Trial
-    specs: tuple[TrialSpec, ...]
-    results: dict[str, TrialResult] = field(default_factory=dict)
-
-    def waits_for(self, name: str) -> bool:
-        """Whether the training `name` is one of its own."""
-        return any(spec.name == name for spec in self.specs)
+_FEW = 3
+_UNLUCKY = 10  # budgets out of reach, drawn before one within it
 
 
 class Proposer:
@@ -70,20 +60,20 @@ class Proposer:
         self.front_history = FrontHistory(space)
         self._ready: deque[TrialSpec] = deque()
         self._held: deque[TrialSpec] = deque()
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[int, Asked] = {}
         self._running: set[str] = set()
         self._streak = Streak()
         self.stop_reason: str | None = None
         self._storage, self._study, told = opened(space, folder)
         self._teller = Teller(space, self._study)
-        scored = complete(told)
+        scored = own(told, TrialState.COMPLETE)
         self._complete = len(scored)
         self._tried = Tried()
-        for place in (folder.trial(trial_name(trial.number, 0)) for trial in scored):
+        for trial in (*scored, *own(told, TrialState.PRUNED)):
+            place = folder.trial(trial_name(trial.number, 0))
             if place.spec.exists():
                 self._tried.add(place.read_spec())
-        stopped = [t for t in told if t.state == TrialState.PRUNED]
-        self._ended = _in_order([*scored, *stopped, *self._teller.failed(told)])
+        self._ended = self._teller.ended(told)
         self._has_baseline = self._take_up_baseline()
         self._take_up_history(known)
         for trial in told:
@@ -112,7 +102,11 @@ class Proposer:
 
     def next(self) -> TrialSpec | None:
         """The next training, or None if none can start yet."""
-        while not self._ready and self._wanting() and len(self._held) < self._ahead:
+        while (
+            not (self._ready or self._tried.nothing_new)
+            and self._wanting()
+            and len(self._held) < self._ahead
+        ):
             self._take_up(proposed(self._study))
         if not self._ready:
             return None
@@ -150,7 +144,8 @@ class Proposer:
                     write_whole(place.spec, to_json(spec))
                 left = TrialResult(trial=spec.name, points=(), failed=reason)
                 self._keep(asked.results.get(spec.name, left))
-            self._teller.abandon(asked.trial, reason)
+            for trial in (asked.trial, *asked.twins):
+                self._teller.abandon(trial, reason)
         self._asked.clear()
 
     def write_importance(self) -> None:
@@ -164,8 +159,8 @@ class Proposer:
 
     @property
     def nothing_new(self) -> bool:
-        """Whether the search ended because what the sampler proposed had been tried."""
-        return self._tried.nothing_new
+        """Whether the sampler proposes what was tried, with no trial under way to learn from."""
+        return self._tried.nothing_new and not self._asked
 
     def _wanting(self) -> bool:
         ended = self.front_history.settled or self.nothing_new
@@ -213,9 +208,13 @@ class Proposer:
         )
         begun = self._folder.trial(specs[0].name).spec.exists()
         if not begun and (earlier := self._tried.earlier(specs[0])) is not None:
-            self._teller.repeat(trial, earlier)
+            if earlier in self._asked:
+                self._asked[earlier].twins.append(trial)
+            else:
+                self._teller.repeat(trial, earlier)
             return
-        asked = _Asked(trial=trial, specs=specs)
+        self._tried.add(specs[0])
+        asked = Asked(trial=trial, specs=specs)
         self._asked[trial.number] = asked
         for spec in specs:
             result = self._folder.trial(spec.name).read_result()
@@ -244,56 +243,50 @@ class Proposer:
             )
 
     def _baseline_came(self, result: TrialResult) -> None:
-        reason = _reason(result)
-        if reason is not None:
-            self.stop_reason = f"the baseline was not trained: {reason}"
+        why_not = reason(result)
+        if why_not is not None:
+            self.stop_reason = f"the baseline was not trained: {why_not}"
             return
         self._has_baseline = True
         self._ready.extend(self._held)
         self._held.clear()
 
-    def _settle(self, asked: _Asked) -> None:
-        if len(asked.results) < len(asked.specs):
+    def _settle(self, asked: Asked) -> None:
+        ended = asked.ended
+        if ended is None:
             return
         self._ended.append(asked.trial.number)
-        results = [asked.results[spec.name] for spec in asked.specs]
         self.front_history.end_trial()
-        of_settings = [result for result in results if result.diverged or result.out_of_reach]
-        unusable = [result.why_not for result in of_settings if result.why_not]
-        failed = [why for r in results if r not in of_settings and (why := _reason(r))]
-        stopped = [result.stopped for result in results if result.stopped]
-        if stopped:
-            self._teller.prune(asked.trial, stopped[0])
-        elif failed:
-            self._teller.fail(asked.trial, failed[0])
-            self._count_failure(asked.trial.number, failed[0])
+        number = asked.trial.number
+        del self._asked[number]
+        if ended.failed:
+            self._teller.fail(asked.trial, ended.failed)
+            self._tried.forget(asked.specs[0])
+            for twin in asked.twins:
+                self._teller.abandon(twin, ended.failed)
+            self._count_failure(number, ended.failed)
+            return
+        self._tried.renew()
+        if ended.stopped:
+            self._teller.prune(asked.trial, ended.stopped)
         else:
-            self._teller.complete(asked.trial, results, unusable=unusable)
-            self._complete += 1
-            self._tried.add(asked.specs[0])
-        if stopped or not failed:
-            self._streak.end()
-        del self._asked[asked.trial.number]
+            self._teller.complete(asked.trial, ended.results, unusable=ended.unusable)
+        for twin in asked.twins:
+            self._teller.repeat(twin, number)
+        if ended.out_of_reach and not self._complete:
+            self._count_failure(number, ended.out_of_reach, few=_UNLUCKY)
+            return
+        self._complete += not ended.stopped
+        self._streak.end()
 
-    def _count_failure(self, number: int, reason: str) -> None:
+    def _count_failure(self, number: int, reason: str, *, few: int = _FEW) -> None:
         """Stops after a few equal failures in a row: every further trial would fail too.
 
         They do not count when the search is resumed: the cause may be fixed by then.
         """
         self._streak.add(number, reason)
-        if self._streak.is_long(most=None if self._complete else self._trials):
+        if len(self._streak.numbers) >= (few if self._complete else min(few, self._trials)):
             few = len(self._streak.numbers)
             which = "first" if self.done == few else "last"
             self.stop_reason = f"the {which} {few} trials failed alike: {reason}"
             self._teller.discount(self._streak.numbers)
-
-
-def _reason(result: TrialResult) -> str | None:
-    """Why a result cannot be used, or None."""
-    return result.why_not or (None if result.points else "it ended without a point")
-
-
-def _in_order(trials: Sequence[FrozenTrial]) -> list[int]:
-    """The numbers of ended trials, the first to end first."""
-    ended = {t.number: t.datetime_complete for t in trials if t.datetime_complete is not None}
-    return sorted(ended, key=lambda number: ended[number])

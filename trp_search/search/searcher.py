@@ -70,14 +70,11 @@ class StudySearcher(Searcher):
     def _suggest(self) -> dict[str, Any] | str | None:
         if self._proposer.running + len(self._ranks.running) >= self._concurrency:
             return None
-        if not self._proposer.exhausted:
-            spec = self._proposer.next()
-        elif self._proposer.running:
-            return None
-        elif not self._ranks.exhausted:
+        spec = None if self._proposer.exhausted else self._proposer.next()
+        if spec is None and self._proposer.exhausted and not self._proposer.running:
+            if self._ranks.exhausted:
+                return None if self._ranks.running else self._scores()
             spec = self._ranks.next()
-        else:
-            return None if self._ranks.running else self._scores()
         # Tune keeps half a dozen copies of what it is given here for as long as it runs.
         return None if spec is None else {NAME: spec.name}
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-_FEW = 3
-
 
 class Streak:
     """The last trials, as far as they failed for one reason.
@@ -30,8 +28,3 @@ class Streak:
             self.end()
         self._reason = alike
         self.numbers.append(number)
-
-    def is_long(self, *, most: int | None) -> bool:
-        """Whether there are a few of them, or `most` if that is fewer."""
-        few = _FEW if most is None else min(_FEW, most)
-        return len(self.numbers) >= few

@@ -40,7 +40,7 @@ class Teller:
         self.fail(trial, reason)
 
     def complete(
-        self, trial: Trial, results: Sequence[TrialResult], *, unusable: Sequence[str]
+        self, trial: Trial, results: Sequence[TrialResult], *, unusable: str | None
     ) -> None:
         """Tells one value per objective, the mean over repeats.
 
@@ -52,7 +52,7 @@ class Teller:
         objectives = self._space.objective_list
         limits = {DIVERGED: BEYOND if unusable else 0.0}
         if unusable:
-            trial.set_user_attr("unusable", unusable[0])
+            trial.set_user_attr("unusable", unusable)
             values = [objective.worst for objective in objectives]
         else:
             values = [_mean([o.read(point) for point in points]) for o in objectives]
@@ -61,10 +61,13 @@ class Teller:
         self._tell(trial, values, limits)
 
     def repeat(self, trial: Trial, number: int) -> None:
-        """A trial with the settings of an earlier one, which ended as that one did."""
+        """A trial with the settings of an earlier one, which ends as that one did."""
         earlier = self._study.get_trials(deepcopy=False)[number]
         trial.set_user_attr(_SAME, number)
-        self._tell(trial, earlier.values, earlier.constraints)
+        if earlier.state == TrialState.PRUNED:
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self._tell(trial, earlier.values, earlier.constraints)
 
     def _tell(self, trial: Trial, values: Sequence[float], limits: Mapping[str, float]) -> None:
         known = self._study.get_trials(deepcopy=False)[trial.number].constraints
@@ -78,16 +81,17 @@ class Teller:
         # A study's attribute, because Optuna closes a trial's when it is told.
         self._study.set_user_attr(_UNFINISHED, sorted({*_discounted(self._study), *numbers}))
 
-    def failed(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Those of `trials` that failed and count."""
+    def ended(self, trials: Sequence[FrozenTrial]) -> list[int]:
+        """The numbers of those of `trials` that ended and count, the first to end first."""
         void = uncounted(self._study, trials)
-        return [t for t in trials if t.state == TrialState.FAIL and t.number not in void]
+        own = [t for t in trials if t.number not in void and _SAME not in t.user_attrs]
+        ended = {t.number: t.datetime_complete for t in own if t.datetime_complete is not None}
+        return sorted(ended, key=lambda number: ended[number])
 
 
-def complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that have values of their own."""
-    ended = (t for t in trials if t.state == TrialState.COMPLETE)
-    return [trial for trial in ended if _SAME not in trial.user_attrs]
+def own(trials: Iterable[FrozenTrial], state: TrialState) -> list[FrozenTrial]:
+    """The trials of a state that are no repeats of others."""
+    return [t for t in trials if t.state == state and _SAME not in t.user_attrs]
 
 
 def uncounted(study: optuna.Study, trials: Sequence[FrozenTrial]) -> set[int]:

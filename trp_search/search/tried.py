@@ -1,4 +1,4 @@
-"""Settings that were tried: a proposal of them gives the same network, so nothing is trained."""
+"""Settings that were proposed: the same again give the same network, so nothing is trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _REPEATS = 20
 
 
 class Tried:
-    """The settings of the trials that were scored."""
+    """The settings of trials that were proposed and have not failed."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int | None] = {}
@@ -18,15 +18,23 @@ class Tried:
 
     @property
     def nothing_new(self) -> bool:
-        """Whether the last 20 proposals had all been tried."""
+        """Whether the last 20 proposals, since a trial ended, were all known."""
         return self._in_a_row >= _REPEATS
 
     def add(self, spec: TrialSpec) -> None:
-        """A trial that was scored."""
+        """A trial that is proposed, or was."""
         self._numbers[_setting(spec)] = spec.number
 
+    def forget(self, spec: TrialSpec) -> None:
+        """A trial that failed: another may not."""
+        self._numbers.pop(_setting(spec), None)
+
+    def renew(self) -> None:
+        """The sampler has learnt of a trial, and may propose something else."""
+        self._in_a_row = 0
+
     def earlier(self, spec: TrialSpec) -> int | None:
-        """The number of the trial that had the settings of this proposal, if one had."""
+        """The number of the trial that has the settings of this proposal, if one has."""
         number = self._numbers.get(_setting(spec))
         self._in_a_row = 0 if number is None else self._in_a_row + 1
         return number

@@ -27,7 +27,7 @@ from trp_search.workloads.seeds import seeded
 class JointTraining(Hook):
     """Trains a network to be good in full and at any low rank, so that one training serves many.
 
-        joint = JointTraining(network, images, scheme="channel", highest=0.25)
+        joint = JointTraining(network, images, Joint(scheme="channel", highest=0.25))
 
         def passes(images, labels):
             optimizer.zero_grad()

@@ -131,7 +131,7 @@ class TrainedRankPruning(Hook):
                 network, example_input, rows, self._weights.found(), asked, times
             )
         except InputError as error:
-            raise InputError(f"TrainedRankPruning: {error}") from None
+            raise type(error)(f"TrainedRankPruning: {error}") from None
         self._pulls: list[list[Tensor]] = []
         self._left: list[tuple[int, int]] = []
         self._idle = False
