@@ -325,6 +325,18 @@ def test_settings_that_are_being_tried_are_not_trained_beside(
     assert set(states(folder).split()) == {"COMPLETE"}
 
 
+def test_settings_whose_trial_failed_are_tried_again(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    with opened(make_space(TWO), folder) as proposer:
+        for spec in iter(proposer.next, None):
+            first = spec.name == "0"
+            proposer.finish(failed(spec, "out of memory") if first else result(spec))
+    energies = [place.read_spec().pruning.keep.energy for place in trials_of(folder)]
+    assert sorted(energies) in ([0.7, 0.7, 0.8], [0.7, 0.8, 0.8])
+    assert energies.count(energies[0]) == 2
+
+
 def test_settings_that_were_stopped_are_stopped_again(
     make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
 ):

@@ -259,6 +259,7 @@ class Proposer:
         self.front_history.end_trial()
         number = asked.trial.number
         del self._asked[number]
+        self._tried.renew()
         if ended.failed:
             self._teller.fail(asked.trial, ended.failed)
             self._tried.forget(asked.specs[0])
@@ -266,7 +267,6 @@ class Proposer:
                 self._teller.abandon(twin, ended.failed)
             self._count_failure(number, ended.failed)
             return
-        self._tried.renew()
         if ended.stopped:
             self._teller.prune(asked.trial, ended.stopped)
         else:
