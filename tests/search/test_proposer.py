@@ -352,11 +352,28 @@ def test_a_search_in_which_no_budget_is_within_reach_stops(
 ):
     with opened(make_space(), folder, trials=40) as proposer:
         proposer.finish(result(proposer.next()))
+        proposer.finish(diverged(proposer.next()))
+    with opened(make_space(), folder, trials=40) as proposer:
         for number in range(10):
             assert proposer.stop_reason is None
-            reason = f"speedup: {50 + number}x cannot be reached; the best is 4.87x"
+            where = "TrainedRankPruning: " if number % 2 else ""
+            reason = f"{where}speedup: {50 + number}x cannot be reached; the best is 4.87x"
             proposer.finish(dataclasses.replace(failed(proposer.next(), reason), out_of_reach=True))
-        assert proposer.stop_reason == f"the first 10 trials failed alike: {reason}"
+        assert proposer.stop_reason == f"the last 10 trials failed alike: {reason}"
+
+
+def test_a_setting_that_always_fails_is_tried_twice_and_ends_no_search(
+    make_space: Space, folder: RunFolder, result: Callable[..., TrialResult]
+):
+    six = ("{low: 0.6, high: 0.99}", "[0.6, 0.65, 0.7, 0.75, 0.8, 0.9]")
+    with opened(make_space(six), folder, trials=16, ahead=1) as proposer:
+        for spec in iter(proposer.next, None):
+            bad = spec.pruning is not None and spec.pruning.keep.energy == 0.9
+            proposer.finish(failed(spec, "out of memory") if bad else result(spec))
+        assert proposer.stop_reason is None
+        assert proposer.exhausted
+    energies = [place.read_spec().pruning.keep.energy for place in trials_of(folder)]
+    assert sorted(energies) == [0.6, 0.65, 0.7, 0.75, 0.8, 0.9, 0.9]
 
 
 def trials_of(folder: RunFolder) -> list[TrialFolder]:

@@ -7,7 +7,7 @@ import json
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from trp_search.search.study_updates import DIVERGED, own
+from trp_search.search.study_updates import own, with_values
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder, write_whole
 
@@ -20,7 +20,7 @@ def write_importance(space: SearchSpace, folder: RunFolder, trials: list[FrozenT
     fANOVA (Hutter et al., ICML 2014) over scored trials, from 10 on; settings that only some
     schemes have are left out.
     """
-    scored = [t for t in own(trials, TrialState.COMPLETE) if t.constraints.get(DIVERGED, 0.0) <= 0]
+    scored = with_values(own(trials, TrialState.COMPLETE))
     if len(scored) < _FEWEST:
         return
     found = {

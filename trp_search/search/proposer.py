@@ -15,7 +15,7 @@ from trp_search.search.front_history import FrontHistory
 from trp_search.search.importance import write_importance
 from trp_search.search.streak import Streak
 from trp_search.search.study import draw, opened, proposed
-from trp_search.search.study_updates import Teller, own
+from trp_search.search.study_updates import Teller, own, with_values
 from trp_search.search.tried import Tried
 from trp_search.space import SearchSpace, entries
 from trp_search.store import RunFolder, append_record, write_whole
@@ -67,7 +67,7 @@ class Proposer:
         self._storage, self._study, told = opened(space, folder)
         self._teller = Teller(space, self._study)
         scored = own(told, TrialState.COMPLETE)
-        self._complete = len(scored)
+        self._complete = len(with_values(scored))
         self._tried = Tried()
         for trial in (*scored, *own(told, TrialState.PRUNED)):
             place = folder.trial(trial_name(trial.number, 0))
@@ -79,6 +79,7 @@ class Proposer:
         for trial in told:
             if trial.state == TrialState.RUNNING:
                 self._take_up(Trial(self._study, trial._trial_id))
+        self._tried.renew()  # they were proposed before
 
     @property
     def done(self) -> int:
@@ -262,7 +263,7 @@ class Proposer:
         self._tried.renew()
         if ended.failed:
             self._teller.fail(asked.trial, ended.failed)
-            self._tried.forget(asked.specs[0])
+            self._tried.fail(asked.specs[0])
             for twin in asked.twins:
                 self._teller.abandon(twin, ended.failed)
             self._count_failure(number, ended.failed)
@@ -274,17 +275,20 @@ class Proposer:
         for twin in asked.twins:
             self._teller.repeat(twin, number)
         if ended.out_of_reach and not self._complete:
-            self._count_failure(number, ended.out_of_reach, few=_UNLUCKY)
+            self._count_failure(number, ended.out_of_reach, few=_UNLUCKY, kind="out of reach")
             return
-        self._complete += not ended.stopped
+        self._complete += not (ended.stopped or ended.unusable)
         self._streak.end()
 
-    def _count_failure(self, number: int, reason: str, *, few: int = _FEW) -> None:
+    def _count_failure(
+        self, number: int, reason: str, *, few: int = _FEW, kind: str | None = None
+    ) -> None:
         """Stops after a few equal failures in a row: every further trial would fail too.
 
-        They do not count when the search is resumed: the cause may be fixed by then.
+        They do not count when the search is resumed, as the cause may be fixed by then; budgets out
+        of reach do.
         """
-        self._streak.add(number, reason)
+        self._streak.add(number, reason, kind=kind)
         if len(self._streak.numbers) >= (few if self._complete else min(few, self._trials)):
             few = len(self._streak.numbers)
             which = "first" if self.done == few else "last"

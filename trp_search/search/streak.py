@@ -21,9 +21,9 @@ class Streak:
         self.numbers.clear()
         self._reason = None
 
-    def add(self, number: int, reason: str) -> None:
-        """Counts a failed trial; numbers in its reason do not tell it from others."""
-        alike = re.sub(r"\d+", "#", reason)
+    def add(self, number: int, reason: str, *, kind: str | None = None) -> None:
+        """Counts a failed trial; numbers in its reason do not tell it from others of its kind."""
+        alike = kind or re.sub(r"\d+", "#", reason)
         if alike != self._reason:
             self.end()
         self._reason = alike

@@ -66,6 +66,8 @@ class Teller:
         trial.set_user_attr(_SAME, number)
         if earlier.state == TrialState.PRUNED:
             self._study.tell(trial, state=TrialState.PRUNED)
+        elif earlier.state == TrialState.FAIL:
+            self.abandon(trial, earlier.user_attrs[_FAILURE])
         else:
             self._tell(trial, earlier.values, earlier.constraints)
 
@@ -92,6 +94,11 @@ class Teller:
 def own(trials: Iterable[FrozenTrial], state: TrialState) -> list[FrozenTrial]:
     """The trials of a state that are no repeats of others."""
     return [t for t in trials if t.state == state and _SAME not in t.user_attrs]
+
+
+def with_values(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Those of complete trials whose values are their own, not the worst ones."""
+    return [t for t in trials if t.constraints.get(DIVERGED, 0.0) <= 0]
 
 
 def uncounted(study: optuna.Study, trials: Sequence[FrozenTrial]) -> set[int]:

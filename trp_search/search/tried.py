@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 from trp_search.records import BASELINE, TrialSpec, to_json
 
@@ -10,10 +11,11 @@ _REPEATS = 20
 
 
 class Tried:
-    """The settings of trials that were proposed and have not failed."""
+    """The settings of trials that were proposed; of those that failed, the ones that did twice."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int | None] = {}
+        self._failures = Counter[str]()
         self._in_a_row = 0
 
     @property
@@ -25,9 +27,12 @@ class Tried:
         """A trial that is proposed, or was."""
         self._numbers[_setting(spec)] = spec.number
 
-    def forget(self, spec: TrialSpec) -> None:
-        """A trial that failed: another may not."""
-        self._numbers.pop(_setting(spec), None)
+    def fail(self, spec: TrialSpec) -> None:
+        """A trial failed; its settings may be tried once more."""
+        setting = _setting(spec)
+        self._failures[setting] += 1
+        if self._failures[setting] == 1:
+            self._numbers.pop(setting, None)
 
     def renew(self) -> None:
         """The sampler has learnt of a trial, and may propose something else."""
