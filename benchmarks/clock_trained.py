@@ -38,7 +38,7 @@ from torch import nn
 
 from benchmarks.clock import RUNTIMES, SETTINGS, Row, Table, arguments, pivoted
 from benchmarks.resnet20 import Place, weights
-from benchmarks.resnet20_arms import DATA
+from benchmarks.resnet20_arms import DATA, SPLIT
 from benchmarks.rivals.given import TASK, resnet20
 from trp_search.errors import InputError
 from trp_search.lowrank.placing import copied
@@ -136,7 +136,7 @@ def trained(name: str, out: Path) -> Trained:
         assert workload.weights is not None
         networks.load_weights(network, workload.weights, spec=workload.network, channels=3)
         return Trained(network=network.eval(), splits=splits, common=pairs)
-    splits = data.load(DATA, split_seed=0, outside_weights=False, device="cpu")
+    splits = data.load(DATA, split_seed=SPLIT, outside_weights=False, device="cpu")
     if name == "resnet20":
         return Trained(network=resnet20(weights(0)), splits=splits, common=pairs)
     run = Place(out).run(0)

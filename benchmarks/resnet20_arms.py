@@ -31,6 +31,7 @@ TRIED, RATES = 3.0, (0.05, 0.02)  # at this budget both; validation chooses for 
 NUCLEAR = 3e-4 / 20  # the paper's lambda over its period
 FIRST = 0  # the seed that tries the rates
 IMAGES = 45_000 // 128 * 128  # of an epoch
+SPLIT = 0  # every baseline, of any seed, was trained on the images of this one
 DATA = DataSpec(name="images", root="data/cifar10-images", classes=10, image_size=32)
 WHOLE = Training(
     epochs=60,
@@ -94,6 +95,7 @@ def baseline(seed: int, device: str) -> Job:
         kind="baseline",
         name=BASELINE,
         seed=seed,
+        split_seed=SPLIT,
         start="scratch",
         workload=Workload(network=NetworkSpec(name="resnet20"), data=DATA),
         training=training,

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.resnet20_arms import DATA
+from benchmarks.resnet20_arms import DATA, SPLIT
 from trp_search.lowrank.counter import multiply_adds
 from trp_search.records import NetworkSpec
 from trp_search.tasks import TASKS
@@ -63,7 +63,7 @@ class Given:
     @cached_property
     def splits(self) -> Splits:
         """The images: a rival trains on the first part and chooses by the second."""
-        return data.load(DATA, split_seed=self.seed, outside_weights=False, device="cpu")
+        return data.load(DATA, split_seed=SPLIT, outside_weights=False, device="cpu")
 
     def score(self, network: nn.Module) -> float:
         """The accuracy on some validation images, by which a rival chooses."""
