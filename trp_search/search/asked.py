@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from optuna.trial import Trial
@@ -60,12 +60,7 @@ class Ended:
     @property
     def unusable(self) -> str | None:
         """Why its settings give no score, if so."""
-        return next(self._unusable(), None)
-
-    def _unusable(self) -> Iterator[str]:
-        for result in self.results:
-            if result.diverged or result.out_of_reach:
-                yield result.why_not or ""
+        return next((r.why_not for r in self.results if r.diverged or r.out_of_reach), None)
 
 
 def reason(result: TrialResult) -> str | None:

@@ -30,13 +30,11 @@ _PATIENT = (
     "RAY_gcs_server_port_wait_time_s",
     "RAY_worker_register_timeout_seconds",
 )
-_MODE, _WANTS_TOKEN = (
-    "RAY_AUTH_MODE",
-    "it wants an authentication token that this machine does not have",
-)
+_MODE = "RAY_AUTH_MODE"
+_GUARDED = "it wants an authentication token that this machine does not have"
 _REFUSALS = {
-    "InvalidAuthToken": _WANTS_TOKEN,
-    "no authentication token was found": _WANTS_TOKEN,
+    "InvalidAuthToken": _GUARDED,
+    "no authentication token was found": _GUARDED,
     "Timed out while waiting for GCS": "something answers there, but not Ray",
 }
 
@@ -90,7 +88,7 @@ def _admitted(address: str) -> Iterator[None]:
     `ray start` does so by itself where there is a token, `ray.init` does not.
     """
     refusal = _refusal(address)
-    shows = refusal == _WANTS_TOKEN and _MODE not in os.environ
+    shows = refusal == _GUARDED and _MODE not in os.environ
     try:
         if shows:
             os.environ[_MODE] = "token"

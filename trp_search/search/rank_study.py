@@ -14,7 +14,7 @@ from optuna.trial import Trial
 
 from trp_search.search.menus import Menus, Vector
 from trp_search.search.names import RANKS
-from trp_search.search.study import directions
+from trp_search.search.study import directions, proposed
 from trp_search.space import SearchSpace
 
 _OPTIONS, _BEGUN, _VECTOR, _FAILURE = "options", "begun", "ranks", "failure"
@@ -108,11 +108,7 @@ class RankStudy:
         self._drawn.sampler = sampler
         if number < len(self._menus.begun):
             self._drawn.enqueue_trial(self._menus.places(self._menus.begun[number]))
-        trial = self._drawn.ask(dict(self._ranges))
-        # Without its generation, which Optuna gives to what it draws alone, it is never a parent.
-        sampler.get_trial_generation(
-            self._drawn, self._drawn.get_trials(deepcopy=False)[trial.number]
-        )
+        trial = proposed(self._drawn, dict(self._ranges))
         vector = self._menus.vector(trial.params)
         trial.set_user_attr(_VECTOR, vector)
         return trial, vector

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import NSGAIISampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial
@@ -105,14 +106,14 @@ def _storage(path: Path) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(f"sqlite:///{quote(str(path))}", engine_kwargs=wait)
 
 
-def proposed(study: optuna.Study) -> Trial:
-    """The next proposal."""
+def proposed(study: optuna.Study, ranges: dict[str, BaseDistribution] | None = None) -> Trial:
+    """The next proposal, drawn from `ranges` if they are given."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        trial = study.ask()
+        trial = study.ask(ranges)
         if isinstance(study.sampler, NSGAIISampler):
-            # Without its generation, which Optuna gives to what it draws alone, a setting of
-            # `warm_start` is never a parent.
+            # Without its generation, which Optuna gives to what it draws alone, settings that were
+            # given are never parents.
             study.sampler.get_trial_generation(
                 study, study.get_trials(deepcopy=False)[trial.number]
             )

@@ -12,6 +12,7 @@ from trp_search.space import SearchSpace
 
 DIVERGED = "diverged"  # the constraint of trials that have no values of their own
 BEYOND = 1e18  # more than any trial with values can miss its constraints by
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _SAME = "same_as"
 _FAILURE = "failure"
 _UNFINISHED = "unfinished"
@@ -86,14 +87,14 @@ class Teller:
     def ended(self, trials: Sequence[FrozenTrial]) -> list[int]:
         """The numbers of those of `trials` that ended and count, the first to end first."""
         void = uncounted(self._study, trials)
-        own = [t for t in trials if t.number not in void and _SAME not in t.user_attrs]
-        ended = {t.number: t.datetime_complete for t in own if t.datetime_complete is not None}
+        counted = (t for t in own(trials, *_ENDED) if t.number not in void)
+        ended = {t.number: t.datetime_complete for t in counted if t.datetime_complete is not None}
         return sorted(ended, key=lambda number: ended[number])
 
 
-def own(trials: Iterable[FrozenTrial], state: TrialState) -> list[FrozenTrial]:
-    """The trials of a state that are no repeats of others."""
-    return [t for t in trials if t.state == state and _SAME not in t.user_attrs]
+def own(trials: Iterable[FrozenTrial], *states: TrialState) -> list[FrozenTrial]:
+    """The trials in one of the states that are no repeats of others."""
+    return [t for t in trials if t.state in states and _SAME not in t.user_attrs]
 
 
 def with_values(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:

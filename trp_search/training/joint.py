@@ -52,8 +52,8 @@ class JointTraining(Hook):
     its own averages, measured after the cut. Dropout is drawn anew in the second pass.
 
     Args:
-        network: the module to train, before `torch.compile`; its trainable weights may be
-            truncated, which are looked up by name each time.
+        network: the module to train, before `torch.compile`; its weights are looked up by name each
+            time.
         example_input: input of its forward pass.
         settings: the scheme, the weight alpha of the low-rank loss and the range of the ratio.
         seed: determines the ratio, together with the iteration.
