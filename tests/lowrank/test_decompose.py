@@ -40,6 +40,15 @@ def test_what_stands_in_for_a_layer_has_its_mode(training):
     assert {module.training for module in again.modules()} == {training}
 
 
+def test_weights_made_in_inference_mode_are_cut_like_others():
+    with torch.inference_mode():
+        network = small()
+    found = decompose(network, IMAGES, Speedup(1.5), layers="all")
+    with torch.inference_mode():
+        assert found.network(IMAGES).shape == network(IMAGES).shape
+    assert any(layer.rank for layer in found.layers)
+
+
 def test_every_layer_is_accounted_for_and_dense_ones_have_a_reason():
     result = decompose(small(), IMAGES, scheme="channel", keep=Energy(0.5))
     assert [layer.name for layer in result.layers] == ["0", "3", "4", "5", "8"]

@@ -58,7 +58,6 @@ SMALL = {"num_classes": 10}
     [
         (lambda: Own((4, 6)), NAME, {"widths": [4, 6]}),
         (lambda: Own((4, 6), drop=0.5), NAME, {"widths": [4, 6], "drop": 0.5}),
-        (lambda: Own((4,)).half(), NAME, {"widths": [4]}),
         (lambda: torchvision.models.squeezenet1_1(**SMALL), "squeezenet1_1", {}),
         (lambda: torchvision.models.mobilenet_v3_small(**SMALL), "mobilenet_v3_small", {}),
         (lambda: timm.create_model("resnet10t", **SMALL), "timm:resnet10t.c3_in1k", {}),
@@ -86,7 +85,7 @@ def test_what_is_found_makes_the_network_again(
     assert torch.equal(drawn, torch.random.get_rng_state())
     assert all(torch.equal(value, before[key]) for key, value in live.state_dict().items())
     made = networks.build(spec, channels=1 if workload is DIGITS else 3, classes=10)
-    made.load_state_dict(live.float().state_dict())
+    made.load_state_dict(live.state_dict())
     assert str(made) == str(live)
 
 
@@ -112,6 +111,10 @@ def smooth(network: Own) -> None:
         (changed(lambda own: setattr(own.body[0][0], "padding", (1, 1))), "padding is [0, 0], not"),
         (changed(lambda own: setattr(own.body[1][1], "momentum", 0.5)), "momentum is 0.1, not 0.5"),
         (changed(lambda own: own.register_forward_hook(lambda *x: 2 * x[2])), "answers otherwise"),
+        (
+            changed(lambda own: own.body.requires_grad_(False)),
+            "its body.0.0.weight is trained, not frozen",
+        ),
         (Own((4,), act=nn.GELU), "its part 'body.0.2' is ReLU, not GELU"),
         (Forgetful(2), "the argument 'depth' of its class is kept in no attribute"),
         (nn.DataParallel(Own((4,))), "the argument 'module' of its class is Own, and a number"),
@@ -144,6 +147,11 @@ def test_a_network_for_other_images_is_refused():
 def test_weights_of_the_space_and_of_the_network_exclude_each_other():
     with pytest.raises(InputError, match=r"workload\.weights: a live Own has its own: null"):
         remade(Own((4,)), dataclasses.replace(DIGITS, weights="some.safetensors"))
+
+
+def test_a_network_of_another_precision_than_images_is_refused():
+    with pytest.raises(InputError, match="its weights are float16 and images float32: give it"):
+        remade(Own((4,)).half(), DIGITS)
 
 
 def test_what_has_no_layers_to_replace_is_refused_first():

@@ -34,9 +34,11 @@ def check_count(
     pairs = [(x.name, counted.get(x.name, 0) // images, _running(x)) for x in seen]
     name, found, told = max(pairs, key=lambda pair: abs(pair[1] - pair[2]), default=("", 0, 0))
     where = f"layer {name!r}: {found:,} multiply-adds for an image once cut, not {told:,}; "
+    # Positions that are not of each image are rounded up to a number for each.
+    one = "; give an example_input of one image, batch first" if found < told else ""
     raise InputError(
         f"{where if found != told else ''}no speedup can be stated: {counted[''] // images:,} "
-        f"multiply-adds counted for an image of the cut network, not {reported // images:,}"
+        f"multiply-adds counted for an image of the cut network, not {reported // images:,}{one}"
     )
 
 

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from trp_search import records
@@ -18,10 +17,10 @@ from trp_search.lowrank.attention import opened
 from trp_search.lowrank.factoring import Factoring, Number, Ranks
 from trp_search.lowrank.kernels import Extent, groups_of, seen, shape_of
 from trp_search.lowrank.placing import copied
-from trp_search.lowrank.reads import probed
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.select import parsed, select
-from trp_search.lowrank.tracing import extents, needed, run
+from trp_search.lowrank.tracing import extents, needed
+from trp_search.tasks.modes import evaluating
 
 
 def measure(
@@ -45,7 +44,7 @@ def measure_each(
     layers: records.Layers,
     replaced: bool = True,
 ) -> list[list[MeasuredLayer]]:
-    """Every convolution and linear layer under each scheme, by three forward passes in all.
+    """Every convolution and linear layer under each scheme, by five forward passes in all.
 
     Layers are in the network's order.
 
@@ -75,8 +74,9 @@ def measure_each(
     uses: dict[str, str] = {}
     if replaced:
         calls = {name: len(sizes[name]) for name in chosen}
-        uses |= needed(network, example_input, chosen, calls)
-        uses |= _read_in_training(network, example_input, chosen.keys() - uses.keys())
+        with evaluating(network):
+            uses |= needed(network, example_input, chosen, calls)
+        uses |= _needed_in_training(network, example_input, chosen.keys() - uses.keys())
     uncalled = {name: "not called in a forward pass" for name in found if not sizes[name]}
     return [
         [
@@ -123,21 +123,19 @@ _CHANNEL = SCHEMES["channel"]
 _MOST = 0.75
 
 
-def _read_in_training(
+def _needed_in_training(
     network: nn.Module, example_input: Tensor | Sequence[Any], names: Collection[str]
 ) -> dict[str, str]:
-    """Those of the layers `names` that a forward pass reads in training alone, with the reason.
+    """Those of the layers `names` that the network needs in training alone, with the reason.
 
-    A copy runs, whose statistics may move; a network that does not train on this input reads none.
+    A copy runs, whose statistics may move; a network that does not train on this input needs none.
     """
     found = copied(network).train()
     layers = {name: module for name, module in found.named_modules() if name in names}
-    devices = {p.device.index or 0 for p in network.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices)), probed(found, layers) as probes:
-        with suppress(Exception):
-            run(found, example_input)
-        reads = {name: " and ".join(sorted(probe.reads)) for name, probe in probes.items()}
-    return {name: f"the network reads its {x} in training" for name, x in reads.items() if x}
+    with suppress(Exception):
+        reasons = needed(found, example_input, layers, calls={})
+        return {name: f"in training {reason}" for name, reason in reasons.items()}
+    return {}
 
 
 @dataclass(frozen=True, kw_only=True)

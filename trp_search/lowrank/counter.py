@@ -60,7 +60,7 @@ def without_gradients(network: nn.Module) -> Iterator[None]:
     Torch's counter follows gradients through modules, which fails for a parameter that a module is
     called with.
     """
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    trained = [p for p in network.parameters() if p.requires_grad and not p.is_inference()]
     try:
         for parameter in trained:
             parameter.requires_grad = False

@@ -92,7 +92,7 @@ def decompose(  # noqa: PLR0913  options of a public call, each with a default
             measure batch norm statistics again afterwards.
         layers: which may be cut: `kxk`, convolutions wider than 1x1 but the first; `all`; `auto`,
             which is `kxk` where these hold nearly all multiply-adds and `all` elsewhere, and with
-            ranks by layer; or a list of names and patterns, `"all, !head, !stem.*"`.
+            ranks by layer; or names and patterns by commas, `"all, !head, !stem.*"`.
         times: those of the network's layers, from `time_layers`, for a time budget.
 
     Raises:

@@ -9,7 +9,6 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 from typing_extensions import override
 
 from trp_search import records
@@ -19,7 +18,7 @@ from trp_search.lowrank.factoring import Factoring, Number, Ranks
 from trp_search.lowrank.kernels import Part, Shape, is_adjoint
 from trp_search.lowrank.placing import copied
 from trp_search.lowrank.select import select
-from trp_search.lowrank.tracing import arguments
+from trp_search.lowrank.tracing import alike, arguments
 from trp_search.lowrank.widths import narrow_, width_of
 from trp_search.tasks.modes import evaluating
 
@@ -190,12 +189,11 @@ def computes(one: nn.Module, like: nn.Module, example_input: Tensor | Sequence[A
     """Whether a network computes what another does, on noise, but for rounding."""
     given = _drawn(example_input)
     with evaluating(one), evaluating(like):
-        wanted = pytree.tree_leaves(like(*given))
+        wanted = like(*given)
         try:
-            found = pytree.tree_leaves(one(*given))
+            return alike(one(*given), wanted)
         except Exception:  # noqa: BLE001  a network may raise anything
             return False
-    return len(found) == len(wanted) and all(map(_alike, found, wanted))
 
 
 def _drawn(example_input: Tensor | Sequence[Any]) -> tuple[Any, ...]:
@@ -207,16 +205,3 @@ def _drawn(example_input: Tensor | Sequence[Any]) -> tuple[Any, ...]:
         else one
         for one in arguments(example_input)
     )
-
-
-def _alike(one: object, other: object) -> bool:
-    """Whether two outputs differ by rounding alone."""
-    if not (isinstance(one, Tensor) and isinstance(other, Tensor)):
-        return True
-    if one.shape != other.shape:
-        return False
-    one, other = one.double(), other.double()
-    return torch.allclose(one, other, atol=_ROUNDING * float(other.abs().max()), equal_nan=True)
-
-
-_ROUNDING = 1e-3

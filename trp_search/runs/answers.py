@@ -42,15 +42,20 @@ def _problem(network: nn.Module, images: Tensor, workload: Workload, classes: in
 
 def _why(error: Exception, network: nn.Module, images: Tensor) -> str:
     """Why a forward pass failed, as far as one can tell."""
-    kinds = {parameter.dtype for parameter in network.parameters()} - {torch.float32}
-    if kinds:
-        found = ", ".join(sorted(map(_name, kinds)))
-        return f"its weights are {found} and images float32: return it with .float()"
+    if found := other_precision(network):
+        return f"{found}: return it with .float()"
     channels, height, width = images.shape[1:]
     return (
         f"given images of {channels} x {height} x {width} (channels x height x width), it "
         f"raised {one_line(error)}"
     )
+
+
+def other_precision(network: nn.Module) -> str | None:
+    """Which precisions besides float32, that of images, the weights of `network` have, if any."""
+    kinds = {parameter.dtype for parameter in network.parameters()} - {torch.float32}
+    found = ", ".join(sorted(map(_name, kinds)))
+    return f"its weights are {found} and images float32" if kinds else None
 
 
 def _name(kind: torch.dtype) -> str:

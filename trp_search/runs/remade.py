@@ -14,6 +14,7 @@ from torch import nn
 
 from trp_search.errors import InputError
 from trp_search.records import NetworkSpec, Workload
+from trp_search.runs.answers import other_precision
 from trp_search.tasks.modes import evaluating
 from trp_search.workloads import data, networks, state, timm_networks
 from trp_search.workloads.callables import TIMM
@@ -40,6 +41,8 @@ def remade(module: nn.Module, workload: Workload, *, seconds: float = SECONDS) -
     what = f"a live {type(module).__name__}"
     where = f"network: {what}"
     check_eager(module, where=where)
+    if found := other_precision(module):
+        raise InputError(f"{where}: {found}: give it with .float()")
     if workload.weights is not None:
         raise InputError(f"workload.weights: {what} has its own: null")
     problem = ""
@@ -103,10 +106,15 @@ def _difference(module: nn.Module, spec: NetworkSpec, shape: Shape) -> str | Non
         return found
     if found := state.problem(made.state_dict(), module.state_dict()):
         return f"its weights do not fit: {found}"
+    trained = {name: each.requires_grad for name, each in made.named_parameters()}
+    for name, each in module.named_parameters():
+        if each.requires_grad != trained[name]:
+            kinds = ("trained", "frozen") if trained[name] else ("frozen", "trained")
+            return f"its {name} is {', not '.join(kinds)}"
     made.load_state_dict(module.state_dict())
     images = torch.randn(2, shape.channels, shape.height, shape.width, generator=seeded("remade"))
     if (first := next(module.parameters(), None)) is not None:
-        made, images = made.to(first), images.to(first)
+        made, images = made.to(first.device), images.to(first.device)
     with torch.no_grad(), evaluating(module):
         one, other = module(images), made.eval()(images)
     return None if _alike(one, other) else "it answers otherwise, with the same weights"
