@@ -47,15 +47,35 @@ class Table:
 
 
 def shown(rows: pd.DataFrame) -> str:
-    """Test accuracies by rival, a table for each budget, and what else was measured."""
+    """Test accuracies by rival, a table for each budget, and what else was measured.
+
+    Times are of the machine that timed ours, plain, where it timed a rival as well; ° marks others.
+    """
     parts = []
-    for (seed, budget), own in rows.groupby(["seed", "budget"]):
+    for (seed, budget), every in rows.groupby(["seed", "budget"]):
+        ours = every[every["setting"] == "plain"]["machine"].head(1).tolist()
+        foreign = ~every["machine"].isin(ours)
+        own = every.assign(foreign=foreign).sort_values("foreign", kind="stable")
         wide = own.assign(name=own["rival"] + ", " + own["setting"], cell=own.apply(_cell, axis=1))
         table = wide.pivot_table("cell", "name", "tuned", aggfunc="last", sort=False).fillna("")
-        told = wide.groupby("name", sort=False)[["fewer", "faster", "milliseconds"]]
-        table = table.join(told.first().astype(float).round(2).astype(str))
+        first = wide.groupby("name", sort=False)[["fewer", "faster", "milliseconds"]].first()
+        told = first.astype(float).round(2).astype(str)
+        mark = wide.groupby("name")["foreign"].min().map({True: " °", False: ""})
+        table = table.join(told.assign(machine=mark)).sort_index()
         parts.append(f"Seed {seed}, {budget:g}x\n\n{table.to_markdown()}\n")
-    return "\n".join(parts)
+    return "\n".join([*parts, _ahead(rows)])
+
+
+def _ahead(rows: pd.DataFrame) -> str:
+    """How far ours is ahead of each rival, seeds beside each other."""
+    found = rows[rows["ahead"].notna()].sort_values("seed")
+    found = found.assign(
+        name=found["rival"] + ", " + found["setting"],
+        column=found["budget"].map("{:g}x ".format) + found["tuned"],
+        cell=found["ahead"].map("{:+.1f}".format),
+    )
+    table = found.pivot_table("cell", "name", "column", aggfunc=" / ".join).fillna("")
+    return f"Ours ahead by, one seed / the next\n\n{table.to_markdown()}\n"
 
 
 def _cell(row: Any) -> str:  # noqa: ANN401  a row of a table

@@ -79,6 +79,30 @@ def test_what_stays_does_not_depend_on_the_order(
         assert empty_run.trial(trial).weights.exists() == (trial in trials)
 
 
+@pytest.mark.parametrize("keep", ["front", "near"])
+@pytest.mark.parametrize("at_a_time", [3, 60])
+def test_while_nothing_meets_the_constraints_the_nearest_stays(
+    keep: str,
+    at_a_time: int,
+    make_space: Callable[..., SearchSpace],
+    empty_run: RunFolder,
+    points: list[Point],
+):
+    space = make_space(("trials: 4", f"trials: 4\nkeep: {keep}\nconstraints: {{speedup: 6}}"))
+    stored(empty_run, points)
+    keeper = Keeper(space, empty_run)
+    for batch in _batches(points, at_a_time):
+        keeper.add(batch)
+    fastest = max(points, key=lambda point: point.speedup)
+    assert left(empty_run, points) == {fastest.id}
+    assert empty_run.trial(fastest.trial).weights.exists()
+    found = dataclasses.replace(points[0], id="met", trial="99", macs=1)
+    stored(empty_run, [found])
+    keeper.add([found])
+    assert left(empty_run, [*points, found]) == {"met"}
+    assert not empty_run.trial(fastest.trial).weights.exists()
+
+
 def _batches(points: list[Point], size: int) -> list[list[Point]]:
     return [points[start : start + size] for start in range(0, len(points), size)]
 

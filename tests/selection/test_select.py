@@ -109,8 +109,9 @@ def test_a_run_without_trials_and_cuts_has_nothing_to_choose(run_of):
 
 
 def test_a_run_whose_points_all_miss_the_constraints_says_so(run_of):
-    with pytest.raises(NothingFoundError, match="none of the 1 scored points meets"):
-        select(run_of(("1", 20, 3.0, "trial")), speedup=2.0)
+    nearest = r"2 comes nearest, with accuracy 15\.0 % \(constraint: \d+\.0 %\)$"
+    with pytest.raises(NothingFoundError, match=f"none of the 2 scored points meets .*; {nearest}"):
+        select(run_of(("1", 20, 3.0, "trial"), ("2", 30, 2.0, "trial")), speedup=2.0)
 
 
 @pytest.mark.parametrize("speedup", [0.99, 0.0, -2.0, float("nan"), float("inf")])

@@ -19,6 +19,8 @@ from trp_search.records.published import rows as rows_of
 from trp_search.report import contents, history, rows
 from trp_search.report.formatting import count, searched_ranks
 from trp_search.report.times import misses
+from trp_search.selection.select import out_of_reach
+from trp_search.space import load_space
 from trp_search.store import RunFolder
 
 _SILENT_SECONDS = 30.0
@@ -51,6 +53,8 @@ def status(run: Run) -> None:
         OUT.print(point_table(front, names, baseline=baseline, tests=read.tests, marks=marks))
         for note in [*notes, *misses(front, read.latencies)]:
             warn(note)
+    elif searched := [point for point in read.points if point.searched]:
+        line(out_of_reach(searched, load_space(folder.search)))
     for note in dict.fromkeys(point.counted for point in front if point.counted):
         warn(f"multiply-adds: counted {note}")
     if None in read.results.values():

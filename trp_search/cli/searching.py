@@ -33,6 +33,7 @@ from trp_search.records import Point
 from trp_search.report import history
 from trp_search.report.formatting import count
 from trp_search.selection import pareto
+from trp_search.selection.select import out_of_reach
 from trp_search.space import SearchSpace, changed, load_space
 from trp_search.store import RunFolder
 
@@ -127,9 +128,11 @@ def _conclude(run: RunFolder, space: SearchSpace) -> None:
     points = run.read_points()
     front = pareto.search_front(points, space)
     baseline = next((point for point in points if point.role == "baseline"), None)
-    trials = count(len({p.trial for p in points if p.role == "trial"}), "scored trial")
+    numbers = run.read_numbers()
+    scored = {numbers[p.trial] for p in points if p.role == "trial" and p.trial in numbers}
+    trials = count(len(scored), "scored trial")
     results = {name: run.trial(name).read_result() for name in run.trial_names()}
-    stopped = history.ends(results, run.read_numbers()).counts["stopped"]
+    stopped = history.ends(results, numbers).counts["stopped"]
     early = f", {stopped} stopped at a rung" if stopped else ""
     line(f"Done: {trials}{early}, {len(front)} on the front", style="bold")
     if front:
@@ -140,7 +143,10 @@ def _conclude(run: RunFolder, space: SearchSpace) -> None:
     pairs([("run", here(run.path)), ("report", here(run.report))])
     if front:
         following(next_commands(run, front))
-    if not any(point.searched for point in points):
+    searched = [point for point in points if point.searched]
+    if searched and not front:
+        raise NothingFoundError(f"{here(run.path)}: {out_of_reach(searched, space)}")
+    if not searched:
         reasons = [found.why_not for found in results.values() if found and found.why_not]
         why = f", as the last of {len(reasons)}: {reasons[-1]}" if reasons else ""
         raise NothingFoundError(f"{here(run.path)}: no trial gave a network{why}")

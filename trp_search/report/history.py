@@ -179,15 +179,20 @@ class Ends:
 
 def ends(results: Mapping[str, TrialResult | None], numbers: Mapping[str, int]) -> Ends:
     """The trials' ends, and every reason for having no point (any training's)."""
-    trials = [result for name, result in results.items() if name in numbers]
-    kinds = [result.ending for result in trials if result is not None]
+    # The repeats of a trial have its number.
+    trials = {
+        (numbers[name], result.ending if result else None)
+        for name, result in results.items()
+        if name in numbers
+    }
+    kinds = [kind for _, kind in trials]
     reasons: dict[tuple[Ending, str], list[str]] = {}
     for name, result in results.items():
         if result is not None and result.why_not is not None:
             reasons.setdefault((result.ending, result.why_not), []).append(name)
     return Ends(
         counts={kind: kinds.count(kind) for kind in get_args(Ending)},
-        unfinished=trials.count(None),
+        unfinished=kinds.count(None),
         reasons=tuple(
             Reason(ending=kind, text=text, trials=tuple(names))
             for (kind, text), names in reasons.items()

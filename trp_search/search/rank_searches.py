@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Set
 
@@ -58,8 +59,8 @@ class RankSearches:
             self._left = deque(self._opened(*one) for one in self._chosen())
             self._keeper.held |= searched(self._proposer.storage)
             if not self._left and self._space.rank_search and self._space.rank_search.vectors:
-                why = "none has weights that a rank for each layer could cut"
-                self._tell(Stage(text=f"the ranks of no trial are searched: {why}"))
+                why = "no trial whose layers could each take a rank has kept its weights"
+                self._tell(Stage(text=f"no ranks are searched: {why}"))
         while self._at is None or (self._at.exhausted and not self._at.running):
             if not self._left:
                 return True
@@ -100,10 +101,13 @@ class RankSearches:
         )
 
     def _chosen(self) -> list[tuple[TrialSpec, RankSearch]]:
-        """The trials whose points cover the largest hypervolume, where their weights are kept."""
+        """The trials whose points cover the largest hypervolume, where their weights are kept.
+
+        Of those without a point that meets the constraints, the ones that come nearest.
+        """
         baseline = self._proposer.front_history.baseline
         assert baseline is not None
-        found: list[tuple[float, TrialSpec, RankSearch]] = []
+        found: list[tuple[tuple[float, float], TrialSpec, RankSearch]] = []
         for name in self._folder.read_numbers():
             place = self._folder.trial(name)
             spec, result = place.read_spec(), place.read_result()
@@ -111,8 +115,9 @@ class RankSearches:
             if asked and asked.vectors and result and result.ended_well and place.weights.exists():
                 own = [point for point in result.points if self._space.admits(point)]
                 covered = pareto.covered(own, self._space.objective_list, baseline=baseline)
-                found.append((covered, spec, asked))
-        found.sort(key=lambda one: -one[0])
+                missed = min(map(self._space.shortfall, result.points), default=math.inf)
+                found.append(((-covered, missed), spec, asked))
+        found.sort(key=lambda one: one[0])
         return [(spec, asked) for _, spec, asked in found[: found[0][2].trials if found else 0]]
 
     def _opened(self, spec: TrialSpec, asked: RankSearch) -> RankSearcher:

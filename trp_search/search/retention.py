@@ -14,8 +14,10 @@ from trp_search.store import RunFolder
 class Keeper:
     """Removes the weights of dominated points, and of trials without kept points.
 
-    A dominated point stays dominated, so only the kept points need to be known. The baseline, its
-    cuts, refits and further cuts that a user asked for are always kept.
+    A dominated point stays dominated, so only the kept points need to be known. While none meets
+    the constraints, the one that misses them by least is kept, and its trial's weights: other cuts
+    of them may. The baseline, its cuts, refits and further cuts that a user asked for are always
+    kept.
 
     Args:
         space: what is kept, and the objectives.
@@ -36,10 +38,12 @@ class Keeper:
         new = [point for point in points if point.searched]
         if self._space.keep == "all" or not new:
             return
-        pool = [*self._kept, *(point for point in new if self._space.admits(point))]
+        pool = [*self._kept, *new]
         near = self._space.keep == "near"
         rule = neighbourhood if near else pareto.front
-        self._kept = list(rule(pool, self._space.objective_list))
+        admitted = [point for point in pool if self._space.admits(point)]
+        nearest = min(pool, key=lambda point: (self._space.shortfall(point), point.id))
+        self._kept = list(rule(admitted, self._space.objective_list)) or [nearest]
         ids, trials = ({getattr(p, name) for p in self._kept} for name in ("id", "trial"))
         ids |= {point.int8.of for point in self._kept if point.int8}
         for point in {point.id: point for point in [*pool, *new]}.values():

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from trp_search.errors import NothingFoundError
 from trp_search.records import Latency, Point, Repeat, TestScore
+from trp_search.records.objectives import OBJECTIVES
 from trp_search.selection.axes import Axis, By, times_of
 from trp_search.selection.budgets import Budget
 from trp_search.selection.snapshot import Snapshot
+from trp_search.space import SearchSpace
 from trp_search.store import RunFolder
 
 _HALF = 0.5
@@ -167,8 +169,20 @@ def _eligible(run: Snapshot) -> list[Point]:
         raise NothingFoundError(f"{path}: no trial and no cut has been scored yet")
     allowed = [point for point in run.contenders if run.space.allows(point)]
     if not allowed:
-        raise NothingFoundError(
-            f"{path}: none of the {len(run.contenders)} scored points meets the search's "
-            "constraints"
-        )
+        raise NothingFoundError(f"{path}: {out_of_reach(run.contenders, run.space)}")
     return available(allowed, run.kept)
+
+
+def out_of_reach(points: Sequence[Point], space: SearchSpace) -> str:
+    """That none of `points` meets the constraints, with what the nearest has in their place."""
+    nearest = min(points, key=space.shortfall)
+    bounds = [(OBJECTIVES[name], bound) for name, bound in space.constraints.items()]
+    has = " and ".join(
+        f"{each.name} {each.show(each.read(nearest))} (constraint: {each.show(bound)})"
+        for each, bound in bounds
+        if each.missed(nearest, bound) > 0
+    )
+    return (
+        f"none of the {len(points)} scored points meets the search's constraints; "
+        f"{nearest.id} comes nearest, with {has}"
+    )

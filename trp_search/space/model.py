@@ -234,6 +234,10 @@ class SearchSpace(Strict):
             for name, bound in bounds
         }
 
+    def shortfall(self, point: Point) -> float:
+        """By how much a point misses all constraints together; 0 if it meets them."""
+        return float(sum(max(0.0, by) for by in self.shortfalls(point).values()))
+
     def admits(self, point: Point) -> bool:
         """Whether `point` may be on the front of a search: a trial's that meets the constraints."""
         return point.searched and self.allows(point)
