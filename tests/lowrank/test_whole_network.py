@@ -25,9 +25,6 @@ decompose = partial(decomposing.decompose, layers="all")
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-OTHERWISE = "the network answers otherwise with another module in its place"
-
-
 class ReadsWeight(Pair):
     def forward(self, x):
         found = functional.conv2d(self.first(x), self.second.weight, padding=1)
@@ -61,32 +58,6 @@ class Checks(Pair):
         if not isinstance(self.second, nn.Conv2d):
             raise TypeError("no convolution")
         return self.second(self.first(x)).mean((2, 3))
-
-
-class Branches(Pair):
-    """Rectifies what a convolution answers, in training alone or always."""
-
-    always = True
-
-    def forward(self, x):
-        for layer in (self.first, self.second):
-            x = layer(x)
-            if layer is self.second and isinstance(layer, nn.Conv2d):
-                x = x.relu() if self.always or self.training else x
-        return x.mean((2, 3))
-
-
-class BranchesInTraining(Branches):
-    always = False
-
-
-class BranchesOnAny(Pair):
-    """Asks for all layers at once: none alone makes a difference."""
-
-    def forward(self, x):
-        x = self.second(self.first(x))
-        kinds = any(isinstance(layer, nn.Conv2d) for layer in (self.first, self.second))
-        return (x.relu() if kinds else x).mean((2, 3))
 
 
 class Folds(Pair):
@@ -180,9 +151,7 @@ def test_what_cannot_be_cut_counts_with_what_it_costs(make):
     ("make", "reason"),
     [
         (ReadsWeight, "the network reads its weight directly"),
-        (ReadsInTraining, "in training the network reads its weight directly"),
-        (Branches, OTHERWISE),
-        (BranchesInTraining, f"in training {OTHERWISE}"),
+        (ReadsInTraining, "the network reads its weight in training"),
         (ReadsPrecision, "the network reads its weight directly"),
         (ReadsShape, "the network reads its out_channels directly"),
         (Held, "the network would not call what stands in its place"),
@@ -195,22 +164,6 @@ def test_a_layer_that_the_network_needs_itself_stays_and_the_rest_is_cut(make, r
     assert reasons(cut) == {"first": None, "second": reason}
     assert cut.network.train()(IMAGES).shape == cut.network.eval()(IMAGES).shape == (2, 16)
     assert type(network.second) is nn.Conv2d
-
-
-def test_layers_that_make_a_difference_together_alone_all_stay():
-    with pytest.raises(InputError, match=rf"100% of the multiply-adds stay dense \({OTHERWISE}\)"):
-        decompose(BranchesOnAny(), IMAGES, keep=Speedup(1.5))
-
-
-def test_a_network_that_answers_by_chance_is_cut():
-    class Chance(Pair):
-        def forward(self, x):
-            drawn = torch.rand((), generator=self.drawn)
-            return self.second(self.first(x)).mean((2, 3)) * drawn
-
-    network = Chance()
-    network.drawn = torch.Generator().manual_seed(0)
-    assert set(reasons(decompose(network, IMAGES, keep=Energy(0.5))).values()) == {None}
 
 
 @pytest.mark.parametrize("scheme", ["tucker", "channel"])

@@ -103,6 +103,24 @@ def test_ends_count_trials_and_group_the_reasons():
     ]
 
 
+@pytest.mark.parametrize(
+    ("second", "counted"),
+    [
+        (TrialResult(trial="0r1", points=()), ("finished", 0)),
+        (TrialResult(trial="0r1", points=(), failed="out of memory"), ("failed", 0)),
+        (None, (None, 1)),
+    ],
+)
+def test_a_trial_ends_once_however_often_it_is_trained(second, counted):
+    first = TrialResult(trial="0", points=())
+    ends = history.ends({"0": first, "0r1": second}, {"0": 0, "0r1": 0})
+    kind, unfinished = counted
+    assert {name: number for name, number in ends.counts.items() if number} == (
+        {kind: 1} if kind else {}
+    )
+    assert ends.unfinished == unfinished
+
+
 def test_a_failed_baseline_is_listed_and_is_no_failed_trial():
     ends = history.ends(
         {"baseline": TrialResult(trial="baseline", points=(), failed="no disk")}, {}

@@ -48,6 +48,21 @@ class Forgetful(Own):
         super().__init__((4,) * depth)
 
 
+class Tied(Own):
+    """Its two blocks share a weight."""
+
+    def __init__(self) -> None:
+        super().__init__((4, 4))
+        self.extra = nn.Conv2d(4, 4, 3)
+        self.extra.weight = self.body[1][0].weight
+
+
+def untied() -> nn.Module:
+    network = Tied()
+    network.extra.weight = nn.Parameter(network.extra.weight.detach().clone())
+    return network
+
+
 NAME = f"{__name__}:Own"
 VIT = "vit_tiny_patch16_224"
 SMALL = {"num_classes": 10}
@@ -115,6 +130,7 @@ def smooth(network: Own) -> None:
             changed(lambda own: own.body.requires_grad_(False)),
             "its body.0.0.weight is trained, not frozen",
         ),
+        (untied(), "its body.1.0.weight and extra.weight share a weight in one of the two alone"),
         (Own((4,), act=nn.GELU), "its part 'body.0.2' is ReLU, not GELU"),
         (Forgetful(2), "the argument 'depth' of its class is kept in no attribute"),
         (nn.DataParallel(Own((4,))), "the argument 'module' of its class is Own, and a number"),

@@ -12,7 +12,7 @@ from trp_search.errors import InputError, NothingFoundError
 from trp_search.records import Latency, Point, Repeat, to_json
 from trp_search.records.scores import share
 from trp_search.selection.budgets import LIMITS, Budget
-from trp_search.selection.select import choose, select
+from trp_search.selection.select import choose, out_of_reach, select
 from trp_search.selection.snapshot import Snapshot
 from trp_search.space import load_space
 from trp_search.store import RunFolder, append_record, write_whole
@@ -112,6 +112,18 @@ def test_a_run_whose_points_all_miss_the_constraints_says_so(run_of):
     nearest = r"2 comes nearest, with accuracy 15\.0 % \(constraint: \d+\.0 %\)$"
     with pytest.raises(NothingFoundError, match=f"none of the 2 scored points meets .*; {nearest}"):
         select(run_of(("1", 20, 3.0, "trial"), ("2", 30, 2.0, "trial")), speedup=2.0)
+
+
+def test_of_points_that_miss_a_constraint_by_as_much_the_best_is_the_nearest(run_of):
+    run = run_of(("1", 150, 3.0, "trial"), ("2", 160, 3.0, "trial"))
+    space = load_space(run.search)
+    asked = space.model_copy(update={"constraints": {"speedup": 4.0}})
+    points = run.read_points()
+    assert "2 comes nearest, with speedup 3.00\N{MULTIPLICATION SIGN}" in out_of_reach(
+        points, asked
+    )
+    timed = space.model_copy(update={"constraints": {"milliseconds": 0.1}})
+    assert "2 comes nearest, with milliseconds not predicted" in out_of_reach(points, timed)
 
 
 @pytest.mark.parametrize("speedup", [0.99, 0.0, -2.0, float("nan"), float("inf")])

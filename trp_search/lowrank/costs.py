@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +15,10 @@ from trp_search.errors import InputError
 from trp_search.lowrank.attention import opened
 from trp_search.lowrank.factoring import Factoring, Number, Ranks
 from trp_search.lowrank.kernels import Extent, groups_of, seen, shape_of
-from trp_search.lowrank.placing import copied
+from trp_search.lowrank.needs import needed
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.select import parsed, select
-from trp_search.lowrank.tracing import extents, needed
-from trp_search.tasks.modes import evaluating
+from trp_search.lowrank.tracing import extents
 
 
 def measure(
@@ -44,7 +42,7 @@ def measure_each(
     layers: records.Layers,
     replaced: bool = True,
 ) -> list[list[MeasuredLayer]]:
-    """Every convolution and linear layer under each scheme, by five forward passes in all.
+    """Every convolution and linear layer under each scheme, by a few forward passes in all.
 
     Layers are in the network's order.
 
@@ -74,9 +72,7 @@ def measure_each(
     uses: dict[str, str] = {}
     if replaced:
         calls = {name: len(sizes[name]) for name in chosen}
-        with evaluating(network):
-            uses |= needed(network, example_input, chosen, calls)
-        uses |= _needed_in_training(network, example_input, chosen.keys() - uses.keys())
+        uses |= needed(network, example_input, chosen, calls)
     uncalled = {name: "not called in a forward pass" for name in found if not sizes[name]}
     return [
         [
@@ -121,21 +117,6 @@ def settled(
 
 _CHANNEL = SCHEMES["channel"]
 _MOST = 0.75
-
-
-def _needed_in_training(
-    network: nn.Module, example_input: Tensor | Sequence[Any], names: Collection[str]
-) -> dict[str, str]:
-    """Those of the layers `names` that the network needs in training alone, with the reason.
-
-    A copy runs, whose statistics may move; a network that does not train on this input needs none.
-    """
-    found = copied(network).train()
-    layers = {name: module for name, module in found.named_modules() if name in names}
-    with suppress(Exception):
-        reasons = needed(found, example_input, layers, calls={})
-        return {name: f"in training {reason}" for name, reason in reasons.items()}
-    return {}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,9 @@ from trp_search.lowrank.costs import MeasuredLayer, measure
 from trp_search.lowrank.coupled import Group, coupled
 from trp_search.lowrank.factoring import Factoring, Number, Ranks
 from trp_search.lowrank.kernels import Part, Shape, is_adjoint
+from trp_search.lowrank.needs import alike, drawn, tensors
 from trp_search.lowrank.placing import copied
 from trp_search.lowrank.select import select
-from trp_search.lowrank.tracing import alike, arguments
 from trp_search.lowrank.widths import narrow_, width_of
 from trp_search.tasks.modes import evaluating
 
@@ -187,21 +187,13 @@ def _is_faithful(
 @torch.no_grad()
 def computes(one: nn.Module, like: nn.Module, example_input: Tensor | Sequence[Any]) -> bool:
     """Whether a network computes what another does, on noise, but for rounding."""
-    given = _drawn(example_input)
+    given = drawn(example_input)
     with evaluating(one), evaluating(like):
-        wanted = like(*given)
+        wanted = tensors(like(*given))
         try:
-            return alike(one(*given), wanted)
+            return alike(tensors(one(*given)), wanted, within=_ROUNDING)
         except Exception:  # noqa: BLE001  a network may raise anything
             return False
 
 
-def _drawn(example_input: Tensor | Sequence[Any]) -> tuple[Any, ...]:
-    """The arguments of a forward pass, with noise for numbers."""
-    generator = torch.Generator().manual_seed(0)
-    return tuple(
-        torch.randn(one.shape, generator=generator).to(one)
-        if isinstance(one, Tensor) and one.is_floating_point()
-        else one
-        for one in arguments(example_input)
-    )
+_ROUNDING = 1e-3

@@ -10,11 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.utils import _pytree as pytree
 
 from trp_search.errors import InputError, one_line
 from trp_search.lowrank.kernels import Extent
-from trp_search.lowrank.reads import probed
 from trp_search.tasks.modes import evaluating
 
 Note = Callable[[str, nn.Module, Tensor, Tensor], None]
@@ -89,76 +87,10 @@ def extents(
     return seen
 
 
-def needed(
-    network: nn.Module,
-    example_input: Tensor | Sequence[Any],
-    layers: Mapping[str, nn.Module],
-    calls: Mapping[str, int],
-) -> dict[str, str]:
-    """The `layers` that the network needs as they are, with the reason.
-
-    Another module stands in the place of all of them, and of each where that changes anything: a
-    network that asks for a layer's class calls it and answers otherwise.
-
-    Args:
-        network: not changed; in the mode that counts.
-        example_input: input of its forward pass.
-        layers: by name.
-        calls: number of calls of each layer.
-    """
-    devices = {p.device.index or 0 for p in network.parameters() if p.device.type == "cuda"}
-
-    def answer() -> Any:  # noqa: ANN401
-        with torch.random.fork_rng(devices=sorted(devices)):  # the same random numbers every time
-            return run(network, example_input)
-
-    def found(some: Mapping[str, nn.Module]) -> dict[str, str]:
-        otherwise = "the network answers otherwise with another module in its place"
-        failed, differs = "", False
-        with probed(network, some) as probes:
-            try:
-                differs = not alike(answer(), whole)
-            except Exception as error:  # noqa: BLE001  a network may raise anything
-                failed = f"the network needs it: {one_line(error)}"
-        missed = {name: probe.missed(calls.get(name, 0)) for name, probe in probes.items()}
-        # Where no two answers are alike, a difference tells nothing.
-        if not failed and not (differs and alike(answer(), whole)):
-            return {name: reason for name, reason in missed.items() if reason is not None}
-        if len(some) == 1:
-            return {name: failed or missed[name] or otherwise for name in some}
-        each = [found({name: layer}) for name, layer in some.items()]
-        together = {name: reason for one in each for name, reason in one.items()}
-        return together or dict.fromkeys(some, failed or otherwise)
-
-    whole = answer()
-    return found(layers)
-
-
 @torch.no_grad()
 def run(network: nn.Module, example_input: Tensor | Sequence[Any]) -> Any:  # noqa: ANN401
     """The output of one forward pass."""
     return network(*arguments(example_input))
-
-
-def alike(one: Any, other: Any) -> bool:  # noqa: ANN401
-    """Whether two outputs, of any structure, differ by rounding alone."""
-    found, wanted = pytree.tree_leaves(one), pytree.tree_leaves(other)
-    return len(found) == len(wanted) and all(map(_close, found, wanted))
-
-
-def _close(one: object, other: object) -> bool:
-    if not (isinstance(one, Tensor) and isinstance(other, Tensor)):
-        return True
-    if one.is_nested or one.layout is not torch.strided:
-        return True
-    if one.shape != other.shape:
-        return False
-    one, other = one.double(), other.double()
-    most = float(other.abs().max()) if other.numel() else 0.0
-    return torch.allclose(one, other, atol=_ROUNDING * most, equal_nan=True)
-
-
-_ROUNDING = 1e-3
 
 
 def images_in(example_input: Tensor | Sequence[Any]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -179,13 +180,13 @@ class Ends:
 
 def ends(results: Mapping[str, TrialResult | None], numbers: Mapping[str, int]) -> Ends:
     """The trials' ends, and every reason for having no point (any training's)."""
-    # The repeats of a trial have its number.
-    trials = {
-        (numbers[name], result.ending if result else None)
-        for name, result in results.items()
-        if name in numbers
-    }
-    kinds = [kind for _, kind in trials]
+    # The repeats of a trial have its number: it ends with the last of them, and well if all do.
+    trials = defaultdict[int, set[Ending | None]](set)
+    for name, result in results.items():
+        if name in numbers:
+            trials[numbers[name]].add(result.ending if result else None)
+    order = (None, *(kind for kind in get_args(Ending) if kind != "finished"), "finished")
+    kinds = [next(kind for kind in order if kind in own) for own in trials.values()]
     reasons: dict[tuple[Ending, str], list[str]] = {}
     for name, result in results.items():
         if result is not None and result.why_not is not None:

@@ -53,7 +53,8 @@ def _why(error: Exception, network: nn.Module, images: Tensor) -> str:
 
 def other_precision(network: nn.Module) -> str | None:
     """Which precisions besides float32, that of images, the weights of `network` have, if any."""
-    kinds = {parameter.dtype for parameter in network.parameters()} - {torch.float32}
+    weights = [each for each in network.parameters() if each.is_floating_point()]
+    kinds = {weight.dtype for weight in weights} - {torch.float32}
     found = ", ".join(sorted(map(_name, kinds)))
     return f"its weights are {found} and images float32" if kinds else None
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import inspect
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -106,10 +107,12 @@ def _difference(module: nn.Module, spec: NetworkSpec, shape: Shape) -> str | Non
         return found
     if found := state.problem(made.state_dict(), module.state_dict()):
         return f"its weights do not fit: {found}"
-    trained = {name: each.requires_grad for name, each in made.named_parameters()}
-    for name, each in module.named_parameters():
-        if each.requires_grad != trained[name]:
-            kinds = ("trained", "frozen") if trained[name] else ("frozen", "trained")
+    if odd := _shared(made) ^ _shared(module):
+        return f"its {' and '.join(min(odd))} share a weight in one of the two alone"
+    frozen = {name: not weight.requires_grad for name, weight in made.named_parameters()}
+    for name, weight in module.named_parameters():
+        if weight.requires_grad == frozen[name]:
+            kinds = ("frozen", "trained") if frozen[name] else ("trained", "frozen")
             return f"its {name} is {', not '.join(kinds)}"
     made.load_state_dict(module.state_dict())
     images = torch.randn(2, shape.channels, shape.height, shape.width, generator=seeded("remade"))
@@ -134,6 +137,14 @@ def _other_parts(made: nn.Module, module: nn.Module) -> str | None:
                 what = f"{name}.{key}".removeprefix(".")
                 return f"its {what} is {other.get(key, 'none'):.60}, not {own.get(key, 'none'):.60}"
     return None
+
+
+def _shared(module: nn.Module) -> set[tuple[str, ...]]:
+    """The names of each weight that has several."""
+    found = defaultdict[int, list[str]](list)
+    for name, weight in module.named_parameters(remove_duplicate=False):
+        found[id(weight)].append(name)
+    return {tuple(names) for names in found.values() if len(names) > 1}
 
 
 def _alike(one: object, other: object) -> bool:

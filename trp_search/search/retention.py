@@ -42,8 +42,8 @@ class Keeper:
         near = self._space.keep == "near"
         rule = neighbourhood if near else pareto.front
         admitted = [point for point in pool if self._space.admits(point)]
-        nearest = min(pool, key=lambda point: (self._space.shortfall(point), point.id))
-        self._kept = list(rule(admitted, self._space.objective_list)) or [nearest]
+        front = list(rule(admitted, self._space.objective_list))
+        self._kept = front or [pareto.nearest(pool, self._space)]
         ids, trials = ({getattr(p, name) for p in self._kept} for name in ("id", "trial"))
         ids |= {point.int8.of for point in self._kept if point.int8}
         for point in {point.id: point for point in [*pool, *new]}.values():

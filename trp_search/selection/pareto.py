@@ -113,6 +113,11 @@ def covered(points: Sequence[Point], objectives: Sequence[Objective], *, baselin
     return hypervolume(measured(points, objectives), corner)
 
 
+def nearest(points: Iterable[Point], space: SearchSpace) -> Point:
+    """The point that misses the constraints by least, of equals the best on validation."""
+    return min(points, key=lambda point: (space.shortfall(point), -point.score.gain, point.id))
+
+
 def best_at(points: Sequence[Point], *, speedup: float) -> Point | None:
     """The best point on validation among those at least `speedup` fast, or None."""
     fast = [point for point in points if point.speedup >= speedup]

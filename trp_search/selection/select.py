@@ -8,7 +8,8 @@ from pathlib import Path
 
 from trp_search.errors import NothingFoundError
 from trp_search.records import Latency, Point, Repeat, TestScore
-from trp_search.records.objectives import OBJECTIVES
+from trp_search.records.objectives import OBJECTIVES, ON_THE_CLOCK
+from trp_search.selection import pareto
 from trp_search.selection.axes import Axis, By, times_of
 from trp_search.selection.budgets import Budget
 from trp_search.selection.snapshot import Snapshot
@@ -175,14 +176,15 @@ def _eligible(run: Snapshot) -> list[Point]:
 
 def out_of_reach(points: Sequence[Point], space: SearchSpace) -> str:
     """That none of `points` meets the constraints, with what the nearest has in their place."""
-    nearest = min(points, key=space.shortfall)
-    bounds = [(OBJECTIVES[name], bound) for name, bound in space.constraints.items()]
-    has = " and ".join(
-        f"{each.name} {each.show(each.read(nearest))} (constraint: {each.show(bound)})"
-        for each, bound in bounds
-        if each.missed(nearest, bound) > 0
-    )
+    nearest = pareto.nearest(points, space)
+    has = []
+    for name, bound in space.constraints.items():
+        each = OBJECTIVES[name]
+        unknown = name in ON_THE_CLOCK and nearest.predicted is None
+        told = "not predicted" if unknown else each.show(each.read(nearest))
+        if each.missed(nearest, bound) > 0:
+            has.append(f"{name} {told} (constraint: {each.show(bound)})")
     return (
         f"none of the {len(points)} scored points meets the search's constraints; "
-        f"{nearest.id} comes nearest, with {has}"
+        f"{nearest.id} comes nearest, with {' and '.join(has)}"
     )
