@@ -25,7 +25,7 @@ def cut(given: Given) -> nn.Module:
 
 def searched(given: Given) -> dict[str, float]:
     """The shares of the trial with the best validation accuracy within the budget."""
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     names = torchao.constrained(given.network)
     space = {name: tune.uniform(0.2, 0.95) for name in names}
     search = OptunaSearch(metric="score", mode="max", seed=given.seed)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import pytest
 import safetensors.torch
@@ -8,12 +9,12 @@ import yaml
 
 from tests.runs import trained
 from trp_search.errors import InputError
-from trp_search.records import Cut, EpochReport, Pairs, Point, Speedup, TrialResult
+from trp_search.records import Cut, EpochReport, Pairs, Point, Speedup, TrialResult, to_json
 from trp_search.runs import networks as stored
 from trp_search.runs import trial
 from trp_search.runs.compress import compress, fine_tuned, recut
 from trp_search.space import Resources, changed
-from trp_search.store import RunFolder, append_record, exclusive
+from trp_search.store import RunFolder, append_record, exclusive, write_whole
 from trp_search.tasks import TASKS
 from trp_search.tasks.task import threads
 
@@ -178,6 +179,18 @@ def test_a_trials_own_cut_made_again_is_its_own_point(searched):
     own = searched.point("0")
     assert recut(searched, "0", own.cut) == own
     assert written(searched).count("0") == 1
+
+
+def test_a_trial_that_trained_nothing_is_cut_by_its_own_scheme_alone(searched, tmp_path):
+    run = RunFolder(path=shutil.copytree(searched.path, tmp_path / "run"))
+    place = run.trial("0")
+    spec = place.read_spec()
+    own = dataclasses.replace(spec.cuts[0], scheme="tucker")
+    as_if = dataclasses.replace(spec, method="tucker", training=None, cuts=(own,))
+    write_whole(place.spec, to_json(as_if))
+    why = "trial '0': its method, tucker, trains nothing before its cut; cut .* --trial baseline"
+    with pytest.raises(InputError, match=why):
+        recut(run, "0", budget(2.7))
 
 
 def test_a_trial_that_is_not_there_is_named(folder):

@@ -254,6 +254,10 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
     begun, factory = _again(name, folder)
     if begun.spec.fit_on_validation and isinstance(cut.keep, MaxDrop):
         raise InputError(f"trial {name!r}: was trained on validation; --max-drop is not for it")
+    spec = begun.spec
+    if spec.kind == "search" and spec.training is None and cut.scheme != spec.cuts[0].scheme:
+        why = f"its method, {spec.method}, trains nothing before its cut"
+        raise InputError(f"trial {name!r}: {why}; cut the weights it has by --trial baseline")
     with threads(begun.spec.threads):
         cuts = begun.cuts
         if isinstance(cut.keep, MaxDrop):
