@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import random
 
 import numpy as np
@@ -108,6 +109,29 @@ class Chance(Pair):
         return self.second(self.first(x)).mean((2, 3)) * torch.rand((), generator=self.drawn)
 
 
+class Tosses(Pair):
+    """Skips a layer by a generator of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.coin = np.random.default_rng(seed=next(SEEDS))
+
+    def forward(self, x):
+        x = self.first(x)
+        return (x if self.training and self.coin.random() < 0.5 else self.second(x)).mean((2, 3))
+
+
+SEEDS = itertools.count()
+
+
+class ReadsMode(Pair):
+    """Asks whether a layer trains, as it asks itself."""
+
+    def forward(self, x):
+        x = functional.dropout(self.first(x), 0.5, self.first.training)
+        return self.second(x).mean((2, 3))
+
+
 class Toggles(Pair):
     """Answers with the other sign every time."""
 
@@ -136,14 +160,14 @@ class Tires(Pair):
 
     def forward(self, x):
         self.left -= 1
-        if not self.left:
+        if self.left <= 0:
             raise RuntimeError("full")
         return self.second(self.first(x)).mean((2, 3))
 
 
-@pytest.mark.parametrize("make", [Skips, Chance, Toggles, Keeps])
+@pytest.mark.parametrize("make", [Skips, Chance, Tosses, ReadsMode, Toggles, Keeps])
 def test_what_a_network_does_by_chance_or_remembers_keeps_no_layer(make):
-    for _ in range(8):
+    for _ in range(12):
         assert set(why(make()).values()) == {None}
 
 
@@ -153,6 +177,36 @@ def test_a_network_that_asks_and_remembers_what_it_answered_is_left_as_it_was():
             return self.last.copy_(Branches.forward(self, x))
 
     assert why(Both())["second"] == OTHERWISE
+
+
+def test_where_noise_is_no_input_the_example_is():
+    class Logs(Branches):
+        def forward(self, x):
+            return super().forward(x.log())
+
+    assert why(Logs(), torch.rand(2, 3, 16, 16) + 0.1) == {"first": None, "second": OTHERWISE}
+
+
+def test_arguments_that_are_sparse_stay_so():
+    class Graph(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(16, 32), nn.Linear(32, 32)
+
+        def forward(self, x, edges):
+            assert edges.is_sparse
+            x = torch.sparse.mm(edges, self.first(x))
+            x = x.relu() if isinstance(self.second, nn.Linear) else x
+            return self.second(x)
+
+    nodes = torch.arange(10**5)
+    edges = torch.sparse_coo_tensor(
+        nodes.repeat(2, 1), torch.ones(len(nodes)), check_invariants=False
+    )
+    assert why(Graph(), [torch.randn(len(nodes), 16), edges]) == {
+        "first": None,
+        "second": OTHERWISE,
+    }
 
 
 def test_a_network_that_stops_answering_keeps_no_layer():

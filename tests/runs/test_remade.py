@@ -57,6 +57,15 @@ class Tied(Own):
         self.extra.weight = self.body[1][0].weight
 
 
+def kept() -> nn.Module:
+    """One weight is a buffer: nothing trains it."""
+    network = Own((4, 6))
+    weight = network.head.weight
+    del network.head.weight
+    network.head.register_buffer("weight", weight.detach())
+    return network
+
+
 def untied() -> nn.Module:
     network = Tied()
     network.extra.weight = nn.Parameter(network.extra.weight.detach().clone())
@@ -128,8 +137,9 @@ def smooth(network: Own) -> None:
         (changed(lambda own: own.register_forward_hook(lambda *x: 2 * x[2])), "answers otherwise"),
         (
             changed(lambda own: own.body.requires_grad_(False)),
-            "its body.0.0.weight is trained, not frozen",
+            "its body.0.0.bias is trained, not frozen",
         ),
+        (kept(), "its head.weight is trained, not frozen"),
         (untied(), "its body.1.0.weight and extra.weight share a weight in one of the two alone"),
         (Own((4,), act=nn.GELU), "its part 'body.0.2' is ReLU, not GELU"),
         (Forgetful(2), "the argument 'depth' of its class is kept in no attribute"),

@@ -96,14 +96,14 @@ def _branched_on(
     buffers may move.
     """
     # Zeros, as searches measure on, hide branches; noise may be no input at all.
-    for given in (drawn(example_input), arguments(example_input)):
+    for given in (drawn, arguments):
         with suppress(Exception):
-            differ = _Answers(network, given, layers).differ
+            differ = _Answers(network, given(example_input), layers).differ
             break
     else:
         return set()
     found = set[str]()
-    if not differ(layers) or differ(()) or differ(()) or not differ(layers):
+    if not differ(layers) or any(differ(()) for _ in range(_CONTROLS)) or not differ(layers):
         return found
     while differ(left := [name for name in layers if name not in found]):
         found |= _culprits(left, differ)
@@ -112,12 +112,18 @@ def _branched_on(
 
 @final
 class _Answers:
-    """Answers of a network to one input, with probes in the place of some of its layers."""
+    """Answers of a network to one input, with probes in the place of some of its layers.
+
+    Raises:
+        ValueError: the network's own has a tensor without a finite number.
+    """
 
     def __init__(self, network: nn.Module, given: Sequence[Any], layers: Layers) -> None:
         self._network, self._given, self._layers = network, given, layers
         self._buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         self._whole = self._answer(())
+        if not all(_says_something(each) for each in self._whole):
+            raise ValueError("an answer of no finite numbers")
 
     def differ(self, some: Collection[str]) -> bool:
         """Whether the answer with probes is another one, or none."""
@@ -135,6 +141,7 @@ class _Answers:
             return tensors(run(self._network, given))
 
 
+_CONTROLS = 8  # a coin that the network tosses itself is seldom alike so often
 _ROUNDING = 1e-6  # the same operations on the same numbers; deep layers may hide what differs
 
 
@@ -173,7 +180,7 @@ def drawn(example_input: Tensor | Sequence[Any]) -> tuple[Any, ...]:
     generator = torch.Generator().manual_seed(0)
     return tuple(
         torch.randn(one.shape, generator=generator).to(one)
-        if isinstance(one, Tensor) and one.is_floating_point()
+        if isinstance(one, Tensor) and one.is_floating_point() and not _is_opaque(one)
         else one
         for one in arguments(example_input)
     )
@@ -196,8 +203,17 @@ def alike(found: Sequence[Tensor], wanted: Sequence[Tensor], *, within: float) -
     return len(found) == len(wanted) and all(_close(*pair, within=within) for pair in pairs)
 
 
+def _says_something(one: Tensor) -> bool:
+    return _is_opaque(one) or not one.numel() or bool(one.isfinite().any())
+
+
+def _is_opaque(one: Tensor) -> bool:
+    """Whether a tensor is of a kind whose numbers are not compared."""
+    return one.is_nested or one.layout is not torch.strided or one.is_quantized
+
+
 def _close(one: Tensor, other: Tensor, *, within: float) -> bool:
-    if one.is_nested or one.layout is not torch.strided or one.is_quantized:
+    if _is_opaque(one):
         return True
     if one.shape != other.shape:
         return False

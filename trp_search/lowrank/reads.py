@@ -24,6 +24,7 @@ class Probe(nn.Sequential):
         self.calls = 0
         self.reads: set[str] = set()
         self._modules["0"] = layer
+        self.training = layer.training
 
     @override
     def forward(self, input: Tensor) -> Tensor:

@@ -109,11 +109,10 @@ def _difference(module: nn.Module, spec: NetworkSpec, shape: Shape) -> str | Non
         return f"its weights do not fit: {found}"
     if odd := _shared(made) ^ _shared(module):
         return f"its {' and '.join(min(odd))} share a weight in one of the two alone"
-    frozen = {name: not weight.requires_grad for name, weight in made.named_parameters()}
-    for name, weight in module.named_parameters():
-        if weight.requires_grad == frozen[name]:
-            kinds = ("frozen", "trained") if frozen[name] else ("trained", "frozen")
-            return f"its {name} is {', not '.join(kinds)}"
+    if apart := _trained(made) ^ _trained(module):
+        name = min(apart)
+        kinds = ("trained", "frozen") if name in _trained(made) else ("frozen", "trained")
+        return f"its {name} is {', not '.join(kinds)}"
     made.load_state_dict(module.state_dict())
     images = torch.randn(2, shape.channels, shape.height, shape.width, generator=seeded("remade"))
     if (first := next(module.parameters(), None)) is not None:
@@ -145,6 +144,10 @@ def _shared(module: nn.Module) -> set[tuple[str, ...]]:
     for name, weight in module.named_parameters(remove_duplicate=False):
         found[id(weight)].append(name)
     return {tuple(names) for names in found.values() if len(names) > 1}
+
+
+def _trained(module: nn.Module) -> set[str]:
+    return {name for name, weight in module.named_parameters() if weight.requires_grad}
 
 
 def _alike(one: object, other: object) -> bool:
