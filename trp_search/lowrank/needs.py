@@ -105,7 +105,7 @@ def _branched_on(
     found = set[str]()
     if not differ(layers) or any(differ(()) for _ in range(_CONTROLS)) or not differ(layers):
         return found
-    while differ(left := [name for name in layers if name not in found]):
+    while (left := [name for name in layers if name not in found]) and differ(left):
         found |= _culprits(left, differ)
     return found
 
@@ -146,7 +146,7 @@ _ROUNDING = 1e-6  # the same operations on the same numbers; deep layers may hid
 
 
 def _culprits(some: Sequence[str], differ: Callable[[Collection[str]], bool]) -> set[str]:
-    """Names in `some`, which make a difference together, that make it."""
+    """Names in `some`, which make a difference together, that make it: at least one."""
     if len(some) == 1:
         return set(some)
     half = len(some) // 2
@@ -159,7 +159,7 @@ def _culprits(some: Sequence[str], differ: Callable[[Collection[str]], bool]) ->
         for name in some:
             if differ(found - {name}):
                 found.remove(name)
-    return found
+    return found or set(some)
 
 
 @contextmanager
