@@ -160,7 +160,9 @@ def test_a_cut_that_somebody_asked_for_stays(trained_run: RunFolder, tmp_path: P
     assert run.weights(told).exists(), "the search had not kept it"
 
 
+@pytest.mark.parametrize("one_by_one", [False, True])
 def test_a_network_in_int8_stays_with_the_float_one_that_it_was_made_of(
+    one_by_one: bool,
     make_space: Callable[..., SearchSpace],
     empty_run: RunFolder,
     make_point: Callable[..., Point],
@@ -182,7 +184,9 @@ def test_a_network_in_int8_stays_with_the_float_one_that_it_was_made_of(
         )
         for file in files[point.trial]:
             file.touch()
-    Keeper(space, empty_run).add([*floats, *made])
+    keeper = Keeper(space, empty_run)
+    for pair in zip(floats, made, strict=True) if one_by_one else [(*floats, *made)]:
+        keeper.add(pair)
     assert left(empty_run, floats) == {"1", "2"}
     there = {trial for trial, own in files.items() if all(file.exists() for file in own)}
     assert there == {"1", "2"}

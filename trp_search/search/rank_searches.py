@@ -115,7 +115,8 @@ class RankSearches:
             if asked and asked.vectors and result and result.ended_well and place.weights.exists():
                 own = [point for point in result.points if self._space.admits(point)]
                 covered = pareto.covered(own, self._space.objective_list, baseline=baseline)
-                missed = min(map(self._space.shortfall, result.points), default=math.inf)
+                searched = (point for point in result.points if point.searched)
+                missed = min(map(self._space.shortfall, searched), default=math.inf)
                 found.append(((-covered, missed), spec, asked))
         found.sort(key=lambda one: one[0])
         return [(spec, asked) for _, spec, asked in found[: found[0][2].trials if found else 0]]

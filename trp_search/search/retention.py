@@ -32,6 +32,7 @@ class Keeper:
         self._space = space
         self._folder = folder
         self._kept: list[Point] = []
+        self._behind: list[Point] = []  # what those in int8 were made of
 
     def add(self, points: Iterable[Point]) -> None:
         """Adds scored points."""
@@ -45,8 +46,11 @@ class Keeper:
         front = list(rule(admitted, self._space.objective_list))
         self._kept = front or [pareto.nearest(pool, self._space)]
         ids, trials = ({getattr(p, name) for p in self._kept} for name in ("id", "trial"))
-        ids |= {point.int8.of for point in self._kept if point.int8}
-        for point in {point.id: point for point in [*pool, *new]}.values():
+        of = {point.int8.of for point in self._kept if point.int8}
+        known = {point.id: point for point in [*self._behind, *pool]}
+        self._behind = [point for point in known.values() if point.id in of - ids]
+        ids |= of
+        for point in known.values():
             place = self._folder.trial(point.trial)
             if point.id not in ids and not self._by_hand(point):
                 self._remove(point)

@@ -181,9 +181,11 @@ def out_of_reach(points: Sequence[Point], space: SearchSpace) -> str:
     for name, bound in space.constraints.items():
         each = OBJECTIVES[name]
         unknown = name in ON_THE_CLOCK and nearest.predicted is None
-        told = "not predicted" if unknown else each.show(each.read(nearest))
+        told, asked = each.show(each.read(nearest)), each.show(bound)
+        if told == asked:
+            told, asked = f"{each.read(nearest):g}", f"{bound:g}"
         if each.missed(nearest, bound) > 0:
-            has.append(f"{name} {told} (constraint: {each.show(bound)})")
+            has.append(f"{name} {'not predicted' if unknown else told} (constraint: {asked})")
     return (
         f"none of the {len(points)} scored points meets the search's constraints; "
         f"{nearest.id} comes nearest, with {' and '.join(has)}"
