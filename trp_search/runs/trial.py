@@ -252,13 +252,13 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
             f"{folder.path}: no trial {name!r} that ended well; ended: {known or 'none'}"
         )
     begun, factory = _again(name, folder)
-    if begun.spec.fit_on_validation and isinstance(cut.keep, MaxDrop):
-        raise InputError(f"trial {name!r}: was trained on validation; --max-drop is not for it")
     spec = begun.spec
+    if spec.fit_on_validation and isinstance(cut.keep, MaxDrop):
+        raise InputError(f"trial {name!r}: was trained on validation; --max-drop is not for it")
     if spec.kind == "search" and spec.training is None and cut.scheme != spec.cuts[0].scheme:
         why = f"its method, {spec.method}, trains nothing before its cut"
         raise InputError(f"trial {name!r}: {why}; cut the weights it has by --trial baseline")
-    with threads(begun.spec.threads):
+    with threads(spec.threads):
         cuts = begun.cuts
         if isinstance(cut.keep, MaxDrop):
             cut = fastest_of(folder, name, cut, lambda one: cuts.score(one).validation.score)
@@ -286,8 +286,7 @@ def check_reach(spec: TrialSpec, cut: Cut) -> None:
     if "trained" in TAKES[cut.scheme]:
         return  # what these factors can reach is known when they are there
     network = setup.untrained(spec).eval()
-    image = example(data.describe(spec.workload.data), "cpu")
-    survey.check_reach(network, image, cut)
+    survey.check_reach(network, example(data.describe(spec.workload.data), "cpu"), cut)
 
 
 def weights_are_as_given(spec: TrialSpec, folder: RunFolder) -> bool:

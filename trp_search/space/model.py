@@ -228,11 +228,8 @@ class SearchSpace(Strict):
 
     def shortfalls(self, point: Point) -> dict[str, float]:
         """As `violations`, in shares of the bounds, so that their units do not weigh."""
-        bounds = self.constraints.items()
-        return {
-            name: OBJECTIVES[name].missed(point, bound) / (abs(bound) or 1.0)
-            for name, bound in bounds
-        }
+        by = self.violations(point)
+        return {name: by[name] / (abs(bound) or 1.0) for name, bound in self.constraints.items()}
 
     def shortfall(self, point: Point) -> float:
         """By how much a point misses all constraints together; 0 if it meets them."""
