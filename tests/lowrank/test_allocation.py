@@ -137,6 +137,19 @@ def test_the_knapsack_keeps_within_one_hundredth_of_the_most_energy(seed, share,
     assert retained >= 0.99 * most_retained(options, budget)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_over_many_layers_the_knapsack_loses_a_thousandth_more_than_any_choice_must(seed):
+    options = options_of(seed, layers=120, ranks=300)
+    budget = budget_of(options, 0.4)
+    chosen = Knapsack().choose(options, budget)
+    lost = pick(options.error, chosen).sum()
+    bounds = [
+        (options.error + price * options.cost).min(1).values.sum() - price * budget
+        for price in torch.logspace(-8, 0, 2000, dtype=torch.float64)
+    ]
+    assert lost <= 1.001 * max(bounds)
+
+
 @given(seed=seeds, share=shares, schemes=st.integers(1, 2), name=rules)
 @settings(deadline=None)
 def test_no_rule_keeps_more_energy_than_the_best_choice(seed, share, schemes, name):

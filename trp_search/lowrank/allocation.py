@@ -84,7 +84,8 @@ class Knapsack(BudgetRule):
     """Least sum of errors: Lagrangian relaxation (BALF, arXiv 2509.25136), then a local search.
 
     Dynamic programming over nearby options spends the rest of the budget. Greedy dropping is a
-    second start: with few wide layers, the relaxation can be far from the optimum.
+    second start: with few wide layers, the relaxation can be far from the optimum. With many, the
+    dynamic programming thins out too much, and a start is better left as it is.
     """
 
     @override
@@ -92,7 +93,8 @@ class Knapsack(BudgetRule):
         rows = frontiers(options.cost, options.error)
         chosen = relaxed(options.cost, options.error, budget)
         starts = places_of(rows, options.costs(chosen)), filled(rows, dropped(rows, budget), budget)
-        ends = [filled(rows, refined(rows, start, budget), budget) for start in starts]
+        near = [*(refined(rows, start, budget) for start in starts), *starts]
+        ends = [filled(rows, places, budget) for places in near]
         return options_at(rows, min(ends, key=lambda places: lost(rows, places)))
 
 
