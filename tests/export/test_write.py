@@ -152,6 +152,19 @@ def test_a_network_of_ones_own_is_exported_and_never_imported_by_loading(
     assert all(torch.equal(before[name], value) for name, value in plain.state_dict().items())
 
 
+@pytest.mark.slow
+def test_a_network_of_a_module_that_this_process_finds_elsewhere_is_exported(
+    own_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert (
+        export_point(own_run, "0", tmp_path / "own", trust=True) / "weights.safetensors"
+    ).exists()
+
+
 OWN_IMAGES = """\
 import torch
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
 
 from tests.lowrank.drawn import convolutions
 from trp_search.errors import InputError
@@ -17,6 +18,7 @@ from trp_search.lowrank.moments import collect
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.truncation import Moments, spectra, weighted_spectra, wide
 from trp_search.records import Cut, Energy
+from trp_search.training.regulariser import TrainedRankPruning
 
 names = st.sampled_from(list(SCHEMES))
 SIZES = [(5, 12), (12, 5), (7, 7), (1, 6), (6, 1)]
@@ -312,6 +314,28 @@ def test_a_weight_that_is_not_finite_is_not_blamed_on_the_images():
         network[0].weight[0, 0, 0, 0] = torch.nan
     with pytest.raises(InputError, match=r"^layer '0': its weight is not finite$"):
         decompose(network, images, keep=Energy(0.5), calibration=[images])
+
+
+@pytest.mark.parametrize(
+    ("batches", "said"),
+    [
+        (
+            DataLoader(TensorDataset(torch.zeros(4, 3, 8, 8), torch.zeros(4)), 2),
+            "batch 0 is no tensor of images but a list",
+        ),
+        (
+            [torch.zeros(2, 3, 8, 8), torch.zeros(2, 5, 8, 8)],
+            "the network does not run on batch 1: RuntimeError: ",
+        ),
+    ],
+    ids=["with labels", "other channels"],
+)
+def test_batches_that_a_training_cannot_calibrate_with_are_one_clear_line(batches, said):
+    images = torch.zeros(2, 3, 8, 8)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+    pruning = TrainedRankPruning(network, images, Energy(0.5), calibration=batches)
+    with pytest.raises(InputError, match=rf"^calibration: {said}"):
+        pruning.before_forward()
 
 
 def test_calibration_without_images_is_one_clear_line():

@@ -164,3 +164,10 @@ def test_time_without_a_target_is_refused_in_one_line(keep):
         InputError, match=rf"^{keep.key()}: . needs the times of layers on a target"
     ):
         decompose(network(), IMAGE, keep)
+
+
+def test_a_scheme_whose_factors_were_not_timed_is_refused_for_that():
+    analysis, _ = analysed("decoupled")
+    times = LayerTimes(total=1.0, saved={}, macs=analysis.macs)
+    with pytest.raises(InputError, match="its factors were not timed"):
+        choose(analysis, Cut(keep=LatencySpeedup(2), scheme="decoupled"), times=times)

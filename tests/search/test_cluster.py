@@ -18,6 +18,7 @@ from trp_search.search import joining
 from trp_search.search.driver import run_search
 from trp_search.space import SearchSpace
 from trp_search.store import RunFolder
+from trp_search.workloads.callables import user_modules
 
 MODULES = Path(__file__).parent / "modules"
 TEXT = """\
@@ -162,7 +163,7 @@ def test_a_users_modules_are_found_as_files_and_as_packages(monkeypatch: pytest.
     workload = Workload(
         network=NetworkSpec(name="their_network:build"), data=DataSpec(name="their_images:load")
     )
-    assert joining.user_modules(workload) == (
+    assert user_modules(workload) == (
         MODULES / "theirs" / "their_network",
         MODULES / "theirs" / "their_images.py",
     )
@@ -172,7 +173,7 @@ def test_built_in_and_installed_modules_are_not_sent():
     workload = Workload(
         network=NetworkSpec(name="torchvision.models:resnet18"), data=DataSpec(name="digits")
     )
-    assert joining.user_modules(workload) == ()
+    assert user_modules(workload) == ()
 
 
 def test_a_search_that_joins_makes_the_token_its_owner_s_alone(

@@ -215,7 +215,7 @@ def _shape(network, name):
     return tuple(network.get_submodule(name).weight.shape)
 
 
-def test_training_goes_on_bit_for_bit():
+def test_training_goes_on_bit_for_bit_whatever_network_it_goes_on_with(tmp_path):
     whole = train(*(pair := (n := small(), elastic_for(n))), 6)
     first = small()
     elastic = elastic_for(first)
@@ -223,20 +223,46 @@ def test_training_goes_on_bit_for_bit():
         [*first.parameters(), *elastic.parameters()], lr=0.05, momentum=0.9, weight_decay=1e-3
     )
     train(first, elastic, 3, optimizer)
-    second = small()
+    second = small(1)
     again = elastic_for(second)
     other = torch.optim.SGD([*second.parameters(), *again.parameters()], lr=0.1)
-    second.load_state_dict(first.state_dict())
-    with torch.no_grad():
-        for own, given in zip(again.parameters(), elastic.parameters(), strict=True):
-            own.copy_(given)
-    other.load_state_dict(optimizer.state_dict())
-    again.load_state_dict(elastic.state_dict())
+    path = tmp_path / "state.pt"
+    torch.save([part.state_dict() for part in (first, optimizer, elastic)], path)
+    for part, state in zip((second, other, again), torch.load(path), strict=True):
+        part.load_state_dict(state)
     train(second, again, 3, other)
     pair[1].finish()
     again.finish()
     for own, given in zip(whole.parameters(), second.parameters(), strict=True):
         assert torch.equal(own, given)
+
+
+def test_the_state_of_another_network_is_refused():
+    elastic, other = elastic_for(small()), elastic_for(small(), scheme="channel")
+    with pytest.raises(InputError, match="of another network or of other settings: factors of"):
+        elastic.load_state_dict(other.state_dict())
+    with pytest.raises(InputError, match="factors of none, here"):
+        elastic.load_state_dict({"iteration": 3})
+
+
+def test_factors_that_no_optimiser_was_given_are_told():
+    network = small()
+    elastic = elastic_for(network)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
+    with pytest.raises(InputError, match="as they were 20 steps ago: give `parameters"):
+        train(network, elastic, 21, optimizer)
+
+
+def test_factors_of_weights_that_have_changed_since_are_not_cut():
+    network = small()
+    elastic = elastic_for(network)
+    train(network, elastic, 2)
+    elastic.finish()
+    decompose(copy.deepcopy(network).bfloat16(), EXAMPLE.bfloat16(), Speedup(2), scheme="nested")
+    with torch.no_grad():
+        network[0].weight.mul_(1.1)
+    with pytest.raises(InputError, match="scheme nested: layer '0': its weight is not the product"):
+        decompose(network, EXAMPLE, Speedup(2), scheme="nested")
 
 
 def test_factors_are_stored_and_refused_with_other_weights(tmp_path):

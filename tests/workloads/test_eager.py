@@ -103,3 +103,8 @@ def test_a_scripted_activation_is_no_reason():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         check_eager(nn.Sequential(plain(), torch.jit.script(nn.ReLU())), where="network")
+
+
+def test_a_default_device_other_than_the_cpu_is_refused_with_what_to_do():
+    with torch.device("meta"), pytest.raises(InputError, match=r"default device is meta: .*'cpu'"):
+        check_eager(nn.Sequential(nn.Linear(2, 2, device="cpu")), where="network")

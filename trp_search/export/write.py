@@ -36,7 +36,7 @@ from trp_search.store import NESTED, RunFolder, building
 from trp_search.tasks import task_of
 from trp_search.training.checkpoint import save_nested, save_weights
 from trp_search.workloads import data
-from trp_search.workloads.callables import is_callable_name
+from trp_search.workloads.callables import importing, is_callable_name
 from trp_search.workloads.trust import check_run
 
 _IMAGES = 256
@@ -193,7 +193,9 @@ def _verify(bundle: Path, card: Card, spec: TrialSpec) -> None:
     command += ["--data", to_json(spec.workload.data)]
     name = spec.workload.network.name
     command += ["--network", name] if is_callable_name(name) else []
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  own words
+    done = subprocess.run(  # noqa: S603  own words
+        command, capture_output=True, text=True, check=False, env=importing(spec.workload)
+    )
     if done.returncode != 0:
         reason = last_words(done.stderr)
         raise TrpSearchError(

@@ -30,6 +30,11 @@ class Count(ABC):
         """Raises InputError where costs are of a network of other multiply-adds for an image."""
         del macs
 
+    def knows(self, layer: MeasuredLayer) -> bool:
+        """Whether it has costs of the layer in factors."""
+        del layer
+        return True
+
     @abstractmethod
     def dense(self, layer: MeasuredLayer) -> float | int:
         """The cost of a dense layer."""

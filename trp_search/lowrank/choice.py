@@ -128,6 +128,8 @@ def _menu(layer: AnalysedLayer, count: Count, multiple: int) -> _Menu:
     reason = layer.reason
     if reason is None and not any(len(offer.cost) for offer in offers):
         reason = f"even rank {multiple} would not save {count.noun}"
+        if not any(count.knows(candidate.layer) for candidate in layer.candidates):
+            reason = "its factors were not timed"
     return _Menu(dense=count.dense(layer.layer), offers=tuple(offers), reason=reason)
 
 

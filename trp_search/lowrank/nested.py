@@ -90,8 +90,9 @@ def check_products(network: nn.Module, factors: Mapping[str, Nested]) -> None:
             raise InputError(f"layer {name!r}: nested factors of other shapes: {shapes}")
         if not (found.squares >= 0).all() or not found.squares.isfinite().all():
             raise InputError(f"layer {name!r}: its ranks have no finite importance")
-        most_off = _CLOSE * float(wanted.abs().max())
-        if not torch.allclose(found.matrices, wanted, rtol=_CLOSE, atol=most_off):
+        close = max(_CLOSE, torch.finfo(wanted.dtype).eps)  # weights may have been rounded since
+        most_off = close * float(wanted.abs().max())
+        if not torch.allclose(found.matrices.to(wanted), wanted, rtol=close, atol=most_off):
             raise InputError(f"layer {name!r}: its weight is not the product of its nested factors")
 
 

@@ -19,7 +19,7 @@ from trp_search.lowrank.analysis import (
     analysed_by,
 )
 from trp_search.lowrank.costs import MeasuredLayer, measure_each
-from trp_search.lowrank.nested import Nested, factors_of
+from trp_search.lowrank.nested import Nested, check_products, factors_of
 from trp_search.lowrank.schemes import SCHEMES
 from trp_search.lowrank.spectral import Pair, Unfolded
 
@@ -64,6 +64,12 @@ class NestedFactors(Decomposition):
     @override
     def analysed(self, given: Measured) -> Iterator[AnalysedLayer]:
         factors = factors_of(given.network)
+        try:
+            check_products(given.network, factors)
+        except InputError as error:
+            raise InputError(
+                f"scheme nested: {error}: cut the network as the elastic training left it"
+            ) from None
         for row in given.rows:
             own = factors.get(row[0].name)
             if own is None:

@@ -120,6 +120,10 @@ class LayerTimes(Count):
             )
 
     @override
+    def knows(self, layer: MeasuredLayer) -> bool:
+        return self.steps(layer.name, layer.scheme.name) is not None
+
+    @override
     def dense(self, layer: MeasuredLayer) -> float:
         share = self.total * layer.dense_macs / self.macs
         tables = [steps.saved for (name, _), steps in self.saved.items() if name == layer.name]

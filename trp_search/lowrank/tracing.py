@@ -24,14 +24,23 @@ def watch(
     """Forward passes of `network` over calibration images, as `watching` would have them.
 
     Raises:
-        InputError: there are no images.
+        InputError: there are no images, or the network does not run on a batch.
     """
-    empty = True
+    number = -1
     with watching(network, modules, note):
-        for batch in batches:
-            network(batch)
-            empty = False
-    if empty:
+        for number, batch in enumerate(batches):
+            if not isinstance(batch, Tensor):
+                kind = type(batch).__name__
+                raise InputError(f"calibration: batch {number} is no tensor of images but a {kind}")
+            try:
+                network(batch)
+            except InputError:
+                raise
+            except Exception as error:
+                raise InputError(
+                    f"calibration: the network does not run on batch {number}: {one_line(error)}"
+                ) from error
+    if number < 0:
         raise InputError("calibration: there are no images")
 
 

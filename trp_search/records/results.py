@@ -78,9 +78,10 @@ class Layer:
     before its core and `rank` after it. A `sparse` one has no rank: its parameters and
     multiply-adds count non-zeros. A `pruned` one has `rank` outputs left and `rank_in` inputs.
 
-    `kept` is the share of energy that each candidate scheme keeps at the layer's new cost;
-    `spectrum` the singular values that the cut used (of the weight, or weighed by activations) over
-    the largest one, at most 32 of them, evenly chosen from the first to the last.
+    `kept` is the share of energy that each candidate scheme keeps at the layer's new cost, with
+    activations half of the outputs' and half of the weights' energy; `spectrum` the singular values
+    that the cut used (of the weight, or weighed by activations) over the largest one, at most 32 of
+    them, evenly chosen from the first to the last.
     """
 
     name: str

@@ -29,6 +29,7 @@ from trp_search.search.tune_run import run_trials
 from trp_search.search.watch import watched
 from trp_search.space import SearchSpace, changed
 from trp_search.store import RunFolder, append_record, exclusive, write_whole
+from trp_search.workloads.callables import user_modules
 
 OnEvent = Callable[[Event], None]
 
@@ -91,7 +92,7 @@ def _search(
     times: Sequence[TimeTable],
 ) -> None:
     sweep(folder.path)
-    modules = joining.user_modules(space.workload)
+    modules = user_modules(space.workload)
     with (
         joining.connected(address, modules=modules, tell=lambda text: on_event(Stage(text=text))),
         watched(lambda reason: on_event(Lost(reason=reason))),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import socket
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,9 +14,7 @@ from pathlib import Path
 import ray
 
 from trp_search.errors import InputError, last_words
-from trp_search.records import Workload
 from trp_search.search.local import local_ray, read_token, unmoved_handlers
-from trp_search.workloads.callables import is_callable_name, see_current_folder
 
 _CONNECT_SECONDS = 10.0
 _JOIN_SECONDS = 60.0
@@ -109,22 +105,6 @@ def _keep_token_private() -> None:
     with suppress(OSError, RuntimeError):  # there is none, or it is not ours to change
         if token.is_file() and token.stat().st_uid == os.getuid():
             token.chmod(token.stat().st_mode & 0o700)
-
-
-def user_modules(workload: Workload) -> tuple[Path, ...]:
-    """Files and package folders of the callables that a workload names, unless installed."""
-    see_current_folder()
-    found = []
-    installed = Path(sysconfig.get_path("purelib"))
-    for name in (workload.network.name, workload.data.name):
-        top = name.partition(":")[0].partition(".")[0]
-        spec = importlib.util.find_spec(top) if is_callable_name(name) else None
-        if spec is None:
-            continue
-        path = Path([*(spec.submodule_search_locations or ()), spec.origin][0])
-        if installed not in path.parents and path not in found:
-            found.append(path)
-    return tuple(found)
 
 
 def _check_port(address: str) -> None:

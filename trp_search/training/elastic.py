@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -121,6 +121,7 @@ class ElasticTraining(Hook):
         grid = _grid(analysis, wanted, settings)
         self._stacks = [Stack.of(group, started, grid) for group in groups]
         self._budgets, self._layers = len(grid), sum(len(group.weights) for group in groups)
+        self._first = self._stacks[0].left.detach().clone()
 
     @override
     def parameters(self) -> list[nn.Parameter]:
@@ -135,6 +136,8 @@ class ElasticTraining(Hook):
             passes: runs one batch forward and backward: replaces earlier gradients and returns the
                 loss. Called once for each of `draws` networks. A replay of a CUDA graph is allowed.
         """
+        if self._iteration == _TRIED:
+            self._check_trained()
         groups, share = self._weights.found(), 1 / self._settings.draws
         losses: list[Tensor] = []
         sums: dict[nn.Parameter, Tensor] = {}
@@ -178,6 +181,42 @@ class ElasticTraining(Hook):
             found |= stack.factors(group)
         nested.carry_(self._network, {name: found[name] for name in self._weights.names})
 
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        """State for a resumed training, beside the network's and the optimiser's: the factors."""
+        stacks = [stack.tensors() for stack in self._stacks]
+        return super().state_dict() | {"stacks": stacks}
+
+    @override
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the state of an earlier `state_dict`, at any time after `__init__`.
+
+        Raises:
+            InputError: the state is of another network or of other settings.
+        """
+        own = [stack.tensors() for stack in self._stacks]
+        given = state.get("stacks", [])
+        shapes, others = ([_shapes(stack) for stack in stacks] for stacks in (own, given))
+        if shapes != others:
+            raise InputError(
+                "ElasticTraining: the state is of another network or of other settings: factors of "
+                f"{_listed(others)}, here {_listed(shapes)}"
+            )
+        for mine, theirs in zip(own, given, strict=True):
+            for part, tensor in mine.items():
+                tensor.copy_(theirs[part])
+        super().load_state_dict(state)
+
+    def _check_trained(self) -> None:
+        """Raises InputError where no step has moved the factors, though they have gradients."""
+        one = self._stacks[0].left
+        if one.grad is not None and bool(one.grad.any()) and torch.equal(one, self._first):
+            raise InputError(
+                f"ElasticTraining: the factors are as they were {_TRIED} steps ago: give "
+                "`parameters()` to the optimiser, beside the network's"
+            )
+
     def _drawn(self) -> list[Tensor]:
         """(L,) the place on the grid of each layer, for each network."""
         generator = seeded("elastic", self._seed, self._iteration)
@@ -216,6 +255,17 @@ class ElasticTraining(Hook):
                 for stack, group, mask in zip(self._stacks, groups, masks, strict=True)
                 for side in stack.pulled_back(group, mask)
             ]
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {part: tuple(tensor.shape) for part, tensor in tensors.items()}
+
+
+def _listed(stacks: Sequence[Mapping[str, tuple[int, ...]]]) -> str:
+    return ", ".join(str(shapes.get("left")) for shapes in stacks) or "none"
+
+
+_TRIED = 20  # steps; a scaler of gradients skips the first few
 
 
 def _grid(

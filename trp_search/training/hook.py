@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -86,10 +87,14 @@ class Hook:
         """Leaves the network as it would be handed over, after any epoch."""
         return
 
-    def state_dict(self) -> dict[str, int]:
-        """State for a resumed training: the iteration."""
+    def continue_from(self, iteration: int) -> None:
+        """Goes on after so many steps, with all parameters already those of then."""
+        self._iteration = iteration
+
+    def state_dict(self) -> dict[str, Any]:
+        """State for a resumed training, beside the network's and the optimiser's."""
         return {"iteration": self._iteration}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Restores the iteration of an earlier `state_dict`."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the state of an earlier `state_dict`."""
         self._iteration = state["iteration"]

@@ -88,7 +88,7 @@ class _Loop:
         self.progress = Progress()
         if job.checkpoint.exists():
             self.progress = load_checkpoint(job.checkpoint, self.trained, self.optimizer)
-        self.hook.load_state_dict({"iteration": self.progress.iteration})
+        self.hook.continue_from(self.progress.iteration)
 
     def epoch(self) -> EpochReport:
         """One pass over the training images, scored on validation and saved."""

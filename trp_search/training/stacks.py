@@ -45,6 +45,11 @@ class Stack:
             kept=kept.to(left),
         )
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it, as a resumed training needs it."""
+        parts = ("left", "right", "squares", "kept")
+        return {part: getattr(self, part).detach() for part in parts}
+
     def mask(self, places: Tensor) -> Tensor:
         """(b, q) the ranks of each matrix, from the (l,) places of the layers on the grid."""
         layers = self.kept.shape[1]

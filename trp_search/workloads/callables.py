@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
+import os
 import sys
-from collections.abc import Callable
+import sysconfig
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from trp_search.errors import InputError, one_line
+from trp_search.records import Workload
 from trp_search.workloads.guard import guarded
 
 TIMM = "timm:"  # before the name of one of timm's networks
@@ -41,6 +44,29 @@ def see_current_folder() -> None:
     """Lets modules of the current folder be imported; a console script does not look there."""
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
+
+
+def user_modules(workload: Workload) -> tuple[Path, ...]:
+    """Files and package folders of the callables that a workload names, unless installed."""
+    see_current_folder()
+    found = []
+    installed = Path(sysconfig.get_path("purelib"))
+    for name in (workload.network.name, workload.data.name):
+        top = name.partition(":")[0].partition(".")[0]
+        spec = importlib.util.find_spec(top) if is_callable_name(name) else None
+        if spec is None:
+            continue
+        path = Path([*(spec.submodule_search_locations or ()), spec.origin][0])
+        if installed not in path.parents and path not in found:
+            found.append(path)
+    return tuple(found)
+
+
+def importing(workload: Workload) -> Mapping[str, str]:
+    """The environment of a process that finds the workload's modules wherever this one does."""
+    folders = [str(path.parent) for path in user_modules(workload)]
+    found = [*folders, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | ({"PYTHONPATH": os.pathsep.join(found)} if found else {})
 
 
 def resolved(name: str, *, where: str) -> Callable[..., Any]:

@@ -13,8 +13,15 @@ def check_eager(network: object, *, where: str) -> None:
     """Raises InputError, `where` first, unless `network` is a module whose layers can be replaced.
 
     Compiled, scripted and exported code keeps the layers it was made of: changes to them would be
-    lost. A lazy layer would be initialised by inspecting it.
+    lost. A lazy layer would be initialised by inspecting it. With another default device than the
+    CPU, tensors would be made on both.
     """
+    device = torch.get_default_device()
+    if device.type != "cpu":
+        raise InputError(
+            f"{where}: torch's default device is {device}: call this inside of "
+            "`with torch.device('cpu'):`; the network may be on any device"
+        )
     if not isinstance(network, nn.Module):
         raise InputError(f"{where}: {type(network).__name__} is no torch.nn.Module")
     for name, module in network.named_modules():
