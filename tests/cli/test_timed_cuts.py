@@ -53,7 +53,7 @@ def test_layers_are_not_timed_beside_a_search(
     words = ["cut", run.path.name, "--trial", "baseline", "--latency-speedup", "2"]
     with exclusive(run.lock, wait_seconds=0.0, holder="a search"):
         assert main([*words, "--target", "laptop"]) == 2
-    assert capsys.readouterr().err.endswith(": a search is at work in this folder\n")
+    assert capsys.readouterr().err.endswith(": another command is at work in this folder\n")
     assert not run.cut_times.exists()
 
 

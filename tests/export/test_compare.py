@@ -78,8 +78,29 @@ def test_the_table_has_a_column_for_each_bundle(
     lines = {line[:14].strip(): line[14:].split() for line in capsys.readouterr().out.splitlines()}
     card = read_card(bundle)
     assert lines[""] == [str(plain), str(bundle)]
-    assert lines["validation"][-2:] == [f"{100 * card.point.score.value:.1f}", "%"]
+    score = card.point.score
+    assert lines["validation"][-4:] == [f"{100 * score.value:.1f}", "%", "of", f"{score.images}"]
+    assert "warning" not in lines
     assert lines["weights, bytes"][1] == f"{(bundle / 'weights.safetensors').stat().st_size:,}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["another division", "weights of others", "other images"])
+def test_scores_of_other_images_are_told(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+):
+    other = Path(shutil.copytree(bundle, tmp_path / "other"))
+    card = read_card(other)
+    data = dataclasses.replace(card.workload.data, subset=500)
+    changed = {
+        "another division": {"split_seed": card.split_seed + 1},
+        "weights of others": {"workload": dataclasses.replace(card.workload, weights="w.pt")},
+        "other images": {"workload": dataclasses.replace(card.workload, data=data)},
+    }
+    write_json(other / "card.json", dataclasses.replace(card, **changed[change]))
+    assert main(["compare", str(bundle), str(other), "--seconds", "0.05"]) == 0
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told == "warning: validation and test are not of the same images for all of them"
 
 
 def test_bundles_of_other_images_cannot_be_compared(bundle: Path, tmp_path: Path):

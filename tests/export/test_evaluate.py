@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from trp_search.cli import main
@@ -37,6 +39,14 @@ def test_a_bundle_made_on_cuda_is_scored_on_the_cpu_where_there_is_no_gpu(
 def test_an_absurd_image_size_is_refused_before_memory_is_taken(bundle: Path, tmp_path: Path):
     copied = changed(bundle, tmp_path / "bundle", "architecture.json", {"height": 10**9})
     with pytest.raises(InputError, match="expects images of 1000000000 x 8 pixels; its own have 8"):
+        evaluate_bundle(copied)
+
+
+def test_answers_that_are_not_finite_have_no_score(bundle: Path, tmp_path: Path):
+    copied = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    weights = load_file(copied / "weights.safetensors")
+    save_file(weights | {"fc.bias": weights["fc.bias"] * math.nan}, copied / "weights.safetensors")
+    with pytest.raises(InputError, match="its answers on validation are not finite"):
         evaluate_bundle(copied)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 
@@ -112,6 +113,17 @@ def test_compare_times_it_in_its_runtime_beside_float_bundles(bundle: Path, expo
     elsewhere = dataclasses.replace(target, runtime="eager")
     with pytest.raises(InputError, match="is int8 for onnxruntime on the CPU; target 'here' is ea"):
         list(compare.compare([exported], elsewhere, network=None, seconds=0.0))
+
+
+@pytest.mark.slow
+def test_bundles_in_int8_of_two_runtimes_cannot_be_compared(own: Path, tmp_path: Path):
+    other = Path(shutil.copytree(own, tmp_path / "other"))
+    card = json.loads((other / "card.json").read_text())
+    card["point"]["int8"]["runtime"] = "openvino"
+    (other / "card.json").write_text(json.dumps(card))
+    why = f"no runtime runs all of them in int8: {own} for onnxruntime, {other} for openvino"
+    with pytest.raises(InputError, match=why):
+        compare.target_of([own, other], {})
 
 
 @pytest.mark.slow

@@ -79,6 +79,13 @@ def test_weights_of_another_shape_are_refused(copied: Path):
     assert_refused(copied, "weights.safetensors: not this network's weights")
 
 
+def test_whole_numbers_for_weights_are_refused(copied: Path):
+    weights = load_file(copied / "weights.safetensors")
+    save_file(weights | {"fc.bias": weights["fc.bias"].int()}, copied / "weights.safetensors")
+    with pytest.raises(InputError, match=r"fc\.bias is torch\.int32 there and"):
+        load(copied)
+
+
 def test_an_unreadable_architecture_is_refused(copied: Path):
     (copied / "architecture.json").write_text('{"format": 1,')
     assert_refused(copied, "architecture.json: not JSON")

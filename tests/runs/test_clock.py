@@ -84,7 +84,7 @@ def test_nothing_is_timed_while_a_search_is_at_work(run: RunFolder):
     target = target_of(run, "laptop", {})
     with (
         exclusive(run.lock, wait_seconds=0.0, holder=""),
-        pytest.raises(InputError, match="a search is at work in this folder"),
+        pytest.raises(InputError, match="another command is at work in this folder"),
     ):
         list(measure(run, target, [run.point("0")], seconds=0.0))
     assert run.read_latencies() == {}

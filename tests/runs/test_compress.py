@@ -17,6 +17,7 @@ from trp_search.space import Resources, changed
 from trp_search.store import RunFolder, append_record, exclusive, write_whole
 from trp_search.tasks import TASKS
 from trp_search.tasks.task import threads
+from trp_search.workloads import data
 
 TASK = TASKS["classification"]
 SPACE = yaml.safe_load(trained.SPACE)
@@ -97,8 +98,7 @@ def test_its_network_loads_and_scores_the_same_again(first):
     folder, (*_, point) = first
     network = stored.network_of(folder, point)
     spec = folder.trial("baseline").read_spec()
-    data = spec.workload.data
-    splits = trial.data.load(data, split_seed=0, outside_weights=False, device="cpu")
+    splits = data.load(spec.workload.data, split_seed=0, outside_weights=False, device="cpu")
     with threads(spec.threads):
         found = TASK.evaluate(network, splits.validation.batches(256))
     assert (found.score, found.loss) == (point.score, point.loss)
@@ -175,6 +175,17 @@ def test_a_cut_whose_weights_a_search_removed_is_made_again(searched):
     assert written(searched).count(point.id) == 1
 
 
+def test_cuts_of_one_name_have_points_of_their_own(searched):
+    usual, other = budget(2.5), dataclasses.replace(budget(2.5), layers="all")
+    third = dataclasses.replace(other, batch_norm_images=7)
+    found = [recut(searched, "0", cut) for cut in (usual, other, third, other)]
+    assert [point.id for point in found] == ["0-2.5x", "0-2.5x-2", "0-2.5x-3", "0-2.5x-2"]
+    assert [searched.point(point.id).cut for point in found] == [usual, other, third, other]
+    for point in found:
+        network = stored.network_of(searched, point)
+        assert sum(p.numel() for p in network.parameters()) == point.parameters
+
+
 def test_a_trials_own_cut_made_again_is_its_own_point(searched):
     own = searched.point("0")
     assert recut(searched, "0", own.cut) == own
@@ -201,7 +212,7 @@ def test_a_trial_that_is_not_there_is_named(folder):
 def test_a_run_in_use_is_refused(folder):
     with (
         exclusive(folder.lock, wait_seconds=0.0, holder=""),
-        pytest.raises(InputError, match="a search is at work in this folder"),
+        pytest.raises(InputError, match="another command is at work in this folder"),
     ):
         recut(folder, "baseline", budget(2.0))
 

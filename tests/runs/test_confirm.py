@@ -116,7 +116,7 @@ def test_nothing_is_confirmed_while_a_search_is_at_work(
 ):
     with exclusive(run.lock, wait_seconds=0.0, holder=""):
         assert main(["confirm", str(run.path)]) == 2
-    assert "a search is at work in this folder" in capsys.readouterr().err
+    assert "another command is at work in this folder" in capsys.readouterr().err
 
 
 def test_a_run_without_a_front_has_nothing_to_confirm(empty_run: RunFolder, run: RunFolder):

@@ -134,6 +134,6 @@ def test_a_run_without_weights_has_nothing_to_quantise(sample_run: RunFolder):
 def test_nothing_is_quantised_while_a_search_is_at_work(run: RunFolder):
     with (
         exclusive(run.lock, wait_seconds=0.0, holder=""),
-        pytest.raises(InputError, match="a search is at work in this folder"),
+        pytest.raises(InputError, match="another command is at work in this folder"),
     ):
         list(quantize(run, [run.point("0")], "onnxruntime"))

@@ -34,7 +34,7 @@ def confirm(
     folder = trusted(run, trust=trust)
     from trp_search.runs import confirm as again
 
-    busy = "a search is at work in this folder; confirm its front when it has ended"
+    busy = "another command is at work in this folder; confirm its front when it has ended"
     with exclusive(folder.lock, wait_seconds=0.0, holder=busy), stoppable():
         left = again.plan(folder, seeds=_SEEDS if seeds is None else seeds)
         for place, (spec, points) in enumerate(left, start=1):

@@ -17,7 +17,7 @@ from trp_search.cli.help import CUT
 from trp_search.cli.tables import layer_table
 from trp_search.errors import InputError
 from trp_search.methods import METHODS
-from trp_search.records import TAKES, Cut, Keep, Point
+from trp_search.records import TAKES, Cut, Keep, Pairs, Point, Ranks
 from trp_search.records.objectives import TIMES
 from trp_search.report.formatting import against_baseline, scored, sizes
 from trp_search.space import SearchSpace
@@ -110,7 +110,8 @@ def show_point(folder: RunFolder, point: Point) -> None:
     lost = baseline and against_baseline(score.behind(baseline.score), score.metric)
     schemes = Counter(layer.scheme or "dense" for layer in point.layers)
     kinds = ", ".join(f"{count} {name}" for name, count in schemes.most_common())
-    asked = "" if point.cut is None else f" (layers: {point.cut.layers})"
+    listed = point.cut is None or isinstance(point.cut.keep, Ranks | Pairs)
+    asked = "" if point.cut is None or listed else f" (layers: {point.cut.layers})"
     pairs(
         [
             ("validation", scored(point.score)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from trp_search.cli.spaces import trusted
 from trp_search.cli.tables import table_of
 from trp_search.errors import InputError
 from trp_search.export.opened import opened
-from trp_search.records import Latency, Point
+from trp_search.records import Latency, Point, Score, to_json
 from trp_search.records.objectives import TIMES
 from trp_search.report.formatting import count
 from trp_search.report.times import SLOWER, clock, milliseconds
@@ -121,6 +122,8 @@ def compare(
     found = list(side_by_side.compare(bundles, where, network=network, seconds=budget))
     for row in _columns(found):
         line(row)
+    if len({_images(one.card) for one in found}) > 1:
+        warn("validation and test are not of the same images for all of them")
 
 
 def _columns(found: Sequence[Compared]) -> list[str]:
@@ -129,10 +132,10 @@ def _columns(found: Sequence[Compared]) -> list[str]:
     targets = dict.fromkeys(known.target.name for one in found for known in one.card.latencies)
     for one in found:
         point, test = one.card.point, one.card.test
-        validation = "trained on" if one.card.saw_validation else point.score.shown
+        validation = "trained on" if one.card.saw_validation else _counted(point.score)
         values = {
             "validation": validation,
-            "test": test.score.shown if test else "not scored",
+            "test": _counted(test.score) if test else "not scored",
             "multiply-adds": f"{amount(point.macs)} ({TIMES(point.speedup)})",
             "parameters": amount(point.parameters),
             "weights, bytes": f"{one.file_bytes:,}",
@@ -150,6 +153,16 @@ def _columns(found: Sequence[Compared]) -> list[str]:
         f"{name:<{longest}}  " + "  ".join(f"{v:>{w}}" for v, w in zip(values, widths, strict=True))
         for name, values in rows.items()
     ]
+
+
+def _counted(score: Score) -> str:
+    return f"{score.shown} of {score.images}"
+
+
+def _images(card: Card) -> tuple[object, ...]:
+    """What determines the images that a bundle was scored on."""
+    images = dataclasses.replace(card.workload.data, download=False, mean=None, std=None)
+    return to_json(images), card.split_seed, card.workload.weights is None
 
 
 def _against(one: Compared, first: Compared) -> str:

@@ -63,9 +63,16 @@ def target_of(bundles: Sequence[Path], given: dict[str, Any]) -> Target:
             "give the size to time by --image-size N"
         )
     default: dict[str, Any] = {"name": "here", "height": first[1], "width": first[2]}
-    for one in found.values():
-        if one.card.point.int8 is not None:
-            default["runtime"] = one.card.point.int8.runtime
+    quantised = {
+        one.card.point.int8.runtime: str(bundle)
+        for bundle, one in found.items()
+        if one.card.point.int8 is not None
+    }
+    if len(quantised) > 1:
+        which = ", ".join(f"{bundle} for {name}" for name, bundle in quantised.items())
+        raise InputError(f"no runtime runs all of them in int8: {which}")
+    if quantised:
+        (default["runtime"],) = quantised
     return made(Target, "target", **(default | given))
 
 

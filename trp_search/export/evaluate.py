@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,8 +89,11 @@ def evaluate_bundle(
         if card.point.int8 is not None:
             scored = Int8File(found.folder, card.point.int8.runtime, image)
             batch = scored.batch
+        validation = task.evaluate(scored, splits.validation.batches(batch))
+        if not math.isfinite(validation.loss):
+            raise InputError(f"{found.folder}: its answers on validation are not finite")
         return BundleScore(
-            validation=task.evaluate(scored, splits.validation.batches(batch)),
+            validation=validation,
             test=task.evaluate(scored, splits.test.batches(batch)) if test else None,
             macs=price.macs,
             parameters=price.parameters,

@@ -92,12 +92,12 @@ def measure(
     """Times each point for about `seconds`, adds it to the run and yields it.
 
     Raises:
-        InputError: a search is at work in the folder, the runtime or the device is not there, the
-            target was timed on another machine, or a network's weights are gone.
+        InputError: another command is at work in the folder, the runtime or the device is not
+            there, the target was timed on another machine, or a network's weights are gone.
     """
     serving = runtime(target.runtime)
     serving.check(target.device)
-    busy = "a search is at work in this folder; time its points when it has ended"
+    busy = "another command is at work in this folder; time its points when it has ended"
     with exclusive(folder.lock, wait_seconds=0.0, holder=busy), threads(target.threads):
         machine = machine_of(folder, target)
         channels = data.describe(folder.trial(BASELINE).read_spec().workload.data).channels

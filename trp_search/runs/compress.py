@@ -5,14 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Generator, Iterator
 
+import torch
+
 from trp_search import report
 from trp_search.errors import InputError
-from trp_search.records import Cut, EpochReport, Point, TrialResult, TrialSpec, to_json
+from trp_search.records import TAKES, Cut, EpochReport, Point, TrialResult, TrialSpec, to_json
 from trp_search.runs import reach, setup, trial
 from trp_search.runs.environment import write_environment
 from trp_search.runs.probe import baseline_network, probe_
+from trp_search.scoring import survey
+from trp_search.scoring.candidate import example
 from trp_search.space import SearchSpace, load_space
 from trp_search.store import RunFolder, append_record, exclusive, write_whole
+from trp_search.training.checkpoint import load_tensors
+from trp_search.workloads import data
+from trp_search.workloads.networks import PUBLISHERS
 
 
 def compress(
@@ -43,7 +50,7 @@ def compress(
         network, shape = baseline_network(space.workload)  # before hours of training
         probe_(space, network, shape, wanted=cut)
         if chosen is None:
-            trial.check_reach(spec, cut)
+            _check_reach(spec, cut)
     folder.path.mkdir(parents=True, exist_ok=True)
     with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
         _claim(space, folder)
@@ -105,13 +112,14 @@ def recut(
     `chosen` makes ranks of the cut, as a time budget needs, while nothing is at work in the run.
 
     Raises:
-        InputError: no such trial, a search is at work in the run, or the budget is out of reach.
+        InputError: no such trial, another command is at work in the run, or the budget is out of
+            reach.
     """
     with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
         return _cut(folder, name, cut if chosen is None else chosen(cut))
 
 
-_BUSY = "a search is at work in this folder"
+_BUSY = "another command is at work in this folder"
 
 
 def _baseline(space: SearchSpace) -> TrialSpec:
@@ -131,7 +139,7 @@ def _claim(space: SearchSpace, folder: RunFolder) -> None:
     made = place.read_spec() if place.spec.exists() else spec
     if _baseline(load_space(folder.search)) != spec or made.workload != spec.workload:
         what = "another baseline"
-    elif not trial.weights_are_as_given(spec, folder):
+    elif not _weights_are_as_given(spec, folder):
         what = f"the network that {spec.workload.weights} held before"
     if what is not None:
         raise InputError(f"{folder.path}: has {what}; give another folder (--run)")
@@ -153,3 +161,22 @@ def _keep(folder: RunFolder, point: Point) -> None:
     """Adds a point unless the run has it."""
     if point not in folder.read_points():
         append_record(folder.points, point)
+
+
+def _check_reach(spec: TrialSpec, cut: Cut) -> None:
+    """Raises InputError if no weights of the baseline could be cut so; trains nothing."""
+    if "trained" in TAKES[cut.scheme]:
+        return  # what these factors can reach is known when they are there
+    network = setup.untrained(spec).eval()
+    survey.check_reach(network, example(data.describe(spec.workload.data), "cpu"), cut)
+
+
+def _weights_are_as_given(spec: TrialSpec, folder: RunFolder) -> bool:
+    """Whether the stored weights of a given network are still those of the file."""
+    kept = folder.trial(spec.name).weights
+    if spec.workload.weights in (None, *PUBLISHERS) or not kept.exists():
+        return True
+    now, then = setup.start(spec, folder), setup.untrained(spec)
+    load_tensors(then, kept)
+    pairs = zip(now.state_dict().values(), then.state_dict().values(), strict=True)
+    return all(torch.equal(one.cpu(), other) for one, other in pairs)

@@ -85,13 +85,13 @@ def quantize(
     one with some layers in float, if any keeps within it.
 
     Raises:
-        InputError: a search is at work in the folder, the tool refuses a network, or it was trained
-            on the images of validation, on which `max_drop` cannot be measured.
+        InputError: another command is at work in the folder, the tool refuses a network, or it was
+            trained on the images of validation, on which `max_drop` cannot be measured.
     """
     seen = [point.id for point in points if point.role == "refit"]
     if seen and max_drop is not None:
         raise InputError(f"point {seen[0]!r}: was trained on validation; --max-drop is not for it")
-    busy = "a search is at work in this folder; quantise its points when it has ended"
+    busy = "another command is at work in this folder; quantise its points when it has ended"
     with exclusive(folder.lock, wait_seconds=0.0, holder=busy):
         known = {point.id: point for point in folder.read_all_points()}
         for point in tracked(points, "quantising", total=len(points), unit="networks"):

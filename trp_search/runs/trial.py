@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-
-import torch
 
 from trp_search.errors import InputError, OutOfReachError, in_words
 from trp_search.progress import tracked
 from trp_search.records import (
-    TAKES,
     Cut,
     EpochReport,
     MaxDrop,
@@ -28,21 +26,17 @@ from trp_search.runs import int8, networks, setup
 from trp_search.runs.fastest import fastest_of
 from trp_search.runs.fine_tuning import tuned
 from trp_search.runs.setup import Setup
-from trp_search.scoring import survey
 from trp_search.scoring.candidate import (
     Cuts,
     Scored,
-    example,
     score_uncut,
     settle_,
 )
 from trp_search.scoring.points import PointFactory
 from trp_search.store import RunFolder, TrialFolder, append_record, unwritable, write_whole
 from trp_search.tasks.task import DivergedError, threads
-from trp_search.training.checkpoint import load_tensors, save_nested, save_weights
+from trp_search.training.checkpoint import save_nested, save_weights
 from trp_search.training.loop import train
-from trp_search.workloads import data
-from trp_search.workloads.networks import PUBLISHERS
 
 
 def run(spec: TrialSpec, folder: RunFolder) -> Iterator[EpochReport | TrialResult]:
@@ -228,10 +222,17 @@ def _tuned(
 
 
 def _kept(
-    place: TrialFolder, factory: PointFactory, cut: Cut, scored: Scored, *, untuned: bool = False
+    place: TrialFolder,
+    factory: PointFactory,
+    cut: Cut,
+    scored: Scored,
+    *,
+    untuned: bool = False,
+    called: str | None = None,
 ) -> Point:
-    """The point of a cut, its weights written."""
+    """The point of a cut, its weights written; its id is `called` if that is given."""
     point = factory.point(scored, cut, untuned=untuned)
+    point = dataclasses.replace(point, id=called or point.id)
     save_weights(place.point_weights(point.id), scored.made.network)
     return point
 
@@ -262,12 +263,18 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
         cuts = begun.cuts
         if isinstance(cut.keep, MaxDrop):
             cut = fastest_of(folder, name, cut, lambda one: cuts.score(one).validation.score)
-        other = next((p for p in folder.read_points() if p.id == factory.name(cut)), None)
-        if other is not None and other.cut != cut:
-            raise InputError(f"{folder.path}: point {other.id!r} is there with other settings")
-        if other is not None and other.tuned:
-            raise InputError(f"{folder.path}: point {other.id!r} is this cut, fine-tuned")
-        return _kept(place, factory, cut, cuts.score(cut))
+        called = _called(folder, factory.name(cut), cut)
+        return _kept(place, factory, cut, cuts.score(cut), called=called)
+
+
+def _called(folder: RunFolder, name: str, cut: Cut) -> str:
+    """The id of the point of a further cut: its name, numbered where another cut has it."""
+    known = {point.id: point for point in folder.read_points()}
+    ids = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    called = next(one for one in ids if one not in known or known[one].cut == cut)
+    if called in known and known[called].tuned:
+        raise InputError(f"{folder.path}: point {called!r} is this cut, fine-tuned")
+    return called
 
 
 def _again(name: str, folder: RunFolder) -> tuple[Setup, PointFactory]:
@@ -279,22 +286,3 @@ def _again(name: str, folder: RunFolder) -> tuple[Setup, PointFactory]:
     with threads(spec.threads):
         begun = setup.begin(spec, folder, network=networks.trained(folder, name))
     return begun, begun.points(result.seconds)
-
-
-def check_reach(spec: TrialSpec, cut: Cut) -> None:
-    """Raises InputError if no weights of the baseline could be cut so; trains nothing."""
-    if "trained" in TAKES[cut.scheme]:
-        return  # what these factors can reach is known when they are there
-    network = setup.untrained(spec).eval()
-    survey.check_reach(network, example(data.describe(spec.workload.data), "cpu"), cut)
-
-
-def weights_are_as_given(spec: TrialSpec, folder: RunFolder) -> bool:
-    """Whether the stored weights of a given network are still those of the file."""
-    kept = folder.trial(spec.name).weights
-    if spec.workload.weights in (None, *PUBLISHERS) or not kept.exists():
-        return True
-    now, then = setup.start(spec, folder), setup.untrained(spec)
-    load_tensors(then, kept)
-    pairs = zip(now.state_dict().values(), then.state_dict().values(), strict=True)
-    return all(torch.equal(one.cpu(), other) for one, other in pairs)

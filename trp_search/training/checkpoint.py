@@ -45,6 +45,11 @@ def load_tensors(network: nn.Module, path: Path) -> None:
 
 
 def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    for name, own in network.state_dict().items():
+        given = tensors.get(name, own)
+        if given.is_floating_point() != own.is_floating_point():
+            why = f"{name} is {given.dtype} there and {own.dtype} here"
+            raise InputError(f"{path}: not this network's weights: {why}")
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
