@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trp_search.errors import InputError, one_line
 from trp_search.workloads import pixels
@@ -13,15 +14,6 @@ from trp_search.workloads.listing import shown
 
 # By content; Pillow's others are no pictures of pixels, and some run other programs.
 _FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "AVIF", "TIFF", "PPM", "JPEG2000")
-_TURNS = {  # EXIF 2.32, tag Orientation
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def decoded(path: Path, *, channels: int) -> Image.Image:
@@ -45,17 +37,9 @@ def _decoded(path: Path, channels: int) -> Image.Image:
     known = [name for name in _FORMATS if name in Image.OPEN]
     with Image.open(path, formats=known) as image:
         image.load()
-        picture = pixels.converted(image, channels=channels)
-        turn = _TURNS.get(_orientation(image))
-    return picture if turn is None else picture.transpose(turn)
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        found = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001  damaged EXIF turns nothing; the pixels are whole
-        return 1
-    return found if isinstance(found, int) else 1
+        with suppress(Exception):  # damaged EXIF turns nothing; the pixels are whole
+            ImageOps.exif_transpose(image, in_place=True)
+        return pixels.converted(image, channels=channels)
 
 
 def _words(error: Exception) -> str:
