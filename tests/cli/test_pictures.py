@@ -46,13 +46,23 @@ def test_images_are_counted_and_files_passed_over_are_told(root, trp):
     assert "warning: validation holds no image of dog\n" in ended.out
 
 
-def test_images_that_stop_a_search_are_a_warning(root, trp):
+def test_images_that_stop_a_search_stop_a_check(root, trp):
     (root / "train" / "cat" / "0.png").write_text("no image")
     ended = trp("check", "space.yaml")
-    assert ended.code == 0
-    assert "0.png: cannot be read as an image: its content is of no known kind; a search would" in (
-        ended.out
+    assert ended.code == 2
+    assert ended.err == (
+        "trp-search: pictures/train/cat/0.png: cannot be read as an image: its content is of no "
+        "known kind\n"
     )
+    assert "Next:" not in ended.out
+
+
+def test_images_that_are_not_here_are_a_warning(root, trp):
+    root.rename("elsewhere")
+    Path("space.yaml").write_text(SPACE.replace("image_size: 8", "image_size: 8, classes: 2"))
+    ended = trp("check", "space.yaml")
+    assert (ended.code, ended.err) == (0, "")
+    assert "a search would not start\n" in ended.out
 
 
 def test_an_image_that_cannot_be_read_is_the_user_s_to_mend(root, trp):

@@ -40,7 +40,7 @@ def test_a_point_can_be_named(trp, run):
         (["--target", "a", "--seconds", "0"], "--seconds: 0 is not above 0"),
         (["--target", "a", "--threads", "none"], "'none' is not a whole number from 1 up"),
         (["--target", "a", "--batch", "9" * 14], "x 1 x 8 x 8 values do not fit in memory"),
-        (["--target", "a", "--point", "77"], "no point '77'; there are baseline"),
+        (["--target", "a", "--point", "77"], "no point '77'; there are 0, "),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(trp, run, words, said):

@@ -102,7 +102,7 @@ def test_what_a_killed_export_left_goes_with_the_next_to_that_place(
 
 
 def test_an_unknown_point_is_named_with_those_there_are(trained_run: RunFolder, tmp_path: Path):
-    with pytest.raises(InputError, match="no point '99'; there are baseline"):
+    with pytest.raises(InputError, match="no point '99'; there are 0, "):
         export_point(trained_run, "99", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -274,6 +274,39 @@ def test_channels_that_an_operation_folds_stay_and_others_leave(between, left):
     assert "do not fall to single outputs" in prunable(network, IMAGES[:1], "auto").reasons["0"]
 
 
+class Split(nn.Module):
+    """Halves of a first layer, one of them used twice, as in a C2f block."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.inner = nn.Conv2d(3, 16, 1), nn.Conv2d(8, 8, 3, padding=1)
+        self.last, self.head = nn.Conv2d(24, 12, 1), nn.Conv2d(12, 4, 1)
+
+    def forward(self, images):
+        one, two = self.first(images).chunk(2, 1)
+        return self.head(self.last(torch.cat([one, two, self.inner(two)], 1)).relu())
+
+
+def test_a_layer_whose_outputs_are_split_stays_for_a_reason_and_others_leave():
+    torch.manual_seed(0)
+    found = pruned(Split().eval(), cut_of(Ratio(0.5)))
+    assert {layer.name: layer.rank for layer in found.layers}["last"] == 6
+    assert {layer.name: layer.rank for layer in found.layers}["first"] in (None, 16)
+    assert "first" in prunable(Split().eval(), IMAGES[:1], "auto").reasons
+
+
+@pytest.mark.parametrize("importance", ["lasso", "thinet"])
+def test_channels_whose_readers_answer_nothing_cost_nothing(importance):
+    torch.manual_seed(0)
+    parts = [nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 12, 1), nn.ReLU(), nn.Conv2d(12, 4, 1)]
+    network = nn.Sequential(*parts).eval()
+    with torch.no_grad():
+        network[2].weight.zero_()
+        network[2].bias.copy_(torch.arange(12) / 12)
+    found = pruned(network, cut_of(Speedup(1.5), importance))
+    torch.testing.assert_close(found.network(IMAGES), network(IMAGES), rtol=1e-3, atol=1e-4)
+
+
 def test_bad_asks_are_refused_in_one_line(residual):
     bare = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
     for network, wanted, line in (

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from trp_search.records import Layer
+from trp_search.runs.fine_tuning import hold_zeros
 from trp_search.scoring.sizes import csr_bytes, weight_bytes
 from trp_search.store import RunFolder
 from trp_search.training.checkpoint import save_weights
@@ -53,6 +54,36 @@ def test_a_sparse_layer_counts_as_compressed_rows(
     whole = (tmp_path / "weights").stat().st_size
     assert weight_bytes(network, [layer]) == whole - matrix.nbytes + held(matrix)
     assert weight_bytes(network) == whole
+
+
+def test_a_sparse_part_of_an_attention_s_weight_counts_and_stays_sparse_while_it_trains():
+    network = nn.MultiheadAttention(8, 2, batch_first=True)
+    zeros = torch.rand(8, 8, generator=torch.Generator().manual_seed(0)) < 0.8
+    with torch.no_grad():
+        network.in_proj_weight[8:16][zeros] = 0
+    kept = int((~zeros).sum())
+    layer = Layer(
+        name="k",
+        scheme="sparse",
+        rank=None,
+        full_rank=None,
+        macs=kept,
+        dense_macs=64,
+        parameters=kept + 8,
+        dense_parameters=72,
+        reason=None,
+    )
+    rows = csr_bytes(kept, rows=8)
+    assert weight_bytes(network, [layer]) == weight_bytes(network) - 256 + rows
+    remove = hold_zeros(network, layer)
+    images = torch.randn(2, 3, 8)
+    for held_now in (True, False):
+        network.zero_grad()
+        network(images, images, images)[0].square().sum().backward()
+        gradient = network.in_proj_weight.grad
+        assert gradient[8:16][zeros].any() != held_now
+        assert gradient[:8].any()
+        remove()
 
 
 def test_tied_weights_are_stored_twice_and_counted_so(tmp_path: Path):

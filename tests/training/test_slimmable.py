@@ -111,6 +111,25 @@ def test_channels_stand_in_the_order_of_their_importance():
     torch.testing.assert_close(network.eval()(IMAGES), before(IMAGES))
 
 
+def test_a_group_without_batch_norm_is_ordered_by_magnitude_and_narrowed_too():
+    network = small()
+    training = slimmable(network, importance="bn-scale")
+    lengths = (
+        network[3].weight.flatten(1).norm(dim=1) / network[3].weight.flatten(1).norm(dim=1).mean()
+    )
+    read = network[6].weight.reshape(5, 12, 36).movedim(1, 0).flatten(1).norm(dim=1)
+    scores = (lengths + read / read.mean()) / 2
+    assert torch.equal(scores.sort(descending=True).indices, torch.arange(12))
+    assert min(second for _, second in widths_of_a_step(network, training)) < 12
+
+
+def test_a_network_whose_channels_have_no_such_importance_is_refused():
+    with pytest.raises(InputError, match="importance: bn-scale: no batch norm scales it"):
+        slimmable(
+            nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3)), importance="bn-scale"
+        )
+
+
 class Graded(nn.Module):
     """Scales its channels by their place among them: every other one would be scaled alike."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 from trp_search.cli.console import line, pairs, warn
 from trp_search.errors import InputError
@@ -20,6 +21,9 @@ def pictures(space: SearchSpace, *, seconds: float) -> tuple[int | None, str]:
     """Prints the section; returns the number of training images of a trial, or None and the reason.
 
     Nothing is downloaded.
+
+    Raises:
+        InputError: the folder of images is there, and a search would refuse it.
     """
     workload = space.workload
     spec = dataclasses.replace(workload.data, download=False)
@@ -27,6 +31,8 @@ def pictures(space: SearchSpace, *, seconds: float) -> tuple[int | None, str]:
         with theirs(spec.name, where="workload.data", seconds=seconds):
             found = data.census(spec, outside_weights=workload.weights is not None)
     except InputError as error:
+        if spec.name == "images" and spec.root is not None and Path(spec.root).is_dir():
+            raise  # they are here, and wrong
         return None, str(error)
     names = data.class_names(spec)
     line()

@@ -138,7 +138,8 @@ def _columns(found: Sequence[Compared]) -> list[str]:
             "test": _counted(test.score) if test else "not scored",
             "multiply-adds": f"{amount(point.macs)} ({TIMES(point.speedup)})",
             "parameters": amount(point.parameters),
-            "weights, bytes": f"{one.file_bytes:,}",
+            "weights, bytes": f"{point.bytes:,}",
+            "file, bytes": f"{one.file_bytes:,}",
             "a batch": milliseconds(one.timing.seconds),
             "times as fast": _against(one, found[0]),
             "95 % interval": f"{one.timing.low:.2f} to {one.timing.high:.2f}",
@@ -166,7 +167,9 @@ def _images(card: Card) -> tuple[object, ...]:
 
 
 def _against(one: Compared, first: Compared) -> str:
-    slower = one is not first and one.timing.slower
+    if one is first:
+        return f"{TIMES(one.timing.speedup)} (itself)"
+    slower = one.timing.slower
     reference = "the first" if first.card.point.cut else "the baseline"
     return f"{TIMES(one.timing.speedup)}{f', slower than {reference}' if slower else ''}"
 

@@ -114,6 +114,8 @@ def _group(graph: Any, module: Any, names: Mapping[nn.Module, str]) -> Group:  #
         else:
             parts[kind][name] = places
         reasons += [] if reason is None else [reason]
+    if not parts["written"]:  # it stays, for a reason, under its name
+        parts["written"][names[module]] = torch.arange(units).unsqueeze(1)
     if not parts["read"]:
         reasons.append("no layer reads it: the network's output")
     return Group(**parts, reason=next(iter(reasons), None))

@@ -47,6 +47,8 @@ def ranking(
     gram = _gram(network, group, moments)
     if gram is None:
         return "no layer reads it whose outputs could be fitted"
+    if not gram.any():  # all that read it answer zero, without any unit as well
+        return Ranking(order=torch.arange(group.units), loss=gram.new_zeros(group.units))
     order = (_by_lasso if criterion == "lasso" else _by_greed)(gram)
     return Ranking(order=order, loss=_lost(gram, order))
 

@@ -45,9 +45,10 @@ class Cut:
         keep: how much is kept; an `Error` is for `ddlr-style` and `net-trim` alone, which take
             nothing else; `Ranks` are for schemes with one rank per layer, `Pairs` for `per-layer`;
             both are taken as they are.
-        scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most, `nested`
-            the factors that an elastic training left, `tucker` factors both channel axes,
-            `ddlr-style` and `net-trim` solve for linear layers, `prune` removes channels.
+        scheme: how kernels are unfolded; `per-layer` takes in each layer what keeps most within a
+            budget, or costs least at the ranks that another `keep` gives, `nested` the factors that
+            an elastic training left, `tucker` factors both channel axes, `ddlr-style` and
+            `net-trim` solve for linear layers, `prune` removes channels.
         allocation: `knapsack` (least sum of lost energies), `greedy` (largest product of kept
             ones), `alds-style` (ALDS's criterion), `pooled` (the largest singular values of all
             layers), or one `energy` or one `uniform` ratio in all layers.

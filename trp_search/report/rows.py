@@ -130,7 +130,8 @@ def leading(rows: Rows) -> Row | None:
 def foremost(rows: Iterable[Row], axis: Axis) -> Row | None:
     """The smallest on `axis` (lower end) within one point of the baseline.
 
-    If none is so close, the best. What is larger than the baseline is no candidate.
+    If none is so close, the best; of equals the smallest file, as `select` chooses. What is larger
+    than the baseline is no candidate.
     """
     found = [
         row for row in rows if axis.times(row.point) is not None and not axis.slower(row.point)
@@ -141,8 +142,16 @@ def foremost(rows: Iterable[Row], axis: Axis) -> Row | None:
         if row.drop is not None and row.drop <= _BARELY * row.point.score.metric.slack
     ]
     if close:
-        return max(close, key=lambda row: (axis.of(row.point), row.point.score.gain))
-    return max(found, key=lambda row: (row.point.score.gain, axis.of(row.point)), default=None)
+        return max(close, key=lambda row: (axis.of(row.point), row.point.score.gain, _small(row)))
+    return max(
+        found,
+        key=lambda row: (row.point.score.gain, axis.of(row.point), _small(row)),
+        default=None,
+    )
+
+
+def _small(row: Row) -> tuple[int, int]:
+    return -row.point.bytes, -row.point.macs
 
 
 def distinct(front: Sequence[Row]) -> set[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Generator
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
+from trp_search.lowrank.attention import weight_at
 from trp_search.records import EpochReport, Layer, Training
 from trp_search.runs.setup import Setup
 from trp_search.scoring.candidate import Scored, score_uncut
@@ -22,7 +24,7 @@ def tuned(
     """
     job = begun.fine_tuning(settings)
     network = scored.made.network.requires_grad_(requires_grad=True)
-    hooks = [_hold(network, layer) for layer in scored.made.layers if layer.is_sparse]
+    hooks = [hold_zeros(network, layer) for layer in scored.made.layers if layer.is_sparse]
     try:
         yield from train(network, job, note=note)
     finally:
@@ -33,11 +35,11 @@ def tuned(
     return Scored(made=made, validation=after.validation)
 
 
-def _hold(network: nn.Module, layer: Layer) -> Callable[[], None]:
+def hold_zeros(network: nn.Module, layer: Layer) -> Callable[[], None]:
     """Keeps gradients off the layer's zeros until what it returns is called."""
-    weight = network.get_submodule(layer.name).weight
-    assert isinstance(weight, Tensor)
-    kept = (weight != 0).detach()
-    handle = weight.register_hook(lambda gradient: gradient * kept)  # type: ignore[no-untyped-call]
+    weight, own = weight_at(network, layer.name)
+    kept = torch.ones_like(weight, dtype=torch.bool)
+    kept[own] = weight.detach()[own] != 0
+    handle = weight.register_hook(lambda gradient: gradient * kept)
     removed: Callable[[], None] = handle.remove
     return removed

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from safetensors.torch import save
 from torch import nn
 
+from trp_search.lowrank.attention import weight_at
 from trp_search.records import Layer
 
 _INDEX_BYTES = 4
@@ -20,7 +21,8 @@ def weight_bytes(network: nn.Module, layers: Sequence[Layer] = ()) -> int:
     size = len(save(state))
     for layer in layers:
         if layer.is_sparse:
-            weight = state[f"{layer.name}.weight"]
+            packed, own = weight_at(network, layer.name)
+            weight = packed[own]
             nonzeros = layer.parameters - (layer.dense_parameters - weight.numel())
             rows = csr_bytes(nonzeros, len(weight), bytes_per_value=weight.element_size())
             size += rows - weight.nbytes

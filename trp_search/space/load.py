@@ -15,13 +15,13 @@ from trp_search.space.entries import Scalar
 from trp_search.space.model import SearchSpace
 
 
-def load_space(path: Path) -> SearchSpace:
+def load_space(path: Path | str) -> SearchSpace:
     """The search space in the YAML file `path`.
 
     Raises:
         InputError: the first problem, as `file: key.path: value is not what is allowed`.
     """
-    return read_space(text.read_mapping(path), path)
+    return read_space(text.read_mapping(Path(path)), Path(path))
 
 
 def read_space(raw: dict[str, Any], path: Path) -> SearchSpace:

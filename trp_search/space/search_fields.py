@@ -115,8 +115,8 @@ class Space(create_model("_Cut", __base__=_Truncations, **_CUTS)):  # type: igno
             `ddlr-style` (DDLR-style) and `net-trim` its linear layers; `prune` removes channels of
             the baseline.
         scheme: how a kernel is unfolded into a matrix, which decides the two layers that replace
-            it; `per-layer` takes in each layer the scheme that keeps most at its cost, in training
-            and at the cut.
+            it; `per-layer` takes in each layer the scheme that keeps most within a budget, or costs
+            least at the ranks that `energy` and the like give, in training and at the cut.
         start: `baseline` trains from the baseline's weights, `scratch` from new ones.
         period: iterations between truncations (the paper's m).
         projection: whether truncations replace the weights; without it the nuclear term acts alone.

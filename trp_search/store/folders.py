@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trp_search.errors import InputError
 from trp_search.records import (
+    BASELINE,
     SUFFIXES,
     CutTime,
     Environment,
@@ -26,6 +27,7 @@ from trp_search.store.files import append_record, read_record, read_records
 from trp_search.store.inside import File, inside, named
 from trp_search.store.trial import TrialFolder
 
+_NAMED = 8  # points in a refusal
 FORMAT = 2  # of a run's files; version 0.1.0 wrote none
 
 
@@ -229,6 +231,9 @@ class RunFolder:
         """The point with this id, of all or `among` some; else an InputError lists known ids."""
         points = {point.id: point for point in (self.read_all_points() if among is None else among)}
         if point_id not in points:
-            known = ", ".join(list(points)[:8]) or "none"
-            raise InputError(f"{self.path}: no point {point_id!r}; there are {known}")
+            trials_first = sorted(points, key=lambda one: points[one].trial == BASELINE)
+            known = ", ".join(trials_first[:_NAMED]) or "none"
+            rest = len(points) - _NAMED
+            more = f" and {rest} more" if rest > 0 else ""
+            raise InputError(f"{self.path}: no point {point_id!r}; there are {known}{more}")
         return points[point_id]

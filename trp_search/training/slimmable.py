@@ -14,7 +14,7 @@ from trp_search import records
 from trp_search.errors import InputError
 from trp_search.lowrank.channel_budget import counts
 from trp_search.lowrank.costs import outside
-from trp_search.lowrank.filters import Ranking, by_place
+from trp_search.lowrank.filters import Ranking, by_place, ranking
 from trp_search.lowrank.leading import Places, leading, narrow, reorder_
 from trp_search.lowrank.placing import copied
 from trp_search.lowrank.prunable import computes
@@ -62,7 +62,7 @@ class SlimmableTraining(Hook):
             allocation=settings.allocation,
             layers=settings.layers,
         )
-        self._found = ranked(network, example_input, wanted, None)
+        self._found = _ranked(network, example_input, wanted)
         before, orders = copied(network), [one.order.flip(0) for one in self._found.rankings]
         reorder_(network, self._found.prunable.groups, orders)
         if not computes(network, before, example_input):
@@ -87,6 +87,21 @@ class SlimmableTraining(Hook):
                 loss = loss + distance()
         self._iteration += 1
         return loss
+
+
+def _ranked(
+    network: nn.Module, example_input: Tensor | Sequence[Any], wanted: records.Cut
+) -> Ranked:
+    """Every group by the criterion, or by magnitude where it has none: a cut takes of all."""
+    every = dataclasses.replace(wanted, importance="magnitude")
+    found = ranked(network, example_input, every, None)
+    assert wanted.importance is not None
+    own = [ranking(network, group, wanted.importance, {}) for group in found.prunable.groups]
+    if all(isinstance(one, str) for one in own):
+        raise InputError(f"slimmable: importance: {wanted.importance}: {own[0]}")
+    pairs = zip(own, found.rankings, strict=True)
+    rankings = [usual if isinstance(one, str) else one for one, usual in pairs]
+    return dataclasses.replace(found, rankings=rankings)
 
 
 def _grid(found: Ranked, rankings: Sequence[Ranking], wanted: records.Cut) -> list[list[int]]:
