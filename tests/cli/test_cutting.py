@@ -105,7 +105,7 @@ def test_the_same_call_again_trains_nothing_and_exports_beside(
     again = trp("compress", "small.yaml", "--speedup", "2")
     assert (again.code, again.err) == (0, "")
     assert ("epoch   1 of 1" in first, "epoch" in again.out) == (True, False)
-    assert "Exported point plain-2x: results/small-baseline/models/plain-2x-2" in again.out
+    assert "Exported point plain-2x: results/small-baseline/models/plain-2x-bundle-2" in again.out
 
 
 @pytest.mark.slow

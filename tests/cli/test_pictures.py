@@ -46,7 +46,7 @@ def test_images_are_counted_and_files_passed_over_are_told(root, trp):
     assert "warning: validation holds no image of dog\n" in ended.out
 
 
-def test_images_that_stop_a_search_stop_a_check(root, trp):
+def test_images_that_stop_a_search_stop_a_check(root, trp, monkeypatch):
     (root / "train" / "cat" / "0.png").write_text("no image")
     ended = trp("check", "space.yaml")
     assert ended.code == 2
@@ -55,6 +55,9 @@ def test_images_that_stop_a_search_stop_a_check(root, trp):
         "known kind\n"
     )
     assert "Next:" not in ended.out
+    monkeypatch.setenv("PICTURES", "pictures")
+    Path("space.yaml").write_text(SPACE.replace("root: pictures", "root: $PICTURES"))
+    assert trp("check", "space.yaml").code == 2
 
 
 def test_images_that_are_not_here_are_a_warning(root, trp):

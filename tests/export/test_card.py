@@ -10,7 +10,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from trp_search.export.bundle import Card, read_card
-from trp_search.export.card import as_markdown
+from trp_search.export.card import as_markdown, make_card
+from trp_search.records import TestScore, to_json
+from trp_search.selection.snapshot import Snapshot
+from trp_search.store import RunFolder
 
 MARKS = {
     "a tag": "<script>alert(1)</script>",
@@ -70,3 +73,17 @@ def test_a_time_says_where_the_network_is_slower_than_the_baseline(bundle: Path,
     said = as_markdown(dataclasses.replace(read_card(bundle), latencies=times)).splitlines()
     lines = {name: next(s for s in said if f"({name})" in s) for name in ("here", "there")}
     assert [name for name, text in lines.items() if "slower than the baseline" in text] == ["here"]
+
+
+def test_a_card_names_no_folder_of_the_machine(bundle: Path, trained_run: RunFolder):
+    spec = trained_run.trial("0").read_spec()
+    data = dataclasses.replace(spec.workload.data, root="/home/me/pictures")
+    own = dataclasses.replace(spec.workload, data=data, weights="/home/me/w.pt")
+    spec = dataclasses.replace(spec, workload=own)
+    known = read_card(bundle)
+    assert known.input is not None
+    test = TestScore(point="0", score=known.point.score)
+    made = make_card(Snapshot.of(trained_run), test, spec, licence=None, input=known.input)
+    told = to_json(made)
+    assert "/home" not in told
+    assert '"w.pt"' in told

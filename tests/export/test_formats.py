@@ -119,13 +119,18 @@ def test_a_format_is_tried_where_this_package_is_not_installed(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", INSTALLED)
-def test_a_format_holds_none_of_the_images_that_prove_it(name: str, tmp_path: Path):
+def test_a_format_holds_no_images_that_prove_it_and_no_paths_of_this_machine(
+    name: str, tmp_path: Path
+):
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 3)).eval()
     images = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(5))
     write_format(tmp_path, network, images, FORMATS[name], TASK)
     written = b"".join(path.read_bytes() for path in FORMATS[name].files_in(tmp_path))
     assert len(written) > 0
     assert not any(image.numpy().tobytes() in written for image in images)
+    assert not any(
+        where in written for where in (b"site-packages", b", in forward", bytes(Path.cwd()))
+    )
 
 
 @pytest.mark.slow

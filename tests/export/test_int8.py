@@ -116,6 +116,12 @@ def test_compare_times_it_in_its_runtime_beside_float_bundles(bundle: Path, expo
 
 
 @pytest.mark.slow
+def test_a_bundle_in_int8_holds_no_paths_of_this_machine(exported: Path):
+    written = b"".join(path.read_bytes() for path in exported.iterdir())
+    assert not any(where in written for where in (b"site-packages", bytes(Path.cwd())))
+
+
+@pytest.mark.slow
 def test_bundles_in_int8_of_two_runtimes_cannot_be_compared(own: Path, tmp_path: Path):
     other = Path(shutil.copytree(own, tmp_path / "other"))
     card = json.loads((other / "card.json").read_text())

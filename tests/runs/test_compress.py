@@ -299,3 +299,15 @@ def test_a_cut_is_fine_tuned_as_a_trial_and_told_after_it(space, folder):
     assert {p.id for p in items[-2].points} <= set(written(folder))
     assert stored.network_of(folder, point)
     assert list(fine_tuned(space, folder, cut, epochs=1)) == items[1:]
+
+
+def test_cuts_of_one_name_are_fine_tuned_each(space, folder):
+    one, other = budget(1.5), dataclasses.replace(budget(1.5), layers="all")
+    found = [list(fine_tuned(space, folder, cut, epochs=1)) for cut in (one, other, one)]
+    assert [kinds(items)[-1] for items in found] == [Point] * 3
+    assert [items[-1].cut for items in found] == [one, other, one]
+    assert [items[-1].trial for items in found] == [
+        "tuned-1-1.5x",
+        "tuned-1-1.5x-2",
+        "tuned-1-1.5x",
+    ]

@@ -893,7 +893,9 @@ def on_disk(folder: RunFolder) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("study", ["empty", "of nothing", "foreign", "shorter", "missing"])
+@pytest.mark.parametrize(
+    "study", ["empty", "of nothing", "without end", "foreign", "shorter", "missing"]
+)
 def test_results_are_told_to_no_study_but_their_own(
     make_space: Space,
     folder: RunFolder,
@@ -912,16 +914,21 @@ def test_results_are_told_to_no_study_but_their_own(
     )
     trained(changed, other, result, trials={"foreign": 3}.get(study, 2))
     folder.study.unlink()
-    if study in ("empty", "of nothing"):
+    if study in ("empty", "of nothing", "without end"):
         folder.study.touch()
     if study == "of nothing":
         sqlite3.connect(folder.study).execute("CREATE TABLE other (name)").connection.close()
+    elif study == "without end":
+        more = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x FROM c)"
+        view = f"CREATE VIEW studies AS {more} SELECT x, x AS study_name FROM c"  # noqa: S608  our own
+        sqlite3.connect(folder.study).execute(view).connection.close()
     elif study in ("foreign", "shorter"):
         other.study.rename(folder.study)
     before = on_disk(folder)
     told = {
         "empty": r"study\.db: holds no study of this search, and what trial 0 was",
         "of nothing": r"study\.db: holds no study of this search, and what trial 0 was",
+        "without end": r"study\.db: holds no study of this search, and what trial 0 was",
         "missing": r"study\.db: is missing, and what trial 0 was",
         "shorter": r"trials/2: study\.db has no trial 2; put",
         "foreign": r"trials/0/spec\.json: is not what study\.db has of trial 0: \w+: .* there, ",

@@ -63,6 +63,9 @@ def test_trials_are_listed_by_number(tmp_path):
     for name in ("10", "9", "baseline", "9r1"):
         run.trial(name).path.mkdir(parents=True)
     assert run.trial_names() == ["baseline", "9", "9r1", "10"]
+    for name in ("1\u0661\u0662", "1a2"):  # digits of another script are letters
+        run.trial(name).path.mkdir()
+    assert run.trial_names() == ["baseline", "1a2", "1\u0661\u0662", "9", "9r1", "10"]
 
 
 def test_a_damaged_result_names_the_file_and_the_key(tmp_path):

@@ -214,3 +214,15 @@ def test_weights_that_hold_nan_are_told_of_by_name(network):
         assert state.problem(own, {**own, key: there[key]}) == (
             f"{key} holds NaN" if there is spoiled else None
         )
+
+
+def test_safetensors_whose_header_has_the_length_of_a_pickles_mark_are_read(tmp_path: Path):
+    """The header's length comes first: one of 0x80 bytes, or 0x280, begins as a pickle does."""
+    begun = set()
+    for size in range(1, 64):
+        own = {"a" * size: torch.ones(2), "b": torch.zeros(3)}
+        save_file(own, tmp_path / "w.safetensors")
+        begun.add((tmp_path / "w.safetensors").read_bytes()[0])
+        found = state.read_state(tmp_path / "w.safetensors", own=own)
+        assert all(torch.equal(found[key], tensor) for key, tensor in own.items())
+    assert 0x80 in begun

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -167,7 +168,7 @@ def _doubt(card: Card, given: DataSpec | None, score: Score) -> str:
     own = card.workload.data
     if card.saw_validation:
         return "trained on as well, so it says nothing"
-    if given is None or given == own:
+    if given is None or dataclasses.replace(given, root=own.root) == own:
         return "" if score == card.point.score else f"its card says {card.point.score.shown}"
     apart = card.workload.weights is not None  # validation is of the held-out images
     alike = (given.name, given.options) == (own.name, own.options)

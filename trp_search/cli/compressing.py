@@ -135,5 +135,5 @@ def _with_weights(space: SearchSpace, weights: Path) -> SearchSpace:
 def _free(folder: RunFolder, point: Point) -> Path:
     """A new folder for the bundle."""
     first = folder.models / point.id
-    others = (folder.models / f"{point.id}-{number}" for number in itertools.count(2))
+    others = (folder.models / f"{point.id}-bundle-{number}" for number in itertools.count(2))
     return next(path for path in itertools.chain([first], others) if not path.exists())

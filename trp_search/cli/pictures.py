@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 from trp_search.cli.console import line, pairs, warn
 from trp_search.errors import InputError
@@ -13,6 +12,7 @@ from trp_search.space import SearchSpace
 from trp_search.workloads import data
 from trp_search.workloads.callables import theirs
 from trp_search.workloads.listing import Passed
+from trp_search.workloads.sources import root_of
 
 _NAMED = 6
 
@@ -31,7 +31,7 @@ def pictures(space: SearchSpace, *, seconds: float) -> tuple[int | None, str]:
         with theirs(spec.name, where="workload.data", seconds=seconds):
             found = data.census(spec, outside_weights=workload.weights is not None)
     except InputError as error:
-        if spec.name == "images" and spec.root is not None and Path(spec.root).is_dir():
+        if spec.name == "images" and root_of(spec).is_dir():
             raise  # they are here, and wrong
         return None, str(error)
     names = data.class_names(spec)

@@ -162,7 +162,16 @@ def _counted(score: Score) -> str:
 
 def _images(card: Card) -> tuple[object, ...]:
     """What determines the images that a bundle was scored on."""
-    images = dataclasses.replace(card.workload.data, download=False, mean=None, std=None)
+    images = dataclasses.replace(
+        card.workload.data,
+        root=None,
+        download=False,
+        mean=None,
+        std=None,
+        augment=False,
+        stream=False,
+        workers=0,
+    )
     return to_json(images), card.split_seed, card.workload.weights is None
 
 

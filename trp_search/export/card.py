@@ -6,10 +6,11 @@ import dataclasses
 import html
 import platform
 import re
+from pathlib import Path
 
 from trp_search.export.bundle import FORMAT, SOURCE, Card, Input
 from trp_search.export.int8 import INT8_NAME, LOAD
-from trp_search.records import Latency, Point, Score, TestScore, TrialSpec
+from trp_search.records import Latency, Point, Score, TestScore, TrialSpec, Workload
 from trp_search.records.objectives import Format, Objective
 from trp_search.report.formatting import count, in_int8, sizes
 from trp_search.report.times import SLOWER, milliseconds
@@ -17,6 +18,7 @@ from trp_search.runs.environment import installed
 from trp_search.selection.axes import times_of
 from trp_search.selection.snapshot import Snapshot
 from trp_search.workloads.callables import is_callable_name
+from trp_search.workloads.networks import PUBLISHERS
 
 _SOFTWARE = (
     "trp_search",
@@ -43,7 +45,7 @@ def make_card(
         run=run.folder.path.name,
         point=point,
         baseline=None if baseline is None else baseline.score.value,
-        workload=spec.workload,
+        workload=_told(spec.workload),
         split_seed=spec.split_seed,
         saw_validation=spec.fit_on_validation,
         test=test,
@@ -56,6 +58,14 @@ def make_card(
         versions={"python": platform.python_version()}
         | {name: found for name in _SOFTWARE if (found := installed(name))},
     )
+
+
+def _told(workload: Workload) -> Workload:
+    """The workload without folders of this machine, which say nothing elsewhere."""
+    given = workload.weights
+    weights = given if given in (None, *PUBLISHERS) else Path(given).name
+    images = dataclasses.replace(workload.data, root=None)
+    return dataclasses.replace(workload, data=images, weights=weights)
 
 
 def with_formats(

@@ -74,8 +74,10 @@ def carry_(network: nn.Module, factors: Mapping[str, Nested]) -> None:
     setattr(network, _ATTRIBUTE, dict(factors))
 
 
-def check_products(network: nn.Module, factors: Mapping[str, Nested]) -> None:
-    """Raises InputError where a weight of `network` is not the product of its factors."""
+def check_products(
+    network: nn.Module, factors: Mapping[str, Nested], *, close: float = 1e-3
+) -> None:
+    """Raises InputError where a weight of `network` is not `close` to its factors' product."""
     modules = dict(opened(network).named_modules())
     for name, found in factors.items():
         module = modules.get(name)
@@ -90,10 +92,6 @@ def check_products(network: nn.Module, factors: Mapping[str, Nested]) -> None:
             raise InputError(f"layer {name!r}: nested factors of other shapes: {shapes}")
         if not (found.squares >= 0).all() or not found.squares.isfinite().all():
             raise InputError(f"layer {name!r}: its ranks have no finite importance")
-        close = max(_CLOSE, torch.finfo(wanted.dtype).eps)  # weights may have been rounded since
         most_off = close * float(wanted.abs().max())
         if not torch.allclose(found.matrices.to(wanted), wanted, rtol=close, atol=most_off):
             raise InputError(f"layer {name!r}: its weight is not the product of its nested factors")
-
-
-_CLOSE = 1e-3

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Generator, Iterator
 
 import torch
 
 from trp_search import report
 from trp_search.errors import InputError
-from trp_search.records import TAKES, Cut, EpochReport, Point, TrialResult, TrialSpec, to_json
+from trp_search.records import (
+    TAKES,
+    Cut,
+    EpochReport,
+    Point,
+    Training,
+    TrialResult,
+    TrialSpec,
+    to_json,
+)
 from trp_search.runs import reach, setup, trial
 from trp_search.runs.environment import write_environment
 from trp_search.runs.probe import baseline_network, probe_
@@ -71,22 +81,33 @@ def fine_tuned(
 
     Yields a report per epoch, the trial's result and, if it succeeded, its point.
     """
+    tuning = space.fine_tuning(epochs)
     spec = dataclasses.replace(
         setup.alone(space.baseline_spec()),
         kind="search",
-        name=f"tuned-{epochs}-{cut.name}",
+        name=_tuned(folder, f"tuned-{epochs}-{cut.name}", cut, tuning),
         method="plain",
         start="baseline",
         training=None,
         cuts=(cut,),
         screening=(),
-        fine_tuning=space.fine_tuning(epochs),
+        fine_tuning=tuning,
     )
     with exclusive(folder.lock, wait_seconds=0.0, holder=_BUSY):
         ended = yield from _run(spec, folder)
         if ended.own is not None:
             report.write(folder)
             yield ended.own
+
+
+def _tuned(folder: RunFolder, name: str, cut: Cut, tuning: Training | None) -> str:
+    """The trial that fine-tunes `cut`: by its name, numbered where another trial has that."""
+    for one in itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2))):
+        place = folder.trial(one)
+        made = place.read_spec() if place.spec.exists() else None
+        if made is None or (made.cuts, made.fine_tuning) == ((cut,), tuning):
+            return one
+    raise AssertionError
 
 
 def _run(

@@ -69,7 +69,20 @@ def _program(network: nn.Module, images: Tensor, *, optimize: bool) -> torch.onn
         raise InputError(f"torch cannot write this network to ONNX: {_cause(error)}") from error
     assert program is not None
     _keep_padding_(program)
+    _forget_sources_(program)
     return program
+
+
+def _forget_sources_(program: torch.onnx.ONNXProgram) -> None:
+    """Removes the lines of code that each node came from, with their paths on this machine."""
+    from onnxscript import ir  # noqa: PLC0415  optional
+
+    graphs: list[ir.Graph | ir.Function] = [program.model.graph, *program.model.functions.values()]
+    for graph in graphs:
+        for node in ir.traversal.RecursiveGraphIterator(graph):
+            node.metadata_props.clear()
+            for output in node.outputs:
+                output.metadata_props.clear()
 
 
 def _keep_padding_(program: torch.onnx.ONNXProgram) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from trp_search.runtimes.quiet import quiet
 
@@ -22,4 +22,7 @@ def write_program(network: nn.Module, images: Tensor, path: Path) -> None:
         program = torch.export.export(
             network, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},)
         )
+        for module in program.graph_module.modules():
+            for node in module.graph.nodes if isinstance(module, fx.GraphModule) else ():
+                node.meta.pop("stack_trace", None)  # lines of code, with paths on this machine
         torch.export.save(program, path)

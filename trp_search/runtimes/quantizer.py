@@ -121,8 +121,9 @@ class QuantizedNetwork(nn.Module):
         self._path, self.runtime = path, runtime
         self._quantizer = quantizer(runtime)
         self._quantizer.check()
-        if not path.is_file():
-            raise InputError(f"{path}: no such int8 network; trp-search quantize makes it")
+        for file in self.files:
+            if not file.is_file():
+                raise InputError(f"{file}: no such int8 network; trp-search quantize makes it")
         self._sessions: dict[int, Session] = {}
 
     @override

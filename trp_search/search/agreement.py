@@ -39,6 +39,10 @@ def _holds_study(folder: RunFolder) -> bool:
         return False
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            # A view can go on for ever; a study has none.
+            made = "SELECT COUNT(*) FROM sqlite_master WHERE type IN ('view', 'trigger')"
+            if database.execute(made).fetchone()[0]:
+                return False
             asked = "SELECT COUNT(*) FROM studies WHERE study_name = ?"
             return bool(database.execute(asked, (STUDY,)).fetchone()[0])
     except sqlite3.Error as error:

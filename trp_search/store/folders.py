@@ -106,6 +106,8 @@ class RunFolder:
         """The weights of a point, if they were kept; of an int8 one its network's file."""
         place = self.trial(point.trial)
         if point.int8 is not None:
+            if point.int8.runtime == "openvino":
+                place.point_weights(point.id, ".bin")  # beside it, and no link either
             return place.point_weights(point.id, SUFFIXES[point.int8.runtime])
         return place.weights if point.cut is None else place.point_weights(point.id)
 
@@ -126,7 +128,9 @@ class RunFolder:
 
         def key(name: str) -> tuple[bool, list[str | int]]:
             parts = re.split("([0-9]+)", named("trial", name, of=folder))
-            return not parts[0], [int(part) if part.isdecimal() else part for part in parts]
+            return not parts[0], [
+                int(part) if part.isascii() and part.isdecimal() else part for part in parts
+            ]
 
         return sorted(kept, key=key)
 

@@ -121,7 +121,7 @@ class ElasticTraining(Hook):
         grid = _grid(analysis, wanted, settings)
         self._stacks = [Stack.of(group, started, grid) for group in groups]
         self._budgets, self._layers = len(grid), sum(len(group.weights) for group in groups)
-        self._first = self._stacks[0].left.detach().clone()
+        self._begun, self._first = 0, self._stacks[0].left.detach().clone()
 
     @override
     def parameters(self) -> list[nn.Parameter]:
@@ -136,7 +136,7 @@ class ElasticTraining(Hook):
             passes: runs one batch forward and backward: replaces earlier gradients and returns the
                 loss. Called once for each of `draws` networks. A replay of a CUDA graph is allowed.
         """
-        if self._iteration == _TRIED:
+        if self._iteration == self._begun + _TRIED:
             self._check_trained()
         groups, share = self._weights.found(), 1 / self._settings.draws
         losses: list[Tensor] = []
@@ -190,23 +190,24 @@ class ElasticTraining(Hook):
     @override
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the state of an earlier `state_dict`, at any time after `__init__`.
+        """Restores an earlier `state_dict`, at any time after `__init__`; its grid of budgets too.
 
         Raises:
-            InputError: the state is of another network or of other settings.
+            InputError: the state is of another network or scheme.
         """
         own = [stack.tensors() for stack in self._stacks]
         given = state.get("stacks", [])
         shapes, others = ([_shapes(stack) for stack in stacks] for stacks in (own, given))
         if shapes != others:
             raise InputError(
-                "ElasticTraining: the state is of another network or of other settings: factors of "
+                "ElasticTraining: the state is of another network or scheme: factors of "
                 f"{_listed(others)}, here {_listed(shapes)}"
             )
         for mine, theirs in zip(own, given, strict=True):
             for part, tensor in mine.items():
                 tensor.copy_(theirs[part])
         super().load_state_dict(state)
+        self._begun, self._first = self._iteration, self._stacks[0].left.detach().clone()
 
     def _check_trained(self) -> None:
         """Raises InputError where no step has moved the factors, though they have gradients."""
@@ -214,7 +215,7 @@ class ElasticTraining(Hook):
         if one.grad is not None and bool(one.grad.any()) and torch.equal(one, self._first):
             raise InputError(
                 f"ElasticTraining: the factors are as they were {_TRIED} steps ago: give "
-                "`parameters()` to the optimiser, beside the network's"
+                "`parameters()` to the optimiser, beside the network's, at a rate above 0"
             )
 
     def _drawn(self) -> list[Tensor]:

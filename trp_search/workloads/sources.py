@@ -89,7 +89,7 @@ class _Cifar(Source):
     def collection(self, spec: DataSpec) -> Collection:
         from trp_search.workloads.cifar import Cifar  # noqa: PLC0415  torchvision
 
-        return Cifar(spec.name, root=_root(spec), download=spec.download)
+        return Cifar(spec.name, root=root_of(spec), download=spec.download)
 
     @override
     def class_names(self, spec: DataSpec) -> Sequence[str] | None:
@@ -99,7 +99,7 @@ class _Cifar(Source):
     def is_here(self, spec: DataSpec) -> bool:
         from trp_search.workloads.cifar import is_whole  # noqa: PLC0415  torchvision
 
-        return not spec.download or is_whole(spec.name, root=_root(spec))
+        return not spec.download or is_whole(spec.name, root=root_of(spec))
 
 
 @final
@@ -109,21 +109,21 @@ class _Folder(Source):
     @override
     def shape(self, spec: DataSpec) -> Shape:
         channels, size, classes = spec.channels or 3, spec.image_size, spec.classes
-        if size and classes and not _root(spec).is_dir():
+        if size and classes and not root_of(spec).is_dir():
             return Shape(channels=channels, height=size, width=size, classes=classes)
-        return folder.describe(_root(spec), channels=channels, size=size, classes=classes)
+        return folder.describe(root_of(spec), channels=channels, size=size, classes=classes)
 
     @override
     def collection(self, spec: DataSpec) -> Collection:
-        return folder.Folder(_root(spec), channels=spec.channels or 3, size=spec.image_size)
+        return folder.Folder(root_of(spec), channels=spec.channels or 3, size=spec.image_size)
 
     @override
     def class_names(self, spec: DataSpec) -> Sequence[str] | None:
-        return folder.class_names(_root(spec)) if _root(spec).is_dir() else None
+        return folder.class_names(root_of(spec)) if root_of(spec).is_dir() else None
 
     @override
     def version(self, spec: DataSpec) -> tuple[int, ...]:
-        return folder.version(_root(spec))
+        return folder.version(root_of(spec))
 
 
 @final
@@ -166,7 +166,8 @@ def source_of(spec: DataSpec) -> Source:
     return SOURCES[spec.name]
 
 
-def _root(spec: DataSpec) -> Path:
+def root_of(spec: DataSpec) -> Path:
+    """The folder of its files, `~` and variables expanded; raises InputError without one."""
     if spec.root is None:
         raise InputError(f"{_WHERE}.root: is missing; {spec.name} needs the folder of its files")
     return Path(os.path.expandvars(spec.root)).expanduser()

@@ -39,11 +39,14 @@ def read_state(path: Path, *, own: State) -> State:
     """
     try:
         with path.open("rb") as file:
-            start = file.read(len(_ZIP))
+            start = file.read(9)
         if not start:
             raise InputError("is no file of weights: it is empty")
-        if start == _ZIP or start.startswith(_PICKLE):
-            return renamed(_state_in(_loaded(path, mapped=start == _ZIP)), own=own)
+        zipped = start.startswith(_ZIP)
+        # A file of safetensors begins with the length of its header, which may look like a pickle.
+        headed = start[4:] == b"\0\0\0\0{"
+        if zipped or (start.startswith(_PICKLE) and not headed):
+            return renamed(_state_in(_loaded(path, mapped=zipped)), own=own)
         return renamed(safetensors.torch.load_file(path), own=own)
     except (SafetensorError, OSError) as error:
         raise InputError(
