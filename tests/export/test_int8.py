@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from onnx import TensorProto, helper
 
 from trp_search.errors import InputError, TrpSearchError
 from trp_search.export import alone, compare, int8
@@ -138,6 +139,30 @@ def test_compare_runs_a_stranger_s_file_alone_before_it_does_here(own: Path):
     target = compare.target_of([own], {})
     with pytest.raises(InputError, match=rf"^[^\n]*{FILE}: it does not run in a fresh process: "):
         list(compare.compare([own], target, network=None, seconds=0.0))
+
+
+@pytest.mark.slow
+def test_a_file_that_takes_memory_only_while_it_is_timed_has_no_more(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As one that draws whether to: 4 GB for each image."""
+    nodes = [
+        helper.make_node("Shape", ["images"], ["shape"], end=1),
+        helper.make_node("Mul", ["shape", "large"], ["many"]),
+        helper.make_node("ConstantOfShape", ["many"], ["ones"]),
+        helper.make_node("ReduceSum", ["ones"], ["sum"]),
+        helper.make_node("ReduceSum", ["images"], ["own"]),
+        helper.make_node("Add", ["sum", "own"], ["logits"]),
+    ]
+    large = helper.make_tensor("large", TensorProto.INT64, [1], [2**30])
+    given = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 1, 8, 8])
+    found = helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "greedy", [given], [found], [large])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    (own / FILE).write_bytes(model.SerializeToString())
+    monkeypatch.setattr(compare, "check_runs", lambda *_: None)
+    with pytest.raises(InputError, match=r"wants more than [\d,]+ bytes for 1 images"):
+        list(compare.compare([own], compare.target_of([own], {}), network=None, seconds=0.0))
 
 
 @pytest.mark.slow
