@@ -239,7 +239,7 @@ def test_training_goes_on_bit_for_bit_whatever_network_it_goes_on_with(tmp_path)
 
 def test_the_state_of_another_network_is_refused():
     elastic, other = elastic_for(small()), elastic_for(small(), scheme="channel")
-    with pytest.raises(InputError, match="of another network or scheme: factors of"):
+    with pytest.raises(InputError, match="of another network, scheme, layers or range"):
         elastic.load_state_dict(other.state_dict())
     with pytest.raises(InputError, match="factors of none, here"):
         elastic.load_state_dict({"iteration": 3})
@@ -264,7 +264,7 @@ def test_factors_of_weights_that_have_changed_since_are_not_cut():
     decompose(rounded, EXAMPLE.bfloat16(), Speedup(2), scheme="nested")
     decompose(rounded.float(), EXAMPLE, Speedup(2), scheme="nested")
     with torch.no_grad():
-        network[0].weight.mul_(1.1)
+        network[0].weight.mul_(1.004)
     with pytest.raises(InputError, match="scheme nested: layer '0': its weight is not the product"):
         decompose(network, EXAMPLE, Speedup(2), scheme="nested")
 

@@ -123,7 +123,7 @@ def compare(
     for row in _columns(found):
         line(row)
     if len({_images(one.card) for one in found}) > 1:
-        warn("validation and test are not of the same images for all of them")
+        warn("validation and test may not be of the same images for all of them")
 
 
 def _columns(found: Sequence[Compared]) -> list[str]:
@@ -162,6 +162,8 @@ def _counted(score: Score) -> str:
 
 def _images(card: Card) -> tuple[object, ...]:
     """What determines the images that a bundle was scored on."""
+    from trp_search.export.evaluate import come_along
+
     images = dataclasses.replace(
         card.workload.data,
         root=None,
@@ -172,7 +174,8 @@ def _images(card: Card) -> tuple[object, ...]:
         stream=False,
         workers=0,
     )
-    return to_json(images), card.split_seed, card.workload.weights is None
+    run = None if come_along(images) else card.run  # a card does not say which folder it was
+    return to_json(images), card.split_seed, card.workload.weights is None, run
 
 
 def _against(one: Compared, first: Compared) -> str:

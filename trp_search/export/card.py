@@ -61,7 +61,7 @@ def make_card(
 
 
 def _told(workload: Workload) -> Workload:
-    """The workload without folders of this machine, which say nothing elsewhere."""
+    """The workload without the folders of its images and weights, which say nothing elsewhere."""
     given = workload.weights
     weights = given if given in (None, *PUBLISHERS) else Path(given).name
     images = dataclasses.replace(workload.data, root=None)

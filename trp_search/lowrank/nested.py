@@ -74,10 +74,11 @@ def carry_(network: nn.Module, factors: Mapping[str, Nested]) -> None:
     setattr(network, _ATTRIBUTE, dict(factors))
 
 
-def check_products(
-    network: nn.Module, factors: Mapping[str, Nested], *, close: float = 1e-3
-) -> None:
-    """Raises InputError where a weight of `network` is not `close` to its factors' product."""
+def check_products(network: nn.Module, factors: Mapping[str, Nested]) -> None:
+    """Raises InputError where a weight of `network` is not the product of its factors.
+
+    It may have been rounded to bfloat16 since, and back.
+    """
     modules = dict(opened(network).named_modules())
     for name, found in factors.items():
         module = modules.get(name)
@@ -92,6 +93,11 @@ def check_products(
             raise InputError(f"layer {name!r}: nested factors of other shapes: {shapes}")
         if not (found.squares >= 0).all() or not found.squares.isfinite().all():
             raise InputError(f"layer {name!r}: its ranks have no finite importance")
+        rounded = torch.equal(wanted.bfloat16().to(wanted), wanted)
+        close = torch.finfo(torch.bfloat16).eps if rounded else _CLOSE
         most_off = close * float(wanted.abs().max())
         if not torch.allclose(found.matrices.to(wanted), wanted, rtol=close, atol=most_off):
             raise InputError(f"layer {name!r}: its weight is not the product of its nested factors")
+
+
+_CLOSE = 1e-3

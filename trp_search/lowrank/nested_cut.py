@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, final
 
-import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -66,8 +65,7 @@ class NestedFactors(Decomposition):
     def analysed(self, given: Measured) -> Iterator[AnalysedLayer]:
         factors = factors_of(given.network)
         try:
-            # Weights may have been rounded since.
-            check_products(given.network, factors, close=torch.finfo(torch.bfloat16).eps)
+            check_products(given.network, factors)
         except InputError as error:
             raise InputError(
                 f"scheme nested: {error}: cut the network as the elastic training left it"

@@ -193,15 +193,16 @@ class ElasticTraining(Hook):
         """Restores an earlier `state_dict`, at any time after `__init__`; its grid of budgets too.
 
         Raises:
-            InputError: the state is of another network or scheme.
+            InputError: the state is of another network, scheme, choice of layers or range that
+                has another number of budgets within reach.
         """
         own = [stack.tensors() for stack in self._stacks]
         given = state.get("stacks", [])
         shapes, others = ([_shapes(stack) for stack in stacks] for stacks in (own, given))
         if shapes != others:
             raise InputError(
-                "ElasticTraining: the state is of another network or scheme: factors of "
-                f"{_listed(others)}, here {_listed(shapes)}"
+                "ElasticTraining: the state is of another network, scheme, layers or range: factors "
+                f"of {_listed(others)}, here {_listed(shapes)}"
             )
         for mine, theirs in zip(own, given, strict=True):
             for part, tensor in mine.items():
@@ -263,7 +264,8 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def _listed(stacks: Sequence[Mapping[str, tuple[int, ...]]]) -> str:
-    return ", ".join(str(shapes.get("left")) for shapes in stacks) or "none"
+    found = (f"{shapes.get('left')} at {shapes.get('kept', (0,))[0]} budgets" for shapes in stacks)
+    return ", ".join(found) or "none"
 
 
 _TRIED = 20  # steps; a scaler of gradients skips the first few
