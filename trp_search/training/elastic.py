@@ -201,8 +201,8 @@ class ElasticTraining(Hook):
         shapes, others = ([_shapes(stack) for stack in stacks] for stacks in (own, given))
         if shapes != others:
             raise InputError(
-                "ElasticTraining: the state is of another network, scheme, layers or range: factors "
-                f"of {_listed(others)}, here {_listed(shapes)}"
+                "ElasticTraining: the state is of another network, scheme, layers or range: "
+                f"factors of {_listed(others)}, here {_listed(shapes)}"
             )
         for mine, theirs in zip(own, given, strict=True):
             for part, tensor in mine.items():
