@@ -90,6 +90,7 @@ def test_a_file_that_is_gone_or_no_network_is_told(tool: QuantizerName, tmp_path
     with pytest.raises(InputError, match=r"^[^\n]*no such int8 network; trp-search quantize"):
         QuantizedNetwork(path, tool)
     path.write_text("no network")
+    path.with_suffix(".bin").touch()  # OpenVINO's weights
     with pytest.raises(InputError, match=r"^[^\n]*: cannot be run: [^\n]+$"):
         QuantizedNetwork(path, tool)(torch.zeros(1, 3, 8, 8))
 
@@ -97,6 +98,7 @@ def test_a_file_that_is_gone_or_no_network_is_told(tool: QuantizerName, tmp_path
 def test_a_target_of_another_runtime_is_told(tool: QuantizerName, tmp_path: Path):
     path = tmp_path / f"a{SUFFIXES[tool]}"
     path.touch()
+    path.with_suffix(".bin").touch()
     target = Target(name="here", runtime="eager", height=8, width=8)
     with pytest.raises(InputError, match=rf"is int8 for {tool} on the CPU; target 'here' is eager"):
         QuantizedNetwork(path, tool).call(torch.zeros(1, 3, 8, 8), target)
