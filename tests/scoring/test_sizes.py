@@ -28,6 +28,20 @@ def held(matrix: numpy.ndarray) -> int:
     return stored.data.nbytes + stored.indices.nbytes + stored.indptr.nbytes
 
 
+def sparse(name: str, *, kept: int, of: int, biases: int) -> Layer:
+    return Layer(
+        name=name,
+        scheme="sparse",
+        rank=None,
+        full_rank=None,
+        macs=kept,
+        dense_macs=of,
+        parameters=kept + biases,
+        dense_parameters=of + biases,
+        reason=None,
+    )
+
+
 def test_compressed_rows_take_what_scipy_holds(matrix: numpy.ndarray):
     assert csr_bytes(int(numpy.count_nonzero(matrix)), rows=7) == held(matrix)
 
@@ -39,17 +53,7 @@ def test_a_sparse_layer_counts_as_compressed_rows(
     network = nn.Sequential(nn.Linear(4, 11), nn.Linear(11, 7, bias=bias))
     network[1].weight.data = torch.from_numpy(matrix)
     kept, biases = int(numpy.count_nonzero(matrix)), 7 * bias
-    layer = Layer(
-        name="1",
-        scheme="sparse",
-        rank=None,
-        full_rank=None,
-        macs=kept,
-        dense_macs=matrix.size,
-        parameters=kept + biases,
-        dense_parameters=matrix.size + biases,
-        reason=None,
-    )
+    layer = sparse("1", kept=kept, of=matrix.size, biases=biases)
     save_weights(tmp_path / "weights", network)
     whole = (tmp_path / "weights").stat().st_size
     assert weight_bytes(network, [layer]) == whole - matrix.nbytes + held(matrix)
@@ -62,17 +66,7 @@ def test_a_sparse_part_of_an_attention_s_weight_counts_and_stays_sparse_while_it
     with torch.no_grad():
         network.in_proj_weight[8:16][zeros] = 0
     kept = int((~zeros).sum())
-    layer = Layer(
-        name="k",
-        scheme="sparse",
-        rank=None,
-        full_rank=None,
-        macs=kept,
-        dense_macs=64,
-        parameters=kept + 8,
-        dense_parameters=72,
-        reason=None,
-    )
+    layer = sparse("k", kept=kept, of=64, biases=8)
     rows = csr_bytes(kept, rows=8)
     assert weight_bytes(network, [layer]) == weight_bytes(network) - 256 + rows
     remove = hold_zeros(network, layer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +21,7 @@ from trp_search.export.bundle import vacant
 from trp_search.records import BASELINE, Cut, EpochReport, Keep, Point, TrialResult
 from trp_search.selection.snapshot import Snapshot
 from trp_search.space import SearchSpace, changed
-from trp_search.store import RunFolder
+from trp_search.store import RunFolder, numbered
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,6 +133,5 @@ def _with_weights(space: SearchSpace, weights: Path) -> SearchSpace:
 
 def _free(folder: RunFolder, point: Point) -> Path:
     """A new folder for the bundle."""
-    first = folder.models / point.id
-    others = (folder.models / f"{point.id}-bundle-{number}" for number in itertools.count(2))
-    return next(path for path in itertools.chain([first], others) if not path.exists())
+    paths = (folder.models / name for name in numbered(point.id, number="-bundle-"))
+    return next(path for path in paths if not path.exists())

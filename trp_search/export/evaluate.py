@@ -146,8 +146,9 @@ def running(bundle: Bundle, image: Tensor, *, images: int) -> Iterator[None]:
     try:
         with limited_memory(most):
             yield
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+    except Exception as error:  # runtimes raise kinds of their own
+        short = isinstance(error, MemoryError) or "memory" in str(error)
+        if isinstance(error, InputError) or not short:
             raise
         raise InputError(
             f"{bundle.folder}: wants more than {most:,} bytes for {images} images"

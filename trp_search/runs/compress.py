@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Generator, Iterator
 
 import torch
@@ -26,7 +25,7 @@ from trp_search.runs.probe import baseline_network, probe_
 from trp_search.scoring import survey
 from trp_search.scoring.candidate import example
 from trp_search.space import SearchSpace, load_space
-from trp_search.store import RunFolder, append_record, exclusive, write_whole
+from trp_search.store import RunFolder, append_record, exclusive, numbered, write_whole
 from trp_search.training.checkpoint import load_tensors
 from trp_search.workloads import data
 from trp_search.workloads.networks import PUBLISHERS
@@ -102,12 +101,13 @@ def fine_tuned(
 
 def _tuned(folder: RunFolder, name: str, cut: Cut, tuning: Training | None) -> str:
     """The trial that fine-tunes `cut`: by its name, numbered where another trial has that."""
-    for one in itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2))):
+
+    def is_its_own(one: str) -> bool:
         place = folder.trial(one)
         made = place.read_spec() if place.spec.exists() else None
-        if made is None or (made.cuts, made.fine_tuning) == ((cut,), tuning):
-            return one
-    raise AssertionError
+        return made is None or (made.cuts, made.fine_tuning) == ((cut,), tuning)
+
+    return next(filter(is_its_own, numbered(name)))
 
 
 def _run(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 
@@ -33,7 +32,14 @@ from trp_search.scoring.candidate import (
     settle_,
 )
 from trp_search.scoring.points import PointFactory
-from trp_search.store import RunFolder, TrialFolder, append_record, unwritable, write_whole
+from trp_search.store import (
+    RunFolder,
+    TrialFolder,
+    append_record,
+    numbered,
+    unwritable,
+    write_whole,
+)
 from trp_search.tasks.task import DivergedError, threads
 from trp_search.training.checkpoint import save_nested, save_weights
 from trp_search.training.loop import train
@@ -270,8 +276,7 @@ def cut_again(folder: RunFolder, name: str, cut: Cut) -> Point:
 def _called(folder: RunFolder, name: str, cut: Cut) -> str:
     """The id of the point of a further cut: its name, numbered where another cut has it."""
     known = {point.id: point for point in folder.read_points()}
-    ids = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    called = next(one for one in ids if one not in known or known[one].cut == cut)
+    called = next(one for one in numbered(name) if one not in known or known[one].cut == cut)
     if called in known and known[called].tuned:
         raise InputError(f"{folder.path}: point {called!r} is this cut, fine-tuned")
     return called

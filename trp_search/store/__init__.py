@@ -12,5 +12,6 @@ from trp_search.store.files import (
     write_whole,
 )
 from trp_search.store.folders import FORMAT, RunFolder
+from trp_search.store.inside import numbered
 from trp_search.store.scratch import scratch, sweep_scratch
 from trp_search.store.trial import NESTED, TrialFolder

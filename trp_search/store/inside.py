@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -41,6 +43,11 @@ def inside(folder: Path, *names: str) -> Path:
         if path.is_symlink():
             raise InputError(f"{path}: is a link; a run keeps its files in its own folder")
     return path
+
+
+def numbered(name: str, *, number: str = "-") -> Iterator[str]:
+    """`name`, then `name-2`, `name-3` and so on without end; `number` goes before the numbers."""
+    return itertools.chain([name], (f"{name}{number}{one}" for one in itertools.count(2)))
 
 
 def named(kind: str, name: str, *, of: Path) -> str:
