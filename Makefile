@@ -17,7 +17,7 @@ check-code: .venv/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/mypy
+	$(BIN)/mypy -n 2
 	$(BIN)/codespell
 	$(BIN)/vulture
 	$(BIN)/deptry .

@@ -90,6 +90,16 @@ def test_a_better_cut_of_the_baseline_is_pointed_out(trp, sample_run, make_point
     assert "own cut plain-channel-0.5 does better at this budget: 99.5 % at 2.50" in ended.out
 
 
+def test_a_point_beside_the_chosen_one_that_just_misses_the_budget_is_told_exactly(
+    trp, sample_run, make_point
+):
+    for name, correct, speedup in (("90", 199, 4.6967), ("91", 198, 5.0)):
+        append_record(sample_run.points, make_point(name, correct=correct, speedup=speedup))
+    ended = trp("select", sample_run.path, "--speedup", "4.7")
+    assert "better accuracy   point 90: 4.696" in ended.out
+    assert "90: 4.70" not in ended.out
+
+
 def test_damaged_points_are_told_with_their_file(trp, sample_run):
     sample_run.points.write_text('{"id": 3}\n')
     ended = trp("select", sample_run.path, "--speedup", "2")

@@ -12,7 +12,7 @@ from tests.fuzz.fuzzer import Fuzzer
 from tests.fuzz.process import Outcome
 from tests.fuzz.samples import make_all
 
-EXAMPLES = {"space": 30, "run": 80, "bundle": 45, "whole": 15}
+EXAMPLES = {"space": 20, "run": 80, "bundle": 45, "whole": 15}
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from trp_search.records import Point, TestScore
+from trp_search.records import Point, Repeat, TestScore
 from trp_search.records.objectives import OBJECTIVES
 from trp_search.records.scores import share
 from trp_search.report import contents, formatting, history, rows
 from trp_search.report.rows import Rows
-from trp_search.report.times import value
+from trp_search.report.times import milliseconds, value
 from trp_search.store import RunFolder
 
 SIGN = "\N{MULTIPLICATION SIGN}"
@@ -146,3 +146,33 @@ def test_a_long_list_of_names_is_cut_short():
     names = [str(number) for number in range(30)]
     assert formatting.some(names).endswith("22, 23 and 6 more")
     assert formatting.some(names[:24]).endswith("22, 23")
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(999_499, "999 k"), (999_500, "1 M"), (1e9 - 1, "1 G"), (999, "999")]
+)
+def test_a_size_has_a_unit_and_no_exponent(number: float, said: str):
+    assert formatting.size(int(number)) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.00061, "0.610 ms"), (0.9994, "999 ms"), (1.1432, "1,143 ms")]
+)
+def test_a_time_has_no_exponent(seconds: float, said: str):
+    assert milliseconds(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("speedups", "at"),
+    [((2.0, 2.0), ""), ((1.9, 1.9), f" at 1.90{SIGN}"), ((1.9, 2.1), f" at 1.90 to 2.10{SIGN}")],
+)
+def test_other_seeds_are_told_with_their_speedup_where_it_differs(
+    make_point: Callable[..., Point], speedups: tuple[float, float], at: str
+):
+    first, second = speedups
+    found = [
+        Repeat(point="1", trial="a", score=share(180, 200), speedup=first),
+        Repeat(point="1", trial="b", score=share(184, 200), speedup=second),
+    ]
+    said = formatting.repeated(make_point("1", correct=180, speedup=2.0), found)
+    assert said == ("with 2 other seeds", f"91.0 % (90.0 to 92.0 %){at}")

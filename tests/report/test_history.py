@@ -224,6 +224,27 @@ def test_networks_that_a_search_found_in_int8_count_and_those_quantised_later_do
     assert last(own, served, ranked, later) == last(own, served, ranked)
 
 
+def test_a_cut_that_a_user_made_later_is_no_gain_of_the_search(
+    empty_run: RunFolder, make_point: Callable[..., Point]
+):
+    plain = make_point("baseline", correct=190, speedup=1.0, role="baseline", scheme=None)
+    own = make_point("0", correct=180, speedup=2.0)
+    derived, by_hand = (
+        dataclasses.replace(
+            make_point(name, correct=179, speedup=speedup, role="derived"), trial="0"
+        )
+        for name, speedup in (("0-3x", 3.0), ("0-6x", 6.0))
+    )
+    results = {"0": TrialResult(trial="0", points=(own, derived))}
+    read = contents.read(empty_run)
+
+    def last(*points: Point) -> float:
+        found = dataclasses.replace(read, points=(plain, *points))
+        return history.volumes(rows.build(found), read.objectives, results, {"0": 0})[-1].value
+
+    assert last(own, derived, by_hand) == last(own, derived) > last(own)
+
+
 def test_a_search_over_ranks_adds_its_volume_after_the_last_trial_and_no_hours(
     empty_run: RunFolder, make_point: Callable[..., Point]
 ):

@@ -134,9 +134,11 @@ class TestHowMuchEachSettingExplains:
     def test_is_a_table_with_a_bar_for_each_objective(self, sample_run: RunFolder):
         shares = {"energy": 0.7, "<period>": 0.3}
         found = {"trials": 16, "objectives": {"accuracy": shares, "speedup": {"energy": 0.95}}}
+        found["left_out"] = ["<start>", "learning_rate"]
         write_whole(sample_run.importance, json.dumps(found))
         text = _text(sample_run)
         assert "fANOVA over 16 trials" in text
+        assert "only some trials have them: &lt;start&gt;, learning_rate." in text
         table = text[text.index('<table class="importance">') :].partition("</table>")[0]
         assert re.findall(r'scope="col">(.*?)<', table) == ["Setting", "accuracy", "speedup"]
         lines = re.findall(r'<tr><th scope="row">(.*?)</th>(.*)</tr>', table)

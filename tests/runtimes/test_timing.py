@@ -6,9 +6,10 @@ import random
 import time
 
 import pytest
+from scipy.stats import binom
 
 from trp_search.records import Target
-from trp_search.runtimes.timing import clock_of, compare
+from trp_search.runtimes.timing import _outside, clock_of, compare
 
 
 class Machine:
@@ -72,6 +73,15 @@ def test_the_interval_holds_the_median_and_narrows_with_rounds():
         assert timing.low < timing.speedup < timing.high
     assert many.high - many.low < 0.5 * (few.high - few.low)
     assert many.low < 2.0 < many.high
+
+
+@pytest.mark.parametrize("rounds", [1, 5, 6, 20, 21, 24, 50, 101, 2000])
+def test_the_interval_holds_a_median_at_least_95_times_in_100(rounds: int):
+    outside = _outside(rounds)
+    within = binom.cdf(rounds - outside - 1, rounds, 0.5) - binom.cdf(outside, rounds, 0.5)
+    narrower = within - 2 * binom.pmf(outside + 1, rounds, 0.5)
+    assert within >= 0.95 or outside == 0
+    assert narrower < 0.95
 
 
 def test_short_calls_are_timed_many_at_a_time():

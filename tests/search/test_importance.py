@@ -46,6 +46,16 @@ def test_each_objective_names_what_explains_it(write):
     assert sum(accuracy.values()) == pytest.approx(1.0)
 
 
+def test_settings_that_some_trials_lack_are_named(write):
+    trials = [scored(number) for number in range(12)]
+    unit = FloatDistribution(0, 1)
+    alone = {"params": {"energy": 0.3}, "distributions": {"energy": unit}}
+    trials.append(create_trial(**alone, values=[0.1, 1.5]))
+    found = write(trials)
+    assert found["left_out"] == ["rate"]
+    assert set(found["objectives"]["accuracy"]) == {"energy"}
+
+
 def test_failed_and_diverged_trials_are_left_out(write):
     trials = [scored(number) for number in range(12)]
     trials += [create_trial(state=optuna.trial.TrialState.FAIL) for _ in range(3)]

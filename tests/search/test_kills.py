@@ -44,7 +44,7 @@ MOMENTS = (
     "between recording a point and telling Optuna",
     "between a result on disk and its arrival",
 )
-TRIALS = 12
+TRIALS = 8
 ON_LINUX = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
 
 

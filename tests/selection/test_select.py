@@ -72,6 +72,19 @@ def test_cuts_of_the_baseline_are_never_chosen_but_a_better_one_is_told(run_of):
     assert select(run, speedup=1.0).control is None
 
 
+def test_a_smaller_cut_of_the_baseline_at_equal_accuracy_is_told(run_of):
+    run = run_of(("1", 190, 2.1, "trial"), ("c", 190, 2.5, "control"), ("d", 190, 2.1, "control"))
+    assert select(run, speedup=2.0).control.id == "c"
+
+
+def test_a_cut_of_the_baseline_that_misses_a_constraint_is_not_told(run_of):
+    run = run_of(("1", 190, 2.5, "trial"), ("c", 195, 2.2, "control"))
+    assert select(run, speedup=2.0).control.id == "c"
+    text = run.search.read_text().replace("{accuracy: 0.5}", "{parameters: 30000}")
+    write_whole(run.search, text)
+    assert select(run, speedup=2.0).control is None
+
+
 def test_refits_are_never_chosen(run_of):
     run = run_of(("1", 190, 2.5, "trial"), ("refit-1", 200, 2.5, "refit"))
     assert select(run, speedup=2.0).point.id == "1"
@@ -159,6 +172,14 @@ def test_the_smallest_is_taken_that_loses_no_more_than_allowed(run_of):
     assert select(run_of(), max_drop=0.019).point.id == "1"
     with pytest.raises(NothingFoundError, match=r"within 0\.5 points of .*; the nearest is '1'"):
         select(run_of(), max_drop=0.005)
+
+
+def test_what_just_misses_a_budget_is_told_with_the_digits_that_show_it(run_of):
+    run = run_of(("baseline", 194, 1.0, "baseline"), ("1", 190, 2.0966, "trial"))
+    with pytest.raises(NothingFoundError, match=r"reaches 2\.1x fewer.*nearest is '1' at 2\.0966"):
+        select(run, speedup=2.1)
+    with pytest.raises(NothingFoundError, match=r"on validation \(2 points away\)$"):
+        select(run, max_drop=0.0199)
 
 
 def test_by_the_clock_the_lower_end_of_the_interval_counts(run_of, timed):

@@ -18,7 +18,7 @@ from trp_search.report.styles import precision
 from trp_search.report.times import SLOWER, clock, predicted, slower
 from trp_search.selection.axes import COUNTED, MACS, times_of
 from trp_search.selection.budgets import Budget
-from trp_search.selection.select import Choice, choose
+from trp_search.selection.select import Choice, choose, shown_beside
 from trp_search.selection.snapshot import Snapshot
 from trp_search.space.settings import SERVED
 
@@ -86,7 +86,7 @@ def _show(run: Snapshot, choice: Choice, budget: Budget) -> None:
                 if choice.drop is not None
                 else []
             ),
-            *([repeated(choice.repeats)] if choice.repeats else []),
+            *([repeated(point, choice.repeats)] if choice.repeats else []),
             ("test", scored(test.score) if test else "not scored yet; export scores it"),
             *sizes(point),
             *predicted(point.predicted, choice.times),
@@ -95,7 +95,7 @@ def _show(run: Snapshot, choice: Choice, budget: Budget) -> None:
             ("batch norm", point.batch_norm),
         ]
     )
-    _beside(run, choice)
+    _beside(run, choice, budget)
     line()
     line("Settings", style="bold")
     shown = {name: value for name, value in point.told.items() if name not in _HIDDEN}
@@ -114,7 +114,7 @@ def _mark(run: Snapshot, point: Point) -> str:
     return f", {said}" if said else ""
 
 
-def _beside(run: Snapshot, choice: Choice) -> None:
+def _beside(run: Snapshot, choice: Choice, budget: Budget) -> None:
     """The front's neighbours, and the cost of another half step."""
     point, axis = choice.point, choice.axis
     rows = [(f"better {point.score.name}", choice.larger), ("smaller", choice.smaller)]
@@ -126,7 +126,8 @@ def _beside(run: Snapshot, choice: Choice) -> None:
         else:
             cost = against_baseline(other.score.behind(point.score), point.score.metric)[1]
             mark = _mark(run, other)
-            shown.append((name, f"point {other.id}: {TIMES(axis.of(other))}, {cost}{mark}"))
+            size = f"{shown_beside(axis.of(other), budget)}{TIMES.suffix}"
+            shown.append((name, f"point {other.id}: {size}, {cost}{mark}"))
     line()
     line("Beside it on the front", style="bold")
     pairs(shown)
@@ -159,6 +160,7 @@ def as_values(choice: Choice) -> dict[str, Any]:
         "validation_drop": choice.drop,
         "test": to_dict(test.score) if test else None,
         "other_seeds": [repeat.score.value for repeat in choice.repeats],
+        "other_seeds_speedups": [repeat.speedup for repeat in choice.repeats],
         **{name: n for axis in COUNTED.values() for name, n in axis.counts(point).items()},
         "precision": precision(point),
         "settings": point.settings,

@@ -17,6 +17,7 @@ from trp_search.cli.tables import table_of
 from trp_search.errors import TrpSearchError
 from trp_search.records import Point, Repeat
 from trp_search.records.objectives import TIMES
+from trp_search.report.formatting import their_speedups
 from trp_search.store import exclusive
 
 _SEEDS = 3
@@ -52,7 +53,7 @@ def confirm(
 
 def _table(points: list[Point], repeats: dict[str, list[Repeat]]) -> Table:
     """The search's score beside that of other seeds, the slowest first."""
-    numbers = ("speedup", "the search's", "seeds", "mean", "from", "to")
+    numbers = ("speedup", "the search's", "seeds", "speedup", "mean", "from", "to")
     table = table_of(Column("point", no_wrap=True), *numbers)
     for point in sorted(points, key=lambda point: point.speedup):
         found = [repeat.score.value for repeat in repeats[point.id]]
@@ -63,6 +64,7 @@ def _table(points: list[Point], repeats: dict[str, list[Repeat]]) -> Table:
             TIMES(point.speedup),
             own,
             str(len(found)),
+            their_speedups(repeats[point.id]),
             *map(point.score.metric.show, ends),
         )
     return table

@@ -12,10 +12,14 @@ from trp_search.records.kinds import STRICT, Count, Rounded
 
 @checked(frozen=True, kw_only=True, config=STRICT)
 class Importance:
-    """By objective, the share of its variance that each setting explains, over `trials` trials."""
+    """By objective, the share of its variance that each setting explains, over `trials` trials.
+
+    `left_out` are settings that varied, but not in every trial: they were not compared.
+    """
 
     trials: Count
     objectives: dict[str, dict[str, Rounded]]
+    left_out: tuple[str, ...] = ()
 
 
 class Environment(RootModel[dict[str, Any]]):

@@ -28,7 +28,7 @@ def count(number: int, thing: str) -> str:
 def size(number: int) -> str:
     """Three digits and a unit: `41.2 M`."""
     for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= factor:
+        if number >= 0.9995 * factor:
             return f"{number / factor:.3g}{unit}"
     return f"{number:.3g}"
 
@@ -136,7 +136,7 @@ def facts(row: Row) -> list[tuple[str, str]]:
             ("95 % interval", interval(point.score)),
         ]
     if row.repeats:
-        lines.append(repeated(row.repeats))
+        lines.append(repeated(point, row.repeats))
     if row.drop is not None and point.role != "baseline":
         lines.append(against_baseline(row.drop, point.score.metric))
     if row.test is not None:
@@ -213,12 +213,24 @@ def scored(score: Score) -> str:
     return f"{counted(score)[:-1]}; 95 % interval {interval(score)})"
 
 
-def repeated(repeats: Sequence[Repeat]) -> tuple[str, str]:
-    """Repeats with other seeds: how many, and `71.0 % (70.4 to 71.9 %)`, of one `71.0 %`."""
+def repeated(point: Point, repeats: Sequence[Repeat]) -> tuple[str, str]:
+    """Repeats with other seeds: how many, and `71.0 % (70.4 to 71.9 %)`, of one `71.0 %`.
+
+    Where their ranks came out otherwise, at which speedups too.
+    """
     found = [repeat.score.value for repeat in repeats]
     show = repeats[0].score.metric.show
     ends = f" ({show.span(min(found), max(found))})" if len(found) > 1 else ""
-    return f"with {count(len(found), 'other seed')}", f"{show(statistics.mean(found))}{ends}"
+    speedups = their_speedups(repeats)
+    at = f" at {speedups}" if speedups != TIMES(point.speedup) else ""
+    return f"with {count(len(found), 'other seed')}", f"{show(statistics.mean(found))}{ends}{at}"
+
+
+def their_speedups(repeats: Sequence[Repeat]) -> str:
+    """The speedups of repeats, from the least to the largest: `12.0x`, `11.8 to 12.0x`."""
+    found = [repeat.speedup for repeat in repeats]
+    low, high = min(found), max(found)
+    return TIMES(low) if TIMES(low) == TIMES(high) else TIMES.span(low, high)
 
 
 def settings(row: Row, names: Sequence[str]) -> list[tuple[str, str]]:

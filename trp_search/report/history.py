@@ -55,7 +55,9 @@ def volumes(
     later: dict[str, list[Point]] = {}
     in_int8 = _in_int8(row.point for row in rows.trials)
     for row in (*rows.trials, *rows.derived):
-        if row.point.role == "screened_out" or _quantized_later(row.point, in_int8):
+        point = row.point
+        later_on = _quantized_later(point, in_int8) or _cut_later(point, results.get(point.trial))
+        if point.role == "screened_out" or later_on:
             continue
         found = later if row.point.by_ranks else scored
         found.setdefault(row.point.trial, []).extend([] if row.violations else [row.point])
@@ -96,6 +98,13 @@ def _quantized_later(point: Point, in_int8: Mapping[str, QuantizerName]) -> bool
     if point.int8 is None or point.role == "trial":
         return False
     return not (point.by_ranks and in_int8.get(point.trial) == point.int8.runtime)
+
+
+def _cut_later(point: Point, result: TrialResult | None) -> bool:
+    """Whether a point is a cut that a user made of its trial, which has ended without it."""
+    if point.role != "derived" or point.by_ranks or point.int8 is not None or result is None:
+        return False
+    return point.id not in {own.id for own in result.points}
 
 
 @dataclass(frozen=True, kw_only=True)

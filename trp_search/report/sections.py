@@ -217,8 +217,12 @@ def _importance(contents: Contents) -> str:
         for name in names
     )
     trials = formatting.count(known.trials, "trial")
+    note = f"Share of an objective's variance (fANOVA over {trials}; few trials say little)."
+    if known.left_out:
+        rest = safe(", ".join(known.left_out))
+        note += f" Not compared, since only some trials have them: {rest}."
     return f"""<h3>How much each setting explains</h3>
-<p class="note">Share of an objective's variance (fANOVA over {trials}; few trials say little).</p>
+<p class="note">{note}</p>
 <table class="importance"><thead><tr><th scope="col">Setting</th>{heads}</tr></thead><tbody>
 {body}
 </tbody></table>"""

@@ -31,8 +31,8 @@ def value(one: Objective, point: Point) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """`0.610 ms`: three digits."""
-    return f"{1e3 * seconds:#.3g} ms"
+    """`0.610 ms`: three digits, or all before the point."""
+    return f"{1e3 * seconds:,.0f} ms" if seconds >= 0.09995 else f"{1e3 * seconds:#.3g} ms"
 
 
 def clock(found: Latency) -> tuple[str, str]:

@@ -14,7 +14,6 @@ _SAMPLE_SECONDS = 2e-3
 _SLOW_SECONDS = 0.1  # of one call, which a second one to warm up would not change
 FEWEST = 20
 _MOST = 2000
-_NORMAL_95 = 1.96
 
 Call = Callable[[], object]
 
@@ -68,7 +67,7 @@ def compare(
             second = _sample(other, calls[1], clock)
         pairs.append((first, second))
     ratios = sorted(first / second for first, second in pairs)
-    below = math.floor(len(ratios) / 2 - _NORMAL_95 * math.sqrt(len(ratios)) / 2)
+    below = _outside(len(ratios))
     return Timing(
         dense_seconds=statistics.median(first for first, _ in pairs),
         seconds=statistics.median(second for _, second in pairs),
@@ -77,6 +76,16 @@ def compare(
         high=ratios[-1 - below],
         rounds=len(ratios),
     )
+
+
+def _outside(rounds: int) -> int:
+    """Rounds beyond either end of the 95 % interval of their median, by the sign test (exact)."""
+    fewer = outside = 0  # of 2^rounds ways to lie below or above the median
+    while True:
+        fewer += math.comb(rounds, outside)
+        if 40 * fewer > 2**rounds:
+            return max(0, outside - 1)
+        outside += 1
 
 
 def _calls(call: Call, clock: Callable[[], float]) -> int:

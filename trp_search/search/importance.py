@@ -17,8 +17,8 @@ _FEWEST = 10
 def write_importance(space: SearchSpace, folder: RunFolder, trials: list[FrozenTrial]) -> None:
     """Writes `importance.json`: by objective the share of its variance that each setting explains.
 
-    fANOVA (Hutter et al., ICML 2014) over scored trials, from 10 on; settings that only some
-    schemes have are left out.
+    fANOVA (Hutter et al., ICML 2014) over scored trials, from 10 on; settings that only some of
+    them have are left out, and named.
     """
     scored = with_values(own(trials, TrialState.COMPLETE))
     if len(scored) < _FEWEST:
@@ -27,7 +27,9 @@ def write_importance(space: SearchSpace, folder: RunFolder, trials: list[FrozenT
         objective.name: _shares(scored, place, seed=space.seed)
         for place, objective in enumerate(space.objective_list)
     }
-    values = {"trials": len(scored), "objectives": found}
+    has = [set(trial.params) for trial in scored]
+    left_out = sorted(set.union(*has) - set.intersection(*has))
+    values = {"trials": len(scored), "objectives": found, "left_out": left_out}
     write_whole(folder.importance, json.dumps(values, indent=2) + "\n")
 
 

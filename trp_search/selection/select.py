@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trp_search.errors import NothingFoundError
 from trp_search.records import Latency, Point, Repeat, TestScore
-from trp_search.records.objectives import OBJECTIVES, ON_THE_CLOCK
+from trp_search.records.objectives import OBJECTIVES, ON_THE_CLOCK, TIMES
 from trp_search.selection import pareto
 from trp_search.selection.axes import Axis, By, times_of
 from trp_search.selection.budgets import Budget
@@ -127,15 +127,15 @@ def choose(run: Snapshot | RunFolder | Path | str, budget: Budget) -> Choice:
     better, nearest = keys[::-1] if budget.kind.smallest else keys
     best = max(filter(fits, eligible), key=better, default=None)
     point = best or max(eligible, key=nearest)
-    controls = [p for p in axis.measured(found.points) if p.role == "control"]
-    rival = max(filter(fits, controls), key=better, default=None)
+    cuts = [p for p in axis.measured(found.points) if p.role == "control" and found.space.allows(p)]
+    rival = max(filter(fits, cuts), key=better, default=None)
     front, size = axis.front(eligible), axis.of(point)
     return Choice(
         point=point,
         baseline=found.baseline,
         test=found.tests.get(point.id),
-        control=rival if best and rival and better(rival)[0] > better(point)[0] else None,
-        unmet=None if best else _unmet(budget, axis, point),
+        control=rival if best and rival and better(rival) > better(point) else None,
+        unmet=None if best else _unmet(budget, axis, point, found.baseline),
         axis=axis,
         larger=next((p for p in reversed(front) if axis.of(p) < size), None),
         smaller=next((p for p in front if axis.of(p) > size), None),
@@ -145,10 +145,22 @@ def choose(run: Snapshot | RunFolder | Path | str, budget: Budget) -> Choice:
     )
 
 
-def _unmet(budget: Budget, axis: Axis, nearest: Point) -> str:
-    score, size = nearest.score, axis.of(nearest)
+def _unmet(budget: Budget, axis: Axis, nearest: Point, baseline: Point | None) -> str:
+    score = nearest.score
     said = budget.kind.unmet(budget.amount, axis, score.metric)
-    return f"{said}; the nearest is {nearest.id!r} at {size:.2f}x, {score.shown} on validation"
+    size = shown_beside(axis.of(nearest), budget)
+    far = ""
+    if budget.max_drop is not None and baseline is not None:
+        lost = abs(score.behind(baseline.score)) * score.metric.show.scale
+        far = f" ({lost:.3g}{score.metric.show.gap} away)"
+    return f"{said}; the nearest is {nearest.id!r} at {size}x, {score.shown} on validation{far}"
+
+
+def shown_beside(times: float, budget: Budget) -> str:
+    """A speedup without its sign; with more digits where two would look like the one asked for."""
+    asked, shown = budget.speedup or budget.latency_speedup, TIMES.number(times)
+    alike = asked is not None and times < asked and shown == TIMES.number(asked)
+    return f"{times:.6g}" if alike else shown
 
 
 Key = Callable[[Point], tuple[float, float]]
