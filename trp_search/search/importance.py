@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -27,8 +28,8 @@ def write_importance(space: SearchSpace, folder: RunFolder, trials: list[FrozenT
         objective.name: _shares(scored, place, seed=space.seed)
         for place, objective in enumerate(space.objective_list)
     }
-    has = [set(trial.params) for trial in scored]
-    left_out = sorted(set.union(*has) - set.intersection(*has))
+    has = Counter(name for trial in scored for name in trial.params)
+    left_out = sorted(name for name, trials in has.items() if trials < len(scored))
     values = {"trials": len(scored), "objectives": found, "left_out": left_out}
     write_whole(folder.importance, json.dumps(values, indent=2) + "\n")
 
