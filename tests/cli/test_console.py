@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,3 +75,23 @@ def test_an_error_is_text(trp: Callable[..., Any], tmp_path):
     ended = trp("status", f"{tmp_path}/a\x1b[31mb\u202ec")
     assert ended.code == 2
     assert ended.err.endswith("/a\\x1b[31mb\\u202ec: no such run folder\n")
+
+
+PRINTS = """
+import sys
+from pathlib import Path
+from trp_search.cli.console import line
+
+for number in range(100_000):
+    line(f"epoch {number}")
+Path(sys.argv[1]).write_text("done")
+"""
+
+
+def test_what_prints_goes_on_when_nobody_reads_any_more(tmp_path: Path):
+    words = [sys.executable, "-c", PRINTS, str(tmp_path / "mark")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"epoch 0\n"
+        process.stdout.close()
+        assert (process.wait(60), process.stderr.read()) == (0, b"")
+    assert (tmp_path / "mark").read_text() == "done"

@@ -152,6 +152,15 @@ def test_a_name_that_no_file_can_have_is_told_in_one_line(trp, sample_run, words
     assert "nnn" in ended.err
 
 
+def test_a_run_that_may_not_be_written_is_named(trp, sample_run, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", str(sample_run.front))
+
+    monkeypatch.setattr("trp_search.report.write", refuse)
+    ended = trp("report", sample_run.path)
+    assert (ended.code, ended.err) == (2, f"trp-search: {sample_run.front}: Permission denied\n")
+
+
 def test_what_is_unforeseen_is_one_line_too_and_debug_shows_where(trp, monkeypatch):
     def fail(_: object):
         raise ZeroDivisionError("of\nall things")

@@ -22,7 +22,7 @@ from trp_search.records.scores import share
 from trp_search.runs.clock import target_of, worth_it
 from trp_search.runs.predicted import predicting
 from trp_search.search import start
-from trp_search.store import write_whole
+from trp_search.store import append_record, write_whole
 
 pytestmark = pytest.mark.usefixtures("verified_here")
 
@@ -199,3 +199,15 @@ def test_a_search_that_finds_nothing_says_why_and_is_no_success(
         "no trial gave a network, as the last of 3: the loss was not finite in epoch 2" in out.err
     )
     assert "Done: 0 scored trials, 0 on the front" in out.out
+
+
+def test_a_search_ends_with_the_front_that_status_shows(
+    trp, sample_run, in_int8, monkeypatch: pytest.MonkeyPatch
+):
+    best = max(sample_run.read_points(), key=lambda p: (p.role == "trial", p.score.value))
+    append_record(sample_run.int8, in_int8(best))
+    monkeypatch.setattr(start, "resume_search", lambda *_, **__: sample_run)
+    out, told = trp("resume", sample_run.path).out, trp("status", sample_run.path).out
+    number = re.search(r"Front: (\d+) points", told)[1]
+    assert f"{number} on the front" in out
+    assert f"{best.id}-int8" in told

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
 from types import ModuleType
 
@@ -29,6 +30,26 @@ def test_a_split_that_is_not_the_runs_is_refused(run: RunFolder, fit_on_validati
     with pytest.raises(InputError, match="the images, or their split, changed since the run began"):
         setup.splits_of(other, run)
     assert run.split.read_bytes() == before
+
+
+def test_images_that_were_exchanged_are_refused_and_runs_without_a_digest_go_on(run: RunFolder):
+    spec = run.trial("0").read_spec()
+    whole = run.split.read_text()
+    told = json.loads(whole)
+    run.split.write_text(json.dumps(told | {"digest": "0" * 64}))
+    with pytest.raises(InputError, match="the images, or their split, changed since the run began"):
+        setup.splits_of(spec, run)
+    del told["digest"]
+    run.split.write_text(json.dumps(told))
+    setup.splits_of(spec, run)
+    run.split.write_text(whole)
+
+
+def test_a_network_of_other_multiply_adds_than_the_baseline_is_refused(run: RunFolder):
+    network = setup.untrained(run.trial("0").read_spec())
+    setup.check_network(run, network, torch.zeros(1, 1, 8, 8))
+    with pytest.raises(InputError, match=r"the network has .* multiply-adds, the run's baseline "):
+        setup.check_network(run, network, torch.zeros(1, 1, 12, 12))
 
 
 def test_the_baseline_is_loaded_once_until_it_changes(run: RunFolder):

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from tests.runs.trained import begun
 from trp_search.errors import InputError
 from trp_search.records import Point, to_json
 from trp_search.runs import setup
@@ -94,9 +95,28 @@ def test_a_folder_in_which_no_search_could_start_is_removed(
     assert list(given.iterdir()) == []
 
 
-def test_a_trained_baseline_needs_no_first_weights(make_space: Space):
-    space = make_space((NETWORK, f"weights: gone.safetensors, {NETWORK}"))
-    assert check_ready(space, trained=True).startswith("layers: ")
+def test_a_trained_baseline_needs_no_first_weights(make_space: Space, tmp_path: Path):
+    weights = tmp_path / "first.safetensors"
+    space = make_space((NETWORK, f"weights: {weights}, {NETWORK}"))
+    safetensors.torch.save_file(setup.untrained(make_space().baseline_spec()).state_dict(), weights)
+    run = begun(space, tmp_path / "run")
+    weights.unlink()
+    assert check_ready(space, run=run).startswith("layers: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (("subset: 200", "subset: 199"), "the images, or their split, changed since the run began"),
+        ((NETWORK, "network: resnet20"), "weights.safetensors: not this network's weights"),
+    ],
+)
+def test_a_resumed_search_has_the_images_and_the_network_that_it_began_with(
+    make_space: Space, tmp_path: Path, changes: tuple[str, str], problem: str
+):
+    run = begun(make_space(), tmp_path / "run")
+    with pytest.raises(InputError, match=problem):
+        check_ready(make_space(changes), run=run)
 
 
 class Live(nn.Sequential):

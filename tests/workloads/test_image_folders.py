@@ -50,6 +50,22 @@ def test_an_image_is_under_the_label_of_its_folder(root):
         assert labels[brightness.argsort()].tolist() == sorted(labels.tolist())
 
 
+@pytest.mark.parametrize(
+    ("image", "moved"),
+    [("cat/0.JPEG", "dog/z.JPEG"), ("cat/0.JPEG", "cat/z.JPEG")],
+    ids=["labelled otherwise", "renamed"],
+)
+def test_what_is_listed_is_what_is_loaded_and_its_digest_knows_exchanged_images(root, image, moved):
+    spec = DataSpec(name="images", root=str(root), validation=0.25)
+    splits = loaded(spec)
+    parts, digest = data.listed(spec, split_seed=0, outside_weights=False)
+    assert (parts, digest) == (splits.indices(), splits.digest)
+    (root / "train" / image).rename(root / "train" / moved)
+    assert data.listed(spec, split_seed=0, outside_weights=False)[1] != digest
+    (root / "train" / moved).rename(root / "train" / image)
+    assert loaded(spec).digest == digest
+
+
 def test_describing_and_loading_agree(root):
     for spec in (
         DataSpec(name="images", root=str(root)),
@@ -92,7 +108,8 @@ def test_val_is_for_validation_where_there_is_a_test(root):
     for outside in (False, True):
         splits = data.load(spec, split_seed=0, outside_weights=outside, device="cpu")
         assert (len(splits.train), len(splits.validation), len(splits.test)) == (24, 9, 12)
-        assert data.sizes(spec, outside_weights=outside) == (24, 9, 12)
+        parts, _ = data.listed(spec, split_seed=0, outside_weights=outside)
+        assert list(map(len, parts.values())) == [24, 9, 12]
         images, labels = next(splits.validation.batches(9))
         assert labels[images.mean((1, 2, 3)).argsort()].tolist() == sorted(labels.tolist())
     (root / "val" / "cat" / "notes.txt").write_text("no image")

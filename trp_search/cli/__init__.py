@@ -26,6 +26,7 @@ from trp_search.store import unwritable
 
 _SUPERVISED = ("search", "resume")  # what Ray may end
 _LONGEST = 1200
+_GIVEN = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM)  # of paths that the user chose
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +61,7 @@ def _run(words: list[str], *, debug: bool) -> int:
     except Exception as error:  # noqa: BLE001  the last door: what is unforeseen is one line too
         if debug:
             traceback.print_exc()
-        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        if isinstance(error, OSError) and error.filename and error.errno in _GIVEN:
             return _say(f"{error.filename}: {error.strerror}", InputError.exit_code)
         said = unwritable(error)
         unforeseen = f"{type(error).__name__}: {error} (unexpected; --debug shows where)"

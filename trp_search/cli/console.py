@@ -33,6 +33,14 @@ class _Terminal(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(shown(text), **options)
 
+    @override
+    def on_broken_pipe(self) -> None:
+        """Goes on without a word when nobody reads any more, as behind `| head`."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
 
 # A pipe takes tables of any width, unless COLUMNS says otherwise.
 _TOLD = sys.stdout is None or sys.stdout.isatty() or "COLUMNS" in os.environ

@@ -30,9 +30,8 @@ from trp_search.cli.supervised import tell_parent
 from trp_search.cli.tables import point_table, slower_marks
 from trp_search.errors import NothingFoundError, SearchError
 from trp_search.records import Point
-from trp_search.report import history
+from trp_search.report import contents, history, rows
 from trp_search.report.formatting import count
-from trp_search.selection import pareto
 from trp_search.selection.select import out_of_reach
 from trp_search.space import SearchSpace, changed, load_space
 from trp_search.store import RunFolder
@@ -125,13 +124,13 @@ def _stoppable(run: Path) -> Iterator[None]:
 
 def _conclude(run: RunFolder, space: SearchSpace) -> None:
     """Prints where everything is, the front, and the commands to type next."""
-    points = run.read_points()
-    front = pareto.search_front(points, space)
-    baseline = next((point for point in points if point.role == "baseline"), None)
-    numbers = run.read_numbers()
+    read = contents.read(run)
+    points, built = read.points, rows.build(read)
+    front = [row.point for row in built.front]
+    baseline = built.baseline.point if built.baseline else None
+    numbers, results = read.numbers, read.results
     scored = {numbers[p.trial] for p in points if p.role == "trial" and p.trial in numbers}
     trials = count(len(scored), "scored trial")
-    results = {name: run.trial(name).read_result() for name in run.trial_names()}
     stopped = history.ends(results, numbers).counts["stopped"]
     early = f", {stopped} stopped at a rung" if stopped else ""
     line(f"Done: {trials}{early}, {len(front)} on the front", style="bold")

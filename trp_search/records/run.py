@@ -38,5 +38,5 @@ class Environment(RootModel[dict[str, Any]]):
         return str(found or "0.1.0")[:20]
 
 
-class Split(RootModel[dict[str, list[int]]]):
-    """Which images are in which part."""
+class Split(RootModel[dict[str, list[int] | str]]):
+    """Which images are in which part, and the `digest` of what the source listed."""

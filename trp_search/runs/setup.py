@@ -11,14 +11,14 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trp_search.errors import InputError
 from trp_search.lowrank.budgets import Count
 from trp_search.methods import METHODS, Method
-from trp_search.records import Training, TrialSpec, to_json
+from trp_search.records import BASELINE, Training, TrialSpec, to_json
 from trp_search.runs.predicted import predicting, table_in
-from trp_search.scoring.candidate import Cost, Cuts, cost_of, example
+from trp_search.scoring.candidate import Cost, Cuts, cost, cost_of, example
 from trp_search.scoring.points import PointFactory, Predict
 from trp_search.store import NESTED, RunFolder, TrialFolder, write_whole
 from trp_search.tasks import task_of
@@ -131,11 +131,12 @@ def begin(spec: TrialSpec, folder: RunFolder, *, network: nn.Module | None = Non
     """Everything that the trial begins with; a given `network` takes the place of its start.
 
     Raises:
-        InputError: the images are not the run's, or the baseline that it needs is not there.
+        InputError: images or network are not the run's, or the baseline that it needs is not there.
     """
     splits = splits_of(spec, folder)
     network = start(spec, folder) if network is None else network.to(spec.device)
     dense, task = cost_of(network, splits), task_of(spec.workload)
+    _check_macs(folder, dense.macs)
     return Setup(spec=spec, folder=folder, splits=splits, network=network, dense=dense, task=task)
 
 
@@ -154,19 +155,44 @@ def splits_of(spec: TrialSpec, folder: RunFolder) -> data.Splits:
         outside_weights=workload.weights is not None,
         device=spec.device,
     )
-    _keep_split(splits, folder)
+    check_images(folder, splits.indices(), splits.digest)
     if not spec.fit_on_validation:
         return splits
     return dataclasses.replace(splits, train=splits.train_and_validation())
 
 
-def _keep_split(splits: data.Splits, folder: RunFolder) -> None:
-    """Records which image is in which part; later trials must find the same."""
-    indices = splits.indices()
+def check_images(folder: RunFolder, indices: dict[str, list[int]], digest: str) -> None:
+    """Records which image is in which part; whatever goes on with the run must find the same.
+
+    Raises:
+        InputError: it does not: images, labels or the split changed.
+    """
+    found = {**indices, "digest": digest}
     if not folder.split.exists():
-        write_whole(folder.split, json.dumps(indices))
-    if folder.read_split() != indices:
+        write_whole(folder.split, json.dumps(found))
+    kept = folder.read_split() or {}
+    if {"digest": digest} | kept != found:  # earlier runs have no digest
         raise InputError(f"{folder.split}: the images, or their split, changed since the run began")
+
+
+def check_network(folder: RunFolder, network: nn.Module, image: Tensor) -> None:
+    """That a network is that of the run, whose baseline is trained; it gets the weights.
+
+    Raises:
+        InputError: the weights or the multiply-adds are not the baseline's.
+    """
+    load_tensors(network, folder.trial(BASELINE).weights)
+    _check_macs(folder, cost(network, image).macs)
+
+
+def _check_macs(folder: RunFolder, macs: int) -> None:
+    result = folder.trial(BASELINE).read_result()
+    before = result.points[0].dense_macs if result and result.points else macs
+    if macs != before:
+        raise InputError(
+            f"{folder.path}: the network has {macs:,} multiply-adds, the run's baseline {before:,};"
+            " its code or the size of its images changed since the run began"
+        )
 
 
 def untrained(spec: TrialSpec) -> nn.Module:

@@ -104,7 +104,7 @@ def resume_search(  # noqa: PLR0913  as above
             f"your code; --address {space.address} or --trust joins it"
         )
     trained = folder.trial(BASELINE).weights.exists()
-    check_ready(space, seconds=timeout, trained=trained)
+    check_ready(space, seconds=timeout, run=folder if trained else None)
     hear = on_event or _ignore
     run_search(
         space, folder, trials=trials, concurrency=concurrency, address=address, on_event=hear

@@ -219,8 +219,8 @@ class RunFolder:
         found = read_record(self.environment, Environment, what="is not a JSON object")
         return found or Environment({})
 
-    def read_split(self) -> dict[str, list[int]] | None:
-        """Which images are in which part; None before the first training."""
+    def read_split(self) -> dict[str, list[int] | str] | None:
+        """Which images are in which part, and their digest; None before the first training."""
         found = read_record(self.split, Split, what="is not lists of images")
         return None if found is None else found.root
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -24,6 +25,16 @@ class Collection(ABC):
     training: int
     validation: int = 0
     passed: Sequence[Passed] = ()
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What tells one image from another beside its label and number, if anything does."""
+        return ()
+
+    def digest(self) -> str:
+        """Changes when images are exchanged, renamed or labelled otherwise; decodes none."""
+        names = "\0".join(self.names).encode(errors="surrogateescape")
+        return hashlib.sha256(self.labels.numpy().tobytes() + names).hexdigest()
 
     @abstractmethod
     def read(self, ids: Tensor) -> Tensor:

@@ -52,17 +52,18 @@ def load(spec: DataSpec, *, split_seed: int, outside_weights: bool, device: str)
     return _loaded(to_json(spec), version, split_seed, outside_weights, device)
 
 
-def sizes(spec: DataSpec, *, outside_weights: bool) -> tuple[int, int, int]:
-    """How many training, validation and test images `load` would give; decodes none of them.
+def listed(
+    spec: DataSpec, *, split_seed: int, outside_weights: bool
+) -> tuple[dict[str, list[int]], str]:
+    """The numbers of the images in each part that `load` would give, and the digest; decodes none.
 
     Raises:
         InputError: as `load`, but for images that cannot be decoded.
     """
-    parts = _divided(
-        source_of(spec).collection(spec), spec, seed=0, outside_weights=outside_weights
-    )
-    train, validation, test = (len(part) for part in parts)
-    return train, validation, test
+    collection = source_of(spec).collection(spec)
+    parts = _divided(collection, spec, seed=split_seed, outside_weights=outside_weights)
+    numbers = [part.tolist() for part in parts]
+    return dict(zip(("train", "validation", "test"), numbers, strict=True)), collection.digest()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,6 +141,7 @@ def _loaded(
         validation=Validation(images=images, rows=validation),
         test=Test(images=images, rows=test),
         shape=shape,
+        digest=collection.digest(),
     )
 
 

@@ -50,8 +50,14 @@ class Folder(Collection):
         self.training, self.validation = starts[1], starts[-1] - starts[1]
         self.labels = torch.tensor(labels)
         self.passed = passed
+        self._root = root
         self._channels = channels
         self._size = size
+
+    @property
+    @override
+    def names(self) -> list[str]:
+        return [path.relative_to(self._root).as_posix() for path in self.files]
 
     @override
     def read(self, ids: Tensor) -> Tensor:

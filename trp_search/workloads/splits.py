@@ -114,12 +114,13 @@ class Test(_Scored):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """The three disjoint parts of one workload's images."""
+    """The three disjoint parts of one workload's images; `digest` of what the source lists."""
 
     train: Train
     validation: Validation
     test: Test
     shape: Shape
+    digest: str
 
     def train_and_validation(self) -> Train:
         """The training images of a refit: train and validation together."""

@@ -1,4 +1,4 @@
-"""How many images there are is known without decoding one."""
+"""Which images there are is known without decoding one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from trp_search.workloads import data
 
 
 @pytest.mark.parametrize("outside_weights", [False, True])
-def test_sizes_are_those_of_the_splits(outside_weights: bool):
+def test_what_is_listed_is_in_the_parts_that_are_loaded(outside_weights: bool):
     spec = DataSpec(name="digits", subset=500, heldout_subset=101)
     splits = data.load(spec, split_seed=3, outside_weights=outside_weights, device="cpu")
-    found = data.sizes(spec, outside_weights=outside_weights)
-    assert found == (len(splits.train), len(splits.validation), len(splits.test))
+    found = data.listed(spec, split_seed=3, outside_weights=outside_weights)
+    assert found == (splits.indices(), splits.digest)
 
 
 def test_images_that_are_not_there_are_told():
     spec = DataSpec(name="images", root="nowhere", image_size=8, classes=2)
     with pytest.raises(InputError, match="'nowhere' is not a folder"):
-        data.sizes(spec, outside_weights=False)
+        data.listed(spec, split_seed=0, outside_weights=False)
