@@ -14,7 +14,7 @@ from trp_search.lowrank.analysis import analyse
 from trp_search.lowrank.choice import choose
 from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.times import LayerTimes, Steps
-from trp_search.records import Cut, LatencySpeedup, Milliseconds, Speedup
+from trp_search.records import Cut, LatencySpeedup, Layer, Milliseconds, Speedup
 
 tables = st.dictionaries(st.integers(1, 8), st.floats(-5, 5), min_size=1)
 
@@ -164,6 +164,41 @@ def test_time_without_a_target_is_refused_in_one_line(keep):
         InputError, match=rf"^{keep.key()}: . needs the times of layers on a target"
     ):
         decompose(network(), IMAGE, keep)
+
+
+def layer(name: str, scheme: str | None, left: int, rank: int | None = None) -> Layer:
+    """One of a hundred multiply-adds, `left` of which are left."""
+    return Layer(
+        name=name,
+        scheme=scheme,
+        rank=rank,
+        full_rank=rank,
+        macs=left,
+        dense_macs=100,
+        parameters=left,
+        dense_parameters=100,
+        reason=None if scheme else "by choice",
+    )
+
+
+@pytest.mark.parametrize(
+    ("left", "saved"),
+    [(100, 0.0), (75, -0.25), (50, -0.5), (30, 0.0), (10, 0.5), (5, 0.5)],
+)
+def test_layers_that_were_not_timed_one_by_one_save_what_whole_networks_did(left, saved):
+    shares = {"cp": [(0.5, -0.5), (0.9, 0.5)]}
+    steps = {("a", "channel"): Steps(step=1, saved={4: 2.0})}
+    times = LayerTimes(total=20.0, saved=steps, macs=1000, shares=shares)
+    pair, dense = layer("a", "channel", 10, rank=4), layer("c", None, 100)
+    found = times.milliseconds([pair, layer("b", "cp", left, rank=4), dense])
+    assert found == pytest.approx(20 - 2 - saved * 20 * 100 / 1000)
+
+
+def test_a_network_that_no_time_tells_of_has_none_and_zeros_save_none():
+    times = LayerTimes(total=20.0, saved={}, macs=1000)
+    assert times.milliseconds([layer("a", "sparse", 10)]) == 20
+    for scheme in ("tucker", "pruned", "decoupled", "channel"):
+        assert times.milliseconds([layer("a", scheme, 10, rank=1)]) is None
 
 
 def test_a_scheme_whose_factors_were_not_timed_is_refused_for_that():

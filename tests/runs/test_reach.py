@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
+import torch
+from torch import nn
 
 from trp_search.errors import InputError
-from trp_search.records import Cut, Ranks, Speedup, Target, TimeTable, from_json, to_json
+from trp_search.lowrank.cutting import Cutter
+from trp_search.lowrank.times import LayerTimes
+from trp_search.records import Cut, Ranks, Ratio, Speedup, Target, TimeTable, from_json, to_json
 from trp_search.runs import setup
 from trp_search.runs.compress import recut
+from trp_search.runs.layer_times import Stopwatch
 from trp_search.runs.predicted import predicted_int8, predicting
 from trp_search.runs.reach import EACH, SCHEMES, Bench, Reach, tables
+from trp_search.runs.whole_times import kinds, with_shares
+from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, load_space
 from trp_search.space.sections import Timed
 from trp_search.store import RunFolder, write_whole
 from trp_search.workloads import data
 
+SPACE = {
+    "workload": {"network": "small_resnet", "data": {"name": "digits"}},
+    "training": {"epochs": 1, "batch_size": 64, "learning_rate": 0.1},
+    "space": {
+        "method": ["trp", "tucker", "cp", "prune", "net-trim"],
+        "cut_speedup": 1.5,
+        "error": 0.1,
+    },
+}
 HERE = Target(name="here", height=8, width=8)
 ASKED = Timed(name="here", seconds=1e-3)
 
@@ -61,6 +78,30 @@ def test_layers_are_timed_once_and_the_table_is_what_a_search_predicts_from(
     assert {(one.layer, one.scheme) for one in found.layers} == {
         (name, scheme) for one in before for name, (scheme, _) in one.layers.items()
     }
+
+
+def test_every_way_of_a_space_to_cut_has_a_time(space: SearchSpace, tmp_path):
+    wanted = kinds(space, "all")
+    assert wanted.keys() == {"decoupled", "tucker", "cp", "pruned"}
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()),
+        *(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 4)),
+    ).eval()
+    image, folder = torch.zeros(1, 3, 8, 8), RunFolder(path=tmp_path)
+    macs = count(network, image).macs
+    clock = Stopwatch(folder, network, [], HERE, channels=3, seconds=1e-4)
+    bare = LayerTimes(total=1.0, saved={}, macs=macs)
+    found = with_shares(bare, clock, network, image, wanted)
+    assert found.shares.keys() == wanted.keys()
+    for kind, pairs in found.shares.items():
+        counted = [share for share, _ in pairs]
+        assert counted == sorted(counted)
+        assert 0 < counted[-1] < 1
+        half = dataclasses.replace(wanted[kind], keep=Ratio(0.2))
+        made = Cutter(network, image, macs=macs, samples=None).cut(half)
+        assert bare.milliseconds(made.layers) is None
+        assert found.milliseconds(made.layers) is not None
 
 
 @pytest.mark.parametrize(("runtime", "told"), [("onnxruntime", True), ("openvino", False)])

@@ -99,6 +99,9 @@ class LayerTimes(Count):
         total: milliseconds of the baseline.
         saved: by layer and scheme; a layer that was not timed stays dense.
         macs: multiply-adds of the baseline for one image.
+        shares: by scheme of layers that are not timed one by one, shares of their multiply-adds and
+            of their time that they save, as whole networks were timed; a layer's time is its share
+            of the multiply-adds.
         checked: whether only a network of that many is taken, within 1 %; by whoever counts both
             in one way.
     """
@@ -109,6 +112,7 @@ class LayerTimes(Count):
     total: float
     saved: Mapping[tuple[str, str], Steps]
     macs: int
+    shares: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
     checked: bool = False
 
     @override
@@ -141,9 +145,15 @@ class LayerTimes(Count):
     def other(self, network: nn.Module, dense: float | int, *, other_macs: int) -> float | int:
         return self.total - dense
 
-    def milliseconds(self, layers: Iterable[Layer]) -> float:
-        """Of the network with these layers, those that were not timed by their multiply-adds."""
-        return self.total - sum(self._saved(layer) for layer in layers if layer.scheme is not None)
+    def milliseconds(self, layers: Iterable[Layer]) -> float | None:
+        """Of the network with these layers; None where nothing tells what some of them save.
+
+        Runtimes multiply the zeros of sparse layers too, so these save nothing.
+        """
+        cheaper = [layer for layer in layers if layer.scheme not in (None, "sparse")]
+        saved = [self._saved(layer) for layer in cheaper]
+        known = [one for one in saved if one is not None]
+        return None if len(known) < len(saved) else self.total - sum(known)
 
     def saved_by(self, layers: Factored) -> float:
         """Milliseconds that layers save together by a scheme at a rank; others count as none."""
@@ -179,12 +189,16 @@ class LayerTimes(Count):
         own = self.saved.get((name, scheme))
         return self.saved.get((name, "channel")) if own is None and scheme == "spatial" else own
 
-    def _saved(self, layer: Layer) -> float:
-        assert layer.scheme is not None, layer
-        steps = self.steps(layer.name, layer.scheme)
-        if steps is None or not layer.rank:
-            return self.total * (layer.dense_macs - layer.macs) / self.macs
-        return steps.near(layer.rank)
+    def _saved(self, layer: Layer) -> float | None:
+        steps = self.steps(layer.name, layer.scheme or "")
+        if steps is not None and layer.rank:
+            return steps.near(layer.rank)
+        shares = self.shares.get(layer.scheme or "")
+        if shares is None:
+            return None
+        counted, timed = zip((0.0, 0.0), *shares, strict=True)
+        own = float(np.interp(1 - layer.macs / layer.dense_macs, counted, timed))
+        return self.total * own * layer.dense_macs / self.macs
 
 
 def tabulated(timed: Sequence[CutTime], *, macs: int) -> LayerTimes:

@@ -136,6 +136,8 @@ class TimeTable:
             to be read with.
         milliseconds: of the baseline, for one batch.
         macs: multiply-adds of the baseline for one image.
+        shares: by scheme of layers that are not timed one by one, shares of their multiply-adds and
+            of their time that they save, as whole networks were timed; ascending.
         machine: the processor or GPU.
         versions: those of the runtime.
     """
@@ -144,6 +146,7 @@ class TimeTable:
     milliseconds: Times
     macs: Size
     layers: tuple[LayerSaves, ...]
+    shares: dict[LayerScheme, tuple[tuple[Bounded, Bounded], ...]] = field(default_factory=dict)
     machine: str
     versions: dict[str, str]
     precision: Precision = "float32"

@@ -16,12 +16,13 @@ from trp_search.lowrank.placing import copied, replace
 from trp_search.lowrank.times import LayerTimes, tabulated
 from trp_search.progress import tracked
 from trp_search.records import BASELINE, CutTime, Factored, Precision, Target
-from trp_search.runs.beside import Beside
+from trp_search.runs.beside import Beside, Network
 from trp_search.runtimes.machine import device_name
 from trp_search.runtimes.serving import runtime
 from trp_search.runtimes.timing import FEWEST, Timing
 from trp_search.store import RunFolder, append_record
 
+PAIRS = ("channel", "spatial")  # the schemes that are timed layer by layer
 _RANKS = 4  # timed for each kind of layer ...
 _ROUNDS = 4  # ... at least so often, without an interval
 _STEPS = (8, 4, 1)
@@ -170,6 +171,10 @@ class Stopwatch:
         )
         return timing
 
+    def whole(self, network: Network) -> float:
+        """The speedup of any network over the dense one; not kept."""
+        return self._dense().time(network, seconds=self._seconds)[0].speedup
+
     def _dense(self) -> Beside:
         if self._beside is None:
             self._beside = Beside(
@@ -223,9 +228,5 @@ def _ranks(layer: MeasuredLayer, precision: Precision) -> Iterator[tuple[int, in
 
 
 def can_be_timed(layers: Iterable[MeasuredLayer]) -> Sequence[MeasuredLayer]:
-    """Those that a table holds: `decoupled` is hardly ever the fastest, two ranks are too many."""
-    return [
-        layer
-        for layer in layers
-        if layer.reason is None and layer.scheme.name != "decoupled" and len(layer.full_ranks) == 1
-    ]
+    """Those that a table holds: `decoupled` is hardly ever the fastest."""
+    return [layer for layer in layers if layer.reason is None and layer.scheme.name in PAIRS]

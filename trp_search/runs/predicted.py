@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from trp_search.lowrank.times import LayerTimes, Steps
 from trp_search.records import (
@@ -25,16 +25,19 @@ _LEAST = 0.01  # of the dense time: what layers save does not add up to all of i
 
 
 def predicting(folder: RunFolder, precision: Precision = "float32") -> Predict:
-    """What tells a network's time by the run's table; None of each where the run has none."""
+    """What tells a network's time by the run's table; None where that does not tell it."""
     baseline, table = folder.read_times(), folder.read_times(precision)
     if baseline is None or table is None:
         return lambda _: None
     times = _times(table)
 
-    def predict(layers: Sequence[Layer]) -> Prediction:
+    def predict(layers: Sequence[Layer]) -> Prediction | None:
+        found = times.milliseconds(layers)
+        if found is None:
+            return None
         return Prediction(
             target=table.target.name,
-            milliseconds=max(times.milliseconds(layers), _LEAST * times.total),
+            milliseconds=max(found, _LEAST * times.total),
             dense_milliseconds=baseline.milliseconds,
         )
 
@@ -67,6 +70,7 @@ def table_of(times: LayerTimes, target: Target, *, precision: Precision = "float
             )
             for (name, scheme), steps in times.saved.items()
         ),
+        shares=cast("Any", {name: tuple(shares) for name, shares in times.shares.items()}),
         machine=device_name(target.device),
         versions=runtime(target.runtime).versions(),
         precision=precision,
@@ -84,4 +88,5 @@ def _times(table: TimeTable) -> LayerTimes:
         (one.layer, one.scheme): Steps(step=one.step, saved=one.saved, between=one.between)
         for one in table.layers
     }
-    return LayerTimes(total=table.milliseconds, saved=saved, macs=table.macs)
+    shares: Any = table.shares
+    return LayerTimes(total=table.milliseconds, saved=saved, macs=table.macs, shares=shares)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -15,8 +16,9 @@ from trp_search.lowrank.decompositions import DECOMPOSITIONS
 from trp_search.lowrank.times import LayerTimes
 from trp_search.records import Factored, Layers, Precision, Target, TimeTable
 from trp_search.runs import setup
-from trp_search.runs.layer_times import Stopwatch, can_be_timed
+from trp_search.runs.layer_times import PAIRS, Stopwatch, can_be_timed
 from trp_search.runs.predicted import table_of
+from trp_search.runs.whole_times import kinds, with_shares
 from trp_search.runtimes.serving import runtime
 from trp_search.runtimes.timing import Timing
 from trp_search.scoring.candidate import example
@@ -30,7 +32,6 @@ from trp_search.workloads import data
 from trp_search.workloads.images import Shape
 
 EACH = "per-layer"
-PAIRS = ("channel", "spatial")
 SCHEMES = (*PAIRS, EACH)
 
 
@@ -98,14 +99,16 @@ def tables(space: SearchSpace, asked: Timed, folder: RunFolder) -> list[TimeTabl
     network, shape = setup.untrained(spec), data.describe(spec.workload.data)
     seconds, layers = asked.seconds / TIMINGS, widest_layers(space)
     bench = Bench(network, shape, target, folder, layers=layers, seconds=seconds)
+    apart = partial(with_shares, network=network, image=example(shape, "cpu"))
+    apart = partial(apart, cuts=kinds(space, layers))
     first, found = folder.read_times(), []
     with threads(target.threads):
         if first is None:
-            first = table_of(bench.reach().times, target)
+            first = table_of(apart(bench.reach().times, bench.clock), target)
             found.append(first)
         if "int8" in _precisions(space) and folder.read_times("int8") is None:
             int8 = bench.clock.in_int8()
-            times = _in_int8(int8, bench.macs)
+            times = apart(_in_int8(int8, bench.macs), int8)
             faster = bench.clock.against(int8, seconds=asked.seconds).speedup
             times = times.rated(first.milliseconds / faster)
             found.append(table_of(times, target, precision="int8"))
