@@ -53,7 +53,7 @@ def confirm(
 
 def _table(points: list[Point], repeats: dict[str, list[Repeat]]) -> Table:
     """The search's score beside that of other seeds, the slowest first."""
-    numbers = ("speedup", "the search's", "seeds", "speedup", "mean", "from", "to")
+    numbers = ("speedup", "the search's", "seeds", "their speedup", "mean", "from", "to")
     table = table_of(Column("point", no_wrap=True), *numbers)
     for point in sorted(points, key=lambda point: point.speedup):
         found = [repeat.score.value for repeat in repeats[point.id]]

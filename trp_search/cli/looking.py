@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from trp_search import report as page
@@ -109,20 +109,18 @@ def _unscored(
 ) -> None:
     """Every training without a score, with its reason or its progress."""
     for name, result in results.items():
-        progress = running[name]
-        if result is None and progress is not None:
-            line(f"  {name}: {_at_work(progress)}", style="dim")
-        elif result is None:
-            reports = epochs.get(name) or ()
-            far = f"epoch {reports[-1].epoch} of {reports[-1].epochs}" if reports else "just begun"
-            line(f"  {name}: unfinished, {far}", style="dim")
+        if result is None:
+            line(f"  {name}: {_unfinished(running[name], epochs.get(name))}", style="dim")
         elif result.why_not:
             style = "dim" if result.stopped else "yellow"
             line(f"  {name}: {result.ending}: {result.why_not}", style=style)
 
 
-def _at_work(progress: Progress) -> str:
-    """How far a worker has come; of one that has been silent, since when."""
-    silent = time.time() - progress.at
-    since = f" (last heard of {duration(silent)} ago)" if silent > _SILENT_SECONDS else ""
-    return f"{sentence(progress)}{since}"
+def _unfinished(progress: Progress | None, reports: Sequence[EpochReport] | None) -> str:
+    """How far a worker has come; of one that is silent, its last epoch and since when."""
+    silent = time.time() - progress.at if progress else 0.0
+    if progress is not None and silent <= _SILENT_SECONDS:
+        return sentence(progress)
+    far = f"epoch {reports[-1].epoch} of {reports[-1].epochs}" if reports else "just begun"
+    since = f", last heard of {duration(silent)} ago" if progress else ""
+    return f"unfinished, {far}{since}"

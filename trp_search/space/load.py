@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from trp_search.errors import InputError
 from trp_search.records import Workload
-from trp_search.space import problems, rules, text
+from trp_search.space import problems, rules
 from trp_search.space.entries import Scalar
 from trp_search.space.model import SearchSpace
+from trp_search.store import text
 
 
 def load_space(path: Path | str) -> SearchSpace:

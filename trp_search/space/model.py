@@ -24,7 +24,7 @@ from trp_search.records import (
     trial_name,
 )
 from trp_search.records.objectives import METRICS, OBJECTIVES, Name, Objective
-from trp_search.space import cuts, entries, text
+from trp_search.space import cuts, entries
 from trp_search.space.derived import distillation, seed_of, shortened
 from trp_search.space.entries import Parameter
 from trp_search.space.search_fields import Space, Strict
@@ -38,6 +38,7 @@ from trp_search.space.sections import (
     Timed,
 )
 from trp_search.space.settings import SERVED, written
+from trp_search.store import text
 
 _Given = Annotated[
     Annotated[Literal["paper"], Tag("<value>")]

@@ -113,7 +113,8 @@ class RunFolder:
 
     def trial(self, name: str) -> TrialFolder:
         """The files of the trial of this name; raises InputError for an invalid name."""
-        return TrialFolder(path=inside(self.path, "trials", named("trial", name, of=self.path)))
+        place = inside(self.path, "trials", named("trial", name, of=self.path))
+        return TrialFolder(path=place, search=self.search)
 
     def trial_names(self) -> list[str]:
         """Every training that was begun; numbers in names count as such, and come last.

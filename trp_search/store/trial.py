@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from trp_search.errors import InputError
 from trp_search.records import EpochReport, Progress, TrialResult, TrialSpec
+from trp_search.store import text
 from trp_search.store.files import read_record, read_records
 from trp_search.store.inside import File, inside, named
 
@@ -18,9 +22,10 @@ NESTED = "nested.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class TrialFolder:
-    """One training's files."""
+    """One training's files; `search` is the run's search.yaml."""
 
     path: Path
+    search: Path
 
     spec = File("spec.json")
     epochs = File("epochs.jsonl")
@@ -38,12 +43,20 @@ class TrialFolder:
         return inside(self.path, f"point-{name}{suffix}")
 
     def read_spec(self) -> TrialSpec:
-        """The trial's specification; raises InputError if it cannot be read."""
+        """The trial's specification, its images where the run says that they lie now.
+
+        Raises:
+            InputError: it cannot be read.
+        """
         spec = read_record(self.spec, TrialSpec, what="not a trial's settings")
         if spec is None:
             raise InputError(f"{self.spec}: cannot be read: {os.strerror(errno.ENOENT)}")
         self._own(self.spec, spec.name)
-        return spec
+        root = _root_in(self.search)
+        if root is None or spec.workload.data.root is None:
+            return spec
+        images = dataclasses.replace(spec.workload.data, root=root)
+        return dataclasses.replace(spec, workload=dataclasses.replace(spec.workload, data=images))
 
     def read_result(self) -> TrialResult | None:
         """The trial's result, or None before it ended; InputError if it cannot be read."""
@@ -80,3 +93,20 @@ class TrialFolder:
         for name in trials:
             if name != self.path.name:
                 raise InputError(f"{file}: is of trial {name!r}, not of {self.path.name!r}")
+
+
+def _root_in(search: Path) -> str | None:
+    """Where a search.yaml has the images; None where it is missing or does not say."""
+    try:
+        return _root(search, search.stat().st_mtime_ns)
+    except (OSError, InputError):  # which whoever reads the space says
+        return None
+
+
+@lru_cache(maxsize=8)
+def _root(search: Path, changed: int) -> str | None:
+    del changed
+    found: Any = text.read_mapping(search)
+    for key in ("workload", "data", "root"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None
