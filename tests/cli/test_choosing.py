@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
 import pytest
 
-from trp_search.records import TestScore, to_json
+from trp_search.records import Prediction, TestScore, to_dict, to_json
 from trp_search.records.scores import share
 from trp_search.store import RunFolder, append_record
 
@@ -36,6 +37,22 @@ def test_json_has_the_same_for_programs(trp, sample_run):
     assert values["smaller"]["times"] > values["times"]
     assert values["smaller"]["validation_drop"] > 0
     assert values["test"]["low"] < values["test"]["value"] < values["test"]["high"]
+
+
+def test_json_tells_what_made_an_int8_network(trp, int8_run):
+    point = int8_run.point("0-int8")
+    values = json.loads(trp("select", int8_run.path, "--bytes", point.bytes, "--json").out)
+    assert (values["point"], values["int8"]) == (point.id, to_dict(point.int8))
+
+
+def test_json_tells_what_was_predicted(trp, run):
+    told = Prediction(target="here", milliseconds=3.0, dense_milliseconds=12.0)
+    points = [dataclasses.replace(point, predicted=told) for point in run.read_points()]
+    run.points.unlink()
+    for point in points:
+        append_record(run.points, point)
+    values = json.loads(trp("select", run.path, "--speedup", "2", "--json").out)
+    assert values["predicted"] == to_dict(told)
 
 
 def test_a_budget_out_of_reach_shows_the_nearest_and_ends_with_one(trp, sample_run):
