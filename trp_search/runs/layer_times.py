@@ -18,7 +18,7 @@ from trp_search.progress import tracked
 from trp_search.records import BASELINE, CutTime, Factored, Precision, Target
 from trp_search.runs.beside import Beside, Network
 from trp_search.runtimes.machine import device_name
-from trp_search.runtimes.serving import runtime
+from trp_search.runtimes.serving import Parts, runtime
 from trp_search.runtimes.timing import FEWEST, Timing
 from trp_search.store import RunFolder, append_record
 
@@ -171,9 +171,12 @@ class Stopwatch:
         )
         return timing
 
-    def whole(self, network: Network) -> float:
-        """The speedup of any network over the dense one; not kept."""
-        return self._dense().time(network, seconds=self._seconds)[0].speedup
+    def whole(self, network: Network, parts: Parts) -> float:
+        """The speedup over the dense network of one with `parts`, if it has any; not kept."""
+        dense = self._dense()
+        if parts:
+            return dense.exchanged(parts, network, seconds=self._seconds, fewest=FEWEST).speedup
+        return dense.time(network, seconds=self._seconds)[0].speedup
 
     def _dense(self) -> Beside:
         if self._beside is None:

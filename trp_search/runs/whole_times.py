@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trp_search.errors import InputError
 from trp_search.lowrank.cutting import Cutter
+from trp_search.lowrank.decompose import Decomposed
 from trp_search.lowrank.decompositions import FACTORINGS
 from trp_search.lowrank.placing import copied
 from trp_search.lowrank.times import LayerTimes
@@ -62,9 +63,20 @@ def with_shares(
         rest = times.milliseconds(layer for layer in made.layers if layer.scheme != kind)
         if not own or rest is None:
             continue
-        saved = rest / times.total - 1 / clock.whole(partial(copied, made.network.eval()))
         dense = sum(layer.dense_macs for layer in own)
-        left = sum(layer.macs for layer in own)
-        found.setdefault(kind, {})[1 - left / dense] = saved * times.macs / dense
+        counted = 1 - sum(layer.macs for layer in own) / dense
+        if counted in found.setdefault(kind, {}):
+            continue  # no lower ranks are left
+        faster = clock.whole(partial(copied, made.network.eval()), _factors(made))
+        saved = rest / times.total - 1 / faster
+        found[kind][counted] = saved * times.macs / dense
     shares = {kind: sorted(pairs.items()) for kind, pairs in found.items()}
     return dataclasses.replace(times, shares=shares)
+
+
+def _factors(made: Decomposed) -> dict[str, list[nn.Module]]:
+    """By layer what took its place; of a network whose layers are not the dense one's, nothing."""
+    if made.widths:
+        return {}
+    names = [layer.name for layer in made.layers if layer.scheme is not None]
+    return {name: list(made.network.get_submodule(name).children()) for name in names}
