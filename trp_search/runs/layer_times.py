@@ -16,7 +16,7 @@ from trp_search.lowrank.placing import copied, replace
 from trp_search.lowrank.times import LayerTimes, tabulated
 from trp_search.progress import tracked
 from trp_search.records import BASELINE, CutTime, Factored, Precision, Target
-from trp_search.runs.beside import Beside, Network
+from trp_search.runs.beside import Beside
 from trp_search.runtimes.machine import device_name
 from trp_search.runtimes.serving import Parts, runtime
 from trp_search.runtimes.timing import FEWEST, Timing
@@ -139,22 +139,12 @@ class Stopwatch:
 
     def time(self, layers: Factored, *, kind: str | None = None, step: int = 1) -> Timing:
         """The network with these layers in factors, in turn with the dense one; kept in the run."""
-
-        def parts() -> dict[str, Sequence[nn.Module]]:
-            found = {name: self._layers[name, scheme] for name, (scheme, _) in layers.items()}
-            return {n: x.scheme.layers(x.module, (layers[n][1],)) for n, x in found.items()}
-
-        def made() -> nn.Module:
-            network = copied(self._network)
-            for name, factors in parts().items():
-                replace(network, name, nn.Sequential(*factors))
-            return network.eval()
-
+        found = {name: self._layers[name, scheme] for name, (scheme, _) in layers.items()}
+        parts = {n: x.scheme.layers(x.module, (layers[n][1],)) for n, x in found.items()}
         if kind is None and self._precision == "float32":
-            timing, _ = self._dense().time(made, seconds=self._seconds)
+            timing = self._dense().time(partial(self._with, parts), seconds=self._seconds)[0]
         else:
-            fewest = FEWEST if kind is None else _ROUNDS
-            timing = self._dense().exchanged(parts(), made, seconds=self._seconds, fewest=fewest)
+            timing = self.exchanged(parts, fewest=FEWEST if kind is None else _ROUNDS)
         append_record(
             self._folder.cut_times,
             CutTime(
@@ -171,12 +161,20 @@ class Stopwatch:
         )
         return timing
 
-    def whole(self, network: Network, parts: Parts) -> float:
-        """The speedup over the dense network of one with `parts`, if it has any; not kept."""
-        dense = self._dense()
-        if parts:
-            return dense.exchanged(parts, network, seconds=self._seconds, fewest=FEWEST).speedup
-        return dense.time(network, seconds=self._seconds)[0].speedup
+    def exchanged(self, parts: Parts, *, fewest: int = FEWEST) -> Timing:
+        """The network with `parts` for layers, in turn with the dense one; not kept."""
+        made = partial(self._with, parts)
+        return self._dense().exchanged(parts, made, seconds=self._seconds, fewest=fewest)
+
+    def other(self, network: nn.Module) -> Timing:
+        """Any other network, in turn with the dense one; not kept."""
+        return self._dense().time(partial(copied, network), seconds=self._seconds)[0]
+
+    def _with(self, parts: Parts) -> nn.Module:
+        network = copied(self._network)
+        for name, factors in copy.deepcopy(dict(parts)).items():
+            replace(network, name, nn.Sequential(*factors))
+        return network.eval()
 
     def _dense(self) -> Beside:
         if self._beside is None:

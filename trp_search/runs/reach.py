@@ -100,7 +100,7 @@ def tables(space: SearchSpace, asked: Timed, folder: RunFolder) -> list[TimeTabl
     seconds, layers = asked.seconds / TIMINGS, widest_layers(space)
     bench = Bench(network, shape, target, folder, layers=layers, seconds=seconds)
     apart = partial(with_shares, network=network, image=example(shape, "cpu"))
-    apart = partial(apart, cuts=kinds(space, layers))
+    apart = partial(apart, layers=layers, wanted=kinds(space))
     first, found = folder.read_times(), []
     with threads(target.threads):
         if first is None:

@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from trp_search.errors import InputError
+from trp_search.lowrank.attention import opened
+from trp_search.lowrank.costs import MeasuredLayer
 from trp_search.lowrank.cutting import Cutter
-from trp_search.lowrank.decompose import Decomposed
-from trp_search.lowrank.decompositions import FACTORINGS
-from trp_search.lowrank.placing import copied
+from trp_search.lowrank.decompositions import DECOMPOSITIONS, FACTORINGS
+from trp_search.lowrank.factoring import Ranks
 from trp_search.lowrank.times import LayerTimes
 from trp_search.progress import tracked
 from trp_search.records import Cut, Layers, Ratio
 from trp_search.runs.layer_times import PAIRS, Stopwatch
+from trp_search.runtimes.timing import Timing
+from trp_search.scoring.flops import count
 from trp_search.space import SearchSpace, any_trial
 
-_RATIOS = (0.6, 0.4, 0.2, 0.08, 0.02)  # of ranks or channels left in every layer
+_SHARES = (0.2, 0.5, 0.7, 0.85, 0.95)  # of its multiply-adds that each layer is to save
+_RATIOS = np.linspace(1, 0, 64, endpoint=False)  # of its full ranks
+_PRUNED = "pruned"
 
 
-def kinds(space: SearchSpace, layers: Layers) -> dict[str, Cut]:
-    """By the scheme of its layers, a cut into each kind that a space may have and no table holds.
+def kinds(space: SearchSpace) -> list[str]:
+    """The schemes of layers that a space may have and no table holds.
 
     `decoupled` pairs may be in any cut that chooses a scheme for each layer.
     """
-    cuts = [Cut(scheme="decoupled", keep=Ratio(1.0))]
-    cuts += [any_trial(space, {"method": method}).cuts[0] for method in space.space.methods]
-    found: dict[str, Cut] = {}
-    for cut in cuts:
-        same: Any = {"keep": Ratio(1.0), "layers": layers}
-        if cut.scheme == "prune":
-            found["pruned"] = Cut(scheme="prune", importance="magnitude", **same)
-        elif cut.scheme in FACTORINGS.keys() - PAIRS:
-            found[cut.scheme] = Cut(scheme=cut.scheme, **same)
-    return found
+    cuts = [any_trial(space, {"method": method}).cuts[0].scheme for method in space.space.methods]
+    asked = ["decoupled", *(_PRUNED if scheme == "prune" else scheme for scheme in cuts)]
+    timed = {_PRUNED, *FACTORINGS}.difference(PAIRS)
+    return [kind for kind in dict.fromkeys(asked) if kind in timed]
 
 
 def with_shares(
@@ -45,38 +45,68 @@ def with_shares(
     clock: Stopwatch,
     network: nn.Module,
     image: Tensor,
-    cuts: Mapping[str, Cut],
+    *,
+    layers: Layers,
+    wanted: list[str],
 ) -> LayerTimes:
-    """`times` with what layers of each kind of `cuts` save, but of those that the network has not.
+    """`times` with what layers of the `wanted` kinds save, but of those that the network has not.
 
     All its layers of a kind are cut alike, in whole networks with random weights.
     """
-    cutter = Cutter(network, image, macs=times.macs, samples=None)
-    found: dict[str, dict[float, float]] = {}
-    every = [(kind, ratio) for kind in cuts for ratio in _RATIOS]
-    for kind, ratio in tracked(every, "timing networks", total=len(every), unit="networks"):
+    shares = {}
+    for kind in tracked(wanted, "timing networks", total=len(wanted), unit="schemes"):
+        made = _pruned if kind == _PRUNED else _factored
+        found: dict[float, float] = {}
         try:
-            made = cutter.cut(dataclasses.replace(cuts[kind], keep=Ratio(ratio)))
+            for dense, left, time in made(kind, clock, network, image, layers):
+                if (share := 1 - left / dense) not in found:
+                    found[share] = (1 - 1 / time().speedup) * times.macs / dense
         except InputError:
             continue  # there is nothing to cut in this way, which a trial says
-        own = [layer for layer in made.layers if layer.scheme == kind]
-        rest = times.milliseconds(layer for layer in made.layers if layer.scheme != kind)
-        if not own or rest is None:
-            continue
-        dense = sum(layer.dense_macs for layer in own)
-        counted = 1 - sum(layer.macs for layer in own) / dense
-        if counted in found.setdefault(kind, {}):
-            continue  # no lower ranks are left
-        faster = clock.whole(partial(copied, made.network.eval()), _factors(made))
-        saved = rest / times.total - 1 / faster
-        found[kind][counted] = saved * times.macs / dense
-    shares = {kind: sorted(pairs.items()) for kind, pairs in found.items()}
+        if found:
+            shares[kind] = sorted(found.items())
     return dataclasses.replace(times, shares=shares)
 
 
-def _factors(made: Decomposed) -> dict[str, list[nn.Module]]:
-    """By layer what took its place; of a network whose layers are not the dense one's, nothing."""
-    if made.widths:
-        return {}
-    names = [layer.name for layer in made.layers if layer.scheme is not None]
-    return {name: list(made.network.get_submodule(name).children()) for name in names}
+Timed = Iterator[tuple[int, int, Callable[[], Timing]]]
+
+
+def _factored(
+    kind: str, clock: Stopwatch, network: nn.Module, image: Tensor, layers: Layers
+) -> Timed:
+    """Multiply-adds of the layers that are cut, before and after, and what times the network."""
+    rows = DECOMPOSITIONS[kind].measured(opened(network, image), image, layers)
+    own = [one for row in rows for one in row if one.reason is None and one.scheme.name == kind]
+    for share in _SHARES:
+        ranks = [(one, _ranks(one, most=(1 - share) * one.dense_macs)) for one in own]
+        cut = [(one, at) for one, at in ranks if at]
+        if cut:
+            parts = {one.name: one.scheme.layers(one.module, at) for one, at in cut}
+            dense, left = (sum(one.dense_macs for one, _ in cut), sum(x.macs(at) for x, at in cut))
+            yield dense, left, partial(clock.exchanged, parts)
+
+
+def _ranks(layer: MeasuredLayer, *, most: float) -> Ranks | None:
+    """The highest of ranks in proportion that leave the layer at most so many multiply-adds.
+
+    Where none leaves so few, the lowest, if they save any.
+    """
+    every = [tuple(math.ceil(ratio * full) for full in layer.full_ranks) for ratio in _RATIOS]
+    cheap = [ranks for ranks in every if layer.macs(ranks) < layer.dense_macs]
+    lowest = cheap[-1] if cheap else None
+    return next((ranks for ranks in cheap if layer.macs(ranks) <= most), lowest)
+
+
+def _pruned(
+    kind: str, clock: Stopwatch, network: nn.Module, image: Tensor, layers: Layers
+) -> Timed:
+    """As `_factored`, of networks without channels."""
+    cutter = Cutter(network, image, macs=count(network, image).macs, samples=None)
+    for share in _SHARES:
+        keep = Ratio(math.sqrt(1 - share))  # of a layer's inputs and of its outputs
+        cut = Cut(scheme="prune", importance="magnitude", keep=keep, layers=layers)
+        made = cutter.cut(cut)
+        own = [layer for layer in made.layers if layer.scheme == kind]
+        if own:
+            dense, left = (sum(one.dense_macs for one in own), sum(one.macs for one in own))
+            yield dense, left, partial(clock.other, made.network.eval())
