@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -29,15 +29,18 @@ _RATIOS = np.linspace(1, 0, 64, endpoint=False)  # of its full ranks
 _PRUNED = "pruned"
 
 
-def kinds(space: SearchSpace) -> list[str]:
-    """The schemes of layers that a space may have and no table holds.
+def kinds(space: SearchSpace) -> dict[str, int]:
+    """The schemes of layers that a space may have and no table holds, and `multiple` of their cuts.
 
     `decoupled` pairs may be in any cut that chooses a scheme for each layer.
     """
-    cuts = [any_trial(space, {"method": method}).cuts[0].scheme for method in space.space.methods]
-    asked = ["decoupled", *(_PRUNED if scheme == "prune" else scheme for scheme in cuts)]
-    timed = {_PRUNED, *FACTORINGS}.difference(PAIRS)
-    return [kind for kind in dict.fromkeys(asked) if kind in timed]
+    cuts = [any_trial(space, {"method": method}).cuts[0] for method in space.space.methods]
+    found = {"decoupled": min(cut.multiple for cut in cuts)}
+    for cut in cuts:
+        kind = _PRUNED if cut.scheme == "prune" else cut.scheme
+        if kind == _PRUNED or kind in FACTORINGS.keys() - PAIRS:
+            found[kind] = cut.multiple
+    return found
 
 
 def with_shares(
@@ -47,18 +50,21 @@ def with_shares(
     image: Tensor,
     *,
     layers: Layers,
-    wanted: list[str],
+    wanted: Mapping[str, int],
 ) -> LayerTimes:
     """`times` with what layers of the `wanted` kinds save, but of those that the network has not.
 
-    All its layers of a kind are cut alike, in whole networks with random weights.
+    All its layers of a kind are cut alike, in whole networks with random weights, to multiples of
+    so many ranks or channels: others may be far slower, and 8 suits most runtimes.
     """
     shares = {}
-    for kind in tracked(wanted, "timing networks", total=len(wanted), unit="schemes"):
+    for kind, multiple in tracked(
+        wanted.items(), "timing networks", total=len(wanted), unit="schemes"
+    ):
         made = _pruned if kind == _PRUNED else _factored
         found: dict[float, float] = {}
         try:
-            for dense, left, time in made(kind, clock, network, image, layers):
+            for dense, left, time in made(kind, clock, network, image, layers, multiple):
                 if (share := 1 - left / dense) not in found:
                     found[share] = (1 - 1 / time().speedup) * times.macs / dense
         except InputError:
@@ -72,13 +78,13 @@ Timed = Iterator[tuple[int, int, Callable[[], Timing]]]
 
 
 def _factored(
-    kind: str, clock: Stopwatch, network: nn.Module, image: Tensor, layers: Layers
+    kind: str, clock: Stopwatch, network: nn.Module, image: Tensor, layers: Layers, multiple: int
 ) -> Timed:
     """Multiply-adds of the layers that are cut, before and after, and what times the network."""
     rows = DECOMPOSITIONS[kind].measured(opened(network, image), image, layers)
     own = [one for row in rows for one in row if one.reason is None and one.scheme.name == kind]
     for share in _SHARES:
-        ranks = [(one, _ranks(one, most=(1 - share) * one.dense_macs)) for one in own]
+        ranks = [(one, _ranks(one, multiple, most=(1 - share) * one.dense_macs)) for one in own]
         cut = [(one, at) for one, at in ranks if at]
         if cut:
             parts = {one.name: one.scheme.layers(one.module, at) for one, at in cut}
@@ -86,26 +92,29 @@ def _factored(
             yield dense, left, partial(clock.exchanged, parts)
 
 
-def _ranks(layer: MeasuredLayer, *, most: float) -> Ranks | None:
+def _ranks(layer: MeasuredLayer, multiple: int, *, most: float) -> Ranks | None:
     """The highest of ranks in proportion that leave the layer at most so many multiply-adds.
 
     Where none leaves so few, the lowest, if they save any.
     """
-    every = [tuple(math.ceil(ratio * full) for full in layer.full_ranks) for ratio in _RATIOS]
+    every = [
+        tuple(multiple * math.ceil(ratio * full / multiple) for full in layer.full_ranks)
+        for ratio in _RATIOS
+    ]
     cheap = [ranks for ranks in every if layer.macs(ranks) < layer.dense_macs]
     lowest = cheap[-1] if cheap else None
     return next((ranks for ranks in cheap if layer.macs(ranks) <= most), lowest)
 
 
 def _pruned(
-    kind: str, clock: Stopwatch, network: nn.Module, image: Tensor, layers: Layers
+    kind: str, clock: Stopwatch, network: nn.Module, image: Tensor, layers: Layers, multiple: int
 ) -> Timed:
     """As `_factored`, of networks without channels."""
     cutter = Cutter(network, image, macs=count(network, image).macs, samples=None)
     for share in _SHARES:
         keep = Ratio(math.sqrt(1 - share))  # of a layer's inputs and of its outputs
         cut = Cut(scheme="prune", importance="magnitude", keep=keep, layers=layers)
-        made = cutter.cut(cut)
+        made = cutter.cut(dataclasses.replace(cut, multiple=multiple))
         own = [layer for layer in made.layers if layer.scheme == kind]
         if own:
             dense, left = (sum(one.dense_macs for one in own), sum(one.macs for one in own))
