@@ -41,6 +41,7 @@ def test_amounts_have_three_digits():
 def test_commands_can_be_typed_as_they_are_printed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.argv", ["/usr/lib/trp_search/__main__.py"])
     assert command("select", Path("my runs/a")) == "python -m trp_search select 'my runs/a'"
+    assert command("select", Path("-a"), "-1") == "python -m trp_search select ./-a -1"
     monkeypatch.setattr("sys.argv", [str(Path.cwd() / ".venv/bin/trp-search")])
     assert command("status") == ".venv/bin/trp-search status"
 

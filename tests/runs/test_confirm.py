@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
@@ -109,6 +110,17 @@ def test_the_command_shows_what_other_seeds_came_to(
     assert '"meta":"repeats"' in page
     assert main(["confirm", str(run.path), "--seeds", "2"]) == 0
     assert "Training" not in capsys.readouterr().out
+
+
+def test_a_confirmation_whose_trainings_all_fail_ends_with_one(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["confirm", str(run.path), "--seeds", "1"]) == 0
+    write_whole(run.split, json.dumps((run.read_split() or {}) | {"digest": "another"}))
+    assert main(["confirm", str(run.path), "--seeds", "2"]) == 1
+    told = capsys.readouterr()
+    assert "changed since the run began" in told.out
+    assert "nothing was confirmed" in told.err
 
 
 def test_nothing_is_confirmed_while_a_search_is_at_work(

@@ -32,6 +32,30 @@ def test_only_its_owner_reads_it_and_it_is_gone_after_a_failure_too(base: Path):
     assert not list(base.iterdir())
 
 
+def test_a_folder_that_is_missing_or_has_no_room_is_one_line(base: Path):
+    program = """
+import resource, sys
+from trp_search.errors import InputError
+from trp_search.store import scratch
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))
+try:
+    with scratch(): pass
+except InputError as error:
+    print(error)
+"""
+    for folder, why in ((base, "File too large"), (base / "none", "No such file or directory")):
+        made = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"RAY_TMPDIR": str(folder)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said = f"{folder}: cannot hold Ray's temporary files: {why}; set RAY_TMPDIR to a folder"
+        assert said in made.stdout, made
+    assert not list(base.iterdir())
+
+
 def test_a_killed_process_is_swept_after_and_a_living_one_is_left_alone(base: Path):
     program = "from trp_search.store import scratch\nwith scratch(): print(flush=True); input()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torchvision.models
 from torch import nn
 
 from trp_search.errors import InputError
@@ -10,6 +11,7 @@ from trp_search.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from trp_search.workloads.state import versioned
 
 
 def trained(steps=3, layout=torch.contiguous_format):
@@ -85,3 +87,14 @@ def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path, monkeypatch):
         save_checkpoint(path, network, optimizer, Progress(epoch=2))
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_class_that_asks_for_a_version_is_loaded(tmp_path):
+    made = [torchvision.models.mnasnet0_5(num_classes=3) for _ in range(2)]
+    save_weights(tmp_path / "w.safetensors", made[0])
+    load_tensors(made[1], tmp_path / "w.safetensors")
+    assert all(
+        torch.equal(*pair) for pair in zip(*(x.state_dict().values() for x in made), strict=True)
+    )
+    bare = {k: v for k, v in made[0].state_dict().items() if "num_batches" not in k}
+    made[1].load_state_dict(versioned(made[1], bare))  # of PyTorch before 0.4.1

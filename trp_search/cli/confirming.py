@@ -38,13 +38,15 @@ def confirm(
     busy = "another command is at work in this folder; confirm its front when it has ended"
     with exclusive(folder.lock, wait_seconds=0.0, holder=busy), stoppable():
         left = again.plan(folder, seeds=_SEEDS if seeds is None else seeds)
+        failed = 0
         for place, (spec, points) in enumerate(left, start=1):
             line(f"Training {place} of {len(left)}: trial {points[0].trial} again", style="bold")
             result = follow(again.confirm(folder, spec, points))
             if not result.ended_well:
                 warn(f"{spec.name} {result.ending}: {result.why_not}")
+                failed += 1
     repeats = folder.read_repeats()
-    if not repeats:
+    if not repeats or (failed and failed == len(left)):
         raise TrpSearchError("no training ended well; nothing was confirmed")
     line()
     OUT.print(_table([p for p in folder.read_points() if p.id in repeats], repeats))

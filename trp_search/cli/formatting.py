@@ -12,7 +12,12 @@ PROGRAM = "trp-search"
 
 def command(*words: str | Path) -> str:
     """A command line that works in the current folder, program first."""
-    return f"{_program()} {shlex.join(str(word) for word in words)}"
+    return f"{_program()} {shlex.join(map(_typed, words))}"
+
+
+def _typed(word: str | Path) -> str:
+    """A path that begins with a dash would be read as an option."""
+    return f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word)
 
 
 def _program() -> str:

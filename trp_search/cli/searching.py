@@ -64,7 +64,7 @@ def search(  # noqa: PLR0913  options of a command
     loaded = changed(with_configured(space), seed=seed)
     if begin is not None:
         loaded = begun_with(loaded, RunFolder.open(begin))
-    target = out or Path("results") / time.strftime(f"{space.stem}-%Y%m%d-%H%M%S")
+    target = out or Path("results") / f"{space.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     with _stoppable(target), watching() as on_event:
         run = new_search(
             loaded,

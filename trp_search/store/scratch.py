@@ -11,10 +11,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from trp_search.errors import InputError
+
 _PREFIX = "trp-ray-"
 _LOCK = ".lock"
 # The paths of Ray's sockets are 83 characters longer, and may have 107.
 _LONGEST = 24
+_ROOM = 2**20  # without so much Ray waits for minutes and blames the load
 
 
 @contextmanager
@@ -22,10 +25,22 @@ def scratch() -> Iterator[Path]:
     """A new folder that only its owner reads; folders of killed processes are removed first.
 
     It lies where Ray's would: in `RAY_TMPDIR`, `TMPDIR` or `/tmp`.
+
+    Raises:
+        InputError: there is no such folder, no room in it, or no right to write there.
     """
     sweep_scratch()
     # Its name is only known once its lock is held, or another process might sweep it before.
-    made = Path(tempfile.mkdtemp(prefix=".new-", dir=_base()))
+    try:
+        with tempfile.TemporaryFile(dir=_base()) as room:
+            room.write(bytes(_ROOM))
+            room.flush()
+        made = Path(tempfile.mkdtemp(prefix=".new-", dir=_base()))
+    except OSError as error:
+        raise InputError(
+            f"{_base()}: cannot hold Ray's temporary files: {error.strerror}; set RAY_TMPDIR to a "
+            "folder that can"
+        ) from None
     lock = FileLock(made / _LOCK)
     lock.acquire()
     folder = made.rename(made.with_name(made.name.replace(".new-", _PREFIX)))

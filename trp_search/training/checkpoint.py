@@ -17,6 +17,7 @@ from trp_search.errors import InputError, one_line
 from trp_search.lowrank.nested import Nested, carry_, check_products, factors_of
 from trp_search.records import Scheme
 from trp_search.store import replacing
+from trp_search.workloads.state import versioned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
             why = f"{name} is {given.dtype} there and {own.dtype} here"
             raise InputError(f"{path}: not this network's weights: {why}")
     try:
-        network.load_state_dict(tensors)
+        network.load_state_dict(versioned(network, tensors))
     except RuntimeError as error:
         reason = textwrap.shorten(str(error).partition("\n")[2], 160, placeholder=" ...")
         raise InputError(f"{path}: not this network's weights: {reason}") from None

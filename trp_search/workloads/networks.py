@@ -113,7 +113,7 @@ def load_weights(network: nn.Module, weights: str, *, spec: NetworkSpec, channel
     if problem:
         raise InputError(f"workload.weights: {weights!r} does not fit {spec.name}: {problem}")
     try:
-        network.load_state_dict(given)
+        network.load_state_dict(state.versioned(network, given))
     except RuntimeError as error:
         raise InputError(
             f"workload.weights: {weights!r} does not fit {spec.name}: {one_line(error)}"

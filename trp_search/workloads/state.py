@@ -7,6 +7,7 @@ import pickle
 import pickletools
 import re
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TypeGuard
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from trp_search.errors import InputError, one_line
@@ -209,3 +210,19 @@ def _is_state(value: object) -> TypeGuard[State]:
         and len(value) > 0
         and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
     )
+
+
+def versioned(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors` as `load_state_dict` takes them: some classes, such as MNASNet, ask for a version.
+
+    Norms get none: weights of before version 2 have no count of batches.
+    """
+    found = OrderedDict(tensors)
+    versions = getattr(network.state_dict(), "_metadata", {})
+    kept = {
+        name: version
+        for name, version in versions.items()
+        if not hasattr(network.get_submodule(name), _COUNTER)
+    }
+    found._metadata = kept  # type: ignore[attr-defined]
+    return found
