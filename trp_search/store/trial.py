@@ -52,8 +52,10 @@ class TrialFolder:
         if spec is None:
             raise InputError(f"{self.spec}: cannot be read: {os.strerror(errno.ENOENT)}")
         self._own(self.spec, spec.name)
+        if spec.workload.data.root is None:
+            return spec
         root = _root_in(self.search)
-        if root is None or spec.workload.data.root is None:
+        if root is None:
             return spec
         images = dataclasses.replace(spec.workload.data, root=root)
         return dataclasses.replace(spec, workload=dataclasses.replace(spec.workload, data=images))
